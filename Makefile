@@ -1,0 +1,48 @@
+# `make demo` and `make test` do all the set-up that they need: Python 3.11 or newer, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+
+.PHONY: demo test check run lock clean
+
+demo: $(VENV)/.run ## a whole cycle on this machine
+	@$(BIN)/hyperdrift demo --until swap
+
+run: $(VENV)/.run ## the daemon in the foreground
+	@$(BIN)/hyperdrift run
+
+test: $(VENV)/.dev ## every test
+	@$(BIN)/pytest -q
+
+check: $(VENV)/.dev ## format, lint and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+lock: ## resolve the pinned requirements again; needs uv
+	uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
+		--no-header --quiet --upgrade -o requirements.txt
+	uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
+		--no-header --quiet -c requirements.txt -o requirements-dev.txt
+
+clean: ## forget the environment
+	rm -rf $(VENV) build *.egg-info
+
+$(BIN)/python:
+	@echo "hyperdrift: making an environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "hyperdrift needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.txt pyproject.toml | $(BIN)/python
+	@echo "hyperdrift: installing pinned packages, about a minute the first time"
+	@$(PIP) --require-hashes -r requirements.txt
+	@$(PIP) --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt pyproject.toml | $(BIN)/python
+	@echo "hyperdrift: installing pinned packages for tests, about a minute the first time"
+	@$(PIP) --require-hashes -r requirements-dev.txt
+	@$(PIP) --no-deps -e .
+	@touch $(VENV)/.run $@

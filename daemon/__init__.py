@@ -1,0 +1,1 @@
+"""The process: every socket, file, clock and log line of hyperdrift."""

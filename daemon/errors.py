@@ -1,0 +1,93 @@
+"""Everything that can go wrong in the daemon, drawn as one tree.
+
+    DaemonError
+    ├── ConfigError          exit 2: a key is wrong
+    ├── BadInput             exit 2: a file, row or argument is wrong
+    ├── Unreachable          exit 4: venue or broker does not answer
+    │   ├── VenueUnreachable
+    │   └── BrokerUnreachable
+    ├── VenueRefused         a request of ours is a bug or names an unknown coin
+    ├── SchemaChanged        the venue sent what its documentation does not say
+    ├── StoreCorrupt         the database file cannot be read
+    ├── DataFolderBusy       another daemon owns the data folder
+    ├── VersionRefused       a model version may not go live, and why
+    └── RetrainFailedError   the child process ended without a candidate
+
+Each class says whether the same call may work in a minute (`transient`) and
+which exit code a command ends with when it is not handled.
+"""
+
+from typing import ClassVar
+
+
+class DaemonError(Exception):
+    """Root of the daemon's errors.
+
+    `transient`: True if the same call may work in a minute, False if a person must act.
+    `exit_code`: what a command ends with.
+    """
+
+    transient: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(DaemonError):
+    """A setting is missing, misspelt or impossible; the text names the key and the remedy."""
+
+    exit_code = 2
+
+
+class BadInput(DaemonError):
+    """A file, row or argument that a person gave cannot be used as it is."""
+
+    exit_code = 2
+
+
+class Unreachable(DaemonError):
+    """A service that this process depends on does not answer."""
+
+    transient = True
+    exit_code = 4
+
+
+class VenueUnreachable(Unreachable):
+    """The exchange does not answer, or answers 429 or 5xx for longer than the retries last."""
+
+
+class BrokerUnreachable(Unreachable):
+    """The MQTT broker does not answer."""
+
+
+class VenueRefused(DaemonError):
+    """The exchange understood a request and refused it: an unknown coin, or a bug of ours."""
+
+
+class SchemaChanged(DaemonError):
+    """The exchange sent something its documentation does not describe."""
+
+
+class StoreCorrupt(DaemonError):
+    """The database file cannot be read as a database."""
+
+
+class DataFolderBusy(DaemonError):
+    """Another daemon holds the lock of the data folder."""
+
+    exit_code = 2
+
+
+class VersionRefused(DaemonError):
+    """A model version may not go live."""
+
+    def __init__(self, model_id: str, reason: str) -> None:
+        super().__init__(model_id, reason)
+        self.model_id, self.reason = model_id, reason
+
+    def __str__(self) -> str:
+        return f"model {self.model_id or '(none)'} refused: {self.reason}"
+
+
+class RetrainFailedError(DaemonError):
+    """The retrain child ended without a candidate."""
+
+    transient = True

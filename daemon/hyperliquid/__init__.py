@@ -1,0 +1,1 @@
+"""Hyperliquid's public market data: the only package that knows the venue."""

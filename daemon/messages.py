@@ -1,0 +1,125 @@
+"""Every MQTT payload, as a frozen struct: JSON, UTF-8, times in integer ms UTC.
+
+Readers ignore unknown fields, so that an older program understands a newer one.
+Field names are a contract with other people's programs.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Side = Literal["buy", "sell"]
+CommandName = Literal["retrain", "rollback", "promote", "pause", "resume"]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """Root of the payloads."""
+
+
+class DaemonStatus(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """`status`: retained; the last will is `{"state": "offline"}`."""
+
+    state: Literal["online", "offline"]
+    version: str = ""
+    slots: tuple[str, ...] = ()
+    since_ms: int = 0
+
+
+class SwapOrder(Message, frozen=True, kw_only=True):
+    """`<slot>/model`: load this version and make it live; retained."""
+
+    swap_id: str
+    model_id: str
+    manifest: str
+    sha256: dict[str, str]
+    sklearn: str
+    reason: str
+    issued_ms: int
+    signature: str = ""
+
+
+class SwapAck(Message, frozen=True, kw_only=True):
+    """`<slot>/model/ack`: what the bot did with a swap order."""
+
+    swap_id: str
+    model_id: str
+    status: Literal["loaded", "refused"]
+    error: str = ""
+    load_ms: float = 0.0
+    bot_id: str = ""
+
+
+class BotPresence(Message, frozen=True, kw_only=True):
+    """`<slot>/bot`: retained; the last will has `online` false."""
+
+    online: bool
+    bot_id: str
+    model_id: str = ""
+    python: str = ""
+    sklearn: str = ""
+
+
+class PredictionMade(Message, frozen=True, kw_only=True):
+    """`<slot>/prediction`: what the bot predicted for the bar that opened at `t`."""
+
+    t: int
+    model_id: str
+    p: tuple[Probability, Probability, Probability]
+    features: tuple[float, ...] | None = None
+
+
+class TradeReport(Message, frozen=True, kw_only=True):
+    """`<slot>/trade`: a closed trade; `pnl` after fees in quote units."""
+
+    trade_id: str
+    side: Side
+    opened_ms: int
+    closed_ms: int
+    entry: float
+    exit: float
+    size: float
+    fee: float
+    pnl: float
+
+
+class Command(Message, frozen=True, kw_only=True):
+    """`<slot>/command`: an operator asks."""
+
+    command: CommandName
+    request_id: str
+    reason: str = ""
+    issued_ms: int
+    model_id: str = ""
+    signature: str = ""
+
+
+class CommandReply(Message, frozen=True, kw_only=True):
+    """`<slot>/command/reply`: the one answer to each command."""
+
+    request_id: str
+    accepted: bool
+    detail: str
+
+
+class RetrainProgress(Message, frozen=True, kw_only=True):
+    """Where a running retrain is."""
+
+    job: str
+    step: str
+    percent: float
+
+
+class SlotState(Message, frozen=True, kw_only=True):
+    """`<slot>/state`: retained."""
+
+    phase: str
+    model_id: str | None
+    model_age_s: int | None
+    win_rate: float | None
+    trades: int
+    drift: dict[str, float]
+    last_bar_t: int | None
+    lag_ms: int | None
+    retrain: RetrainProgress | None

@@ -1,0 +1,75 @@
+"""What is to be done: the only output of the engine."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Severity = Literal["info", "warning", "critical"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """An order concerning `slot`, given at `at_ms` (event time, ms UTC)."""
+
+    slot: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRetrain(Action):
+    """Train and judge a candidate. `trigger` is first, drift, win_rate, age or command."""
+
+    job_id: str
+    trigger: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploy(Action):
+    """Put this candidate live: it passed every gate."""
+
+    job_id: str
+    model_id: str
+    trigger: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback(Action):
+    """Put an earlier version back live; an empty `to_model_id` means the previous one."""
+
+    to_model_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promote(Action):
+    """Put a version live because an operator says so, whatever its gates said."""
+
+    model_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert(Action):
+    """Tell a person."""
+
+    severity: Severity
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish(Action):
+    """Put an event on the bus and into the journal: `kind`, `text` and its own fields."""
+
+    kind: str
+    text: str
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply(Action):
+    """Answer a command."""
+
+    request_id: str
+    accepted: bool
+    detail: str

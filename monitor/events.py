@@ -1,0 +1,116 @@
+"""What happened, in the past tense: the only input of the engine.
+
+Every event is frozen and carries its own time, so that the same events give the
+same decisions at any speed, live, in a backtest and on recovery.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to `slot` (`BTC-5m`) at `at_ms` (event time, ms UTC)."""
+
+    slot: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarScored(Event):
+    """A bar of record closed and, where a model is live, was scored.
+
+    `row` has the 17 features in order (NaN where undefined), `p` the champion's
+    probabilities DOWN, NEUTRAL, UP, `shadow_p` those of the previous champion while
+    on probation. `at_ms` is the close of the bar, `t` its open.
+    """
+
+    t: int
+    close: float
+    row: tuple[float, ...]
+    model_id: str | None = None
+    p: tuple[float, float, float] | None = None
+    shadow_id: str | None = None
+    shadow_p: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelServed(Event):
+    """A version became the live one (first model, swap, rollback or promotion).
+
+    `trained_to_ms` is the close of the newest bar it learnt from, `up` and `down` its
+    signal thresholds, `threshold` the label threshold in force (a fraction).
+    `calibration` is what `monitor.drift.calibrate` made for it, as JSON text, or empty.
+    """
+
+    model_id: str
+    previous_id: str | None
+    reason: str
+    trained_to_ms: int
+    horizon_bars: int
+    threshold: float
+    up: float
+    down: float
+    calibration: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeClosed(Event):
+    """The bot closed a trade; `pnl` after fees in quote units."""
+
+    trade_id: str
+    side: str
+    opened_ms: int
+    closed_ms: int
+    pnl: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainFinished(Event):
+    """A retrain left a candidate; `refused_by` names the gates that it did not pass."""
+
+    job_id: str
+    model_id: str
+    passed: bool
+    refused_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainFailed(Event):
+    """A retrain ended without a candidate."""
+
+    job_id: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapAcked(Event):
+    """A bot answered a swap order."""
+
+    swap_id: str
+    model_id: str
+    bot_id: str
+    loaded: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapFailed(Event):
+    """The daemon could not put a version live; the previous one still is."""
+
+    model_id: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandReceived(Event):
+    """An operator asked for something; staleness was checked before."""
+
+    request_id: str
+    command: str
+    reason: str
+    model_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticked(Event):
+    """Time passed without a bar."""

@@ -1,0 +1,1 @@
+"""A library: arrays in, a judged candidate out."""
