@@ -1,0 +1,259 @@
+"""What a bar is labelled, and how a person finds labels that can be learnt.
+
+The horizon and the threshold decide everything that follows: too far apart, and all
+bars are NEUTRAL, which any model "predicts" with an accuracy of 99 %. So thresholds
+are resolved, counted and refused here, before any model is fitted.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrain import windows
+from retrain.errors import BadFrame, BadSetting, BadThreshold, ClassMissing, TooFewBars
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int8]
+
+DOWN: Final = 0
+NEUTRAL: Final = 1
+UP: Final = 2
+UNKNOWN: Final = -1
+CLASS_NAMES: Final = ("DOWN", "NEUTRAL", "UP")
+
+DEFAULTS: Final = {"5m": (12, 0.005), "1h": (4, 0.0075), "12h": (1, 0.015), "1d": (1, 0.025)}
+"""Horizon in bars and threshold per interval; for others the configuration must say."""
+
+LADDER: Final = (
+    *(0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075),
+    *(0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1),
+)
+"""What "auto" chooses from: few round figures, so that retrains tend to agree."""
+
+VOL_BARS: Final = 288
+"""Bars of returns behind a "vol:" threshold: one day of 5m bars, 288 bars at every interval."""
+
+_AUTO_NEUTRAL, _KEEP_FROM, _KEEP_TO = 0.70, 0.55, 0.85
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A threshold setting made definite, so that it can be stored and applied again.
+
+    `setting` is what was asked for. `value` is a fraction of the price if `kind` is
+    "fixed", a multiple of the trailing volatility of a return over the horizon if "vol".
+    """
+
+    setting: float | str
+    kind: Literal["fixed", "vol"]
+    value: float
+
+    def per_bar(self, close: Array, horizon_bars: int) -> float | Array:
+        """Return the threshold of each bar, as a fraction of its close.
+
+        Args:
+            close: Shape (n,), oldest bar first.
+            horizon_bars: Horizon of the labels.
+
+        Returns:
+            One number if it is the same for all bars, else shape (n,), NaN until `VOL_BARS`
+            returns are known. It uses no bar after the one it belongs to.
+        """
+        if self.kind == "fixed":
+            return self.value
+        r = np.full(len(close), np.nan)
+        r[1:] = close[1:] / close[:-1] - 1
+        return self.value * math.sqrt(horizon_bars) * windows.std(r, VOL_BARS)
+
+
+class Row(NamedTuple):
+    """What one horizon and threshold make of the bars; the shares add up to 1."""
+
+    horizon_bars: int
+    threshold: float | str
+    down: float
+    neutral: float
+    up: float
+
+
+def future_return(close: Array, horizon_bars: int) -> Array:
+    """Return close(t + H) / close(t) - 1.
+
+    Args:
+        close: Shape (n,), oldest bar first, above 0.
+        horizon_bars: H, at least 1.
+
+    Returns:
+        Shape (n,), NaN for the last H bars, whose future is not known.
+
+    Raises:
+        BadFrame: If a close is not a number above 0.
+        BadSetting: If the horizon is below 1.
+    """
+    if horizon_bars < 1:
+        raise BadSetting("horizon_bars", horizon_bars, "at least 1")
+    close = np.asarray(close, dtype=np.float64)
+    if close.ndim != 1 or not np.all(np.isfinite(close) & (close > 0)):
+        raise BadFrame("a close is not a number above 0; drop or repair its bar")
+    ahead = np.full(len(close), np.nan)
+    ahead[:-horizon_bars] = close[horizon_bars:] / close[:-horizon_bars] - 1
+    return ahead
+
+
+def label(close: Array, horizon_bars: int, threshold: float | Array) -> Labels:
+    """Label each bar with what the price does over the horizon.
+
+    Args:
+        close: Shape (n,), oldest bar first, above 0.
+        horizon_bars: At least 1.
+        threshold: Fraction of the price, one for all bars or shape (n,).
+
+    Returns:
+        Shape (n,): `UP` if the future return is above the threshold, `DOWN` if below minus
+        the threshold, else `NEUTRAL`; `UNKNOWN` where the return or the threshold is.
+
+    Raises:
+        BadFrame: If a close is not a number above 0.
+        BadSetting: If the horizon is below 1.
+    """
+    ahead = future_return(close, horizon_bars)
+    labels = np.full(len(ahead), NEUTRAL, dtype=np.int8)
+    labels[ahead > threshold] = UP
+    labels[ahead < -threshold] = DOWN
+    labels[np.isnan(ahead) | np.isnan(threshold)] = UNKNOWN
+    return labels
+
+
+def resolve_threshold(
+    setting: float | str, close: Array, horizon_bars: int, previous: float | None = None
+) -> Threshold:
+    """Make a threshold setting definite.
+
+    Args:
+        setting: A fraction; "auto" for the one of `LADDER` whose NEUTRAL share of `close` is
+            nearest 70 %; "vol:0.8" for 0.8 x the trailing volatility.
+        close: Closes of the training block, shape (n,); used by "auto" only.
+        horizon_bars: Horizon of the labels.
+        previous: The fraction "auto" chose the last time. It is kept while its NEUTRAL share
+            stays between 55 and 85 %, so that models can be compared from retrain to retrain.
+
+    Returns:
+        The threshold to label with.
+
+    Raises:
+        BadThreshold: If the setting cannot be read.
+        TooFewBars: If "auto" has no bar with a known future.
+        BadFrame: If "auto" meets a close that is not a number above 0.
+        BadSetting: If "auto" is given a horizon below 1.
+    """
+    if setting == "auto":
+        return Threshold(setting, "fixed", _auto(close, horizon_bars, previous))
+    relative = isinstance(setting, str) and setting.startswith("vol:")
+    try:
+        value = float(str(setting).removeprefix("vol:"))
+    except ValueError:
+        raise BadThreshold(setting) from None
+    if not 0 < value < (math.inf if relative else 1):
+        raise BadThreshold(setting)
+    return Threshold(setting, "vol" if relative else "fixed", value)
+
+
+def shares(labels: Labels) -> Array:
+    """Return the share of each class among the known labels.
+
+    Args:
+        labels: Shape (n,); `UNKNOWN` ones do not count.
+
+    Returns:
+        Shape (3,): DOWN, NEUTRAL, UP; they add up to 1.
+
+    Raises:
+        TooFewBars: If no label is known.
+    """
+    known = labels[labels != UNKNOWN]
+    if not len(known):
+        raise TooFewBars(0, 1)
+    counts: Array = np.bincount(known, minlength=len(CLASS_NAMES)).astype(np.float64)
+    return counts / len(known)
+
+
+def table(
+    close: Array, horizons: Sequence[int], thresholds: Sequence[float | str]
+) -> tuple[Row, ...]:
+    """Count the classes that each horizon and threshold would give.
+
+    Args:
+        close: Shape (n,), oldest bar first, above 0.
+        horizons: In bars.
+        thresholds: Settings as `resolve_threshold` takes them.
+
+    Returns:
+        One row per pair, horizons outermost; pairs that leave no bar with a known label are
+        left out.
+
+    Raises:
+        BadFrame: If a close is not a number above 0.
+        BadSetting: If a horizon is below 1 or a threshold cannot be read.
+    """
+    rows = []
+    for horizon_bars in horizons:
+        for setting in thresholds:
+            if horizon_bars >= len(close):
+                continue
+            threshold = resolve_threshold(setting, close, horizon_bars)
+            labels = label(close, horizon_bars, threshold.per_bar(close, horizon_bars))
+            if np.any(labels != UNKNOWN):
+                name = setting if threshold.kind == "vol" else threshold.value
+                rows.append(Row(horizon_bars, name, *map(float, shares(labels))))
+    return tuple(rows)
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """Write the rows of `table` for a person to read."""
+    lines = [f"{'horizon':>7} {'threshold':>9} {'DOWN':>8} {'NEUTRAL':>8} {'UP':>8}"]
+    for row in rows:
+        counts = " ".join(f"{share:8.2%}" for share in (row.down, row.neutral, row.up))
+        lines.append(f"{row.horizon_bars:7} {row.threshold!s:>9} {counts}")
+    return "\n".join(lines)
+
+
+def check_classes(labels: Labels, close: Array, horizon_bars: int, minimum: float = 0.02) -> None:
+    """Refuse labels in which a class is too rare to be learnt.
+
+    Args:
+        labels: What the model would be trained on, shape (n,).
+        close: The closes behind them, shape (n,), for the table of alternatives.
+        horizon_bars: The horizon behind them.
+        minimum: Least share of each class among the known labels.
+
+    Raises:
+        ClassMissing: If a class has a smaller share. Its text has a table of the horizons and
+            thresholds that would do, or of all that were tried if none would.
+        TooFewBars: If no label is known.
+    """
+    have = shares(labels)
+    rarest = int(np.argmin(have))
+    if have[rarest] >= minimum:
+        return
+    rows = table(close, (horizon_bars, 2 * horizon_bars, 4 * horizon_bars), LADDER)
+    good = [row for row in rows if min(row.down, row.neutral, row.up) >= minimum]
+    text = format_table(good or rows)
+    raise ClassMissing(CLASS_NAMES[rarest], float(have[rarest]), minimum, text)
+
+
+def _auto(close: Array, horizon_bars: int, previous: float | None) -> float:
+    """Choose from the ladder; of two equally good ones the smaller."""
+    ahead = np.abs(future_return(close, horizon_bars)[:-horizon_bars])
+    if not len(ahead):
+        raise TooFewBars(len(close), horizon_bars + 1)
+
+    def neutral(threshold: float) -> float:
+        return float(np.mean(ahead <= threshold))
+
+    if previous is not None and _KEEP_FROM <= neutral(previous) <= _KEEP_TO:
+        return previous
+    return min(LADDER, key=lambda threshold: abs(neutral(threshold) - _AUTO_NEUTRAL))
