@@ -1,0 +1,177 @@
+"""The database file: opened, checked, brought to the present schema, its errors made ours.
+
+A damaged file must not keep the daemon from starting, and a full disk must read as
+one, not as a traceback; both are dealt with here, so that `daemon.store` is about rows.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from daemon.errors import BadInput, DaemonError, StoreCorrupt
+
+_BUSY_TIMEOUT_S: Final = 10.0
+
+# Each entry brings the schema from the version of its position to the next.
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE bars (
+        coin TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL,
+        open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL,
+        volume REAL NOT NULL, n INTEGER NOT NULL,
+        provenance TEXT NOT NULL, revisions INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (coin, interval, t)) STRICT, WITHOUT ROWID;
+    CREATE TABLE funding (
+        coin TEXT NOT NULL, time INTEGER NOT NULL, rate REAL NOT NULL,
+        PRIMARY KEY (coin, time)) STRICT, WITHOUT ROWID;
+    CREATE TABLE flow (
+        coin TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL,
+        s_top REAL NOT NULL, s_bot REAL NOT NULL,
+        PRIMARY KEY (coin, interval, t)) STRICT, WITHOUT ROWID;
+    CREATE TABLE gaps (
+        coin TEXT NOT NULL, interval TEXT NOT NULL,
+        from_t INTEGER NOT NULL, to_t INTEGER NOT NULL,
+        PRIMARY KEY (coin, interval, from_t)) STRICT, WITHOUT ROWID;
+    CREATE TABLE journal (
+        seq INTEGER PRIMARY KEY, slot TEXT, at_ms INTEGER NOT NULL,
+        kind TEXT NOT NULL, body TEXT NOT NULL) STRICT;
+    CREATE INDEX journal_by_time ON journal (at_ms);
+    """,
+)
+
+
+class StoreUnavailable(DaemonError):
+    """The database cannot be read or written just now: disk full, no rights, locked."""
+
+    transient: ClassVar[bool] = True
+
+
+class Database:
+    """One SQLite file in WAL mode, or `":memory:"`; usable from any thread, one at a time."""
+
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+        """Open, check and if needed create the file.
+
+        Raises:
+            StoreCorrupt: If the file is damaged or no database.
+            BadInput: If a newer hyperdrift wrote it, or `read_only` and it is not there.
+            StoreUnavailable: If it cannot be opened.
+        """
+        self._path, self._lock = Path(path), threading.RLock()
+        if read_only and not self._path.is_file():
+            msg = f"there is no store at {path}: start the daemon or import bars first"
+            raise BadInput(msg)
+        target = f"{self._path.absolute().as_uri()}?mode=ro" if read_only else str(path)
+        with self._translated():
+            self._db = sqlite3.connect(
+                target,
+                uri=read_only,
+                timeout=_BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        try:
+            self._prepare(read_only=read_only)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; the last to do so folds the write-ahead log into it."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold a transaction: all that is written inside, or nothing.
+
+        Raises:
+            StoreUnavailable: If the disk is full or the file not writable.
+        """
+        with self._lock, self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                # A failed COMMIT (disk full) may have rolled back already.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return all rows of a query."""
+        with self._lock, self._translated():
+            return self._db.execute(query, tuple(values)).fetchall()
+
+    def backup(self, path: Path) -> None:
+        """Copy the whole database to a file, as of this moment.
+
+        Raises:
+            StoreUnavailable: If the copy cannot be written.
+        """
+        aside = path.with_name(path.name + ".part")
+        with self._lock, self._translated():
+            aside.unlink(missing_ok=True)
+            target = sqlite3.connect(aside)
+            try:
+                self._db.backup(target)
+            finally:
+                target.close()
+            aside.replace(path)
+
+    def _prepare(self, *, read_only: bool) -> None:
+        with self._translated():
+            version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+            if version > len(_MIGRATIONS):
+                msg = f"{self._path} was written by a newer hyperdrift: install that one again"
+                raise BadInput(msg)
+            if read_only:
+                return
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            if (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                msg = f"{self._path} is damaged: {found}"
+                raise StoreCorrupt(msg)
+            for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
+                self._db.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn SQLite's errors into ours."""
+        try:
+            yield
+        except sqlite3.OperationalError as e:
+            msg = f"the store {self._path} cannot be used ({e}): check disk space and rights"
+            raise StoreUnavailable(msg) from e
+        except sqlite3.DatabaseError as e:
+            if type(e) is not sqlite3.DatabaseError:  # its subclasses are bugs of ours
+                raise
+            msg = f"{self._path} is damaged or no database ({e})"
+            raise StoreCorrupt(msg) from e
+        except OSError as e:
+            msg = f"cannot write beside {self._path} ({e}): check disk space and rights"
+            raise StoreUnavailable(msg) from e
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file, with its log, to `<name>.corrupt-<n>`; return the new name.
+
+    Raises:
+        StoreUnavailable: If the folder does not allow it.
+    """
+    number = 1
+    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
+        number += 1
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+    except OSError as e:
+        msg = f"cannot move the damaged {path} aside ({e}): check the folder's rights"
+        raise StoreUnavailable(msg) from e
+    return aside

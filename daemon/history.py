@@ -1,0 +1,129 @@
+"""The past of a slot: what the venue still serves of it, and what is lost.
+
+The venue keeps the newest 5000 bars and all funding rates. A start fetches what the
+store lacks of them; holes that nobody can fill any more are written down, so that
+nothing mistakes them for quiet markets.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import structlog
+
+from daemon.bars import HOUR_MS, Bar, Provenance, SlotName
+from daemon.clock import VenueClock
+from daemon.hyperliquid.budget import Priority
+from daemon.hyperliquid.rest import RestClient
+from daemon.hyperliquid.wire import REACH_BARS
+from daemon.store import AsyncStore, Hole, Store
+
+log = structlog.get_logger()
+
+LONGEST_FILL_BARS: Final = 12
+"""A longer hole between two bars is a gap, not a pause in trading."""
+# A bar's last trades reach the venue's books up to 2.6 s after its close.
+_GRACE_MS: Final = 3_000
+# In 2023 rates were settled every eight hours: the one in force may be that old.
+_FUNDING_LEAD_MS: Final = 9 * HOUR_MS
+
+
+def grace_ms(venue: VenueClock) -> float:
+    """How long after its close a bar is final for certain, ms of venue time."""
+    return max(_GRACE_MS, 2 * venue.uncertainty_ms)
+
+
+def closed_t(slot: SlotName, venue: VenueClock) -> int:
+    """Open time of the newest bar that is closed for certain, by the venue's clock."""
+    certain_ms = venue.now_ms() - grace_ms(venue)
+    return int(certain_ms // slot.interval_ms - 1) * slot.interval_ms
+
+
+def flat_bars(hole: Hole, close: float, step_ms: int) -> list[Bar]:
+    """Make the bars of a market in which nobody traded since a close."""
+    times = range(hole.from_t, hole.to_t + step_ms, step_ms)
+    return [Bar(t, close, close, close, close, 0.0) for t in times]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Fetches the past of slots into the store."""
+
+    rest: RestClient
+    store: AsyncStore
+    venue: VenueClock
+
+    async def fetch(self, slot: SlotName, from_ms: int) -> None:
+        """Store all that the venue serves of a slot's bars and funding since `from_ms`.
+
+        Raises:
+            Unreachable: If the venue does not answer.
+            SchemaChanged: If its answer is not understood.
+            StoreUnavailable: If the store cannot be written.
+        """
+        step = slot.interval_ms
+        from_t = -(-from_ms // step) * step
+        reach_t = max(from_t, closed_t(slot, self.venue) - (REACH_BARS - 1) * step)
+        if (first := await self._first_lacking(slot, reach_t)) is not None:
+            await self._fetch_bars(slot, first)
+        await self._mend(slot, from_t, reach_t)
+        await self._fetch_funding(slot, from_t)
+
+    async def _first_lacking(self, slot: SlotName, from_t: int) -> int | None:
+        """Open time of the oldest closed bar since `from_t` that is not of record."""
+        held = await self.store.call(Store.held, slot, from_t, closed_t(slot, self.venue))
+        sure = [s.bar.t for s in held if s.provenance in {Provenance.REST, Provenance.IMPORT}]
+        grid = range(from_t, closed_t(slot, self.venue) + 1, slot.interval_ms)
+        lacking = np.setdiff1d(np.array(grid), np.array(sure))
+        return int(lacking[0]) if len(lacking) else None
+
+    async def _fetch_bars(self, slot: SlotName, from_t: int) -> None:
+        closed = closed_t(slot, self.venue)
+        rows = await self.rest.candles(*slot, from_t, priority=Priority.BACKFILL)
+        bars = [bar for bar in rows if bar.t <= closed]
+        result = await self.store.call(Store.put_bars, slot, bars, Provenance.REST)
+        log.info("feed.backfilled", slot=str(slot), from_t=from_t, **result._asdict())
+
+    async def _mend(self, slot: SlotName, from_t: int, reach_t: int) -> None:
+        """Fill short holes, in which nobody traded; write long ones down as lost."""
+        known = set(await self.store.call(Store.gaps, slot))
+        for hole in await self.store.call(Store.missing, slot, from_t):
+            bars = (hole.to_t - hole.from_t) // slot.interval_ms + 1
+            before = hole.from_t - slot.interval_ms
+            if hole.from_t >= reach_t and bars <= LONGEST_FILL_BARS:
+                last = (await self.store.call(Store.held, slot, before, before))[0].bar
+                flat = flat_bars(hole, last.close, slot.interval_ms)
+                await self.store.call(Store.put_bars, slot, flat, Provenance.FILLED)
+            elif hole not in known:
+                await give_up(self.store, slot, hole)
+
+    async def _fetch_funding(self, slot: SlotName, from_t: int) -> None:
+        t = (await self.store.call(Store.bars, slot, from_t=from_t))["t"]
+        if not len(t):
+            return
+        coin, wanted = slot.coin, int(t[0]) - _FUNDING_LEAD_MS
+        oldest = await self.store.call(Store.oldest_funding_time, coin)
+        newest = await self.store.call(Store.newest_funding_time, coin)
+        spans: list[tuple[int, int | None]] = []
+        if oldest is None or newest is None:
+            spans.append((wanted, None))
+        else:
+            if oldest - wanted > HOUR_MS:
+                spans.append((wanted, oldest - 1))
+            spans.append((newest + 1, None))
+        for start, end in spans:
+            rates = await self.rest.funding(coin, start, end, priority=Priority.BACKFILL)
+            await self.store.call(Store.put_funding, coin, rates)
+
+
+async def give_up(store: AsyncStore, slot: SlotName, hole: Hole) -> None:
+    """Write down, loudly, that bars are lost."""
+    log.error(
+        "feed.gap",
+        slot=str(slot),
+        from_t=hole.from_t,
+        to_t=hole.to_t,
+        bars=(hole.to_t - hole.from_t) // slot.interval_ms + 1,
+        remedy="the venue has no such bars any more: import them from a file if you have one",
+    )
+    await store.call(Store.note_gap, slot, hole)

@@ -1,0 +1,236 @@
+"""The venue's `/info` calls, inside its weight budget, with retries and typed errors.
+
+Without this module every caller would have to know that 500 `null` is a passing
+fault, that idle connections are dropped without notice, and that 1200 weight a
+minute are shared by everything behind one address.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable
+from random import Random
+from typing import Final, NamedTuple, Self
+
+import aiohttp
+import structlog
+
+from daemon.bars import HOUR_MS, Bar, Funding, SlotName, interval_name
+from daemon.clock import Clock, VenueClock
+from daemon.errors import VenueRefused, VenueUnreachable
+from daemon.hyperliquid import wire
+from daemon.hyperliquid.backoff import delays
+from daemon.hyperliquid.budget import Priority, Spent, WeightBudget
+
+log = structlog.get_logger()
+
+_BASE_WEIGHT: Final = 20
+_STATUS_WEIGHT: Final = 2
+_CANDLES_PER_WEIGHT: Final = 60
+_FUNDINGS_PER_WEIGHT: Final = 20
+_TRIES: Final = 5
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.25, 8.0
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
+_CONNECTIONS: Final = 8
+_CLOCK_SAMPLES: Final = 3
+_REMEMBERED_REFUSALS: Final = 10_000
+
+
+class _TryAgain(Exception):
+    """The call failed in a way that passes."""
+
+
+class _Answer(NamedTuple):
+    body: bytes
+    sent: float
+    received: float
+    spent: Spent
+
+
+class RestClient:
+    """One venue's `/info`; use it as an async context manager.
+
+    Args:
+        url: The venue's root, for example `https://api.hyperliquid.xyz`.
+        clock: Real time.
+        venue: The venue's clock; its speed scales the budget, `learn_clock` sets it.
+        weight_per_minute: Weight to use in any minute of venue time.
+    """
+
+    def __init__(
+        self, url: str, clock: Clock, venue: VenueClock, weight_per_minute: int = 1000
+    ) -> None:
+        self._url = url.rstrip("/").removesuffix("/info") + "/info"
+        self._clock, self._venue = clock, venue
+        self._budget = WeightBudget(clock, venue, weight_per_minute)
+        self._random = Random()  # noqa: S311 - jitter, no secret
+        self._session: aiohttp.ClientSession | None = None
+        self._refused: set[wire.RefusedBar] = set()
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def weight_left(self) -> int:
+        """Weight that may be spent at once."""
+        return self._budget.left()
+
+    async def candles(
+        self,
+        coin: str,
+        interval: str,
+        start_ms: int,
+        end_ms: int | None = None,
+        *,
+        priority: Priority = Priority.LIVE,
+    ) -> list[Bar]:
+        """Fetch bars, ascending, the forming one included; at most the newest 5000.
+
+        Args:
+            coin: As the venue writes it.
+            interval: As the venue writes it, or `24h`.
+            start_ms: The bar that contains it is the first.
+            end_ms: The bar that contains it is the last; None is now.
+            priority: Live calls go before backfill.
+
+        Raises:
+            VenueUnreachable: After the retries.
+            VenueRefused: If the venue calls the request wrong.
+            SchemaChanged: If the answer is not what the documentation says.
+        """
+        slot = SlotName(coin, interval_name(interval))
+        last_ms = self._venue.now_ms() if end_ms is None else end_ms
+        rows = min(wire.REACH_BARS, max(0, last_ms - start_ms) // slot.interval_ms + 2)
+        weight = _BASE_WEIGHT + math.ceil(rows / _CANDLES_PER_WEIGHT)
+        request = wire.candles_request(slot, start_ms, end_ms)
+        answer = await self._ask(request, weight, priority)
+        candles = wire.decode_candles(answer.body, slot)
+        answer.spent.weight = _BASE_WEIGHT + math.ceil(len(candles.frames) / _CANDLES_PER_WEIGHT)
+        self._report(candles.refused)
+        return [frame.bar for frame in candles.frames]
+
+    async def funding(
+        self,
+        coin: str,
+        start_ms: int,
+        end_ms: int | None = None,
+        *,
+        priority: Priority = Priority.LIVE,
+    ) -> list[Funding]:
+        """Fetch settled funding rates stamped from `start_ms` to `end_ms`, all pages, ascending.
+
+        Raises:
+            VenueUnreachable: After the retries.
+            VenueRefused: If the venue calls the request wrong.
+            SchemaChanged: If the answer is not what the documentation says.
+        """
+        rates: list[Funding] = []
+        last_ms = self._venue.now_ms() if end_ms is None else end_ms
+        while True:
+            rows = min(wire.FUNDING_PAGE_ROWS, max(0, last_ms - start_ms) // HOUR_MS + 1)
+            weight = _BASE_WEIGHT + math.ceil(rows / _FUNDINGS_PER_WEIGHT)
+            request = wire.funding_request(coin, start_ms, end_ms)
+            answer = await self._ask(request, weight, priority)
+            page = wire.decode_funding(answer.body, coin)
+            answer.spent.weight = _BASE_WEIGHT + math.ceil(len(page) / _FUNDINGS_PER_WEIGHT)
+            rates += page
+            if len(page) < wire.FUNDING_PAGE_ROWS or page[-1].time < start_ms:
+                return rates
+            start_ms = page[-1].time + 1
+
+    async def meta(self, dex: str = "") -> dict[str, bool]:
+        """Fetch the perps of a dex: coin -> whether it is delisted.
+
+        Raises:
+            VenueUnreachable: After the retries.
+            SchemaChanged: If the answer is not what the documentation says.
+        """
+        answer = await self._ask(wire.meta_request(dex), _BASE_WEIGHT, Priority.LIVE)
+        return wire.decode_meta(answer.body)
+
+    async def require_coins(self, coins: Iterable[str]) -> None:
+        """Make sure that every coin is traded: an unknown one would end the whole stream.
+
+        Raises:
+            VenueRefused: Naming the first coin that is not, and the nearest names.
+            VenueUnreachable: After the retries.
+        """
+        listed: dict[str, dict[str, bool]] = {}
+        for coin in coins:
+            dex = coin.partition(":")[0] if ":" in coin else ""
+            if dex not in listed:
+                listed[dex] = await self.meta(dex)
+            if coin not in listed[dex]:
+                raise VenueRefused(_unknown(coin, listed[dex]))
+            if listed[dex][coin]:
+                msg = f"{coin} is delisted: the venue sends no more bars; remove its slot"
+                raise VenueRefused(msg)
+
+    async def learn_clock(self) -> None:
+        """Set the venue's clock by the quickest of a few answers.
+
+        Raises:
+            VenueUnreachable: After the retries.
+            SchemaChanged: If the answer is not what the documentation says.
+        """
+        samples = [
+            await self._ask(wire.STATUS_REQUEST, _STATUS_WEIGHT, Priority.LIVE)
+            for _ in range(_CLOCK_SAMPLES)
+        ]
+        best = min(samples, key=lambda answer: answer.received - answer.sent)
+        self._venue.learn(wire.decode_status(best.body), best.sent, best.received)
+
+    async def _ask(self, request: bytes, weight: int, priority: Priority) -> _Answer:
+        why = ""
+        waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
+        for last_try in (*[False] * (_TRIES - 1), True):
+            spent = await self._budget.take(weight, priority)
+            sent = self._clock.monotonic()
+            try:
+                body = await self._post(request)
+                return _Answer(body, sent, self._clock.monotonic(), spent)
+            except _TryAgain as e:
+                why = str(e)
+                log.debug("rest.retry", why=why, request=request.decode())
+            if not last_try:
+                await self._clock.sleep(next(waits))
+        msg = (
+            f"{self._url} does not answer ({why}, {_TRIES} times): check the network and its status"
+        )
+        raise VenueUnreachable(msg)
+
+    async def _post(self, request: bytes) -> bytes:
+        if self._session is None:
+            msg = "use RestClient as an async context manager"
+            raise RuntimeError(msg)
+        headers = {"Content-Type": "application/json"}
+        try:
+            async with self._session.post(self._url, data=request, headers=headers) as response:
+                status, body = response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as e:
+            raise _TryAgain(str(e) or type(e).__name__) from e
+        if status == 429 or status >= 500 or body.strip() in {b"null", b""}:  # noqa: PLR2004 - HTTP
+            raise _TryAgain(f"status {status}")
+        if status != 200:  # noqa: PLR2004 - HTTP
+            text = body[:200].decode(errors="replace")
+            msg = f"the venue refused {request.decode()} with status {status}: {text}"
+            raise VenueRefused(msg)
+        return body
+
+    def _report(self, refused: Iterable[wire.RefusedBar]) -> None:
+        for bar in set(refused) - self._refused:
+            log.warning("rest.bar_refused", slot=str(bar.slot), t=bar.t, reason=bar.reason)
+            if len(self._refused) >= _REMEMBERED_REFUSALS:
+                self._refused.clear()
+            self._refused.add(bar)
+
+
+def _unknown(coin: str, listed: Iterable[str]) -> str:
+    by_lower = {name.lower(): name for name in listed}
+    near = [by_lower[name] for name in difflib.get_close_matches(coin.lower(), by_lower)]
+    hint = f"did you mean {' or '.join(near)}?" if near else "names are case-sensitive"
+    return f"the venue has no perp {coin!r}; {hint}"

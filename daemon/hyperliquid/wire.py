@@ -1,0 +1,247 @@
+"""The only file that knows the venue's JSON.
+
+Requests are built and answers are read here and nowhere else, so that a change on
+the venue's side is one edit. Prices arrive as strings, sometimes as numbers; candle
+data as one object, in the documentation as an array: both are read. A wrong shape
+raises `SchemaChanged` with the piece that surprised; a bar with impossible numbers
+is handed back as refused, because one bad row must not hide its neighbours.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from daemon.bars import INTERVAL_MS, Bar, Funding, SlotName
+from daemon.errors import SchemaChanged
+
+FUNDING_PAGE_ROWS: Final = 500
+"""Most rows of one `fundingHistory` answer."""
+REACH_BARS: Final = 5000
+"""How many of the newest bars of a coin and interval the venue serves."""
+
+META_REQUEST: Final = b'{"type":"meta"}'
+STATUS_REQUEST: Final = b'{"type":"exchangeStatus"}'
+PING: Final = '{"method":"ping"}'
+
+_QUOTED_CHARS: Final = 200
+
+
+class CandleFrame(NamedTuple):
+    """The state of one bar as a push showed it; never known to be final."""
+
+    slot: SlotName
+    bar: Bar
+
+
+class RefusedBar(NamedTuple):
+    """A bar that was left out, and why."""
+
+    slot: SlotName
+    t: int
+    reason: str
+
+
+class Candles(NamedTuple):
+    """What an answer or a frame held: usable bars and refused ones."""
+
+    frames: tuple[CandleFrame, ...]
+    refused: tuple[RefusedBar, ...]
+
+
+class Acknowledged(NamedTuple):
+    """The venue confirms a subscription; it echoes more keys than were sent."""
+
+    subscription: Mapping[str, object]
+
+
+class ErrorFrame(NamedTuple):
+    """The venue refused a frame of ours and keeps the connection open."""
+
+    text: str
+
+
+class OtherFrame(NamedTuple):
+    """A pong, a greeting that is not JSON, or a channel that nobody asked for."""
+
+    channel: str
+
+
+Frame = Candles | Acknowledged | ErrorFrame | OtherFrame
+
+
+class _Candle(msgspec.Struct):
+    t: int
+    s: str
+    i: str
+    o: float
+    h: float
+    l: float  # noqa: E741 - the venue's name
+    c: float
+    v: float
+    n: int = 0
+
+
+class _FundingRow(msgspec.Struct, rename={"rate": "fundingRate"}):
+    coin: str
+    rate: float
+    time: int
+
+
+class _Listed(msgspec.Struct, rename={"delisted": "isDelisted"}):
+    name: str
+    delisted: bool = False
+
+
+class _Meta(msgspec.Struct):
+    universe: list[_Listed]
+
+
+class _Status(msgspec.Struct):
+    time: int
+
+
+class _Envelope(msgspec.Struct):
+    channel: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Echo(msgspec.Struct):
+    subscription: dict[str, Any]
+
+
+def candles_request(slot: SlotName, start_ms: int, end_ms: int | None) -> bytes:
+    """Ask for the bars from the one that contains `start_ms` to the one that contains `end_ms`."""
+    wanted: dict[str, object] = {"coin": slot.coin, "interval": slot.interval}
+    wanted |= {"startTime": start_ms} | ({} if end_ms is None else {"endTime": end_ms})
+    return msgspec.json.encode({"type": "candleSnapshot", "req": wanted})
+
+
+def funding_request(coin: str, start_ms: int, end_ms: int | None) -> bytes:
+    """Ask for the funding rates stamped `start_ms` or later, oldest first, one page."""
+    wanted: dict[str, object] = {"type": "fundingHistory", "coin": coin, "startTime": start_ms}
+    return msgspec.json.encode(wanted | ({} if end_ms is None else {"endTime": end_ms}))
+
+
+def meta_request(dex: str) -> bytes:
+    """Ask for the perps of a builder's dex; "" is the venue's own."""
+    return msgspec.json.encode({"type": "meta", "dex": dex}) if dex else META_REQUEST
+
+
+def subscription(slot: SlotName) -> dict[str, str]:
+    """Name a slot's candle channel."""
+    return {"type": "candle", "coin": slot.coin, "interval": slot.interval}
+
+
+def subscribe(slot: SlotName) -> str:
+    """Ask for a slot's candles."""
+    frame = {"method": "subscribe", "subscription": subscription(slot)}
+    return msgspec.json.encode(frame).decode()
+
+
+def decode_candles(body: bytes, slot: SlotName) -> Candles:
+    """Read a `candleSnapshot` answer; ascending in t, each t once.
+
+    Raises:
+        SchemaChanged: If it is not a list of candles, or they are another slot's.
+    """
+    rows = _decode(body, list[_Candle], "candleSnapshot")
+    for row in rows:
+        if (row.s, row.i) != (slot.coin, slot.interval):
+            msg = f"candleSnapshot of {slot} holds a row of {row.s}-{row.i}: {_quoted(body)}"
+            raise SchemaChanged(msg)
+    newest_last = {row.t: row for row in rows}
+    return _candles([newest_last[t] for t in sorted(newest_last)])
+
+
+def decode_funding(body: bytes, coin: str) -> list[Funding]:
+    """Read a `fundingHistory` answer, ascending in time.
+
+    Raises:
+        SchemaChanged: If it is not a list of rates of that coin.
+    """
+    rows = _decode(body, list[_FundingRow], "fundingHistory")
+    for row in rows:
+        if row.coin != coin or not math.isfinite(row.rate):
+            msg = f"fundingHistory of {coin} holds {row}: compare it with the venue's documentation"
+            raise SchemaChanged(msg)
+    return sorted(Funding(row.time, row.rate) for row in rows)
+
+
+def decode_meta(body: bytes) -> dict[str, bool]:
+    """Read a `meta` answer: coin -> whether it is delisted.
+
+    Raises:
+        SchemaChanged: If there is no universe of named coins.
+    """
+    return {row.name: row.delisted for row in _decode(body, _Meta, "meta").universe}
+
+
+def decode_status(body: bytes) -> int:
+    """Read the venue's time, ms UTC, from an `exchangeStatus` answer.
+
+    Raises:
+        SchemaChanged: If there is no time in it.
+    """
+    status: _Status = _decode(body, _Status, "exchangeStatus")
+    return status.time
+
+
+def decode_frame(text: bytes) -> Frame:
+    """Read one WebSocket frame.
+
+    Raises:
+        SchemaChanged: If a channel that we use has another shape than documented.
+    """
+    try:
+        envelope = msgspec.json.decode(text, type=_Envelope)
+    except msgspec.DecodeError:
+        # The first frame may be plain text; anything else that is not JSON is no candle either.
+        return OtherFrame("")
+    match envelope.channel:
+        case "candle":
+            data = _decode(bytes(envelope.data), _Candle | list[_Candle], "candle frame")
+            return _candles(data if isinstance(data, list) else [data])
+        case "subscriptionResponse":
+            return Acknowledged(
+                _decode(bytes(envelope.data), _Echo, "acknowledgement").subscription
+            )
+        case "error":
+            return ErrorFrame(str(_decode(bytes(envelope.data), object, "error frame")))
+        case channel:
+            return OtherFrame(channel)
+
+
+def acknowledges(echo: Acknowledged, slot: SlotName) -> bool:
+    """Tell whether an echo, which may carry more keys, confirms this slot's subscription."""
+    return subscription(slot).items() <= echo.subscription.items()
+
+
+def _candles(rows: list[_Candle]) -> Candles:
+    frames, refused = [], []
+    for row in rows:
+        slot = SlotName(row.s, row.i)
+        bar = Bar(row.t, row.o, row.h, row.l, row.c, row.v, row.n)
+        reason = bar.fault()
+        if reason is None and row.t % INTERVAL_MS.get(row.i, 1):
+            reason = f"it does not open on a multiple of {row.i}"
+        if reason is None:
+            frames.append(CandleFrame(slot, bar))
+        else:
+            refused.append(RefusedBar(slot, row.t, reason))
+    return Candles(tuple(frames), tuple(refused))
+
+
+def _decode(body: bytes, shape: Any, what: str) -> Any:
+    try:
+        # Not strict: numbers may come as strings, which is how the venue sends prices.
+        return msgspec.json.decode(body, type=shape, strict=False)
+    except msgspec.DecodeError as e:
+        msg = f"the venue's {what} has an unknown shape ({e}): {_quoted(body)}"
+        raise SchemaChanged(msg) from e
+
+
+def _quoted(body: bytes) -> str:
+    text = body.decode(errors="replace")
+    return text if len(text) <= _QUOTED_CHARS else text[:_QUOTED_CHARS] + "..."

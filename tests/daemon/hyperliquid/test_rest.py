@@ -1,0 +1,148 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from structlog.testing import capture_logs
+
+from daemon.bars import HOUR_MS
+from daemon.clock import VenueClock
+from daemon.errors import SchemaChanged, VenueRefused, VenueUnreachable
+from daemon.hyperliquid.rest import RestClient
+from tests.daemon.fake_venue import START, STEP, FakeVenue, Fault, bar, hourly, serving
+from tests.fakes import FakeClock
+
+
+@asynccontextmanager
+async def talking(*faults: Fault, now: float = 0.5) -> AsyncIterator[tuple[FakeVenue, RestClient]]:
+    clock = FakeClock(ms=START + round(now * STEP))
+    venue = FakeVenue(clock.now_ms)
+    venue.put(bar(k) for k in range(6000))
+    venue.faults.extend(faults)
+    async with (
+        serving(venue),
+        RestClient(venue.url, clock, VenueClock(clock), weight_per_minute=400) as rest,
+    ):
+        yield venue, rest
+
+
+async def test_bars_come_ascending_with_the_forming_one_and_the_one_that_contains_the_start() -> (
+    None
+):
+    async with talking(now=9.5) as (_, rest):
+        bars = await rest.candles("BTC", "5m", START + 3 * STEP + 1, START + 5 * STEP)
+        assert bars == [bar(3), bar(4), bar(5)]
+        assert (await rest.candles("BTC", "5m", START))[-1] == bar(9)
+        assert await rest.candles("BTC", "5m", START - 9 * STEP, START - STEP) == []
+
+
+@pytest.mark.parametrize("fault", [(429, "null"), (500, "null"), (502, "<html>"), (200, "null")])
+async def test_a_passing_fault_is_tried_again(fault: Fault) -> None:
+    async with talking(fault, fault, now=1.5) as (venue, rest):
+        assert len(await rest.candles("BTC", "5m", START)) == 2
+        assert len(venue.requests) == 3
+
+
+async def test_a_connection_that_hangs_up_is_tried_again() -> None:
+    async with talking(None, None, now=1.5) as (venue, rest):
+        assert len(await rest.candles("BTC", "5m", START)) == 2
+        assert len(venue.requests) == 3
+
+
+async def test_a_venue_that_stays_away_is_an_error_that_may_pass() -> None:
+    async with talking(*[(500, "null")] * 9) as (venue, rest):
+        with pytest.raises(VenueUnreachable, match="status 500") as caught:
+            await rest.candles("BTC", "5m", START)
+        assert caught.value.transient
+        assert len(venue.requests) == 5
+
+
+async def test_a_port_without_a_venue_is_the_same_error() -> None:
+    clock = FakeClock()
+    async with RestClient("http://127.0.0.1:9", clock, VenueClock(clock)) as rest:
+        with pytest.raises(VenueUnreachable, match="check the network"):
+            await rest.meta()
+    assert len(clock.slept) == 4
+    assert sorted(clock.slept) == clock.slept
+
+
+async def test_a_refused_request_is_not_repeated_and_quoted() -> None:
+    async with talking((422, "Failed to deserialize")) as (venue, rest):
+        with pytest.raises(VenueRefused, match="422: Failed to deserialize"):
+            await rest.candles("BTC", "5m", START)
+        assert len(venue.requests) == 1
+
+
+async def test_an_answer_of_another_shape_is_not_repeated() -> None:
+    async with talking((200, '{"candles": []}')) as (venue, rest):
+        with pytest.raises(SchemaChanged):
+            await rest.candles("BTC", "5m", START)
+        assert len(venue.requests) == 1
+
+
+async def test_a_bar_with_impossible_numbers_is_left_out_and_reported_once() -> None:
+    async with talking(now=2.5) as (venue, rest):
+        original = venue.data
+
+        def crossed(body):
+            rows = original(body)
+            rows[1] |= {"l": "900", "h": "1"}
+            return rows
+
+        venue.data = crossed  # type: ignore[method-assign]
+        with capture_logs() as logs:
+            for _ in range(3):
+                assert await rest.candles("BTC", "5m", START) == [bar(0), bar(2)]
+        assert [log["event"] for log in logs] == ["rest.bar_refused"]
+
+
+async def test_funding_is_fetched_page_by_page() -> None:
+    async with talking(now=20_000) as (venue, rest):
+        venue.funding = hourly(START, 1234)
+        assert await rest.funding("BTC", START - HOUR_MS) == venue.funding
+        assert len(venue.requests) == 3
+        few = await rest.funding("BTC", START, START + 3 * HOUR_MS)
+        assert few == [f for f in venue.funding if START <= f.time <= START + 3 * HOUR_MS]
+
+
+async def test_a_full_last_page_is_followed_by_an_empty_one() -> None:
+    async with talking(now=20_000) as (venue, rest):
+        venue.funding = hourly(START, 500)
+        assert len(await rest.funding("BTC", START - HOUR_MS)) == 500
+        assert len(venue.requests) == 2
+
+
+async def test_coins_are_checked_with_a_hint_at_what_was_meant() -> None:
+    async with talking() as (venue, rest):
+        await rest.require_coins(["BTC", "BTC"])
+        assert len(venue.requests) == 1
+        with pytest.raises(VenueRefused, match=r"no perp 'btc'; did you mean BTC\?"):
+            await rest.require_coins(["btc"])
+        with pytest.raises(VenueRefused, match="no perp 'QQQ'; names are case-sensitive"):
+            await rest.require_coins(["QQQ"])
+        with pytest.raises(VenueRefused, match="MATIC is delisted"):
+            await rest.require_coins(["MATIC"])
+        with pytest.raises(VenueRefused):
+            await rest.require_coins(["xyz:TSLA"])
+        assert venue.requests[-1] == {"type": "meta", "dex": "xyz"}
+
+
+async def test_the_venues_clock_is_learnt() -> None:
+    clock = FakeClock()
+    venue_clock = VenueClock(clock)
+    venue = FakeVenue(lambda: START)
+    async with serving(venue), RestClient(venue.url, clock, venue_clock) as rest:
+        await rest.learn_clock()
+        assert venue_clock.now_ms() == START
+        assert rest.weight_left() == 1000 - 6
+
+
+async def test_weight_is_counted_by_rows_and_held_to_the_limit_of_a_minute() -> None:
+    async with talking(now=5998.5) as (venue, rest):
+        assert len(await rest.candles("BTC", "5m", START)) == 5000
+        assert rest.weight_left() == 400 - 104
+        began = venue.now()
+        await asyncio.gather(*[rest.candles("BTC", "5m", venue.now() - STEP) for _ in range(30)])
+        # 30 calls of 21 beside one of 104, at 400 a minute: two more minutes have to begin.
+        assert 60_000 <= venue.now() - began < 125_000
+        assert rest.weight_left() >= 0

@@ -1,0 +1,230 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from structlog.testing import capture_logs
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from daemon.bars import Bar, SlotName
+from daemon.hyperliquid.stream import (
+    CandleStream,
+    Connected,
+    Disconnected,
+    StreamEvent,
+)
+from daemon.hyperliquid.wire import CandleFrame
+from tests.daemon.clocks import FastClock
+from tests.daemon.fake_venue import BTC, bar, candle
+
+HOUR = SlotName("BTC", "1h")
+FAST = 200.0
+"""How much faster than real: a ping every 75 ms, dead after 200 ms of silence."""
+
+
+@dataclass
+class Socket:
+    """One connection as the venue sees it."""
+
+    connection: ServerConnection
+    received: list[dict[str, Any]] = field(default_factory=list)
+
+    def subscriptions(self) -> list[dict[str, Any]]:
+        return [f["subscription"] for f in self.received if f["method"] == "subscribe"]
+
+    async def push(self, b: Bar, slot: SlotName = BTC) -> None:
+        await self.send({"channel": "candle", "data": candle(b, slot)})
+
+    async def send(self, frame: object) -> None:
+        await self.connection.send(frame if isinstance(frame, str) else json.dumps(frame))
+
+    async def acknowledge(self, subscription: dict[str, Any]) -> None:
+        echo = {"fast": False} | dict(reversed(subscription.items()))
+        data = {"method": "subscribe", "subscription": echo}
+        await self.send({"channel": "subscriptionResponse", "data": data})
+
+
+async def polite(socket: Socket, frame: dict[str, Any]) -> None:
+    if frame["method"] == "ping":
+        await socket.send({"channel": "pong"})
+    else:
+        await socket.acknowledge(frame["subscription"])
+
+
+Answer = Callable[[Socket, dict[str, Any]], Awaitable[None]]
+
+
+@dataclass
+class Rig:
+    stream: CandleStream
+    sockets: list[Socket] = field(default_factory=list)
+    answer: Answer = polite
+
+    async def handle(self, connection: ServerConnection) -> None:
+        socket = Socket(connection)
+        self.sockets.append(socket)
+        await connection.send("Websocket connection established.")
+        with suppress(ConnectionClosed):
+            async for text in connection:
+                socket.received.append(json.loads(text))
+                await self.answer(socket, socket.received[-1])
+
+    async def next(self) -> StreamEvent:
+        async with asyncio.timeout(5):
+            return await self.stream.events.get()
+
+
+@asynccontextmanager
+async def rig(*slots: SlotName, answer: Answer = polite) -> AsyncIterator[Rig]:
+    made: list[Rig] = []
+
+    async def handle(connection: ServerConnection) -> None:
+        await made[0].handle(connection)
+
+    async with serve(handle, "127.0.0.1", 0, compression="deflate") as server:
+        port = server.sockets[0].getsockname()[1]
+        stream = CandleStream(f"ws://127.0.0.1:{port}/ws", FastClock(FAST), slots or (BTC,))
+        made.append(Rig(stream, answer=answer))
+        task = asyncio.create_task(stream.run())
+        try:
+            yield made[0]
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def test_frames_follow_once_every_subscription_is_confirmed() -> None:
+    async with rig(BTC, HOUR) as r:
+        assert await r.next() == Connected()
+        await r.sockets[0].push(bar(0))
+        assert await r.next() == CandleFrame(BTC, bar(0))
+        intervals = {s["interval"] for s in r.sockets[0].subscriptions()}
+        assert intervals == {"5m", "1h"}
+
+
+async def test_no_compression_is_asked_for() -> None:
+    async with rig() as r:
+        await r.next()
+        request = r.sockets[0].connection.request
+        assert request is not None
+        assert "Sec-WebSocket-Extensions" not in request.headers
+
+
+async def test_a_killed_socket_is_reported_and_subscribed_anew() -> None:
+    async with rig() as r:
+        await r.next()
+        r.sockets[0].connection.transport.abort()
+        lost = await r.next()
+        assert isinstance(lost, Disconnected)
+        assert not lost.expected
+        assert await r.next() == Connected()
+        await r.sockets[1].push(bar(1))
+        assert await r.next() == CandleFrame(BTC, bar(1))
+
+
+async def test_a_socket_that_ends_of_old_age_is_no_trouble() -> None:
+    async with rig() as r:
+        await r.next()
+        await r.sockets[0].connection.close(1000, "Expired")
+        lost = await r.next()
+        assert isinstance(lost, Disconnected)
+        assert lost.expected
+        assert await r.next() == Connected()
+
+
+async def test_pings_keep_a_quiet_socket_alive() -> None:
+    async with rig() as r:
+        await r.next()
+        await asyncio.sleep(120 / FAST)
+        assert len(r.sockets) == 1
+        pings = [f for f in r.sockets[0].received if f["method"] == "ping"]
+        assert 3 <= len(pings) <= 8
+        assert r.stream.events.empty()
+
+
+async def test_a_socket_that_is_open_and_dead_is_left() -> None:
+    async with rig() as r:
+        await r.next()
+
+        async def stall(socket: Socket, frame: dict[str, Any]) -> None:
+            pass
+
+        r.answer = stall
+        lost = await r.next()
+        assert isinstance(lost, Disconnected)
+        assert "nothing heard" in lost.why
+        r.answer = polite
+        while await r.next() != Connected():
+            pass
+
+
+async def test_a_venue_that_confirms_only_some_subscriptions_is_left_and_they_are_named() -> None:
+    async def half(socket: Socket, frame: dict[str, Any]) -> None:
+        if frame.get("subscription", {}).get("interval") != "1h":
+            await polite(socket, frame)
+
+    async with rig(BTC, HOUR, answer=half) as r:
+        lost = await r.next()
+        assert isinstance(lost, Disconnected)
+        assert "no acknowledgement for BTC-1h" in lost.why
+
+
+async def test_a_subscription_that_kills_the_socket_is_named() -> None:
+    async def kill(socket: Socket, frame: dict[str, Any]) -> None:
+        socket.connection.transport.abort()
+
+    async with rig(answer=kill) as r:
+        lost = await r.next()
+        assert isinstance(lost, Disconnected)
+        assert "before BTC-5m was acknowledged" in lost.why
+
+
+async def test_odd_frames_are_logged_once_and_stop_nothing() -> None:
+    async with rig() as r:
+        await r.next()
+        with capture_logs() as logs:
+            for _ in range(3):
+                await r.sockets[0].send({"channel": "candle", "data": {"t": "?"}})
+                await r.sockets[0].send({"channel": "candle", "data": candle(bar(0)) | {"l": "0"}})
+                await r.sockets[0].send({"channel": "error", "data": "Already subscribed: {}"})
+                await r.sockets[0].send({"channel": "trades", "data": []})
+                await r.sockets[0].send('{"channel":"cand')
+            await r.sockets[0].push(bar(7), SlotName("ETH", "5m"))  # never asked for
+            await r.sockets[0].push(bar(8))
+            assert await r.next() == CandleFrame(BTC, bar(8))
+        events = [log["event"] for log in logs]
+        assert events == ["stream.schema_changed", "stream.bar_refused", "stream.refused"]
+
+
+async def test_a_reader_that_is_behind_makes_the_socket_wait_and_loses_nothing() -> None:
+    async with rig() as r:
+        await r.next()
+        many = 5000
+
+        async def flood() -> None:
+            for k in range(many):
+                await r.sockets[0].push(bar(k))
+
+        task = asyncio.create_task(flood())
+        await asyncio.sleep(0.1)
+        assert r.stream.events.qsize() <= r.stream.events.maxsize
+        seen = [await r.next() for _ in range(many)]
+        await task
+        frames = [event for event in seen if isinstance(event, CandleFrame)]
+        assert frames == [CandleFrame(BTC, bar(k)) for k in range(len(frames))]
+
+
+async def test_a_port_without_a_venue_is_tried_again_for_ever() -> None:
+    stream = CandleStream("ws://127.0.0.1:9/ws", FastClock(FAST), (BTC,))
+    task = asyncio.create_task(stream.run())
+    for _ in range(3):
+        lost = await asyncio.wait_for(stream.events.get(), 5)
+        assert isinstance(lost, Disconnected)
+        assert "cannot be reached" in lost.why
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

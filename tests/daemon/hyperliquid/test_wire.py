@@ -1,0 +1,213 @@
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.bars import HOUR_MS, Bar, Funding, SlotName
+from daemon.errors import SchemaChanged
+from daemon.hyperliquid import wire
+
+FIXTURES = Path(os.environ.get("HYPERDRIFT_DATA", "../shared/data/hyperliquid")).parents[1] / (
+    "fixtures/hyperliquid"
+)
+recorded = pytest.mark.skipif(not FIXTURES.is_dir(), reason=f"no recordings at {FIXTURES}")
+
+BTC = SlotName("BTC", "5m")
+CANDLE = {
+    "t": 1_760_000_100_000,
+    "T": 1_760_000_399_999,
+    "s": "BTC",
+    "i": "5m",
+    "o": "61000.0",
+    "c": "61010.0",
+    "h": "61020.0",
+    "l": "60990.0",
+    "v": "12.345",
+    "n": 87,
+}
+BAR = Bar(1_760_000_100_000, 61000.0, 61020.0, 60990.0, 61010.0, 12.345, 87)
+
+
+def text(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def frame(data: object, channel: str = "candle") -> bytes:
+    return text({"channel": channel, "data": data})
+
+
+def recording(name: str) -> Any:
+    return json.loads((FIXTURES / name).read_text())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        CANDLE,
+        [CANDLE],
+        dict(reversed(CANDLE.items())),
+        CANDLE | {k: float(CANDLE[k]) for k in "ochlv"},  # type: ignore[arg-type]
+        CANDLE | {"o": 61000, "extra": {"of": "tomorrow"}},
+    ],
+    ids=["object", "array", "other order", "numbers", "integer and unknown key"],
+)
+def test_a_candle_frame_is_read_in_every_documented_and_seen_shape(data: object) -> None:
+    assert wire.decode_frame(frame(data)) == wire.Candles((wire.CandleFrame(BTC, BAR),), ())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"o": "nan"}, "not a finite number"),
+        ({"h": "inf"}, "not a finite number"),
+        ({"v": "-1"}, "volume is negative"),
+        ({"l": "-5"}, "not positive"),
+        ({"l": "61005.0"}, "outside low..high"),
+        ({"h": "60000.0"}, "outside low..high"),
+        ({"t": 1_760_000_100_001}, "multiple of 5m"),
+    ],
+)
+def test_a_bar_with_impossible_numbers_is_refused_and_hides_no_other(
+    change: dict[str, object], reason: str
+) -> None:
+    later = CANDLE | {"t": CANDLE["t"] + 300_000}  # type: ignore[operator]
+    candles = wire.decode_candles(text([CANDLE | change, later]), BTC)
+    assert [f.bar.t for f in candles.frames] == [later["t"]]
+    assert reason in candles.refused[0].reason
+
+
+@pytest.mark.parametrize(
+    "body", [b"[{]", b"{}", b"null", b'[{"t":1}]', text([CANDLE | {"o": "much"}]), b"<html>", b""]
+)
+def test_another_shape_is_named_with_the_piece_that_surprised(body: bytes) -> None:
+    with pytest.raises(SchemaChanged, match="candleSnapshot has an unknown shape"):
+        wire.decode_candles(body, BTC)
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_whatever_raise_anything_but_schema_changed(body: bytes) -> None:
+    for decode in (
+        wire.decode_frame,
+        wire.decode_meta,
+        wire.decode_status,
+        lambda b: wire.decode_candles(b, BTC),
+        lambda b: wire.decode_funding(b, "BTC"),
+    ):
+        with suppress(SchemaChanged):
+            decode(body)
+
+
+@given(st.integers(1, len(frame(CANDLE)) - 1))
+def test_a_truncated_frame_is_no_candle(cut: int) -> None:
+    assert wire.decode_frame(frame(CANDLE)[:cut]) == wire.OtherFrame("")
+
+
+def test_rows_of_another_slot_are_not_taken_for_ours() -> None:
+    with pytest.raises(SchemaChanged, match="holds a row of ETH-5m"):
+        wire.decode_candles(text([CANDLE | {"s": "ETH"}]), BTC)
+
+
+def test_rows_are_sorted_and_of_doubles_the_last_stays() -> None:
+    earlier = CANDLE | {"t": CANDLE["t"] - 300_000}  # type: ignore[operator]
+    candles = wire.decode_candles(text([CANDLE | {"v": "1"}, earlier, CANDLE]), BTC)
+    assert [f.bar.t for f in candles.frames] == [earlier["t"], CANDLE["t"]]
+    assert candles.frames[1].bar == BAR
+
+
+def test_an_acknowledgement_with_more_keys_than_were_sent_is_recognised() -> None:
+    echo = {"coin": "BTC", "fast": False, "interval": "5m", "nSigFigs": None, "type": "candle"}
+    ack = wire.decode_frame(
+        frame({"method": "subscribe", "subscription": echo}, "subscriptionResponse")
+    )
+    assert isinstance(ack, wire.Acknowledged)
+    assert wire.acknowledges(ack, BTC)
+    assert not wire.acknowledges(ack, SlotName("BTC", "1h"))
+    assert not wire.acknowledges(ack, SlotName("ETH", "5m"))
+
+
+def test_frames_that_are_no_candles_are_told_apart() -> None:
+    assert wire.decode_frame(b"Websocket connection established.") == wire.OtherFrame("")
+    assert wire.decode_frame(b'{"channel":"pong"}') == wire.OtherFrame("pong")
+    assert wire.decode_frame(frame("Already subscribed: {}", "error")) == wire.ErrorFrame(
+        "Already subscribed: {}"
+    )
+    assert wire.decode_frame(frame([], "trades")) == wire.OtherFrame("trades")
+
+
+def test_requests_are_what_the_documentation_shows() -> None:
+    assert json.loads(wire.candles_request(BTC, 5, 9)) == {
+        "type": "candleSnapshot",
+        "req": {"coin": "BTC", "interval": "5m", "startTime": 5, "endTime": 9},
+    }
+    assert "endTime" not in json.loads(wire.candles_request(BTC, 5, None))["req"]
+    assert json.loads(wire.funding_request("BTC", 5, None)) == {
+        "type": "fundingHistory",
+        "coin": "BTC",
+        "startTime": 5,
+    }
+    assert json.loads(wire.subscribe(BTC)) == {
+        "method": "subscribe",
+        "subscription": {"type": "candle", "coin": "BTC", "interval": "5m"},
+    }
+    assert json.loads(wire.meta_request("xyz")) == {"type": "meta", "dex": "xyz"}
+
+
+def test_a_rate_of_another_coin_or_no_number_is_refused() -> None:
+    row = {"coin": "BTC", "fundingRate": "0.0000125", "premium": "-0.0001", "time": HOUR_MS + 79}
+    assert wire.decode_funding(text([row]), "BTC") == [Funding(HOUR_MS + 79, 0.0000125)]
+    for change in ({"coin": "ETH"}, {"fundingRate": "inf"}):
+        with pytest.raises(SchemaChanged, match="fundingHistory of BTC holds"):
+            wire.decode_funding(text([row | change]), "BTC")
+
+
+@recorded
+@pytest.mark.parametrize(
+    ("name", "slot", "rows"),
+    [
+        ("candleSnapshot_kPEPE_1h_2023-07-17.json", SlotName("kPEPE", "1h"), 24),
+        ("candleSnapshot_BTC_1h_with_forming_bar_2026-09-25.json", SlotName("BTC", "1h"), 5),
+    ],
+)
+def test_recorded_snapshots_are_read_whole(name: str, slot: SlotName, rows: int) -> None:
+    body = recording(f"rest/{name}")["response"]["body"]
+    candles = wire.decode_candles(text(body), slot)
+    assert not candles.refused
+    assert len(candles.frames) == rows
+    for candle, row in zip(candles.frames, body, strict=True):
+        assert (candle.bar.t, candle.bar.close) == (row["t"], float(row["c"]))
+
+
+@recorded
+def test_recorded_funding_and_meta_are_read_whole() -> None:
+    for path in sorted((FIXTURES / "rest").glob("fundingHistory_BTC*")):
+        body = json.loads(path.read_text())["response"]["body"]
+        rates = wire.decode_funding(text(body), "BTC")
+        assert [r.time for r in rates] == [row["time"] for row in body]
+    meta = recording("rest/meta_first_six_with_delisted_2026-09-25.json")["response"]["body"]
+    assert wire.decode_meta(text(meta)) == {
+        row["name"]: row.get("isDelisted", False) for row in meta["universe"]
+    }
+    assert any(wire.decode_meta(text(meta)).values())
+
+
+@recorded
+def test_every_recorded_frame_is_understood_and_every_candle_read() -> None:
+    candles = 0
+    for path in sorted((FIXTURES / "ws").glob("*.json")):
+        whole = json.loads(path.read_text())
+        rows = whole.get("frames", whole.get("rows", []))
+        for row in rows:
+            if row.get("dir", "recv") == "send":
+                continue
+            decoded = wire.decode_frame(text(row["frame"]))
+            assert isinstance(decoded, wire.Candles) == (row["frame"].get("channel") == "candle")
+            if isinstance(decoded, wire.Candles):
+                candles += 1
+                assert not decoded.refused
+                assert decoded.frames[0].bar.close == float(row["frame"]["data"]["c"])
+    assert candles > 100
