@@ -1,0 +1,346 @@
+"""A stand-in for the venue: recorded candles, played in the venue's own protocol.
+
+The daemon's habits (subscribe, repair over REST, judge closes by the venue's clock) can
+only be tried against something that behaves like the venue, traps included: frames come
+only with trades, an unknown coin kills the socket, REST lacks the quiet tail.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import msgspec
+from aiohttp import WSMsgType, web
+
+from daemon.clock import Clock
+from daemon.demo.protocol import (
+    PARSE_ERROR,
+    CandleSubscription,
+    Ping,
+    Post,
+    Subscribe,
+    Subscription,
+    Unsubscribe,
+    channel,
+    decode_frame,
+)
+from daemon.demo.recording import Recording
+from daemon.demo.tape import Series
+from daemon.demo.venue import Venue
+from daemon.errors import BadInput
+
+SILENCE_S = 60.0
+_UNKNOWN_COIN_S = 0.12
+# A step sends all that came due since the last one: the floor bounds the work at any
+# speed, the ceiling is how soon a new subscription or another speed is noticed.
+_STEP_S = (0.004, 0.05)
+# Full means the client does not read: the venue would cut it off, and so does this.
+_OUTBOX_FRAMES = 1024
+# The last state of a bar may come this long after its close.
+_LATEST_MS = 3_000
+_PONG = b'{"channel":"pong"}'
+
+
+@dataclass(eq=False)
+class _Client:
+    """One socket: what it subscribed to, and what waits to be sent."""
+
+    socket: web.WebSocketResponse
+    transport: asyncio.Transport
+    spoke_at: float
+    held: set[Subscription] = field(default_factory=set)
+    outbox: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(_OUTBOX_FRAMES))
+
+    def post(self, frame: bytes) -> None:
+        try:
+            self.outbox.put_nowait(frame)
+        except asyncio.QueueFull:
+            self.drop()
+
+    def drop(self) -> None:
+        """End the TCP connection without a close frame, as the venue does."""
+        self.transport.abort()
+
+
+@dataclass(eq=False)
+class _Channel:
+    """One candle stream: how far it has been sent, and to whom it goes."""
+
+    series: Series
+    position: int
+    listeners: set[_Client] = field(default_factory=set)
+
+
+class ReplayExchange:
+    """Serves recordings over REST and WebSocket from `start_ms` on, at `speed`.
+
+    Use it as an async context manager, or call `start` and `stop`.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        clock: Clock,
+        *,
+        speed: float,
+        start_ms: int,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        if not recordings:
+            msg = "the exchange has nothing to replay; give it at least one recording"
+            raise BadInput(msg)
+        self._venue, self._clock = Venue(recordings), clock
+        self._venue_ms, self._at = float(start_ms), clock.monotonic()
+        self._speed, self._paused = _positive(speed), False
+        self._host, self._port = host, port
+        self._clients: set[_Client] = set()
+        self._channels: dict[CandleSubscription, _Channel] = {}
+        self._runner: web.AppRunner | None = None
+        self._pacer: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Open the port and let the venue's time run.
+
+        Raises:
+            BadInput: If the port is taken.
+        """
+        app = web.Application()
+        app.router.add_route("*", "/info", self._info)
+        app.router.add_get("/ws", self._serve_socket)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            msg = f"cannot listen on {self._host}:{self._port} ({error.strerror}); choose another"
+            raise BadInput(msg) from error
+        self._port = int(self._runner.addresses[0][1])
+        self._at = self._clock.monotonic()
+        self._pacer = asyncio.create_task(self._pace(), name="replay-pace")
+
+    async def stop(self) -> None:
+        """Cut off every client and close the port; raises what went wrong while pacing."""
+        for client in tuple(self._clients):
+            client.drop()
+        if self._runner:
+            await self._runner.cleanup()
+        if self._pacer:
+            self._pacer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._pacer
+
+    @property
+    def url(self) -> str:
+        """Where `/info` is posted to, without the path."""
+        return f"http://{self._host}:{self._port}"
+
+    @property
+    def ws_url(self) -> str:
+        """Where the WebSocket is."""
+        return f"ws://{self._host}:{self._port}/ws"
+
+    @property
+    def finished(self) -> bool:
+        """True once every recorded bar has closed and been told."""
+        return self.now_ms() >= self._venue.end_ms + _LATEST_MS
+
+    def now_ms(self) -> int:
+        """Return the venue's time in ms UTC."""
+        elapsed = 0.0 if self._paused else self._clock.monotonic() - self._at
+        return int(self._venue_ms + elapsed * 1000 * self._speed)
+
+    def pause(self) -> None:
+        """Stop the venue's time; requests are still answered."""
+        self._anchor()
+        self._paused = True
+
+    def resume(self) -> None:
+        """Let the venue's time run on."""
+        self._anchor()
+        self._paused = False
+
+    def set_speed(self, speed: float) -> None:
+        """Let `speed` venue seconds pass in a wall second from now on."""
+        self._anchor()
+        self._speed = _positive(speed)
+
+    def _anchor(self) -> None:
+        self._venue_ms, self._at = float(self.now_ms()), self._clock.monotonic()
+
+    async def _info(self, request: web.Request) -> web.Response:
+        if request.method != "POST":
+            return web.Response(status=405)
+        if request.content_type != "application/json":
+            text = "Expected request with `Content-Type: application/json`"
+            return web.Response(status=415, text=text)
+        answer = self._venue.answer(await request.read(), self.now_ms())
+        return web.Response(
+            status=answer.status, body=answer.body, content_type=answer.content_type
+        )
+
+    async def _serve_socket(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(compress=False)
+        await socket.prepare(request)
+        transport = request.transport
+        if transport is None:  # gone before the handshake was over
+            return socket
+        client = _Client(socket, transport, self._clock.monotonic())
+        self._clients.add(client)
+        sender = asyncio.create_task(self._send(client), name="replay-send")
+        try:
+            async for message in socket:
+                if message.type is not WSMsgType.TEXT or self._receive(client, message.data):
+                    continue
+                await self._clock.sleep(_UNKNOWN_COIN_S)
+                client.drop()
+        finally:
+            self._clients.discard(client)
+            for held in tuple(client.held):
+                self._unsubscribe(client, held)
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+        return socket
+
+    async def _send(self, client: _Client) -> None:
+        """Send what waits for one client, in order, so that an answer precedes its data."""
+        while True:
+            frame = await client.outbox.get()
+            await client.socket.send_frame(frame, WSMsgType.TEXT)
+            client.spoke_at = self._clock.monotonic()
+
+    def _receive(self, client: _Client, text: str) -> bool:
+        """Do what one frame asks; False if the venue hangs up on it."""
+        try:
+            frame = decode_frame(text)
+        except msgspec.DecodeError:
+            client.post(_error(PARSE_ERROR + text))
+            return True
+        match frame:
+            case Ping():
+                client.post(_PONG)
+            case Post():
+                client.post(self._posted(frame))
+            case Subscribe():
+                return self._subscribe(client, frame.subscription)
+            case Unsubscribe():
+                if frame.subscription not in client.held:
+                    client.post(_error(f"Already unsubscribed: {_text(frame.subscription)}"))
+                    return True
+                self._unsubscribe(client, frame.subscription)
+                client.post(channel("subscriptionResponse", msgspec.json.encode(frame)))
+        return True
+
+    def _subscribe(self, client: _Client, wanted: Subscription) -> bool:
+        if not self._venue.knows(wanted.coin):
+            return False
+        if wanted in client.held:
+            client.post(_error(f"Already subscribed: {_text(wanted)}"))
+            return True
+        series = None
+        if isinstance(wanted, CandleSubscription):
+            series = self._venue.series(wanted.coin, wanted.interval)
+            if series is None:
+                client.post(_error(f"Invalid subscription {_text(wanted)}"))
+                return True
+        client.held.add(wanted)
+        client.post(channel("subscriptionResponse", msgspec.json.encode(Subscribe(wanted))))
+        if series and isinstance(wanted, CandleSubscription):
+            self._listen(client, wanted, series)
+        return True
+
+    def _listen(self, client: _Client, wanted: CandleSubscription, series: Series) -> None:
+        """Show the forming bar as it stands, and everything that happens after it."""
+        now_ms = self.now_ms()
+        if wanted not in self._channels:
+            self._channels[wanted] = _Channel(series, series.position(now_ms))
+        else:
+            self._push(self._channels[wanted], now_ms)
+        self._channels[wanted].listeners.add(client)
+        forming = series.forming(now_ms)
+        if forming:
+            client.post(forming)
+
+    def _unsubscribe(self, client: _Client, held: Subscription) -> None:
+        client.held.discard(held)
+        if isinstance(held, CandleSubscription):
+            self._channels[held].listeners.discard(client)
+            if not self._channels[held].listeners:
+                del self._channels[held]
+
+    def _posted(self, frame: Post) -> bytes:
+        """Answer a REST request that came over the socket."""
+        answer = self._venue.answer(bytes(frame.request.payload), self.now_ms())
+        response: dict[str, object]
+        if frame.request.type != "info" or answer.status in {400, 422}:
+            response = {"type": "error", "payload": answer.body.decode()}
+        else:
+            asked = msgspec.json.decode(frame.request.payload)["type"]
+            payload = {"type": asked, "data": msgspec.Raw(answer.body)}
+            response = {"type": "info", "payload": payload}
+        return channel("post", msgspec.json.encode({"id": frame.id, "response": response}))
+
+    async def _pace(self) -> None:
+        """Push what came due, cut off whom nothing was sent to for a minute, sleep."""
+        while True:
+            now_ms, now_s = self.now_ms(), self._clock.monotonic()
+            for stream in self._channels.values():
+                self._push(stream, now_ms)
+            for client in tuple(self._clients):
+                if now_s - client.spoke_at >= SILENCE_S:
+                    client.drop()
+            await self._clock.sleep(self._pause_s(now_ms))
+
+    def _push(self, stream: _Channel, now_ms: int) -> None:
+        """Decide what a candle stream sends at `now_ms`, and send it to its listeners."""
+        position = stream.series.position(now_ms)
+        for frame in stream.series.frames(stream.position, position):
+            for client in stream.listeners:
+                client.post(frame)
+        stream.position = position
+
+    def _pause_s(self, now_ms: int) -> float:
+        """Return the wall seconds until the next state of any stream, within bounds."""
+        shortest, longest = _STEP_S
+        if self._paused:
+            return longest
+        due = (stream.series.next_ms(stream.position) for stream in self._channels.values())
+        wait_ms = min((at - now_ms for at in due if at is not None), default=longest * 1000)
+        return min(longest, max(shortest, wait_ms / 1000 / self._speed))
+
+
+async def serve(
+    recordings: Sequence[Recording], speed: float, start_ms: int, port: int, clock: Clock
+) -> None:
+    """Serve recordings on 127.0.0.1 until cancelled.
+
+    Raises:
+        BadInput: If there is nothing to replay, the speed is not positive or the port is taken.
+    """
+    async with ReplayExchange(recordings, clock, speed=speed, start_ms=start_ms, port=port):
+        await asyncio.Event().wait()
+
+
+def _positive(speed: float) -> float:
+    if not 0 < speed < float("inf"):
+        msg = f"speed must be a number above 0, was {speed}; 1 is real time"
+        raise BadInput(msg)
+    return speed
+
+
+def _text(subscription: Subscription) -> str:
+    return msgspec.json.encode(subscription).decode()
+
+
+def _error(text: str) -> bytes:
+    return channel("error", msgspec.json.encode(text))

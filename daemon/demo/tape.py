@@ -1,0 +1,202 @@
+"""What the venue knows of one coin and interval at any instant, bit by bit as trades arrive.
+
+A recording holds only finished bars. Played as such, a client would see the future:
+the high of a bar that has just opened. Here every bar is cut into a few cumulative
+states, each with its own moment, and whoever asks gets those that lie in the past.
+The same state answers REST and drives the stream, so the two can never disagree.
+"""
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.demo.protocol import Candle, channel, decimal_text
+from daemon.demo.recording import Ints, Recording
+
+CANDLE_CAP = 5000
+# Share of volume and trades seen at each state: first trade, one extreme, the other, all.
+_SHARES = (0.08, 0.36, 0.74, 1.0)
+_FINAL = len(_SHARES) - 1
+_FIRST_TRADE_MS = (700, 7_700)
+_BEFORE_CLOSE_MS = (100, 5_000)
+_AFTER_CLOSE_MS = (300, 2_560)
+_LATE_FRAC, _WITHHELD_FRAC = 0.14, 0.02
+
+_Row = tuple[int, float, float, float, float, float, int]
+
+
+class Tape:
+    """One recording as a row of states, each with its moment; shared by all its intervals."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.rows = _rows(recording)
+        self.times, self.bars, self.stages = _timeline(recording)
+        self.withheld = _unit(recording.t, 4) < _WITHHELD_FRAC
+        self.digits = _decimals(recording)
+
+    def partial(self, bar: int, stage: int) -> _Row:
+        """Cut one recorded bar short: it runs from the open over both extremes to the close."""
+        t, opened, high, low, close, volume, trades = row = self.rows[bar]
+        if stage == _FINAL:
+            return row
+        there, back = (low, high) if close >= opened else (high, low)
+        path = (opened, there, back)[: stage + 1]
+        unit = 10.0**-self.digits
+        so_far = min(volume, max(unit, round(volume * _SHARES[stage], self.digits)))
+        count = max(1, int(trades * _SHARES[stage]))
+        return t, opened, max(path), min(path), path[-1], so_far, count
+
+
+class Series:
+    """One coin at one interval, which is that of the tape or a multiple of it."""
+
+    def __init__(self, tape: Tape, interval: str) -> None:
+        base = tape.recording
+        same = interval == base.interval
+        own = base if same else base.resampled(interval)
+        self._tape = tape
+        self._coin, self._interval, self._length = own.coin, interval, own.interval_ms
+        self._own, self._own_t = tape.rows if same else _rows(own), own.t
+        self._group: Ints = np.searchsorted(own.t, base.t, "right") - 1
+        self._encoded: list[bytes | None] = [None] * len(self._own)
+
+    def position(self, now_ms: int) -> int:
+        """Return how many states have come to pass by `now_ms`."""
+        return int(np.searchsorted(self._tape.times, now_ms, "right"))
+
+    def next_ms(self, position: int) -> int | None:
+        """Return the moment of the state numbered `position`, None after the last."""
+        return int(self._tape.times[position]) if position < len(self._tape.times) else None
+
+    def frames(self, before: int, after: int) -> list[bytes]:
+        """Return the candle frames pushed between two positions, oldest first.
+
+        Conflated: one frame a bar, its newest state. Of one bar in fifty the last
+        state is never pushed; only REST has it.
+        """
+        states = range(before, after)
+        newest = [p for p in states if p + 1 == after or self._bar(p) != self._bar(p + 1)]
+        return [channel("candle", self._state(p)) for p in newest if not self._is_withheld(p)]
+
+    def forming(self, now_ms: int) -> bytes | None:
+        """Return a frame of the bar that holds `now_ms`; None until its first trade."""
+        newest = self.position(now_ms) - 1
+        if newest < 0 or self._own[self._bar(newest)][0] + self._length <= now_ms:
+            return None
+        return channel("candle", self._state(newest))
+
+    def snapshot(self, start_ms: int, end_ms: int, now_ms: int) -> bytes:
+        """Return the REST rows from the bar holding `start_ms` to the one holding `end_ms`.
+
+        The newest 5000 bars up to the last trade; bars after it do not exist yet.
+        """
+        newest = self.position(now_ms) - 1
+        if newest < 0:
+            return b"[]"
+        last = self._bar(newest)
+        start = start_ms - start_ms % self._length
+        low = max(int(np.searchsorted(self._own_t, start)), last - CANDLE_CAP + 1)
+        high = int(np.searchsorted(self._own_t, end_ms, "right"))
+        rows = [self._closed(bar) for bar in range(low, min(high, last))]
+        if low <= last < high:
+            rows.append(self._state(newest))
+        return b"[" + b",".join(rows) + b"]"
+
+    def _bar(self, position: int) -> int:
+        return int(self._group[self._tape.bars[position]])
+
+    def _is_withheld(self, position: int) -> bool:
+        last = self._tape.stages[position] == _FINAL
+        return bool(last and self._tape.withheld[self._tape.bars[position]])
+
+    def _closed(self, bar: int) -> bytes:
+        row = self._encoded[bar]
+        if row is None:
+            row = self._encoded[bar] = self._encode(self._own[bar])
+        return row
+
+    def _state(self, position: int) -> bytes:
+        """Write the bar that the state numbered `position` belongs to, as it stood then."""
+        last, bar = int(self._tape.bars[position]), self._bar(position)
+        final = self._tape.stages[position] == _FINAL
+        if final and (position + 1 == len(self._tape.bars) or self._bar(position + 1) != bar):
+            return self._closed(bar)
+        parts = [self._tape.partial(last, int(self._tape.stages[position]))]
+        while last > 0 and self._group[last - 1] == bar:
+            last -= 1
+            if self._tape.rows[last][5] > 0:
+                parts.append(self._tape.rows[last])
+        _, opens, highs, lows, closes, volumes, trades = zip(*reversed(parts), strict=True)
+        volume = round(sum(volumes), self._tape.digits)
+        t = self._own[bar][0]
+        merged = (t, opens[0], max(highs), min(lows), closes[-1], volume, sum(trades))
+        return self._encode(merged)
+
+    def _encode(self, row: _Row) -> bytes:
+        t, opened, high, low, close, volume, trades = row
+        return msgspec.json.encode(
+            Candle(
+                open_ms=t,
+                last_ms=t + self._length - 1,
+                coin=self._coin,
+                interval=self._interval,
+                open=decimal_text(opened),
+                close=decimal_text(close),
+                high=decimal_text(high),
+                low=decimal_text(low),
+                volume=decimal_text(volume),
+                trades=trades,
+            )
+        )
+
+
+def _rows(recording: Recording) -> list[_Row]:
+    r = recording
+    columns = (r.t, r.open, r.high, r.low, r.close, r.volume, r.n)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def _decimals(recording: Recording) -> int:
+    """Return the decimals of the sizes: the longest among the newest bars."""
+    texts = map(decimal_text, recording.volume[-500:].tolist())
+    return min(8, max(len(text.partition(".")[2]) for text in texts))
+
+
+def _timeline(recording: Recording) -> tuple[Ints, Ints, Ints]:
+    """Return time, bar and stage of every state, in order; bars without trades have none.
+
+    The last state mostly falls just before the close, in one bar of seven up to 2.6 s
+    after it, and always before the first trade of the next bar.
+    """
+    t, close = recording.t, recording.t + recording.interval_ms
+    where = _unit(t, 2)
+    late = _between(where, _AFTER_CLOSE_MS)
+    last = close + np.where(_unit(t, 3) < _LATE_FRAC, late, -_between(where, _BEFORE_CLOSE_MS))
+    first = t + _between(_unit(t, 1), _FIRST_TRADE_MS)
+    first[1:] = np.maximum(first[1:], last[:-1] + 100)
+    steps = np.arange(len(_SHARES))
+    times = first[:, None] + (last - first)[:, None] * steps // _FINAL
+    counts = np.maximum(1, (recording.n[:, None] * np.array(_SHARES)).astype(np.int64))
+    # A state shows at least one trade more than the one before, or it is none.
+    new = np.diff(counts, axis=1, prepend=0) > 0
+    new[:, :_FINAL] &= counts[:, :_FINAL] < counts[:, _FINAL:]
+    new[:, _FINAL] = True
+    bars, stages = np.nonzero(new & (recording.volume > 0)[:, None])
+    return times[bars, stages], bars, stages
+
+
+def _between(unit: NDArray[np.float64], limits: tuple[int, int]) -> Ints:
+    low, high = limits
+    return (low + unit * (high - low)).astype(np.int64)
+
+
+def _unit(t: Ints, salt: int) -> NDArray[np.float64]:
+    """Return numbers in 0..1 that look random and depend on nothing but time and `salt`.
+
+    The finaliser of SplitMix64: a replay is the same from run to run, without a seed.
+    """
+    x = t.astype(np.uint64) + np.uint64(salt * 0x9E3779B97F4A7C15 & (2**64 - 1))
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((x ^ (x >> np.uint64(31))) >> np.uint64(11)) / np.float64(2**53)

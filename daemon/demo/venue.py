@@ -1,0 +1,135 @@
+"""The venue's answers to `POST /info`, as a function of the request and the instant.
+
+No socket and no clock: whoever serves it passes the venue's time in, so that a client
+can be shown to get nothing from the future.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from daemon.bars import INTERVAL_MS
+from daemon.demo.protocol import (
+    Answer,
+    CandleSnapshot,
+    FundingHistory,
+    FundingRow,
+    Universe,
+    decimal_text,
+    decode_info,
+)
+from daemon.demo.recording import Recording
+from daemon.demo.tape import Series, Tape
+
+FUNDING_CAP = 500
+# The venue says this to an unknown coin as well as on a passing fault of its own.
+_NULL = Answer(500, b"null")
+_PREMIUM_OFFSET = 0.0005
+_PREMIUM_CENTRE = 0.0001
+
+
+class Venue:
+    """Every recorded coin, at every interval its recordings add up to."""
+
+    def __init__(self, recordings: Sequence[Recording]) -> None:
+        self._by_coin: dict[str, list[Tape]] = {}
+        for recording in recordings:
+            self._by_coin.setdefault(recording.coin, []).append(Tape(recording))
+        self._series: dict[tuple[str, str], Series] = {}
+        self.end_ms = max(recording.end_ms for recording in recordings)
+
+    def knows(self, coin: str) -> bool:
+        """Say whether the coin is listed; names are case-sensitive."""
+        return coin in self._by_coin
+
+    def series(self, coin: str, interval: str) -> Series | None:
+        """Return the coin at `interval`, None if no recording of it adds up to that."""
+        key = (coin, interval)
+        if key not in self._series:
+            source = self._source(coin, interval)
+            if source is None:
+                return None
+            self._series[key] = Series(source, interval)
+        return self._series[key]
+
+    def answer(self, body: bytes, now_ms: int) -> Answer:
+        """Answer one request with what the venue knows at `now_ms`."""
+        try:
+            request = decode_info(body)
+        except msgspec.ValidationError:
+            text = b"Failed to deserialize the JSON body into the target type"
+            return Answer(422, text, "text/plain")
+        except msgspec.DecodeError:
+            text = b"Failed to parse the request body as JSON"
+            return Answer(400, text, "text/plain")
+        match request:
+            case CandleSnapshot():
+                return self._candles(request, now_ms)
+            case FundingHistory():
+                return self._funding(request, now_ms)
+            case Universe():
+                return self._universe(request)
+            case _:  # its clock
+                status = {"time": now_ms, "specialStatuses": None}
+                return Answer(200, msgspec.json.encode(status))
+
+    def _source(self, coin: str, interval: str) -> Tape | None:
+        """Choose the tape with the longest bars that add up to `interval`."""
+        wanted = INTERVAL_MS.get(interval, 0)
+        fitting = [
+            tape
+            for tape in self._by_coin.get(coin, ())
+            if wanted and wanted % tape.recording.interval_ms == 0
+        ]
+        return max(fitting, key=lambda tape: tape.recording.interval_ms, default=None)
+
+    def _candles(self, request: CandleSnapshot, now_ms: int) -> Answer:
+        window = request.req
+        if not self.knows(window.coin):
+            return _NULL
+        series = self.series(window.coin, window.interval)
+        end_ms = now_ms if window.end_time is None else window.end_time
+        rows = series.snapshot(window.start_time, end_ms, now_ms) if series else b"[]"
+        return Answer(200, rows)
+
+    def _funding(self, request: FundingHistory, now_ms: int) -> Answer:
+        if not self.knows(request.coin):
+            return _NULL
+        recording = self._by_coin[request.coin][0].recording
+        times = recording.funding_t
+        until = now_ms if request.end_time is None else min(now_ms, request.end_time)
+        start = int(np.searchsorted(times, request.start_time))
+        stop = min(int(np.searchsorted(times, until, "right")), start + FUNDING_CAP)
+        rows = [
+            FundingRow(
+                coin=request.coin,
+                funding_rate=decimal_text(rate),
+                premium=decimal_text(_premium(rate)),
+                time=time,
+            )
+            for time, rate in zip(
+                times[start:stop].tolist(), recording.funding_rate[start:stop].tolist(), strict=True
+            )
+        ]
+        return Answer(200, msgspec.json.encode(rows))
+
+    def _universe(self, request: Universe) -> Answer:
+        if request.dex:  # only the main dex is recorded
+            return _NULL
+        universe = [
+            {"szDecimals": 5, "name": coin, "maxLeverage": 40, "marginTableId": 56}
+            for coin in self._by_coin
+        ]
+        meta = {"universe": universe, "marginTables": [], "collateralToken": 0}
+        return Answer(200, msgspec.json.encode(meta))
+
+
+def _premium(rate: float) -> float:
+    """Return a premium that gives `rate` by the venue's formula.
+
+    rate = (P + clamp(0.0001 - P, -0.0005, 0.0005)) / 8; inside the clamp every premium
+    gives the same rate, and its centre is taken.
+    """
+    pull = _PREMIUM_OFFSET * np.sign(round(8 * rate - _PREMIUM_CENTRE, 12))
+    return round(8 * rate + float(pull), 10)
