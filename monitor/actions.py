@@ -16,7 +16,10 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRetrain(Action):
-    """Train and judge a candidate. `trigger` is first, drift, win_rate, age or command."""
+    """Train and judge a candidate.
+
+    `trigger` is first, drift, win_rate, age, schedule or command.
+    """
 
     job_id: str
     trigger: str

@@ -21,7 +21,8 @@ class BarScored(Event):
 
     `row` has the 17 features in order (NaN where undefined), `p` the champion's
     probabilities DOWN, NEUTRAL, UP, `shadow_p` those of the previous champion while
-    on probation. `at_ms` is the close of the bar, `t` its open.
+    on probation. `at_ms` is the close of the bar, `t` its open. `stored` is how many bars
+    of record the store holds up to this one, 0 if the engine is to count for itself.
     """
 
     t: int
@@ -31,6 +32,7 @@ class BarScored(Event):
     p: tuple[float, float, float] | None = None
     shadow_id: str | None = None
     shadow_p: tuple[float, float, float] | None = None
+    stored: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class ModelServed(Event):
     `trained_to_ms` is the close of the newest bar it learnt from, `up` and `down` its
     signal thresholds, `threshold` the label threshold in force (a fraction).
     `calibration` is what `monitor.drift.calibrate` made for it, as JSON text, or empty.
+    `win_rate` is the share of its signals that won when it was judged, None if unknown.
     """
 
     model_id: str
@@ -51,6 +54,7 @@ class ModelServed(Event):
     up: float
     down: float
     calibration: str = ""
+    win_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +69,24 @@ class TradeClosed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JudgingBegan(Event):
+    """A retrain has trained its candidate and now judges it."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainFinished(Event):
-    """A retrain left a candidate; `refused_by` names the gates that it did not pass."""
+    """A retrain left a candidate; `refused_by` names the gates that it did not pass.
+
+    `detail` has the figures behind the verdict, in words.
+    """
 
     job_id: str
     model_id: str
     passed: bool
     refused_by: tuple[str, ...] = ()
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,286 @@
+"""Tell when the live features no longer come from the distribution that a model learnt.
+
+Fed raw, river's detectors report only that volatility clusters and that days have a
+rhythm. So every row is first turned into normal scores against the reference, hour of
+the day by hour of the day; the scores are averaged over an hour, which thins their
+serial correlation; and the thresholds of river's Page-Hinkley tests are those at which
+the whole family stays quiet on days of the reference, replayed in random order
+(`monitor.calibration`). A change of a feature's level, of its scale, or of what it
+should be given all the others raises one alarm, once, until the monitor is replaced.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from monitor.calibration import Calibration, calibrate
+from monitor.errors import BadObservation
+from monitor.hinkley import Hinkley
+from monitor.reference import Floats, Times, block_means
+
+__all__ = ["Calibration", "DriftDetected", "DriftMonitor", "FeedFault", "calibrate"]
+
+_ALL = "all features"
+# A relation is tainted by a drifted feature that shifts its residual by this many sd per sd.
+_MATERIAL = 0.2
+# A feature must keep one value for this long, and twice as long as it ever did in the
+# reference, to be called frozen.
+_FROZEN_BARS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class DriftDetected:
+    """A feature changed.
+
+    Attributes:
+        name: The feature.
+        t: Open time of the bar that gave it away.
+        score: Evidence over its threshold, 1 or more.
+        direction: up or down.
+        since_t: When the change began, as well as the evidence can tell.
+        size: Mean change since then, in standard deviations of the reference.
+        aspect: What changed: level, scale, or relation (to the other features).
+    """
+
+    name: str
+    t: int
+    score: float
+    direction: str
+    since_t: int
+    size: float
+    aspect: str
+
+    def __str__(self) -> str:
+        what = "its relation to the other features" if self.aspect == "relation" else self.aspect
+        return (
+            f"{self.name}: {what} went {self.direction} by {abs(self.size):.2f} sd, "
+            f"evidence {self.score:.2f} x the alarm threshold"
+        )
+
+    def fields(self) -> dict[str, object]:
+        """Return the figures for an event."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFault:
+    """A feature is missing or stands still as it never did in the reference: not drift."""
+
+    name: str
+    t: int
+    since_t: int
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.kind} since {self.since_t}; look at the feed, not at the model"
+
+
+class _Watch(Hinkley):
+    """One stream, and what happened to it since its evidence began to grow."""
+
+    def __init__(self, threshold: float, tolerance: float, anchor: int) -> None:
+        super().__init__(threshold=threshold, tolerance=tolerance, anchor=anchor)
+        self._began = [0, 0]
+        self._sums = [0.0, 0.0]
+        self._counts = [0, 0]
+
+    def feed(self, t: int, value: float) -> None:
+        """Take the block that began at `t`."""
+        for side, before in enumerate(self.evidence):
+            if before <= 0:
+                self._began[side], self._sums[side], self._counts[side] = t, 0.0, 0
+            self._sums[side] += value
+            self._counts[side] += 1
+        self.take(value)
+
+    def change(self) -> tuple[float, str, int, float]:
+        """Return the evidence, its direction, since when, and the mean since then."""
+        evidence = self.evidence
+        side = int(evidence[1] > evidence[0])
+        mean = self._sums[side] / max(1, self._counts[side])
+        return evidence[side], ("up", "down")[side], self._began[side], mean
+
+
+class DriftMonitor:
+    """Watches every feature of one model.
+
+    Args:
+        reference: Rows of the training window, shape (n, n_features), oldest first.
+        names: Names of the columns.
+        bars_per_day: How many bars make a day.
+        false_alarms_per_month: Bound for the whole family, per 30 days.
+        seed: Of the bootstrap.
+        reference_t: Open times of the reference rows in ms UTC, shape (n,). Without them the
+            first update is taken to follow the reference without a gap.
+
+    Raises:
+        BadReference: If the reference is too short or has the wrong shape.
+    """
+
+    def __init__(
+        self,
+        reference: Floats,
+        names: Sequence[str],
+        bars_per_day: int,
+        false_alarms_per_month: float = 1.0,
+        seed: int = 0,
+        *,
+        reference_t: Times | None = None,
+    ) -> None:
+        self._begin(
+            calibrate(
+                reference,
+                names,
+                bars_per_day,
+                false_alarms_per_month,
+                seed,
+                reference_t=reference_t,
+            )
+        )
+
+    @classmethod
+    def from_calibration(cls, calibration: Calibration) -> "DriftMonitor":
+        """Return a monitor of what `calibrate` learnt, in milliseconds.
+
+        Args:
+            calibration: Of the model's training window.
+        """
+        monitor = cls.__new__(cls)
+        monitor._begin(calibration)  # noqa: SLF001 - its own class
+        return monitor
+
+    def _begin(self, made: Calibration) -> None:
+        self._made, self._streams = made, made.streams
+        limits = zip(made.thresholds.tolist(), made.tolerances.tolist(), strict=True)
+        self._watches = [_Watch(*limit, made.blocks) for limit in limits]
+        self._muted = [False] * len(self._watches)
+        self._origin_t = 0 if made.reference.aligned else None
+        self._block_t, self._last_t = 0, -1
+        self._block: dict[int, Floats] = {}
+        self._alarms: dict[str, DriftDetected] = {}
+        self._pulse = _Pulse(made.reference.names, made.reference.longest)
+        self._faults: tuple[FeedFault, ...] = ()
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """The features that raised an alarm, first one first."""
+        return tuple(self._alarms)
+
+    def scores(self) -> dict[str, float]:
+        """Return the strongest evidence over threshold of each feature; 1.0 is an alarm."""
+        scores = dict.fromkeys(self._made.reference.names, 0.0)
+        for stream, watch, muted in zip(self._streams, self._watches, self._muted, strict=True):
+            if not muted:
+                scores[stream.name] = max(scores[stream.name], *watch.evidence)
+        return scores | {name: alarm.score for name, alarm in self._alarms.items()}
+
+    def faults(self) -> tuple[FeedFault, ...]:
+        """Return the faults of the feed that the last update made known."""
+        return self._faults
+
+    def update(self, t: int, row: Sequence[float] | Floats) -> tuple[DriftDetected, ...]:
+        """Take one closed bar; return the features that it showed to have drifted.
+
+        Args:
+            t: Its open time, ms UTC.
+            row: Its features, shape (n_features,); NaN is a fault of the feed, not drift.
+
+        Raises:
+            BadObservation: If time does not move on or the row has another length.
+        """
+        reference = self._made.reference
+        values = np.array(row, dtype=np.float64)
+        if values.shape != (len(reference.names),):
+            raise BadObservation("row", values.shape, f"{len(reference.names)} numbers")
+        if t <= self._last_t:
+            raise BadObservation("t", t, f"later than {self._last_t}")
+        self._last_t = t
+        if self._origin_t is None:
+            self._origin_t = t
+        self._faults = self._pulse.feel(t, values)
+        found: tuple[DriftDetected, ...] = ()
+        place, bar = divmod(t - self._origin_t, reference.block_ms)
+        block_t = place * reference.block_ms
+        if block_t != self._block_t:
+            found = self._close(t)
+            self._block_t = block_t
+        self._block[bar // reference.bar_ms] = values
+        if bar // reference.bar_ms == reference.block_bars - 1:
+            found += self._close(t)
+        return found
+
+    def _close(self, t: int) -> tuple[DriftDetected, ...]:
+        """Judge the block that ended; one with too few bars says nothing."""
+        reference, bars = self._made.reference, self._block
+        self._block = {}
+        if 2 * len(bars) < reference.block_bars or not bars:
+            return ()
+        rows = np.full((reference.block_bars, len(reference.names)), np.nan)
+        rows[list(bars)] = list(bars.values())
+        phase_t = self._block_t + reference.bar_ms * np.arange(reference.block_bars)
+        blocks = self._made.mixing.standardise(block_means(reference.scores(phase_t, rows)[None]))
+        unknown = np.tile(np.isnan(blocks[0]), 2)
+        values = self._made.mixing.streams(np.nan_to_num(blocks))[0].tolist()
+        for i, value in enumerate(values):
+            if not self._muted[i] and not unknown[i]:
+                self._watches[i].feed(self._block_t + (self._origin_t or 0), value)
+        return self._alarmed(t)
+
+    def _alarmed(self, t: int) -> tuple[DriftDetected, ...]:
+        fired = [
+            DriftDetected(stream.name, t, *watch.change(), stream.aspect)
+            for stream, watch, muted in zip(self._streams, self._watches, self._muted, strict=True)
+            if watch.drift_detected and not muted
+        ]
+        found: list[DriftDetected] = []
+        for alarm in sorted(fired, key=lambda alarm: -alarm.score):
+            if alarm.name not in self._alarms and not self._tainted(alarm):
+                self._alarms[alarm.name] = alarm
+                self._mute(alarm.name)
+                found.append(alarm)
+        return tuple(found)
+
+    def _tainted(self, alarm: DriftDetected) -> bool:
+        """Whether a stronger alarm of this very block has just muted the stream."""
+        return self._muted[self._streams.index((alarm.name, alarm.aspect))]
+
+    def _mute(self, name: str) -> None:
+        """Silence a drifted feature, and the relations that it can no longer be part of."""
+        mixing = self._made.mixing
+        width = len(mixing.base)
+        drifted = [stream.name == name for stream in self._streams[:width]]
+        pull = np.abs(mixing.weights[:, drifted]).max(axis=1, initial=0.0) * mixing.gain
+        for i, stream in enumerate(self._streams):
+            tainted = i >= width and pull[i - width] >= _MATERIAL
+            self._muted[i] = self._muted[i] or tainted or stream.name == name
+
+
+class _Pulse:
+    """Feels whether the feed of each feature is alive."""
+
+    def __init__(self, names: tuple[str, ...], longest: Times) -> None:
+        self._names = names
+        self._limits = np.maximum(_FROZEN_BARS, 2 * longest + 1)
+        self._last = np.full(len(names), np.nan)
+        self._same = np.zeros(len(names), dtype=np.int64)
+        self._since = np.zeros(len(names), dtype=np.int64)
+        self._ill = np.zeros(len(names), dtype=bool)
+
+    def feel(self, t: int, values: Floats) -> tuple[FeedFault, ...]:
+        """Return the faults that begin with this row, and blank frozen values in it."""
+        missing = ~np.isfinite(values)
+        same = (values == self._last) | (missing & np.isnan(self._last))
+        self._same = np.where(same, self._same + 1, 1)
+        self._since = np.where(same, self._since, t)
+        self._last = np.where(missing, np.nan, values)
+        frozen = ~missing & (self._same >= self._limits)
+        fresh = (missing | frozen) & ~self._ill
+        self._ill = missing | frozen
+        values[self._ill] = np.nan
+        if fresh.all() and missing.all():
+            return (FeedFault(_ALL, t, int(self._since.min()), "missing"),)
+        return tuple(
+            FeedFault(self._names[j], t, int(self._since[j]), "missing" if missing[j] else "frozen")
+            for j in np.flatnonzero(fresh)
+        )

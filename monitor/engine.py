@@ -1,0 +1,450 @@
+"""The life of one slot's model: events in, actions out, and nothing else.
+
+Nothing here reads a clock, a file or a socket, so what a backtest shows is what the
+daemon does, and feeding the journal again rebuilds the same engine. Two rules hold in
+any order of events: one retrain at a time, and no swap without passed gates unless an
+operator promotes by hand.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from monitor import events
+from monitor.actions import (
+    Action,
+    Alert,
+    Deploy,
+    Promote,
+    Publish,
+    Reply,
+    Rollback,
+    Severity,
+    StartRetrain,
+)
+from monitor.errors import BadObservation
+from monitor.policy import PolicySettings, Situation, Start, decide
+from monitor.state import Candidate, Job, Phase, Snapshot, Swap
+from monitor.watch import Champion, Finding, Watch
+
+
+class Engine:
+    """Decides for one slot.
+
+    Args:
+        slot: Its name, `BTC-5m`; events of other slots are refused.
+        settings: The limits of the policy.
+        interval_ms: Length of one bar.
+        names: Names of the features, in the order of `BarScored.row`.
+        history_bars: Bars stored before the first `BarScored` that it will be given.
+    """
+
+    def __init__(
+        self,
+        slot: str,
+        settings: PolicySettings,
+        *,
+        interval_ms: int,
+        names: tuple[str, ...],
+        history_bars: int = 0,
+    ) -> None:
+        self._slot, self._settings, self._interval_ms = slot, settings, interval_ms
+        self._names, self._bars = tuple(names), history_bars
+        self._now_ms, self._last_t = 0, -1
+        self._watch = Watch(settings, interval_ms, self._names)
+        self._job: Job | None = None
+        self._swap: Swap | None = None
+        self._candidate: Candidate | None = None
+        self._paused = False
+        self._jobs = 0
+        self._began_ms: deque[int] = deque(maxlen=max(2, settings.max_retrains_per_day))
+        self._unsuccessful_ms: int | None = None
+        self._refusal: events.SwapAcked | None = None
+        self._told = ""
+        self._out: list[Action] = []
+
+    def handle(self, event: events.Event) -> tuple[Action, ...]:
+        """Take one event; return what is to be done about it, in order.
+
+        Args:
+            event: What happened. Events that no longer matter are ignored.
+
+        Raises:
+            BadObservation: If it belongs to another slot or carries a number that none may.
+        """
+        if event.slot != self._slot:
+            raise BadObservation("slot", event.slot, f"{self._slot!r}, the slot of this engine")
+        self._now_ms = max(self._now_ms, event.at_ms)
+        self._out = []
+        self._HANDLERS[type(event)](self, event)
+        self._settle_probation()
+        self._deploy_candidate()
+        self._consider_retrain()
+        return tuple(self._out)
+
+    @property
+    def phase(self) -> Phase:
+        """What the slot is doing; the most urgent of what is under way."""
+        return next(phase for phase, holds in self._PHASES if holds(self))
+
+    def snapshot(self) -> Snapshot:
+        """Return the state for people; equal for equal histories."""
+        champion = self._champion
+        record = self._watch.trades if self._watch.trades.trades else self._watch.signals
+        probation = champion.probation if champion else None
+        drift = champion.drift if champion else None
+        return Snapshot(
+            phase=self.phase.value,
+            model_id=champion.model_id if champion else None,
+            previous_id=champion.previous_id if champion else None,
+            model_age_s=self._age_ms(champion) // 1000 if champion else None,
+            win_rate=record.rate,
+            trades=record.trades,
+            pnl_7d=self._watch.trades.pnl(self._now_ms),
+            drift=drift.scores() if drift else {},
+            drifted=tuple(champion.drifted) if champion else (),
+            last_bar_t=self._last_t if self._last_t >= 0 else None,
+            job_id=self._job.job_id if self._job else None,
+            swap_to=self._swap.model_id if self._swap else None,
+            paused=self._paused,
+            probation_ends_ms=probation.ends_ms if probation else None,
+            waiting_for=self._told,
+        )
+
+    def _age_ms(self, champion: Champion) -> int:
+        return max(0, self._now_ms - champion.served.trained_to_ms)
+
+    @property
+    def _champion(self) -> Champion | None:
+        return self._watch.champion
+
+    # What happened.
+
+    def _on_bar(self, event: events.BarScored) -> None:
+        _check_bar(event, len(self._names))
+        if event.t <= self._last_t:
+            return
+        self._last_t = event.t
+        self._bars = event.stored or self._bars + 1
+        self._tell(self._watch.bar(event))
+
+    def _on_trade(self, event: events.TradeClosed) -> None:
+        self._tell(self._watch.trade(event))
+
+    def _tell(self, found: list[Finding]) -> None:
+        for finding in found:
+            self._publish(finding.kind, finding.text, **finding.fields)
+            if finding.alert:
+                self._alert("warning", finding.text)
+
+    def _on_served(self, event: events.ModelServed) -> None:
+        swap, self._swap = self._swap, None
+        if self._champion is not None and self._champion.model_id == event.model_id:
+            return  # the same model again, after a restart: its probation goes on
+        back = (swap is not None and swap.kind == "rollback") or event.reason.startswith("rollback")
+        found = self._watch.crown(event, back=back)
+        kind = "rolled_back" if back else "swapped"
+        text = f"{event.model_id} is live: {event.reason}"
+        self._publish(kind, text, model_id=event.model_id, previous_id=event.previous_id)
+        self._tell(found)
+        if self._refusal is not None and self._refusal.model_id == event.model_id:
+            self._on_ack(self._refusal)
+        self._refusal = None
+
+    def _on_judging(self, event: events.JudgingBegan) -> None:
+        if self._job is not None and self._job.job_id == event.job_id:
+            self._job = replace(self._job, judging=True)
+
+    def _on_finished(self, event: events.RetrainFinished) -> None:
+        job = self._job
+        if job is None or job.job_id != event.job_id:
+            return
+        self._job = None
+        verdict = "passed every gate" if event.passed else f"refused by {_listed(event.refused_by)}"
+        text = f"candidate {event.model_id} {verdict}" + (event.detail and f": {event.detail}")
+        self._publish(
+            "retrain_finished",
+            text,
+            job=job.job_id,
+            model_id=event.model_id,
+            passed=event.passed,
+            refused_by=list(event.refused_by),
+        )
+        if event.passed:
+            self._candidate = Candidate(event.model_id, job)
+        else:
+            self._unsuccessful_ms = self._now_ms
+
+    def _on_failed(self, event: events.RetrainFailed) -> None:
+        job = self._job
+        if job is None or job.job_id != event.job_id:
+            return
+        self._job, self._unsuccessful_ms = None, self._now_ms
+        text = f"the retrain failed, the live model stays: {event.error}"
+        self._publish("retrain_failed", text, job=job.job_id, error=event.error)
+        self._alert("warning", text)
+
+    def _on_ack(self, event: events.SwapAcked) -> None:
+        champion = self._champion
+        if event.loaded:
+            return
+        if self._swap is not None and self._swap.model_id == event.model_id:
+            self._refusal = event  # the bot was faster than the daemon's own news
+            return
+        if champion is None or champion.model_id != event.model_id:
+            return
+        if event.bot_id in champion.refused_by:
+            return
+        champion.refused_by.add(event.bot_id)
+        text = f"bot {event.bot_id or '(unnamed)'} refused {event.model_id}: {event.error}"
+        self._publish("swap_refused", text, model_id=event.model_id, bot_id=event.bot_id)
+        self._alert("critical", text)
+        self._fall_back(champion, text)
+
+    def _on_swap_failed(self, event: events.SwapFailed) -> None:
+        swap = self._swap
+        if swap is None:
+            return
+        self._swap = None
+        if swap.kind == "deploy":
+            self._unsuccessful_ms = self._now_ms
+        text = f"{swap.kind} of {event.model_id or 'the previous model'} failed: {event.error}"
+        self._publish("swap_refused", text, model_id=event.model_id)
+        self._alert("critical", text)
+
+    def _on_tick(self, event: events.Ticked) -> None:
+        """Only time passed; what follows from that is looked at after every event."""
+
+    # What an operator asked for.
+
+    def _on_command(self, event: events.CommandReceived) -> None:
+        asked = {
+            "retrain": self._force_retrain,
+            "rollback": self._ask_rollback,
+            "promote": self._ask_promote,
+            "pause": self._pause,
+            "resume": self._resume,
+        }.get(event.command)
+        if asked is None:
+            accepted, detail = False, f"unknown command {event.command!r}"
+        else:
+            accepted, detail = asked(event)
+        self._out.append(
+            Reply(
+                slot=self._slot,
+                at_ms=self._now_ms,
+                request_id=event.request_id,
+                accepted=accepted,
+                detail=detail,
+            )
+        )
+
+    def _force_retrain(self, event: events.CommandReceived) -> tuple[bool, str]:
+        if self._job is not None:
+            self._job = replace(self._job, forced=True)
+            return True, f"joined retrain {self._job.job_id}, which was already running"
+        self._candidate = None  # the new one will be fresher
+        job = self._start(Start("command", event.reason or "an operator asked"), forced=True)
+        return True, f"retrain {job.job_id} started; its gates still decide"
+
+    def _ask_rollback(self, event: events.CommandReceived) -> tuple[bool, str]:
+        champion = self._champion
+        if self._swap is not None:
+            return False, f"a {self._swap.kind} is under way; ask again when it is done"
+        if champion is None or champion.previous_id is None:
+            return False, "there is no earlier version to go back to"
+        self._roll_back(champion.previous_id, event.reason or "an operator asked")
+        return True, f"going back to {champion.previous_id}"
+
+    def _ask_promote(self, event: events.CommandReceived) -> tuple[bool, str]:
+        if not event.model_id:
+            return False, "name the version to promote in model_id"
+        if self._swap is not None:
+            return False, f"a {self._swap.kind} is under way; ask again when it is done"
+        if self._champion is not None and self._champion.model_id == event.model_id:
+            return False, f"{event.model_id} is live already"
+        self._swap = Swap("promote", event.model_id)
+        reason = event.reason or "an operator asked"
+        self._out.append(
+            Promote(slot=self._slot, at_ms=self._now_ms, model_id=event.model_id, reason=reason)
+        )
+        return True, f"promoting {event.model_id}, whatever its gates said"
+
+    def _pause(self, event: events.CommandReceived) -> tuple[bool, str]:
+        if self._paused:
+            return True, "was paused already"
+        self._paused = True
+        detail = "no automatic retrain or deploy until resume; forced ones and rollbacks still work"
+        self._publish("paused", detail, reason=event.reason)
+        return True, detail
+
+    def _resume(self, event: events.CommandReceived) -> tuple[bool, str]:
+        if not self._paused:
+            return True, "was not paused"
+        self._paused = False
+        self._publish("resumed", "automatic retrains and deploys go on", reason=event.reason)
+        return True, "automatic retrains and deploys go on"
+
+    # What follows.
+
+    def _settle_probation(self) -> None:
+        champion = self._champion
+        if champion is None or champion.probation is None or self._swap is not None:
+            return
+        verdict = champion.probation.verdict(self._now_ms)
+        if verdict is None:
+            return
+        champion.probation = None
+        if verdict.worse:
+            self._alert("critical", f"{champion.model_id} is {verdict}")
+            self._fall_back(champion, str(verdict))
+        else:
+            text = f"{champion.model_id} is confirmed: {verdict}"
+            self._publish("confirmed", text, model_id=champion.model_id, pairs=verdict.pairs)
+
+    def _fall_back(self, champion: Champion, reason: str) -> None:
+        """Go back by ourselves, but never from a model that we had gone back to."""
+        previous = champion.previous_id
+        if previous is None or not champion.may_fall_back or self._swap is not None:
+            self._alert("critical", f"{champion.model_id} stays live: no earlier version to trust")
+            return
+        self._roll_back(previous, reason)
+
+    def _roll_back(self, to_model_id: str, reason: str) -> None:
+        self._swap = Swap("rollback", to_model_id)
+        self._out.append(
+            Rollback(slot=self._slot, at_ms=self._now_ms, to_model_id=to_model_id, reason=reason)
+        )
+
+    def _deploy_candidate(self) -> None:
+        candidate = self._candidate
+        if candidate is None or self._swap is not None:
+            return
+        job, live = candidate.job, self._champion.model_id if self._champion else None
+        if not job.forced and live != job.over:
+            self._candidate = None
+            text = f"{candidate.model_id} is not deployed: it was judged against another live model"
+            self._publish("decision", text, start=False, model_id=candidate.model_id)
+        elif job.forced or not self._paused:
+            self._candidate, self._swap = None, Swap("deploy", candidate.model_id)
+            self._out.append(
+                Deploy(
+                    slot=self._slot,
+                    at_ms=self._now_ms,
+                    job_id=job.job_id,
+                    model_id=candidate.model_id,
+                    trigger=job.trigger,
+                    reason=job.reason,
+                )
+            )
+
+    def _consider_retrain(self) -> None:
+        choice = decide(self._settings, self._situation())
+        if isinstance(choice, Start):
+            self._tell_decision(f"retrain: {choice.reason}", start=True, trigger=choice.trigger)
+            self._start(choice, forced=False)
+        else:
+            evidence = {"evidence": list(choice.evidence)} if choice.evidence else {}
+            self._tell_decision(f"wait: {choice.reason}", start=False, **evidence)
+
+    def _situation(self) -> Situation:
+        champion = self._champion
+        return Situation(
+            now_ms=self._now_ms,
+            interval_ms=self._interval_ms,
+            bars=self._bars,
+            trained_to_ms=champion.served.trained_to_ms if champion else None,
+            began_ms=tuple(self._began_ms),
+            unsuccessful_ms=self._unsuccessful_ms,
+            drifted=tuple(champion.drifted) if champion else (),
+            fell=champion.fell if champion else "",
+            paused=self._paused,
+            under_way=self._under_way(),
+            on_probation=champion is not None and champion.on_probation,
+        )
+
+    def _under_way(self) -> str:
+        if self._job is not None:
+            return f"retrain {self._job.job_id} is running"
+        if self._swap is not None:
+            return f"a {self._swap.kind} is under way"
+        if self._candidate is not None:
+            return f"candidate {self._candidate.model_id} waits for resume"
+        return ""
+
+    def _start(self, choice: Start, *, forced: bool) -> Job:
+        self._jobs += 1
+        live = self._champion.model_id if self._champion else None
+        job_id = f"{self._slot}-{self._now_ms}-{self._jobs}"
+        self._job = job = Job(job_id, choice.trigger, choice.reason, live, forced=forced)
+        self._began_ms.append(self._now_ms)
+        self._out.append(
+            StartRetrain(
+                slot=self._slot,
+                at_ms=self._now_ms,
+                job_id=job_id,
+                trigger=choice.trigger,
+                reason=choice.reason,
+            )
+        )
+        text = f"retrain {job_id} started: {choice.reason}"
+        self._publish("retrain_started", text, job=job_id, trigger=choice.trigger)
+        return job
+
+    def _tell_decision(self, text: str, **fields: object) -> None:
+        if text != self._told:
+            self._told = text
+            self._publish("decision", text, **fields)
+
+    def _publish(self, kind: str, text: str, **fields: object) -> None:
+        self._out.append(
+            Publish(slot=self._slot, at_ms=self._now_ms, kind=kind, text=text, fields=fields)
+        )
+
+    def _alert(self, severity: Severity, text: str) -> None:
+        self._out.append(Alert(slot=self._slot, at_ms=self._now_ms, severity=severity, text=text))
+
+    # The tables: what hides what, and who handles what.
+
+    _PHASES: ClassVar[tuple[tuple[Phase, Callable[["Engine"], bool]], ...]] = (
+        (Phase.SWAPPING, lambda self: self._swap is not None),
+        (Phase.JUDGING, lambda self: self._job is not None and self._job.judging),
+        (Phase.RETRAINING, lambda self: self._job is not None),
+        (Phase.PAUSED, lambda self: self._paused),
+        (Phase.PROBATION, lambda self: self._champion is not None and self._champion.on_probation),
+        (Phase.SERVING, lambda self: self._champion is not None),
+        (Phase.COLLECTING, lambda self: self._champion is None),
+    )
+    _HANDLERS: ClassVar[dict[type[events.Event], Callable[["Engine", Any], None]]] = {
+        events.BarScored: _on_bar,
+        events.TradeClosed: _on_trade,
+        events.ModelServed: _on_served,
+        events.JudgingBegan: _on_judging,
+        events.RetrainFinished: _on_finished,
+        events.RetrainFailed: _on_failed,
+        events.SwapAcked: _on_ack,
+        events.SwapFailed: _on_swap_failed,
+        events.CommandReceived: _on_command,
+        events.Ticked: _on_tick,
+    }
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "no named gate"
+
+
+def _check_bar(event: events.BarScored, width: int) -> None:
+    """Refuse numbers that no bar may carry.
+
+    Raises:
+        BadObservation: If the close, the probabilities or the length of the row are impossible.
+    """
+    if not (math.isfinite(event.close) and event.close > 0):
+        raise BadObservation("close", event.close, "a positive price")
+    if len(event.row) != width:
+        raise BadObservation("row", len(event.row), f"{width} features")
+    for p in (event.p, event.shadow_p):
+        if p is not None and not all(0 <= value <= 1 for value in p):
+            raise BadObservation("p", p, "three probabilities")

@@ -1,0 +1,157 @@
+"""Decide when a retrain is worth its cost, in words that a person can check.
+
+A retrain is not free: on real coins a fixed schedule was worse than none about
+half the time. So evidence starts one, and limits in event time keep evidence that
+will not go away from starting one after another.
+"""
+
+from dataclasses import dataclass, field
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+_RARE_BARS_PER_DAY = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """The limits of one slot; all times are event time.
+
+    Attributes:
+        cooldown_hours: No automatic retrain sooner than this after the last one began.
+        max_retrains_per_day: Automatic retrains stop at this many begun within 24 h.
+        min_new_bars: Bars that the live model has not learnt from, before another is trained.
+        min_bars: Bars stored before the first model is trained.
+        max_age_days: A model whose newest training bar is older is renewed; 0 never.
+        schedule_days: Retrain this long after the last one began, whatever the evidence; 0 never.
+        on_drift: Whether drift of the features starts a retrain.
+        on_win_rate: Whether a fallen win rate starts a retrain.
+        false_alarms_per_month: What the drift monitor is calibrated to, over all features.
+        win_rate_floor: Below this share over `win_rate_trades` trades a model is renewed.
+        win_rate_trades: Trades that the floor is judged on.
+        retry_bars: Bars to wait after a retrain that failed or was refused.
+        probation_hours: How long the previous model scores beside a new one.
+    """
+
+    cooldown_hours: float = 12.0
+    max_retrains_per_day: int = 2
+    min_new_bars: int = 288
+    min_bars: int = 5000
+    max_age_days: float = 30.0
+    schedule_days: float = 0.0
+    on_drift: bool = True
+    on_win_rate: bool = True
+    false_alarms_per_month: float = 1.0
+    win_rate_floor: float = 0.45
+    win_rate_trades: int = 100
+    retry_bars: int = 288
+    probation_hours: float = 48.0
+
+
+def default_settings(interval_ms: int) -> PolicySettings:
+    """Return limits that suit an interval: 288 bars are a day at 5m and most of a year at 1d.
+
+    Args:
+        interval_ms: Length of one bar.
+    """
+    per_day = max(1, DAY_MS // interval_ms)
+    if per_day >= _RARE_BARS_PER_DAY:
+        return PolicySettings(min_new_bars=per_day, retry_bars=per_day)
+    return PolicySettings(min_new_bars=14 * per_day, retry_bars=7 * per_day, min_bars=1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What is known at `now_ms`.
+
+    `trained_to_ms` is None without a live model, `began_ms` holds when the recent
+    retrains began, oldest first, `unsuccessful_ms` when the last one failed or was refused.
+    `drifted` names features, `fell` says in words how the win rate fell.
+    """
+
+    now_ms: int
+    interval_ms: int
+    bars: int
+    trained_to_ms: int | None = None
+    began_ms: tuple[int, ...] = ()
+    unsuccessful_ms: int | None = None
+    drifted: tuple[str, ...] = ()
+    fell: str = ""
+    paused: bool = False
+    under_way: str = ""
+    on_probation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Retrain now: `trigger` is first, drift, win_rate, age or schedule."""
+
+    trigger: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Do not retrain; the reason holds until something changes, so it is told once."""
+
+    reason: str
+    evidence: tuple[str, ...] = field(default=())
+
+
+def decide(settings: PolicySettings, now: Situation) -> Start | Wait:
+    """Choose; the caller acts.
+
+    Args:
+        settings: The limits.
+        now: The situation to judge.
+    """
+    if now.under_way:
+        return Wait(now.under_way)
+    wanted = _evidence(settings, now)
+    if wanted is None:
+        return Wait(_idle(settings, now))
+    hindrance = _hindrance(settings, now, first=wanted.trigger == "first")
+    return Wait(hindrance, (wanted.trigger, wanted.reason)) if hindrance else wanted
+
+
+def _evidence(settings: PolicySettings, now: Situation) -> Start | None:
+    """Return the strongest reason to retrain, before any limit."""
+    if now.trained_to_ms is None:
+        enough = now.bars >= settings.min_bars
+        return Start("first", "there is no model yet and enough bars") if enough else None
+    if now.drifted and settings.on_drift:
+        return Start("drift", "drift of " + ", ".join(now.drifted))
+    if now.fell and settings.on_win_rate:
+        return Start("win_rate", now.fell)
+    if 0 < settings.max_age_days * DAY_MS <= now.now_ms - now.trained_to_ms:
+        return Start("age", f"the model is older than {settings.max_age_days:g} days")
+    last = now.began_ms[-1] if now.began_ms else now.trained_to_ms
+    if 0 < settings.schedule_days * DAY_MS <= now.now_ms - last:
+        return Start("schedule", f"{settings.schedule_days:g} days since the last retrain")
+    return None
+
+
+def _hindrance(settings: PolicySettings, now: Situation, *, first: bool) -> str:
+    """Return why the evidence must wait, or nothing."""
+    if now.paused:
+        return "paused by an operator"
+    retry_ms = settings.retry_bars * now.interval_ms
+    if now.unsuccessful_ms is not None and now.now_ms - now.unsuccessful_ms < retry_ms:
+        return f"the last retrain did not succeed; the next may start {settings.retry_bars} bars on"
+    if first:
+        return ""
+    if now.on_probation:
+        return "the live model is still on probation"
+    if now.began_ms and now.now_ms - now.began_ms[-1] < settings.cooldown_hours * HOUR_MS:
+        return f"cooling down for {settings.cooldown_hours:g} h after the last retrain"
+    if sum(now.now_ms - began < DAY_MS for began in now.began_ms) >= settings.max_retrains_per_day:
+        return f"already {settings.max_retrains_per_day} retrains within 24 h"
+    new_bars = (now.now_ms - (now.trained_to_ms or 0)) // now.interval_ms
+    if new_bars < settings.min_new_bars:
+        return f"fewer than {settings.min_new_bars} bars are new to the live model"
+    return ""
+
+
+def _idle(settings: PolicySettings, now: Situation) -> str:
+    if now.trained_to_ms is None:
+        return f"collecting bars: the first model needs {settings.min_bars}"
+    return "no evidence against the live model"

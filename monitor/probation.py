@@ -1,0 +1,119 @@
+"""Watch a new model beside the one it replaced, and say when it is worse.
+
+Trades are far too few for this within two days, so every model scores every bar
+and their log losses are compared. The test may be looked at after every pair
+without losing its level, because what it tracks is the wealth of a gambler who
+bets that the new model is worse: if it is not, a wealth of 1/level is reached
+with probability `level` at most, ever (Ville's inequality).
+
+Method: I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random
+variables by betting", Journal of the Royal Statistical Society B 86 (2024).
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from monitor.policy import HOUR_MS
+
+# Differences are clipped to this many nats, so that no single pair can ruin the gambler.
+_CLIP = 1.0
+# The gambler spreads the first stake evenly over these fixed bets: small ones see small
+# differences in the end, large ones see a broken model within a few pairs.
+_BETS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
+_TINY = 1e-12
+
+Probabilities = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The end of a probation; `worse` asks for a rollback. `excess` is in nats per pair."""
+
+    worse: bool
+    pairs: int
+    excess: float
+    evidence: float
+
+    def __str__(self) -> str:
+        figures = f"mean excess log loss {self.excess:+.3f} over {self.pairs} pairs"
+        if self.worse:
+            return f"worse than the previous model: {figures}, evidence {self.evidence:.0f} : 1"
+        return f"no evidence that it is worse than the previous model: {figures}"
+
+
+def log_loss_excess(p: Probabilities, shadow: Probabilities, label: int) -> float:
+    """Return how many nats worse `p` did than `shadow` on a bar labelled 0, 1 or 2."""
+    return math.log(max(shadow[label], _TINY)) - math.log(max(p[label], _TINY))
+
+
+class Probation:
+    """One new model against its predecessor, on non-overlapping label horizons.
+
+    Args:
+        shadow_id: The predecessor.
+        began_ms: When the new model went live.
+        ends_ms: When it is confirmed if nothing speaks against it.
+        horizon_ms: Length of the label horizon.
+        threshold: Return, as a fraction, beyond which a bar is labelled UP or DOWN.
+        level: Chance that a model which is not worse is ever called so.
+    """
+
+    def __init__(
+        self,
+        shadow_id: str,
+        *,
+        began_ms: int,
+        hours: float,
+        horizon_ms: int,
+        threshold: float,
+        level: float = 0.05,
+    ) -> None:
+        self.shadow_id = shadow_id
+        self.began_ms = began_ms
+        self.ends_ms = began_ms + round(hours * HOUR_MS)
+        self._horizon_ms, self._threshold, self._level = horizon_ms, threshold, level
+        self._waiting: deque[tuple[int, float, Probabilities, Probabilities]] = deque()
+        self._wealth = [1.0] * len(_BETS)
+        self._pairs, self._sum = 0, 0.0
+
+    @property
+    def evidence(self) -> float:
+        """The gambler's wealth over a first stake of 1; `1 / level` ends the probation."""
+        return sum(self._wealth) / len(_BETS)
+
+    def observe(
+        self, t: int, close: float, p: Probabilities | None, shadow: Probabilities | None
+    ) -> None:
+        """Take one bar: settle the pair that falls due, and open the next one.
+
+        Args:
+            t: Open time of the bar.
+            close: Its close.
+            p: What the new model said, if it scored the bar.
+            shadow: What its predecessor said.
+        """
+        if self._waiting and t >= self._waiting[0][0]:
+            due, since, theirs, ours = self._waiting.popleft()
+            if t == due:  # after a gap the outcome at the horizon is not known
+                self._settle(close / since - 1, theirs, ours)
+        if p is not None and shadow is not None and not self._waiting:
+            self._waiting.append((t + self._horizon_ms, close, p, shadow))
+
+    def verdict(self, now_ms: int) -> Verdict | None:
+        """Return how it ended, or None while it goes on."""
+        worse = self.evidence >= 1 / self._level
+        if not worse and now_ms < self.ends_ms:
+            return None
+        mean = self._sum / self._pairs if self._pairs else 0.0
+        return Verdict(worse, self._pairs, mean, self.evidence)
+
+    def _settle(self, future_return: float, p: Probabilities, shadow: Probabilities) -> None:
+        label = 1 + (future_return > self._threshold) - (future_return < -self._threshold)
+        excess = log_loss_excess(p, shadow, label)
+        self._pairs += 1
+        self._sum += excess
+        stake = max(-_CLIP, min(_CLIP, excess)) / _CLIP
+        self._wealth = [
+            wealth * (1 + bet * stake) for wealth, bet in zip(self._wealth, _BETS, strict=True)
+        ]

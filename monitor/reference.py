@@ -1,0 +1,174 @@
+"""Turn rows of features into normal scores against the training window.
+
+A daily cycle is no drift, and neither is a heavy tail. Each value is centred and scaled
+by its hour of the day, then replaced by the normal quantile of its rank in the reference,
+so that every feature speaks in the same unit: standard deviations of the reference.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from monitor.errors import BadReference
+
+DAY_MS = 86_400_000
+
+Floats = NDArray[np.float64]
+Times = NDArray[np.int64]
+
+_HOURS = 24
+_MIN_ROWS_PER_HOUR = 40
+# Probabilities of the stored quantiles; beyond the outermost a value counts as these.
+_LEVELS = np.concatenate(([0.001, 0.0025, 0.005], np.arange(1, 100) / 100, [0.995, 0.9975, 0.999]))
+_NORMAL: Floats = ndtri(_LEVELS)
+_BODY = (0.16, 0.5, 0.84)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """What the training window looked like.
+
+    Attributes:
+        names: Of the features.
+        bars_per_day: How many bars make a day.
+        aligned: Whether hours are UTC; if not they count from the first live bar.
+        middle: Median by hour of the day, shape (hours, features).
+        spread: Half the central 68 % by hour of the day, shape (hours, features).
+        grid: Quantiles of the values so standardised, shape (features, levels).
+        longest: Bars that each feature kept one value at most, shape (features,).
+    """
+
+    names: tuple[str, ...]
+    bars_per_day: int
+    aligned: bool
+    middle: Floats
+    spread: Floats
+    grid: Floats
+    longest: NDArray[np.int64]
+
+    @property
+    def bar_ms(self) -> int:
+        """Length of one bar."""
+        return DAY_MS // self.bars_per_day
+
+    @property
+    def block_bars(self) -> int:
+        """Bars of one block: an hour of them, or one where bars are longer."""
+        return max(1, self.bars_per_day // _HOURS)
+
+    @property
+    def block_ms(self) -> int:
+        """Length of one block."""
+        return self.bar_ms * self.block_bars
+
+    def scores(self, phase_t: Times, rows: Floats) -> Floats:
+        """Return normal scores, shape (n, features), NaN where the row is.
+
+        Args:
+            phase_t: ms since some midnight of the reference, shape (n,).
+            rows: Features, shape (n, features).
+        """
+        hour = _hour(phase_t, len(self.middle))
+        z = (rows - self.middle[hour]) / self.spread[hour]
+        columns = [_normal_scores(z[:, j], grid) for j, grid in enumerate(self.grid)]
+        return np.column_stack(columns)
+
+
+def learn_reference(
+    rows: Floats, phase_t: Times, names: Sequence[str], bars_per_day: int, *, aligned: bool
+) -> Reference:
+    """Measure the training window.
+
+    Args:
+        rows: Finite features, shape (n, features), oldest first.
+        phase_t: ms since some midnight, shape (n,).
+        names: Of the features.
+        bars_per_day: How many bars make a day.
+        aligned: Whether that midnight is UTC's.
+    """
+    groups = min(_HOURS, bars_per_day)
+    if len(rows) < groups * _MIN_ROWS_PER_HOUR:
+        groups = 1
+    hour = _hour(phase_t, groups)
+    low, middle, high = np.stack(
+        [np.quantile(rows[hour == group], _BODY, axis=0) for group in range(groups)], axis=1
+    )
+    spread = (high - low) / 2
+    # Where an hour has no spread (a flag, a rate that rarely moves) all hours share one.
+    flat = (spread <= 1e-9 * np.abs(middle)).any(axis=0)
+    middle[:, flat] = np.median(rows, axis=0)[flat]
+    overall = rows.std(axis=0)
+    spread[:, flat] = np.where(overall > 0, overall, 1.0)[flat]
+    z = (rows - middle[hour]) / spread[hour]
+    return Reference(
+        names=tuple(names),
+        bars_per_day=bars_per_day,
+        aligned=aligned,
+        middle=middle,
+        spread=spread,
+        grid=np.quantile(z, _LEVELS, axis=0, method="higher").T.copy(),
+        longest=np.array([_longest_run(column) for column in rows.T], dtype=np.int64),
+    )
+
+
+def checked_rows(
+    reference: Floats, names: Sequence[str], bars_per_day: int, reference_t: Times | None
+) -> tuple[Floats, Times]:
+    """Return the finite rows and the ms since some midnight at which they opened.
+
+    Raises:
+        BadReference: If shapes, times or bars per day make no sense.
+    """
+    rows = np.asarray(reference, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != len(names):  # noqa: PLR2004 - a table
+        msg = (
+            f"the reference has shape {rows.shape}, needs one column for each of {len(names)} names"
+        )
+        raise BadReference(msg)
+    if bars_per_day < 1 or DAY_MS % bars_per_day:
+        msg = f"bars_per_day is {bars_per_day}, must divide a day into whole milliseconds"
+        raise BadReference(msg)
+    if reference_t is None:
+        phase_t = np.arange(-len(rows), 0, dtype=np.int64) * (DAY_MS // bars_per_day)
+    else:
+        phase_t = np.asarray(reference_t, dtype=np.int64)
+        if phase_t.shape != (len(rows),) or (np.diff(phase_t) <= 0).any():
+            msg = "reference_t must have one ascending time for each row of the reference"
+            raise BadReference(msg)
+    finite = np.isfinite(rows).all(axis=1)
+    return rows[finite], phase_t[finite]
+
+
+def block_means(scores: Floats) -> Floats:
+    """Return mean score, then mean magnitude, of each block, shape (n_blocks, 2 x features).
+
+    A feature with fewer than half of its bars has NaN.
+
+    Args:
+        scores: Shape (n_blocks, bars, features); NaN where there is no value.
+    """
+    known = np.isfinite(scores)
+    count = known.sum(axis=1)
+    filled = np.where(known, scores, 0.0)
+    divisor = np.where(2 * count >= scores.shape[1], count, np.nan)
+    return np.hstack([filled.sum(axis=1) / divisor, np.abs(filled).sum(axis=1) / divisor])
+
+
+def _hour(phase_t: Times, groups: int) -> Times:
+    return (phase_t % DAY_MS) // (DAY_MS // groups)
+
+
+def _normal_scores(z: Floats, grid: Floats) -> Floats:
+    """Interpolate; a value that many rows share gets the middle of its ranks."""
+    first, after = np.searchsorted(grid, z, "left"), np.searchsorted(grid, z, "right")
+    last = len(grid) - 1
+    tied = (_NORMAL[np.minimum(first, last)] + _NORMAL[np.maximum(after - 1, 0)]) / 2
+    return np.where(after > first, tied, np.interp(z, grid, _NORMAL))
+
+
+def _longest_run(column: Floats) -> int:
+    changes = np.flatnonzero(np.diff(column)) + 1
+    return int(np.diff(np.concatenate(([0], changes, [len(column)]))).max())

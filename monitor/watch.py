@@ -1,0 +1,178 @@
+"""Watch the live model: its features, its signals, the bot's trades, its predecessor.
+
+One place takes every bar and every trade and turns them into findings, so that the
+engine only has to decide what follows from them.
+"""
+
+from dataclasses import dataclass, field
+
+from monitor import events
+from monitor.drift import Calibration, DriftMonitor
+from monitor.errors import BadReference
+from monitor.outcomes import SignalBook
+from monitor.policy import PolicySettings
+from monitor.probation import Probation
+from monitor.winrate import WinRate, WinRateFell
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something worth telling: an event's kind, words and figures; `alert` if to a person."""
+
+    kind: str
+    text: str
+    fields: dict[str, object]
+    alert: bool = False
+
+
+@dataclass(slots=True)
+class Champion:
+    """The live model and everything that is watched on its behalf.
+
+    `fell` says how its win rate fell, `drifted` names the features that did since it learnt,
+    `refused_by` the bots that would not load it. A model that we had to go back to is not
+    left again without an operator: `may_fall_back` is False.
+    """
+
+    served: events.ModelServed
+    signals: SignalBook
+    drift: DriftMonitor | None
+    may_fall_back: bool
+    probation: Probation | None
+    fell: str = ""
+    drifted: list[str] = field(default_factory=list)
+    refused_by: set[str] = field(default_factory=set)
+
+    @property
+    def model_id(self) -> str:
+        """Of the live model."""
+        return self.served.model_id
+
+    @property
+    def on_probation(self) -> bool:
+        """Whether its predecessor still scores beside it."""
+        return self.probation is not None
+
+    @property
+    def previous_id(self) -> str | None:
+        """The version that was live before, if it is still there to go back to."""
+        return self.served.previous_id
+
+
+class Watch:
+    """All that is observed in one slot.
+
+    Args:
+        settings: The limits of the slot.
+        interval_ms: Length of one bar.
+        names: Names of the features.
+
+    Attributes:
+        champion: The live model, None before the first.
+        trades: The record of the bot's trades under it.
+        signals: The record of its own signals.
+    """
+
+    def __init__(self, settings: PolicySettings, interval_ms: int, names: tuple[str, ...]) -> None:
+        self._settings, self._interval_ms, self._names = settings, interval_ms, names
+        self.champion: Champion | None = None
+        self.trades, self.signals = self._record(), self._record()
+
+    def crown(self, served: events.ModelServed, *, back: bool) -> list[Finding]:
+        """Begin to watch a model that went live; return what keeps it from being watched.
+
+        Args:
+            served: The news.
+            back: Whether it was live before and trusted more than its successor.
+        """
+        horizon_ms = served.horizon_bars * self._interval_ms
+        probation = None
+        if served.previous_id is not None and not back:
+            probation = Probation(
+                served.previous_id,
+                began_ms=served.at_ms,
+                hours=self._settings.probation_hours,
+                horizon_ms=horizon_ms,
+                threshold=served.threshold,
+            )
+        drift, found = self._drift_monitor(served.calibration)
+        signals = SignalBook(horizon_ms=horizon_ms, up=served.up, down=served.down)
+        self.champion = Champion(served, signals, drift, not back, probation)
+        self.trades.reset(served.win_rate)
+        self.signals.reset(served.win_rate)
+        return found
+
+    def bar(self, event: events.BarScored) -> list[Finding]:
+        """Take a bar that is newer than the last one; return what it made known.
+
+        Args:
+            event: The bar. Probabilities of any other model than the live one are ignored.
+        """
+        champion = self.champion
+        if champion is None:
+            return []
+        found: list[Finding] = []
+        p = event.p if event.model_id == champion.model_id else None
+        outcome = champion.signals.observe(event.t, event.close, p)
+        if outcome is not None:
+            fallen = self.signals.update(event.at_ms, outcome.won, outcome.gain)
+            found += _win_rate_findings(champion, "signals", fallen)
+        if champion.probation is not None:
+            ours = event.shadow_id == champion.probation.shadow_id
+            shadow = event.shadow_p if ours else None
+            champion.probation.observe(event.t, event.close, p, shadow)
+        return found + _drift_findings(champion, event)
+
+    def trade(self, event: events.TradeClosed) -> list[Finding]:
+        """Take a closed trade; return what it made known.
+
+        Args:
+            event: The trade. One that was opened under another model only counts as P&L.
+        """
+        champion = self.champion
+        if champion is None or event.opened_ms < champion.served.at_ms:
+            self.trades.book(event.at_ms, event.pnl)
+            return []
+        fallen = self.trades.update(event.at_ms, event.pnl > 0, event.pnl)
+        return _win_rate_findings(champion, "trades", fallen)
+
+    def _drift_monitor(self, text: str) -> tuple[DriftMonitor | None, list[Finding]]:
+        if not text:
+            return None, []
+        try:
+            calibration = Calibration.from_json(text)
+            calibration.expect(self._names)
+        except BadReference as e:  # a model without drift watch serves better than none
+            return None, [Finding("feed_fault", f"drift is not watched: {e}", {}, alert=True)]
+        return DriftMonitor.from_calibration(calibration), []
+
+    def _record(self) -> WinRate:
+        return WinRate(
+            None, floor=self._settings.win_rate_floor, floor_trades=self._settings.win_rate_trades
+        )
+
+
+def _win_rate_findings(
+    champion: Champion, source: str, fallen: tuple[WinRateFell, ...]
+) -> list[Finding]:
+    found = []
+    for fell in fallen:
+        text = f"{source}: {fell.text}"
+        if fell.kind != "streak":  # a streak is worth a look, not a retrain
+            champion.fell = champion.fell or text
+        fields = {"cause": fell.kind, "source": source, "rate": fell.rate, "trades": fell.trades}
+        found.append(Finding("win_rate", text, fields, alert=True))
+    return found
+
+
+def _drift_findings(champion: Champion, event: events.BarScored) -> list[Finding]:
+    if champion.drift is None:
+        return []
+    found = []
+    for alarm in champion.drift.update(event.t, event.row):
+        champion.drifted.append(alarm.name)
+        found.append(Finding("drift", str(alarm), alarm.fields()))
+    for fault in champion.drift.faults():
+        fields = {"feature": fault.name, "fault": fault.kind, "since_t": fault.since_t}
+        found.append(Finding("feed_fault", str(fault), fields, alert=True))
+    return found
