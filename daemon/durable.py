@@ -1,0 +1,78 @@
+"""File operations that leave the old state or the new one, whatever is killed in between.
+
+Everything that must survive a power cut is written through one `Files`, so that a
+test can stop the world after any single operation.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+
+class Files:
+    """Writes that are on the disk, with their names, when they return."""
+
+    def write(self, path: Path, content: bytes, mode: int = 0o644) -> None:
+        """Create or overwrite a file nobody reads yet, and sync it."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file or folder its final name in one step."""
+        source.replace(target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Make a second name for a file that never changes; a copy where links are not had.
+
+        Raises:
+            FileExistsError: If the target exists.
+        """
+        try:
+            target.hardlink_to(source)
+        except FileExistsError:
+            raise
+        except OSError:
+            self.write(target, source.read_bytes())
+
+    def make_folder(self, path: Path) -> None:
+        """Create a folder and those above it."""
+        path.mkdir(parents=True, exist_ok=True)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or a whole folder; one that is gone already is fine."""
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def sync_folder(self, path: Path) -> None:
+        """Make the names in a folder survive a power cut."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def replace(self, path: Path, content: bytes, mode: int = 0o644) -> None:
+        """Replace a file; a reader sees the old content or the new, never a piece."""
+        aside = path.with_name(f".{path.name}.partial")
+        self.remove(aside)  # a leftover may have other rights
+        self.write(aside, content, mode)
+        self.rename(aside, path)
+        self.sync_folder(path.parent)
+
+    def create(self, path: Path, content: bytes, mode: int = 0o644) -> None:
+        """Write a file that must not exist yet; it appears whole or not at all.
+
+        Raises:
+            FileExistsError: If it exists.
+        """
+        aside = path.with_name(f".{path.name}.partial")
+        self.remove(aside)
+        self.write(aside, content, mode)
+        self.link(aside, path)
+        self.remove(aside)
+        self.sync_folder(path.parent)
