@@ -1,0 +1,126 @@
+"""The child process: reads a job from a folder, tells its progress, leaves a candidate.
+
+Training in the daemon's own process would hold up bars and decisions; a child can be given
+a lower priority, limits and another interpreter, and can be killed. It says everything in
+JSON lines on stdout, one event each, and nothing else goes there.
+"""
+
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrain import artifact, pipeline
+from retrain.errors import BadJob, RetrainError
+from retrain.gates import GateLimits
+
+CANDIDATE: Final = "candidate"
+_COLUMNS: Final = ("t", "open", "high", "low", "close", "volume", "funding", "s_top", "s_bot")
+_REQUIRED: Final = ("slot", "interval", "horizon_bars", "threshold", "at_ms")
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "slot": (str,),
+    "interval": (str,),
+    "horizon_bars": (int,),
+    "threshold": (int, float, str),
+    "at_ms": (int,),
+    "previous_threshold": (int, float, type(None)),
+    "seed": (int,),
+    "signal_rate": (int, float),
+    "reason": (str,),
+    "git_commit": (str,),
+    "python": (str,),
+    "fee_bps": (int, float),
+    "jobs": (int,),
+    "gates": (dict,),
+    "champion": (str, type(None)),
+}
+
+
+def main(folder: Path) -> int:
+    """Do the job in `folder`; return the exit code: 0 candidate left, 2 bad job, 1 unexpected."""
+    try:
+        candidate = pipeline.run(
+            read_job(folder), folder / CANDIDATE, _tell_progress, time.perf_counter
+        )
+    except RetrainError as e:
+        _tell("failed", error=str(e), kind=type(e).__name__)
+        return 2
+    except Exception as e:  # noqa: BLE001 -- the parent must hear of anything at all
+        traceback.print_exc()
+        _tell("failed", error=f"{type(e).__name__}: {e}", kind=type(e).__name__)
+        return 1
+    for gate in candidate.gates:
+        _tell("gate", **gate.as_dict())
+    model_id = candidate.manifest["model_id"]
+    _tell(
+        "finished",
+        model_id=model_id,
+        passed=candidate.passed,
+        refused_by=list(candidate.refused_by),
+        manifest=f"{CANDIDATE}/{artifact.manifest_name(model_id)}",
+    )
+    return 0
+
+
+def read_job(folder: Path) -> pipeline.Job:
+    """Read `job.json` and `bars.npz`.
+
+    Raises:
+        BadJob: If either is missing, damaged, or has a key that is unknown or of a wrong kind.
+        ArtifactError: If the champion cannot be loaded.
+    """
+    try:
+        settings = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise BadJob(f"job.json cannot be read ({e})") from e
+    _check(settings)
+    gates, champion = settings.pop("gates", {}), settings.pop("champion", None)
+    return pipeline.Job(
+        **settings,
+        frame=_read_bars(folder / "bars.npz"),
+        limits=GateLimits.from_mapping(gates),
+        champion=artifact.load(folder / champion) if champion else None,
+    )
+
+
+def _check(settings: Any) -> None:
+    if not isinstance(settings, dict):
+        raise BadJob("job.json is not an object")
+    if missing := [name for name in _REQUIRED if name not in settings]:
+        raise BadJob(f"job.json lacks {', '.join(missing)}")
+    for name, value in settings.items():
+        if name not in _KINDS:
+            raise BadJob(f"job.json has an unknown key {name!r}")
+        if not isinstance(value, _KINDS[name]) or isinstance(value, bool):
+            raise BadJob(f"{name} in job.json cannot be {value!r}")
+    if settings["horizon_bars"] < 1 or settings.get("jobs", 1) < 1:
+        raise BadJob("horizon_bars and jobs must be at least 1")
+    if not 0 < settings.get("signal_rate", 0.05) < 0.5:  # noqa: PLR2004 -- two sides share all bars
+        raise BadJob("signal_rate must be between 0 and 0.5")
+
+
+def _read_bars(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as bars:
+            return {name: bars[name] for name in _COLUMNS}
+    except KeyError as e:
+        raise BadJob(f"bars.npz lacks the array {e}") from e
+    except (OSError, ValueError, EOFError) as e:
+        raise BadJob(f"bars.npz cannot be read ({e})") from e
+
+
+def _tell_progress(step: str, percent: float) -> None:
+    _tell("progress", step=step, percent=percent)
+
+
+def _tell(event: str, **values: Any) -> None:
+    print(json.dumps({"event": event, **values}), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

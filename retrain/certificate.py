@@ -1,0 +1,62 @@
+"""What a version says about its own making: content of training_meta and of the report.
+
+A bot refuses a version whose certificate is missing, incomplete or not passed.
+"""
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import sklearn
+
+from retrain.dataset import Rows
+from retrain.gates import Gate
+from retrain.labels import shares
+from retrain.manifest import Version
+from retrain.scores import Scores
+
+
+def certificate(
+    version: Version,
+    rows: Rows,
+    gates: tuple[Gate, ...],
+    scores: Mapping[str, Scores | None],
+    *,
+    timings: Mapping[str, float],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return plain JSON values.
+
+    Args:
+        version: What is being certified.
+        rows: What it was trained and judged on.
+        gates: All verdicts.
+        scores: Of the twin on `train` and `test`, and of the `champion` if there was one.
+        timings: Seconds of each step.
+        settings: The job's settings and the span of its bars.
+    """
+    refused = [gate.name for gate in gates if not gate.passed]
+    return {
+        "model_id": version.model_id,
+        "slot": version.slot,
+        "interval": version.interval,
+        "passed": not refused,
+        "refused_by": refused,
+        "gates": [gate.as_dict() for gate in gates],
+        "settings": dict(settings),
+        "signal_threshold": {"up": version.up, "down": version.down},
+        "trained_to_ms": version.trained_to_ms,
+        "rows": {"train": len(rows.labels[rows.train]), "test": len(rows.labels[rows.test])},
+        "class_shares": {
+            "train": shares(rows.labels[rows.train]).tolist(),
+            "test": shares(rows.labels[rows.test]).tolist(),
+        },
+        "scores": {name: one.as_dict() if one else None for name, one in scores.items()},
+        "timings": dict(timings),
+        "versions": {
+            "python": platform.python_version(),
+            "sklearn": sklearn.__version__,
+            "numpy": np.__version__,
+        },
+    }

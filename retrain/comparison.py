@@ -1,0 +1,83 @@
+"""Champion against challenger, fair to freshness.
+
+A twin trained on the oldest 80 % would have to beat a champion that saw later bars. So the
+rows since the champion's training are cut into pieces, and for each the challenger trains
+on all bars before it, as it would if it went live that day.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrain import features, folds
+from retrain.artifact import LoadedModel
+from retrain.dataset import Rows
+from retrain.gates import Comparison
+from retrain.scores import paired_difference, row_log_loss
+from retrain.stack import Trainer, fit_meta
+
+_PIECES: Final = 2
+_LEAST_ROWS: Final = 200
+
+
+def champion_rows(champion: LoadedModel, rows: Rows, close_ms: NDArray[np.int64]) -> range | str:
+    """Return the rows to compare on, or why there are none.
+
+    They close after the champion's newest training bar, so no label of its training reaches
+    into them, and lie in the test block, before which the challenger can be trained.
+    """
+    manifest = champion.manifest
+    if manifest.schema_hash != features.schema_hash():
+        return "the champion reads other features: probation decides"
+    value = rows.threshold.value
+    asked = value if rows.threshold.kind == "fixed" else f"vol:{value:g}"
+    if (manifest.horizon_bars, manifest.threshold) != (rows.horizon_bars, asked):
+        return "the champion answers another question (horizon or threshold): probation decides"
+    newer = int(np.searchsorted(close_ms[rows.bars], manifest.trained_to_ms, side="right"))
+    fresh = range(max(newer, rows.test.start), rows.test.stop)
+    least = 5 * rows.horizon_bars + _LEAST_ROWS
+    if len(fresh) < least:
+        have = f"only {len(fresh)} judged bars are newer than the champion's training"
+        return f"{have}, {least} would be needed: probation decides"
+    return fresh
+
+
+def compare(
+    champion: LoadedModel,
+    rows: Rows,
+    fresh: range,
+    given: NDArray[np.float64],
+    trainer: Trainer,
+) -> Comparison:
+    """Compare log losses on `fresh`, the challenger walking forward through it.
+
+    Args:
+        champion: The live model.
+        rows: All rows.
+        fresh: What `champion_rows` returned.
+        given: What base models said about rows that they had not seen, shape (n, 12); nothing
+            in it knows a later row than the test row it belongs to.
+        trainer: Fits the challengers.
+    """
+    gap = rows.horizon_bars
+    pieces = folds.walk_forward(fresh.start, fresh.stop, pieces=_PIECES, purge=gap, embargo=gap)
+    cuts = [piece.train[-1].stop for piece in pieces]
+    fitted = trainer.fit_bases([(rows.features[:cut], rows.labels[:cut]) for cut in cuts])
+    losses = []
+    for piece, cut, bases in zip(pieces, cuts, fitted, strict=True):
+        meta = fit_meta(given[:cut], rows.labels[:cut], purge=gap)
+        stack = trainer.assemble(bases, meta, rows.features[:cut], rows.labels[:cut])
+        judged = slice(piece.test.start, piece.test.stop)
+        losses.append(row_log_loss(rows.labels[judged], stack.predict(rows.features[judged])))
+    judged = slice(fresh.start, fresh.stop)
+    theirs = row_log_loss(rows.labels[judged], champion.predict(rows.features[judged]))
+    difference, interval = paired_difference(
+        np.concatenate(losses), theirs, rows.horizon_bars, trainer.recipe.seed
+    )
+    scale = float(theirs.mean())
+    return Comparison(
+        rows=len(fresh),
+        difference=difference / scale,
+        interval=type(interval)(interval.low / scale, interval.high / scale),
+    )

@@ -1,0 +1,133 @@
+"""Bars made into rows: features, labels, and which of them train and which judge.
+
+Rows whose features or labels are unknown are left out here, once, so that nothing later
+can train on them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrain import features, folds, labels
+from retrain.errors import TooFewBars
+from retrain.labels import Threshold
+
+TEST_FRAC: Final = 0.2
+LEAST_ROWS: Final = 400
+"""Fewer rows leave a test block of which half is noise, whatever the model."""
+
+_PARITY_BARS: Final = 500
+
+Frame = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows to learn from, oldest first.
+
+    `features` (n, 17), `labels` (n,) 0 to 2, `future_return` (n,), `bars` (n,) the index of
+    each row's bar in the frame; `fold` cuts them into train and test.
+    """
+
+    features: NDArray[np.float64]
+    labels: NDArray[np.int8]
+    future_return: NDArray[np.float64]
+    bars: NDArray[np.intp]
+    threshold: Threshold
+    horizon_bars: int
+    fold: folds.Fold
+
+    @property
+    def train(self) -> slice:
+        """The rows that train: all up to the purge before the test block."""
+        return slice(0, self.fold.train[-1].stop)
+
+    @property
+    def test(self) -> slice:
+        """The newest rows, which judge."""
+        return slice(self.fold.test.start, self.fold.test.stop)
+
+
+def build(
+    frame: Frame,
+    horizon_bars: int,
+    setting: float | str,
+    previous: float | None,
+    told: Callable[[str], None],
+) -> Rows:
+    """Compute features and labels and cut the rows.
+
+    Args:
+        frame: As `features.compute` takes it.
+        horizon_bars: H of the labels, also the width of the purge and of the embargo.
+        setting: Threshold as configured.
+        previous: The threshold of the model before, for "auto".
+        told: Called with the name of each step as it begins.
+
+    Raises:
+        TooFewBars: If fewer than 400 rows have features and a label.
+        ClassMissing: If a class is too rare to be learnt.
+        BadFrame, BadSetting: If bars or settings cannot be used.
+    """
+    told("features")
+    computed = features.compute(frame)
+    told("labels")
+    close = np.asarray(frame["close"], dtype=np.float64)
+    # "auto" must not choose by the bars that will judge it.
+    training = close[: int(len(close) * (1 - TEST_FRAC))]
+    threshold = labels.resolve_threshold(setting, training, horizon_bars, previous)
+    made = labels.label(close, horizon_bars, threshold.per_bar(close, horizon_bars))
+    usable = np.flatnonzero(np.isfinite(computed).all(axis=1) & (made != labels.UNKNOWN))
+    if len(usable) < LEAST_ROWS:
+        need = LEAST_ROWS + len(close) - len(usable)
+        raise TooFewBars(len(close), need)
+    labels.check_classes(made[usable], close, horizon_bars)
+    return Rows(
+        features=computed[usable],
+        labels=made[usable],
+        future_return=labels.future_return(close, horizon_bars)[usable],
+        bars=usable,
+        threshold=threshold,
+        horizon_bars=horizon_bars,
+        fold=folds.split(
+            len(usable), purge=horizon_bars, embargo=horizon_bars, test_frac=TEST_FRAC
+        ),
+    )
+
+
+def label_faults(rows: Rows, close: NDArray[np.float64]) -> int:
+    """Count rows whose label is not what the price did, from the prices alone.
+
+    On purpose not by the function that made the labels: a fault there must not hide itself.
+    """
+    limit = np.broadcast_to(rows.threshold.per_bar(close, rows.horizon_bars), close.shape)
+    moved = close[rows.bars + rows.horizon_bars] / close[rows.bars] - 1
+    side = np.sign(moved) * (np.abs(moved) > limit[rows.bars])
+    return int(np.sum(side != rows.labels.astype(float) - labels.NEUTRAL))
+
+
+def leaked_rows(rows: Rows) -> int:
+    """Count training rows whose label reaches into the test block."""
+    train = rows.bars[rows.fold.train_rows()]
+    first_test = rows.bars[rows.fold.test.start]
+    return int(np.sum(train + rows.horizon_bars >= first_test))
+
+
+def parity(rows: Rows, frame: Frame) -> float:
+    """Return the largest difference between trained and served features.
+
+    Recomputes each of the newest bars the way the daemon does when it closes: from the last
+    `features.LIVE_BARS` bars, knowing nothing after it. Relative above 1, else absolute.
+    """
+    worst = 0.0
+    for row, bar in zip(
+        rows.features[-_PARITY_BARS:], rows.bars[-_PARITY_BARS:].tolist(), strict=True
+    ):
+        window = slice(max(0, bar + 1 - features.LIVE_BARS), bar + 1)
+        served = features.compute({name: np.asarray(frame[name])[window] for name in frame})[-1]
+        gap = np.abs(served - row) / np.maximum(1.0, np.abs(row))
+        worst = max(worst, float(gap.max())) if np.isfinite(gap).all() else float("inf")
+    return worst

@@ -1,0 +1,270 @@
+"""May this model go live? Every gate, its limit, its verdict, and why it exists.
+
+Each gate catches a fault that the others let through. The verdicts travel with the model
+as its certificate, so a bot can refuse a version that was never judged.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Self
+
+from retrain.errors import BadSetting
+from retrain.scores import Interval, Scores
+
+MIB: Final = 2**20
+_UNKNOWN: Final = Interval(math.nan, math.nan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateLimits:
+    """The limit of every gate, by the gate's name."""
+
+    train_accuracy: float = 0.60
+    test_accuracy: float = 0.55
+    all_classes: float = 0.005
+    overfit: float = 0.10
+    beats_prior: float = 0.0
+    direction: float = 0.0
+    calibrated: float = 0.05
+    beats_champion: float = 0.01
+    parity: float = 1e-9
+    loads: float = 1e-9
+    budget_mib: float = 64.0
+    budget_ms: float = 20.0
+    refit_agrees: float = 0.05
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, float]) -> Self:
+        """Return the defaults with some limits replaced.
+
+        Raises:
+            BadSetting: If there is no such gate or a limit is not a finite number.
+        """
+        known = [field.name for field in fields(cls)]
+        for name, value in values.items():
+            if name not in known:
+                raise BadSetting(f"gates.{name}", value, f"one of {', '.join(known)}")
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise BadSetting(f"gates.{name}", value, "a number")
+            if not math.isfinite(value):
+                raise BadSetting(f"gates.{name}", value, "a finite number")
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One verdict. `value` is None where there was nothing to measure."""
+
+    name: str
+    value: float | None
+    limit: float
+    passed: bool
+    verdict: str
+    why: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        plain = asdict(self)
+        if self.value is not None and not math.isfinite(self.value):
+            plain["value"] = None
+        return plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Challenger against champion on rows that neither trained on.
+
+    `difference` is the challenger's log loss minus the champion's, relative to the champion's;
+    None, with `skipped` saying why, where they cannot be compared.
+    """
+
+    rows: int = 0
+    difference: float | None = None
+    interval: Interval = _UNKNOWN
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the twin showed.
+
+    `train` is measured in-sample: the twin on the rows that it was fitted to, which is where
+    learning by heart shows. `label_faults` counts rows whose label is not what the price did,
+    `leaked_rows` training rows whose label reaches into the test block, `parity` is the
+    largest difference between trained and served features.
+    """
+
+    train: Scores
+    test: Scores
+    label_faults: int
+    leaked_rows: int
+    parity: float
+    champion: Comparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipped:
+    """What the saved file showed.
+
+    `share_shift` is the largest difference between the mean probabilities of twin and refit
+    on the test rows, `lean_correlation` the correlation of their p_up - p_down; both None if
+    there was no refit.
+    """
+
+    error: str
+    golden_difference: float
+    predict_ms: float
+    size_bytes: int
+    share_shift: float | None = None
+    lean_correlation: float | None = None
+
+
+def judge(evidence: Evidence, limits: GateLimits) -> tuple[Gate, ...]:
+    """Judge the twin by what it showed on rows that it never saw."""
+    return (
+        *_accuracy(evidence, limits),
+        _all_classes(evidence.test, limits.all_classes),
+        _overfit(evidence, limits.overfit),
+        _beats_prior(evidence.test, limits.beats_prior),
+        _direction(evidence, limits.direction),
+        _calibrated(evidence.test, limits.calibrated),
+        _beats_champion(evidence.champion, limits.beats_champion),
+        _parity(evidence.parity, limits.parity),
+    )
+
+
+def judge_shipped(shipped: Shipped, limits: GateLimits) -> tuple[Gate, ...]:
+    """Judge the file that would go live."""
+    refit = () if shipped.share_shift is None else (_refit_agrees(shipped, limits.refit_agrees),)
+    return (*refit, _loads(shipped, limits.loads), _budget(shipped, limits))
+
+
+def _accuracy(evidence: Evidence, limits: GateLimits) -> tuple[Gate, Gate]:
+    why = "a model below this cannot be traded, whatever else it does well"
+    gates = []
+    for name, scores, limit in (
+        ("train_accuracy", evidence.train, limits.train_accuracy),
+        ("test_accuracy", evidence.test, limits.test_accuracy),
+    ):
+        value = scores.decisions.accuracy
+        passed = value > limit
+        text = f"{name.replace('_', ' ')} {value:.3f} is {_above(passed)} {limit:g}"
+        gates.append(Gate(name, value, limit, passed, text, why))
+    return gates[0], gates[1]
+
+
+def _all_classes(test: Scores, limit: float) -> Gate:
+    down, neutral, up = test.decisions.shares
+    value = min(down, neutral, up)
+    passed = value >= limit
+    text = f"DOWN {down:.1%}, NEUTRAL {neutral:.1%}, UP {up:.1%} of the test decisions"
+    text += f": each {'is' if passed else 'should be'} at least {limit:.1%}"
+    return Gate("all_classes", value, limit, passed, text, "both BUY and SELL must happen")
+
+
+def _overfit(evidence: Evidence, limit: float) -> Gate:
+    train, test = evidence.train, evidence.test
+    value = train.decisions.accuracy - test.decisions.accuracy
+    why = "what was learnt by heart is worth nothing on the next bar"
+    if evidence.leaked_rows:
+        text = f"{evidence.leaked_rows} training rows reach into the test block"
+    elif value >= limit:
+        text = f"train accuracy is {value:.3f} above test accuracy, allowed is less than {limit:g}"
+    elif train.log_loss < test.log_loss / 2:
+        text = f"train log loss {train.log_loss:.3f} is below half of test's {test.log_loss:.3f}"
+    else:
+        text = f"train accuracy minus test accuracy is {value:+.3f}, below {limit:g}"
+        return Gate("overfit", value, limit, passed=True, verdict=text, why=why)
+    return Gate("overfit", value, limit, passed=False, verdict=text, why=why)
+
+
+def _beats_prior(test: Scores, limit: float) -> Gate:
+    low, high = test.skill_interval
+    passed = low > limit
+    text = f"skill {test.skill:.4f}, 95 % interval {low:.4f} to {high:.4f}, is"
+    text += f"{'' if passed else ' not surely'} above {limit:g}"
+    why = "a model that knows no more than the class shares is noise"
+    return Gate("beats_prior", test.skill, limit, passed, text, why)
+
+
+def _direction(evidence: Evidence, limit: float) -> Gate:
+    low, high = evidence.test.ic_interval
+    why = "swapped UP and DOWN look fine in every other score and lose money on every trade"
+    value = evidence.test.ic
+    passed = evidence.label_faults == 0 and high >= limit
+    if evidence.label_faults:
+        text = f"{evidence.label_faults} labels are not what the price did"
+    else:
+        text = f"correlation with the future return {value:+.4f} (95 % {low:+.4f} to {high:+.4f})"
+        text += " is not negative beyond its interval" if passed else ": UP and DOWN are reversed"
+    return Gate("direction", value, limit, passed, text, why)
+
+
+def _calibrated(test: Scores, limit: float) -> Gate:
+    value = max(test.ece)
+    passed = value <= limit
+    down, neutral, up = test.ece
+    text = f"calibration error DOWN {down:.3f}, NEUTRAL {neutral:.3f}, UP {up:.3f}: "
+    text += f"the largest is {'within' if passed else 'beyond'} {limit:g}"
+    why = "thresholds on probabilities mean nothing if the probabilities do not come true"
+    return Gate("calibrated", value, limit, passed, text, why)
+
+
+def _beats_champion(champion: Comparison, limit: float) -> Gate:
+    """Refuse what is worse surely, or by more than the tolerance at the best estimate.
+
+    The first alone would wave a truly worse model through whenever the rows are few and the
+    interval wide; the second alone would let a surely, if slightly, worse one pass.
+    """
+    name, why = "beats_champion", "a newer model is not a better one until it shows"
+    if champion.difference is None:
+        return Gate(name, None, limit, passed=True, verdict=champion.skipped, why=why)
+    low, high = champion.interval
+    passed = low <= 0 and champion.difference <= limit
+    text = f"log loss {champion.difference:+.2%} against the champion's on {champion.rows} rows "
+    text += f"that neither trained on (95 % {low:+.2%} to {high:+.2%})"
+    text += ": not worse" if passed else ": worse"
+    return Gate(name, champion.difference, limit, passed, text, why)
+
+
+def _parity(value: float, limit: float) -> Gate:
+    passed = value <= limit
+    text = f"features served live differ from those trained on by {value:.1e} at most"
+    text += f", {'within' if passed else 'beyond'} {limit:.0e}"
+    why = "a model fed other numbers than it learnt from answers another question"
+    return Gate("parity", value, limit, passed, text, why)
+
+
+def _refit_agrees(shipped: Shipped, limit: float) -> Gate:
+    shift, lean = shipped.share_shift or 0.0, shipped.lean_correlation or 0.0
+    passed = shift <= limit and lean > 0
+    text = f"against its judged twin the refit moves the class shares by {shift:.3f} at most "
+    text += f"(allowed {limit:g}) and leans the same way with correlation {lean:.2f}"
+    why = "what was judged is the twin, so what ships must behave like it"
+    return Gate("refit_agrees", shift, limit, passed, text, why)
+
+
+def _loads(shipped: Shipped, limit: float) -> Gate:
+    passed = not shipped.error and shipped.golden_difference <= limit
+    text = f"a fresh interpreter reproduces the golden rows to {shipped.golden_difference:.1e}"
+    if not passed:
+        text = f"a fresh interpreter refuses the file: {shipped.error or text}"
+    why = "a file that only its own process can read leaves the bot without a model"
+    value = None if shipped.error else shipped.golden_difference
+    return Gate("loads", value, limit, passed, text, why)
+
+
+def _budget(shipped: Shipped, limits: GateLimits) -> Gate:
+    mib = shipped.size_bytes / MIB
+    # A file that does not load has no time to measure; `loads` says so.
+    slow = shipped.predict_ms > limits.budget_ms
+    passed = mib <= limits.budget_mib and not slow
+    text = f"{mib:.1f} MiB of {limits.budget_mib:g}, one row in {shipped.predict_ms:.1f} ms "
+    text += f"of {limits.budget_ms:g}"
+    why = "the bot has one bar's time and a small machine"
+    return Gate("budget", shipped.predict_ms, limits.budget_ms, passed, text, why)
+
+
+def _above(passed: bool) -> str:  # noqa: FBT001 -- it is the whole question
+    return "above" if passed else "not above"

@@ -1,0 +1,309 @@
+"""One retrain from bars to a judged candidate: judge a twin, ship the refit.
+
+The twin trains on the oldest 80 % and is judged on the rest. If it passes, the same recipe
+is fitted to all bars and that is what ships: a retrain after a drift that left out the
+newest month would miss the point. A refused twin is saved too, so that its report can say why.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrain import artifact, dataset, features
+from retrain.certificate import certificate
+from retrain.comparison import champion_rows, compare
+from retrain.dataset import Frame, Rows
+from retrain.decision import SignalThreshold, signal_threshold
+from retrain.folds import out_of_fold
+from retrain.gates import (
+    Comparison,
+    Evidence,
+    Gate,
+    GateLimits,
+    Shipped,
+    judge,
+    judge_shipped,
+)
+from retrain.labels import DOWN, UP, shares
+from retrain.report import render
+from retrain.scores import FEE_BPS, Scores, score
+from retrain.stack import META_COLUMNS, Recipe, Stack, Trainer, fit_meta
+
+GOLDEN_ROWS: Final = 32
+_PERCENT: Final = {
+    "features": 1.0,
+    "labels": 3.0,
+    "out-of-fold": 5.0,
+    "judge": 55.0,
+    "champion": 60.0,
+    "refit": 75.0,
+    "save": 90.0,
+    "self-test": 93.0,
+    "done": 100.0,
+}
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to train on and how to judge it.
+
+    `frame` as `features.compute` takes it, whole bars only; `at_ms` names the version;
+    `previous_threshold` is what "auto" chose before; `champion` the live model, if any;
+    `python` the interpreter that must be able to load the file, ours if empty.
+    """
+
+    slot: str
+    interval: str
+    horizon_bars: int
+    threshold: float | str
+    at_ms: int
+    frame: Frame = field(repr=False)
+    previous_threshold: float | None = None
+    seed: int = 0
+    signal_rate: float = 0.05
+    limits: GateLimits = field(default_factory=GateLimits)
+    champion: artifact.LoadedModel | None = field(default=None, repr=False)
+    reason: str = ""
+    git_commit: str = ""
+    python: str = ""
+    fee_bps: float = FEE_BPS
+    jobs: int = 2
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a retrain left in its folder. `gates` in the order in which they were judged."""
+
+    manifest: Mapping[str, Any]
+    meta: Mapping[str, Any]
+    gates: tuple[Gate, ...]
+
+    @property
+    def refused_by(self) -> tuple[str, ...]:
+        """Names of the gates that it did not pass."""
+        return tuple(gate.name for gate in self.gates if not gate.passed)
+
+    @property
+    def passed(self) -> bool:
+        """True if it may go live."""
+        return not self.refused_by
+
+
+class _Watch:
+    """Tells how far the work is, and keeps how long each step took."""
+
+    def __init__(self, progress: Progress, timer: Callable[[], float]) -> None:
+        self._progress, self._timer, self._since = progress, timer, timer()
+        self._step, self.seconds = "", dict[str, float]()
+
+    def step(self, name: str) -> None:
+        now = self._timer()
+        if self._step:
+            self.seconds[self._step] = round(now - self._since, 3)
+        self._step, self._since = name, now
+        self._progress(name, _PERCENT[name])
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A fitted stack with its decision rule; `stop` is the row after the last it trained on."""
+
+    stack: Stack
+    signal: SignalThreshold
+    stop: int
+
+
+def run(job: Job, directory: Path, progress: Progress, timer: Callable[[], float]) -> Candidate:
+    """Train, judge and save one candidate.
+
+    Args:
+        job: What to do.
+        directory: Where the version is written; created if missing.
+        progress: Called with each step's name and the percentage done when it begins.
+        timer: Seconds that never step back, for the timings in the certificate.
+
+    Returns:
+        The candidate, passed or refused; its files are in `directory`.
+
+    Raises:
+        RetrainError: If bars or settings allow no model at all.
+    """
+    watch = _Watch(progress, timer)
+    rows = dataset.build(
+        job.frame, job.horizon_bars, job.threshold, job.previous_threshold, watch.step
+    )
+    trainer = Trainer(replace(job.recipe, seed=job.seed), features.NAMES, job.jobs)
+    watch.step("out-of-fold")
+    given, twin = _twin(rows, trainer, job)
+    watch.step("judge")
+    train, test = (_scores(twin, rows, part, job) for part in (rows.train, rows.test))
+    watch.step("champion")
+    comparison, champion = _against_champion(rows, given, trainer, job)
+    evidence = Evidence(
+        train=train,
+        test=test,
+        label_faults=dataset.label_faults(rows, np.asarray(job.frame["close"], dtype=float)),
+        leaked_rows=dataset.leaked_rows(rows),
+        parity=dataset.parity(rows, job.frame),
+        champion=comparison,
+    )
+    gates = judge(evidence, job.limits)
+    shipped = twin
+    if all(gate.passed for gate in gates):
+        watch.step("refit")
+        shipped = _refit(rows, given, trainer, job)
+    watch.step("save")
+    version = _version(shipped, rows, job)
+    size = artifact.save_model(directory, version)
+    watch.step("self-test")
+    test_run = artifact.self_test(
+        job.python or sys.executable,
+        directory / version.files["meta_classifier"],
+        directory / version.files["golden"],
+    )
+    gates += judge_shipped(_shipped(test_run, size, twin, shipped, rows), job.limits)
+    watch.step("done")
+    scores = {"train": train, "test": test, "champion": champion}
+    meta = certificate(
+        version, rows, gates, scores, timings=watch.seconds, settings=_settings(job, rows)
+    )
+    return Candidate(artifact.seal(directory, version, meta, render(meta)), meta, gates)
+
+
+def _twin(rows: Rows, trainer: Trainer, job: Job) -> tuple[NDArray[np.float64], _Model]:
+    """Fit the twin; also return what is known of every row without having seen it, (n, 12)."""
+    gap, recipe = rows.horizon_bars, trainer.recipe
+    x, y = rows.features[rows.train], rows.labels[rows.train]
+    folds = out_of_fold(len(y), folds=recipe.folds, purge=gap, embargo=gap)
+    given = np.full((len(rows.labels), META_COLUMNS), np.nan)
+    given[rows.train], bases = trainer.out_of_fold(x, y, folds)
+    meta = fit_meta(given[rows.train], y, purge=gap)
+    signal = signal_threshold(meta.predict_proba(given[rows.train]), job.signal_rate)
+    # The twin has not seen the test block: for the refit its word there is out of fold too.
+    given[rows.test] = bases.probabilities(rows.features[rows.test], trainer.names)
+    return given, _Model(trainer.assemble(bases, meta, x, y), signal, rows.train.stop)
+
+
+def _refit(rows: Rows, given: NDArray[np.float64], trainer: Trainer, job: Job) -> _Model:
+    """Fit the same recipe to all rows."""
+    (bases,) = trainer.fit_bases([(rows.features, rows.labels)])
+    gap = rows.horizon_bars
+    meta = fit_meta(given, rows.labels, purge=gap)
+    known = ~np.isnan(given).any(axis=1)
+    signal = signal_threshold(meta.predict_proba(given[known]), job.signal_rate)
+    stack = trainer.assemble(bases, meta, rows.features, rows.labels)
+    return _Model(stack, signal, len(rows.labels))
+
+
+def _scores(model: _Model, rows: Rows, part: slice, job: Job) -> Scores:
+    return score(
+        rows.labels[part],
+        model.stack.predict(rows.features[part]),
+        rows.future_return[part],
+        prior=shares(rows.labels[rows.train]),
+        up=model.signal.up,
+        down=model.signal.down,
+        horizon_bars=rows.horizon_bars,
+        fee_bps=job.fee_bps,
+        seed=job.seed,
+    )
+
+
+def _against_champion(
+    rows: Rows, given: NDArray[np.float64], trainer: Trainer, job: Job
+) -> tuple[Comparison, Scores | None]:
+    """Compare with the champion where possible, and score it on the same rows."""
+    if job.champion is None:
+        return Comparison(skipped="there is no champion yet"), None
+    fresh = champion_rows(job.champion, rows, _close_ms(job))
+    if isinstance(fresh, str):
+        return Comparison(skipped=fresh), None
+    comparison = compare(job.champion, rows, fresh, given, trainer)
+    part = slice(fresh.start, fresh.stop)
+    scores = score(
+        rows.labels[part],
+        job.champion.predict(rows.features[part]),
+        rows.future_return[part],
+        prior=shares(rows.labels[rows.train]),
+        up=job.champion.up,
+        down=job.champion.down,
+        horizon_bars=rows.horizon_bars,
+        fee_bps=job.fee_bps,
+        seed=job.seed,
+    )
+    return comparison, scores
+
+
+def _version(model: _Model, rows: Rows, job: Job) -> artifact.Version:
+    close_ms, newest = _close_ms(job), rows.bars[model.stop - 1] + rows.horizon_bars
+    picked = np.linspace(0, len(rows.labels) - 1, GOLDEN_ROWS).astype(int)
+    golden = rows.features[picked]
+    value = rows.threshold.value
+    return artifact.Version(
+        at_ms=job.at_ms,
+        slot=job.slot,
+        interval=job.interval,
+        model=model.stack.model,
+        feature_cols=features.NAMES,
+        schema_hash=features.schema_hash(),
+        up=model.signal.up,
+        down=model.signal.down,
+        horizon_bars=rows.horizon_bars,
+        threshold=value if rows.threshold.kind == "fixed" else f"vol:{value:g}",
+        trained_to_ms=int(close_ms[newest]),
+        golden_rows=golden,
+        golden_probabilities=model.stack.predict(golden),
+        git_commit=job.git_commit,
+    )
+
+
+def _shipped(
+    test_run: artifact.SelfTest, size: int, twin: _Model, shipped: _Model, rows: Rows
+) -> Shipped:
+    shown = Shipped(
+        error=test_run.error,
+        golden_difference=test_run.difference,
+        predict_ms=test_run.predict_ms,
+        size_bytes=size,
+    )
+    if shipped is twin:
+        return shown
+    judged = rows.features[rows.test]
+    before, after = twin.stack.predict(judged), shipped.stack.predict(judged)
+    lean = [p[:, UP] - p[:, DOWN] for p in (before, after)]
+    return replace(
+        shown,
+        share_shift=float(np.abs(after.mean(axis=0) - before.mean(axis=0)).max()),
+        lean_correlation=float(np.corrcoef(lean[0], lean[1])[0, 1]),
+    )
+
+
+def _close_ms(job: Job) -> NDArray[np.int64]:
+    """Return when each bar closed; a bar is as long as most steps between opens."""
+    opened = np.asarray(job.frame["t"], dtype=np.int64)
+    return opened + int(np.median(np.diff(opened)))
+
+
+def _settings(job: Job, rows: Rows) -> dict[str, Any]:
+    return {
+        "horizon_bars": job.horizon_bars,
+        "threshold": job.threshold,
+        "threshold_kind": rows.threshold.kind,
+        "threshold_value": rows.threshold.value,
+        "signal_rate": job.signal_rate,
+        "fee_bps": job.fee_bps,
+        "seed": job.seed,
+        "reason": job.reason,
+        "recipe": asdict(job.recipe),
+        "from_ms": int(job.frame["t"][0]),
+        "to_ms": int(_close_ms(job)[-1]),
+        "n_bars": len(job.frame["t"]),
+    }

@@ -1,0 +1,266 @@
+"""How good a model is: every score that the gates, the report and the daemon speak of.
+
+Accuracy alone means nothing where most bars are NEUTRAL, so proper scores, calibration
+and what the signals would have earned stand beside it, with intervals that respect the
+overlap of neighbouring labels.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrain.decision import DOWN, NEUTRAL, UP, decide
+
+Probabilities = NDArray[np.float64]
+FEE_BPS: Final = 9.0
+"""Taker fee of a round trip, 4.5 basis points a side."""
+CLASSES: Final = 3
+_FLOOR: Final = 1e-15
+_RESAMPLES: Final = 2000
+_ECE_BINS: Final = 10
+_ECE_ROWS_PER_BIN: Final = 300
+
+
+class Interval(NamedTuple):
+    """A 95 % bootstrap interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Scores of one way to turn probabilities into decisions; NaN where nothing was signalled.
+
+    `shares` of decisions DOWN, NEUTRAL, UP; `win_rate` is the fraction of signals on the right
+    side of zero before fees; `expectancy` the mean return of a signal after fees, a fraction.
+    """
+
+    accuracy: float
+    balanced_accuracy: float
+    mcc: float
+    shares: tuple[float, float, float]
+    win_rate: float
+    expectancy: float
+    up_signals: int
+    down_signals: int
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Everything known about one model on one block of rows.
+
+    `decisions` by the model's signal thresholds, `argmax` beside them. `skill` is
+    1 - log loss / log loss of the prior shares; `ece` per class; `ic` the correlation of
+    p_up - p_down with the future return.
+    """
+
+    rows: int
+    log_loss: float
+    skill: float
+    skill_interval: Interval
+    brier: float
+    ece: tuple[float, float, float]
+    ic: float
+    ic_interval: Interval
+    class_shares: tuple[float, float, float]
+    decisions: Decided
+    argmax: Decided
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; what is not a finite number is None."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+
+def score(
+    labels: NDArray[np.int8],
+    probabilities: Probabilities,
+    future_return: NDArray[np.float64],
+    *,
+    prior: Probabilities,
+    up: float,
+    down: float,
+    horizon_bars: int,
+    fee_bps: float = FEE_BPS,
+    seed: int = 0,
+) -> Scores:
+    """Score a model on rows in time order.
+
+    Args:
+        labels: Shape (n,), 0, 1 or 2.
+        probabilities: Shape (n, 3).
+        future_return: Shape (n,), the return that the label was made of.
+        prior: Shape (3,), class shares known before these rows: those of the training block.
+        up: Signal threshold of UP.
+        down: Signal threshold of DOWN.
+        horizon_bars: Bars that a label spans; neighbouring rows overlap by that much.
+        fee_bps: Cost of a round trip in basis points.
+        seed: Of the bootstrap.
+    """
+    own = row_log_loss(labels, probabilities)
+    base = row_log_loss(labels, np.broadcast_to(prior, probabilities.shape))
+    lean = probabilities[:, UP] - probabilities[:, DOWN]
+    pick = _resampler(len(labels), horizon_bars, seed)
+    onehot = np.eye(CLASSES)[labels]
+    return Scores(
+        rows=len(labels),
+        log_loss=float(own.mean()),
+        skill=1 - float(own.mean() / base.mean()),
+        skill_interval=_interval(1 - pick(own) / pick(base)),
+        brier=float(((probabilities - onehot) ** 2).sum(axis=1).mean()),
+        ece=_three([_ece(onehot[:, c], probabilities[:, c]) for c in range(CLASSES)]),
+        ic=_correlation(lean, future_return),
+        ic_interval=_interval(_resampled_correlation(lean, future_return, pick)),
+        class_shares=_three(onehot.mean(axis=0)),
+        decisions=_decided(labels, decide(probabilities, up, down), future_return, fee_bps),
+        argmax=_decided(
+            labels, probabilities.argmax(axis=1).astype(np.int8), future_return, fee_bps
+        ),
+    )
+
+
+def row_log_loss(labels: NDArray[np.int8], probabilities: Probabilities) -> NDArray[np.float64]:
+    """Return -ln of the probability given to what happened, shape (n,)."""
+    given = probabilities[np.arange(len(labels)), labels]
+    loss: NDArray[np.float64] = -np.log(np.clip(given, _FLOOR, 1.0))
+    return loss
+
+
+def paired_difference(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], horizon_bars: int, seed: int = 0
+) -> tuple[float, Interval]:
+    """Compare two models on the same rows.
+
+    Args:
+        ours: Row losses, shape (n,), in time order.
+        theirs: Row losses on the same rows.
+        horizon_bars: Bars that a label spans.
+        seed: Of the bootstrap.
+
+    Returns:
+        Mean of ours minus theirs (negative: ours is better) and its interval.
+    """
+    difference = ours - theirs
+    pick = _resampler(len(difference), horizon_bars, seed)
+    return float(difference.mean()), _interval(pick(difference))
+
+
+def block_length(n_rows: int, horizon_bars: int) -> int:
+    """Return the bootstrap's block: four horizons or sqrt(n), at most a quarter of the rows.
+
+    Longer than the labels overlap, because losses cluster with volatility as well.
+    """
+    return max(1, min(max(4 * horizon_bars, math.isqrt(n_rows)), n_rows // 4))
+
+
+def _resampler(
+    n_rows: int, horizon_bars: int, seed: int
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return a function that gives the means of `_RESAMPLES` moving-block resamples.
+
+    Every call resamples the same blocks, so ratios and differences stay paired
+    (Kuensch 1989, The jackknife and the bootstrap for general stationary observations).
+    """
+    length = block_length(n_rows, horizon_bars)
+    blocks = -(-n_rows // length)
+    random = np.random.default_rng(seed)
+    starts = random.integers(0, n_rows - length + 1, size=(_RESAMPLES, blocks))
+
+    def means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums = np.concatenate(([0.0], np.cumsum(values)))
+        of_block = (sums[length:] - sums[:-length]) / length
+        resampled: NDArray[np.float64] = of_block[starts].mean(axis=1)
+        return resampled
+
+    return means
+
+
+def _interval(resampled: NDArray[np.float64]) -> Interval:
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return Interval(float(low), float(high))
+
+
+def _resampled_correlation(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    pick: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Return Pearson's correlation of every resample; 0 where a side is constant."""
+    x, y = x - x.mean(), y - y.mean()
+    mean_x, mean_y = pick(x), pick(y)
+    spread = (pick(x * x) - mean_x**2) * (pick(y * y) - mean_y**2)
+    both = pick(x * y) - mean_x * mean_y
+    known = spread > 0
+    return np.where(known, both / np.sqrt(np.where(known, spread, 1.0)), 0.0)
+
+
+def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return Pearson's correlation; 0 where a side is constant."""
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return 0.0
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _ece(happened: NDArray[np.float64], given: NDArray[np.float64]) -> float:
+    """Return the expected calibration error of one class over bins of equal mass.
+
+    Bins hold at least 300 rows: in smaller ones the error of a perfectly calibrated
+    model is mostly the noise of its own bins.
+    """
+    bins = int(np.clip(len(given) // _ECE_ROWS_PER_BIN, 1, _ECE_BINS))
+    order = np.argsort(given, kind="stable")
+    gaps = (happened - given)[order]
+    return float(sum(abs(part.sum()) for part in np.array_split(gaps, bins)) / len(gaps))
+
+
+def _decided(
+    labels: NDArray[np.int8],
+    decided: NDArray[np.int8],
+    future_return: NDArray[np.float64],
+    fee_bps: float,
+) -> Decided:
+    confusion = np.bincount(CLASSES * labels.astype(int) + decided, minlength=CLASSES**2)
+    confusion = confusion.reshape(CLASSES, CLASSES)
+    happened, said, right = confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal()
+    present = happened > 0
+    spoke = decided != NEUTRAL
+    gained = (decided[spoke].astype(float) - NEUTRAL) * future_return[spoke]
+    return Decided(
+        accuracy=float(right.sum() / len(labels)),
+        balanced_accuracy=float((right[present] / happened[present]).mean()),
+        mcc=_mcc(happened.astype(float), said.astype(float), float(right.sum())),
+        shares=_three(said / len(labels)),
+        win_rate=float((gained > 0).mean()) if len(gained) else math.nan,
+        expectancy=float(gained.mean()) - fee_bps / 1e4 if len(gained) else math.nan,
+        up_signals=int(said[UP]),
+        down_signals=int(said[DOWN]),
+        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+    )
+
+
+def _mcc(happened: NDArray[np.float64], said: NDArray[np.float64], right: float) -> float:
+    """Matthews correlation for several classes (Gorodkin 2004); 0 where undefined."""
+    n = happened.sum()
+    spread = (n**2 - said @ said) * (n**2 - happened @ happened)
+    return float((right * n - said @ happened) / math.sqrt(spread)) if spread > 0 else 0.0
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    down, neutral, up = (float(value) for value in values)
+    return down, neutral, up
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

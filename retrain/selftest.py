@@ -1,0 +1,64 @@
+"""Load a saved model in an interpreter that has nothing of ours, and say what came out.
+
+Run as a script, `python -I selftest.py MODEL GOLDEN`, often under the bot's own Python:
+it may import joblib and what scikit-learn brings, and must not import this package.
+Prints one JSON object; a failure ends with a traceback whose last line is the reason.
+"""
+
+import json
+import platform
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
+
+_REPEATS = 20
+
+
+def main(model_path: str, golden_path: str) -> dict[str, Any]:
+    """Return the largest difference from the golden rows and the time of one prediction."""
+    golden = json.loads(Path(golden_path).read_text(encoding="utf-8"))
+    model = joblib.load(model_path)
+    if ours := {"daemon", "retrain", "monitor"} & set(sys.modules):
+        msg = f"the file needs our package {', '.join(sorted(ours))}"
+        raise RuntimeError(msg)
+    if list(model.classes_) != [0, 1, 2]:
+        msg = f"its classes are {list(model.classes_)}, must be [0, 1, 2]"
+        raise ValueError(msg)
+    rows = _named(model, golden["rows"])
+    given = np.asarray(model.predict_proba(rows))
+    difference = float(np.abs(given - np.asarray(golden["probabilities"])).max())
+    one = _named(model, golden["rows"][:1])
+    times = []
+    with threadpool_limits(1):  # as the daemon and its slot predict
+        for _ in range(_REPEATS):
+            start = time.perf_counter()
+            model.predict_proba(one)
+            times.append(1000 * (time.perf_counter() - start))
+    fits = difference <= 1e-9  # noqa: PLR2004 -- the contract's tolerance; nothing to import it from
+    return {
+        "error": "" if fits else f"the golden rows come out {difference:.3g} off",
+        "difference": difference,
+        "predict_ms": min(times),  # what else the machine was busy with is not the model's fault
+        "python": platform.python_version(),
+        "sklearn": sys.modules["sklearn"].__version__,
+    }
+
+
+def _named(model: Any, rows: list[list[float]]) -> Any:
+    """Return the rows as a bot gives them: named columns, and then no warning either."""
+    try:
+        import pandas as pd  # noqa: PLC0415 -- optional in the bot's interpreter
+    except ImportError:
+        return rows
+    warnings.simplefilter("error", UserWarning)
+    return pd.DataFrame(rows, columns=list(model.feature_names_in_))
+
+
+if __name__ == "__main__":
+    json.dump(main(sys.argv[1], sys.argv[2]), sys.stdout)

@@ -1,0 +1,272 @@
+"""The model: four tree ensembles, a logistic regression on their probabilities, calibration.
+
+scikit-learn's own StackingClassifier cannot be trained in time order: its cross-validation
+takes partitions only, and shuffled ones let every row see its neighbours' labels. So the
+out-of-fold rows are made here, fold by purged fold, and the finished parts are put together
+into a plain scikit-learn object that a bot loads with nothing of ours installed.
+"""
+
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
+
+from retrain.errors import TooFewBars
+from retrain.folds import Fold, out_of_fold
+
+Features = NDArray[np.float64]
+Labels = NDArray[np.int8]
+Probabilities = NDArray[np.float64]
+
+CLASSES: Final = 3
+BASE_NAMES: Final = ("gb", "rf", "et", "hgb")
+"""The base models, slowest to fit first, so that no worker is left with a long one at the end."""
+META_COLUMNS: Final = CLASSES * len(BASE_NAMES)
+_FLOOR: Final = 1e-3
+_META_FOLDS: Final = 2
+_META_C: Final = 3e-4
+"""Strong: the twelve inputs say nearly the same, and it pulls their weights together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How large the parts are. Fewer trees make a test fast; the rest is for all.
+
+    Shallow trees with large leaves, a part of the rows each: the labels of neighbouring bars
+    overlap, so that a row more says little, and deep trees learn neighbours by heart.
+    """
+
+    gb_trees: int = 60
+    rf_trees: int = 50
+    et_trees: int = 50
+    hgb_trees: int = 60
+    bins: int = 64
+    folds: int = 4
+    seed: int = 0
+
+
+class _TrainingSet(NamedTuple):
+    binner: KBinsDiscretizer
+    binned: NDArray[np.float32]
+    frame: pd.DataFrame
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """The four fitted base models, in the order of `BASE_NAMES`."""
+
+    models: tuple[Any, ...]
+
+    def probabilities(self, features: Features, names: Sequence[str]) -> Probabilities:
+        """Return what the meta model sees, shape (n, 12)."""
+        frame = _named(features, names)
+        return np.hstack([model.predict_proba(frame) for model in self.models])
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A whole fitted model. `model` is what ships; the parts are kept to check it against."""
+
+    model: StackingClassifier
+    bases: Bases
+    meta: CalibratedClassifierCV
+    names: tuple[str, ...]
+
+    def predict(self, features: Features) -> Probabilities:
+        """Return DOWN, NEUTRAL, UP, shape (n, 3), computed from the parts."""
+        meta_rows = self.bases.probabilities(features, self.names)
+        return np.asarray(self.meta.predict_proba(meta_rows), dtype=np.float64)
+
+
+class Trainer:
+    """Fits the recipe's parts on given rows, on a fixed number of threads.
+
+    Threads, not processes: tree building releases the interpreter's lock, and nothing has to
+    be copied. Every fit has its own seed and one core, so the result does not depend on how
+    many run at a time.
+    """
+
+    def __init__(self, recipe: Recipe, names: Sequence[str], jobs: int = 2) -> None:
+        self.recipe, self.names, self._jobs = recipe, tuple(names), jobs
+
+    def fit_bases(self, parts: Sequence[tuple[Features, Labels]]) -> list[Bases]:
+        """Fit the four base models on each of several training sets, (n, 17) and (n,).
+
+        Raises:
+            TooFewBars: If a training set lacks a class.
+        """
+        sets = [self._prepare(*part) for part in parts]
+        tasks = [(name, at) for name in BASE_NAMES for at in sets]
+        with ThreadPoolExecutor(self._jobs) as pool:
+            fitted = list(pool.map(self._fit, tasks))
+        return [Bases(tuple(fitted[i :: len(sets)])) for i in range(len(sets))]
+
+    def out_of_fold(
+        self, features: Features, labels: Labels, folds: Sequence[Fold]
+    ) -> tuple[Probabilities, Bases]:
+        """Fit on every fold and, last, on all rows.
+
+        Args:
+            features: Shape (n, 17), oldest row first.
+            labels: Shape (n,), 0, 1 or 2.
+            folds: Their test rows cover all rows once.
+
+        Returns:
+            What models that had not seen the row or its neighbours said about it, shape
+            (n, 12), and the base models fitted on all rows.
+        """
+        rows = [fold.train_rows() for fold in folds]
+        parts = [(features[train], labels[train]) for train in rows]
+        *scoring, bases = self.fit_bases([*parts, (features, labels)])
+        given = np.full((len(labels), META_COLUMNS), np.nan)
+        for fold, model in zip(folds, scoring, strict=True):
+            test = slice(fold.test.start, fold.test.stop)
+            given[test] = model.probabilities(features[test], self.names)
+        return given, bases
+
+    def assemble(
+        self, bases: Bases, meta: CalibratedClassifierCV, features: Features, labels: Labels
+    ) -> Stack:
+        """Put fitted parts together into one scikit-learn object.
+
+        Args:
+            bases: The fitted base models.
+            meta: What `fit_meta` returned.
+            features: Some rows, shape (n, 17); nothing is learnt from them.
+            labels: Their labels; every class must occur.
+        """
+        first = np.sort(np.unique(labels, return_index=True)[1])
+        model = StackingClassifier(
+            estimators=list(zip(BASE_NAMES, bases.models, strict=True)),
+            final_estimator=FrozenEstimator(meta),
+            cv="prefit",
+            stack_method="predict_proba",
+        ).fit(_named(features[first], self.names), labels[first])
+        return Stack(model, bases, meta, self.names)
+
+    def _prepare(self, features: Features, labels: Labels) -> _TrainingSet:
+        if len(np.unique(labels)) < CLASSES:
+            raise TooFewBars(len(labels), 2 * len(labels))
+        frame = _named(features, self.names)
+        binner = KBinsDiscretizer(
+            n_bins=self.recipe.bins,
+            encode="ordinal",
+            strategy="quantile",
+            quantile_method="averaged_inverted_cdf",
+            subsample=None,
+        )
+        with warnings.catch_warnings():
+            # A flag or a dead column has fewer distinct values than bins: nothing is lost.
+            warnings.filterwarnings("ignore", "Bins whose width are too small", UserWarning)
+            warnings.filterwarnings("ignore", "Feature .* is constant", UserWarning)
+            binned = np.asarray(binner.fit_transform(frame), dtype=np.float32)
+        return _TrainingSet(binner, binned, frame, labels)
+
+    def _fit(self, task: tuple[str, _TrainingSet]) -> Any:
+        name, rows = task
+        model = _base(name, self.recipe)
+        # OpenMP's threads are set per calling thread: HistGradientBoosting must not take all.
+        with threadpool_limits(1):
+            if name == "hgb":
+                return model.fit(rows.frame, rows.labels)
+            return Pipeline([("bins", rows.binner), ("trees", model.fit(rows.binned, rows.labels))])
+
+
+def fit_meta(given: Probabilities, labels: Labels, *, purge: int) -> CalibratedClassifierCV:
+    """Fit the meta model and its calibration on out-of-fold rows.
+
+    The regression weighs the classes equally, so that it does not serve NEUTRAL alone; Platt's
+    sigmoid on its scores then brings the probabilities back to the natural class shares. It
+    sees logarithms: a pool of log probabilities can express the plain average of the models
+    and hardly does worse, a linear function of probabilities cannot.
+
+    Args:
+        given: What base models said about rows that they had not seen, shape (n, 12); NaN where
+            there is none, and such rows are left out.
+        labels: Shape (n,).
+        purge: Horizon of the labels in rows, left out between the half of the rows that the
+            regression is fitted to and the half that calibrates it, as is an embargo as long.
+    """
+    known = ~np.isnan(given).any(axis=1)
+    cuts = out_of_fold(int(known.sum()), folds=_META_FOLDS, purge=purge, embargo=purge)
+    regression = Pipeline(
+        [
+            ("floor", FunctionTransformer(np.clip, kw_args={"a_min": _FLOOR, "a_max": 1.0})),
+            ("log", FunctionTransformer(np.log)),
+            ("regression", LogisticRegression(C=_META_C, class_weight="balanced", max_iter=1000)),
+        ]
+    )
+    splits = [(cut.train_rows(), np.arange(cut.test.start, cut.test.stop)) for cut in cuts]
+    meta = CalibratedClassifierCV(regression, method="sigmoid", cv=splits)
+    meta.fit(given[known], labels[known])
+    meta.cv = None  # the splits are index arrays of megabytes that nobody needs again
+    return meta
+
+
+def _base(name: str, recipe: Recipe) -> Any:
+    """Return one unfitted base model."""
+    seed = recipe.seed
+    if name == "gb":
+        return GradientBoostingClassifier(
+            n_estimators=recipe.gb_trees,
+            learning_rate=0.1,
+            max_depth=3,
+            min_samples_leaf=50,
+            subsample=0.3,
+            max_features="sqrt",
+            random_state=seed,
+        )
+    if name == "rf":
+        return RandomForestClassifier(
+            n_estimators=recipe.rf_trees,
+            max_depth=8,
+            min_samples_leaf=30,
+            max_samples=0.3,
+            n_jobs=1,
+            random_state=seed + 1,
+        )
+    if name == "et":
+        return ExtraTreesClassifier(
+            n_estimators=recipe.et_trees,
+            max_depth=12,
+            min_samples_leaf=30,
+            bootstrap=True,
+            max_samples=0.5,
+            n_jobs=1,
+            random_state=seed + 2,
+        )
+    return HistGradientBoostingClassifier(
+        max_iter=recipe.hgb_trees,
+        learning_rate=0.06,
+        max_leaf_nodes=8,
+        min_samples_leaf=100,
+        l2_regularization=5.0,
+        max_features=0.5,
+        max_bins=recipe.bins,
+        early_stopping=False,  # it would hold out random rows, and they are their neighbours
+        random_state=seed + 3,
+    )
+
+
+def _named(features: Features, names: Sequence[str]) -> pd.DataFrame:
+    """Return the rows with their names: a bot's one-row DataFrame then gives no warning."""
+    return pd.DataFrame(features, columns=list(names))
