@@ -9,8 +9,10 @@
     ├── VenueRefused         a request of ours is a bug or names an unknown coin
     ├── SchemaChanged        the venue sent what its documentation does not say
     ├── StoreCorrupt         the database file cannot be read
+    ├── StoreUnavailable     the disk is full or the file not writable (daemon.database)
     ├── DataFolderBusy       another daemon owns the data folder
     ├── VersionRefused       a model version may not go live, and why
+    ├── NoModel              a bot asked before the first model came (daemon.slot)
     └── RetrainFailedError   the child process ended without a candidate
 
 Each class says whether the same call may work in a minute (`transient`) and

@@ -1,0 +1,287 @@
+"""The daemon: one function holds every connection and every task.
+
+If one task dies, all stop and the service manager starts the process again; a start is
+a recovery, so nothing is lost but time. A broker that is away holds nothing up, and a
+venue that is away only means that no bars come.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from daemon.bars import DAY_MS, SlotName
+from daemon.broker import EmbeddedBroker
+from daemon.bus import BrokerAddress, Bus, Will
+from daemon.clock import Clock, VenueClock
+from daemon.config import Config, MqttSection, SlotSection, broker_password
+from daemon.errors import ConfigError, DaemonError, DataFolderBusy, VenueRefused, VenueUnreachable
+from daemon.feed import Feed
+from daemon.hyperliquid.rest import RestClient
+from daemon.hyperliquid.stream import CandleStream
+from daemon.imports import STORE_NAME
+from daemon.intake import Intake
+from daemon.jobs import Jobs, Limits
+from daemon.keeper import Keeper
+from daemon.limits import gate_limits, policy_settings
+from daemon.messages import DaemonStatus, SwapAck
+from daemon.registry import Registry
+from daemon.serving import Serving
+from daemon.signing import Signer, generate
+from daemon.store import AsyncStore, Store
+from daemon.swap import SwapCoordinator
+from daemon.topics import Topics
+from daemon.training import Training
+from monitor.engine import Engine
+from monitor.events import Ticked
+from monitor.policy import PolicySettings
+from retrain import features
+
+log = structlog.get_logger()
+
+_RETRY_S: Final = 5.0
+_TICK_S: Final = 60.0
+_CLOCK_S: Final = 60.0
+_GOODBYE_S: Final = 2.0
+
+
+async def run(config: Config, clock: Clock) -> None:
+    """Run until cancelled.
+
+    Raises:
+        ConfigError: A setting, a coin or a port that cannot be used.
+        DataFolderBusy: Another daemon has the data folder.
+    """
+    gate_limits(config.gates)  # a misspelt one must not wait for the first retrain
+    slots = tuple(section.name for section in config.slots)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(folder_lock(config.data_dir))
+        store = AsyncStore(await asyncio.to_thread(_open_store, config.data_dir))
+        stack.callback(store.close)
+        venue = VenueClock(clock, config.hyperliquid.speed)
+        rest_url, stream_url = config.hyperliquid.urls
+        budget = config.hyperliquid.weight_per_minute
+        rest = await stack.enter_async_context(RestClient(rest_url, clock, venue, budget))
+        bus = await stack.enter_async_context(_connection(config.mqtt, slots, clock))
+        await _greet_venue(rest, slots, clock)
+        feed = Feed(rest, CandleStream(stream_url, clock, slots), store, venue, slots)
+        parts = _Parts(config, clock, venue, store, bus, Topics(config.mqtt.prefix))
+        await _work(parts, rest, feed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What everything is made of."""
+
+    config: Config
+    clock: Clock
+    venue: VenueClock
+    store: AsyncStore
+    bus: Bus
+    topics: Topics
+
+
+async def _work(parts: _Parts, rest: RestClient, feed: Feed) -> None:
+    """Own every task that runs for as long as the daemon does."""
+    config, venue = parts.config, parts.venue
+    keepers, swap, intake = _desks(parts)
+    await feed.backfill(
+        {s.name: venue.now_ms() - round(s.history_days * DAY_MS) for s in config.slots}
+    )
+    async with asyncio.TaskGroup() as tasks:
+        recovered = [asyncio.Event() for _ in keepers]
+        for keeper, event in zip(keepers.values(), recovered, strict=True):
+            tasks.create_task(keeper.run(event.set), name=f"keeper-{keeper.slot}")
+        for event in recovered:
+            await event.wait()
+        intake.listen()
+        tasks.create_task(swap.run(), name="swap")
+        tasks.create_task(feed.run(), name="feed")
+        tasks.create_task(_deliver(feed, keepers), name="deliver")
+        tasks.create_task(_tick(keepers, parts.clock, venue), name="tick")
+        tasks.create_task(_keep_time(rest, parts.clock), name="clock")
+        log.info("daemon.ready", slots=[str(slot) for slot in keepers])
+
+
+def _desks(parts: _Parts) -> tuple[dict[SlotName, Keeper], SwapCoordinator, Intake]:
+    """Build a keeper for each slot, and what listens for them."""
+    config = parts.config
+    signer = own_signer(config.data_dir)
+    registry = Registry(config.data_dir / "models", signer)
+    limits = Limits(config.retrain.python, config.retrain.nice, config.retrain.timeout_s)
+    jobs = Jobs(config.data_dir / "jobs", limits)
+    jobs.clear()
+    keepers: dict[SlotName, Keeper] = {}
+    intake = Intake(keepers, parts.bus, parts.topics, clock=parts.clock, venue=parts.venue)
+
+    def on_ack(slot: SlotName, ack: SwapAck) -> None:
+        intake.acknowledged(slot, ack, swap.last_ack_ms[slot])
+
+    swap = SwapCoordinator(
+        parts.bus,
+        parts.topics,
+        parts.clock,
+        on_ack=on_ack,
+        on_silence=intake.unanswered,
+        signer=signer,
+    )
+    for section in config.slots:
+        swap.watch(section.name)
+        keepers[section.name] = _keeper(parts, section, registry, jobs, swap)
+    return keepers, swap, intake
+
+
+def own_signer(data_dir: Path) -> Signer:
+    """Return the signer of a data folder; the first use makes its key pair."""
+    private, public = data_dir / "keys" / "hyperdrift.key", data_dir / "keys" / "hyperdrift.pub"
+    if not private.exists():
+        generate(private, public)
+        log.info("keys.generated", public=str(public))
+    return Signer.load(private)
+
+
+def _keeper(
+    parts: _Parts, section: SlotSection, registry: Registry, jobs: Jobs, swap: SwapCoordinator
+) -> Keeper:
+    slot, settings = section.name, policy_settings(parts.config.policy, section.name)
+    return Keeper(
+        slot,
+        make_engine=partial(_engine, slot, settings),
+        serving=Serving(slot, registry, swap, clock=parts.clock, venue=parts.venue),
+        training=Training(
+            slot=slot,
+            section=section,
+            config=parts.config,
+            store=parts.store,
+            registry=registry,
+            jobs=jobs,
+            false_alarms_per_month=settings.false_alarms_per_month,
+        ),
+        store=parts.store,
+        bus=parts.bus,
+        topics=parts.topics,
+        venue=parts.venue,
+        on_deploy=parts.config.swap.on_deploy,
+    )
+
+
+def _engine(slot: SlotName, settings: PolicySettings, history_bars: int) -> Engine:
+    return Engine(
+        str(slot),
+        settings,
+        interval_ms=slot.interval_ms,
+        names=features.NAMES,
+        history_bars=history_bars,
+    )
+
+
+async def _deliver(feed: Feed, keepers: Mapping[SlotName, Keeper]) -> None:
+    async for slot, bar in feed.bars():
+        await keepers[slot].put(bar)
+
+
+async def _tick(keepers: Mapping[SlotName, Keeper], clock: Clock, venue: VenueClock) -> None:
+    """Let time pass for the engines also while no bar comes."""
+    while True:
+        await clock.sleep(_TICK_S)
+        for slot, keeper in keepers.items():
+            keeper.put_nowait(Ticked(slot=str(slot), at_ms=venue.now_ms()))
+
+
+async def _keep_time(rest: RestClient, clock: Clock) -> None:
+    """Follow the venue's clock."""
+    while True:
+        await clock.sleep(_CLOCK_S)
+        with contextlib.suppress(DaemonError):  # the feed says so, once
+            await rest.learn_clock()
+
+
+async def _greet_venue(rest: RestClient, slots: tuple[SlotName, ...], clock: Clock) -> None:
+    """Learn the venue's time and check the coins; wait for as long as the venue is away.
+
+    Raises:
+        ConfigError: A coin that it does not know: subscribing to one drops the whole socket.
+    """
+    lost = False
+    while True:
+        try:
+            await rest.learn_clock()
+            await rest.require_coins({slot.coin for slot in slots})
+        except VenueRefused as e:
+            raise ConfigError(f"[[slots]] {e}") from e
+        except VenueUnreachable as e:
+            if not lost:
+                log.warning("venue.unreachable", why=str(e))
+            lost = True
+            await clock.sleep(_RETRY_S)
+        else:
+            return
+
+
+@contextlib.asynccontextmanager
+async def _connection(
+    mqtt: MqttSection, slots: tuple[SlotName, ...], clock: Clock
+) -> AsyncIterator[Bus]:
+    """Hold the broker, if it is ours, and the connection to it; say goodbye at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        url = mqtt.broker
+        if url == "embedded":
+            url = (await stack.enter_async_context(EmbeddedBroker(clock, mqtt.port))).url
+        topics = Topics(mqtt.prefix)
+        will = Will(topics.status, DaemonStatus(state="offline"))
+        bus = Bus(BrokerAddress.parse(url), clock, password=broker_password(mqtt), will=will)
+        online = DaemonStatus(
+            state="online",
+            version=version("hyperdrift"),
+            slots=tuple(map(str, slots)),
+            since_ms=clock.now_ms(),
+        )
+        bus.publish(topics.status, online, retain=True)
+        connection = asyncio.create_task(bus.run(), name="bus")
+        try:
+            yield bus
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GOODBYE_S if bus.connected else 0):
+                    await bus.flush()
+            connection.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await connection
+
+
+def _open_store(data_dir: Path) -> Store:
+    return Store.open_or_rebuild(data_dir / STORE_NAME)
+
+
+@contextlib.contextmanager
+def folder_lock(data_dir: Path) -> Iterator[None]:
+    """Own the data folder: two daemons on one would deploy over each other.
+
+    Raises:
+        ConfigError: If the folder cannot be made or written.
+        DataFolderBusy: If another process has it.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        handle = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as e:
+        msg = f"daemon.data_dir {data_dir}: {e.strerror}; write a folder that this user may write"
+        raise ConfigError(msg) from e
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        os.close(handle)
+        msg = f"another hyperdrift runs on {data_dir}; stop it or set another daemon.data_dir"
+        raise DataFolderBusy(msg) from e
+    try:
+        yield
+    finally:
+        os.close(handle)

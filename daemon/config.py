@@ -1,0 +1,339 @@
+"""Read the configuration once, into one frozen value.
+
+A misspelt key is an error that names the key, says what is wrong and what to write:
+a default that silently replaces what a person meant would trade their money on it.
+Environment variables `HYPERDRIFT_<SECTION>__<KEY>` override the file.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from daemon.bars import SlotName, interval_name
+from daemon.errors import BadInput, ConfigError
+
+SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift.toml"))
+NETWORKS: Final = {
+    "mainnet": ("https://api.hyperliquid.xyz", "wss://api.hyperliquid.xyz/ws"),
+    "testnet": ("https://api.hyperliquid-testnet.xyz", "wss://api.hyperliquid-testnet.xyz/ws"),
+}
+_PREFIX: Final = "HYPERDRIFT_"
+_VOLATILITY: Final = re.compile(r"vol:(\d+(\.\d+)?)")
+# Horizon in bars and label threshold, for the intervals whose class shares were measured.
+_LABELS: Final = {"5m": (12, 0.005), "1h": (4, 0.0075), "12h": (1, 0.015), "1d": (1, 0.025)}
+
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Root of the sections."""
+
+
+class DaemonSection(_Section, frozen=True, kw_only=True):
+    """`[daemon]`."""
+
+    data_dir: str = "~/.local/share/hyperdrift"
+
+
+class SlotSection(_Section, frozen=True, kw_only=True):
+    """One `[[slots]]`; horizon and threshold default by interval."""
+
+    coin: Annotated[str, Meta(min_length=1)]
+    interval: str = "5m"
+    horizon_bars: Annotated[int, Meta(ge=1)] | None = None
+    threshold: float | str | None = None
+    history_days: Positive = 180.0
+
+    @property
+    def name(self) -> SlotName:
+        """The slot, with the venue's name of its interval."""
+        return SlotName.parse(f"{self.coin}-{interval_name(self.interval)}")
+
+    @property
+    def horizon(self) -> int:
+        """Bars from a prediction to its outcome."""
+        return self.horizon_bars or _LABELS[self.name.interval][0]
+
+    @property
+    def label_threshold(self) -> float | str:
+        """Return that separates NEUTRAL from the rest: a fraction, `auto` or `vol:K`."""
+        return _LABELS[self.name.interval][1] if self.threshold is None else self.threshold
+
+
+class HyperliquidSection(_Section, frozen=True, kw_only=True):
+    """`[hyperliquid]`."""
+
+    network: str = "mainnet"
+    rest_url: str = ""
+    ws_url: str = ""
+    speed: Positive = 1.0
+    weight_per_minute: Count = 1000
+
+    @property
+    def urls(self) -> tuple[str, str]:
+        """REST base and WebSocket address."""
+        rest, stream = NETWORKS[self.network]
+        return self.rest_url or rest, self.ws_url or stream
+
+
+class MqttSection(_Section, frozen=True, kw_only=True):
+    """`[mqtt]`; `port` is where the embedded broker listens, on 127.0.0.1."""
+
+    broker: str = "embedded"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 1883
+    prefix: str = "hyperdrift"
+    password_file: str = ""
+
+
+class FeaturesSection(_Section, frozen=True, kw_only=True):
+    """`[features]`."""
+
+    computer: str = "builtin"
+    cohort_file: str = ""
+
+
+class TradesSection(_Section, frozen=True, kw_only=True):
+    """`[trades]`."""
+
+    file: str = ""
+
+
+class RetrainSection(_Section, frozen=True, kw_only=True):
+    """`[retrain]`."""
+
+    python: str = ""
+    nice: Annotated[int, Meta(ge=0, le=19)] = 10
+    timeout_s: Positive = 3600.0
+    backend: str = "local"
+    signal_rate: Annotated[float, Meta(gt=0, le=0.3)] = 0.05
+    seed: int = 0
+
+
+class SwapSection(_Section, frozen=True, kw_only=True):
+    """`[swap]`; `on_deploy` is a command for a bot that must be restarted."""
+
+    on_deploy: tuple[str, ...] = ()
+
+
+class WebSection(_Section, frozen=True, kw_only=True):
+    """`[web]`; an empty `listen` switches the status page off."""
+
+    listen: str = ""
+
+
+class NotifySection(_Section, frozen=True, kw_only=True):
+    """`[notify]`."""
+
+    urls: tuple[str, ...] = ()
+
+
+class Config(_Section, frozen=True, kw_only=True):
+    """Everything a person may set."""
+
+    daemon: DaemonSection = DaemonSection()
+    slots: tuple[SlotSection, ...] = (SlotSection(coin="BTC"),)
+    hyperliquid: HyperliquidSection = HyperliquidSection()
+    mqtt: MqttSection = MqttSection()
+    features: FeaturesSection = FeaturesSection()
+    trades: TradesSection = TradesSection()
+    retrain: RetrainSection = RetrainSection()
+    policy: dict[str, float] = msgspec.field(default_factory=dict)
+    gates: dict[str, float] = msgspec.field(default_factory=dict)
+    swap: SwapSection = SwapSection()
+    web: WebSection = WebSection()
+    notify: NotifySection = NotifySection()
+
+    @property
+    def data_dir(self) -> Path:
+        """The data folder, `~` expanded."""
+        return Path(self.daemon.data_dir).expanduser()
+
+    def slot(self, name: SlotName) -> SlotSection:
+        """Return the section of one slot.
+
+        Raises:
+            ConfigError: If no such slot is configured.
+        """
+        for section in self.slots:
+            if section.name == name:
+                return section
+        have = ", ".join(str(s.name) for s in self.slots)
+        msg = f"slot {name} is not configured; this configuration has {have}"
+        raise ConfigError(msg)
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """Read `path`, or the first of the usual places, or take the defaults.
+
+    Args:
+        path: A TOML file; None searches `hyperdrift.toml`, then `/etc/hyperdrift/`.
+        environ: Where overrides are looked up; the process environment by default.
+
+    Raises:
+        ConfigError: One sentence that names the key and says what to write.
+    """
+    if path is None:
+        path = next((p for p in SEARCH_PATHS if p.exists()), None)
+    raw = _read(path) if path is not None else {}
+    _override(raw, os.environ if environ is None else environ)
+    where = str(path) if path is not None else "configuration"
+    try:
+        config = msgspec.convert(raw, Config)
+    except msgspec.ValidationError as e:
+        raise ConfigError(f"{where}: {_explain(str(e), raw)}") from e
+    try:
+        problem = _problem(config)
+    except BadInput as e:
+        raise ConfigError(f"{where}: [[slots]] {e}") from e
+    if problem:
+        raise ConfigError(f"{where}: {problem}")
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as e:
+        raise ConfigError(
+            f"{path}: cannot be read ({e.strerror}); give a file with --config"
+        ) from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: is not TOML: {e}") from e
+
+
+def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for name, text in environ.items():
+        section, separator, key = name.removeprefix(_PREFIX).lower().partition("__")
+        if not name.startswith(_PREFIX) or not separator:
+            continue
+        table = raw.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{name}: [[{section}]] is a list; set it in the file")
+        table[key] = _value(text)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # an unquoted string, as shells like them
+
+
+def _explain(error: str, raw: dict[str, Any]) -> str:
+    """Turn msgspec's message into: which key, what is wrong, what to write."""
+    what, _, place = error.partition(" - at `")
+    path = place.rstrip("`").removeprefix("$").removeprefix(".")
+    unknown = re.search(r"unknown field `(.+?)`", what)
+    if unknown:
+        key, section = unknown[1], path
+        near = difflib.get_close_matches(key, _known_keys(section), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else _listing(section)
+        place_text = f"[{section}] " if section else ""
+        return f"{place_text}{key!r} is not a setting; {hint}"
+    return f"{path or 'it'}: {what[0].lower()}{what[1:]}, was {_lookup(raw, path)!r}"
+
+
+def _listing(section: str) -> str:
+    return f"the settings here are {', '.join(sorted(_known_keys(section)))}"
+
+
+def _known_keys(section: str) -> tuple[str, ...]:
+    name = section.partition("[")[0].partition(".")[0]
+    struct: Any = {"": Config, "slots": SlotSection}.get(name)
+    if struct is None:
+        struct = type(getattr(Config(), name))
+    return tuple(struct.__struct_fields__)
+
+
+def _lookup(raw: Any, path: str) -> object:
+    for part in re.findall(r"[^.\[\]]+", path):
+        if isinstance(raw, dict):
+            raw = raw.get(part)
+        elif isinstance(raw, list) and part.isdigit() and int(part) < len(raw):
+            raw = raw[int(part)]
+    return raw
+
+
+def _problem(config: Config) -> str | None:
+    """Check what types cannot say."""
+    if not config.slots:
+        return "there is no [[slots]]; write one with coin and interval"
+    names = [slot.name for slot in config.slots]
+    if len(set(names)) < len(names):
+        return "two [[slots]] have the same coin and interval; remove one"
+    for slot in config.slots:
+        problem = _slot_problem(slot)
+        if problem:
+            return f"[[slots]] {slot.name}: {problem}"
+    if config.hyperliquid.network not in NETWORKS:
+        return f"hyperliquid.network is {config.hyperliquid.network!r}; write mainnet or testnet"
+    return _mqtt_problem(config.mqtt) or _unbuilt(config)
+
+
+def _slot_problem(slot: SlotSection) -> str | None:
+    if slot.name.interval not in _LABELS and (slot.horizon_bars is None or slot.threshold is None):
+        return "this interval has no measured defaults; write horizon_bars and threshold"
+    threshold = slot.label_threshold
+    if isinstance(threshold, str):
+        if threshold != "auto" and not _VOLATILITY.fullmatch(threshold):
+            return f'threshold is {threshold!r}; write a fraction like 0.005, "auto" or "vol:0.8"'
+    elif not 0 < threshold < 1:
+        return f"threshold is {threshold}; write a fraction between 0 and 1, like 0.005 for 0.5 %"
+    return None
+
+
+def _mqtt_problem(mqtt: MqttSection) -> str | None:
+    if mqtt.broker == "embedded":
+        return None
+    url = urlsplit(mqtt.broker)
+    if url.scheme not in {"mqtt", "mqtts"} or not url.hostname:
+        return f'mqtt.broker is {mqtt.broker!r}; write "embedded" or "mqtt://user@host:1883"'
+    return None
+
+
+def broker_url(mqtt: MqttSection) -> str:
+    """Return where the broker answers, also for the embedded one."""
+    return f"mqtt://127.0.0.1:{mqtt.port}" if mqtt.broker == "embedded" else mqtt.broker
+
+
+def broker_password(mqtt: MqttSection) -> str | None:
+    """Read the broker's password from its file or from the service manager's credential.
+
+    Raises:
+        ConfigError: If the file cannot be read.
+    """
+    path = Path(mqtt.password_file) if mqtt.password_file else None
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if path is None and credentials and (Path(credentials) / "mqtt-password").exists():
+        path = Path(credentials) / "mqtt-password"
+    if path is None:
+        return None
+    try:
+        return path.read_text().strip()
+    except OSError as e:
+        raise ConfigError(f"mqtt.password_file {path}: cannot be read ({e.strerror})") from e
+
+
+def _unbuilt(config: Config) -> str | None:
+    """Refuse what this version does not do, rather than ignore it."""
+    asked = {
+        "features.computer": config.features.computer != "builtin",
+        "features.cohort_file": bool(config.features.cohort_file),
+        "trades.file": bool(config.trades.file),
+        "retrain.backend": config.retrain.backend != "local",
+        "web.listen": bool(config.web.listen),
+        "notify.urls": bool(config.notify.urls),
+    }
+    for key, wanted in asked.items():
+        if wanted:
+            return f"{key} is not built yet in this version; remove the key"
+    return None

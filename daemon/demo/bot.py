@@ -1,0 +1,191 @@
+"""A paper bot in its own process: the reference for everybody who connects a real one.
+
+It does what a bot has to do and nothing else: follow the closed bars, compute the
+features with the function that trained the model, ask the slot, trade on paper, and
+tell the daemon what it predicted and what came of it.
+
+    python -m daemon.demo.bot --venue-url URL --ws-url URL --broker mqtt://... --slot BTC-5m
+"""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from daemon import log as logs
+from daemon.bars import Bar, SlotName
+from daemon.clock import Clock, SystemClock, VenueClock
+from daemon.errors import DaemonError, VenueUnreachable
+from daemon.feed import Feed
+from daemon.hyperliquid.rest import RestClient
+from daemon.hyperliquid.stream import CandleStream
+from daemon.messages import Side, TradeReport
+from daemon.slot import ModelSlot, Prediction
+from daemon.store import AsyncStore, Store
+from retrain import features
+from retrain.decision import DOWN, NEUTRAL, UP
+
+FEE = 4.5 / 10_000  # of the notional, each way: the venue's taker fee
+NOTIONAL = 1000.0  # quote units per trade
+CLOCK_S = 30.0
+SIDES: dict[int, Side] = {UP: "buy", DOWN: "sell"}
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Position:
+    """A trade that is open, on paper."""
+
+    side: Side
+    opened_ms: int
+    entry: float
+    bars_left: int
+
+
+class PaperTrader:
+    """One position at a time: opened on a signal, closed `horizon` bars later."""
+
+    def __init__(self, slot: SlotName, horizon: int) -> None:
+        self._slot, self._horizon = slot, horizon
+        self._open: Position | None = None
+
+    def take(self, bar: Bar, prediction: Prediction | None) -> TradeReport | None:
+        """Take a closed bar and what was predicted on it; return the trade it closed."""
+        closed = None
+        now_ms = bar.t + self._slot.interval_ms
+        if self._open is not None:
+            self._open.bars_left -= 1
+            if self._open.bars_left <= 0:
+                closed, self._open = self._close(self._open, bar.close, now_ms), None
+        if self._open is None and prediction is not None and prediction.decision != NEUTRAL:
+            side = SIDES[prediction.decision]
+            self._open = Position(side, now_ms, bar.close, self._horizon)
+        return closed
+
+    def _close(self, position: Position, price: float, now_ms: int) -> TradeReport:
+        size = NOTIONAL / position.entry
+        fee = FEE * size * (position.entry + price)
+        move = price - position.entry if position.side == "buy" else position.entry - price
+        return TradeReport(
+            trade_id=f"{self._slot}-{position.opened_ms}",
+            side=position.side,
+            opened_ms=position.opened_ms,
+            closed_ms=now_ms,
+            entry=position.entry,
+            exit=price,
+            size=size,
+            fee=fee,
+            pnl=move * size - fee,
+        )
+
+
+class Bot:
+    """Follows one slot's bars and asks its model on each."""
+
+    def __init__(self, slot: ModelSlot, store: AsyncStore, trader: PaperTrader) -> None:
+        self._slot, self._store, self._trader = slot, store, trader
+
+    async def follow(self, feed: Feed) -> None:
+        """Handle every closed bar, until cancelled."""
+        async for name, bar in feed.bars():
+            prediction = await self._predict(name, bar)
+            if (trade := self._trader.take(bar, prediction)) is not None:
+                self._slot.publish_trade(trade)
+                log.info(
+                    "trade.closed", side=trade.side, entry=trade.entry, pnl=round(trade.pnl, 4)
+                )
+
+    async def _predict(self, name: SlotName, bar: Bar) -> Prediction | None:
+        """Predict one bar and tell the daemon; None where the history or the model lacks."""
+        frame = await self._store.call(Store.frame, name, last=features.LIVE_BARS, to_t=bar.t)
+        row = (await asyncio.to_thread(features.compute, frame))[-1]
+        if self._slot.model_id is None or not np.isfinite(row).all():
+            return None
+        prediction = await asyncio.to_thread(self._slot.predict, row.tolist())
+        self._slot.publish_prediction(bar.t, prediction, row.tolist())
+        return prediction
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Run the bot until cancelled."""
+    clock = SystemClock()
+    venue, name = VenueClock(clock, options.speed), SlotName.parse(options.slot)
+    slot = ModelSlot(
+        options.broker,
+        options.slot,
+        bot_id="paper",
+        prefix=options.prefix,
+        public_key=options.public_key,
+    )
+    with Store(":memory:") as memory:
+        store = AsyncStore(memory)
+        try:
+            async with RestClient(options.venue_url, clock, venue) as rest:
+                await _learn_clock(rest, clock)
+                feed = Feed(rest, CandleStream(options.ws_url, clock, [name]), store, venue, [name])
+                since = venue.now_ms() - 2 * features.LIVE_BARS * name.interval_ms
+                await feed.backfill({name: since})
+                await slot.start()
+                bot = Bot(slot, store, PaperTrader(name, options.horizon))
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(feed.run(), name="feed")
+                    tasks.create_task(bot.follow(feed), name="bot")
+                    tasks.create_task(_keep_time(rest, clock), name="clock")
+        finally:
+            await slot.stop()
+            store.close()
+
+
+async def _learn_clock(rest: RestClient, clock: Clock) -> None:
+    """Learn the venue's time, however long it is away."""
+    while True:
+        try:
+            return await rest.learn_clock()
+        except VenueUnreachable as e:
+            log.warning("venue.unreachable", why=str(e))
+            await clock.sleep(1.0)
+
+
+async def _keep_time(rest: RestClient, clock: Clock) -> None:
+    while True:
+        await clock.sleep(CLOCK_S)
+        with contextlib.suppress(VenueUnreachable):  # the feed says so
+            await rest.learn_clock()
+
+
+async def _until_terminated(options: argparse.Namespace) -> None:
+    task = asyncio.ensure_future(run(options))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and run the bot."""
+    parser = argparse.ArgumentParser(prog="python -m daemon.demo.bot", description=__doc__)
+    parser.add_argument("--venue-url", required=True, help="the exchange's REST address")
+    parser.add_argument("--ws-url", required=True, help="the exchange's WebSocket address")
+    parser.add_argument("--speed", type=float, default=1.0, help="venue seconds per second")
+    parser.add_argument("--broker", required=True, help="mqtt://user@host:1883")
+    parser.add_argument("--slot", required=True, help="for example BTC-5m")
+    parser.add_argument("--prefix", default="hyperdrift", help="first level of the topics")
+    parser.add_argument("--horizon", type=int, default=12, help="bars to hold a position")
+    parser.add_argument("--public-key", type=Path, help="load only what this key signed")
+    options = parser.parse_args(arguments)
+    logs.configure()
+    try:
+        asyncio.run(_until_terminated(options))
+    except DaemonError as e:
+        parser.exit(e.exit_code, f"{e}\n")
+
+
+if __name__ == "__main__":
+    main()

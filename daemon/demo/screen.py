@@ -1,0 +1,125 @@
+"""How the demo looks: a live line on a terminal, plain lines everywhere else."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from daemon.demo.demo import Summary
+    from daemon.demo.story import Story
+
+_EVERY_BARS: Final = 50
+_EVERY_PERCENT: Final = 20.0
+_COLOURS: Final = {
+    "FAIL": "red", "alert": "red", "drift": "yellow", "retrain": "cyan", "verdict": "bold",
+    "swap": "green", "bot": "green", "operator": "magenta", "rollback": "red",
+}  # fmt: skip
+
+
+class Screen:
+    """Tells lines and shows where things are; `quiet` writes to stderr, for `--json`."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._console = Console(stderr=quiet, highlight=False, soft_wrap=True)
+        self._live: Live | None = None
+        self._told_bars, self._told_percent = 0, 0.0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=8, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def tell(self, line: str) -> None:
+        """Write a line that stays."""
+        words = line.split()
+        colour = next((c for word, c in _COLOURS.items() if word in words[:2]), "")
+        self._console.print(Text(line, style=colour))
+
+    def show(self, story: "Story") -> None:
+        """Show where the run is: in place on a terminal, now and then as a line elsewhere."""
+        if not story.state:
+            return
+        if self._live is not None:
+            self._live.update(_panel(story))
+            return
+        job = story.state["retrain"]
+        if job and abs(job["percent"] - self._told_percent) >= _EVERY_PERCENT:
+            self._told_percent = job["percent"]
+            self.tell(f"{'retrain':>9}  {job['step']} {job['percent']:.0f} %")
+        if story.bars - self._told_bars >= _EVERY_BARS:
+            self._told_bars = story.bars
+            self.tell(f"{'bars':>9}  {_status(story)}")
+
+    def close(self, summary: "Summary") -> None:
+        """Write how it ended, with the old and the new model side by side."""
+        if self._live is not None:
+            self._live.update("")
+        self._console.print(_models(summary.models))
+        store = "equals the recording" if summary.store_equal else "DIFFERS from the recording"
+        self.tell(
+            f"{'store':>9}  {summary.checked_bars} streamed bars: the store {store}, bar for bar"
+        )
+        story = summary.story
+        ended = {
+            "swap": "a whole cycle is done: drift or a command, retrain, gates, swap, acknowledged",
+            "timeout": f"time is up, no such swap yet; phase {story.state.get('phase', 'unknown')}",
+        }.get(summary.ended, summary.ended)
+        self.tell(
+            f"{'end':>9}  {ended} ({story.bars} bars, {len(story.retrains)} retrains, "
+            f"{len(story.swaps)} swaps, {summary.elapsed_s:.0f} s)"
+        )
+
+
+def _status(story: "Story") -> str:
+    state = story.state
+    win = "no win rate yet"
+    if state["win_rate"] is not None:
+        win = f"win rate {state['win_rate']:.0%} of {state['trades']}"
+    worst = max(state["drift"].items(), key=lambda pair: pair[1], default=None)
+    drift = f"highest drift {worst[0]} {worst[1]:.0%}" if worst else "no drift reference yet"
+    return (
+        f"{story.bars} scored, {story.predictions} answered by the bot, {win}, {drift}, "
+        f"{state['phase']}"
+    )
+
+
+def _panel(story: "Story") -> Any:
+    rows: list[Any] = [Text(f"{'now':>9}  {_status(story)}", style="dim")]
+    job = story.state["retrain"]
+    if job:
+        bar = Table.grid(padding=(0, 1))
+        step = f"{'retrain':>9}  {job['step']}"
+        bar.add_row(step, ProgressBar(total=100, completed=job["percent"], width=40))
+        rows.append(bar)
+    return Group(*rows)
+
+
+def _models(models: tuple[dict[str, Any], ...]) -> Table:
+    table = Table("model", "trained (UTC)", "", "test accuracy", "skill", "gates")
+    for model in models:
+        mark = "live" if model["live"] else "previous" if model["previous"] else ""
+        refused = ", ".join(model["refused_by"])
+        table.add_row(
+            model["model_id"],
+            model["trained_at_utc"],
+            mark,
+            "-" if model["test_accuracy"] is None else f"{model['test_accuracy']:.3f}",
+            "-" if model["skill"] is None else f"{model['skill']:.4f}",
+            "passed" if model["passed"] else f"refused by {refused}",
+        )
+    return table

@@ -1,0 +1,133 @@
+"""What bots and operators say over MQTT, turned into events of the engine.
+
+Handlers run on the event loop and only take a note. A message that cannot be read is
+logged once per topic and otherwise passed over: a bot with a bug must not stop the
+daemon that watches it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+
+from daemon.bars import SlotName
+from daemon.bus import Bus
+from daemon.clock import Clock, VenueClock
+from daemon.commands import CommandDesk
+from daemon.keeper import Keeper
+from daemon.messages import Command, CommandReply, SwapAck, TradeReport
+from daemon.topics import Topics
+from monitor.events import CommandReceived, SwapAcked, TradeClosed
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+_REMEMBERED_TRADES: Final = 10_000
+
+
+class Intake:
+    """Listens for all slots; `keepers` get what was said."""
+
+    def __init__(
+        self,
+        keepers: Mapping[SlotName, Keeper],
+        bus: Bus,
+        topics: Topics,
+        *,
+        clock: Clock,
+        venue: VenueClock,
+    ) -> None:
+        self._keepers, self._bus, self._topics, self._venue = keepers, bus, topics, venue
+        self._desk = CommandDesk(frozenset(keepers), clock, self._submit, self._answer)
+        self._trades: OrderedDict[str, None] = OrderedDict()
+        self._malformed: set[str] = set()
+
+    def listen(self) -> None:
+        """Subscribe; commands for slots that are not ours are answered too."""
+        self._bus.subscribe(f"{self._topics.prefix}/+/command", self._take_command)
+        for slot in self._keepers:
+            self._bus.subscribe(self._topics.trade(slot), self._take_trade)
+
+    def acknowledged(self, slot: SlotName, ack: SwapAck, order_to_ack_ms: float) -> None:
+        """Pass a bot's answer to a swap order on, and tell the world how long it took."""
+        at_ms = self._venue.now_ms()
+        text = f"bot {ack.bot_id} {ack.status} {ack.model_id}" + (ack.error and f": {ack.error}")
+        message = {
+            "kind": "acknowledged",
+            "at_ms": at_ms,
+            "text": text,
+            "model_id": ack.model_id,
+            "bot_id": ack.bot_id,
+            "status": ack.status,
+            "load_ms": ack.load_ms,
+            "order_to_ack_ms": round(order_to_ack_ms, 3),
+        }
+        self._bus.publish(self._topics.event(slot), message)
+        self._keepers[slot].put_nowait(
+            SwapAcked(
+                slot=str(slot),
+                at_ms=at_ms,
+                swap_id=ack.swap_id,
+                model_id=ack.model_id,
+                bot_id=ack.bot_id,
+                loaded=ack.status == "loaded",
+                error=ack.error,
+            )
+        )
+
+    def unanswered(self, slot: SlotName, text: str) -> None:
+        """Tell the world that a bot does not answer."""
+        message = {"kind": "alert", "at_ms": self._venue.now_ms(), "text": text}
+        self._bus.publish(self._topics.event(slot), {**message, "severity": "critical"})
+
+    def _take_command(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - Handler
+        if found := self._topics.slot_of(topic):
+            self._desk.take(found[0], payload, retained=retained)
+
+    def _submit(self, slot: SlotName, command: Command) -> bool:
+        log.info("command.received", slot=str(slot), **msgspec.structs.asdict(command))
+        return self._keepers[slot].put_nowait(
+            CommandReceived(
+                slot=str(slot),
+                at_ms=self._venue.now_ms(),
+                request_id=command.request_id,
+                command=command.command,
+                reason=command.reason,
+                model_id=command.model_id,
+            )
+        )
+
+    def _answer(self, slot: SlotName, reply: CommandReply) -> None:
+        self._bus.publish(self._topics.reply(slot), reply)
+
+    def _take_trade(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
+        found, trade = self._topics.slot_of(topic), self._decode(payload, TradeReport, topic)
+        if found is None or trade is None or trade.trade_id in self._trades:
+            return  # QoS 1 may deliver twice
+        self._trades[trade.trade_id] = None
+        while len(self._trades) > _REMEMBERED_TRADES:
+            self._trades.popitem(last=False)
+        closed = TradeClosed(
+            slot=str(found[0]),
+            at_ms=self._venue.now_ms(),
+            trade_id=trade.trade_id,
+            side=trade.side,
+            opened_ms=trade.opened_ms,
+            closed_ms=trade.closed_ms,
+            pnl=trade.pnl,
+        )
+        if not self._keepers[found[0]].put_nowait(closed):
+            log.warning("trade.dropped", slot=str(found[0]), trade_id=trade.trade_id)
+
+    def _decode(self, payload: bytes, kind: type[T], topic: str) -> T | None:
+        try:
+            message = msgspec.json.decode(payload, type=kind)
+        except msgspec.MsgspecError as e:
+            if topic not in self._malformed:
+                log.warning("bus.malformed", topic=topic, why=str(e))
+            self._malformed.add(topic)
+            return None
+        self._malformed.discard(topic)
+        return message

@@ -1,0 +1,296 @@
+"""Keep the model of one slot fresh: hand events to the engine and carry out its orders.
+
+Everything that happens to a slot goes through one inbox, in order: the engine sees a
+single sequence of events, and the journal holds the same sequence, so that a start
+after any kind of end rebuilds the engine by reading it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import structlog
+
+from daemon import journal, scoring
+from daemon.bars import DAY_MS, Bar, SlotName
+from daemon.bus import Bus
+from daemon.clock import VenueClock
+from daemon.errors import DaemonError
+from daemon.hooks import run_hook
+from daemon.jobs import Outcome
+from daemon.messages import CommandReply, RetrainProgress, SlotState
+from daemon.serving import Serving
+from daemon.store import AsyncStore, Store
+from daemon.topics import Topics
+from daemon.training import Training
+from monitor import actions, events
+from monitor.engine import Engine
+from retrain import features
+from retrain.errors import RetrainError
+
+log = structlog.get_logger()
+
+# What happened longer ago no longer bears on any decision.
+JOURNAL_DAYS: Final = 45
+# Full means that scoring is behind: the feed waits. A closed bar is never dropped.
+INBOX: Final = 4096
+JUDGING: Final = "judge"
+
+
+class Keeper:
+    """One slot: its engine, its live model and the one retrain that may be running.
+
+    Args:
+        slot: Whose model.
+        make_engine: Builds the engine, given how many bars were stored before its first event.
+        serving: The live model.
+        training: Runs a retrain.
+        store: Bars and journal.
+        bus: Where state, events and replies go.
+        topics: How they are addressed.
+        venue: The venue's clock; events of our own carry its time.
+        on_deploy: Command to run when a version went live, for bots that must be restarted.
+    """
+
+    def __init__(
+        self,
+        slot: SlotName,
+        *,
+        make_engine: Callable[[int], Engine],
+        serving: Serving,
+        training: Training,
+        store: AsyncStore,
+        bus: Bus,
+        topics: Topics,
+        venue: VenueClock,
+        on_deploy: tuple[str, ...] = (),
+    ) -> None:
+        self._on_deploy = on_deploy
+        self.slot, self._make_engine = slot, make_engine
+        self._serving, self._training, self._store = serving, training, store
+        self._bus, self._topics, self._venue = bus, topics, venue
+        self._inbox: asyncio.Queue[Bar | events.Event] = asyncio.Queue(INBOX)
+        self._engine = make_engine(0)
+        self._tasks = asyncio.TaskGroup()
+        self._progress: RetrainProgress | None = None
+        self._last_bar_t: int | None = None
+        self._lag_ms: int | None = None
+
+    @property
+    def phase(self) -> str:
+        """What the slot is doing, in one word."""
+        return self._engine.phase.value
+
+    async def put(self, item: Bar | events.Event) -> None:
+        """Hand over what happened; waits while the inbox is full."""
+        await self._inbox.put(item)
+
+    def put_nowait(self, item: events.Event) -> bool:
+        """Hand over what happened; False if the inbox is full."""
+        try:
+            self._inbox.put_nowait(item)
+        except asyncio.QueueFull:
+            return False
+        return True
+
+    async def run(self, recovered: Callable[[], None]) -> None:
+        """Rebuild the engine from the journal, call `recovered`, then handle the inbox for ever."""
+        async with self._tasks:
+            await self._recover()
+            recovered()
+            while True:
+                self._publish_state()
+                item = await self._inbox.get()
+                if isinstance(item, Bar):
+                    await self._score(item)
+                else:
+                    await self._handle(item)
+
+    # -- start ---------------------------------------------------------------------------
+
+    async def _recover(self) -> None:
+        since = self._venue.now_ms() - JOURNAL_DAYS * DAY_MS
+        past = await self._store.call(_read_events, self.slot, since)
+        scored = [e.t for e in past if isinstance(e, events.BarScored)]
+        history = await self._store.call(_count_bars, self.slot, scored[0] if scored else None)
+        self._engine = self._make_engine(history)
+        unfinished: actions.Action | None = None
+        for event in past:
+            for action in self._engine.handle(event):
+                if isinstance(action, actions.Deploy | actions.Promote | actions.Rollback):
+                    unfinished = action
+        if scored:
+            self._last_bar_t = scored[-1]
+        await self._reconcile(unfinished)
+        await self._catch_up()
+        await self._handle(events.Ticked(**self._serving.now()))
+
+    async def _reconcile(self, unfinished: actions.Action | None) -> None:
+        """Hold the rebuilt engine against the files, and finish what a crash cut short."""
+        was = self._engine.snapshot()
+        on_probation = was.probation_ends_ms is not None
+        live = await self._serving.resume(was.previous_id if on_probation else None)
+        live_id = live.model_id if live else None
+        if was.job_id is not None:
+            why = "the daemon was stopped meanwhile"
+            job = events.RetrainFailed(**self._serving.now(), job_id=was.job_id, error=why)
+            await self._handle(job)
+        if live is not None and live_id != was.model_id:
+            reason = "found live at start"
+            await self._handle(await self._serving.served(live, was.model_id, reason))
+        elif was.swap_to is not None and unfinished is not None:
+            await self._act(unfinished)
+
+    async def _catch_up(self) -> None:
+        """Score the bars that closed while nobody was looking."""
+        if self._last_bar_t is None:
+            return
+        after = self._last_bar_t + self.slot.interval_ms
+        missed = await self._store.call(Store.bars, self.slot, from_t=after)
+        names = ("t", "open", "high", "low", "close", "volume")
+        for t, *values in zip(*(missed[name] for name in names), strict=True):
+            open_, high, low, close, volume = map(float, values)
+            await self._score(Bar(int(t), open_, high, low, close, volume))
+
+    # -- events --------------------------------------------------------------------------
+
+    async def _score(self, bar: Bar) -> None:
+        if self._last_bar_t is not None and bar.t <= self._last_bar_t:
+            return  # scored before the restart
+        frame = await self._store.call(Store.frame, self.slot, to_t=bar.t, last=features.LIVE_BARS)
+        champion, shadow = self._serving.champion, self._serving.shadow
+        if not self._engine.snapshot().probation_ends_ms:
+            shadow = None
+        score = await asyncio.to_thread(scoring.score, frame, champion, shadow)
+        close_ms = bar.t + self.slot.interval_ms
+        self._last_bar_t, self._lag_ms = bar.t, self._venue.now_ms() - close_ms
+        scored = events.BarScored(
+            slot=str(self.slot),
+            at_ms=close_ms,
+            t=bar.t,
+            close=bar.close,
+            row=score.row,
+            model_id=champion.model_id if champion else None,
+            p=score.p,
+            shadow_id=shadow.model_id if shadow else None,
+            shadow_p=score.shadow_p,
+        )
+        await self._handle(scored)
+
+    async def _handle(self, event: events.Event) -> None:
+        """Decide, write down, then act: what a crash cuts short is made good at the next start."""
+        orders = self._engine.handle(event)
+        if orders or not isinstance(event, events.Ticked):
+            await self._write(event.at_ms, *journal.body(event))
+        for order in orders:
+            await self._act(order)
+
+    async def _write(self, at_ms: int, kind: str, fields: dict[str, Any]) -> None:
+        await self._store.call(Store.append_journal, self.slot, at_ms, kind, fields)
+
+    # -- orders --------------------------------------------------------------------------
+
+    async def _act(self, order: actions.Action) -> None:
+        match order:
+            case actions.StartRetrain():
+                self._progress = RetrainProgress(job=order.job_id, step="start", percent=0.0)
+                self._tasks.create_task(self._retrain(order), name=f"retrain-{order.job_id}")
+            case actions.Deploy() | actions.Promote() | actions.Rollback():
+                changed = await self._serving.change(order)
+                await self._handle(changed)
+                if self._on_deploy and isinstance(changed, events.ModelServed):
+                    self._tasks.create_task(run_hook(self._on_deploy), name="on-deploy")
+            case actions.Alert():
+                log.warning("alert", slot=str(self.slot), severity=order.severity, why=order.text)
+                await self._tell("alert", order, {"severity": order.severity})
+            case actions.Publish():
+                log.info("slot.event", slot=str(self.slot), kind=order.kind, text=order.text)
+                await self._tell(order.kind, order, dict(order.fields))
+            case actions.Reply():
+                reply = CommandReply(
+                    request_id=order.request_id, accepted=order.accepted, detail=order.detail
+                )
+                self._bus.publish(self._topics.reply(self.slot), reply)
+
+    async def _tell(
+        self, kind: str, order: actions.Alert | actions.Publish, fields: dict[str, Any]
+    ) -> None:
+        whole = {"text": order.text, **fields}
+        await self._write(order.at_ms, kind, whole)
+        message = {"kind": kind, "at_ms": order.at_ms, **whole}
+        self._bus.publish(self._topics.event(self.slot), message)
+
+    async def _retrain(self, order: actions.StartRetrain) -> None:
+        self._publish_state()
+        job_id = order.job_id
+        try:
+            outcome = await self._training.run(order, self._serving, self._on_line)
+        except (DaemonError, RetrainError, OSError) as e:
+            await self.put(events.RetrainFailed(**self._serving.now(), job_id=job_id, error=str(e)))
+            return
+        finally:
+            self._progress = None
+        self._publish_verdict(outcome)
+        await self.put(
+            events.RetrainFinished(
+                **self._serving.now(),
+                job_id=job_id,
+                model_id=outcome.model_id,
+                passed=outcome.passed,
+                refused_by=outcome.refused_by,
+                detail="; ".join(outcome.refusals),
+            )
+        )
+
+    def _on_line(self, line: dict[str, Any]) -> None:
+        """Take a line of the retrain child."""
+        if line.get("event") != "progress" or self._progress is None:
+            return
+        job, step = self._progress.job, str(line.get("step"))
+        if step == JUDGING != self._progress.step:
+            self.put_nowait(events.JudgingBegan(**self._serving.now(), job_id=job))
+        percent = float(line.get("percent", 0.0))
+        self._progress = RetrainProgress(job=job, step=step, percent=percent)
+        self._publish_state()
+
+    # -- what others see -----------------------------------------------------------------
+
+    def _publish_verdict(self, outcome: Outcome) -> None:
+        verdict = "passed every gate" if outcome.passed else "was refused"
+        message = {
+            "kind": "verdict",
+            "at_ms": self._venue.now_ms(),
+            "text": f"{outcome.model_id} {verdict}",
+            "model_id": outcome.model_id,
+            "passed": outcome.passed,
+            "gates": list(outcome.gates),
+            "seconds": round(outcome.seconds, 3),
+        }
+        self._bus.publish(self._topics.event(self.slot), message)
+
+    def _publish_state(self) -> None:
+        now = self._engine.snapshot()
+        state = SlotState(
+            phase=now.phase,
+            model_id=now.model_id,
+            model_age_s=now.model_age_s,
+            win_rate=now.win_rate,
+            trades=now.trades,
+            drift={name: round(score, 4) for name, score in now.drift.items()},
+            last_bar_t=self._last_bar_t,
+            lag_ms=self._lag_ms,
+            retrain=self._progress,
+        )
+        self._bus.publish(self._topics.state(self.slot), state, retain=True)
+
+
+def _read_events(store: Store, slot: SlotName, since_ms: int) -> list[events.Event]:
+    rows = store.journal(slot, since_ms=since_ms)
+    found = (journal.event(str(slot), row.at_ms, row.kind, row.body) for row in rows)
+    return [event for event in found if event is not None]
+
+
+def _count_bars(store: Store, slot: SlotName, before_t: int | None) -> int:
+    t = store.bars(slot)["t"]
+    return len(t) if before_t is None else int(np.count_nonzero(t < before_t))

@@ -1,0 +1,51 @@
+"""The `[policy]` and `[gates]` sections, held against what the two libraries know.
+
+Their names are defined where they are used, in `monitor` and `retrain`; this module
+only makes a misspelt one a clear error instead of a limit that is not applied.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from daemon.bars import SlotName
+from daemon.errors import ConfigError
+from monitor.policy import PolicySettings, default_settings
+from retrain.gates import GateLimits
+
+
+def policy_settings(section: Mapping[str, float], slot: SlotName) -> PolicySettings:
+    """Return the policy of a slot: the defaults of its interval with what the section says.
+
+    Raises:
+        ConfigError: If a key is not a setting, or a value not of its kind or negative.
+    """
+    default = default_settings(slot.interval_ms)
+    return replace(default, **_checked("policy", section, default))
+
+
+def gate_limits(section: Mapping[str, float]) -> GateLimits:
+    """Return the limits of the gates.
+
+    Raises:
+        ConfigError: If a key is not a gate, or a value not of its kind or negative.
+    """
+    default = GateLimits()
+    return replace(default, **_checked("gates", section, default))
+
+
+def _checked(name: str, section: Mapping[str, float], default: Any) -> dict[str, Any]:
+    known = {field.name: getattr(default, field.name) for field in fields(default)}
+    checked: dict[str, Any] = {}
+    for key, value in section.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise ConfigError(f"[{name}] {key!r} is not a setting; {hint}")
+        kind = type(known[key])
+        if value < 0 or (kind is int and value != int(value)):
+            wanted = "a whole number of at least 0" if kind is int else "a number of at least 0"
+            raise ConfigError(f"[{name}] {key} = {value}; write {wanted}")
+        checked[key] = kind(value)
+    return checked

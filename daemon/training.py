@@ -1,0 +1,102 @@
+"""One retrain of one slot, from the stored bars to an adopted version.
+
+The registry adopts every candidate, also a refused one: its report says why, and a
+person may want to read it. Only the engine decides what is deployed.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from daemon.bars import DAY_MS, SlotName
+from daemon.config import Config, SlotSection
+from daemon.jobs import Jobs, Outcome
+from daemon.registry import Registry
+from daemon.store import AsyncStore, Store
+from monitor.actions import StartRetrain
+from retrain.artifact import LoadedModel
+
+OnLine = Callable[[dict[str, Any]], None]
+
+
+class Champion(Protocol):
+    """The live model that a candidate is compared with."""
+
+    @property
+    def champion(self) -> LoadedModel | None:
+        """The model itself, None before the first."""
+        ...
+
+    @property
+    def champion_path(self) -> str | None:
+        """Where its manifest is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Everything that a retrain of one slot needs."""
+
+    slot: SlotName
+    section: SlotSection
+    config: Config
+    store: AsyncStore
+    registry: Registry
+    jobs: Jobs
+    false_alarms_per_month: float
+
+    async def run(self, order: StartRetrain, live: Champion, on_line: OnLine) -> Outcome:
+        """Train, judge, calibrate the drift monitor and adopt the candidate.
+
+        Raises:
+            RetrainFailedError: The child ended without a candidate, and why.
+        """
+        since = order.at_ms - round(self.section.history_days * DAY_MS)
+        frame = await self.store.call(Store.frame, self.slot, from_t=since)
+        spec = self._spec(order, live)
+        try:
+            outcome = await self.jobs.retrain(order.job_id, spec, frame, on_line)
+            await asyncio.to_thread(self.registry.adopt, self.slot, outcome.manifest)
+            if outcome.passed:
+                on_line({"event": "progress", "step": "drift calibration", "percent": 99.0})
+                text = await self.jobs.calibrate(order.job_id, self.false_alarms_per_month)
+                path = self.registry.folder(self.slot) / calibration_name(outcome.model_id)
+                await asyncio.to_thread(path.write_text, text)
+        finally:
+            await asyncio.to_thread(self.jobs.discard, order.job_id)
+        return outcome
+
+    def _spec(self, order: StartRetrain, live: Champion) -> dict[str, Any]:
+        settings = self.config.retrain
+        previous = live.champion.manifest.threshold if live.champion else None
+        return {
+            "slot": str(self.slot),
+            "interval": self.slot.interval,
+            "horizon_bars": self.section.horizon,
+            "threshold": self.section.label_threshold,
+            "previous_threshold": previous if isinstance(previous, float) else None,
+            "at_ms": order.at_ms,
+            "seed": settings.seed,
+            "signal_rate": settings.signal_rate,
+            "gates": dict(self.config.gates),
+            "champion": live.champion_path,
+            "reason": order.reason,
+            "git_commit": "",
+            "python": settings.python or sys.executable,
+        }
+
+
+def calibration_name(model_id: str) -> str:
+    """Return the file name of the drift calibration that belongs to a version."""
+    return f"drift_{model_id}.json"
+
+
+def read_calibration(folder: Path, model_id: str) -> str:
+    """Return the calibration of a version as JSON text; empty if it has none."""
+    try:
+        return (folder / calibration_name(model_id)).read_text()
+    except OSError:
+        return ""

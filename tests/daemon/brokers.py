@@ -1,0 +1,80 @@
+"""Real brokers for tests: a mosquitto that can be stopped and started on one port."""
+
+import asyncio
+import contextlib
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daemon.broker import EmbeddedBroker
+from daemon.clock import SystemClock
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+
+
+class Mosquitto:
+    """A mosquitto of this test's own, forgetting retained messages when stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        if MOSQUITTO is None:
+            pytest.skip("mosquitto is not installed")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"
+        )
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        assert MOSQUITTO is not None
+        self._process = await asyncio.create_subprocess_exec(
+            MOSQUITTO, "-c", str(self._config), stderr=asyncio.subprocess.DEVNULL
+        )
+        await until(self._answers)
+
+    async def stop(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        self._process = None
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            return True
+        return False
+
+
+class Iotcore:
+    """The embedded broker behind the same four names."""
+
+    def __init__(self, _folder: Path) -> None:
+        self._broker = EmbeddedBroker(SystemClock())
+
+    @property
+    def url(self) -> str:
+        return self._broker.url
+
+    async def start(self) -> None:
+        if self._broker.port:
+            self._broker = EmbeddedBroker(SystemClock(), self._broker.port)
+        await self._broker.__aenter__()
+
+    async def stop(self) -> None:
+        await self._broker.__aexit__(None, None, None)
+
+
+async def until(true: Callable[[], object], within_s: float = 10.0) -> None:
+    """Wait until something is so; fail if it never is."""
+    async with asyncio.timeout(within_s):
+        while not true():
+            await asyncio.sleep(0.005)

@@ -1,0 +1,132 @@
+"""A configuration is read once, and what is wrong with it is said in one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from daemon import config
+from daemon.bars import SlotName
+from daemon.errors import ConfigError
+
+# The example of the reference documentation, as far as this version has built it.
+WHOLE = """
+[daemon]
+data_dir = "/var/lib/hyperdrift"
+[[slots]]
+coin = "BTC"
+interval = "5m"
+horizon_bars = 12
+threshold = 0.005
+history_days = 180
+[hyperliquid]
+network = "mainnet"
+speed = 1.0
+weight_per_minute = 1000
+[mqtt]
+broker = "embedded"
+prefix = "hyperdrift"
+[features]
+computer = "builtin"
+cohort_file = ""
+[trades]
+file = ""
+[retrain]
+python = ""
+nice = 10
+timeout_s = 3600
+backend = "local"
+[policy]
+[gates]
+[swap]
+on_deploy = []
+[web]
+listen = ""
+[notify]
+urls = []
+"""
+
+
+def read(tmp_path: Path, text: str, **environ: str) -> config.Config:
+    path = tmp_path / "hyperdrift.toml"
+    path.write_text(text)
+    return config.load(path, environ)
+
+
+def test_every_documented_key_is_understood(tmp_path: Path) -> None:
+    assert read(tmp_path, WHOLE).data_dir == Path("/var/lib/hyperdrift")
+
+
+def test_without_a_file_it_watches_btc_5m_on_mainnet_with_the_embedded_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "SEARCH_PATHS", (Path("hyperdrift.toml"),))
+    found = config.load(None, {})
+    assert [slot.name for slot in found.slots] == [SlotName("BTC", "5m")]
+    assert found.hyperliquid.urls[0] == "https://api.hyperliquid.xyz"
+    assert found.mqtt.broker == "embedded"
+
+
+def test_24h_is_the_venues_1d(tmp_path: Path) -> None:
+    found = read(tmp_path, '[[slots]]\ncoin = "BTC"\ninterval = "24h"\n')
+    (slot,) = found.slots
+    assert str(slot.name) == "BTC-1d"
+    assert (slot.horizon, slot.label_threshold) == (1, 0.025)
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        WHOLE,
+        HYPERDRIFT_MQTT__BROKER="mqtt://10.0.0.1:1883",
+        HYPERDRIFT_RETRAIN__NICE="19",
+        HYPERDRIFT_DATA="not a setting",
+    )
+    assert (found.mqtt.broker, found.retrain.nice) == ("mqtt://10.0.0.1:1883", 19)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[mqtt]\nbrokr = "embedded"', "[mqtt] 'brokr' is not a setting; did you mean 'broker'?"),
+        ("[colour]\nx = 1", "'colour' is not a setting; the settings here are daemon"),
+        ('[[slots]]\ncoin = "BTC"\nhorizon = 3', "did you mean 'horizon_bars'?"),
+        ('[[slots]]\ncoin = "BTC"\nhorizon_bars = "x"', "slots[0].horizon_bars: expected"),
+        ('[[slots]]\ncoin = "BTC"\ninterval = "7m"', "interval '7m' is not one of 1m"),
+        ('[[slots]]\ncoin = "BTC"\ninterval = "15m"', "write horizon_bars and threshold"),
+        ('[[slots]]\ncoin = "BTC"\nthreshold = 5.0', "like 0.005 for 0.5 %"),
+        ('[[slots]]\ncoin = "BTC"\nthreshold = "wide"', '"auto" or "vol:0.8"'),
+        ('[[slots]]\ncoin = "BTC"\n[[slots]]\ncoin = "BTC"', "remove one"),
+        ('[[slots]]\ncoin = "BTC/USD"', "is not written COIN-INTERVAL"),
+        ("slots = []", "there is no [[slots]]"),
+        ('[hyperliquid]\nnetwork = "moonnet"', "write mainnet or testnet"),
+        ("[retrain]\nnice = 40", "retrain.nice: expected"),
+        ('[mqtt]\nbroker = "10.0.0.1"', 'write "embedded" or "mqtt://user@host:1883"'),
+        ('[notify]\nurls = ["tgram://x"]', "notify.urls is not built yet"),
+        ("[mqtt\n", "is not TOML"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_says_what_to_write(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "hyperdrift.toml" in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.toml: cannot be read"):
+        config.load(tmp_path / "missing.toml", {})
+
+
+def test_a_password_comes_from_its_file_or_from_the_service_managers_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mqtt-password").write_text("from systemd\n")
+    (tmp_path / "secret").write_text("from a file\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert config.broker_password(config.MqttSection()) == "from systemd"
+    given = config.MqttSection(password_file=str(tmp_path / "secret"))
+    assert config.broker_password(given) == "from a file"

@@ -1,0 +1,610 @@
+"""The engine decides; these tests are the promises it makes in any order of events."""
+
+import copy
+import json
+import pickle
+import time
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from monitor import events
+from monitor.actions import Action, Alert, Deploy, Promote, Publish, Reply, Rollback, StartRetrain
+from monitor.calibration import calibrate
+from monitor.engine import Engine
+from monitor.errors import BadObservation
+from monitor.policy import DAY_MS, HOUR_MS, PolicySettings
+
+SLOT = "BTC-5m"
+BAR_MS = 300_000
+START_MS = 1_750_032_000_000
+Kind = TypeVar("Kind", bound=Action)
+NAMES = tuple(f"f{i}" for i in range(4))
+
+
+@pytest.fixture(scope="module")
+def calibration() -> str:
+    rows = np.random.default_rng(1).standard_normal((20 * 288, len(NAMES)))
+    return calibrate(rows, NAMES, 288).to_json()
+
+
+class Slot:
+    """An engine with a daemon that answers when told to."""
+
+    def __init__(self, *, history_bars: int = 6000, **limits: Any) -> None:
+        self.settings = PolicySettings(**limits)
+        self.engine = Engine(
+            SLOT, self.settings, interval_ms=BAR_MS, names=NAMES, history_bars=history_bars
+        )
+        self.now_ms = START_MS
+        self.journal: list[events.Event] = []
+
+    def give(self, event_type: type[events.Event], **fields: Any) -> tuple[Action, ...]:
+        given: dict[str, Any] = {"slot": SLOT, "at_ms": self.now_ms, **fields}
+        event = event_type(**given)
+        self.journal.append(event)
+        return self.engine.handle(event)
+
+    def tick(self, after_ms: int = 0) -> tuple[Action, ...]:
+        self.now_ms += after_ms
+        return self.give(events.Ticked)
+
+    def bar(self, **fields: Any) -> tuple[Action, ...]:
+        t = self.now_ms
+        self.now_ms += BAR_MS
+        given = {"t": t, "close": 100.0, "row": (0.0,) * len(NAMES), **fields}
+        return self.give(events.BarScored, **given)
+
+    def serve(self, model_id: str, previous_id: str | None = None, **fields: Any):
+        given = {
+            "reason": "deployed",
+            "trained_to_ms": self.now_ms,
+            "horizon_bars": 12,
+            "threshold": 0.005,
+            "up": 0.4,
+            "down": 0.4,
+            **fields,
+        }
+        return self.give(events.ModelServed, model_id=model_id, previous_id=previous_id, **given)
+
+    def command(self, command: str, model_id: str = "") -> tuple[Reply, tuple[Action, ...]]:
+        given = {"request_id": "r1", "command": command, "reason": "", "model_id": model_id}
+        out = self.give(events.CommandReceived, **given)
+        (reply,) = only(out, Reply)
+        return reply, out
+
+    def train(self, model_id: str, *, passed: bool = True, **fields: Any):
+        job_id = self.engine.snapshot().job_id
+        return self.give(
+            events.RetrainFinished, job_id=job_id, model_id=model_id, passed=passed, **fields
+        )
+
+
+def only(out: Iterable[Action], kind: type[Kind]) -> list[Kind]:
+    return [action for action in out if isinstance(action, kind)]
+
+
+def kinds(out: Iterable[Action]) -> list[str]:
+    return [action.kind for action in only(out, Publish)]
+
+
+def serving(**limits: Any) -> Slot:
+    slot = Slot(**limits)
+    slot.tick()
+    slot.train("m1")
+    slot.serve("m1")
+    return slot
+
+
+def on_probation(**limits: Any) -> Slot:
+    slot = serving(**limits)
+    slot.command("retrain")
+    slot.train("m2")
+    slot.serve("m2", "m1")
+    return slot
+
+
+def test_the_first_model_is_trained_at_the_first_event_once_there_are_enough_bars() -> None:
+    (start,) = only(Slot(history_bars=5000).tick(), StartRetrain)
+    assert start.trigger == "first"
+    few = Slot(history_bars=4998)
+    assert only(few.bar(), StartRetrain) == []
+    assert len(only(few.bar(), StartRetrain)) == 1
+
+
+def test_the_stored_count_of_a_bar_replaces_the_engines_own() -> None:
+    slot = Slot(history_bars=0)
+    assert len(only(slot.bar(stored=5000), StartRetrain)) == 1
+
+
+def test_a_candidate_goes_live_only_when_it_passed() -> None:
+    slot = Slot()
+    slot.tick()
+    out = slot.train("bad", passed=False, refused_by=("overfit", "direction"), detail="0.9 to 0.5")
+    assert only(out, Deploy) == []
+    (told,) = [a for a in only(out, Publish) if a.kind == "retrain_finished"]
+    assert told.text == "candidate bad refused by overfit, direction: 0.9 to 0.5"
+    assert slot.engine.snapshot().phase == "collecting"
+
+
+def test_the_phases_follow_a_whole_cycle() -> None:
+    slot = Slot(history_bars=10)
+    seen = [slot.engine.phase.value]
+    slot.tick()
+    slot.command("retrain")
+    seen.append(slot.engine.phase.value)
+    slot.give(events.JudgingBegan, job_id=slot.engine.snapshot().job_id)
+    seen.append(slot.engine.phase.value)
+    (deploy,) = only(slot.train("m1"), Deploy)
+    assert deploy.model_id == "m1"
+    seen.append(slot.engine.phase.value)
+    assert kinds(slot.serve("m1"))[0] == "swapped"
+    seen.append(slot.engine.phase.value)
+    slot.command("retrain")
+    slot.train("m2")
+    slot.serve("m2", "m1")
+    seen.append(slot.engine.phase.value)
+    assert "confirmed" in kinds(slot.tick(48 * HOUR_MS))
+    seen.append(slot.engine.phase.value)
+    slot.command("pause")
+    seen.append(slot.engine.phase.value)
+    assert seen == [
+        "collecting",
+        "retraining",
+        "judging",
+        "swapping",
+        "serving",
+        "probation",
+        "serving",
+        "paused",
+    ]
+
+
+def test_a_refused_first_model_is_tried_again_after_retry_bars_and_not_before() -> None:
+    slot = Slot(retry_bars=10)
+    slot.tick()
+    slot.train("bad", passed=False)
+    assert [only(slot.bar(), StartRetrain) for _ in range(9)] == [[]] * 9
+    assert len(only(slot.bar(), StartRetrain)) == 1
+
+
+def test_a_failed_retrain_alerts_and_leaves_the_live_model() -> None:
+    slot = serving()
+    slot.command("retrain")
+    job_id = slot.engine.snapshot().job_id
+    out = slot.give(events.RetrainFailed, job_id=job_id, error="killed")
+    assert "retrain_failed" in kinds(out)
+    assert [alert.severity for alert in only(out, Alert)] == ["warning"]
+    assert slot.engine.snapshot().model_id == "m1"
+    assert slot.engine.phase == "serving"
+
+
+def test_news_of_another_job_is_ignored() -> None:
+    slot = serving()
+    slot.command("retrain")
+    for event in (events.RetrainFinished, events.RetrainFailed, events.JudgingBegan):
+        extra: dict[str, Any] = {}
+        if event is events.RetrainFinished:
+            extra = {"model_id": "x", "passed": True}
+        elif event is events.RetrainFailed:
+            extra = {"error": "x"}
+        assert slot.give(event, job_id="other", **extra) == ()
+    assert slot.engine.phase == "retraining"
+
+
+def test_a_second_force_joins_the_running_retrain_and_is_told_so() -> None:
+    slot = serving()
+    first, out = slot.command("retrain")
+    second, again = slot.command("retrain")
+    assert first.accepted
+    assert second.accepted
+    assert "joined" in second.detail
+    assert len(only(out, StartRetrain)) == 1
+    assert only(again, StartRetrain) == []
+
+
+def test_a_force_skips_cooldown_and_evidence_but_not_the_gates() -> None:
+    slot = serving()
+    _, out = slot.command("retrain")
+    assert [start.trigger for start in only(out, StartRetrain)] == ["command"]
+    assert only(slot.train("bad", passed=False), Deploy) == []
+
+
+def test_pause_holds_an_automatic_candidate_back_until_resume() -> None:
+    slot = Slot()
+    slot.tick()
+    reply, out = slot.command("pause")
+    assert reply.accepted
+    assert "paused" in kinds(out)
+    assert only(slot.train("m1"), Deploy) == []
+    _, out = slot.command("resume")
+    assert "resumed" in kinds(out)
+    assert [deploy.model_id for deploy in only(out, Deploy)] == ["m1"]
+
+
+def test_a_forced_retrain_and_its_swap_go_through_a_pause() -> None:
+    slot = serving()
+    slot.command("pause")
+    slot.command("retrain")
+    assert len(only(slot.train("m2"), Deploy)) == 1
+
+
+def test_an_automatic_candidate_judged_against_a_replaced_model_is_dropped() -> None:
+    slot = serving(max_age_days=1.0)
+    assert len(only(slot.tick(2 * DAY_MS), StartRetrain)) == 1
+    slot.command("promote", "hand")
+    slot.serve("hand", "m1")
+    out = slot.train("m2")
+    assert only(out, Deploy) == []
+    assert any("another live model" in a.text for a in only(out, Publish))
+
+
+def test_a_candidate_that_passes_during_a_rollback_waits_for_it() -> None:
+    slot = on_probation()
+    slot.command("retrain")
+    slot.command("rollback")
+    assert only(slot.train("m3"), Deploy) == []
+    assert len(only(slot.serve("m1", "m0", reason="rollback"), Deploy)) == 1
+
+
+def test_rollback_names_the_previous_version_or_says_there_is_none() -> None:
+    slot = serving()
+    reply, out = slot.command("rollback")
+    assert not reply.accepted
+    assert only(out, Rollback) == []
+    slot = on_probation()
+    reply, out = slot.command("rollback")
+    assert reply.accepted
+    assert [order.to_model_id for order in only(out, Rollback)] == ["m1"]
+    busy, _ = slot.command("rollback")
+    assert not busy.accepted
+    assert "rolled_back" in kinds(slot.serve("m1", None, reason="operator"))
+    assert slot.engine.phase == "serving"
+
+
+def test_promote_wants_a_version_that_is_not_live_already() -> None:
+    slot = serving()
+    assert not slot.command("promote")[0].accepted
+    assert not slot.command("promote", "m1")[0].accepted
+    reply, out = slot.command("promote", "m0")
+    assert reply.accepted
+    assert [order.model_id for order in only(out, Promote)] == ["m0"]
+    assert not slot.command("promote", "m3")[0].accepted
+
+
+def test_an_unknown_command_is_answered() -> None:
+    reply, out = serving().command("dance")
+    assert not reply.accepted
+    assert "'dance'" in reply.detail
+    assert len(only(out, Reply)) == 1
+
+
+def ack(slot: Slot, model_id: str, *, loaded: bool, bot_id: str = "bot") -> tuple[Action, ...]:
+    given = {"swap_id": "s", "model_id": model_id, "bot_id": bot_id, "error": "digest"}
+    return slot.give(events.SwapAcked, loaded=loaded, **given)
+
+
+def test_a_bot_that_refuses_the_live_model_sends_us_back_once() -> None:
+    slot = on_probation()
+    out = ack(slot, "m2", loaded=False)
+    assert "swap_refused" in kinds(out)
+    assert [order.to_model_id for order in only(out, Rollback)] == ["m1"]
+    assert only(ack(slot, "m2", loaded=False, bot_id="other"), Rollback) == []
+    slot.serve("m1", "m2", reason="rollback")
+    out = ack(slot, "m1", loaded=False)
+    assert only(out, Rollback) == []  # no ping-pong between two versions
+    assert only(out, Alert)
+
+
+def test_a_refusal_of_a_model_that_is_no_longer_live_is_ignored() -> None:
+    slot = on_probation()
+    assert ack(slot, "m1", loaded=False) == ()
+    assert ack(slot, "m2", loaded=True) == ()
+
+
+def test_a_refusal_that_overtakes_the_news_of_the_swap_still_counts() -> None:
+    slot = serving()
+    slot.command("retrain")
+    slot.train("m2")
+    assert only(ack(slot, "m2", loaded=False), Rollback) == []
+    assert len(only(slot.serve("m2", "m1"), Rollback)) == 1
+
+
+def test_a_swap_that_failed_leaves_the_old_model_and_alerts() -> None:
+    slot = serving()
+    slot.command("retrain")
+    slot.train("m2")
+    out = slot.give(events.SwapFailed, model_id="m2", error="disk full")
+    assert "swap_refused" in kinds(out)
+    assert only(out, Alert)
+    assert slot.engine.snapshot().model_id == "m1"
+    assert slot.engine.phase == "serving"
+    assert slot.give(events.SwapFailed, model_id="m2", error="late") == ()
+
+
+def test_the_same_model_served_again_after_a_restart_keeps_its_probation() -> None:
+    slot = on_probation()
+    slot.now_ms += HOUR_MS
+    ends = slot.engine.snapshot().probation_ends_ms
+    assert "swapped" not in kinds(slot.serve("m2", "m1"))
+    assert slot.engine.snapshot().probation_ends_ms == ends
+
+
+def test_a_model_that_is_clearly_worse_than_its_shadow_is_rolled_back() -> None:
+    slot = on_probation()
+    out: list[Action] = []
+    for _ in range(48 * 12):
+        sure, wrong = (0.02, 0.96, 0.02), (0.49, 0.02, 0.49)
+        out += slot.bar(model_id="m2", p=wrong, shadow_id="m1", shadow_p=sure)
+        if only(out, Rollback):
+            break
+    (order,) = only(out, Rollback)
+    assert order.to_model_id == "m1"
+    assert "worse than the previous model" in order.reason
+    assert slot.now_ms - START_MS < 24 * HOUR_MS
+
+
+def test_drift_starts_a_retrain_after_the_cooldown_and_says_why_it_waits(calibration) -> None:
+    slot = serving(min_new_bars=1)
+    slot.serve("m1b", calibration=calibration)
+    rng = np.random.default_rng(3)
+    out: list[Action] = []
+    for _ in range(15 * 12):
+        row = rng.standard_normal(4)
+        row[2] += 4
+        out += slot.bar(row=tuple(row.tolist()))
+    told = [action for action in only(out, Publish) if action.kind == "drift"]
+    assert [action.fields["name"] for action in told] == ["f2"]
+    (start,) = only(out, StartRetrain)
+    assert (start.trigger, start.reason) == ("drift", "drift of f2")
+    waits = [a.text for a in only(out, Publish) if a.kind == "decision" and not a.fields["start"]]
+    assert waits[0] == "wait: cooling down for 12 h after the last retrain"
+    assert start.at_ms - START_MS >= 12 * HOUR_MS
+    assert slot.engine.snapshot().drift["f2"] >= 1
+    json.dumps(told[0].fields)
+
+
+def test_a_silent_feed_is_a_fault_and_no_reason_to_retrain(calibration) -> None:
+    slot = serving(min_new_bars=1, cooldown_hours=0.0)
+    slot.serve("m1b", calibration=calibration)
+    out = [action for _ in range(300) for action in slot.bar(row=(float("nan"),) * 4)]
+    assert kinds(out) == ["feed_fault"]
+    assert only(out, StartRetrain) == []
+
+
+def test_a_calibration_that_cannot_be_read_does_not_keep_a_model_from_serving(calibration) -> None:
+    slot = serving()
+    out = slot.serve("m1b", calibration="{}")
+    assert "drift is not watched" in only(out, Alert)[0].text
+    assert slot.engine.snapshot().model_id == "m1b"
+    other = json.loads(calibration)
+    other["reference"]["names"][0] = "another"
+    assert only(slot.serve("m1c", calibration=json.dumps(other)), Alert)
+    slot.bar()
+
+
+def test_signals_are_judged_at_their_horizon_one_at_a_time() -> None:
+    slot = serving()
+    up = (0.1, 0.3, 0.6)
+    for i in range(25):
+        slot.bar(model_id="m1", p=up, close=100.0 + i)
+    snapshot = slot.engine.snapshot()
+    assert (snapshot.trades, snapshot.win_rate) == (2, 1.0)
+
+
+def test_a_fallen_win_rate_starts_a_retrain() -> None:
+    slot = serving(cooldown_hours=0.0, min_new_bars=0)
+    slot.serve("m1b", win_rate=0.55)
+    out: list[Action] = []
+    for i in range(120):
+        slot.now_ms += BAR_MS
+        out += slot.give(
+            events.TradeClosed,
+            trade_id=str(i),
+            side="buy",
+            opened_ms=slot.now_ms - 1,
+            closed_ms=slot.now_ms,
+            pnl=-1.0,
+        )
+    causes = [str(a.fields["cause"]) for a in only(out, Publish) if a.kind == "win_rate"]
+    assert sorted(causes) == ["cusum", "floor", "streak"]
+    assert [start.trigger for start in only(out, StartRetrain)] == ["win_rate"]
+    assert slot.engine.snapshot().pnl_7d == -120
+
+
+def test_a_trade_that_another_model_opened_counts_as_pnl_only() -> None:
+    slot = serving()
+    opened_ms = slot.now_ms - 1
+    given = {"trade_id": "1", "side": "buy", "opened_ms": opened_ms, "closed_ms": slot.now_ms}
+    slot.give(events.TradeClosed, pnl=-5.0, **given)
+    assert (slot.engine.snapshot().trades, slot.engine.snapshot().pnl_7d) == (0, -5.0)
+
+
+def test_a_decision_to_wait_is_told_when_its_reason_changes_and_not_at_each_bar() -> None:
+    slot = serving()
+    assert [kinds(slot.bar()) for _ in range(50)] == [[]] * 50
+
+
+def test_an_event_of_another_slot_and_an_impossible_number_are_refused() -> None:
+    slot = serving()
+    with pytest.raises(BadObservation, match="slot must be 'BTC-5m'"):
+        slot.give(events.Ticked, slot="ETH-5m")
+    for wrong in ({"close": float("nan")}, {"row": (1.0,)}, {"p": (0.5, 0.5, float("nan"))}):
+        with pytest.raises(BadObservation):
+            slot.bar(**wrong)
+
+
+def test_a_repeated_or_late_bar_changes_nothing() -> None:
+    slot = serving()
+    slot.bar()
+    before = slot.engine.snapshot()
+    slot.give(events.BarScored, t=START_MS, close=1.0, row=(9.0,) * 4)
+    assert slot.engine.snapshot() == before
+
+
+def test_the_same_events_rebuild_the_same_engine_and_it_survives_pickling(calibration) -> None:
+    slot = on_probation()
+    slot.serve("m3", "m2", calibration=calibration)
+    rng = np.random.default_rng(4)
+    for _ in range(400):
+        row, p = rng.standard_normal(4), rng.dirichlet((1, 1, 1)).tolist()
+        slot.bar(row=tuple(row), close=float(100 + row[0]), model_id="m3", p=tuple(p))
+    again = Engine(SLOT, slot.settings, interval_ms=BAR_MS, names=NAMES, history_bars=6000)
+    for event in slot.journal:
+        again.handle(event)
+    assert again.snapshot() == slot.engine.snapshot()
+    kept, restored = copy.deepcopy(again), pickle.loads(pickle.dumps(again))
+    tick = events.Ticked(slot=SLOT, at_ms=slot.now_ms + 60 * DAY_MS)
+    assert kept.handle(tick) == restored.handle(tick) == slot.engine.handle(tick) != ()
+
+
+def test_fifty_thousand_bars_take_less_than_ten_seconds(calibration) -> None:
+    slot = serving(max_age_days=0.0)
+    slot.serve("m1b", calibration=calibration)
+    rows = np.random.default_rng(5).standard_normal((5_000, 4)).tolist()
+    began = time.perf_counter()
+    for row in rows:
+        slot.bar(row=tuple(row), model_id="m1b", p=(0.2, 0.6, 0.2))
+    assert time.perf_counter() - began < 2.5  # a quarter of the budget for a tenth of the bars
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Whatever happens, in whatever order, the promises hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slot = Slot(
+            cooldown_hours=1.0, min_new_bars=0, max_age_days=0.2, retry_bars=3, win_rate_trades=5
+        )
+        self.job_id: str | None = None
+        self.passed: set[str] = set()
+        self.swap_to: str | None = None
+        self.live: str | None = None
+        self.known: list[str] = []
+
+    def obey(self, out: tuple[Action, ...], *, replies: int = 0) -> None:
+        assert len(only(out, Reply)) == replies
+        for action in out:
+            if isinstance(action, StartRetrain):
+                assert self.job_id is None, "two retrains at once"
+                self.job_id = action.job_id
+            elif isinstance(action, Deploy):
+                assert action.model_id in self.passed, "a deploy without passed gates"
+                self.take_swap(action.model_id)
+            elif isinstance(action, Rollback):
+                assert action.to_model_id in self.known
+                self.take_swap(action.to_model_id)
+            elif isinstance(action, Promote):
+                self.take_swap(action.model_id)
+
+    def take_swap(self, model_id: str) -> None:
+        assert self.swap_to is None, "two swaps at once"
+        self.swap_to = model_id
+
+    @rule(bars=st.integers(1, 40), side=st.sampled_from([0, 1, 2]), won=st.booleans())
+    def bars_close(self, bars: int, side: int, won: bool) -> None:
+        p = tuple(0.9 if i == side else 0.05 for i in range(3))
+        shadow = (0.3, 0.4, 0.3)
+        previous = self.slot.engine.snapshot().previous_id
+        for i in range(bars):
+            close = 100.0 + (i if won else -i) / 10
+            fields = {"model_id": self.live, "p": p, "close": close}
+            self.obey(self.slot.bar(**fields, shadow_id=previous, shadow_p=shadow))
+
+    @rule(hours=st.integers(0, 60))
+    def time_passes(self, hours: int) -> None:
+        self.obey(self.slot.tick(hours * HOUR_MS))
+
+    @rule(
+        command=st.sampled_from(["retrain", "rollback", "promote", "pause", "resume", "dance"]),
+        model=st.integers(0, 3),
+    )
+    def an_operator_asks(self, command: str, model: int) -> None:
+        name = (self.known or ["x"])[model % max(1, len(self.known))]
+        running = self.job_id
+        reply, out = self.slot.command(command, name)
+        self.obey(out, replies=1)
+        if command == "retrain":
+            assert reply.accepted, "an ignored force"
+            assert self.job_id is not None
+            assert running is None or running == self.job_id
+
+    @precondition(lambda self: self.job_id is not None)
+    @rule(passed=st.booleans(), judged=st.booleans())
+    def the_retrain_ends(self, passed: bool, judged: bool) -> None:
+        job_id, self.job_id = self.job_id, None
+        if judged:
+            self.obey(self.slot.give(events.JudgingBegan, job_id=job_id))
+        model_id = f"m{len(self.known)}"
+        self.known.append(model_id)
+        if passed:
+            self.passed.add(model_id)
+        given = {"job_id": job_id, "model_id": model_id, "passed": passed}
+        self.obey(self.slot.give(events.RetrainFinished, **given))
+
+    @precondition(lambda self: self.job_id is not None)
+    @rule()
+    def the_retrain_fails(self) -> None:
+        job_id, self.job_id = self.job_id, None
+        self.obey(self.slot.give(events.RetrainFailed, job_id=job_id, error="killed"))
+
+    @precondition(lambda self: self.swap_to is not None)
+    @rule(loaded=st.booleans(), worked=st.booleans(), early=st.booleans())
+    def the_swap_ends(self, loaded: bool, worked: bool, early: bool) -> None:
+        model_id, self.swap_to = self.swap_to, None
+        assert model_id is not None
+        if not worked:
+            self.obey(self.slot.give(events.SwapFailed, model_id=model_id, error="full"))
+            return
+        if early:
+            self.obey(ack(self.slot, model_id, loaded=loaded))
+        previous, self.live = self.live, model_id
+        self.obey(self.slot.serve(model_id, previous if previous != model_id else None))
+        if not early:
+            self.obey(ack(self.slot, model_id, loaded=loaded))
+
+    @rule(kind=st.sampled_from(["finished", "failed", "swap", "ack"]))
+    def old_news_arrives(self, kind: str) -> None:
+        if kind == "finished":
+            given = {"job_id": "old", "model_id": "evil", "passed": True}
+            self.obey(self.slot.give(events.RetrainFinished, **given))
+        elif kind == "failed":
+            self.obey(self.slot.give(events.RetrainFailed, job_id="old", error="x"))
+        elif kind == "ack":
+            self.obey(ack(self.slot, "evil", loaded=False))
+        elif self.swap_to is None:
+            self.obey(self.slot.give(events.SwapFailed, model_id="evil", error="x"))
+
+    @rule(won=st.booleans(), trades=st.integers(1, 8))
+    def trades_close(self, won: bool, trades: int) -> None:
+        for i in range(trades):
+            now = self.slot.now_ms
+            given = {"trade_id": str(i), "side": "buy", "opened_ms": now, "closed_ms": now}
+            self.obey(self.slot.give(events.TradeClosed, pnl=1.0 if won else -1.0, **given))
+
+    @invariant()
+    def the_engine_knows_what_is_live_and_under_way(self) -> None:
+        snapshot = self.slot.engine.snapshot()
+        assert snapshot.model_id == self.live, "a lost champion"
+        assert snapshot.job_id == self.job_id
+        assert snapshot.swap_to == self.swap_to
+
+    def teardown(self) -> None:
+        again = Slot()
+        again.engine = Engine(
+            SLOT, self.slot.settings, interval_ms=BAR_MS, names=NAMES, history_bars=6000
+        )
+        for event in self.slot.journal:
+            again.engine.handle(event)
+        assert again.engine.snapshot() == self.slot.engine.snapshot()
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = hypothesis_settings(
+    max_examples=100, stateful_step_count=25, deadline=None, derandomize=True
+)
