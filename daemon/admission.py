@@ -56,6 +56,11 @@ def certificate_fault(meta: Mapping[str, Any]) -> str | None:
     return None if meta.get("passed") is True else "its certificate says that it did not pass"
 
 
+def warm_up() -> None:
+    """Import what `admit` needs, two seconds that the first swap would take longer. Blocks."""
+    from retrain import artifact  # noqa: F401, PLC0415 - for the import itself
+
+
 def admit(
     path: Path, slot: SlotName, order: SwapOrder | None = None, verifier: Verifier | None = None
 ) -> "LoadedModel":

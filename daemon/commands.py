@@ -5,7 +5,7 @@ wanted it, and one that is malformed deserves an answer, not silence.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -35,7 +35,7 @@ class CommandDesk:
     """
 
     def __init__(
-        self, slots: frozenset[SlotName], clock: Clock, submit: Submit, answer: Answer
+        self, slots: Collection[SlotName], clock: Clock, submit: Submit, answer: Answer
     ) -> None:
         self._slots, self._clock, self._submit, self._answer = slots, clock, submit, answer
         self._seen: OrderedDict[str, None] = OrderedDict()

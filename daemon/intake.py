@@ -28,7 +28,7 @@ _REMEMBERED_TRADES: Final = 10_000
 
 
 class Intake:
-    """Listens for all slots; `keepers` get what was said."""
+    """Listens for all slots; `keepers` get what was said, and may be filled until `listen`."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Intake:
         venue: VenueClock,
     ) -> None:
         self._keepers, self._bus, self._topics, self._venue = keepers, bus, topics, venue
-        self._desk = CommandDesk(frozenset(keepers), clock, self._submit, self._answer)
+        self._desk = CommandDesk(keepers.keys(), clock, self._submit, self._answer)
         self._trades: OrderedDict[str, None] = OrderedDict()
         self._malformed: set[str] = set()
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from daemon.admission import admit
+from daemon.admission import admit, warm_up
 from daemon.bars import SlotName
 from daemon.bus import BrokerAddress, Bus, Will
 from daemon.clock import Clock, SystemClock
@@ -223,6 +223,8 @@ class ModelSlot:
         self._orders.put_nowait(max(order, waiting, key=lambda o: o.issued_ms))
 
     async def _follow_orders(self) -> None:
+        with contextlib.suppress(ImportError):  # the order that needs it is then refused with it
+            await asyncio.to_thread(warm_up)
         while True:
             order = await self._orders.get()
             began, error = self._clock.monotonic(), ""

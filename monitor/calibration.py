@@ -75,10 +75,14 @@ class Mixing:
         """Return the watched block means in standard deviations, shape (n, base)."""
         return (means[:, self.base] - self.mean) / self.sd
 
+    def residuals(self, blocks: Floats) -> Floats:
+        """Return what the other features do not explain, in standard deviations, (n, base)."""
+        left: Floats = (blocks - blocks @ self.weights.T) * self.gain
+        return left
+
     def streams(self, blocks: Floats) -> Floats:
         """Return the blocks and their residuals, clipped, shape (n, 2 x base)."""
-        residuals = (blocks - blocks @ self.weights.T) * self.gain
-        return np.clip(np.hstack([blocks, residuals]), -_CLIP, _CLIP)
+        return np.clip(np.hstack([blocks, self.residuals(blocks)]), -_CLIP, _CLIP)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

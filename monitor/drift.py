@@ -9,8 +9,9 @@ the whole family stays quiet on days of the reference, replayed in random order
 should be given all the others raises one alarm, once, until the monitor is replaced.
 """
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -24,6 +25,8 @@ __all__ = ["Calibration", "DriftDetected", "DriftMonitor", "FeedFault", "calibra
 _ALL = "all features"
 # A relation is tainted by a drifted feature that shifts its residual by this many sd per sd.
 _MATERIAL = 0.2
+# Blocks that a broken relation is traced to its cause with.
+_RECENT_BLOCKS = 24
 # A feature must keep one value for this long, and twice as long as it ever did in the
 # reference, to be called frozen.
 _FROZEN_BARS = 12
@@ -152,12 +155,15 @@ class DriftMonitor:
 
     def _begin(self, made: Calibration) -> None:
         self._made, self._streams = made, made.streams
+        # How far each residual goes, in sd, when a regressor moves by one.
+        self._pull = np.abs(made.mixing.weights) * made.mixing.gain[:, None]
         limits = zip(made.thresholds.tolist(), made.tolerances.tolist(), strict=True)
         self._watches = [_Watch(*limit, made.blocks) for limit in limits]
         self._muted = [False] * len(self._watches)
         self._origin_t = 0 if made.reference.aligned else None
         self._block_t, self._last_t = 0, -1
         self._block: dict[int, Floats] = {}
+        self._recent: deque[tuple[int, Floats]] = deque(maxlen=_RECENT_BLOCKS)
         self._alarms: dict[str, DriftDetected] = {}
         self._pulse = _Pulse(made.reference.names, made.reference.longest)
         self._faults: tuple[FeedFault, ...] = ()
@@ -220,8 +226,13 @@ class DriftMonitor:
         rows[list(bars)] = list(bars.values())
         phase_t = self._block_t + reference.bar_ms * np.arange(reference.block_bars)
         blocks = self._made.mixing.standardise(block_means(reference.scores(phase_t, rows)[None]))
-        unknown = np.tile(np.isnan(blocks[0]), 2)
-        values = self._made.mixing.streams(np.nan_to_num(blocks))[0].tolist()
+        missing = np.isnan(blocks[0])
+        unknown = np.concatenate(
+            [missing, missing | (self._pull[:, missing] >= _MATERIAL).any(axis=1)]
+        )
+        blocks = np.nan_to_num(blocks)
+        self._recent.append((self._block_t, self._made.mixing.residuals(blocks)[0]))
+        values = self._made.mixing.streams(blocks)[0].tolist()
         for i, value in enumerate(values):
             if not self._muted[i] and not unknown[i]:
                 self._watches[i].feed(self._block_t + (self._origin_t or 0), value)
@@ -235,22 +246,36 @@ class DriftMonitor:
         ]
         found: list[DriftDetected] = []
         for alarm in sorted(fired, key=lambda alarm: -alarm.score):
-            if alarm.name not in self._alarms and not self._tainted(alarm):
-                self._alarms[alarm.name] = alarm
-                self._mute(alarm.name)
-                found.append(alarm)
+            if self._muted[self._streams.index((alarm.name, alarm.aspect))]:
+                continue  # a stronger alarm of this very block explains it
+            traced = self._traced(alarm)
+            self._mute(alarm.name)
+            self._mute(traced.name)
+            if traced.name not in self._alarms:
+                self._alarms[traced.name] = traced
+                found.append(traced)
         return tuple(found)
 
-    def _tainted(self, alarm: DriftDetected) -> bool:
-        """Whether a stronger alarm of this very block has just muted the stream."""
-        return self._muted[self._streams.index((alarm.name, alarm.aspect))]
+    def _traced(self, alarm: DriftDetected) -> DriftDetected:
+        """Name the feature that broke a relation, which need not be the one that showed it.
+
+        If one feature alone is shifted, no residual in standard deviations is larger than its
+        own: the others are that times a partial correlation.
+        """
+        if alarm.aspect != "relation":
+            return alarm
+        since = [left for t, left in self._recent if t + (self._origin_t or 0) >= alarm.since_t]
+        mean = np.mean(since or [self._recent[-1][1]], axis=0)
+        tracked = [stream.name in self._alarms for stream in self._streams[: len(mean)]]
+        j = int(np.argmax(np.where(tracked, 0.0, np.abs(mean))))
+        direction = "up" if mean[j] > 0 else "down"
+        return replace(alarm, name=self._streams[j].name, direction=direction, size=float(mean[j]))
 
     def _mute(self, name: str) -> None:
         """Silence a drifted feature, and the relations that it can no longer be part of."""
-        mixing = self._made.mixing
-        width = len(mixing.base)
+        width = len(self._made.mixing.base)
         drifted = [stream.name == name for stream in self._streams[:width]]
-        pull = np.abs(mixing.weights[:, drifted]).max(axis=1, initial=0.0) * mixing.gain
+        pull = self._pull[:, drifted].max(axis=1, initial=0.0)
         for i, stream in enumerate(self._streams):
             tainted = i >= width and pull[i - width] >= _MATERIAL
             self._muted[i] = self._muted[i] or tainted or stream.name == name

@@ -6,6 +6,7 @@ without losing its level, because what it tracks is the wealth of a gambler who
 bets that the new model is worse: if it is not, a wealth of 1/level is reached
 with probability `level` at most, ever (Ville's inequality).
 
+What it bets on is the mean difference of the log losses, clipped on both sides alike.
 Method: I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random
 variables by betting", Journal of the Royal Statistical Society B 86 (2024).
 """
@@ -17,10 +18,10 @@ from dataclasses import dataclass
 from monitor.policy import HOUR_MS
 
 # Differences are clipped to this many nats, so that no single pair can ruin the gambler.
-_CLIP = 1.0
+_CLIP = 2.0
 # The gambler spreads the first stake evenly over these fixed bets: small ones see small
 # differences in the end, large ones see a broken model within a few pairs.
-_BETS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
+_BETS = (0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
 _TINY = 1e-12
 
 Probabilities = tuple[float, float, float]

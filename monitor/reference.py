@@ -72,7 +72,8 @@ class Reference:
             rows: Features, shape (n, features).
         """
         hour = _hour(phase_t, len(self.middle))
-        z = (rows - self.middle[hour]) / self.spread[hour]
+        with np.errstate(over="ignore"):  # an absurd value counts as the largest one
+            z = (rows - self.middle[hour]) / self.spread[hour]
         columns = [_normal_scores(z[:, j], grid) for j, grid in enumerate(self.grid)]
         return np.column_stack(columns)
 
@@ -163,7 +164,7 @@ def _hour(phase_t: Times, groups: int) -> Times:
 
 def _normal_scores(z: Floats, grid: Floats) -> Floats:
     """Interpolate; a value that many rows share gets the middle of its ranks."""
-    first, after = np.searchsorted(grid, z, "left"), np.searchsorted(grid, z, "right")
+    first, after = grid.searchsorted(z, "left"), grid.searchsorted(z, "right")
     last = len(grid) - 1
     tied = (_NORMAL[np.minimum(first, last)] + _NORMAL[np.maximum(after - 1, 0)]) / 2
     return np.where(after > first, tied, np.interp(z, grid, _NORMAL))

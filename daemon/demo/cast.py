@@ -47,15 +47,20 @@ class Actor:
         trace: TracebackType | None,
     ) -> None:
         process = self._process
-        if process is None or process.returncode is not None:
+        if process is None:
             return
-        process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(_STOP_S):
                 await process.wait()
         except TimeoutError:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it is still there."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
 
     def check(self) -> None:
         """Make sure that it is there.

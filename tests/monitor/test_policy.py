@@ -1,0 +1,92 @@
+from dataclasses import replace
+
+import pytest
+
+from monitor.policy import (
+    DAY_MS,
+    HOUR_MS,
+    PolicySettings,
+    Situation,
+    Start,
+    Wait,
+    decide,
+    default_settings,
+)
+
+NOW_MS = 100 * DAY_MS
+LIMITS = PolicySettings()
+CALM = Situation(now_ms=NOW_MS, interval_ms=300_000, bars=9_000, trained_to_ms=NOW_MS - 5 * DAY_MS)
+
+
+def trigger(now: Situation, limits: PolicySettings = LIMITS) -> str | None:
+    choice = decide(limits, now)
+    return choice.trigger if isinstance(choice, Start) else None
+
+
+def reason(now: Situation, limits: PolicySettings = LIMITS) -> str:
+    choice = decide(limits, now)
+    assert isinstance(choice, Wait)
+    return choice.reason
+
+
+def test_without_evidence_it_waits() -> None:
+    assert reason(CALM) == "no evidence against the live model"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"drifted": ("rv_1h",)}, "drift"),
+        ({"fell": "44 %"}, "win_rate"),
+        ({"trained_to_ms": NOW_MS - 30 * DAY_MS}, "age"),
+        ({"trained_to_ms": None}, "first"),
+    ],
+)
+def test_each_kind_of_evidence_starts_a_retrain(change: dict[str, object], expected: str) -> None:
+    assert trigger(replace(CALM, **change)) == expected  # type: ignore[arg-type] # by name
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"paused": True}, "paused"),
+        ({"under_way": "retrain 7 is running"}, "retrain 7 is running"),
+        ({"on_probation": True}, "probation"),
+        ({"began_ms": (NOW_MS - 11 * HOUR_MS,)}, "cooling down for 12 h"),
+        ({"began_ms": (NOW_MS - 20 * HOUR_MS, NOW_MS - 13 * HOUR_MS)}, "already 2 retrains"),
+        ({"trained_to_ms": NOW_MS - 23 * HOUR_MS}, "fewer than 288 bars"),
+        ({"unsuccessful_ms": NOW_MS - 23 * HOUR_MS}, "did not succeed"),
+    ],
+)
+def test_each_limit_holds_evidence_back_and_says_so(change: dict[str, object], says: str) -> None:
+    choice = decide(LIMITS, replace(CALM, drifted=("rv_1h",), **change))  # type: ignore[arg-type] # by name
+    assert isinstance(choice, Wait)
+    assert says in choice.reason
+    assert choice.evidence in {(), ("drift", "drift of rv_1h")}
+
+
+def test_a_reason_to_wait_stays_the_same_while_nothing_changes() -> None:
+    held = replace(CALM, drifted=("rv_1h",), began_ms=(NOW_MS - HOUR_MS,))
+    later = replace(held, now_ms=NOW_MS + HOUR_MS)
+    assert decide(LIMITS, held) == decide(LIMITS, later)
+
+
+def test_the_first_model_needs_bars_and_nothing_else() -> None:
+    first = replace(CALM, trained_to_ms=None, bars=4_999)
+    assert "the first model needs 5000" in reason(first)
+    assert trigger(replace(first, bars=5_000, began_ms=(NOW_MS - HOUR_MS,) * 2)) == "first"
+
+
+def test_evidence_can_be_switched_off_and_a_schedule_on() -> None:
+    never = PolicySettings(on_drift=False, on_win_rate=False, max_age_days=0.0)
+    old = replace(CALM, drifted=("x",), fell="44 %", trained_to_ms=NOW_MS - 400 * DAY_MS)
+    assert trigger(old, never) is None
+    weekly = replace(never, schedule_days=7.0)
+    assert trigger(old, weekly) == "schedule"
+    assert trigger(replace(old, began_ms=(NOW_MS - 6 * DAY_MS,)), weekly) is None
+
+
+def test_defaults_suit_the_interval() -> None:
+    assert default_settings(300_000) == PolicySettings()
+    assert default_settings(HOUR_MS).min_new_bars == 24
+    assert default_settings(DAY_MS).min_bars == 1_000

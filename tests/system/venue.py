@@ -1,0 +1,161 @@
+"""A venue, a daemon and a bot as processes, for tests that watch them from outside."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from daemon.bars import Bar, Funding, Provenance, SlotName
+from daemon.clock import SystemClock
+from daemon.demo.cast import Actor
+from daemon.demo.exchange import ReplayExchange
+from daemon.demo.market import generate
+from daemon.demo.recording import Recording
+from daemon.imports import open_store
+from daemon.signing import generate as generate_keys
+
+SLOT = SlotName("BTC", "5m")
+START_MS = 1_748_736_000_000
+HISTORY, STREAMED = 12_000, 6_000
+SPEED = 2000.0
+
+
+def market() -> Recording:
+    """Return a made-up market without a change of regime."""
+    return generate(HISTORY + STREAMED, SLOT.interval_ms, seed=11, start_ms=START_MS)
+
+
+@dataclass
+class Host:
+    """One machine: its folder, its exchange and the broker it is told to use."""
+
+    folder: Path
+    recording: Recording
+    exchange: ReplayExchange
+    broker_url: str
+    policy: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def first_t(self) -> int:
+        return int(self.recording.t[HISTORY])
+
+    @property
+    def data_dir(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def public_key(self) -> Path:
+        return self.data_dir / "keys" / "hyperdrift.pub"
+
+    def daemon(self) -> Actor:
+        config = self.folder / "hyperdrift.toml"
+        policy = "\n".join(f"{key} = {value}" for key, value in self.policy.items())
+        config.write_text(
+            f'[daemon]\ndata_dir = "{self.data_dir}"\n'
+            '[[slots]]\ncoin = "BTC"\ninterval = "5m"\nhistory_days = 40\n'
+            f'[hyperliquid]\nrest_url = "{self.exchange.url}"\nws_url = "{self.exchange.ws_url}"\n'
+            f'speed = {SPEED}\n[mqtt]\nbroker = "{self.broker_url}"\n[policy]\n{policy}\n'
+            # A test block of eight days says little about calibration: its error is mostly noise.
+            "[gates]\ncalibrated = 0.1\n"
+        )
+        return Actor("daemon", ("-m", "daemon.cli", "run", "--config", str(config)), self.folder)
+
+    def bot(self) -> Actor:
+        return Actor(
+            "bot",
+            (
+                *("-m", "daemon.demo.bot", "--slot", str(SLOT), "--speed", str(SPEED)),
+                *("--venue-url", self.exchange.url, "--ws-url", self.exchange.ws_url),
+                *("--broker", self.broker_url, "--public-key", str(self.public_key)),
+            ),
+            self.folder,
+        )
+
+
+@asynccontextmanager
+async def host(folder: Path, broker_url: str, **policy: float) -> AsyncIterator[Host]:
+    """Hold a venue in mid-recording and a store that was filled from a file before."""
+    recording = market()
+    start_ms = int(recording.t[HISTORY])
+    async with AsyncExitStack() as stack:
+        exchange = ReplayExchange((recording,), SystemClock(), speed=SPEED, start_ms=start_ms)
+        made = Host(folder, recording, exchange, broker_url, policy)
+        await asyncio.to_thread(fill, made)
+        generate_keys(made.data_dir / "keys" / "hyperdrift.key", made.public_key)
+        await stack.enter_async_context(exchange)
+        yield made
+
+
+def fill(host: Host) -> None:
+    """Import all but the newest 4000 bars of the past: those the daemon has to fetch itself."""
+    rec, old = host.recording, slice(0, HISTORY - 4000)
+    columns = (rec.t, rec.open, rec.high, rec.low, rec.close, rec.volume)
+    with open_store(host.data_dir) as store:
+        rows = zip(*(c[old].tolist() for c in columns), strict=True)
+        store.put_bars(SLOT, [Bar(*row) for row in rows], Provenance.IMPORT)
+        settled = rec.funding_t < host.first_t
+        rates = zip(
+            rec.funding_t[settled].tolist(), rec.funding_rate[settled].tolist(), strict=True
+        )
+        store.put_funding("BTC", [Funding(*rate) for rate in rates])
+
+
+class Listener:
+    """A `mosquitto_sub` beside the run: every message of every topic, as a stranger sees it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.messages: list[tuple[str, dict[str, Any]]] = []
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            *("mosquitto_sub", "-p", str(self._port), "-t", "hyperdrift/#", "-v"),
+            stdout=asyncio.subprocess.PIPE,
+            limit=1 << 20,
+        )
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        assert self._process is not None
+        assert self._reader is not None
+        self._process.terminate()
+        await self._process.wait()
+        await self._reader
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            topic, _, payload = line.decode().partition(" ")
+            self.messages.append((topic, json.loads(payload)))
+
+    def of(self, topic: str, **fields: object) -> list[dict[str, Any]]:
+        """Return the payloads on a topic that have these fields, oldest first."""
+        return [
+            payload
+            for name, payload in self.messages
+            if name == topic and all(payload.get(k) == v for k, v in fields.items())
+        ]
+
+    async def wait_for(
+        self, topic: str, within_s: float = 120.0, **fields: object
+    ) -> dict[str, Any]:
+        """Return the first such payload, now or later."""
+        async with asyncio.timeout(within_s):
+            while not (found := self.of(topic, **fields)):
+                await asyncio.sleep(0.05)
+        return found[0]
+
+
+async def publish(port: int, topic: str, payload: dict[str, Any]) -> None:
+    """Send a message as a person does, with `mosquitto_pub`."""
+    process = await asyncio.create_subprocess_exec(
+        *("mosquitto_pub", "-p", str(port), "-q", "1", "-t", topic, "-m", json.dumps(payload))
+    )
+    assert await process.wait() == 0
