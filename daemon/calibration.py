@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from daemon.bars import DAY_MS, SlotName
-from monitor import drift
+from monitor.calibration import calibrate as calibrate_drift
 from retrain import features
 
 # Older rows say less about what is normal now, and cost time: at 5m this is 70 days.
@@ -29,7 +29,7 @@ def calibrate(folder: Path, false_alarms_per_month: float) -> str:
     rows = features.compute(frame)
     known = np.isfinite(rows).all(axis=1)
     interval_ms = SlotName.parse(job["slot"]).interval_ms
-    calibration = drift.calibrate(
+    calibration = calibrate_drift(
         rows[known][-REFERENCE_ROWS:],
         features.NAMES,
         DAY_MS // interval_ms,

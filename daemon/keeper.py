@@ -26,6 +26,7 @@ from daemon.topics import Topics
 from daemon.training import Training
 from monitor import actions, events
 from monitor.engine import Engine
+from monitor.errors import MonitorError
 from retrain import features
 from retrain.errors import RetrainError
 
@@ -180,7 +181,11 @@ class Keeper:
 
     async def _handle(self, event: events.Event) -> None:
         """Decide, write down, then act: what a crash cuts short is made good at the next start."""
-        orders = self._engine.handle(event)
+        try:
+            orders = self._engine.handle(event)
+        except MonitorError as e:
+            log.error("event.refused", slot=str(self.slot), why=str(e))  # noqa: TRY400 - no trace
+            return
         if orders or not isinstance(event, events.Ticked):
             await self._write(event.at_ms, *journal.body(event))
         for order in orders:

@@ -227,11 +227,11 @@ class DriftMonitor:
         phase_t = self._block_t + reference.bar_ms * np.arange(reference.block_bars)
         blocks = self._made.mixing.standardise(block_means(reference.scores(phase_t, rows)[None]))
         missing = np.isnan(blocks[0])
-        unknown = np.concatenate(
-            [missing, missing | (self._pull[:, missing] >= _MATERIAL).any(axis=1)]
-        )
+        torn = missing | (self._pull[:, missing] >= _MATERIAL).any(axis=1)
+        unknown = np.concatenate([missing, torn])
         blocks = np.nan_to_num(blocks)
-        self._recent.append((self._block_t, self._made.mixing.residuals(blocks)[0]))
+        residuals = np.where(torn, 0.0, self._made.mixing.residuals(blocks)[0])
+        self._recent.append((self._block_t, residuals))
         values = self._made.mixing.streams(blocks)[0].tolist()
         for i, value in enumerate(values):
             if not self._muted[i] and not unknown[i]:
@@ -240,16 +240,16 @@ class DriftMonitor:
 
     def _alarmed(self, t: int) -> tuple[DriftDetected, ...]:
         fired = [
-            DriftDetected(stream.name, t, *watch.change(), stream.aspect)
-            for stream, watch, muted in zip(self._streams, self._watches, self._muted, strict=True)
-            if watch.drift_detected and not muted
+            (i, DriftDetected(stream.name, t, *self._watches[i].change(), stream.aspect))
+            for i, stream in enumerate(self._streams)
+            if self._watches[i].drift_detected and not self._muted[i]
         ]
         found: list[DriftDetected] = []
-        for alarm in sorted(fired, key=lambda alarm: -alarm.score):
-            if self._muted[self._streams.index((alarm.name, alarm.aspect))]:
+        for i, alarm in sorted(fired, key=lambda pair: -pair[1].score):
+            if self._muted[i]:
                 continue  # a stronger alarm of this very block explains it
             traced = self._traced(alarm)
-            self._mute(alarm.name)
+            self._muted[i] = True
             self._mute(traced.name)
             if traced.name not in self._alarms:
                 self._alarms[traced.name] = traced

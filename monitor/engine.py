@@ -6,28 +6,18 @@ any order of events: one retrain at a time, and no swap without passed gates unl
 operator promotes by hand.
 """
 
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from monitor import events
-from monitor.actions import (
-    Action,
-    Alert,
-    Deploy,
-    Promote,
-    Publish,
-    Reply,
-    Rollback,
-    Severity,
-    StartRetrain,
-)
+from monitor.actions import Action, Deploy, Promote, Reply, Rollback, StartRetrain
 from monitor.errors import BadObservation
+from monitor.outbox import Outbox
 from monitor.policy import PolicySettings, Situation, Start, decide
 from monitor.state import Candidate, Job, Phase, Snapshot, Swap
-from monitor.watch import Champion, Finding, Watch
+from monitor.watch import Champion, Finding, Watch, check_bar
 
 
 class Engine:
@@ -62,8 +52,7 @@ class Engine:
         self._began_ms: deque[int] = deque(maxlen=max(2, settings.max_retrains_per_day))
         self._unsuccessful_ms: int | None = None
         self._refusal: events.SwapAcked | None = None
-        self._told = ""
-        self._out: list[Action] = []
+        self._out = Outbox(slot)
 
     def handle(self, event: events.Event) -> tuple[Action, ...]:
         """Take one event; return what is to be done about it, in order.
@@ -77,12 +66,12 @@ class Engine:
         if event.slot != self._slot:
             raise BadObservation("slot", event.slot, f"{self._slot!r}, the slot of this engine")
         self._now_ms = max(self._now_ms, event.at_ms)
-        self._out = []
+        self._out.open(self._now_ms)
         self._HANDLERS[type(event)](self, event)
         self._settle_probation()
         self._deploy_candidate()
         self._consider_retrain()
-        return tuple(self._out)
+        return self._out.taken()
 
     @property
     def phase(self) -> Phase:
@@ -110,7 +99,7 @@ class Engine:
             swap_to=self._swap.model_id if self._swap else None,
             paused=self._paused,
             probation_ends_ms=probation.ends_ms if probation else None,
-            waiting_for=self._told,
+            waiting_for=self._out.decision,
         )
 
     def _age_ms(self, champion: Champion) -> int:
@@ -123,7 +112,7 @@ class Engine:
     # What happened.
 
     def _on_bar(self, event: events.BarScored) -> None:
-        _check_bar(event, len(self._names))
+        check_bar(event, len(self._names))
         if event.t <= self._last_t:
             return
         self._last_t = event.t
@@ -135,9 +124,9 @@ class Engine:
 
     def _tell(self, found: list[Finding]) -> None:
         for finding in found:
-            self._publish(finding.kind, finding.text, **finding.fields)
+            self._out.publish(finding.kind, finding.text, **finding.fields)
             if finding.alert:
-                self._alert("warning", finding.text)
+                self._out.alert("warning", finding.text)
 
     def _on_served(self, event: events.ModelServed) -> None:
         swap, self._swap = self._swap, None
@@ -147,7 +136,7 @@ class Engine:
         found = self._watch.crown(event, back=back)
         kind = "rolled_back" if back else "swapped"
         text = f"{event.model_id} is live: {event.reason}"
-        self._publish(kind, text, model_id=event.model_id, previous_id=event.previous_id)
+        self._out.publish(kind, text, model_id=event.model_id, previous_id=event.previous_id)
         self._tell(found)
         if self._refusal is not None and self._refusal.model_id == event.model_id:
             self._on_ack(self._refusal)
@@ -164,7 +153,7 @@ class Engine:
         self._job = None
         verdict = "passed every gate" if event.passed else f"refused by {_listed(event.refused_by)}"
         text = f"candidate {event.model_id} {verdict}" + (event.detail and f": {event.detail}")
-        self._publish(
+        self._out.publish(
             "retrain_finished",
             text,
             job=job.job_id,
@@ -183,8 +172,8 @@ class Engine:
             return
         self._job, self._unsuccessful_ms = None, self._now_ms
         text = f"the retrain failed, the live model stays: {event.error}"
-        self._publish("retrain_failed", text, job=job.job_id, error=event.error)
-        self._alert("warning", text)
+        self._out.publish("retrain_failed", text, job=job.job_id, error=event.error)
+        self._out.alert("warning", text)
 
     def _on_ack(self, event: events.SwapAcked) -> None:
         champion = self._champion
@@ -199,8 +188,8 @@ class Engine:
             return
         champion.refused_by.add(event.bot_id)
         text = f"bot {event.bot_id or '(unnamed)'} refused {event.model_id}: {event.error}"
-        self._publish("swap_refused", text, model_id=event.model_id, bot_id=event.bot_id)
-        self._alert("critical", text)
+        self._out.publish("swap_refused", text, model_id=event.model_id, bot_id=event.bot_id)
+        self._out.alert("critical", text)
         self._fall_back(champion, text)
 
     def _on_swap_failed(self, event: events.SwapFailed) -> None:
@@ -211,8 +200,8 @@ class Engine:
         if swap.kind == "deploy":
             self._unsuccessful_ms = self._now_ms
         text = f"{swap.kind} of {event.model_id or 'the previous model'} failed: {event.error}"
-        self._publish("swap_refused", text, model_id=event.model_id)
-        self._alert("critical", text)
+        self._out.publish("swap_refused", text, model_id=event.model_id)
+        self._out.alert("critical", text)
 
     def _on_tick(self, event: events.Ticked) -> None:
         """Only time passed; what follows from that is looked at after every event."""
@@ -231,15 +220,7 @@ class Engine:
             accepted, detail = False, f"unknown command {event.command!r}"
         else:
             accepted, detail = asked(event)
-        self._out.append(
-            Reply(
-                slot=self._slot,
-                at_ms=self._now_ms,
-                request_id=event.request_id,
-                accepted=accepted,
-                detail=detail,
-            )
-        )
+        self._out.order(Reply, request_id=event.request_id, accepted=accepted, detail=detail)
 
     def _force_retrain(self, event: events.CommandReceived) -> tuple[bool, str]:
         if self._job is not None:
@@ -267,9 +248,7 @@ class Engine:
             return False, f"{event.model_id} is live already"
         self._swap = Swap("promote", event.model_id)
         reason = event.reason or "an operator asked"
-        self._out.append(
-            Promote(slot=self._slot, at_ms=self._now_ms, model_id=event.model_id, reason=reason)
-        )
+        self._out.order(Promote, model_id=event.model_id, reason=reason)
         return True, f"promoting {event.model_id}, whatever its gates said"
 
     def _pause(self, event: events.CommandReceived) -> tuple[bool, str]:
@@ -277,14 +256,14 @@ class Engine:
             return True, "was paused already"
         self._paused = True
         detail = "no automatic retrain or deploy until resume; forced ones and rollbacks still work"
-        self._publish("paused", detail, reason=event.reason)
+        self._out.publish("paused", detail, reason=event.reason)
         return True, detail
 
     def _resume(self, event: events.CommandReceived) -> tuple[bool, str]:
         if not self._paused:
             return True, "was not paused"
         self._paused = False
-        self._publish("resumed", "automatic retrains and deploys go on", reason=event.reason)
+        self._out.publish("resumed", "automatic retrains and deploys go on", reason=event.reason)
         return True, "automatic retrains and deploys go on"
 
     # What follows.
@@ -298,25 +277,25 @@ class Engine:
             return
         champion.probation = None
         if verdict.worse:
-            self._alert("critical", f"{champion.model_id} is {verdict}")
+            self._out.alert("critical", f"{champion.model_id} is {verdict}")
             self._fall_back(champion, str(verdict))
         else:
             text = f"{champion.model_id} is confirmed: {verdict}"
-            self._publish("confirmed", text, model_id=champion.model_id, pairs=verdict.pairs)
+            self._out.publish("confirmed", text, model_id=champion.model_id, pairs=verdict.pairs)
 
     def _fall_back(self, champion: Champion, reason: str) -> None:
         """Go back by ourselves, but never from a model that we had gone back to."""
         previous = champion.previous_id
         if previous is None or not champion.may_fall_back or self._swap is not None:
-            self._alert("critical", f"{champion.model_id} stays live: no earlier version to trust")
+            self._out.alert(
+                "critical", f"{champion.model_id} stays live: no earlier version to trust"
+            )
             return
         self._roll_back(previous, reason)
 
     def _roll_back(self, to_model_id: str, reason: str) -> None:
         self._swap = Swap("rollback", to_model_id)
-        self._out.append(
-            Rollback(slot=self._slot, at_ms=self._now_ms, to_model_id=to_model_id, reason=reason)
-        )
+        self._out.order(Rollback, to_model_id=to_model_id, reason=reason)
 
     def _deploy_candidate(self) -> None:
         candidate = self._candidate
@@ -326,28 +305,25 @@ class Engine:
         if not job.forced and live != job.over:
             self._candidate = None
             text = f"{candidate.model_id} is not deployed: it was judged against another live model"
-            self._publish("decision", text, start=False, model_id=candidate.model_id)
+            self._out.publish("decision", text, start=False, model_id=candidate.model_id)
         elif job.forced or not self._paused:
             self._candidate, self._swap = None, Swap("deploy", candidate.model_id)
-            self._out.append(
-                Deploy(
-                    slot=self._slot,
-                    at_ms=self._now_ms,
-                    job_id=job.job_id,
-                    model_id=candidate.model_id,
-                    trigger=job.trigger,
-                    reason=job.reason,
-                )
+            self._out.order(
+                Deploy,
+                job_id=job.job_id,
+                model_id=candidate.model_id,
+                trigger=job.trigger,
+                reason=job.reason,
             )
 
     def _consider_retrain(self) -> None:
         choice = decide(self._settings, self._situation())
         if isinstance(choice, Start):
-            self._tell_decision(f"retrain: {choice.reason}", start=True, trigger=choice.trigger)
+            self._out.decide(f"retrain: {choice.reason}", start=True, trigger=choice.trigger)
             self._start(choice, forced=False)
         else:
             evidence = {"evidence": list(choice.evidence)} if choice.evidence else {}
-            self._tell_decision(f"wait: {choice.reason}", start=False, **evidence)
+            self._out.decide(f"wait: {choice.reason}", start=False, **evidence)
 
     def _situation(self) -> Situation:
         champion = self._champion
@@ -380,31 +356,10 @@ class Engine:
         job_id = f"{self._slot}-{self._now_ms}-{self._jobs}"
         self._job = job = Job(job_id, choice.trigger, choice.reason, live, forced=forced)
         self._began_ms.append(self._now_ms)
-        self._out.append(
-            StartRetrain(
-                slot=self._slot,
-                at_ms=self._now_ms,
-                job_id=job_id,
-                trigger=choice.trigger,
-                reason=choice.reason,
-            )
-        )
+        self._out.order(StartRetrain, job_id=job_id, trigger=choice.trigger, reason=choice.reason)
         text = f"retrain {job_id} started: {choice.reason}"
-        self._publish("retrain_started", text, job=job_id, trigger=choice.trigger)
+        self._out.publish("retrain_started", text, job=job_id, trigger=choice.trigger)
         return job
-
-    def _tell_decision(self, text: str, **fields: object) -> None:
-        if text != self._told:
-            self._told = text
-            self._publish("decision", text, **fields)
-
-    def _publish(self, kind: str, text: str, **fields: object) -> None:
-        self._out.append(
-            Publish(slot=self._slot, at_ms=self._now_ms, kind=kind, text=text, fields=fields)
-        )
-
-    def _alert(self, severity: Severity, text: str) -> None:
-        self._out.append(Alert(slot=self._slot, at_ms=self._now_ms, severity=severity, text=text))
 
     # The tables: what hides what, and who handles what.
 
@@ -433,18 +388,3 @@ class Engine:
 
 def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names) or "no named gate"
-
-
-def _check_bar(event: events.BarScored, width: int) -> None:
-    """Refuse numbers that no bar may carry.
-
-    Raises:
-        BadObservation: If the close, the probabilities or the length of the row are impossible.
-    """
-    if not (math.isfinite(event.close) and event.close > 0):
-        raise BadObservation("close", event.close, "a positive price")
-    if len(event.row) != width:
-        raise BadObservation("row", len(event.row), f"{width} features")
-    for p in (event.p, event.shadow_p):
-        if p is not None and not all(0 <= value <= 1 for value in p):
-            raise BadObservation("p", p, "three probabilities")

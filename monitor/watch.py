@@ -4,11 +4,12 @@ One place takes every bar and every trade and turns them into findings, so that 
 engine only has to decide what follows from them.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from monitor import events
 from monitor.drift import Calibration, DriftMonitor
-from monitor.errors import BadReference
+from monitor.errors import BadObservation, BadReference
 from monitor.outcomes import SignalBook
 from monitor.policy import PolicySettings
 from monitor.probation import Probation
@@ -176,3 +177,22 @@ def _drift_findings(champion: Champion, event: events.BarScored) -> list[Finding
         fields = {"feature": fault.name, "fault": fault.kind, "since_t": fault.since_t}
         found.append(Finding("feed_fault", str(fault), fields, alert=True))
     return found
+
+
+def check_bar(event: events.BarScored, width: int) -> None:
+    """Refuse numbers that no bar may carry.
+
+    Args:
+        event: The bar.
+        width: How many features a row has.
+
+    Raises:
+        BadObservation: If the close, the probabilities or the length of the row are impossible.
+    """
+    if not (math.isfinite(event.close) and event.close > 0):
+        raise BadObservation("close", event.close, "a positive price")
+    if len(event.row) != width:
+        raise BadObservation("row", len(event.row), f"{width} features")
+    for p in (event.p, event.shadow_p):
+        if p is not None and not all(0 <= value <= 1 for value in p):
+            raise BadObservation("p", p, "three probabilities")

@@ -1,0 +1,44 @@
+"""Collect what one event led to, in order, under one slot and one time."""
+
+from typing import Any
+
+from monitor.actions import Action, Alert, Publish, Severity
+
+
+class Outbox:
+    """The actions of the event in hand.
+
+    Args:
+        slot: Whose actions they are.
+    """
+
+    def __init__(self, slot: str) -> None:
+        self._slot, self._at_ms = slot, 0
+        self._actions: list[Action] = []
+        self.decision = ""
+
+    def open(self, at_ms: int) -> None:
+        """Begin with nothing, at the time of an event."""
+        self._at_ms, self._actions = at_ms, []
+
+    def taken(self) -> tuple[Action, ...]:
+        """Return what was collected since `open`."""
+        return tuple(self._actions)
+
+    def order(self, action: type[Action], **fields: Any) -> None:
+        """Add an action; slot and time are filled in."""
+        self._actions.append(action(slot=self._slot, at_ms=self._at_ms, **fields))
+
+    def publish(self, kind: str, text: str, **fields: object) -> None:
+        """Add an event for the bus and the journal."""
+        self.order(Publish, kind=kind, text=text, fields=fields)
+
+    def alert(self, severity: Severity, text: str) -> None:
+        """Add a message to a person."""
+        self.order(Alert, severity=severity, text=text)
+
+    def decide(self, text: str, **fields: object) -> None:
+        """Add a decision, unless it is the one that already stands."""
+        if text != self.decision:
+            self.decision = text
+            self.publish("decision", text, **fields)
