@@ -107,9 +107,9 @@ def _check(settings: Any) -> None:
 def _read_bars(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as bars:
+            if missing := [name for name in _COLUMNS if name not in bars]:
+                raise BadJob(f"bars.npz lacks the array {', '.join(missing)}")
             return {name: bars[name] for name in _COLUMNS}
-    except KeyError as e:
-        raise BadJob(f"bars.npz lacks the array {e}") from e
     except (OSError, ValueError, EOFError) as e:
         raise BadJob(f"bars.npz cannot be read ({e})") from e
 

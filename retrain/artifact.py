@@ -39,6 +39,7 @@ from retrain.manifest import (
 
 __all__ = [
     "ArtifactError",
+    "Folder",
     "LoadedModel",
     "Manifest",
     "SelfTest",
@@ -58,6 +59,8 @@ __all__ = [
 ]
 
 GOLDEN_TOLERANCE: Final = 1e-9
+Folder = Path
+"""Where a version lies: what other modules of this package hand on without looking inside."""
 MANIFEST_NAME: Final = "LATEST.json"
 _SELF_TEST_TIMEOUT_S: Final = 120.0
 _SELF_TEST: Final = Path(__file__).with_name("selftest.py")

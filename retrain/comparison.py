@@ -5,6 +5,7 @@ rows since the champion's training are cut into pieces, and for each the challen
 on all bars before it, as it would if it went live that day.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -44,7 +45,7 @@ def champion_rows(champion: LoadedModel, rows: Rows, close_ms: NDArray[np.int64]
 
 
 def compare(
-    champion: LoadedModel,
+    champion: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     rows: Rows,
     fresh: range,
     given: NDArray[np.float64],
@@ -53,7 +54,7 @@ def compare(
     """Compare log losses on `fresh`, the challenger walking forward through it.
 
     Args:
-        champion: The live model.
+        champion: What the live model answers to rows of features.
         rows: All rows.
         fresh: What `champion_rows` returned.
         given: What base models said about rows that they had not seen, shape (n, 12); nothing
@@ -71,7 +72,7 @@ def compare(
         judged = slice(piece.test.start, piece.test.stop)
         losses.append(row_log_loss(rows.labels[judged], stack.predict(rows.features[judged])))
     judged = slice(fresh.start, fresh.stop)
-    theirs = row_log_loss(rows.labels[judged], champion.predict(rows.features[judged]))
+    theirs = row_log_loss(rows.labels[judged], champion(rows.features[judged]))
     difference, interval = paired_difference(
         np.concatenate(losses), theirs, rows.horizon_bars, trainer.recipe.seed
     )

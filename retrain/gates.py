@@ -129,7 +129,7 @@ def judge(evidence: Evidence, limits: GateLimits) -> tuple[Gate, ...]:
         _beats_prior(evidence.test, limits.beats_prior),
         _direction(evidence, limits.direction),
         _calibrated(evidence.test, limits.calibrated),
-        _beats_champion(evidence.champion, limits.beats_champion),
+        beats_champion(evidence.champion, limits.beats_champion),
         _parity(evidence.parity, limits.parity),
     )
 
@@ -211,7 +211,7 @@ def _calibrated(test: Scores, limit: float) -> Gate:
     return Gate("calibrated", value, limit, passed, text, why)
 
 
-def _beats_champion(champion: Comparison, limit: float) -> Gate:
+def beats_champion(champion: Comparison, limit: float) -> Gate:
     """Refuse what is worse surely, or by more than the tolerance at the best estimate.
 
     The first alone would wave a truly worse model through whenever the rows are few and the

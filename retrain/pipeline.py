@@ -8,7 +8,6 @@ newest month would miss the point. A refused twin is saved too, so that its repo
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,8 +17,7 @@ from retrain import artifact, dataset, features
 from retrain.certificate import certificate
 from retrain.comparison import champion_rows, compare
 from retrain.dataset import Frame, Rows
-from retrain.decision import SignalThreshold, signal_threshold
-from retrain.folds import out_of_fold
+from retrain.decision import SignalThreshold
 from retrain.gates import (
     Comparison,
     Evidence,
@@ -32,7 +30,8 @@ from retrain.gates import (
 from retrain.labels import DOWN, UP, shares
 from retrain.report import render
 from retrain.scores import FEE_BPS, Scores, score
-from retrain.stack import META_COLUMNS, Recipe, Stack, Trainer, fit_meta
+from retrain.stack import Recipe, Trainer
+from retrain.twin import Model, fit_twin, refit
 
 GOLDEN_ROWS: Final = 32
 _PERCENT: Final = {
@@ -48,6 +47,7 @@ _PERCENT: Final = {
 }
 
 Progress = Callable[[str, float], None]
+Predict = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,16 +112,9 @@ class _Watch:
         self._progress(name, _PERCENT[name])
 
 
-@dataclass(frozen=True, slots=True)
-class _Model:
-    """A fitted stack with its decision rule; `stop` is the row after the last it trained on."""
-
-    stack: Stack
-    signal: SignalThreshold
-    stop: int
-
-
-def run(job: Job, directory: Path, progress: Progress, timer: Callable[[], float]) -> Candidate:
+def run(
+    job: Job, directory: artifact.Folder, progress: Progress, timer: Callable[[], float]
+) -> Candidate:
     """Train, judge and save one candidate.
 
     Args:
@@ -142,33 +135,24 @@ def run(job: Job, directory: Path, progress: Progress, timer: Callable[[], float
     )
     trainer = Trainer(replace(job.recipe, seed=job.seed), features.NAMES, job.jobs)
     watch.step("out-of-fold")
-    given, twin = _twin(rows, trainer, job)
+    given, twin = fit_twin(rows, trainer, job.signal_rate)
     watch.step("judge")
-    train, test = (_scores(twin, rows, part, job) for part in (rows.train, rows.test))
+    train, test = (
+        _scores(twin.stack.predict, twin.signal, rows, part, job)
+        for part in (rows.train, rows.test)
+    )
     watch.step("champion")
     comparison, champion = _against_champion(rows, given, trainer, job)
-    evidence = Evidence(
-        train=train,
-        test=test,
-        label_faults=dataset.label_faults(rows, np.asarray(job.frame["close"], dtype=float)),
-        leaked_rows=dataset.leaked_rows(rows),
-        parity=dataset.parity(rows, job.frame),
-        champion=comparison,
-    )
-    gates = judge(evidence, job.limits)
+    gates = judge(_evidence(rows, train, test, comparison, job), job.limits)
     shipped = twin
     if all(gate.passed for gate in gates):
         watch.step("refit")
-        shipped = _refit(rows, given, trainer, job)
+        shipped = refit(rows, given, trainer, job.signal_rate)
     watch.step("save")
     version = _version(shipped, rows, job)
     size = artifact.save_model(directory, version)
     watch.step("self-test")
-    test_run = artifact.self_test(
-        job.python or sys.executable,
-        directory / version.files["meta_classifier"],
-        directory / version.files["golden"],
-    )
+    test_run = _self_test(version, directory, job)
     gates += judge_shipped(_shipped(test_run, size, twin, shipped, rows), job.limits)
     watch.step("done")
     scores = {"train": train, "test": test, "champion": champion}
@@ -178,39 +162,27 @@ def run(job: Job, directory: Path, progress: Progress, timer: Callable[[], float
     return Candidate(artifact.seal(directory, version, meta, render(meta)), meta, gates)
 
 
-def _twin(rows: Rows, trainer: Trainer, job: Job) -> tuple[NDArray[np.float64], _Model]:
-    """Fit the twin; also return what is known of every row without having seen it, (n, 12)."""
-    gap, recipe = rows.horizon_bars, trainer.recipe
-    x, y = rows.features[rows.train], rows.labels[rows.train]
-    folds = out_of_fold(len(y), folds=recipe.folds, purge=gap, embargo=gap)
-    given = np.full((len(rows.labels), META_COLUMNS), np.nan)
-    given[rows.train], bases = trainer.out_of_fold(x, y, folds)
-    meta = fit_meta(given[rows.train], y, purge=gap)
-    signal = signal_threshold(meta.predict_proba(given[rows.train]), job.signal_rate)
-    # The twin has not seen the test block: for the refit its word there is out of fold too.
-    given[rows.test] = bases.probabilities(rows.features[rows.test], trainer.names)
-    return given, _Model(trainer.assemble(bases, meta, x, y), signal, rows.train.stop)
+def _evidence(
+    rows: Rows, train: Scores, test: Scores, comparison: Comparison, job: Job
+) -> Evidence:
+    return Evidence(
+        train=train,
+        test=test,
+        label_faults=dataset.label_faults(rows, np.asarray(job.frame["close"], dtype=float)),
+        leaked_rows=dataset.leaked_rows(rows),
+        parity=dataset.parity(rows, job.frame),
+        champion=comparison,
+    )
 
 
-def _refit(rows: Rows, given: NDArray[np.float64], trainer: Trainer, job: Job) -> _Model:
-    """Fit the same recipe to all rows."""
-    (bases,) = trainer.fit_bases([(rows.features, rows.labels)])
-    gap = rows.horizon_bars
-    meta = fit_meta(given, rows.labels, purge=gap)
-    known = ~np.isnan(given).any(axis=1)
-    signal = signal_threshold(meta.predict_proba(given[known]), job.signal_rate)
-    stack = trainer.assemble(bases, meta, rows.features, rows.labels)
-    return _Model(stack, signal, len(rows.labels))
-
-
-def _scores(model: _Model, rows: Rows, part: slice, job: Job) -> Scores:
+def _scores(predict: Predict, signal: SignalThreshold, rows: Rows, part: slice, job: Job) -> Scores:
     return score(
         rows.labels[part],
-        model.stack.predict(rows.features[part]),
+        predict(rows.features[part]),
         rows.future_return[part],
         prior=shares(rows.labels[rows.train]),
-        up=model.signal.up,
-        down=model.signal.down,
+        up=signal.up,
+        down=signal.down,
         horizon_bars=rows.horizon_bars,
         fee_bps=job.fee_bps,
         seed=job.seed,
@@ -226,23 +198,24 @@ def _against_champion(
     fresh = champion_rows(job.champion, rows, _close_ms(job))
     if isinstance(fresh, str):
         return Comparison(skipped=fresh), None
-    comparison = compare(job.champion, rows, fresh, given, trainer)
+    comparison = compare(job.champion.predict, rows, fresh, given, trainer)
+    signal = SignalThreshold(job.champion.up, job.champion.down)
     part = slice(fresh.start, fresh.stop)
-    scores = score(
-        rows.labels[part],
-        job.champion.predict(rows.features[part]),
-        rows.future_return[part],
-        prior=shares(rows.labels[rows.train]),
-        up=job.champion.up,
-        down=job.champion.down,
-        horizon_bars=rows.horizon_bars,
-        fee_bps=job.fee_bps,
-        seed=job.seed,
+    return comparison, _scores(job.champion.predict, signal, rows, part, job)
+
+
+def _self_test(
+    version: artifact.Version, directory: artifact.Folder, job: Job
+) -> artifact.SelfTest:
+    files = version.files
+    return artifact.self_test(
+        job.python or sys.executable,
+        directory / files["meta_classifier"],
+        directory / files["golden"],
     )
-    return comparison, scores
 
 
-def _version(model: _Model, rows: Rows, job: Job) -> artifact.Version:
+def _version(model: Model, rows: Rows, job: Job) -> artifact.Version:
     close_ms, newest = _close_ms(job), rows.bars[model.stop - 1] + rows.horizon_bars
     picked = np.linspace(0, len(rows.labels) - 1, GOLDEN_ROWS).astype(int)
     golden = rows.features[picked]
@@ -266,7 +239,7 @@ def _version(model: _Model, rows: Rows, job: Job) -> artifact.Version:
 
 
 def _shipped(
-    test_run: artifact.SelfTest, size: int, twin: _Model, shipped: _Model, rows: Rows
+    test_run: artifact.SelfTest, size: int, twin: Model, shipped: Model, rows: Rows
 ) -> Shipped:
     shown = Shipped(
         error=test_run.error,

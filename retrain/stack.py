@@ -49,16 +49,18 @@ _META_C: Final = 3e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How large the parts are. Fewer trees make a test fast; the rest is for all.
+    """How large the parts are.
 
-    Shallow trees with large leaves, a part of the rows each: the labels of neighbouring bars
-    overlap, so that a row more says little, and deep trees learn neighbours by heart.
+    Few trees: more gain nothing that the stack does not gain by averaging, and every tree of a
+    forest costs time on every bar. Shallow, with large leaves, on a part of the rows each: the
+    labels of neighbouring bars overlap, so that a row more says little, and deep trees learn
+    their neighbours by heart.
     """
 
     gb_trees: int = 60
-    rf_trees: int = 24
-    et_trees: int = 24
-    hgb_trees: int = 60
+    rf_trees: int = 16
+    et_trees: int = 16
+    hgb_trees: int = 40
     bins: int = 64
     folds: int = 4
     seed: int = 0
@@ -83,7 +85,7 @@ class Stack:
 
     model: Pipeline
     bases: Bases
-    meta: CalibratedClassifierCV
+    meta: Pipeline
     names: tuple[str, ...]
 
     def predict(self, features: Features) -> Probabilities:
@@ -143,9 +145,7 @@ class Trainer:
             given[test] = model.probabilities(features[test], self.names)
         return given, bases
 
-    def assemble(
-        self, bases: Bases, meta: CalibratedClassifierCV, features: Features, labels: Labels
-    ) -> Stack:
+    def assemble(self, bases: Bases, meta: Pipeline, features: Features, labels: Labels) -> Stack:
         """Put fitted parts together into one scikit-learn object.
 
         Args:
@@ -187,7 +187,7 @@ class Trainer:
             return _base(name, self.recipe).fit(binned, labels)
 
 
-def fit_meta(given: Probabilities, labels: Labels, *, purge: int) -> CalibratedClassifierCV:
+def fit_meta(given: Probabilities, labels: Labels, *, purge: int) -> Pipeline:
     """Fit the meta model and its calibration on out-of-fold rows.
 
     The regression weighs the classes equally, so that it does not serve NEUTRAL alone; Platt's
@@ -204,23 +204,23 @@ def fit_meta(given: Probabilities, labels: Labels, *, purge: int) -> CalibratedC
     """
     known = ~np.isnan(given).any(axis=1)
     cuts = out_of_fold(int(known.sum()), folds=_META_FOLDS, purge=purge, embargo=purge)
-    regression = Pipeline(
+    splits = [(cut.train_rows(), np.arange(cut.test.start, cut.test.stop)) for cut in cuts]
+    regression = LogisticRegression(C=_META_C, class_weight="balanced", max_iter=1000)
+    calibrated = CalibratedClassifierCV(regression, method="sigmoid", cv=splits)
+    meta = Pipeline(
         [
             ("floor", FunctionTransformer(np.clip, kw_args={"a_min": _FLOOR, "a_max": 1.0})),
             ("log", FunctionTransformer(np.log)),
-            ("regression", LogisticRegression(C=_META_C, class_weight="balanced", max_iter=1000)),
+            ("calibrated", calibrated),
         ]
-    )
-    splits = [(cut.train_rows(), np.arange(cut.test.start, cut.test.stop)) for cut in cuts]
-    meta = CalibratedClassifierCV(regression, method="sigmoid", cv=splits)
-    meta.fit(given[known], labels[known])
-    meta.cv = None  # the splits are index arrays of megabytes that nobody needs again
+    ).fit(given[known], labels[known])
+    calibrated.cv = None  # the splits are index arrays of megabytes that nobody needs again
     return meta
 
 
 def _base(name: str, recipe: Recipe) -> Any:
     """Return one unfitted base model."""
-    seed = recipe.seed
+    seed = recipe.seed + BASE_NAMES.index(name)
     if name == "gb":
         return GradientBoostingClassifier(
             n_estimators=recipe.gb_trees,
@@ -231,35 +231,28 @@ def _base(name: str, recipe: Recipe) -> Any:
             max_features="sqrt",
             random_state=seed,
         )
-    if name == "rf":
-        return RandomForestClassifier(
-            n_estimators=recipe.rf_trees,
-            max_depth=8,
-            min_samples_leaf=30,
-            max_samples=0.3,
-            n_jobs=1,
-            random_state=seed + 1,
+    if name == "hgb":
+        return HistGradientBoostingClassifier(
+            max_iter=recipe.hgb_trees,
+            learning_rate=0.06,
+            max_leaf_nodes=8,
+            min_samples_leaf=100,
+            l2_regularization=5.0,
+            max_features=0.5,
+            max_bins=recipe.bins,
+            early_stopping=False,  # it would hold out random rows, and they are their neighbours
+            random_state=seed,
         )
-    if name == "et":
-        return ExtraTreesClassifier(
-            n_estimators=recipe.et_trees,
-            max_depth=12,
-            min_samples_leaf=30,
-            bootstrap=True,
-            max_samples=0.5,
-            n_jobs=1,
-            random_state=seed + 2,
-        )
-    return HistGradientBoostingClassifier(
-        max_iter=recipe.hgb_trees,
-        learning_rate=0.06,
-        max_leaf_nodes=8,
-        min_samples_leaf=100,
-        l2_regularization=5.0,
-        max_features=0.5,
-        max_bins=recipe.bins,
-        early_stopping=False,  # it would hold out random rows, and they are their neighbours
-        random_state=seed + 3,
+    random_forest = name == "rf"
+    forest = RandomForestClassifier if random_forest else ExtraTreesClassifier
+    return forest(
+        n_estimators=recipe.rf_trees if random_forest else recipe.et_trees,
+        max_depth=8 if random_forest else 12,
+        min_samples_leaf=50,
+        bootstrap=True,
+        max_samples=0.5,
+        n_jobs=1,
+        random_state=seed,
     )
 
 

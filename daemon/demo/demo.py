@@ -35,8 +35,9 @@ from daemon.topics import Topics
 
 SEED: Final = 7
 START_MS: Final = 1_748_736_000_000
-HISTORY_BARS: Final = 17_280  # 60 days of 5m
+HISTORY_BARS: Final = 17_280  # 60 days of 5m, made up
 STREAM_BARS: Final = 6_000
+HISTORY_SHARE: Final = 0.7  # of a recording: the more past, the better the models
 # The venue serves the newest 5000 bars; older ones come from a file, and both overlap.
 IMPORT_OVERLAP: Final = 4_000
 # Long enough for the first model to be trained and watched in the old regime.
@@ -158,12 +159,10 @@ async def run_demo(options: Options, clock: Clock) -> Summary:
     if len(recording) < SHORTEST:
         msg = f"{options.data} has {len(recording)} bars; the demo needs {SHORTEST}"
         raise BadInput(msg)
-    history = max(len(recording) - STREAM_BARS, len(recording) * 2 // 3)
+    history = round(len(recording) * HISTORY_SHARE) if options.data else HISTORY_BARS
     folder = Path(tempfile.mkdtemp(prefix="hyperdrift-demo-"))
     try:
-        first = max(0, history - HISTORY_BARS)
-        recording = recording.between(int(recording.t[first]), recording.end_ms)
-        stage = Stage(folder, recording, int(recording.t[history - first]), options, _free_port())
+        stage = Stage(folder, recording, int(recording.t[history]), options, _free_port())
         return await _play(stage, clock)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -324,7 +323,7 @@ coin = "{stage.slot.coin}"
 interval = "{stage.slot.interval}"
 horizon_bars = 12
 threshold = {threshold}
-history_days = {HISTORY_BARS * stage.slot.interval_ms / 86_400_000:g}
+history_days = 180
 [hyperliquid]
 rest_url = "{exchange.url}"
 ws_url = "{exchange.ws_url}"

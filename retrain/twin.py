@@ -1,0 +1,54 @@
+"""The twin that is judged, and the refit that ships.
+
+Both follow one recipe. What the twin says about the test block, it says about rows that it
+never saw; so these rows serve the refit as out-of-fold rows, and nothing is fitted twice.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrain.dataset import Rows
+from retrain.decision import SignalThreshold, signal_threshold
+from retrain.folds import out_of_fold
+from retrain.stack import META_COLUMNS, Stack, Trainer, fit_meta
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A fitted stack with its decision rule; `stop` is the row after the last it trained on."""
+
+    stack: Stack
+    signal: SignalThreshold
+    stop: int
+
+
+def fit_twin(rows: Rows, trainer: Trainer, signal_rate: float) -> tuple[NDArray[np.float64], Model]:
+    """Fit the twin on the training block.
+
+    Returns:
+        What base models said about every row that they had not seen, shape (n, 12): those of
+        the folds about the training block, the twin's about the test block, NaN in the purge
+        between. And the twin.
+    """
+    gap = rows.horizon_bars
+    x, y = rows.features[rows.train], rows.labels[rows.train]
+    folds = out_of_fold(len(y), folds=trainer.recipe.folds, purge=gap, embargo=gap)
+    given = np.full((len(rows.labels), META_COLUMNS), np.nan)
+    given[rows.train], bases = trainer.out_of_fold(x, y, folds)
+    meta = fit_meta(given[rows.train], y, purge=gap)
+    # The meta model has seen these rows, but a dozen weights cannot learn thousands by heart.
+    signal = signal_threshold(meta.predict_proba(given[rows.train]), signal_rate)
+    given[rows.test] = bases.probabilities(rows.features[rows.test], trainer.names)
+    return given, Model(trainer.assemble(bases, meta, x, y), signal, rows.train.stop)
+
+
+def refit(rows: Rows, given: NDArray[np.float64], trainer: Trainer, signal_rate: float) -> Model:
+    """Fit the same recipe to all rows; `given` as `fit_twin` returned it."""
+    (bases,) = trainer.fit_bases([(rows.features, rows.labels)])
+    meta = fit_meta(given, rows.labels, purge=rows.horizon_bars)
+    known = ~np.isnan(given).any(axis=1)
+    signal = signal_threshold(meta.predict_proba(given[known]), signal_rate)
+    stack = trainer.assemble(bases, meta, rows.features, rows.labels)
+    return Model(stack, signal, len(rows.labels))

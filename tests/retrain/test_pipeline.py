@@ -1,0 +1,136 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrain import artifact, comparison, dataset, features, pipeline
+from retrain.gates import GateLimits, beats_champion
+from retrain.stack import Trainer
+from retrain.twin import fit_twin
+from tests.retrain.market import FIVE_MINUTES_MS
+from tests.retrain.planted import HORIZON, SMALL, THRESHOLD, job, planted
+
+
+def run(made: pipeline.Job, folder: Path) -> pipeline.Candidate:
+    return pipeline.run(made, folder, lambda _step, _percent: None, time.perf_counter)
+
+
+def load(candidate: pipeline.Candidate, folder: Path) -> artifact.LoadedModel:
+    return artifact.load(folder / artifact.manifest_name(candidate.manifest["model_id"]))
+
+
+def test_a_market_with_a_signal_gives_a_model_that_passes(candidate: pipeline.Candidate) -> None:
+    assert candidate.refused_by == ()
+    assert candidate.meta["scores"]["test"]["skill"] > 0.05
+    assert candidate.meta["scores"]["test"]["ic"] > 0.1
+
+
+def test_the_certificate_names_every_gate_of_the_table(candidate: pipeline.Candidate) -> None:
+    names = [gate["name"] for gate in candidate.meta["gates"]]
+    expected = "train_accuracy test_accuracy all_classes overfit beats_prior direction calibrated"
+    assert names == [
+        *expected.split(),
+        *("beats_champion", "parity", "refit_agrees", "loads", "budget"),
+    ]
+    assert candidate.meta["passed"] is True
+
+
+def test_what_ships_is_trained_to_the_newest_bar(candidate: pipeline.Candidate) -> None:
+    assert candidate.manifest["trained_to_ms"] == candidate.meta["settings"]["to_ms"]
+
+
+def test_steps_come_in_order_with_rising_percentages(tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    limits = GateLimits(test_accuracy=0.999)
+    made = job(planted(1_500, seed=3), limits=limits)
+    refused = pipeline.run(
+        made, tmp_path, lambda *step: told.append(step), iter(range(100)).__next__
+    )
+    steps = [name for name, _ in told]
+    assert steps[:5] == ["features", "labels", "out-of-fold", "judge", "champion"]
+    assert "refit" not in steps  # a refused twin is not worth one
+    assert [percent for _, percent in told] == sorted(percent for _, percent in told)
+    assert "test_accuracy" in refused.refused_by
+    assert refused.manifest["trained_to_ms"] < refused.meta["settings"]["to_ms"]
+    assert load(refused, tmp_path).check_golden() == 0
+
+
+def test_the_same_bars_and_seed_give_the_same_model_bytes(tmp_path: Path) -> None:
+    frame = planted(1_500, seed=3)
+    digests = []
+    for name in "ab":
+        made = run(job(frame), tmp_path / name)
+        digests.append(made.manifest["sha256"][made.manifest["meta_classifier"]])
+    assert digests[0] == digests[1]
+
+
+def test_a_market_about_which_nothing_can_be_known_gives_no_model(tmp_path: Path) -> None:
+    refused = run(job(planted(2_000, seed=5, strength=0.0)), tmp_path)
+    assert "beats_prior" in refused.refused_by
+
+
+@pytest.fixture(scope="module")
+def market() -> dict[str, np.ndarray]:
+    return planted(5_000, seed=7)
+
+
+@pytest.fixture(scope="module")
+def champion(
+    market: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory
+) -> artifact.LoadedModel:
+    """Train on the older bars, so that the newest 700 are new to it."""
+    folder = tmp_path_factory.mktemp("champion")
+    older = {name: column[:4_300] for name, column in market.items()}
+    return load(run(job(older), folder), folder)
+
+
+def test_only_bars_newer_than_the_champions_training_are_compared(
+    market: dict[str, np.ndarray], champion: artifact.LoadedModel
+) -> None:
+    rows = dataset.build(market, HORIZON, THRESHOLD, None, lambda _step: None)
+    close_ms = market["t"].astype(np.int64) + FIVE_MINUTES_MS
+    fresh = comparison.champion_rows(champion, rows, close_ms)
+    assert isinstance(fresh, range)
+    assert close_ms[rows.bars[fresh.start]] > champion.manifest.trained_to_ms
+    assert close_ms[rows.bars[fresh.start - 1]] <= champion.manifest.trained_to_ms
+
+
+def test_a_champion_that_answers_another_question_or_saw_all_bars_is_left_to_probation(
+    market: dict[str, np.ndarray], champion: artifact.LoadedModel
+) -> None:
+    close_ms = market["t"].astype(np.int64) + FIVE_MINUTES_MS
+    other = dataset.build(market, HORIZON, 0.004, None, lambda _step: None)
+    assert "another question" in str(comparison.champion_rows(champion, other, close_ms))
+    older = {name: column[:4_400] for name, column in market.items()}
+    rows = dataset.build(older, HORIZON, THRESHOLD, None, lambda _step: None)
+    answer = comparison.champion_rows(champion, rows, close_ms)
+    assert "only 94 judged bars" in str(answer)
+
+
+def test_an_equal_challenger_is_not_worse_and_a_champion_that_knows_more_stays(
+    market: dict[str, np.ndarray], champion: artifact.LoadedModel
+) -> None:
+    rows = dataset.build(market, HORIZON, THRESHOLD, None, lambda _step: None)
+    fresh = range(rows.test.stop - 690, rows.test.stop)
+    trainer = Trainer(SMALL, features.NAMES, 1)
+    given, _ = fit_twin(rows, trainer, 0.05)
+
+    def knowing(asked: np.ndarray) -> np.ndarray:
+        """Give what happened a little more than its due."""
+        return 0.8 * champion.predict(asked) + 0.2 * np.eye(3)[rows.labels[-len(asked) :]]
+
+    equal = comparison.compare(champion.predict, rows, fresh, given, trainer)
+    worse = comparison.compare(knowing, rows, fresh, given, trainer)
+    limits = GateLimits()
+    verdicts = [beats_champion(one, limits.beats_champion) for one in (equal, worse)]
+    assert [verdict.passed for verdict in verdicts] == [True, False]
+
+
+def test_a_champion_is_scored_on_the_rows_that_are_compared(
+    market: dict[str, np.ndarray], champion: artifact.LoadedModel, tmp_path: Path
+) -> None:
+    made = run(job(market, champion=champion), tmp_path)
+    gate = next(gate for gate in made.gates if gate.name == "beats_champion")
+    assert gate.value is not None
+    assert f"on {made.meta['scores']['champion']['rows']} rows" in gate.verdict
