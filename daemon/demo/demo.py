@@ -33,7 +33,7 @@ from daemon.registry import Registry
 from daemon.signing import generate as generate_keys
 from daemon.topics import Topics
 
-SEED: Final = 7
+SEED: Final = 10
 START_MS: Final = 1_748_736_000_000
 HISTORY_BARS: Final = 17_280  # 60 days of 5m, made up
 STREAM_BARS: Final = 6_000
@@ -41,7 +41,7 @@ HISTORY_SHARE: Final = 0.7  # of a recording: the more past, the better the mode
 # The venue serves the newest 5000 bars; older ones come from a file, and both overlap.
 IMPORT_OVERLAP: Final = 4_000
 # Long enough for the first model to be trained and watched in the old regime.
-CHANGE_AFTER: Final = 500
+CHANGE_AFTER: Final = 400
 PATIENCE_BARS: Final = 400
 SHORTEST: Final = 8_000
 _LOOK_S: Final = 0.5

@@ -3,6 +3,7 @@
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from rich.box import SIMPLE
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -110,13 +111,13 @@ def _panel(story: "Story") -> Any:
 
 
 def _models(models: tuple[dict[str, Any], ...]) -> Table:
-    table = Table("model", "trained (UTC)", "", "test accuracy", "skill", "gates")
+    table = Table("model", "", "test accuracy", "skill", "gates", box=SIMPLE)
+    table.columns[0].no_wrap = True
     for model in models:
         mark = "live" if model["live"] else "previous" if model["previous"] else ""
         refused = ", ".join(model["refused_by"])
         table.add_row(
             model["model_id"],
-            model["trained_at_utc"],
             mark,
             "-" if model["test_accuracy"] is None else f"{model['test_accuracy']:.3f}",
             "-" if model["skill"] is None else f"{model['skill']:.4f}",
