@@ -236,7 +236,7 @@ class Keeper:
             return
         finally:
             self._progress = None
-        self._publish_verdict(outcome)
+        self._publish_verdict(order, outcome)
         await self.put(
             events.RetrainFinished(
                 **self._serving.now(),
@@ -261,12 +261,15 @@ class Keeper:
 
     # -- what others see -----------------------------------------------------------------
 
-    def _publish_verdict(self, outcome: Outcome) -> None:
+    def _publish_verdict(self, order: actions.StartRetrain, outcome: Outcome) -> None:
         verdict = "passed every gate" if outcome.passed else "was refused"
         message = {
             "kind": "verdict",
             "at_ms": self._venue.now_ms(),
             "text": f"{outcome.model_id} {verdict}",
+            "job": order.job_id,
+            "trigger": order.trigger,
+            "reason": order.reason,
             "model_id": outcome.model_id,
             "passed": outcome.passed,
             "gates": list(outcome.gates),

@@ -253,8 +253,8 @@ class Operator:
     def consider(self) -> None:
         """Send a command if nothing happened for long enough."""
         story = self._story
-        busy = story.state.get("retrain") is not None or not story.swaps
-        if busy or story.bars - self._asked_at < self._patience:
+        idle = story.swaps and story.state.get("phase") in {"serving", "probation"}
+        if not idle or story.bars - self._asked_at < self._patience:
             return
         self._asked_at = story.bars
         self._screen.tell(f"{'operator':>9}  no swap for a while: asking for a retrain over MQTT")

@@ -6,7 +6,7 @@ story goes.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -32,20 +32,20 @@ _MARKS: Final = {
 }
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Retrain:
-    """One retrain, as far as it is known."""
+    """One retrain and its verdict."""
 
     job: str
     trigger: str
     reason: str
-    model_id: str = ""
-    passed: bool | None = None
-    gates: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float | None = None
+    model_id: str
+    passed: bool
+    gates: list[dict[str, Any]]
+    seconds: float
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Swap:
     """One version that a bot took over."""
 
@@ -118,8 +118,6 @@ class Story:
     def _on_event(self, event: dict[str, Any]) -> None:
         kind = event["kind"]
         match kind:
-            case "retrain_started":
-                self.retrains.append(Retrain(event["job"], event["trigger"], event["text"]))
             case "verdict":
                 self._on_verdict(event)
             case "swapped":
@@ -138,10 +136,8 @@ class Story:
             mark = "pass" if gate["passed"] else "FAIL"
             self._tell(f"{'gate':>9}  {mark}  {gate['verdict']}")
         self._tell(f"{'verdict':>9}  {event['text']} ({event['seconds']:.1f} s)")
-        if self.retrains:
-            latest = self.retrains[-1]
-            latest.model_id, latest.passed = event["model_id"], event["passed"]
-            latest.gates, latest.seconds = event["gates"], event["seconds"]
+        names = ("job", "trigger", "reason", "model_id", "passed", "gates", "seconds")
+        self.retrains.append(Retrain(*(event[name] for name in names)))
 
     def _match(self, model_id: str) -> None:
         """A swap is told when the daemon says that it is live and the bot that it has it."""
