@@ -207,9 +207,10 @@ def retrain(
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show what the running daemon is doing."""
     from daemon import config as configuration
-    from daemon import console
+    from daemon import console, log
     from daemon.clock import SystemClock
 
+    log.configure(logging.ERROR)
     document = _run(console.status(configuration.load(config), SystemClock()))
     if as_json:
         _print_json(document)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from daemon.bars import Provenance, SlotName
+from daemon.bars import MINUTE_MS, Provenance, SlotName
 from daemon.errors import BadInput
 from daemon.store import Store
 from daemon.tables import read_bars, read_funding
@@ -49,12 +49,18 @@ def label_table(data_dir: Path, slot: SlotName) -> str:
     with open_store(data_dir, read_only=True) as store:
         close = store.bars(slot)["close"]
     if len(close) <= max(_HORIZONS):
-        raise BadInput(f"{slot} has {len(close)} bars stored; import or backfill some first")
+        raise BadInput(f"{slot} has {len(close)} bars stored; import some or run the daemon first")
     return labels.format_table(labels.table(close, _HORIZONS, _THRESHOLDS))
 
 
 def _import_bars(store: Store, slot: SlotName, path: Path) -> str:
-    table = read_bars(path, slot.interval_ms)
+    table = read_bars(path)
+    if table.interval_ms != slot.interval_ms:
+        minutes = table.interval_ms / MINUTE_MS
+        msg = (
+            f"{path} has bars {minutes:g} minutes apart; give the interval they have, not {slot}'s"
+        )
+        raise BadInput(msg)
     result = store.put_bars(slot, table.bars(), Provenance.IMPORT)
     left_out = table.report.bad + table.report.duplicates
     return (

@@ -149,7 +149,7 @@ def _judged_win_rate(manifest: Manifest, folder: Path) -> float | None:
 def _reason(action: Change) -> str:
     match action:
         case actions.Deploy():
-            return f"{action.trigger}: {action.reason}"
+            return action.reason
         case actions.Rollback():
             return f"rollback: {action.reason}"
     return f"promoted: {action.reason}"

@@ -5,6 +5,9 @@ person may want to read it. Only the engine decides what is deployed.
 """
 
 import asyncio
+import functools
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +59,7 @@ class Training:
         """
         since = order.at_ms - round(self.section.history_days * DAY_MS)
         frame = await self.store.call(Store.frame, self.slot, from_t=since)
-        spec = self._spec(order, live)
+        spec = await asyncio.to_thread(self._spec, order, live)
         try:
             outcome = await self.jobs.retrain(order.job_id, spec, frame, on_line)
             await asyncio.to_thread(self.registry.adopt, self.slot, outcome.manifest)
@@ -84,9 +87,20 @@ class Training:
             "gates": dict(self.config.gates),
             "champion": live.champion_path,
             "reason": order.reason,
-            "git_commit": "",
+            "git_commit": source_commit(),
             "python": settings.python or sys.executable,
         }
+
+
+@functools.cache
+def source_commit() -> str:
+    """Return the commit of the checkout that this code runs from, empty if it runs from none."""
+    root, git = Path(__file__).parents[1], shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return ""
+    command = (git, "-C", str(root), "rev-parse", "HEAD")
+    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return found.stdout.strip()
 
 
 def calibration_name(model_id: str) -> str:

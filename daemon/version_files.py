@@ -33,7 +33,7 @@ def read(path: Path) -> Manifest:
     try:
         return artifact.read_manifest(path)
     except ArtifactError as e:
-        raise VersionRefused("", f"{e}; `hyperdrift models rollback` goes back") from e
+        raise VersionRefused("", f"{e}; `hyperdrift command rollback` goes back") from e
 
 
 def check_files(manifest: Manifest, folder: Path) -> dict[str, bytes]:

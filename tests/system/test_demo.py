@@ -1,0 +1,84 @@
+"""The demo as a new user runs it: a whole cycle, and an end that leaves nothing behind."""
+
+import asyncio
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+DEMO = (sys.executable, "-m", "daemon.cli", "demo")
+
+
+def leftovers() -> set[str]:
+    """Return demo folders that exist and processes that were started from one."""
+    folders = {str(path) for path in Path(tempfile.gettempdir()).glob("hyperdrift-demo-*")}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if "hyperdrift-demo-" in words or "daemon.demo.bot" in words:
+            folders.add(words.replace("\0", " "))
+    return folders
+
+
+async def test_the_demo_ends_with_a_swap_that_drift_or_a_command_caused(tmp_path: Path) -> None:
+    before = leftovers()
+    with (tmp_path / "story.txt").open("wb") as story:
+        demo = await asyncio.create_subprocess_exec(
+            *(*DEMO, "--until", "swap", "--timeout", "280", "--json"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=story,
+        )
+        output, _ = await demo.communicate()
+    told = (tmp_path / "story.txt").read_text()
+    assert demo.returncode == 0, told
+    summary = json.loads(output)
+    first, second = summary["swaps"][:2]
+    assert (first["trigger"], second["trigger"] in {"drift", "win_rate", "command"}) == (
+        "first",
+        True,
+    )
+    assert second["previous_id"] == first["model_id"]
+    for swap in (first, second):
+        assert len(swap["gates"]) >= 11
+        assert all(gate["passed"] for gate in swap["gates"])
+        assert 0 < swap["order_to_ack_ms"] < 5000
+    assert summary["store"]["equal_to_recording"]
+    assert summary["bars"] > 100
+    assert summary["predictions"] > 50
+    assert leftovers() <= before
+    assert "took over" in told
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_demo_that_is_stopped_says_how_far_it_came_and_leaves_nothing_behind(
+    number: signal.Signals,
+) -> None:
+    before = leftovers()
+    demo = await asyncio.create_subprocess_exec(*DEMO, stdout=asyncio.subprocess.PIPE)
+    assert demo.stdout is not None
+    async with asyncio.timeout(60):
+        while b"bars" not in (await demo.stdout.readline()).split()[:1]:
+            pass
+        demo.send_signal(number)
+        rest = await demo.stdout.read()
+        await demo.wait()
+    assert demo.returncode == 0
+    assert "interrupted" in rest.decode()
+    assert leftovers() <= before
+
+
+async def test_a_recording_that_is_too_short_is_one_clear_line(tmp_path: Path) -> None:
+    short = tmp_path / "DOGE-5m.csv"
+    rows = "".join(f"{1_750_000_200_000 + 300_000 * i},1,1,1,1,1\n" for i in range(100))
+    short.write_text("t,open,high,low,close,volume\n" + rows)
+    demo = await asyncio.create_subprocess_exec(
+        *(*DEMO, "--data", str(short)), stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await demo.communicate()
+    assert demo.returncode == 2
+    assert said.decode() == f"hyperdrift: {short} has 100 bars; the demo needs 8000\n"
