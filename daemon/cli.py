@@ -114,7 +114,8 @@ def demo(
     """Run a whole cycle on this machine: exchange, broker, daemon and paper bot."""
     from daemon import log
     from daemon.clock import SystemClock
-    from daemon.demo.demo import Options, run_demo
+    from daemon.demo.demo import run_demo
+    from daemon.demo.stage import Options
 
     if until not in {"", "swap"}:
         raise typer.BadParameter("write --until swap or leave it out")
@@ -139,7 +140,8 @@ def exchange(
 ) -> None:
     """Replay candles in Hyperliquid's own protocol, for a client of your own."""
     from daemon.clock import SystemClock
-    from daemon.demo.demo import load_recording, serve_exchange
+    from daemon.demo.demo import serve_exchange
+    from daemon.demo.stage import load_recording
 
     recording = load_recording(data)
     if not 0 < history < len(recording):

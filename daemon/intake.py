@@ -7,7 +7,7 @@ daemon that watches it.
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 import structlog
@@ -18,11 +18,11 @@ from daemon.clock import Clock, VenueClock
 from daemon.commands import CommandDesk
 from daemon.keeper import Keeper
 from daemon.messages import Command, CommandReply, SwapAck, TradeReport
+from daemon.payloads import PayloadReader
 from daemon.topics import Topics
 from monitor.events import CommandReceived, SwapAcked, TradeClosed
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 _REMEMBERED_TRADES: Final = 10_000
 
@@ -42,7 +42,7 @@ class Intake:
         self._keepers, self._bus, self._topics, self._venue = keepers, bus, topics, venue
         self._desk = CommandDesk(keepers.keys(), clock, self._submit, self._answer)
         self._trades: OrderedDict[str, None] = OrderedDict()
-        self._malformed: set[str] = set()
+        self._payloads = PayloadReader()
 
     def listen(self) -> None:
         """Subscribe; commands for slots that are not ours are answered too."""
@@ -103,7 +103,7 @@ class Intake:
         self._bus.publish(self._topics.reply(slot), reply)
 
     def _take_trade(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
-        found, trade = self._topics.slot_of(topic), self._decode(payload, TradeReport, topic)
+        found, trade = self._topics.slot_of(topic), self._payloads.read(topic, payload, TradeReport)
         if found is None or trade is None or trade.trade_id in self._trades:
             return  # QoS 1 may deliver twice
         self._trades[trade.trade_id] = None
@@ -120,14 +120,3 @@ class Intake:
         )
         if not self._keepers[found[0]].put_nowait(closed):
             log.warning("trade.dropped", slot=str(found[0]), trade_id=trade.trade_id)
-
-    def _decode(self, payload: bytes, kind: type[T], topic: str) -> T | None:
-        try:
-            message = msgspec.json.decode(payload, type=kind)
-        except msgspec.MsgspecError as e:
-            if topic not in self._malformed:
-                log.warning("bus.malformed", topic=topic, why=str(e))
-            self._malformed.add(topic)
-            return None
-        self._malformed.discard(topic)
-        return message

@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import structlog
@@ -17,11 +16,11 @@ from daemon.bars import SlotName
 from daemon.bus import Bus
 from daemon.clock import Clock
 from daemon.messages import BotPresence, SwapAck, SwapOrder
+from daemon.payloads import PayloadReader
 from daemon.signing import Signer
 from daemon.topics import Topics
 from retrain.manifest import Manifest
 
-T = TypeVar("T")
 OnAck = Callable[[SlotName, SwapAck], None]
 OnSilence = Callable[[SlotName, str], None]
 
@@ -70,7 +69,7 @@ class SwapCoordinator:
         self._pending: dict[SlotName, _Pending] = {}
         self._bots: dict[SlotName, BotPresence] = {}
         self._answered: dict[SlotName, set[tuple[str, str]]] = {}
-        self._malformed: set[str] = set()
+        self._payloads = PayloadReader()
         self._issued_ms = 0
         self.last_ack_ms: dict[SlotName, float] = {}
 
@@ -146,7 +145,7 @@ class SwapCoordinator:
         self._bus.publish(self._topics.model(slot), self._pending[slot].order, retain=True)
 
     def _take_ack(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
-        found, ack = self._topics.slot_of(topic), self._decode(payload, SwapAck, topic)
+        found, ack = self._topics.slot_of(topic), self._payloads.read(topic, payload, SwapAck)
         if found is None or ack is None:
             return
         slot, pending = found[0], self._pending.get(found[0])
@@ -167,21 +166,13 @@ class SwapCoordinator:
         self._on_ack(slot, ack)
 
     def _take_presence(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
-        found, presence = self._topics.slot_of(topic), self._decode(payload, BotPresence, topic)
+        found, presence = (
+            self._topics.slot_of(topic),
+            self._payloads.read(topic, payload, BotPresence),
+        )
         if found is None or presence is None:
             return
         known = self._bots.get(found[0])
         if known is None or (known.online, known.bot_id) != (presence.online, presence.bot_id):
             log.info("bot.presence", slot=str(found[0]), **msgspec.structs.asdict(presence))
         self._bots[found[0]] = presence
-
-    def _decode(self, payload: bytes, kind: type[T], topic: str) -> T | None:
-        try:
-            message = msgspec.json.decode(payload, type=kind)
-        except msgspec.MsgspecError as e:
-            if topic not in self._malformed:
-                log.warning("swap.malformed", topic=topic, why=str(e))
-            self._malformed.add(topic)
-            return None
-        self._malformed.discard(topic)
-        return message

@@ -6,7 +6,7 @@ story goes.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import msgspec
@@ -160,3 +160,38 @@ class Story:
             f"{'bot':>9}  {ack['bot_id']} took over {model_id}: every check passed, "
             f"{swap.order_to_ack_ms:.0f} ms from order to acknowledgement"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a run went."""
+
+    ended: str
+    until_swap: bool
+    slot: str
+    story: Story
+    models: tuple[dict[str, Any], ...]
+    checked_bars: int
+    store_equal: bool
+    elapsed_s: float
+
+    @property
+    def exit_code(self) -> int:
+        """0 after what was asked for, 1 if it was not reached."""
+        reached = self.ended == "swap" if self.until_swap else self.ended != "timeout"
+        return 0 if reached else 1
+
+    def document(self) -> dict[str, Any]:
+        """Return it as one JSON document."""
+        return {
+            "ended": self.ended,
+            "slot": self.slot,
+            "bars": self.story.bars,
+            "predictions": self.story.predictions,
+            "trades": self.story.trades,
+            "retrains": [asdict(retrain) for retrain in self.story.retrains],
+            "swaps": [asdict(swap) for swap in self.story.swaps],
+            "models": list(self.models),
+            "store": {"checked_bars": self.checked_bars, "equal_to_recording": self.store_equal},
+            "elapsed_s": round(self.elapsed_s, 1),
+        }

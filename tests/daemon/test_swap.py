@@ -189,9 +189,9 @@ async def test_malformed_answers_are_logged_once_and_stop_nothing(room: Room) ->
             room.bot.publish(TOPICS.ack(SLOT), {"swap_id": 5})
         room.bot.publish(TOPICS.ack(SLOT), {"swap_id": swap_id, "model_id": "m", "status": "hm"})
         await room.bot.flush()
-        await until(lambda: [e["event"] for e in logs].count("swap.malformed") == 1)
+        await until(lambda: [e["event"] for e in logs].count("bus.malformed") == 1)
     await room.answer(swap_id)
-    assert [e["event"] for e in logs].count("swap.malformed") == 1
+    assert [e["event"] for e in logs].count("bus.malformed") == 1
     assert len(room.acks) == 1
 
 

@@ -72,6 +72,18 @@ async def test_a_demo_that_is_stopped_says_how_far_it_came_and_leaves_nothing_be
     assert leftovers() <= before
 
 
+async def test_a_timeout_ends_with_1_and_says_how_far_it_came() -> None:
+    demo = await asyncio.create_subprocess_exec(
+        *(*DEMO, "--until", "swap", "--timeout", "5", "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, said = await demo.communicate()
+    assert demo.returncode == 1
+    assert json.loads(output)["ended"] == "timeout"
+    assert "time is up, no such swap yet; phase" in said.decode()
+
+
 async def test_a_recording_that_is_too_short_is_one_clear_line(tmp_path: Path) -> None:
     short = tmp_path / "DOGE-5m.csv"
     rows = "".join(f"{1_750_000_200_000 + 300_000 * i},1,1,1,1,1\n" for i in range(100))

@@ -1,0 +1,26 @@
+"""What cannot be read is said once."""
+
+from structlog.testing import capture_logs
+
+from daemon.messages import SwapAck
+from daemon.payloads import PayloadReader
+
+GOOD = b'{"swap_id": "s", "model_id": "m", "status": "loaded", "colour": "unknown fields pass"}'
+
+
+def test_a_message_is_read_and_unknown_fields_are_ignored() -> None:
+    ack = PayloadReader().read("t", GOOD, SwapAck)
+    assert ack == SwapAck(swap_id="s", model_id="m", status="loaded")
+
+
+def test_a_topic_that_goes_wrong_is_logged_once_until_it_is_well_again() -> None:
+    reader = PayloadReader()
+    with capture_logs() as logs:
+        for payload in (b"{", b"\xff", b'{"swap_id": 7}', GOOD, b"[]"):
+            reader.read("t", payload, SwapAck)
+        reader.read("other", b"{", SwapAck)
+    assert [(line["event"], line["topic"]) for line in logs] == [
+        ("bus.malformed", "t"),
+        ("bus.malformed", "t"),
+        ("bus.malformed", "other"),
+    ]
