@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
+import retrain
 from daemon.errors import RetrainFailedError
 
 log = structlog.get_logger()
@@ -131,6 +132,18 @@ class Jobs:
         """Remove the folder of a job that is over."""
         shutil.rmtree(self._root / job_id, ignore_errors=True)
 
+    def _lone_package(self) -> Path:
+        """Return a folder that holds `retrain` and nothing else.
+
+        The folder that we are installed in holds our libraries too, which another
+        interpreter must not import: it would save what its own cannot load.
+        """
+        folder = self._root / "path"
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            (folder / "retrain").symlink_to(Path(retrain.__file__).parent)
+        return folder
+
     async def _run(
         self, module: str, folder: Path, on_line: OnLine, *arguments: str
     ) -> dict[str, Any]:
@@ -144,7 +157,7 @@ class Jobs:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LONGEST_LINE,
-            env=_environment(),
+            env=_environment(Path(__file__).parents[1] if ours else self._lone_package()),
             start_new_session=True,  # so that its own workers can be killed with it
         )
         last: dict[str, Any] = {}
@@ -182,11 +195,13 @@ def _polite(nice: int) -> tuple[str, ...]:
     return prefix
 
 
-def _environment() -> dict[str, str]:
-    """Let a foreign interpreter find `retrain`, which it imports with its own libraries."""
-    home = str(Path(__file__).parents[1])
-    path = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{home}{os.pathsep}{path}" if path else home}
+def _environment(path: Path) -> dict[str, str]:
+    """Let the child find what it is to run, before anything else that is named like it."""
+    inherited = os.environ.get("PYTHONPATH")
+    return {
+        **os.environ,
+        "PYTHONPATH": f"{path}{os.pathsep}{inherited}" if inherited else str(path),
+    }
 
 
 async def _json_lines(stream: asyncio.StreamReader | None) -> AsyncIterator[dict[str, Any]]:

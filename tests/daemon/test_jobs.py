@@ -46,6 +46,9 @@ async def test_the_child_gets_its_job_and_its_bars_and_its_lines_arrive(jobs: An
             "assert json.loads((folder / 'job.json').read_text()) == {'slot': 'BTC-5m'}\n"
             "assert zipfile.is_zipfile(folder / 'bars.npz')\n"
             "assert os.nice(0) >= 5\n"
+            "path = os.environ['PYTHONPATH'].split(os.pathsep)[0]\n"
+            "assert os.listdir(path) == ['retrain'], 'it must not see our libraries'\n"
+            "assert os.path.exists(path + '/retrain/__main__.py')\n"
             "print(json.dumps({'event': 'progress', 'step': 'fit', 'percent': 50}))\n"
             "print(json.dumps({'event': 'gate', 'name': 'loads', 'passed': True}))\n" + FINISHED
         ),
