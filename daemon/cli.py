@@ -106,7 +106,9 @@ def run(config: ConfigOption = None, verbose: bool = False) -> None:
 @app.command()
 def demo(
     data: DataOption = None,
-    speed: Annotated[float, typer.Option(help="Venue seconds per wall second.")] = 3000.0,
+    speed: Annotated[
+        float | None, typer.Option(help="Venue seconds per wall second [ten bars a second].")
+    ] = None,
     until: Annotated[str, typer.Option(help="`swap` ends after one whole cycle.")] = "",
     timeout: Annotated[float, typer.Option(help="Give up after so many seconds; 0 never.")] = 0.0,
     as_json: JsonOption = False,

@@ -28,7 +28,7 @@ NETWORKS: Final = {
 _PREFIX: Final = "HYPERDRIFT_"
 _VOLATILITY: Final = re.compile(r"vol:(\d+(\.\d+)?)")
 # Horizon in bars and label threshold, for the intervals whose class shares were measured.
-_LABELS: Final = {"5m": (12, 0.005), "1h": (4, 0.0075), "12h": (1, 0.015), "1d": (1, 0.025)}
+LABEL_DEFAULTS: Final = {"5m": (12, 0.005), "1h": (4, 0.0075), "12h": (1, 0.015), "1d": (1, 0.025)}
 
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -61,12 +61,12 @@ class SlotSection(_Section, frozen=True, kw_only=True):
     @property
     def horizon(self) -> int:
         """Bars from a prediction to its outcome."""
-        return self.horizon_bars or _LABELS[self.name.interval][0]
+        return self.horizon_bars or LABEL_DEFAULTS[self.name.interval][0]
 
     @property
     def label_threshold(self) -> float | str:
         """Return that separates NEUTRAL from the rest: a fraction, `auto` or `vol:K`."""
-        return _LABELS[self.name.interval][1] if self.threshold is None else self.threshold
+        return LABEL_DEFAULTS[self.name.interval][1] if self.threshold is None else self.threshold
 
 
 class HyperliquidSection(_Section, frozen=True, kw_only=True):
@@ -280,7 +280,9 @@ def _problem(config: Config) -> str | None:
 
 
 def _slot_problem(slot: SlotSection) -> str | None:
-    if slot.name.interval not in _LABELS and (slot.horizon_bars is None or slot.threshold is None):
+    if slot.name.interval not in LABEL_DEFAULTS and (
+        slot.horizon_bars is None or slot.threshold is None
+    ):
         return "this interval has no measured defaults; write horizon_bars and threshold"
     threshold = slot.label_threshold
     if isinstance(threshold, str):

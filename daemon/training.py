@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from daemon.bars import DAY_MS, SlotName
 from daemon.config import Config, SlotSection
@@ -21,6 +21,9 @@ from daemon.registry import Registry
 from daemon.store import AsyncStore, Store
 from monitor.actions import StartRetrain
 from retrain.artifact import LoadedModel
+
+KEEP_VERSIONS: Final = 30
+"""Newest versions that stay in the registry, beside the live and the previous one."""
 
 OnLine = Callable[[dict[str, Any]], None]
 
@@ -63,6 +66,7 @@ class Training:
         try:
             outcome = await self.jobs.retrain(order.job_id, spec, frame, on_line)
             await asyncio.to_thread(self.registry.adopt, self.slot, outcome.manifest)
+            await asyncio.to_thread(self.registry.prune, self.slot, KEEP_VERSIONS)
             if outcome.passed:
                 on_line({"event": "progress", "step": "drift calibration", "percent": 99.0})
                 text = await self.jobs.calibrate(order.job_id, self.false_alarms_per_month)

@@ -87,7 +87,7 @@ async def _play(stage: Stage, screen: Screen, clock: Clock) -> tuple[str, Story]
     options, story = stage.options, Story(stage.slot, Topics(), screen.tell)
     async with contextlib.AsyncExitStack() as stack:
         exchange = ReplayExchange(
-            (stage.recording,), clock, speed=options.speed, start_ms=stage.first_t
+            (stage.recording,), clock, speed=stage.speed, start_ms=stage.first_t
         )
         await stack.enter_async_context(exchange)
         await asyncio.to_thread(write_config, stage, exchange.url, exchange.ws_url)
@@ -178,7 +178,7 @@ def _actors(stage: Stage, exchange: ReplayExchange) -> tuple[Actor, ...]:
         (
             *("-m", "daemon.demo.bot", "--slot", str(stage.slot)),
             *("--venue-url", exchange.url, "--ws-url", exchange.ws_url),
-            *("--speed", str(stage.options.speed), "--broker", stage.broker_url),
+            *("--speed", str(stage.speed), "--broker", stage.broker_url),
             *("--public-key", str(stage.public_key)),
         ),
         stage.folder,
@@ -202,5 +202,5 @@ def _opening(stage: Stage) -> str:
     source = stage.options.data.name if stage.options.data else "a made-up market"
     return (
         f"{'demo':>9}  {stage.slot} from {source}: {stage.past_bars} bars of history, "
-        f"then {stage.options.speed:g} x real time"
+        f"then {stage.speed:g} x real time"
     )

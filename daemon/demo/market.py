@@ -6,6 +6,7 @@ chosen bar it turns into its opposite. What an honest daemon has to find is know
 """
 
 import glob
+import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -108,9 +109,10 @@ def load(
 ) -> Recording:
     """Read candles from a file, and the funding beside them.
 
-    Coin and interval not given come from a name like `BTC-5m.parquet`, else the interval
-    from the spacing of the bars. Funding not given comes from a sibling `BTC-funding.*`,
-    else it is the venue's baseline. Trade counts are made up from the volume.
+    Coin and interval not given come from a name like `BTC-5m.parquet`, else the coin is the
+    name's first word and the interval the spacing of the bars. Funding not given comes from
+    a sibling `BTC-funding.*`, else it is the venue's baseline. Trade counts are made up
+    from the volume.
 
     Raises:
         BadInput: If the file cannot be read, the coin is not known, or the bars are not
@@ -120,9 +122,10 @@ def load(
         named: SlotName | None = SlotName.parse(path.name.partition(".")[0])
     except BadInput:
         named = None
-    coin = coin or (named.coin if named else None)
-    if coin is None:
-        msg = f"{path} does not say its coin; name it like BTC-5m{path.suffix} or pass the coin"
+    first_word = re.match(r"[A-Za-z0-9]*", path.name)
+    coin = coin or (named.coin if named else first_word and first_word[0])
+    if not coin:
+        msg = f"{path} does not say its coin; name it like BTC-5m{path.suffix}"
         raise BadInput(msg)
     table = read_bars(path)
     spacing = _interval_of(table.interval_ms, str(path))

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from daemon.bars import Bar, Funding, Provenance, SlotName
+from daemon.config import LABEL_DEFAULTS
 from daemon.demo.market import generate, load
 from daemon.demo.recording import Recording
 from daemon.errors import BadInput, DaemonError
@@ -25,15 +26,19 @@ HISTORY_SHARE: Final = 0.7  # of a recording: the more past, the better the mode
 IMPORT_OVERLAP: Final = 4_000
 # Long enough for the first model to be trained and watched in the old regime.
 CHANGE_AFTER: Final = 400
-SHORTEST: Final = 8_000
+SHORTEST: Final = 7_200
+BARS_PER_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person chose; `data` None is a made-up market, `timeout_s` 0 is for ever."""
+    """What a person chose.
+
+    `data` None is a made-up market, `speed` None is ten bars a second, `timeout_s` 0 for ever.
+    """
 
     data: Path | None = None
-    speed: float = 3000.0
+    speed: float | None = None
     until_swap: bool = False
     timeout_s: float = 0.0
     quiet: bool = False
@@ -73,6 +78,12 @@ class Stage:
     def public_key(self) -> Path:
         """What the bot trusts."""
         return self.data_dir / "keys" / "hyperdrift.pub"
+
+    @property
+    def speed(self) -> float:
+        """Venue seconds per wall second."""
+        ten_a_second = BARS_PER_S * self.recording.interval_ms / 1000
+        return ten_a_second if self.options.speed is None else self.options.speed
 
     @property
     def past_bars(self) -> int:
@@ -115,19 +126,20 @@ def set_stage(options: Options) -> Iterator[Stage]:
 def write_config(stage: Stage, rest_url: str, ws_url: str) -> None:
     """Write the settings; the limits of the policy are short, for a story of a few days."""
     threshold = '"auto"' if stage.options.data else "0.005"
+    horizon = LABEL_DEFAULTS.get(stage.slot.interval, LABEL_DEFAULTS["5m"])[0]
     text = f"""\
 [daemon]
 data_dir = "{stage.data_dir}"
 [[slots]]
 coin = "{stage.slot.coin}"
 interval = "{stage.slot.interval}"
-horizon_bars = 12
+horizon_bars = {horizon}
 threshold = {threshold}
 history_days = 180
 [hyperliquid]
 rest_url = "{rest_url}"
 ws_url = "{ws_url}"
-speed = {stage.options.speed}
+speed = {stage.speed}
 [mqtt]
 port = {stage.mqtt_port}
 [policy]

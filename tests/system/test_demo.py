@@ -93,4 +93,4 @@ async def test_a_recording_that_is_too_short_is_one_clear_line(tmp_path: Path) -
     )
     _, said = await demo.communicate()
     assert demo.returncode == 2
-    assert said.decode() == f"hyperdrift: {short} has 100 bars; the demo needs 8000\n"
+    assert said.decode() == f"hyperdrift: {short} has 100 bars; the demo needs 7200\n"

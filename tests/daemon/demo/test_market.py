@@ -140,11 +140,17 @@ def test_funding_is_read_from_the_file_beside(tmp_path: Path) -> None:
     assert read.funding_rate.tolist() == [1e-5, 2e-5]
 
 
-def test_a_name_that_says_nothing_needs_the_coin(tmp_path: Path) -> None:
-    path = written(tmp_path, "candles.csv", market(60))
+def test_another_name_gives_the_coin_by_its_first_word(tmp_path: Path) -> None:
+    path = written(tmp_path, "SOL_USDC_USDC-5m-futures.csv", market(60))
+    read = load(path)
+    assert (read.coin, read.interval) == ("SOL", "5m")
+    assert load(path, coin="kPEPE").coin == "kPEPE"
+
+
+def test_a_name_without_a_word_needs_the_coin(tmp_path: Path) -> None:
+    path = written(tmp_path, "_.csv", market(60))
     with pytest.raises(BadInput, match="does not say its coin"):
         load(path)
-    assert load(path, coin="SOL").interval == "5m"
 
 
 def test_a_name_that_contradicts_the_bars_is_refused(tmp_path: Path) -> None:
