@@ -3,8 +3,9 @@
 from typing import Any, get_args
 
 import msgspec
+from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from daemon import remote
 from daemon.bars import SlotName
@@ -95,14 +96,13 @@ def versions(config: Config, slot: str) -> list[dict[str, Any]]:
 
 def show_versions(found: list[dict[str, Any]]) -> None:
     """Print the answer of `versions` as a table."""
-    table = Table("", "model", "trained (UTC)", "test accuracy", "skill", "gates")
+    table = Table("", Column("model", no_wrap=True), "test accuracy", "skill", "gates", box=SIMPLE)
     for info in found:
         mark = "live" if info["live"] else "previous" if info["previous"] else ""
         verdict = "passed" if info["passed"] else "refused by " + ", ".join(info["refused_by"])
         table.add_row(
             mark,
             info["model_id"],
-            info["trained_at_utc"],
             "-" if info["test_accuracy"] is None else f"{info['test_accuracy']:.3f}",
             "-" if info["skill"] is None else f"{info['skill']:.4f}",
             info["problem"] or verdict,
