@@ -61,6 +61,8 @@ async def run(config: Config, clock: Clock) -> None:
         DataFolderBusy: Another daemon has the data folder.
     """
     gate_limits(config.gates)  # a misspelt one must not wait for the first retrain
+    if config.web.listen:
+        log.warning("web.not_built", listen=config.web.listen, remedy="use `hyperdrift status`")
     slots = tuple(section.name for section in config.slots)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(folder_lock(config.data_dir))

@@ -125,7 +125,7 @@ class SwapSection(_Section, frozen=True, kw_only=True):
 
 
 class WebSection(_Section, frozen=True, kw_only=True):
-    """`[web]`; an empty `listen` switches the status page off."""
+    """`[web]`; an empty `listen` switches the status page off. Not served yet: a warning."""
 
     listen: str = ""
 
@@ -332,7 +332,6 @@ def _unbuilt(config: Config) -> str | None:
         "features.cohort_file": bool(config.features.cohort_file),
         "trades.file": bool(config.trades.file),
         "retrain.backend": config.retrain.backend != "local",
-        "web.listen": bool(config.web.listen),
         "notify.urls": bool(config.notify.urls),
     }
     for key, wanted in asked.items():

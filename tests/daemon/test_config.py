@@ -8,7 +8,7 @@ from daemon import config
 from daemon.bars import SlotName
 from daemon.errors import ConfigError
 
-# The example of the reference documentation, as far as this version has built it.
+# Every key that is documented, each with its documented default.
 WHOLE = """
 [daemon]
 data_dir = "/var/lib/hyperdrift"
@@ -40,7 +40,7 @@ backend = "local"
 [swap]
 on_deploy = []
 [web]
-listen = ""
+listen = "127.0.0.1:8377"
 [notify]
 urls = []
 """
