@@ -233,9 +233,10 @@ def command(
 ) -> None:
     """Ask the running daemon to do something; exit code 3 if it declines."""
     from daemon import config as configuration
-    from daemon import console
+    from daemon import console, log
     from daemon.clock import SystemClock
 
+    log.configure(logging.ERROR)
     settings = configuration.load(config)
     reply = _run(
         console.command(settings, SystemClock(), name, slot, reason=reason, model_id=model)

@@ -31,24 +31,26 @@ async def status(config: Config, clock: Clock) -> dict[str, Any]:
 
 
 def show_status(document: dict[str, Any]) -> None:
-    """Print the answer of `status` as a table."""
-    console = Console()
+    """Print the answer of `status`, a few lines a slot."""
+    console = Console(highlight=False, soft_wrap=True)
     daemon = document["status"]
     console.print(f"daemon {daemon['state']} {daemon.get('version', '')}".rstrip())
-    table = Table("slot", "phase", "model", "age", "win rate", "trades", "worst drift", "lag")
     for slot, state in sorted(document["slots"].items()):
-        drift = max(state["drift"].items(), key=lambda pair: pair[1], default=None)
-        table.add_row(
-            slot,
-            _phase(state),
-            state["model_id"] or "-",
-            _age(state["model_age_s"]),
-            "-" if state["win_rate"] is None else f"{state['win_rate']:.1%}",
-            str(state["trades"]),
-            f"{drift[0]} {drift[1]:.2f}" if drift else "-",
-            "-" if state["lag_ms"] is None else f"{state['lag_ms']} ms",
-        )
-    console.print(table)
+        console.print(f"{slot}: {_phase(state)}")
+        for name, text in _facts(state):
+            console.print(f"  {name:<14}{text}")
+
+
+def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    rate, lag = state["win_rate"], state["lag_ms"]
+    drift = max(state["drift"].items(), key=lambda pair: pair[1], default=None)
+    return (
+        ("model", state["model_id"] or "none yet"),
+        ("trained to", f"{_age(state['model_age_s'])} ago" if state["model_id"] else "-"),
+        ("win rate", "-" if rate is None else f"{rate:.1%} of {state['trades']}"),
+        ("highest drift", f"{drift[0]}, {drift[1]:.0%} of the alarm" if drift else "-"),
+        ("lag", "-" if lag is None else f"{lag} ms from a bar's close to its score"),
+    )
 
 
 async def command(
