@@ -22,7 +22,7 @@ from daemon.bars import DAY_MS, SlotName
 from daemon.broker import EmbeddedBroker
 from daemon.bus import BrokerAddress, Bus, Will
 from daemon.clock import Clock, VenueClock
-from daemon.config import Config, MqttSection, SlotSection, broker_password
+from daemon.config import broker_password
 from daemon.errors import ConfigError, DaemonError, DataFolderBusy, VenueRefused, VenueUnreachable
 from daemon.feed import Feed
 from daemon.hyperliquid.rest import RestClient
@@ -35,6 +35,7 @@ from daemon.limits import gate_limits, policy_settings
 from daemon.messages import DaemonStatus, SwapAck
 from daemon.registry import Registry
 from daemon.serving import Serving
+from daemon.settings import Config, MqttSection, SlotSection
 from daemon.signing import Signer, generate
 from daemon.store import AsyncStore, Store
 from daemon.swap import SwapCoordinator

@@ -3,18 +3,24 @@
 `--help` has to answer at once, and importing scikit-learn alone takes longer than that.
 """
 
-import asyncio
-import json
 import logging
-import signal
 import sys
-from collections.abc import Coroutine
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
+from daemon import model_commands, store_commands, training_commands
 from daemon.errors import DaemonError
+from daemon.terminal import (
+    INTERRUPTED,
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    SlotOption,
+    fail,
+    print_json,
+    run_async,
+)
 
 app = typer.Typer(
     name="hyperdrift",
@@ -23,24 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-models = typer.Typer(help="The registry: which versions exist and which one is live.")
-app.add_typer(models, name="models", no_args_is_help=True)
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", help="TOML file [default: hyperdrift.toml, /etc/hyperdrift/hyperdrift.toml]"
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-SlotOption = Annotated[str, typer.Option("--slot", help="For example BTC-5m.")]
-CoinOption = Annotated[str, typer.Option("--coin", help="As the venue writes it, e.g. BTC.")]
-IntervalOption = Annotated[str, typer.Option("--interval", help="5m, 1h, 12h, 24h, ...")]
-DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Candles: Parquet, CSV or Feather [made up].")
-]
-
-INTERRUPTED = 130
 
 
 def main() -> None:
@@ -48,45 +36,7 @@ def main() -> None:
     try:
         app()
     except DaemonError as e:
-        _fail(e)
-
-
-def _fail(error: DaemonError) -> NoReturn:
-    sys.stderr.write(f"hyperdrift: {error}\n")
-    sys.exit(error.exit_code)
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine until it is done or this process is asked to stop."""
-
-    async def interruptible() -> Any:
-        task = asyncio.current_task()
-        assert task is not None
-        loop = asyncio.get_running_loop()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, task.cancel)
-        return await work
-
-    try:
-        return asyncio.run(interruptible())
-    except asyncio.CancelledError:
-        return None
-    except BaseExceptionGroup as group:
-        known = group.subgroup(DaemonError)
-        if known is None or group.split(DaemonError)[1] is not None:
-            raise  # a bug: show where
-        _fail(_first(known))
-
-
-def _first(error: BaseException) -> DaemonError:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, DaemonError)
-    return error
-
-
-def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        fail(e)
 
 
 @app.command()
@@ -100,7 +50,7 @@ def run(config: ConfigOption = None, verbose: bool = False) -> None:
     settings = configuration.load(config)
     from daemon import app as daemon
 
-    _run(daemon.run(settings, SystemClock()))
+    run_async(daemon.run(settings, SystemClock()))
 
 
 @app.command()
@@ -125,11 +75,11 @@ def demo(
     options = Options(
         data=data, speed=speed, until_swap=until == "swap", timeout_s=timeout, quiet=as_json
     )
-    summary = _run(run_demo(options, SystemClock()))
+    summary = run_async(run_demo(options, SystemClock()))
     if summary is None:
         sys.exit(INTERRUPTED)
     if as_json:
-        _print_json(summary.document())
+        print_json(summary.document())
     sys.exit(summary.exit_code)
 
 
@@ -148,63 +98,7 @@ def exchange(
     recording = load_recording(data)
     if not 0 < history < len(recording):
         raise typer.BadParameter(f"--history must be between 1 and {len(recording) - 1}")
-    _run(serve_exchange(recording, SystemClock(), port=port, speed=speed, history=history))
-
-
-@app.command("import")
-def import_(
-    files: Annotated[list[Path], typer.Argument(help="CSV, Parquet, Feather or JSON lines.")],
-    coin: CoinOption,
-    interval: IntervalOption = "5m",
-    kind: Annotated[str, typer.Option(help="bars or funding")] = "bars",
-    config: ConfigOption = None,
-) -> None:
-    """Fill the store from files, for history beyond the venue's reach."""
-    from daemon import config as configuration
-    from daemon.bars import SlotName, interval_name
-    from daemon.imports import import_files
-
-    settings = configuration.load(config)
-    slot = SlotName(coin, interval_name(interval))
-    for line in import_files(settings.data_dir, slot, files, kind):
-        typer.echo(line)
-
-
-@app.command()
-def labels(coin: CoinOption, interval: IntervalOption = "5m", config: ConfigOption = None) -> None:
-    """Show the shares of DOWN, NEUTRAL and UP for several horizons and thresholds."""
-    from daemon import config as configuration
-    from daemon.bars import SlotName, interval_name
-    from daemon.imports import label_table
-
-    settings = configuration.load(config)
-    typer.echo(label_table(settings.data_dir, SlotName(coin, interval_name(interval))))
-
-
-@app.command()
-def retrain(
-    coin: CoinOption,
-    interval: IntervalOption = "5m",
-    deploy: Annotated[bool, typer.Option(help="Put it live if every gate passes.")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Run the pipeline now on the stored bars; exit code 3 if a gate refuses."""
-    from daemon import config as configuration
-    from daemon import log
-    from daemon.bars import SlotName, interval_name
-    from daemon.clock import SystemClock
-    from daemon.offline import retrain_once
-
-    log.configure()
-    settings = configuration.load(config)
-    slot = SlotName(coin, interval_name(interval))
-    result = _run(retrain_once(settings, slot, SystemClock(), deploy=deploy, quiet=as_json))
-    if result is None:
-        sys.exit(INTERRUPTED)
-    if as_json:
-        _print_json(result.document())
-    sys.exit(result.exit_code)
+    run_async(serve_exchange(recording, SystemClock(), port=port, speed=speed, history=history))
 
 
 @app.command()
@@ -215,9 +109,9 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     from daemon.clock import SystemClock
 
     log.configure(logging.ERROR)
-    document = _run(console.status(configuration.load(config), SystemClock()))
+    document = run_async(console.status(configuration.load(config), SystemClock()))
     if as_json:
-        _print_json(document)
+        print_json(document)
     elif document is not None:
         console.show_status(document)
 
@@ -238,44 +132,20 @@ def command(
 
     log.configure(logging.ERROR)
     settings = configuration.load(config)
-    reply = _run(
+    reply = run_async(
         console.command(settings, SystemClock(), name, slot, reason=reason, model_id=model)
     )
     if reply is None:
         sys.exit(INTERRUPTED)
     if as_json:
-        _print_json({"accepted": reply.accepted, "detail": reply.detail})
+        print_json({"accepted": reply.accepted, "detail": reply.detail})
     else:
         typer.echo(("accepted: " if reply.accepted else "declined: ") + reply.detail)
     sys.exit(0 if reply.accepted else 3)
 
 
-@models.command("list")
-def list_models(slot: SlotOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """List every version of a slot, newest first."""
-    from daemon import config as configuration
-    from daemon import console
-
-    settings = configuration.load(config)
-    found = console.versions(settings, slot)
-    if as_json:
-        _print_json(found)
-    else:
-        console.show_versions(found)
-
-
-@models.command()
-def verify(
-    model_id: Annotated[str, typer.Argument(help="A version from `models list`.")],
-    slot: SlotOption,
-    config: ConfigOption = None,
-) -> None:
-    """Compare every file of a version with its digest."""
-    from daemon import config as configuration
-    from daemon import console
-
-    typer.echo(console.verify(configuration.load(config), slot, model_id))
-
+for commands in (store_commands, training_commands, model_commands):
+    commands.add(app)
 
 if __name__ == "__main__":
     main()

@@ -10,10 +10,11 @@ from rich.table import Column, Table
 from daemon import remote
 from daemon.bars import SlotName
 from daemon.clock import Clock
-from daemon.config import Config, broker_password, broker_url
+from daemon.config import broker_password, broker_url
 from daemon.errors import BadInput
 from daemon.messages import CommandName, CommandReply
 from daemon.registry import Registry
+from daemon.settings import Config
 from daemon.topics import Topics
 
 

@@ -9,12 +9,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from daemon.app import folder_lock, own_signer
 from daemon.bars import SlotName
 from daemon.clock import Clock
-from daemon.config import Config
 from daemon.errors import BadInput
 from daemon.imports import open_store
 from daemon.jobs import Jobs, Limits, Outcome
 from daemon.limits import gate_limits, policy_settings
 from daemon.registry import Registry
+from daemon.settings import Config
 from daemon.store import AsyncStore
 from daemon.training import Training
 from monitor.actions import StartRetrain

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from daemon.bars import DAY_MS, SlotName
-from daemon.config import Config, SlotSection
 from daemon.jobs import Jobs, Outcome
 from daemon.registry import Registry
+from daemon.settings import Config, SlotSection
 from daemon.store import AsyncStore, Store
 from monitor.actions import StartRetrain
 from retrain.artifact import LoadedModel

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from daemon.bars import Bar, Funding, Provenance, SlotName
-from daemon.config import LABEL_DEFAULTS
 from daemon.demo.market import generate, load
 from daemon.demo.recording import Recording
 from daemon.errors import BadInput, DaemonError
 from daemon.imports import open_store
 from daemon.registry import Registry
+from daemon.settings import LABEL_DEFAULTS
 from daemon.signing import generate as generate_keys
 
 SEED: Final = 10

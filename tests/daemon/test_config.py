@@ -7,6 +7,7 @@ import pytest
 from daemon import config
 from daemon.bars import SlotName
 from daemon.errors import ConfigError
+from daemon.settings import Config, MqttSection
 
 # Every key that is documented, each with its documented default.
 WHOLE = """
@@ -46,7 +47,7 @@ urls = []
 """
 
 
-def read(tmp_path: Path, text: str, **environ: str) -> config.Config:
+def read(tmp_path: Path, text: str, **environ: str) -> Config:
     path = tmp_path / "hyperdrift.toml"
     path.write_text(text)
     return config.load(path, environ)
@@ -127,6 +128,6 @@ def test_a_password_comes_from_its_file_or_from_the_service_managers_credential(
     (tmp_path / "mqtt-password").write_text("from systemd\n")
     (tmp_path / "secret").write_text("from a file\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert config.broker_password(config.MqttSection()) == "from systemd"
-    given = config.MqttSection(password_file=str(tmp_path / "secret"))
+    assert config.broker_password(MqttSection()) == "from systemd"
+    given = MqttSection(password_file=str(tmp_path / "secret"))
     assert config.broker_password(given) == "from a file"

@@ -1,0 +1,69 @@
+"""What every command has in common: its options, how it runs, how it ends."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from daemon.errors import DaemonError
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="TOML file [default: hyperdrift.toml, /etc/hyperdrift/hyperdrift.toml]"
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+SlotOption = Annotated[str, typer.Option("--slot", help="For example BTC-5m.")]
+CoinOption = Annotated[str, typer.Option("--coin", help="As the venue writes it, e.g. BTC.")]
+IntervalOption = Annotated[str, typer.Option("--interval", help="5m, 1h, 12h, 24h, ...")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Candles: Parquet, CSV or Feather [made up].")
+]
+
+INTERRUPTED = 130
+
+
+def fail(error: DaemonError) -> NoReturn:
+    """End with one line on stderr and the error's exit code."""
+    sys.stderr.write(f"hyperdrift: {error}\n")
+    sys.exit(error.exit_code)
+
+
+def run_async(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine until it is done or this process is asked to stop."""
+
+    async def interruptible() -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(interruptible())
+    except asyncio.CancelledError:
+        return None
+    except BaseExceptionGroup as group:
+        known = group.subgroup(DaemonError)
+        if known is None or group.split(DaemonError)[1] is not None:
+            raise  # a bug: show where
+        fail(_first(known))
+
+
+def _first(error: BaseException) -> DaemonError:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, DaemonError)
+    return error
+
+
+def print_json(document: Any) -> None:
+    """Write one document on stdout."""
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -1,0 +1,57 @@
+"""Commands that label, train and judge on the stored bars."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from daemon.terminal import (
+    INTERRUPTED,
+    CoinOption,
+    ConfigOption,
+    IntervalOption,
+    JsonOption,
+    print_json,
+    run_async,
+)
+
+
+def add(app: typer.Typer) -> None:
+    """Put these commands on the command line."""
+    app.command()(labels)
+    app.command()(retrain)
+
+
+def labels(coin: CoinOption, interval: IntervalOption = "5m", config: ConfigOption = None) -> None:
+    """Show the shares of DOWN, NEUTRAL and UP for several horizons and thresholds."""
+    from daemon import config as configuration
+    from daemon.bars import SlotName, interval_name
+    from daemon.imports import label_table
+
+    settings = configuration.load(config)
+    typer.echo(label_table(settings.data_dir, SlotName(coin, interval_name(interval))))
+
+
+def retrain(
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    deploy: Annotated[bool, typer.Option(help="Put it live if every gate passes.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the pipeline now on the stored bars; exit code 3 if a gate refuses."""
+    from daemon import config as configuration
+    from daemon import log
+    from daemon.bars import SlotName, interval_name
+    from daemon.clock import SystemClock
+    from daemon.offline import retrain_once
+
+    log.configure()
+    settings = configuration.load(config)
+    slot = SlotName(coin, interval_name(interval))
+    result = run_async(retrain_once(settings, slot, SystemClock(), deploy=deploy, quiet=as_json))
+    if result is None:
+        sys.exit(INTERRUPTED)
+    if as_json:
+        print_json(result.document())
+    sys.exit(result.exit_code)
