@@ -15,7 +15,10 @@ _EVENTS: dict[str, type[events.Event]] = {
     kind.__name__: kind
     for kind in (
         events.BarScored,
+        events.BotSeen,
         events.CommandReceived,
+        events.FeaturesAgreed,
+        events.FeaturesDiffered,
         events.JudgingBegan,
         events.ModelServed,
         events.RetrainFailed,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from monitor import events
 from monitor.actions import Action, Deploy, Promote, Reply, Rollback, StartRetrain
+from monitor.bots import Bots
 from monitor.errors import BadObservation
 from monitor.outbox import Outbox
 from monitor.policy import PolicySettings, Situation, Start, decide
@@ -44,6 +45,7 @@ class Engine:
         self._names, self._bars = tuple(names), history_bars
         self._now_ms, self._last_t = 0, -1
         self._watch = Watch(settings, interval_ms, self._names)
+        self._bots = Bots()
         self._job: Job | None = None
         self._swap: Swap | None = None
         self._candidate: Candidate | None = None
@@ -100,6 +102,7 @@ class Engine:
             paused=self._paused,
             probation_ends_ms=probation.ends_ms if probation else None,
             waiting_for=self._out.decision,
+            mismatch=self._bots.mismatch,
         )
 
     def _age_ms(self, champion: Champion) -> int:
@@ -204,7 +207,7 @@ class Engine:
         self._out.alert("critical", text)
 
     def _on_tick(self, event: events.Ticked) -> None:
-        """Only time passed; what follows from that is looked at after every event."""
+        """Only time passed; what follows is looked at after every event."""
 
     # What an operator asked for.
 
@@ -226,6 +229,8 @@ class Engine:
         if self._job is not None:
             self._job = replace(self._job, forced=True)
             return True, f"joined retrain {self._job.job_id}, which was already running"
+        if unservable := self._bots.unservable(self._now_ms):
+            return False, unservable
         self._candidate = None  # the new one will be fresher
         job = self._start(Start("command", event.reason or "an operator asked"), forced=True)
         return True, f"retrain {job.job_id} started; its gates still decide"
@@ -262,9 +267,9 @@ class Engine:
     def _resume(self, event: events.CommandReceived) -> tuple[bool, str]:
         if not self._paused:
             return True, "was not paused"
-        self._paused = False
-        self._out.publish("resumed", "automatic retrains and deploys go on", reason=event.reason)
-        return True, "automatic retrains and deploys go on"
+        self._paused, detail = False, "automatic retrains and deploys go on"
+        self._out.publish("resumed", detail, reason=event.reason)
+        return True, detail
 
     # What follows.
 
@@ -287,9 +292,8 @@ class Engine:
         """Go back by ourselves, but never from a model that we had gone back to."""
         previous = champion.previous_id
         if previous is None or not champion.may_fall_back or self._swap is not None:
-            self._out.alert(
-                "critical", f"{champion.model_id} stays live: no earlier version to trust"
-            )
+            text = f"{champion.model_id} stays live: no earlier version to trust"
+            self._out.alert("critical", text)
             return
         self._roll_back(previous, reason)
 
@@ -306,6 +310,8 @@ class Engine:
             self._candidate = None
             text = f"{candidate.model_id} is not deployed: it was judged against another live model"
             self._out.publish("decision", text, start=False, model_id=candidate.model_id)
+        elif self._bots.objection(self._now_ms):
+            return  # also a forced one: see `_under_way`
         elif job.forced or not self._paused:
             self._candidate, self._swap = None, Swap("deploy", candidate.model_id)
             self._out.order(
@@ -337,6 +343,7 @@ class Engine:
             drifted=tuple(champion.drifted) if champion else (),
             fell=champion.fell if champion else "",
             paused=self._paused,
+            unservable=self._bots.unservable(self._now_ms),
             under_way=self._under_way(),
             on_probation=champion is not None and champion.on_probation,
         )
@@ -347,7 +354,8 @@ class Engine:
         if self._swap is not None:
             return f"a {self._swap.kind} is under way"
         if self._candidate is not None:
-            return f"candidate {self._candidate.model_id} waits for resume"
+            why = self._bots.objection(self._now_ms) or "it is paused until resume"
+            return f"candidate {self._candidate.model_id} waits: {why}"
         return ""
 
     def _start(self, choice: Start, *, forced: bool) -> Job:
@@ -374,6 +382,7 @@ class Engine:
     )
     _HANDLERS: ClassVar[dict[type[events.Event], Callable[["Engine", Any], None]]] = {
         events.BarScored: _on_bar,
+        **dict.fromkeys(Bots.NEWS, lambda self, news: self._tell(self._bots.take(news))),
         events.TradeClosed: _on_trade,
         events.ModelServed: _on_served,
         events.JudgingBegan: _on_judging,

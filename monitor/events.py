@@ -117,6 +117,39 @@ class SwapFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BotSeen(Event):
+    """A bot said what it is, or its connection ended (`online` False).
+
+    `fault` says in one line why it cannot load what a retrain would save now, else empty.
+    """
+
+    bot_id: str
+    online: bool
+    sklearn: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesDiffered(Event):
+    """The features a bot used for the bar that opened at `t` are not those computed here.
+
+    `column` is the first that differs, `theirs` and `ours` its values (None if undefined).
+    """
+
+    t: int
+    column: str
+    theirs: float | None
+    ours: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesAgreed(Event):
+    """The features a bot used for the bar that opened at `t` are those computed here."""
+
+    t: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandReceived(Event):
     """An operator asked for something; staleness was checked before."""
 

@@ -65,7 +65,8 @@ class Situation:
 
     `trained_to_ms` is None without a live model, `began_ms` holds when the recent
     retrains began, oldest first, `unsuccessful_ms` when the last one failed or was refused.
-    `drifted` names features, `fell` says in words how the win rate fell.
+    `drifted` names features, `fell` says in words how the win rate fell, `unservable` why the
+    bot could not load a new model.
     """
 
     now_ms: int
@@ -77,6 +78,7 @@ class Situation:
     drifted: tuple[str, ...] = ()
     fell: str = ""
     paused: bool = False
+    unservable: str = ""
     under_way: str = ""
     on_probation: bool = False
 
@@ -134,6 +136,8 @@ def _hindrance(settings: PolicySettings, now: Situation, *, first: bool) -> str:
     """Return why the evidence must wait, or nothing."""
     if now.paused:
         return "paused by an operator"
+    if now.unservable:
+        return now.unservable
     retry_ms = settings.retry_bars * now.interval_ms
     if now.unsuccessful_ms is not None and now.now_ms - now.unsuccessful_ms < retry_ms:
         return f"the last retrain did not succeed; the next may start {settings.retry_bars} bars on"

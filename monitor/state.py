@@ -3,6 +3,8 @@
 import enum
 from dataclasses import dataclass
 
+from monitor.bots import Mismatch
+
 
 class Phase(enum.StrEnum):
     """What a slot is doing, in the order in which one hides another."""
@@ -63,3 +65,4 @@ class Snapshot:
     paused: bool
     probation_ends_ms: int | None
     waiting_for: str
+    mismatch: Mismatch | None

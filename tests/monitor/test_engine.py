@@ -473,6 +473,66 @@ def test_fifty_thousand_bars_take_less_than_ten_seconds(calibration) -> None:
     assert time.perf_counter() - began < 2.5  # a quarter of the budget for a tenth of the bars
 
 
+def compare(slot: Slot, *, agree: bool) -> tuple[Action, ...]:
+    """Let a bar pass on which the bot's features were compared with ours."""
+    t = slot.now_ms
+    slot.now_ms += BAR_MS
+    if agree:
+        return slot.give(events.FeaturesAgreed, t=t)
+    return slot.give(events.FeaturesDiffered, t=t, column="mom_1", theirs=0.1, ours=0.2)
+
+
+def test_a_bot_that_could_not_load_the_model_is_told_of_once_before_anything_is_trained() -> None:
+    slot, fault = Slot(), "bot b has scikit-learn 1.7.0: set retrain.python to its interpreter"
+    out = slot.give(events.BotSeen, bot_id="b", online=True, sklearn="1.7.0", fault=fault)
+    assert [alert.text for alert in only(out, Alert)] == [fault]
+    assert only(out, StartRetrain) == []
+    (decision,) = [a for a in only(out, Publish) if a.kind == "decision"]
+    assert (decision.text, decision.fields["start"]) == (f"wait: {fault}", False)
+    assert slot.tick(HOUR_MS) == ()
+    reply, out = slot.command("retrain")
+    assert (reply.accepted, reply.detail) == (False, fault)
+    assert only(out, StartRetrain) == []
+    out = slot.give(events.BotSeen, bot_id="b", online=True, sklearn="1.9.1")
+    assert len(only(out, StartRetrain)) == 1
+
+
+def test_a_bot_that_left_counts_for_a_day() -> None:
+    slot = Slot()
+    slot.give(events.BotSeen, bot_id="b", online=True, fault="too old")
+    slot.give(events.BotSeen, bot_id="b", online=False, fault="too old")
+    assert only(slot.tick(DAY_MS - 1), StartRetrain) == []
+    assert len(only(slot.tick(1), StartRetrain)) == 1
+
+
+def test_a_candidate_waits_while_the_bots_features_are_not_ours_and_then_goes_live() -> None:
+    slot = serving(max_age_days=0.0)
+    slot.command("retrain")
+    out = compare(slot, agree=False)
+    (alert,) = only(out, Alert)
+    assert "mom_1" in alert.text
+    assert "0.1 at the bot and 0.2 here" in alert.text
+    assert only(compare(slot, agree=False), Alert) == []
+    assert only(slot.train("m2"), Deploy) == []
+    assert "candidate m2 waits: the bot's features" in slot.engine.snapshot().waiting_for
+    for _ in range(11):
+        assert only(compare(slot, agree=True), Deploy) == []
+    assert only(compare(slot, agree=False), Alert) == [], "the same episode"
+    for _ in range(11):
+        assert only(compare(slot, agree=True), Deploy) == []
+    out = compare(slot, agree=True)
+    assert [deploy.model_id for deploy in only(out, Deploy)] == ["m2"]
+    (told,) = [a for a in only(out, Publish) if a.kind == "features_agree"]
+    assert told.fields == {"bars": 3, "column": "mom_1"}
+    assert slot.engine.snapshot().mismatch is None
+
+
+def test_an_operator_may_promote_and_go_back_while_the_features_differ() -> None:
+    slot = on_probation()
+    compare(slot, agree=False)
+    assert len(only(slot.command("rollback")[1], Rollback)) == 1
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Whatever happens, in whatever order, the promises hold."""
 
@@ -486,6 +546,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.swap_to: str | None = None
         self.live: str | None = None
         self.known: list[str] = []
+        self.fault = ""
 
     def obey(self, out: tuple[Action, ...], *, replies: int = 0) -> None:
         assert len(only(out, Reply)) == replies
@@ -495,6 +556,7 @@ class AnyOrder(RuleBasedStateMachine):
                 self.job_id = action.job_id
             elif isinstance(action, Deploy):
                 assert action.model_id in self.passed, "a deploy without passed gates"
+                assert self.slot.engine.snapshot().mismatch is None, "a deploy over a mismatch"
                 self.take_swap(action.model_id)
             elif isinstance(action, Rollback):
                 assert action.to_model_id in self.known
@@ -529,8 +591,10 @@ class AnyOrder(RuleBasedStateMachine):
         running = self.job_id
         reply, out = self.slot.command(command, name)
         self.obey(out, replies=1)
-        if command == "retrain":
-            assert reply.accepted, "an ignored force"
+        if command == "retrain" and not reply.accepted:
+            assert self.fault == reply.detail, "an ignored force"
+            assert running is None
+        elif command == "retrain":
             assert self.job_id is not None
             assert running is None or running == self.job_id
 
@@ -579,6 +643,17 @@ class AnyOrder(RuleBasedStateMachine):
             self.obey(ack(self.slot, "evil", loaded=False))
         elif self.swap_to is None:
             self.obey(self.slot.give(events.SwapFailed, model_id="evil", error="x"))
+
+    @rule(online=st.booleans(), fault=st.sampled_from(["", "the bot has an older library"]))
+    def a_bot_is_seen(self, online: bool, fault: str) -> None:
+        self.fault = fault
+        given = {"bot_id": "b", "online": online, "fault": fault}
+        self.obey(self.slot.give(events.BotSeen, **given))
+
+    @rule(agree=st.booleans(), bars=st.integers(1, 15))
+    def features_are_compared(self, agree: bool, bars: int) -> None:
+        for _ in range(bars):
+            self.obey(compare(self.slot, agree=agree))
 
     @rule(won=st.booleans(), trades=st.integers(1, 8))
     def trades_close(self, won: bool, trades: int) -> None:

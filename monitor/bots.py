@@ -1,0 +1,116 @@
+"""What the slot's bots say of themselves: their library and the features that they use.
+
+A model that no bot can load, or one trained on other features than a bot computes, is
+worth nothing, however good it is. Both are known before a retrain has cost anything.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from monitor import events
+from monitor.policy import DAY_MS
+from monitor.watch import Finding
+
+# As many bars as the shortest window of the features: an hour at 5m.
+CLEAN_BARS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Features of a bot that are not ours: the newest such bar, and how it goes since.
+
+    `theirs` and `ours` are what both have in `column`; `bars` counts the mismatched ones.
+    """
+
+    t: int
+    column: str
+    theirs: float | None
+    ours: float | None
+    bars: int = 1
+    clean: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.column} of bar {self.t} is {self.theirs} at the bot and {self.ours} here"
+
+
+@dataclass(frozen=True, slots=True)
+class _Bot:
+    fault: str
+    gone_ms: int | None
+
+
+class Bots:
+    """What is known of the bots of one slot; `mismatch` is None while the features agree."""
+
+    def __init__(self) -> None:
+        self._bots: dict[str, _Bot] = {}
+        self.mismatch: Mismatch | None = None
+
+    NEWS: ClassVar = (events.BotSeen, events.FeaturesDiffered, events.FeaturesAgreed)
+
+    def take(self, event: events.Event) -> list[Finding]:
+        """Take news of a bot; return what a person has to know."""
+        match event:
+            case events.BotSeen():
+                return self._seen(event)
+            case events.FeaturesDiffered():
+                return self._differed(event)
+            case events.FeaturesAgreed():
+                return self._agreed(event)
+        return []
+
+    def unservable(self, now_ms: int) -> str:
+        """Say why a model saved now would be of no use, or nothing.
+
+        A bot that left counts for a day more: most come back, and with what they had.
+        """
+        for bot in self._bots.values():
+            if bot.fault and (bot.gone_ms is None or now_ms - bot.gone_ms < DAY_MS):
+                return bot.fault
+        return ""
+
+    def objection(self, now_ms: int) -> str:
+        """Say why no model may be deployed now, or nothing."""
+        if self.mismatch is not None:
+            return f"the bot's features are not ours: {self.mismatch.column} differs"
+        return self.unservable(now_ms)
+
+    def _seen(self, event: events.BotSeen) -> list[Finding]:
+        was = self._bots.get(event.bot_id)
+        fault = event.fault
+        self._bots[event.bot_id] = _Bot(fault, None if event.online else event.at_ms)
+        before = was.fault if was is not None else ""
+        if fault == before:
+            return []
+        fields: dict[str, object] = {"bot_id": event.bot_id, "sklearn": event.sklearn}
+        if fault:
+            return [Finding("bot_unservable", fault, fields, alert=True)]
+        text = f"bot {event.bot_id} can load the models that are saved now"
+        return [Finding("bot_servable", text, fields)]
+
+    def _differed(self, event: events.FeaturesDiffered) -> list[Finding]:
+        bars = self.mismatch.bars if self.mismatch is not None else 0
+        self.mismatch = now = Mismatch(
+            event.t, event.column, event.theirs, event.ours, bars=bars + 1
+        )
+        if bars:
+            return []
+        fields: dict[str, object] = {
+            "t": event.t,
+            "column": event.column,
+            "theirs": event.theirs,
+            "ours": event.ours,
+        }
+        text = f"{now}; nothing is deployed until {CLEAN_BARS} bars in a row agree"
+        return [Finding("features_differ", text, fields, alert=True)]
+
+    def _agreed(self, event: events.FeaturesAgreed) -> list[Finding]:
+        now = self.mismatch
+        if now is None or event.t <= now.t:
+            return []
+        self.mismatch = replace(now, clean=now.clean + 1)
+        if self.mismatch.clean < CLEAN_BARS:
+            return []
+        self.mismatch = None
+        text = f"the bot's features are ours again, after {now.bars} bars that were not"
+        return [Finding("features_agree", text, {"bars": now.bars, "column": now.column})]
