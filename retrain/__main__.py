@@ -5,13 +5,17 @@ a lower priority, limits and another interpreter, and can be killed. It says eve
 JSON lines on stdout, one event each, and nothing else goes there.
 """
 
+import contextlib
 import json
+import os
+import pickle
 import sys
 import time
 import traceback
 from pathlib import Path
 from typing import Any, Final
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +42,28 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "jobs": (int,),
     "gates": (dict,),
     "champion": (str, type(None)),
+    "fits": (str, type(None)),
 }
+
+
+class FitFolder:
+    """Fitted base models in a folder of our own, one file each."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    def get(self, key: str) -> Any:
+        """Return the model kept under a key; None if there is none, or only half of one."""
+        with contextlib.suppress(OSError, EOFError, ValueError, pickle.UnpicklingError):
+            return joblib.load(self._folder / key)
+        return None
+
+    def put(self, key: str, model: Any) -> None:
+        """Keep a model; a reader never sees half of it."""
+        aside = self._folder / f"{key}.{os.getpid()}"
+        joblib.dump(model, aside)
+        aside.replace(self._folder / key)
 
 
 def main(folder: Path) -> int:
@@ -80,11 +105,13 @@ def read_job(folder: Path) -> pipeline.Job:
         raise BadJob(f"job.json cannot be read ({e})") from e
     _check(settings)
     gates, champion = settings.pop("gates", {}), settings.pop("champion", None)
+    fits = settings.pop("fits", None)
     return pipeline.Job(
         **settings,
         frame=_read_bars(folder / "bars.npz"),
         limits=GateLimits.from_mapping(gates),
         champion=artifact.load(folder / champion) if champion else None,
+        fits=FitFolder(Path(fits)) if fits else None,
     )
 
 

@@ -30,7 +30,7 @@ from retrain.gates import (
 from retrain.labels import DOWN, UP, shares
 from retrain.report import render
 from retrain.scores import FEE_BPS, Scores, score
-from retrain.stack import Recipe, Trainer
+from retrain.stack import Fits, Recipe, Trainer
 from retrain.twin import Model, fit_twin, refit
 
 GOLDEN_ROWS: Final = 32
@@ -56,7 +56,8 @@ class Job:
 
     `frame` as `features.compute` takes it, whole bars only; `at_ms` names the version;
     `previous_threshold` is what "auto" chose before; `champion` the live model, if any;
-    `python` the interpreter that must be able to load the file, ours if empty.
+    `python` the interpreter that must be able to load the file, ours if empty; `fits` keeps
+    fitted base models for other jobs over the same bars.
     """
 
     slot: str
@@ -76,6 +77,7 @@ class Job:
     fee_bps: float = FEE_BPS
     jobs: int = 2
     recipe: Recipe = field(default_factory=Recipe)
+    fits: Fits | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def run(
     rows = dataset.build(
         job.frame, job.horizon_bars, job.threshold, job.previous_threshold, watch.step
     )
-    trainer = Trainer(replace(job.recipe, seed=job.seed), features.NAMES, job.jobs)
+    trainer = Trainer(replace(job.recipe, seed=job.seed), features.NAMES, job.jobs, job.fits)
     watch.step("out-of-fold")
     given, twin = fit_twin(rows, trainer, job.signal_rate)
     watch.step("judge")

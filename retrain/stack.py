@@ -11,8 +11,9 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -94,6 +95,18 @@ class Stack:
         return np.asarray(self.meta.predict_proba(meta_rows), dtype=np.float64)
 
 
+class Fits(Protocol):
+    """Fitted base models by what they were fitted to, so that nothing is fitted twice."""
+
+    def get(self, key: str) -> Any:
+        """Return the model kept under a key, None if there is none."""
+        ...
+
+    def put(self, key: str, model: Any) -> None:
+        """Keep a model."""
+        ...
+
+
 class Trainer:
     """Fits the recipe's parts on given rows, on a fixed number of threads.
 
@@ -102,8 +115,10 @@ class Trainer:
     many run at a time.
     """
 
-    def __init__(self, recipe: Recipe, names: Sequence[str], jobs: int = 2) -> None:
-        self.recipe, self.names, self._jobs = recipe, tuple(names), jobs
+    def __init__(
+        self, recipe: Recipe, names: Sequence[str], jobs: int = 2, fits: Fits | None = None
+    ) -> None:
+        self.recipe, self.names, self._jobs, self._fits = recipe, tuple(names), jobs, fits
 
     def fit_bases(self, parts: Sequence[tuple[Features, Labels]]) -> list[Bases]:
         """Fit the four base models on each of several training sets, (n, 17) and (n,).
@@ -182,9 +197,17 @@ class Trainer:
             return binner.fit(_named(features, self.names))
 
     def _fit(self, name: str, binned: NDArray[np.float32], labels: Labels) -> Any:
+        key = ""
+        if self._fits is not None:
+            key = str(joblib.hash((name, self.recipe, binned, labels)))
+            if (known := self._fits.get(key)) is not None:
+                return known
         # OpenMP's threads are set per calling thread: HistGradientBoosting must not take all.
         with threadpool_limits(1):
-            return _base(name, self.recipe).fit(binned, labels)
+            model = _base(name, self.recipe).fit(binned, labels)
+        if self._fits is not None:
+            self._fits.put(key, model)
+        return model
 
 
 def fit_meta(given: Probabilities, labels: Labels, *, purge: int) -> Pipeline:

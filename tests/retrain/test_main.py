@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from retrain import artifact
-from retrain.__main__ import main
+from retrain.__main__ import FitFolder, main
 from tests.retrain.planted import HORIZON, THRESHOLD, planted
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +55,15 @@ def test_the_child_process_tells_its_progress_and_leaves_a_candidate(tmp_path: P
     refused = [line["name"] for line in told if line["event"] == "gate" and not line["passed"]]
     assert finished["refused_by"] == refused
     assert finished["passed"] is (not refused)
+
+
+def test_kept_fits_serve_another_job_over_the_same_bars(tmp_path: Path) -> None:
+    fits = FitFolder(tmp_path / "fits")
+    fits.put("a", {"weights": [1.0]})
+    assert fits.get("a") == {"weights": [1.0]}
+    assert fits.get("b") is None
+    (tmp_path / "fits" / "c").write_bytes(b"\x80\x04half of a pickl")
+    assert fits.get("c") is None, "half of a model is fitted again"
 
 
 @pytest.mark.parametrize(

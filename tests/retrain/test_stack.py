@@ -106,3 +106,26 @@ def test_a_training_set_without_one_class_is_refused() -> None:
 def test_every_part_that_is_served_uses_one_thread(stack: Stack) -> None:
     forests = [base for base in stack.bases.models if hasattr(base, "n_jobs")]
     assert [forest.n_jobs for forest in forests] == [1, 1]
+
+
+class Kept:
+    """Fits in memory, with a count of what was asked for and missing."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, object] = {}
+
+    def get(self, key: str) -> object:
+        return self.models.get(key)
+
+    def put(self, key: str, model: object) -> None:
+        assert key not in self.models, "fitted twice"
+        self.models[key] = model
+
+
+def test_what_was_fitted_to_the_same_rows_before_is_not_fitted_again() -> None:
+    kept, part = Kept(), rows(600)
+    (first,) = Trainer(SMALL, features.NAMES, 2, kept).fit_bases([part])
+    (again,) = Trainer(SMALL, features.NAMES, 1, kept).fit_bases([part])
+    assert [a is b for a, b in zip(first.models, again.models, strict=True)] == [True] * 4
+    Trainer(SMALL, features.NAMES, 1, kept).fit_bases([rows(600, seed=1)])
+    assert len(kept.models) == 8, "other rows, other models"
