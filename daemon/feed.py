@@ -6,7 +6,7 @@ is not a special case. The stream only keeps a reserve for bars that REST does n
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -20,7 +20,7 @@ from daemon.history import History
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream, Connected, Disconnected
-from daemon.hyperliquid.wire import CandleFrame
+from daemon.hyperliquid.wire import CandleFrame, Trade, Trades
 from daemon.settlements import Settlements
 from daemon.store import AsyncStore
 
@@ -41,6 +41,7 @@ class Feed:
         slots: What to follow; their coins exist (`rest.require_coins`).
         after: Where to begin, by slot: with the bar that follows this t. Without it a slot
             begins after its newest bar of record in the store, or with the next bar to close.
+        on_trade: Takes each trade that the stream shows, repeats included.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Feed:
         slots: Sequence[SlotName],
         *,
         after: Mapping[SlotName, int] | None = None,
+        on_trade: Callable[[Trade], None] = lambda _: None,
     ) -> None:
+        self._on_trade = on_trade
         self._stream, self._venue, self._after = stream, venue, after or {}
         self._history = History(rest, store, venue)
         self._troubles = Troubles()
@@ -113,6 +116,9 @@ class Feed:
             match await self._stream.events.get():
                 case CandleFrame(slot, bar):
                     await self._followers[slot].push(bar)
+                case Trades(trades):
+                    for trade in trades:
+                        self._on_trade(trade)
                 case Connected():
                     log.info("feed.stream_back" if is_lost else "feed.stream_connected")
                     is_lost = False

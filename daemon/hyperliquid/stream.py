@@ -1,4 +1,4 @@
-"""The venue's candle pushes: one socket, kept alive, subscribed anew after each loss.
+"""The venue's pushes: one socket, kept alive, subscribed anew after each loss.
 
 The venue closes sockets that it was silent on for 60 s, that are about three hours
 old, and now and then without a word; a socket may also stay open and dead. All of
@@ -7,7 +7,7 @@ between, so whoever listens has to fetch what closed meanwhile.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from random import Random
 from typing import Final, NamedTuple
 
@@ -20,7 +20,7 @@ from daemon.clock import Clock
 from daemon.errors import SchemaChanged
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.backoff import delays
-from daemon.hyperliquid.wire import CandleFrame
+from daemon.hyperliquid.wire import CandleFrame, Channel, Trades, TradesOf
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class Disconnected(NamedTuple):
     expected: bool = False
 
 
-StreamEvent = CandleFrame | Connected | Disconnected
+StreamEvent = CandleFrame | Trades | Connected | Disconnected
 
 
 class _Dead(Exception):
@@ -53,24 +53,32 @@ class _Dead(Exception):
 
 
 class CandleStream:
-    """Candle frames of some slots, for as long as `run` runs.
+    """Candle frames of some slots, and trades of some coins, for as long as `run` runs.
 
     Args:
         url: The venue's socket, for example `wss://api.hyperliquid.xyz/ws`.
         clock: Real time: sockets live in it, also those of a sped-up replay.
         wanted: Slots whose coins are known to exist: the venue answers an unknown one by
             closing the whole socket.
+        trades_of: Coins whose trades are wanted too.
 
     Attributes:
         events: Frames and changes of the connection, in order. Full means that the reader is
             behind: the socket then waits, and with it the venue.
     """
 
-    def __init__(self, url: str, clock: Clock, wanted: Sequence[SlotName]) -> None:
-        self._url, self._clock, self._wanted = url, clock, frozenset(wanted)
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        wanted: Collection[SlotName],
+        trades_of: Collection[str] = (),
+    ) -> None:
+        self._url, self._clock = url, clock
+        self._wanted: frozenset[Channel] = frozenset([*wanted, *map(TradesOf, trades_of)])
         self._random = Random()  # noqa: S311 - jitter, no secret
         self._heard_at = 0.0
-        self._unacknowledged: set[SlotName] = set()
+        self._unacknowledged: set[Channel] = set()
         self._odd: set[str] = set()
         self.events: asyncio.Queue[StreamEvent] = asyncio.Queue(_QUEUE_FRAMES)
 
@@ -113,8 +121,8 @@ class CandleStream:
         return ended
 
     async def _subscribe(self, socket: ClientConnection) -> None:
-        for number, slot in enumerate(sorted(self._wanted), start=1):
-            await socket.send(wire.subscribe(slot))
+        for number, channel in enumerate(sorted(self._wanted, key=str), start=1):
+            await socket.send(wire.subscribe(channel))
             if number % _BURST == 0:
                 await self._clock.sleep(_BURST_PAUSE_S)
 
@@ -149,9 +157,12 @@ class CandleStream:
                         await self.events.put(candle)
                 for bar in refused:
                     self._report("stream.bar_refused", f"{bar.slot} t={bar.t}: {bar.reason}")
+            case Trades(trades):
+                if asked := tuple(t for t in trades if TradesOf(t.coin) in self._wanted):
+                    await self.events.put(Trades(asked))
             case wire.Acknowledged() if self._unacknowledged:
                 self._unacknowledged -= {
-                    slot for slot in self._unacknowledged if wire.acknowledges(frame, slot)
+                    one for one in self._unacknowledged if wire.acknowledges(frame, one)
                 }
                 if not self._unacknowledged:
                     await self.events.put(Connected())
@@ -177,5 +188,5 @@ class CandleStream:
             self._odd.add(text)
 
 
-def _names(slots: Iterable[SlotName]) -> str:
-    return ", ".join(sorted(map(str, slots)))
+def _names(channels: Iterable[Channel]) -> str:
+    return ", ".join(sorted(map(str, channels)))

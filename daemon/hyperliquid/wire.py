@@ -9,7 +9,7 @@ is handed back as refused, because one bad row must not hide its neighbours.
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,18 @@ STATUS_REQUEST: Final = b'{"type":"exchangeStatus"}'
 PING: Final = '{"method":"ping"}'
 
 _QUOTED_CHARS: Final = 200
+
+
+class TradesOf(NamedTuple):
+    """The trades channel of a coin."""
+
+    coin: str
+
+    def __str__(self) -> str:
+        return f"trades of {self.coin}"
+
+
+Channel = SlotName | TradesOf
 
 
 class CandleFrame(NamedTuple):
@@ -50,6 +62,28 @@ class Candles(NamedTuple):
     refused: tuple[RefusedBar, ...]
 
 
+class Trade(NamedTuple):
+    """One trade: `time` in ms UTC, `size` in base units, the side and address of who crossed."""
+
+    coin: str
+    time: int
+    tid: int
+    size: float
+    taker_bought: bool
+    taker: str
+
+    @property
+    def signed(self) -> float:
+        """Size, negative where the taker sold."""
+        return self.size if self.taker_bought else -self.size
+
+
+class Trades(NamedTuple):
+    """A push of trades; the first after a subscription repeats the last 30."""
+
+    trades: tuple[Trade, ...]
+
+
 class Acknowledged(NamedTuple):
     """The venue confirms a subscription; it echoes more keys than were sent."""
 
@@ -68,7 +102,7 @@ class OtherFrame(NamedTuple):
     channel: str
 
 
-Frame = Candles | Acknowledged | ErrorFrame | OtherFrame
+Frame = Candles | Trades | Acknowledged | ErrorFrame | OtherFrame
 
 
 class _Candle(msgspec.Struct):
@@ -81,6 +115,15 @@ class _Candle(msgspec.Struct):
     c: float
     v: float
     n: int = 0
+
+
+class _Trade(msgspec.Struct):
+    coin: str
+    side: Literal["A", "B"]
+    sz: float
+    time: int
+    tid: int
+    users: tuple[str, str]
 
 
 class _FundingRow(msgspec.Struct, rename={"rate": "fundingRate"}):
@@ -129,14 +172,16 @@ def meta_request(dex: str) -> bytes:
     return msgspec.json.encode({"type": "meta", "dex": dex}) if dex else META_REQUEST
 
 
-def subscription(slot: SlotName) -> dict[str, str]:
-    """Name a slot's candle channel."""
-    return {"type": "candle", "coin": slot.coin, "interval": slot.interval}
+def subscription(wanted: Channel) -> dict[str, str]:
+    """Name the candle channel of a slot, or the trades channel of a coin."""
+    if isinstance(wanted, TradesOf):
+        return {"type": "trades", "coin": wanted.coin}
+    return {"type": "candle", "coin": wanted.coin, "interval": wanted.interval}
 
 
-def subscribe(slot: SlotName) -> str:
-    """Ask for a slot's candles."""
-    frame = {"method": "subscribe", "subscription": subscription(slot)}
+def subscribe(wanted: Channel) -> str:
+    """Ask for a slot's candles, or a coin's trades."""
+    frame = {"method": "subscribe", "subscription": subscription(wanted)}
     return msgspec.json.encode(frame).decode()
 
 
@@ -203,6 +248,8 @@ def decode_frame(text: bytes) -> Frame:
         case "candle":
             data = _decode(bytes(envelope.data), _Candle | list[_Candle], "candle frame")
             return _candles(data if isinstance(data, list) else [data])
+        case "trades":
+            return _trades(_decode(bytes(envelope.data), list[_Trade], "trades"))
         case "subscriptionResponse":
             return Acknowledged(
                 _decode(bytes(envelope.data), _Echo, "acknowledgement").subscription
@@ -213,9 +260,21 @@ def decode_frame(text: bytes) -> Frame:
             return OtherFrame(channel)
 
 
-def acknowledges(echo: Acknowledged, slot: SlotName) -> bool:
-    """Tell whether an echo, which may carry more keys, confirms this slot's subscription."""
-    return subscription(slot).items() <= echo.subscription.items()
+def acknowledges(echo: Acknowledged, wanted: Channel) -> bool:
+    """Tell whether an echo, which may carry more keys, confirms this subscription."""
+    return subscription(wanted).items() <= echo.subscription.items()
+
+
+def _trades(rows: list[_Trade]) -> Trades:
+    sound = [row for row in rows if math.isfinite(row.sz) and row.sz > 0]
+    return Trades(tuple(map(_trade, sound)))
+
+
+def _trade(row: _Trade) -> Trade:
+    # `users` is [buyer, seller], `side` that of the one who crossed the book.
+    bought = row.side == "B"
+    taker = row.users[0 if bought else 1].lower()
+    return Trade(row.coin, row.time, row.tid, row.sz, bought, taker)
 
 
 def _candles(rows: list[_Candle]) -> Candles:

@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from daemon.hyperliquid.stream import (
     Disconnected,
     StreamEvent,
 )
-from daemon.hyperliquid.wire import CandleFrame
+from daemon.hyperliquid.wire import CandleFrame, Trade, Trades
 from tests.daemon.clocks import FastClock
 from tests.daemon.fake_venue import BTC, bar, candle
 
@@ -78,7 +78,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(*slots: SlotName, answer: Answer = polite) -> AsyncIterator[Rig]:
+async def rig(
+    *slots: SlotName, answer: Answer = polite, trades_of: Collection[str] = ()
+) -> AsyncIterator[Rig]:
     made: list[Rig] = []
 
     async def handle(connection: ServerConnection) -> None:
@@ -86,7 +88,9 @@ async def rig(*slots: SlotName, answer: Answer = polite) -> AsyncIterator[Rig]:
 
     async with serve(handle, "127.0.0.1", 0, compression="deflate") as server:
         port = server.sockets[0].getsockname()[1]
-        stream = CandleStream(f"ws://127.0.0.1:{port}/ws", FastClock(FAST), slots or (BTC,))
+        stream = CandleStream(
+            f"ws://127.0.0.1:{port}/ws", FastClock(FAST), slots or (BTC,), trades_of
+        )
         made.append(Rig(stream, answer=answer))
         task = asyncio.create_task(stream.run())
         try:
@@ -104,6 +108,27 @@ async def test_frames_follow_once_every_subscription_is_confirmed() -> None:
         assert await r.next() == CandleFrame(BTC, bar(0))
         intervals = {s["interval"] for s in r.sockets[0].subscriptions()}
         assert intervals == {"5m", "1h"}
+
+
+async def test_trades_come_over_the_same_socket_and_are_subscribed_anew_with_it() -> None:
+    row = {
+        "coin": "BTC",
+        "side": "A",
+        "px": "1",
+        "sz": "2",
+        "time": 3,
+        "tid": 4,
+        "users": ["a", "b"],
+    }
+    async with rig(BTC, trades_of=["BTC"]) as r:
+        assert await r.next() == Connected()
+        await r.sockets[0].send({"channel": "trades", "data": [row]})
+        assert await r.next() == Trades((Trade("BTC", 3, 4, 2.0, False, "b"),))
+        r.sockets[0].connection.transport.abort()
+        assert isinstance(await r.next(), Disconnected)
+        assert await r.next() == Connected()
+        kinds = [[s["type"] for s in socket.subscriptions()] for socket in r.sockets]
+        assert kinds == [["candle", "trades"]] * 2
 
 
 async def test_no_compression_is_asked_for() -> None:

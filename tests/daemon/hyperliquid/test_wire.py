@@ -136,7 +136,7 @@ def test_frames_that_are_no_candles_are_told_apart() -> None:
     assert wire.decode_frame(frame("Already subscribed: {}", "error")) == wire.ErrorFrame(
         "Already subscribed: {}"
     )
-    assert wire.decode_frame(frame([], "trades")) == wire.OtherFrame("trades")
+    assert wire.decode_frame(frame([], "bbo")) == wire.OtherFrame("bbo")
 
 
 def test_requests_are_what_the_documentation_shows() -> None:
@@ -211,3 +211,58 @@ def test_every_recorded_frame_is_understood_and_every_candle_read() -> None:
                 assert not decoded.refused
                 assert decoded.frames[0].bar.close == float(row["frame"]["data"]["c"])
     assert candles > 100
+
+
+TRADE = {
+    "coin": "BTC",
+    "side": "B",
+    "px": "61000.0",
+    "sz": "0.25",
+    "time": 1_760_000_000_123,
+    "hash": "0x00",
+    "tid": 123456789012345,
+    "users": ["0xBUYER", "0xSELLER"],
+}
+
+
+def test_the_taker_of_a_trade_is_the_buyer_or_the_seller_as_its_side_says() -> None:
+    rows = [TRADE, TRADE | {"side": "A", "tid": 1}, TRADE | {"sz": "0.0"}, TRADE | {"sz": "NaN"}]
+    at, tid = TRADE["time"], TRADE["tid"]
+    read = wire.decode_frame(frame(rows, "trades"))
+    assert isinstance(read, wire.Trades)
+    assert read.trades == (
+        wire.Trade("BTC", at, tid, 0.25, True, "0xbuyer"),  # type: ignore[arg-type]
+        wire.Trade("BTC", at, 1, 0.25, False, "0xseller"),  # type: ignore[arg-type]
+    )
+    assert [trade.signed for trade in read.trades] == [0.25, -0.25]
+
+
+@pytest.mark.parametrize("change", [{"side": "X"}, {"users": ["0x1"]}, {"sz": "much"}])
+def test_a_trade_of_another_shape_is_a_changed_schema(change: dict[str, object]) -> None:
+    with pytest.raises(SchemaChanged, match="trades"):
+        wire.decode_frame(frame([TRADE | change], "trades"))
+
+
+def test_a_trades_channel_is_named_and_acknowledged_by_coin() -> None:
+    wanted = {"type": "trades", "coin": "BTC"}
+    assert json.loads(wire.subscribe(wire.TradesOf("BTC")))["subscription"] == wanted
+    assert wire.acknowledges(wire.Acknowledged(wanted | {"more": 1}), wire.TradesOf("BTC"))
+    assert not wire.acknowledges(wire.Acknowledged(wanted), wire.TradesOf("ETH"))
+    assert not wire.acknowledges(wire.Acknowledged(wanted), BTC)
+
+
+@recorded
+@pytest.mark.parametrize(
+    ("name", "taker", "signed"),
+    [
+        ("mainnet_frames_2026-09-03", "0x8a544ab75107efd541c9072a0efebb87cc4292f3", -0.00022),
+        ("mainnet_frames_2026-09-24", "0x8269c0a4f5f1a14582e0aa46856a234893c41970", -0.00036),
+    ],
+)
+def test_recorded_trades_are_read(name: str, taker: str, signed: float) -> None:
+    frames = [row["frame"] for row in recording(f"ws/{name}.json")["frames"] if "frame" in row]
+    pushes = [f for f in frames if f.get("channel") == "trades"]
+    read = [wire.decode_frame(text(push)) for push in pushes]
+    assert all(isinstance(one, wire.Trades) for one in read)
+    first = read[0].trades[0]  # type: ignore[union-attr]
+    assert (first.taker, first.signed) == (taker, signed)
