@@ -72,7 +72,7 @@ class Serving:
         previous = self.champion.model_id if self.champion else None
         back = isinstance(action, actions.Rollback)
         target = action.to_model_id if isinstance(action, actions.Rollback) else action.model_id
-        reason = _reason(action)
+        reason = change_reason(action)
         try:
             manifest = await asyncio.to_thread(self._move_pointer, action, target)
             await self._load(manifest.model_id, None if back else previous)
@@ -86,18 +86,8 @@ class Serving:
     ) -> events.ModelServed:
         """Say that `manifest` is live, with all that its monitoring needs."""
         folder = self._registry.folder(self.slot)
-        return events.ModelServed(
-            **self.now(),
-            model_id=manifest.model_id,
-            previous_id=previous_id,
-            reason=reason,
-            trained_to_ms=manifest.trained_to_ms,
-            horizon_bars=manifest.horizon_bars,
-            threshold=manifest.threshold if isinstance(manifest.threshold, float) else 0.0,
-            up=manifest.up,
-            down=manifest.down,
-            calibration=await asyncio.to_thread(read_calibration, folder, manifest.model_id),
-            win_rate=await asyncio.to_thread(_judged_win_rate, manifest, folder),
+        return await asyncio.to_thread(
+            model_served, manifest, folder, previous_id=previous_id, reason=reason, **self.now()
         )
 
     def now(self) -> dict[str, Any]:
@@ -114,7 +104,7 @@ class Serving:
         return self._registry.deploy(
             self.slot,
             target,
-            reason=_reason(action),
+            reason=change_reason(action),
             by=promoted_by or BY_ITSELF,
             at_ms=at_ms,
             promoted_by=promoted_by,
@@ -136,6 +126,25 @@ class Serving:
         self._swap.order(self.slot, manifest, self._registry.pointer(self.slot), reason)
 
 
+def model_served(
+    manifest: Manifest, folder: Path, *, previous_id: str | None, reason: str, **now: Any
+) -> events.ModelServed:
+    """Say that a version in `folder` is live; `now` has the slot and the time."""
+    return events.ModelServed(
+        **now,
+        model_id=manifest.model_id,
+        previous_id=previous_id,
+        reason=reason,
+        trained_to_ms=manifest.trained_to_ms,
+        horizon_bars=manifest.horizon_bars,
+        threshold=manifest.threshold if isinstance(manifest.threshold, float) else 0.0,
+        up=manifest.up,
+        down=manifest.down,
+        calibration=read_calibration(folder, manifest.model_id),
+        win_rate=_judged_win_rate(manifest, folder),
+    )
+
+
 def _judged_win_rate(manifest: Manifest, folder: Path) -> float | None:
     """Return the share of signals that won on the test block; None if there were none."""
     try:
@@ -146,7 +155,8 @@ def _judged_win_rate(manifest: Manifest, folder: Path) -> float | None:
     return float(rate) if isinstance(rate, float) and math.isfinite(rate) else None
 
 
-def _reason(action: Change) -> str:
+def change_reason(action: Change) -> str:
+    """Say why the live model changes, in the words of the order."""
     match action:
         case actions.Deploy():
             return action.reason

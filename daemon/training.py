@@ -62,7 +62,7 @@ class Training:
         """
         since = order.at_ms - round(self.section.history_days * DAY_MS)
         frame = await self.store.call(Store.frame, self.slot, from_t=since)
-        spec = await asyncio.to_thread(self._spec, order, live)
+        spec = await asyncio.to_thread(job_spec, self.config, self.section, order, live)
         try:
             outcome = await self.jobs.retrain(order.job_id, spec, frame, on_line)
             await asyncio.to_thread(self.registry.adopt, self.slot, outcome.manifest)
@@ -76,24 +76,35 @@ class Training:
             await asyncio.to_thread(self.jobs.discard, order.job_id)
         return outcome
 
-    def _spec(self, order: StartRetrain, live: Champion) -> dict[str, Any]:
-        settings = self.config.retrain
-        previous = live.champion.manifest.threshold if live.champion else None
-        return {
-            "slot": str(self.slot),
-            "interval": self.slot.interval,
-            "horizon_bars": self.section.horizon,
-            "threshold": self.section.label_threshold,
-            "previous_threshold": previous if isinstance(previous, float) else None,
-            "at_ms": order.at_ms,
-            "seed": settings.seed,
-            "signal_rate": settings.signal_rate,
-            "gates": dict(self.config.gates),
-            "champion": live.champion_path,
-            "reason": order.reason,
-            "git_commit": source_commit(),
-            "python": settings.python or sys.executable,
-        }
+
+def job_spec(
+    config: Config, section: SlotSection, order: StartRetrain, live: Champion
+) -> dict[str, Any]:
+    """Return the `job.json` of a retrain.
+
+    Args:
+        config: The whole configuration.
+        section: The slot's.
+        order: Why and as of when.
+        live: What it is to be compared with.
+    """
+    settings, slot = config.retrain, section.name
+    previous = live.champion.manifest.threshold if live.champion else None
+    return {
+        "slot": str(slot),
+        "interval": slot.interval,
+        "horizon_bars": section.horizon,
+        "threshold": section.label_threshold,
+        "previous_threshold": previous if isinstance(previous, float) else None,
+        "at_ms": order.at_ms,
+        "seed": settings.seed,
+        "signal_rate": settings.signal_rate,
+        "gates": dict(config.gates),
+        "champion": live.champion_path,
+        "reason": order.reason,
+        "git_commit": source_commit(),
+        "python": settings.python or sys.executable,
+    }
 
 
 @functools.cache
