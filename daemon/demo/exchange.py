@@ -22,12 +22,14 @@ from daemon.demo.protocol import (
     Post,
     Subscribe,
     Subscription,
+    TradesSubscription,
     Unsubscribe,
     channel,
     decode_frame,
 )
 from daemon.demo.recording import Recording
 from daemon.demo.tape import Series
+from daemon.demo.trades import Trades
 from daemon.demo.venue import Venue
 from daemon.errors import BadInput
 
@@ -66,9 +68,9 @@ class _Client:
 
 @dataclass(eq=False)
 class _Channel:
-    """One candle stream: how far it has been sent, and to whom it goes."""
+    """One stream of candles or trades: how far it has been sent, and to whom it goes."""
 
-    series: Series
+    source: Series | Trades
     position: int
     listeners: set[_Client] = field(default_factory=set)
 
@@ -97,7 +99,7 @@ class ReplayExchange:
         self._speed, self._paused = _positive(speed), False
         self._host, self._port = host, port
         self._clients: set[_Client] = set()
-        self._channels: dict[CandleSubscription, _Channel] = {}
+        self._channels: dict[Subscription, _Channel] = {}
         self._runner: web.AppRunner | None = None
         self._pacer: asyncio.Task[None] | None = None
 
@@ -247,33 +249,38 @@ class ReplayExchange:
         if wanted in client.held:
             client.post(_error(f"Already subscribed: {_text(wanted)}"))
             return True
-        series = None
-        if isinstance(wanted, CandleSubscription):
-            series = self._venue.series(wanted.coin, wanted.interval)
-            if series is None:
-                client.post(_error(f"Invalid subscription {_text(wanted)}"))
-                return True
+        source: Series | Trades | None = None
+        match wanted:
+            case CandleSubscription(coin, interval):
+                source = self._venue.series(coin, interval)
+                if source is None:
+                    client.post(_error(f"Invalid subscription {_text(wanted)}"))
+                    return True
+            case TradesSubscription(coin):
+                source = self._venue.trades(coin)
+            case _:
+                pass  # acknowledged, as on the venue, but nothing of it was recorded
         client.held.add(wanted)
         client.post(channel("subscriptionResponse", msgspec.json.encode(Subscribe(wanted))))
-        if series and isinstance(wanted, CandleSubscription):
-            self._listen(client, wanted, series)
+        if source:
+            self._listen(client, wanted, source)
         return True
 
-    def _listen(self, client: _Client, wanted: CandleSubscription, series: Series) -> None:
-        """Show the forming bar as it stands, and everything that happens after it."""
+    def _listen(self, client: _Client, wanted: Subscription, source: Series | Trades) -> None:
+        """Show the forming bar or the last trades, and everything that happens after them."""
         now_ms = self.now_ms()
         if wanted not in self._channels:
-            self._channels[wanted] = _Channel(series, series.position(now_ms))
+            self._channels[wanted] = _Channel(source, source.position(now_ms))
         else:
             self._push(self._channels[wanted], now_ms)
         self._channels[wanted].listeners.add(client)
-        forming = series.forming(now_ms)
-        if forming:
-            client.post(forming)
+        greeting = source.greeting(now_ms)
+        if greeting:
+            client.post(greeting)
 
     def _unsubscribe(self, client: _Client, held: Subscription) -> None:
         client.held.discard(held)
-        if isinstance(held, CandleSubscription):
+        if held in self._channels:
             self._channels[held].listeners.discard(client)
             if not self._channels[held].listeners:
                 del self._channels[held]
@@ -302,9 +309,9 @@ class ReplayExchange:
             await self._clock.sleep(self._pause_s(now_ms))
 
     def _push(self, stream: _Channel, now_ms: int) -> None:
-        """Decide what a candle stream sends at `now_ms`, and send it to its listeners."""
-        position = stream.series.position(now_ms)
-        for frame in stream.series.frames(stream.position, position):
+        """Decide what a stream sends at `now_ms`, and send it to its listeners."""
+        position = stream.source.position(now_ms)
+        for frame in stream.source.frames(stream.position, position):
             for client in stream.listeners:
                 client.post(frame)
         stream.position = position
@@ -314,7 +321,7 @@ class ReplayExchange:
         shortest, longest = _STEP_S
         if self._paused:
             return longest
-        due = (stream.series.next_ms(stream.position) for stream in self._channels.values())
+        due = (stream.source.next_ms(stream.position) for stream in self._channels.values())
         wait_ms = min((at - now_ms for at in due if at is not None), default=longest * 1000)
         return min(longest, max(shortest, wait_ms / 1000 / self._speed))
 

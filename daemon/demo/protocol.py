@@ -159,6 +159,20 @@ class Candle(
     trades: int
 
 
+class Trade(msgspec.Struct, frozen=True):
+    """One public trade as written on the wire; `side` B is a taker who bought, A one who sold."""
+
+    coin: str
+    side: str
+    px: str
+    sz: str
+    time: int
+    hash: str
+    tid: int
+    users: tuple[str, str]
+    """Buyer and seller."""
+
+
 class FundingRow(msgspec.Struct, frozen=True, rename="camel"):
     """One settled rate as written on the wire."""
 

@@ -8,8 +8,8 @@ The same state answers REST and drives the stream, so the two can never disagree
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from daemon.demo.chance import between, unit
 from daemon.demo.protocol import Candle, channel, decimal_text
 from daemon.demo.recording import Ints, Recording
 
@@ -32,20 +32,33 @@ class Tape:
         self.recording = recording
         self.rows = _rows(recording)
         self.times, self.bars, self.stages = _timeline(recording)
-        self.withheld = _unit(recording.t, 4) < _WITHHELD_FRAC
+        self.withheld = unit(recording.t, 4) < _WITHHELD_FRAC
         self.digits = _decimals(recording)
+
+    def position(self, now_ms: int) -> int:
+        """Return how many states have come to pass by `now_ms`."""
+        return int(np.searchsorted(self.times, now_ms, "right"))
+
+    def next_ms(self, position: int) -> int | None:
+        """Return the moment of the state numbered `position`, None after the last."""
+        return int(self.times[position]) if position < len(self.times) else None
 
     def partial(self, bar: int, stage: int) -> _Row:
         """Cut one recorded bar short: it runs from the open over both extremes to the close."""
-        t, opened, high, low, close, volume, trades = row = self.rows[bar]
+        t, opened, _high, _low, _close, volume, trades = row = self.rows[bar]
         if stage == _FINAL:
             return row
-        there, back = (low, high) if close >= opened else (high, low)
-        path = (opened, there, back)[: stage + 1]
-        unit = 10.0**-self.digits
-        so_far = min(volume, max(unit, round(volume * _SHARES[stage], self.digits)))
+        path = self.path(bar)[: stage + 1]
+        least = 10.0**-self.digits
+        so_far = min(volume, max(least, round(volume * _SHARES[stage], self.digits)))
         count = max(1, int(trades * _SHARES[stage]))
         return t, opened, max(path), min(path), path[-1], so_far, count
+
+    def path(self, bar: int) -> tuple[float, float, float, float]:
+        """Return the price of one recorded bar at each of its stages."""
+        _, opened, high, low, close, _, _ = self.rows[bar]
+        there, back = (low, high) if close >= opened else (high, low)
+        return opened, there, back, close
 
 
 class Series:
@@ -63,11 +76,11 @@ class Series:
 
     def position(self, now_ms: int) -> int:
         """Return how many states have come to pass by `now_ms`."""
-        return int(np.searchsorted(self._tape.times, now_ms, "right"))
+        return self._tape.position(now_ms)
 
     def next_ms(self, position: int) -> int | None:
         """Return the moment of the state numbered `position`, None after the last."""
-        return int(self._tape.times[position]) if position < len(self._tape.times) else None
+        return self._tape.next_ms(position)
 
     def frames(self, before: int, after: int) -> list[bytes]:
         """Return the candle frames pushed between two positions, oldest first.
@@ -79,7 +92,7 @@ class Series:
         newest = [p for p in states if p + 1 == after or self._bar(p) != self._bar(p + 1)]
         return [channel("candle", self._state(p)) for p in newest if not self._is_withheld(p)]
 
-    def forming(self, now_ms: int) -> bytes | None:
+    def greeting(self, now_ms: int) -> bytes | None:
         """Return a frame of the bar that holds `now_ms`; None until its first trade."""
         newest = self.position(now_ms) - 1
         if newest < 0 or self._own[self._bar(newest)][0] + self._length <= now_ms:
@@ -170,10 +183,10 @@ def _timeline(recording: Recording) -> tuple[Ints, Ints, Ints]:
     after it, and always before the first trade of the next bar.
     """
     t, close = recording.t, recording.t + recording.interval_ms
-    where = _unit(t, 2)
-    late = _between(where, _AFTER_CLOSE_MS)
-    last = close + np.where(_unit(t, 3) < _LATE_FRAC, late, -_between(where, _BEFORE_CLOSE_MS))
-    first = t + _between(_unit(t, 1), _FIRST_TRADE_MS)
+    where = unit(t, 2)
+    late = between(where, _AFTER_CLOSE_MS)
+    last = close + np.where(unit(t, 3) < _LATE_FRAC, late, -between(where, _BEFORE_CLOSE_MS))
+    first = t + between(unit(t, 1), _FIRST_TRADE_MS)
     first[1:] = np.maximum(first[1:], last[:-1] + 100)
     steps = np.arange(len(_SHARES))
     times = first[:, None] + (last - first)[:, None] * steps // _FINAL
@@ -184,19 +197,3 @@ def _timeline(recording: Recording) -> tuple[Ints, Ints, Ints]:
     new[:, _FINAL] = True
     bars, stages = np.nonzero(new & (recording.volume > 0)[:, None])
     return times[bars, stages], bars, stages
-
-
-def _between(unit: NDArray[np.float64], limits: tuple[int, int]) -> Ints:
-    low, high = limits
-    return (low + unit * (high - low)).astype(np.int64)
-
-
-def _unit(t: Ints, salt: int) -> NDArray[np.float64]:
-    """Return numbers in 0..1 that look random and depend on nothing but time and `salt`.
-
-    The finaliser of SplitMix64: a replay is the same from run to run, without a seed.
-    """
-    x = t.astype(np.uint64) + np.uint64(salt * 0x9E3779B97F4A7C15 & (2**64 - 1))
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((x ^ (x >> np.uint64(31))) >> np.uint64(11)) / np.float64(2**53)

@@ -21,6 +21,7 @@ from daemon.demo.protocol import (
 )
 from daemon.demo.recording import Recording
 from daemon.demo.tape import Series, Tape
+from daemon.demo.trades import Trades
 
 FUNDING_CAP = 500
 # The venue says this to an unknown coin as well as on a passing fault of its own.
@@ -37,6 +38,7 @@ class Venue:
         for recording in recordings:
             self._by_coin.setdefault(recording.coin, []).append(Tape(recording))
         self._series: dict[tuple[str, str], Series] = {}
+        self._trades: dict[str, Trades] = {}
         self.end_ms = max(recording.end_ms for recording in recordings)
 
     def knows(self, coin: str) -> bool:
@@ -52,6 +54,13 @@ class Venue:
                 return None
             self._series[key] = Series(source, interval)
         return self._series[key]
+
+    def trades(self, coin: str) -> Trades:
+        """Return the trades of a listed coin, made from its finest recording."""
+        if coin not in self._trades:
+            finest = min(self._by_coin[coin], key=lambda tape: tape.recording.interval_ms)
+            self._trades[coin] = Trades(finest)
+        return self._trades[coin]
 
     def answer(self, body: bytes, now_ms: int) -> Answer:
         """Answer one request with what the venue knows at `now_ms`."""

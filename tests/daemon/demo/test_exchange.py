@@ -194,12 +194,12 @@ async def test_subscribing_twice_or_leaving_twice_is_an_error_that_closes_nothin
 
 async def test_an_echo_carries_the_defaults_of_the_venue(bench: Bench) -> None:
     await bench.send(subscribe({"type": "l2Book", "coin": "BTC"}))
-    await bench.send(subscribe({"type": "trades", "coin": "BTC"}))
+    await bench.send(subscribe({"type": "bbo", "coin": "BTC"}))
     await bench.send(subscribe({**CANDLES, "interval": "7m"}))
-    book, trades, refused = await bench.said()
+    book, best, refused = await bench.said()
     defaults = {"nSigFigs": None, "mantissa": None, "fast": False}
     assert book["data"]["subscription"] == {"type": "l2Book", "coin": "BTC", **defaults}
-    assert trades["data"]["subscription"] == {"type": "trades", "coin": "BTC"}
+    assert best["data"]["subscription"] == {"type": "bbo", "coin": "BTC"}
     assert refused["data"].startswith("Invalid subscription {")
 
 
@@ -281,3 +281,19 @@ async def test_a_taken_port_is_refused_with_a_sentence(bench: Bench) -> None:
         await serve([RECORDING], 1.0, NOW_MS, port, SystemClock())
     with pytest.raises(BadInput, match="nothing to replay"):
         ReplayExchange([], SystemClock(), speed=1, start_ms=0)
+
+
+async def test_trades_begin_with_a_replay_and_add_up_to_the_candles(bench: Bench) -> None:
+    trades = {"type": "trades", "coin": "BTC"}
+    await bench.send(subscribe(trades))
+    answer, replay = await bench.said()
+    assert answer["data"]["subscription"] == trades
+    assert len(replay["data"]) == 30
+    assert all(trade["time"] < NOW_MS for trade in replay["data"])
+    live = [t for _ in range(40) for frame in await bench.after(10) for t in frame["data"]]
+    volume = sum(float(trade["sz"]) for trade in live if trade["time"] < NOW_MS + MINUTES_5)
+    assert volume == pytest.approx(RECORDING.volume[50])
+    async with connect(bench.exchange.ws_url) as ws:
+        other = Bench(bench.exchange, bench.clock, ws)
+        await other.send(subscribe(trades))
+        assert (await other.said())[1]["data"] == live[-30:]

@@ -172,8 +172,8 @@ def test_one_trade_makes_one_frame() -> None:
 
 def test_the_forming_bar_is_shown_only_after_its_first_trade() -> None:
     opened = START_MS + 40 * MINUTES_5
-    assert series().forming(opened) is None
-    frame = series().forming(opened + 60_000)
+    assert series().greeting(opened) is None
+    frame = series().greeting(opened + 60_000)
     assert frame is not None
     assert json.loads(frame)["data"]["t"] == opened
-    assert series().forming(START_MS + 30 * MINUTES_5 + 60_000) is None
+    assert series().greeting(START_MS + 30 * MINUTES_5 + 60_000) is None
