@@ -119,13 +119,18 @@ def _check_identity(manifest: Manifest, slot: SlotName, order: SwapOrder | None)
         len(features.NAMES),
     ):
         reason = "it was trained on other features; install the same hyperdrift on both sides"
-    elif _minor(manifest.sklearn) != _minor(sklearn.__version__):
+    elif not same_library(manifest.sklearn, sklearn.__version__):
         reason = (
             f"it was written by scikit-learn {manifest.sklearn} and {sklearn.__version__} is "
             f"installed here; install {_minor(manifest.sklearn)} or set retrain.python to this one"
         )
     if reason is not None:
         raise VersionRefused(order.model_id if order else manifest.model_id, reason)
+
+
+def same_library(saved_with: str, installed: str) -> bool:
+    """Whether a model saved with one version of scikit-learn may be loaded with another."""
+    return _minor(saved_with) == _minor(installed)
 
 
 def _minor(version: str) -> str:

@@ -25,6 +25,7 @@ from daemon.clock import Clock, VenueClock
 from daemon.config import broker_password
 from daemon.errors import ConfigError, DaemonError, DataFolderBusy, VenueRefused, VenueUnreachable
 from daemon.feed import Feed
+from daemon.handshake import Handshake
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.imports import STORE_NAME
@@ -134,6 +135,7 @@ def _desks(parts: _Parts) -> tuple[dict[SlotName, Keeper], SwapCoordinator, Inta
         parts.clock,
         on_ack=on_ack,
         on_silence=intake.unanswered,
+        on_bot=intake.bot_seen,
         signer=signer,
     )
     for section in config.slots:
@@ -172,6 +174,7 @@ def _keeper(
         bus=parts.bus,
         topics=parts.topics,
         venue=parts.venue,
+        handshake=Handshake(parts.config.retrain.python),
         on_deploy=parts.config.swap.on_deploy,
     )
 

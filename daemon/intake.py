@@ -17,7 +17,14 @@ from daemon.bus import Bus
 from daemon.clock import Clock, VenueClock
 from daemon.commands import CommandDesk
 from daemon.keeper import Keeper
-from daemon.messages import Command, CommandReply, SwapAck, TradeReport
+from daemon.messages import (
+    BotPresence,
+    Command,
+    CommandReply,
+    PredictionMade,
+    SwapAck,
+    TradeReport,
+)
 from daemon.payloads import PayloadReader
 from daemon.topics import Topics
 from monitor.events import CommandReceived, SwapAcked, TradeClosed
@@ -49,6 +56,7 @@ class Intake:
         self._bus.subscribe(f"{self._topics.prefix}/+/command", self._take_command)
         for slot in self._keepers:
             self._bus.subscribe(self._topics.trade(slot), self._take_trade)
+            self._bus.subscribe(self._topics.prediction(slot), self._take_prediction)
 
     def acknowledged(self, slot: SlotName, ack: SwapAck, order_to_ack_ms: float) -> None:
         """Pass a bot's answer to a swap order on, and tell the world how long it took."""
@@ -77,6 +85,10 @@ class Intake:
             )
         )
 
+    def bot_seen(self, slot: SlotName, presence: BotPresence) -> None:
+        """Pass on who the slot's bot is."""
+        self._keepers[slot].put_nowait(presence)
+
     def unanswered(self, slot: SlotName, text: str) -> None:
         """Tell the world that a bot does not answer."""
         message = {"kind": "alert", "at_ms": self._venue.now_ms(), "text": text}
@@ -101,6 +113,12 @@ class Intake:
 
     def _answer(self, slot: SlotName, reply: CommandReply) -> None:
         self._bus.publish(self._topics.reply(slot), reply)
+
+    def _take_prediction(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
+        found = self._topics.slot_of(topic)
+        made = self._payloads.read(topic, payload, PredictionMade)
+        if found is not None and made is not None and made.features is not None:
+            self._keepers[found[0]].compare(made.t, made.features)
 
     def _take_trade(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         found, trade = self._topics.slot_of(topic), self._payloads.read(topic, payload, TradeReport)

@@ -6,6 +6,7 @@ after any kind of end rebuilds the engine by reading it.
 """
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,14 +18,23 @@ from daemon.bars import DAY_MS, Bar, SlotName
 from daemon.bus import Bus
 from daemon.clock import VenueClock
 from daemon.errors import DaemonError
+from daemon.handshake import Handshake
 from daemon.hooks import run_hook
 from daemon.jobs import Outcome
-from daemon.messages import CommandReply, RetrainProgress, SlotState
+from daemon.messages import (
+    BotPresence,
+    CommandReply,
+    FeatureMismatch,
+    RetrainProgress,
+    SlotState,
+)
+from daemon.sentinel import KEPT_BARS, Compared, Row, Sentinel
 from daemon.serving import Serving
 from daemon.store import AsyncStore, Store
 from daemon.topics import Topics
 from daemon.training import Training
 from monitor import actions, events
+from monitor.bots import Mismatch
 from monitor.engine import Engine
 from monitor.errors import MonitorError
 from retrain import features
@@ -37,6 +47,8 @@ JOURNAL_DAYS: Final = 45
 # Full means that scoring is behind: the feed waits. A closed bar is never dropped.
 INBOX: Final = 4096
 JUDGING: Final = "judge"
+
+Item = Bar | BotPresence | events.Event
 
 
 class Keeper:
@@ -51,6 +63,7 @@ class Keeper:
         bus: Where state, events and replies go.
         topics: How they are addressed.
         venue: The venue's clock; events of our own carry its time.
+        handshake: Knows which bots can load what `training` saves.
         on_deploy: Command to run when a version went live, for bots that must be restarted.
     """
 
@@ -65,13 +78,15 @@ class Keeper:
         bus: Bus,
         topics: Topics,
         venue: VenueClock,
+        handshake: Handshake,
         on_deploy: tuple[str, ...] = (),
     ) -> None:
-        self._on_deploy = on_deploy
+        self._handshake, self._on_deploy = handshake, on_deploy
+        self._sentinel = Sentinel(str(slot), features.NAMES)
         self.slot, self._make_engine = slot, make_engine
         self._serving, self._training, self._store = serving, training, store
         self._bus, self._topics, self._venue = bus, topics, venue
-        self._inbox: asyncio.Queue[Bar | events.Event] = asyncio.Queue(INBOX)
+        self._inbox: asyncio.Queue[Item] = asyncio.Queue(INBOX)
         self._engine = make_engine(0)
         self._tasks = asyncio.TaskGroup()
         self._progress: RetrainProgress | None = None
@@ -83,17 +98,28 @@ class Keeper:
         """What the slot is doing, in one word."""
         return self._engine.phase.value
 
-    async def put(self, item: Bar | events.Event) -> None:
+    async def put(self, item: Item) -> None:
         """Hand over what happened; waits while the inbox is full."""
         await self._inbox.put(item)
 
-    def put_nowait(self, item: events.Event) -> bool:
+    def put_nowait(self, item: Item) -> bool:
         """Hand over what happened; False if the inbox is full."""
         try:
             self._inbox.put_nowait(item)
         except asyncio.QueueFull:
             return False
         return True
+
+    def compare(self, t: int, theirs: Row) -> None:
+        """Take the features that a bot used for a bar."""
+        for found in self._sentinel.predicted(t, theirs, self._venue.now_ms()):
+            if self._matters(found):
+                self.put_nowait(found)
+
+    def _matters(self, found: Compared) -> bool:
+        """Whether a comparison is news: that features agree is not, unless they did not."""
+        agreed = isinstance(found, events.FeaturesAgreed)
+        return not agreed or self._engine.snapshot().mismatch is not None
 
     async def run(self, recovered: Callable[[], None]) -> None:
         """Rebuild the engine from the journal, call `recovered`, then handle the inbox for ever."""
@@ -102,11 +128,24 @@ class Keeper:
             recovered()
             while True:
                 self._publish_state()
-                item = await self._inbox.get()
-                if isinstance(item, Bar):
-                    await self._score(item)
-                else:
-                    await self._handle(item)
+                await self._take(await self._inbox.get())
+
+    async def _take(self, item: Item) -> None:
+        match item:
+            case Bar():
+                await self._score(item)
+            case BotPresence():
+                fault = await self._handshake.fault(item)
+                seen = events.BotSeen(
+                    **self._serving.now(),
+                    bot_id=item.bot_id,
+                    online=item.online,
+                    sklearn=item.sklearn,
+                    fault=fault,
+                )
+                await self._handle(seen)
+            case _:
+                await self._handle(item)
 
     # -- start ---------------------------------------------------------------------------
 
@@ -121,10 +160,13 @@ class Keeper:
             for action in self._engine.handle(event):
                 if isinstance(action, actions.Deploy | actions.Promote | actions.Rollback):
                     unfinished = action
-        if scored:
-            self._last_bar_t = scored[-1]
+        for bar in [e for e in past if isinstance(e, events.BarScored)][-KEPT_BARS:]:
+            self._last_bar_t = bar.t
+            self._sentinel.scored(bar.t, bar.row, bar.at_ms)
         await self._reconcile(unfinished)
         await self._catch_up()
+        while not self._inbox.empty():  # which bots there are, before the first decision
+            await self._take(self._inbox.get_nowait())
         await self._handle(events.Ticked(**self._serving.now()))
 
     async def _reconcile(self, unfinished: actions.Action | None) -> None:
@@ -178,6 +220,9 @@ class Keeper:
             shadow_p=score.shadow_p,
         )
         await self._handle(scored)
+        for found in self._sentinel.scored(bar.t, score.row, close_ms):
+            if self._matters(found):
+                await self._handle(found)
 
     async def _handle(self, event: events.Event) -> None:
         """Decide, write down, then act: what a crash cuts short is made good at the next start."""
@@ -289,8 +334,13 @@ class Keeper:
             last_bar_t=self._last_bar_t,
             lag_ms=self._lag_ms,
             retrain=self._progress,
+            mismatch=_mismatch(now.mismatch),
         )
         self._bus.publish(self._topics.state(self.slot), state, retain=True)
+
+
+def _mismatch(found: Mismatch | None) -> FeatureMismatch | None:
+    return FeatureMismatch(**dataclasses.asdict(found)) if found is not None else None
 
 
 def _read_events(store: Store, slot: SlotName, since_ms: int) -> list[events.Event]:

@@ -67,7 +67,7 @@ class PredictionMade(Message, frozen=True, kw_only=True):
     t: int
     model_id: str
     p: tuple[Probability, Probability, Probability]
-    features: tuple[float, ...] | None = None
+    features: tuple[float | None, ...] | None = None  # null is what JSON has for NaN
 
 
 class TradeReport(Message, frozen=True, kw_only=True):
@@ -111,6 +111,22 @@ class RetrainProgress(Message, frozen=True, kw_only=True):
     percent: float
 
 
+class FeatureMismatch(Message, frozen=True, kw_only=True):
+    """How a bot's features differ from ours; nothing is deployed meanwhile.
+
+    The newest such bar `t`, the first differing column and both values; `bars` counts bars
+    that differed, `clean` those in a row that did not since.
+    """
+
+    t: int
+    column: str
+    theirs: float | None
+    ours: float | None
+    others: int
+    bars: int
+    clean: int
+
+
 class SlotState(Message, frozen=True, kw_only=True):
     """`<slot>/state`: retained."""
 
@@ -123,3 +139,4 @@ class SlotState(Message, frozen=True, kw_only=True):
     last_bar_t: int | None
     lag_ms: int | None
     retrain: RetrainProgress | None
+    mismatch: FeatureMismatch | None

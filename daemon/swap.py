@@ -23,6 +23,7 @@ from retrain.manifest import Manifest
 
 OnAck = Callable[[SlotName, SwapAck], None]
 OnSilence = Callable[[SlotName, str], None]
+OnBot = Callable[[SlotName, BotPresence], None]
 
 # Loading takes a second or two; a bot that is busy with its own bar may need longer.
 REPEAT_S = 10.0
@@ -51,6 +52,7 @@ class SwapCoordinator:
         clock: Wall time; bots live in it, whatever speed the venue runs at.
         on_ack: Called for each answer to a slot's newest order, once per bot and status.
         on_silence: Called once per order when a bot is there and does not answer.
+        on_bot: Called when a bot comes, goes, or comes back with other versions.
         signer: Signs orders; None leaves them unsigned.
     """
 
@@ -62,10 +64,11 @@ class SwapCoordinator:
         *,
         on_ack: OnAck,
         on_silence: OnSilence,
+        on_bot: OnBot | None = None,
         signer: Signer | None = None,
     ) -> None:
         self._bus, self._topics, self._clock, self._signer = bus, topics, clock, signer
-        self._on_ack, self._on_silence = on_ack, on_silence
+        self._on_ack, self._on_silence, self._on_bot = on_ack, on_silence, on_bot
         self._pending: dict[SlotName, _Pending] = {}
         self._bots: dict[SlotName, BotPresence] = {}
         self._answered: dict[SlotName, set[tuple[str, str]]] = {}
@@ -173,6 +176,13 @@ class SwapCoordinator:
         if found is None or presence is None:
             return
         known = self._bots.get(found[0])
-        if known is None or (known.online, known.bot_id) != (presence.online, presence.bot_id):
-            log.info("bot.presence", slot=str(found[0]), **msgspec.structs.asdict(presence))
         self._bots[found[0]] = presence
+        if known is not None and _who(known) == _who(presence):
+            return
+        log.info("bot.presence", slot=str(found[0]), **msgspec.structs.asdict(presence))
+        if self._on_bot is not None:
+            self._on_bot(found[0], presence)
+
+
+def _who(bot: BotPresence) -> tuple[object, ...]:
+    return bot.online, bot.bot_id, bot.python, bot.sklearn

@@ -19,18 +19,22 @@ CLEAN_BARS = 12
 class Mismatch:
     """Features of a bot that are not ours: the newest such bar, and how it goes since.
 
-    `theirs` and `ours` are what both have in `column`; `bars` counts the mismatched ones.
+    `theirs` and `ours` are what both have in `column`, `others` counts more columns that
+    differ, `bars` the mismatched bars, `clean` those that matched since.
     """
 
     t: int
     column: str
     theirs: float | None
     ours: float | None
+    others: int = 0
     bars: int = 1
     clean: int = 0
 
     def __str__(self) -> str:
-        return f"{self.column} of bar {self.t} is {self.theirs} at the bot and {self.ours} here"
+        more = f" ({self.others} more columns differ)" if self.others else ""
+        values = f"is {self.theirs} at the bot and {self.ours} here"
+        return f"{self.column} of bar {self.t} {values}{more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,12 @@ class Bots:
     def _differed(self, event: events.FeaturesDiffered) -> list[Finding]:
         bars = self.mismatch.bars if self.mismatch is not None else 0
         self.mismatch = now = Mismatch(
-            event.t, event.column, event.theirs, event.ours, bars=bars + 1
+            t=event.t,
+            column=event.column,
+            theirs=event.theirs,
+            ours=event.ours,
+            others=event.others,
+            bars=bars + 1,
         )
         if bars:
             return []

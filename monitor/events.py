@@ -133,13 +133,15 @@ class BotSeen(Event):
 class FeaturesDiffered(Event):
     """The features a bot used for the bar that opened at `t` are not those computed here.
 
-    `column` is the first that differs, `theirs` and `ours` its values (None if undefined).
+    `column` is the first that differs, `theirs` and `ours` its values (None if undefined),
+    `others` how many more columns differ.
     """
 
     t: int
     column: str
     theirs: float | None
     ours: float | None
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
