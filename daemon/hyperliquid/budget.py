@@ -1,8 +1,8 @@
 """The venue's weight limit, kept on our side so that it never has to answer 429.
 
 The limit holds for any 60 seconds of venue time, hence a sliding window: no burst
-around a full minute can exceed it. Live calls may use all of it, backfill leaves
-them a share and steps back while one of them waits.
+around a full minute can exceed it. Live calls may use all of it, the others leave
+them a share and step back while a more urgent one waits.
 """
 
 import asyncio
@@ -13,15 +13,18 @@ from dataclasses import dataclass
 from daemon.clock import Clock, VenueClock
 
 _WINDOW_S = 60.0
-_BACKFILL_SHARE = 0.8
-_BACKFILL_PAUSE_S = 1.0
+_PAUSE_S = 1.0
 
 
 class Priority(enum.Enum):
-    """Who goes first."""
+    """Who goes first: a bar that somebody waits for, what can wait its turn, the past."""
 
     LIVE = enum.auto()
+    ROUTINE = enum.auto()
     BACKFILL = enum.auto()
+
+
+_SHARE = {Priority.LIVE: 1.0, Priority.ROUTINE: 0.9, Priority.BACKFILL: 0.8}
 
 
 @dataclass(slots=True)
@@ -39,6 +42,11 @@ class WeightBudget:
         self._clock, self._venue, self._limit = clock, venue, per_minute
         self._spent: deque[Spent] = deque()
         self._turns = {priority: asyncio.Lock() for priority in Priority}
+
+    @property
+    def per_minute(self) -> int:
+        """Weight that may be spent in a minute."""
+        return self._limit
 
     def left(self) -> int:
         """Weight that may be spent at once."""
@@ -65,11 +73,12 @@ class WeightBudget:
 
     def _wait_s(self, weight: int, priority: Priority) -> float:
         """Venue seconds until `weight` may be spent; 0 if now."""
-        limit: float = self._limit
-        if priority is Priority.BACKFILL:
-            if self._turns[Priority.LIVE].locked():
-                return _BACKFILL_PAUSE_S
-            limit *= _BACKFILL_SHARE
+        for other, turn in self._turns.items():
+            if other is priority:
+                break
+            if turn.locked():
+                return _PAUSE_S
+        limit = self._limit * _SHARE[priority]
         now = self._now()
         self._forget(now)
         over = sum(spent.weight for spent in self._spent) + weight - limit

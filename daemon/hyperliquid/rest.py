@@ -7,7 +7,9 @@ minute are shared by everything behind one address.
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from random import Random
 from typing import Final, NamedTuple, Self
 
@@ -18,7 +20,7 @@ from daemon.bars import HOUR_MS, Bar, Funding, SlotName, interval_name
 from daemon.clock import Clock, VenueClock
 from daemon.errors import VenueRefused, VenueUnreachable
 from daemon.hyperliquid import wire
-from daemon.hyperliquid.backoff import delays
+from daemon.hyperliquid.backoff import Standstill
 from daemon.hyperliquid.budget import Priority, Spent, WeightBudget
 
 log = structlog.get_logger()
@@ -28,7 +30,9 @@ _STATUS_WEIGHT: Final = 2
 _CANDLES_PER_WEIGHT: Final = 60
 _FUNDINGS_PER_WEIGHT: Final = 20
 _TRIES: Final = 5
-_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.25, 8.0
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.25, 30.0
+# Others behind our address use the same weight: wait until some of their minute is over.
+_THROTTLED_S: Final = 10.0
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
 _CONNECTIONS: Final = 8
 _CLOCK_SAMPLES: Final = 3
@@ -39,8 +43,36 @@ class _TryAgain(Exception):
     """The call failed in a way that passes."""
 
 
+class _Throttled(_TryAgain):
+    """The venue counts more weight than it allows."""
+
+
+class _HungUp(_TryAgain):
+    """The connection ended without an answer, as idle ones do."""
+
+
+@dataclass(slots=True)
+class RestTally:
+    """What happened since the start: calls that failed and were tried again, and 429s among them.
+
+    `refused` counts bars with impossible numbers, by slot, each once.
+    """
+
+    retries: int
+    throttled: int
+    refused: Counter[SlotName]
+
+
+class Snapshot(NamedTuple):
+    """Bars, ascending, as the venue had them at `asked_ms` of its own time or later."""
+
+    bars: list[Bar]
+    asked_ms: int
+
+
 class _Answer(NamedTuple):
     body: bytes
+    asked_ms: int
     sent: float
     received: float
     spent: Spent
@@ -62,7 +94,13 @@ class RestClient:
         self._url = url.rstrip("/").removesuffix("/info") + "/info"
         self._clock, self._venue = clock, venue
         self._budget = WeightBudget(clock, venue, weight_per_minute)
-        self._random = Random()  # noqa: S311 - jitter, no secret
+        self._standstill = Standstill(
+            clock,
+            _FIRST_DELAY_S,
+            _LONGEST_DELAY_S,
+            Random(),  # noqa: S311 - jitter, no secret
+        )
+        self.tally = RestTally(0, 0, Counter())
         self._session: aiohttp.ClientSession | None = None
         self._refused: set[wire.RefusedBar] = set()
 
@@ -79,6 +117,11 @@ class RestClient:
         """Weight that may be spent at once."""
         return self._budget.left()
 
+    @property
+    def weight_per_minute(self) -> int:
+        """Weight that may be spent in any minute of venue time."""
+        return self._budget.per_minute
+
     async def candles(
         self,
         coin: str,
@@ -88,6 +131,22 @@ class RestClient:
         *,
         priority: Priority = Priority.LIVE,
     ) -> list[Bar]:
+        """Fetch the bars of a `snapshot`, whenever that was.
+
+        Raises:
+            VenueUnreachable, VenueRefused, SchemaChanged: As there.
+        """
+        return (await self.snapshot(coin, interval, start_ms, end_ms, priority=priority)).bars
+
+    async def snapshot(
+        self,
+        coin: str,
+        interval: str,
+        start_ms: int,
+        end_ms: int | None = None,
+        *,
+        priority: Priority = Priority.LIVE,
+    ) -> Snapshot:
         """Fetch bars, ascending, the forming one included; at most the newest 5000.
 
         Args:
@@ -111,7 +170,7 @@ class RestClient:
         candles = wire.decode_candles(answer.body, slot)
         answer.spent.weight = _BASE_WEIGHT + math.ceil(len(candles.frames) / _CANDLES_PER_WEIGHT)
         self._report(candles.refused)
-        return [frame.bar for frame in candles.frames]
+        return Snapshot([frame.bar for frame in candles.frames], answer.asked_ms)
 
     async def funding(
         self,
@@ -186,22 +245,38 @@ class RestClient:
 
     async def _ask(self, request: bytes, weight: int, priority: Priority) -> _Answer:
         why = ""
-        waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
-        for last_try in (*[False] * (_TRIES - 1), True):
-            spent = await self._budget.take(weight, priority)
-            sent = self._clock.monotonic()
+        for _ in range(_TRIES):
             try:
-                body = await self._post(request)
-                return _Answer(body, sent, self._clock.monotonic(), spent)
+                async with self._standstill.turn():
+                    return await self._try(request, weight, priority)
             except _TryAgain as e:
                 why = str(e)
+                self.tally.retries += 1
                 log.debug("rest.retry", why=why, request=request.decode())
-            if not last_try:
-                await self._clock.sleep(next(waits))
         msg = (
             f"{self._url} does not answer ({why}, {_TRIES} times): check the network and its status"
         )
         raise VenueUnreachable(msg)
+
+    async def _try(self, request: bytes, weight: int, priority: Priority) -> _Answer:
+        """Ask once; a failure holds everybody back for a while."""
+        spent = await self._budget.take(weight, priority)
+        sent, asked_ms = self._clock.monotonic(), self._venue.now_ms()
+        try:
+            try:
+                body = await self._post(request)
+            except _HungUp:
+                # An idle connection had ended meanwhile: at once again, on a fresh one.
+                spent.weight += weight
+                body = await self._post(request)
+        except _TryAgain as e:
+            is_throttled = isinstance(e, _Throttled)
+            self.tally.throttled += is_throttled
+            least_s = _THROTTLED_S / self._venue.speed if is_throttled else 0.0
+            self._standstill.failed(sent, least_s)
+            raise
+        self._standstill.ended()
+        return _Answer(body, asked_ms, sent, self._clock.monotonic(), spent)
 
     async def _post(self, request: bytes) -> bytes:
         if self._session is None:
@@ -211,9 +286,13 @@ class RestClient:
         try:
             async with self._session.post(self._url, data=request, headers=headers) as response:
                 status, body = response.status, await response.read()
+        except (aiohttp.ServerDisconnectedError, ConnectionResetError) as e:
+            raise _HungUp(str(e) or type(e).__name__) from e
         except (aiohttp.ClientError, TimeoutError, OSError) as e:
             raise _TryAgain(str(e) or type(e).__name__) from e
-        if status == 429 or status >= 500 or body.strip() in {b"null", b""}:  # noqa: PLR2004 - HTTP
+        if status == 429:  # noqa: PLR2004 - HTTP
+            raise _Throttled(f"status {status}")
+        if status >= 500 or body.strip() in {b"null", b""}:  # noqa: PLR2004 - HTTP
             raise _TryAgain(f"status {status}")
         if status != 200:  # noqa: PLR2004 - HTTP
             text = body[:200].decode(errors="replace")
@@ -224,6 +303,7 @@ class RestClient:
     def _report(self, refused: Iterable[wire.RefusedBar]) -> None:
         for bar in set(refused) - self._refused:
             log.warning("rest.bar_refused", slot=str(bar.slot), t=bar.t, reason=bar.reason)
+            self.tally.refused[bar.slot] += 1
             if len(self._refused) >= _REMEMBERED_REFUSALS:
                 self._refused.clear()
             self._refused.add(bar)

@@ -26,6 +26,7 @@ STATUS_REQUEST: Final = b'{"type":"exchangeStatus"}'
 PING: Final = '{"method":"ping"}'
 
 _QUOTED_CHARS: Final = 200
+_LATEST_MS: Final = 10**13  # the year 2286
 
 
 class TradesOf(NamedTuple):
@@ -126,6 +127,10 @@ class _Trade(msgspec.Struct):
     users: tuple[str, str]
 
 
+class _Timed(msgspec.Struct):
+    t: int
+
+
 class _FundingRow(msgspec.Struct, rename={"rate": "fundingRate"}):
     coin: str
     rate: float
@@ -188,16 +193,25 @@ def subscribe(wanted: Channel) -> str:
 def decode_candles(body: bytes, slot: SlotName) -> Candles:
     """Read a `candleSnapshot` answer; ascending in t, each t once.
 
+    A row that cannot be read, or is another slot's, is refused and hides no other.
+
     Raises:
-        SchemaChanged: If it is not a list of candles, or they are another slot's.
+        SchemaChanged: If it is not a list, or no row of it is a candle of that slot.
     """
-    rows = _decode(body, list[_Candle], "candleSnapshot")
-    for row in rows:
-        if (row.s, row.i) != (slot.coin, slot.interval):
-            msg = f"candleSnapshot of {slot} holds a row of {row.s}-{row.i}: {_quoted(body)}"
-            raise SchemaChanged(msg)
-    newest_last = {row.t: row for row in rows}
-    return _candles([newest_last[t] for t in sorted(newest_last)])
+    unreadable: tuple[RefusedBar, ...] = ()
+    try:
+        rows = msgspec.json.decode(body, type=list[_Candle], strict=False)
+    except msgspec.DecodeError:
+        rows, unreadable = _row_by_row(body, slot)
+    strangers = [row for row in rows if (row.s, row.i) != (slot.coin, slot.interval)]
+    if strangers and len(strangers) == len(rows):
+        row = strangers[0]
+        msg = f"candleSnapshot of {slot} holds a row of {row.s}-{row.i}: {_quoted(body)}"
+        raise SchemaChanged(msg)
+    newest_last = {row.t: row for row in rows if row not in strangers}
+    candles = _candles([newest_last[t] for t in sorted(newest_last)])
+    strange = [RefusedBar(slot, row.t, f"it is of {row.s}-{row.i}") for row in strangers]
+    return Candles(candles.frames, (*candles.refused, *unreadable, *strange))
 
 
 def decode_funding(body: bytes, coin: str) -> list[Funding]:
@@ -277,12 +291,41 @@ def _trade(row: _Trade) -> Trade:
     return Trade(row.coin, row.time, row.tid, row.sz, bought, taker)
 
 
+def _row_by_row(body: bytes, slot: SlotName) -> tuple[list[_Candle], tuple[RefusedBar, ...]]:
+    """Read what can be read of a list of candles.
+
+    Raises:
+        SchemaChanged: If that is nothing.
+    """
+    rows, unreadable, why = [], [], ""
+    for raw in _decode(body, list[msgspec.Raw], "candleSnapshot"):
+        try:
+            rows.append(msgspec.json.decode(raw, type=_Candle, strict=False))
+        except msgspec.DecodeError as e:
+            why = str(e)
+            unreadable.append(RefusedBar(slot, _time_of(raw), f"it cannot be read ({why})"))
+    if not rows:
+        msg = f"the venue's candleSnapshot has an unknown shape ({why}): {_quoted(body)}"
+        raise SchemaChanged(msg)
+    return rows, tuple(unreadable)
+
+
+def _time_of(raw: msgspec.Raw) -> int:
+    """Return the time of a row that cannot be read, 0 if even that cannot."""
+    try:
+        return msgspec.json.decode(raw, type=_Timed, strict=False).t
+    except msgspec.DecodeError:
+        return 0
+
+
 def _candles(rows: list[_Candle]) -> Candles:
     frames, refused = [], []
     for row in rows:
         slot = SlotName(row.s, row.i)
         bar = Bar(row.t, row.o, row.h, row.l, row.c, row.v, row.n)
         reason = bar.fault()
+        if reason is None and not 0 < row.t < _LATEST_MS:
+            reason = "its time is no time in ms"
         if reason is None and row.t % INTERVAL_MS.get(row.i, 1):
             reason = f"it does not open on a multiple of {row.i}"
         if reason is None:

@@ -43,10 +43,45 @@ async def test_a_passing_fault_is_tried_again(fault: Fault) -> None:
         assert len(venue.requests) == 3
 
 
-async def test_a_connection_that_hangs_up_is_tried_again() -> None:
+async def test_a_connection_that_hangs_up_is_tried_again_at_once_then_after_a_wait() -> None:
+    async with talking(None, now=1.5) as (venue, rest):
+        began = venue.now()
+        assert len(await rest.candles("BTC", "5m", START)) == 2
+        assert len(venue.requests) == 2
+        assert venue.now() == began
+        assert rest.tally.retries == 0
     async with talking(None, None, now=1.5) as (venue, rest):
+        began = venue.now()
         assert len(await rest.candles("BTC", "5m", START)) == 2
         assert len(venue.requests) == 3
+        assert venue.now() > began
+
+
+async def test_both_calls_count_as_weight_where_a_connection_hung_up() -> None:
+    async with talking(None, now=1.5) as (_, rest):
+        await rest.meta()
+        assert rest.weight_left() == 400 - 40
+
+
+async def test_an_outage_costs_as_many_calls_for_a_hundred_callers_as_for_one() -> None:
+    async with talking(*[(500, "null")] * 10_000) as (venue, rest):
+        began = venue.now()
+        found = await asyncio.gather(*[rest.meta() for _ in range(100)], return_exceptions=True)
+        assert all(isinstance(one, VenueUnreachable) for one in found)
+        minutes = (venue.now() - began) / 60_000
+        # All calls that fit into the first minute's weight may be on their way at once; from
+        # then on one asks at a time, at most every 15 to 30 s.
+        assert len(venue.requests) <= 400 / 20 + 4 * minutes + 20
+        venue.faults.clear()
+        assert await rest.meta()
+
+
+async def test_a_429_holds_everybody_back_for_a_while_and_is_counted() -> None:
+    async with talking((429, "null"), now=1.5) as (venue, rest):
+        began = venue.now()
+        assert len(await rest.candles("BTC", "5m", START)) == 2
+        assert venue.now() - began >= 10_000
+        assert (rest.tally.throttled, rest.tally.retries) == (1, 1)
 
 
 async def test_a_venue_that_stays_away_is_an_error_that_may_pass() -> None:

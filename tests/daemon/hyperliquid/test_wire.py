@@ -70,6 +70,11 @@ def test_a_candle_frame_is_read_in_every_documented_and_seen_shape(data: object)
         ({"l": "61005.0"}, "outside low..high"),
         ({"h": "60000.0"}, "outside low..high"),
         ({"t": 1_760_000_100_001}, "multiple of 5m"),
+        ({"t": -300_000}, "no time"),
+        ({"t": 10**18}, "no time"),
+        ({"c": "1e999"}, "cannot be read"),
+        ({"v": None}, "cannot be read"),
+        ({"s": "ETH"}, "it is of ETH-5m"),
     ],
 )
 def test_a_bar_with_impossible_numbers_is_refused_and_hides_no_other(
@@ -78,11 +83,14 @@ def test_a_bar_with_impossible_numbers_is_refused_and_hides_no_other(
     later = CANDLE | {"t": CANDLE["t"] + 300_000}  # type: ignore[operator]
     candles = wire.decode_candles(text([CANDLE | change, later]), BTC)
     assert [f.bar.t for f in candles.frames] == [later["t"]]
+    assert len(candles.refused) == 1
     assert reason in candles.refused[0].reason
+    assert candles.refused[0].t == (CANDLE | change)["t"]
 
 
 @pytest.mark.parametrize(
-    "body", [b"[{]", b"{}", b"null", b'[{"t":1}]', text([CANDLE | {"o": "much"}]), b"<html>", b""]
+    "body",
+    [b"[{]", b"{}", b"null", b'[{"t":1}]', b"[7]", text([CANDLE | {"o": "much"}]), b"<html>", b""],
 )
 def test_another_shape_is_named_with_the_piece_that_surprised(body: bytes) -> None:
     with pytest.raises(SchemaChanged, match="candleSnapshot has an unknown shape"):
