@@ -32,12 +32,12 @@ from daemon.imports import STORE_NAME
 from daemon.intake import Intake
 from daemon.jobs import Jobs, Limits
 from daemon.keeper import Keeper
+from daemon.keys import own_signer, trusted_keys
 from daemon.limits import gate_limits, policy_settings
 from daemon.messages import DaemonStatus, SwapAck
 from daemon.registry import Registry
 from daemon.serving import Serving
 from daemon.settings import Config, MqttSection, SlotSection
-from daemon.signing import Signer, generate
 from daemon.store import AsyncStore, Store
 from daemon.swap import SwapCoordinator
 from daemon.topics import Topics
@@ -119,7 +119,7 @@ def _desks(parts: _Parts) -> tuple[dict[SlotName, Keeper], SwapCoordinator, Inta
     """Build a keeper for each slot, and what listens for them."""
     config = parts.config
     signer = own_signer(config.data_dir)
-    registry = Registry(config.data_dir / "models", signer)
+    registry = Registry(config.data_dir / "models", signer, ring=trusted_keys(config.data_dir))
     limits = Limits(config.retrain.python, config.retrain.nice, config.retrain.timeout_s)
     jobs = Jobs(config.data_dir / "jobs", limits)
     jobs.clear()
@@ -142,15 +142,6 @@ def _desks(parts: _Parts) -> tuple[dict[SlotName, Keeper], SwapCoordinator, Inta
         swap.watch(section.name)
         keepers[section.name] = _keeper(parts, section, registry, jobs, swap)
     return keepers, swap, intake
-
-
-def own_signer(data_dir: Path) -> Signer:
-    """Return the signer of a data folder; the first use makes its key pair."""
-    private, public = data_dir / "keys" / "hyperdrift.key", data_dir / "keys" / "hyperdrift.pub"
-    if not private.exists():
-        generate(private, public)
-        log.info("keys.generated", public=str(public))
-    return Signer.load(private)
 
 
 def _keeper(

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
-from daemon import journal, scoring
+from daemon import journal, ledger, scoring
 from daemon.bars import DAY_MS, Bar, SlotName
 from daemon.bus import Bus
 from daemon.clock import VenueClock
@@ -175,13 +175,13 @@ class Keeper:
         on_probation = was.probation_ends_ms is not None
         live = await self._serving.resume(was.previous_id if on_probation else None)
         live_id = live.model_id if live else None
+        await self._note_move()
         if was.job_id is not None:
             why = "the daemon was stopped meanwhile"
             job = events.RetrainFailed(**self._serving.now(), job_id=was.job_id, error=why)
             await self._handle(job)
         if live is not None and live_id != was.model_id:
-            reason = "found live at start"
-            await self._handle(await self._serving.served(live, was.model_id, reason))
+            await self._handle(await self._serving.found(live, was.model_id))
         elif was.swap_to is not None and unfinished is not None:
             await self._act(unfinished)
 
@@ -239,6 +239,10 @@ class Keeper:
     async def _write(self, at_ms: int, kind: str, fields: dict[str, Any]) -> None:
         await self._store.call(Store.append_journal, self.slot, at_ms, kind, fields)
 
+    async def _note_move(self) -> None:
+        if (pointer := self._serving.pointer) is not None:
+            await self._store.call(ledger.note, self.slot, pointer, self._venue.now_ms())
+
     # -- orders --------------------------------------------------------------------------
 
     async def _act(self, order: actions.Action) -> None:
@@ -248,6 +252,7 @@ class Keeper:
                 self._tasks.create_task(self._retrain(order), name=f"retrain-{order.job_id}")
             case actions.Deploy() | actions.Promote() | actions.Rollback():
                 changed = await self._serving.change(order)
+                await self._note_move()
                 await self._handle(changed)
                 if self._on_deploy and isinstance(changed, events.ModelServed):
                     self._tasks.create_task(run_hook(self._on_deploy), name="on-deploy")

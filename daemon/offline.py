@@ -6,12 +6,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from daemon.app import folder_lock, own_signer
+from daemon.app import folder_lock
 from daemon.bars import SlotName
 from daemon.clock import Clock
 from daemon.errors import BadInput
 from daemon.imports import open_store
 from daemon.jobs import Jobs, Limits, Outcome
+from daemon.keys import own_signer, trusted_keys
 from daemon.limits import gate_limits, policy_settings
 from daemon.registry import Registry
 from daemon.settings import Config
@@ -74,7 +75,9 @@ async def retrain_once(
             newest = store.store.newest_t(slot)
             if newest is None:
                 raise BadInput(f"{slot} has no bars stored; import some or run the daemon first")
-            registry = Registry(config.data_dir / "models", own_signer(config.data_dir))
+            signer = own_signer(config.data_dir)
+            ring = trusted_keys(config.data_dir)
+            registry = Registry(config.data_dir / "models", signer, ring=ring)
             live = _live(registry, slot)
             training = Training(
                 slot=slot,

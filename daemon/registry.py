@@ -7,23 +7,23 @@ that were live before it, so going back needs no second file that could disagree
 """
 
 import json
-from collections.abc import Mapping
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from daemon import version_files
 from daemon.admission import certificate_fault
 from daemon.bars import SlotName
 from daemon.durable import Files
 from daemon.errors import VersionRefused
-from daemon.signing import Signer
+from daemon.pointer import Move, Pointer
+from daemon.signing import KeyRing, Signer
 from daemon.version_files import VersionInfo
-from retrain.manifest import Manifest, manifest_name, parse, stamp
+from retrain import artifact
+from retrain.manifest import Manifest, manifest_name
 
-POINTER = "LATEST.json"
-# Enough to go back through a bad month; the rest of the history is in backup/.
-LINEAGE = 20
+_VERSION_FILE: Final = re.compile(r".+_(\d{8}_\d{6}_[0-9a-f]+)(\.[a-z]+)+")
 
 
 class Registry:
@@ -31,14 +31,21 @@ class Registry:
 
     Args:
         models_dir: Holds one folder per slot.
-        signer: Signs each pointer; None leaves them unsigned.
+        signer: Signs each version and each pointer; None leaves them unsigned.
+        ring: The keys that versions and pointers must be signed with; None demands none.
         files: The file operations, replaced in tests that pull the plug.
     """
 
     def __init__(
-        self, models_dir: Path, signer: Signer | None = None, files: Files | None = None
+        self,
+        models_dir: Path,
+        signer: Signer | None = None,
+        files: Files | None = None,
+        *,
+        ring: KeyRing | None = None,
     ) -> None:
         self._root, self._signer, self._files = models_dir.absolute(), signer, files or Files()
+        self._ring = ring
 
     def folder(self, slot: SlotName) -> Path:
         """Return where the slot's versions are."""
@@ -46,7 +53,7 @@ class Registry:
 
     def pointer(self, slot: SlotName) -> Path:
         """Return the path of the slot's LATEST.json, which may not exist."""
-        return self.folder(slot) / POINTER
+        return self._pointer(slot).path
 
     def manifest_path(self, slot: SlotName, model_id: str) -> Path:
         """Return the path of a version's own manifest, which may not exist."""
@@ -71,42 +78,77 @@ class Registry:
         for name, content in contents.items():
             self._create(manifest.model_id, folder / name, content)
         own = folder / manifest_name(manifest.model_id)
-        self._create(manifest.model_id, own, manifest_path.read_bytes())
+        self._create(manifest.model_id, own, self._signed(manifest))
         return manifest.model_id
 
     def live(self, slot: SlotName) -> Manifest | None:
         """Return the manifest of the live version, None before the first deploy.
 
         Raises:
-            VersionRefused: If LATEST.json is damaged.
+            VersionRefused: If LATEST.json is damaged or somebody else's.
         """
-        path = self.pointer(slot)
-        return version_files.read(path) if path.exists() else None
+        return self._pointer(slot).read()
+
+    def renew(self, slot: SlotName) -> Manifest | None:
+        """Return what `live` does, signed again if the key changed since.
+
+        Raises:
+            VersionRefused: If LATEST.json is damaged or somebody else's.
+        """
+        return self._pointer(slot).renew()
 
     def previous(self, slot: SlotName) -> str | None:
         """Return the version that a rollback would go back to, if there is one."""
-        return next(iter(self._lineage(slot)), None)
+        return next(iter(self._pointer(slot).lineage()), None)
 
     def verify(self, slot: SlotName, model_id: str) -> Manifest:
-        """Compare every file of a version with its digest.
+        """Check a version's signature, then compare every file with its digest.
 
         Raises:
             VersionRefused: If it does not exist or a file is missing, damaged or foreign.
         """
         path = self.manifest_path(slot, model_id)
         manifest = version_files.read(path)
+        if manifest.model_id != model_id:
+            raise VersionRefused(model_id, f"{path.name} is the manifest of {manifest.model_id}")
         version_files.check_slot(manifest, slot)
+        self._pointer(slot).check_trusted(manifest)
         version_files.check_files(manifest, path.parent)
         return manifest
 
+    def load(self, slot: SlotName, model_id: str) -> artifact.LoadedModel:
+        """Load a version, after `verify`.
+
+        Raises:
+            VersionRefused: If it may not be loaded.
+            ArtifactError: If it cannot be.
+        """
+        self.verify(slot, model_id)
+        return artifact.load(self.manifest_path(slot, model_id))
+
+    def way_back(self, slot: SlotName, to: str) -> artifact.LoadedModel:
+        """Load `to`, or where it is damaged the newest other version that was live before.
+
+        Raises:
+            VersionRefused: If there is none.
+        """
+        problems = []
+        for model_id in dict.fromkeys([to, *self._pointer(slot).lineage()]):
+            try:
+                return self.load(slot, model_id)
+            except (VersionRefused, artifact.ArtifactError) as e:
+                problems.append(str(e))
+        raise VersionRefused(to, f"there is nothing to roll back to: {'; '.join(problems)}")
+
     def versions(self, slot: SlotName) -> tuple[VersionInfo, ...]:
         """Return every version of the slot, newest first, damaged ones included."""
-        pointer, previous = self._pointer_or_backup(slot), self.previous(slot)
-        live = None if self._lost(slot) else pointer.get("model_id")
+        pointer = self._pointer(slot)
+        previous, newest = self.previous(slot), pointer.newest()
+        live = None if pointer.lost() else newest.get("model_id")
         found = []
         for path in sorted(self.folder(slot).glob(manifest_name("*")), reverse=True):
             model_id = path.stem.removeprefix("manifest_")
-            promoted_by = pointer.get("promoted_by") if model_id == live else None
+            promoted_by = newest.get("promoted_by") if model_id == live else None
             found.append(
                 replace(
                     version_files.describe(path, model_id),
@@ -140,16 +182,17 @@ class Registry:
         Raises:
             VersionRefused: If a digest is wrong, or a gate refused it and nobody promoted it.
         """
-        manifest = self.verify(slot, model_id)
+        manifest, pointer = self.verify(slot, model_id), self._pointer(slot)
         if promoted_by is None:
             self._check_certificate(slot, manifest)
-        pointer = self._pointer_or_backup(slot)
-        current = pointer.get("model_id")
-        lineage = [m for m in pointer.get("lineage", []) if m != model_id]
+        newest = pointer.newest()
+        current = newest.get("model_id")
+        lineage = [m for m in newest.get("lineage", []) if m != model_id]
         if current and current != model_id:
             lineage = [current, *[m for m in lineage if m != current]]
-        deployed = {"at_ms": at_ms, "reason": reason, "by": by}
-        return self._put_live(slot, manifest, lineage[:LINEAGE], promoted_by, deployed)
+        action = "deploy" if promoted_by is None else "promote"
+        move = Move(action=action, by=by, reason=reason, at_ms=at_ms)
+        return pointer.move(manifest, move, lineage=lineage, promoted_by=promoted_by)
 
     def rollback(
         self, slot: SlotName, to: str | None = None, *, reason: str, by: str, at_ms: int
@@ -163,77 +206,64 @@ class Registry:
         Raises:
             VersionRefused: If there is no such version, or it is damaged.
         """
-        lineage = self._lineage(slot)
+        pointer = self._pointer(slot)
+        lineage = pointer.lineage()
         manifest = self.verify(slot, to) if to else self._newest_intact(slot, lineage)
-        promoted_by = self._promoted_by(slot, manifest.model_id)
+        promoted_by = pointer.promoted_by(manifest.model_id)
         if promoted_by is None:
             self._check_certificate(slot, manifest)
         older = lineage
         if manifest.model_id in lineage:
             older = lineage[lineage.index(manifest.model_id) + 1 :]
-        deployed = {"at_ms": at_ms, "reason": reason, "by": by}
-        return self._put_live(slot, manifest, older, promoted_by, deployed)
+        move = Move(action="rollback", by=by, reason=reason, at_ms=at_ms)
+        return pointer.move(manifest, move, lineage=older, promoted_by=promoted_by)
 
     def prune(self, slot: SlotName, keep: int) -> tuple[str, ...]:
         """Remove all but the newest `keep` versions and backups; return what was removed.
 
-        The live version and the one a rollback would go to are never removed.
+        Never removed: the live version, the one before it (which scores beside it while it
+        is on probation) and the newest that passed its gates and is whole.
         """
-        spared = {self.previous(slot), self._pointer_or_backup(slot).get("model_id")}
+        pointer = self._pointer(slot)
+        live = pointer.newest().get("model_id")
+        spared = {live, self.previous(slot), self._last_good(slot, live)}
         removed = []
         for info in self.versions(slot)[keep:]:
-            if info.model_id in spared:
-                continue
-            # The manifest first: a version that is listed is whole.
-            self._files.remove(self.folder(slot) / manifest_name(info.model_id))
-            for path in self.folder(slot).glob(f"*_{info.model_id}.*"):
-                self._files.remove(path)
-            removed.append(info.model_id)
-        for backup in self._backups(slot)[keep:]:
+            if info.model_id not in spared:
+                # The manifest first: a version that is listed is whole.
+                self._files.remove(self.manifest_path(slot, info.model_id))
+                removed.append(info.model_id)
+        self._sweep(slot)
+        for backup in pointer.backups()[keep:]:
             self._files.remove(backup)
         return tuple(removed)
 
-    def _put_live(
-        self,
-        slot: SlotName,
-        manifest: Manifest,
-        lineage: list[str],
-        promoted_by: str | None,
-        deployed: Mapping[str, object],
-    ) -> Manifest:
-        """Back up the pointer and its files, then replace the pointer."""
-        document = {
-            **manifest.document,
-            "promoted_by": promoted_by,
-            "lineage": lineage,
-            "deployed": deployed,
-        }
+    def _sweep(self, slot: SlotName) -> None:
+        """Remove files of versions that have no manifest, also those that a crash left."""
+        for path in sorted(self.folder(slot).glob("*_*")):
+            match = _VERSION_FILE.fullmatch(path.name)
+            if match and not self.manifest_path(slot, match[1]).exists():
+                self._files.remove(path)
+
+    def _last_good(self, slot: SlotName, live: str | None) -> str | None:
+        for model_id in [live, *self._pointer(slot).lineage()]:
+            try:
+                if model_id is not None:
+                    self._check_certificate(slot, self.verify(slot, model_id))
+                    return model_id
+            except VersionRefused:
+                continue
+        return None
+
+    def _pointer(self, slot: SlotName) -> Pointer:
+        return Pointer(self.folder(slot), self._files, self._signer, self._ring)
+
+    def _signed(self, manifest: Manifest) -> bytes:
+        """Return a version's own manifest as it is kept: under our signature if we have one."""
+        document = dict(manifest.document)
         if self._signer is not None:
             document["signature"] = self._signer.sign(document)
-        self._back_up(slot, int(str(deployed["at_ms"])))
-        self._files.replace(self.pointer(slot), json.dumps(document, indent=1).encode() + b"\n")
-        return parse(document)
-
-    def _back_up(self, slot: SlotName, at_ms: int) -> None:
-        """Keep the live pointer and its files under second names, complete or not at all."""
-        folder, pointer = self.folder(slot), self.pointer(slot)
-        if not pointer.exists():
-            return
-        root = folder / "backup"
-        while (target := root / stamp(at_ms)).exists():
-            at_ms += 1000  # two deploys in one second
-        aside = root / f".{target.name}.partial"
-        self._files.remove(aside)
-        self._files.make_folder(aside)
-        self._files.link(pointer, aside / POINTER)
-        document = version_files.document_of(pointer) or {}
-        names = [*document.get("sha256", {}), manifest_name(str(document.get("model_id", "")))]
-        for name in names:
-            if (folder / name).is_file():  # a lost file must not prevent the way out
-                self._files.link(folder / name, aside / name)
-        self._files.sync_folder(aside)
-        self._files.rename(aside, target)
-        self._files.sync_folder(root)
+        return json.dumps(document, indent=1).encode() + b"\n"
 
     def _create(self, model_id: str, path: Path, content: bytes) -> None:
         try:
@@ -258,32 +288,3 @@ class Registry:
                 problems.append(str(e))
         why = "; ".join(problems) or "no other version was ever live"
         raise VersionRefused("", f"there is nothing to roll back to: {why}")
-
-    def _lineage(self, slot: SlotName) -> list[str]:
-        """Return what was live before the live version, newest first."""
-        pointer = self._pointer_or_backup(slot)
-        lineage = [str(model_id) for model_id in pointer.get("lineage", [])]
-        if self._lost(slot) and pointer:
-            return [str(pointer.get("model_id")), *lineage]
-        return lineage
-
-    def _lost(self, slot: SlotName) -> bool:
-        return version_files.document_of(self.pointer(slot)) is None
-
-    def _pointer_or_backup(self, slot: SlotName) -> dict[str, Any]:
-        """Return the live pointer, the newest readable backup of one if damaged, else {}."""
-        for path in (self.pointer(slot), *(b / POINTER for b in self._backups(slot))):
-            if (document := version_files.document_of(path)) is not None:
-                return document
-        return {}
-
-    def _promoted_by(self, slot: SlotName, model_id: str) -> str | None:
-        """Return who once put this version live by hand."""
-        for backup in self._backups(slot):
-            document = version_files.document_of(backup / POINTER)
-            if document is not None and document.get("model_id") == model_id:
-                return document.get("promoted_by")
-        return None
-
-    def _backups(self, slot: SlotName) -> list[Path]:
-        return sorted((self.folder(slot) / "backup").glob("[0-9]*"), reverse=True)

@@ -45,6 +45,7 @@ class Serving:
     ) -> None:
         self.slot, self._registry, self._swap = slot, registry, swap
         self._clock, self._venue = clock, venue
+        self.pointer: Manifest | None = None
         self.champion: artifact.LoadedModel | None = None
         self.shadow: artifact.LoadedModel | None = None
 
@@ -61,25 +62,46 @@ class Serving:
         Raises:
             VersionRefused, RetrainError: If what is live cannot be read.
         """
-        live = await asyncio.to_thread(self._registry.live, self.slot)
+        live = await asyncio.to_thread(self._registry.renew, self.slot)
         if live is not None:
-            await self._load(live.model_id, shadow_id)
+            model = await asyncio.to_thread(self._registry.load, self.slot, live.model_id)
+            await self._seat(model, shadow_id)
             self._order(live, "the daemon started")
         return live
 
     async def change(self, action: Change) -> events.ModelServed | events.SwapFailed:
-        """Carry out a change of the live model; the event says how it went."""
+        """Carry out a change of the live model; the event says how it went.
+
+        The version is loaded before the pointer moves: what cannot be served never goes live.
+        """
         previous = self.champion.model_id if self.champion else None
         back = isinstance(action, actions.Rollback)
         target = action.to_model_id if isinstance(action, actions.Rollback) else action.model_id
         reason = change_reason(action)
         try:
-            manifest = await asyncio.to_thread(self._move_pointer, action, target)
-            await self._load(manifest.model_id, None if back else previous)
+            model = await asyncio.to_thread(self._prepare, action, target)
+            manifest = await asyncio.to_thread(self._move_pointer, action, model.model_id)
         except (DaemonError, RetrainError, OSError) as e:
             return events.SwapFailed(**self.now(), model_id=target, error=str(e))
+        if back:  # what was left is nothing to go back to
+            previous = await asyncio.to_thread(self._registry.previous, self.slot)
+        await self._seat(model, None if back else previous)
         self._order(manifest, reason)
         return await self.served(manifest, previous, reason)
+
+    async def found(self, manifest: Manifest, was_id: str | None) -> events.ModelServed:
+        """Say that `manifest` was made live while the daemon did not look, as the pointer has it.
+
+        Args:
+            manifest: What is live.
+            was_id: What was live when the daemon last looked.
+        """
+        deployed = dict(manifest.document.get("deployed", {}))
+        why = f"{deployed.get('reason') or 'found live at start'} (by {deployed.get('by', '?')})"
+        if deployed.get("action") == "rollback":
+            previous = next(iter(manifest.document.get("lineage", [])), None)
+            return await self.served(manifest, previous, f"rollback: {why}")
+        return await self.served(manifest, was_id, why)
 
     async def served(
         self, manifest: Manifest, previous_id: str | None, reason: str
@@ -94,35 +116,39 @@ class Serving:
         """Return the fields that every event of now has."""
         return {"slot": str(self.slot), "at_ms": self._venue.now_ms()}
 
+    def _prepare(self, action: Change, target: str) -> artifact.LoadedModel:
+        if isinstance(action, actions.Rollback) and not action.by:
+            return self._registry.way_back(self.slot, target)
+        return self._registry.load(self.slot, target)
+
     def _move_pointer(self, action: Change, target: str) -> Manifest:
         at_ms = self._clock.now_ms()
         if isinstance(action, actions.Rollback):
+            by = action.by or BY_ITSELF
             return self._registry.rollback(
-                self.slot, target or None, reason=action.reason, by=BY_ITSELF, at_ms=at_ms
+                self.slot, target, reason=action.reason, by=by, at_ms=at_ms
             )
-        promoted_by = OPERATOR if isinstance(action, actions.Promote) else None
+        promoted_by = (action.by or OPERATOR) if isinstance(action, actions.Promote) else None
         return self._registry.deploy(
             self.slot,
             target,
-            reason=change_reason(action),
+            reason=action.reason,
             by=promoted_by or BY_ITSELF,
             at_ms=at_ms,
             promoted_by=promoted_by,
         )
 
-    async def _load(self, model_id: str, shadow_id: str | None) -> None:
-        path = self._registry.manifest_path(self.slot, model_id)
-        champion = await asyncio.to_thread(artifact.load, path)
+    async def _seat(self, champion: artifact.LoadedModel, shadow_id: str | None) -> None:
         shadow = None
-        if shadow_id and shadow_id != model_id:
+        if shadow_id and shadow_id != champion.model_id:
             try:
-                path = self._registry.manifest_path(self.slot, shadow_id)
-                shadow = await asyncio.to_thread(artifact.load, path)
-            except (RetrainError, OSError) as e:
+                shadow = await asyncio.to_thread(self._registry.load, self.slot, shadow_id)
+            except (DaemonError, RetrainError, OSError) as e:
                 log.warning("shadow.unreadable", slot=str(self.slot), model=shadow_id, why=str(e))
         self.champion, self.shadow = champion, shadow
 
     def _order(self, manifest: Manifest, reason: str) -> None:
+        self.pointer = manifest
         self._swap.order(self.slot, manifest, self._registry.pointer(self.slot), reason)
 
 

@@ -5,7 +5,7 @@ whoever can place one and announce it runs code in the bot.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -149,3 +149,29 @@ class Verifier:
         except (InvalidSignature, ValueError):
             return False
         return True
+
+
+class KeyRing:
+    """Several public keys, each known by the name of its file: who signed this?"""
+
+    def __init__(self, keys: Mapping[str, Verifier]) -> None:
+        self._keys = dict(keys)
+
+    @classmethod
+    def load(cls, paths: Iterable[Path]) -> Self:
+        """Read PEM public keys.
+
+        Raises:
+            ConfigError: If one is missing, unreadable or not an Ed25519 key.
+        """
+        return cls({path.stem: Verifier.load(path) for path in paths})
+
+    def signer_of(self, document: Mapping[str, Any]) -> str | None:
+        """Return the name of the key that signed `document`, None if none of these did."""
+        signature = str(document.get("signature") or "")
+        try:
+            data = canonical(document)
+        except (TypeError, ValueError):  # nothing that JSON could say
+            return None
+        found = (name for name, key in self._keys.items() if key.verify_bytes(data, signature))
+        return next(found, None)

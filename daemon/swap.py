@@ -73,7 +73,6 @@ class SwapCoordinator:
         self._bots: dict[SlotName, BotPresence] = {}
         self._answered: dict[SlotName, set[tuple[str, str]]] = {}
         self._payloads = PayloadReader()
-        self._issued_ms = 0
         self.last_ack_ms: dict[SlotName, float] = {}
 
     def watch(self, slot: SlotName) -> None:
@@ -95,16 +94,17 @@ class SwapCoordinator:
             path: The LATEST.json it was written to, as the bots see it.
             reason: Why, for the bots' logs.
         """
-        # Bots ignore what is older than what they have, also when our wall clock stepped back.
-        self._issued_ms = max(self._clock.now_ms(), self._issued_ms + 1)
+        # Bots refuse what is older than what they have. The pointer's time only grows, also over
+        # our own restarts and when the wall clock steps back; said again, it is the same order.
+        issued_ms = manifest.deployed_ms
         order = SwapOrder(
-            swap_id=f"{self._issued_ms}-{secrets.token_hex(4)}",
+            swap_id=f"{issued_ms}-{secrets.token_hex(4)}",
             model_id=manifest.model_id,
             manifest=str(path),
             sha256=dict(manifest.sha256),
             sklearn=manifest.sklearn,
             reason=reason,
-            issued_ms=self._issued_ms,
+            issued_ms=issued_ms,
         )
         if self._signer is not None:
             signature = self._signer.sign_message(order)

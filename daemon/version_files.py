@@ -1,5 +1,6 @@
 """Read the files of one model version, so that what is wrong with it is a `VersionRefused`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from daemon.bars import SlotName
 from daemon.errors import VersionRefused
 from retrain import artifact
 from retrain.errors import ArtifactError
-from retrain.manifest import Manifest
+from retrain.manifest import Manifest, parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ def read(path: Path) -> Manifest:
     try:
         return artifact.read_manifest(path)
     except ArtifactError as e:
-        raise VersionRefused("", f"{e}; `hyperdrift command rollback` goes back") from e
+        raise VersionRefused("", f"{e}; `hyperdrift models rollback` goes back") from e
 
 
 def check_files(manifest: Manifest, folder: Path) -> dict[str, bytes]:
@@ -65,6 +66,11 @@ def document_of(path: Path) -> dict[str, Any] | None:
         return dict(artifact.read_manifest(path).document)
     except ArtifactError:
         return None
+
+
+def deployed_ms(document: Mapping[str, Any]) -> int:
+    """Return when a pointer was moved to what it says, ms UTC; 0 if it does not say."""
+    return parse(document).deployed_ms if document else 0
 
 
 def describe(path: Path, model_id: str) -> VersionInfo:

@@ -38,10 +38,11 @@ class Deploy(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback(Action):
-    """Put an earlier version back live; an empty `to_model_id` means the previous one."""
+    """Put an earlier version back live; `by` names the operator who asked, empty if nobody did."""
 
     to_model_id: str
     reason: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ class Promote(Action):
 
     model_id: str
     reason: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -239,10 +239,13 @@ class Engine:
         champion = self._champion
         if self._swap is not None:
             return False, f"a {self._swap.kind} is under way; ask again when it is done"
-        if champion is None or champion.previous_id is None:
+        to = event.model_id or (champion.previous_id if champion else None)
+        if champion is None or to is None:
             return False, "there is no earlier version to go back to"
-        self._roll_back(champion.previous_id, event.reason or "an operator asked")
-        return True, f"going back to {champion.previous_id}"
+        if to == champion.model_id:
+            return False, f"{to} is live already"
+        self._roll_back(to, event.reason or "an operator asked", by=event.by or "operator")
+        return True, f"going back to {to}"
 
     def _ask_promote(self, event: events.CommandReceived) -> tuple[bool, str]:
         if not event.model_id:
@@ -253,7 +256,7 @@ class Engine:
             return False, f"{event.model_id} is live already"
         self._swap = Swap("promote", event.model_id)
         reason = event.reason or "an operator asked"
-        self._out.order(Promote, model_id=event.model_id, reason=reason)
+        self._out.order(Promote, model_id=event.model_id, reason=reason, by=event.by)
         return True, f"promoting {event.model_id}, whatever its gates said"
 
     def _pause(self, event: events.CommandReceived) -> tuple[bool, str]:
@@ -297,9 +300,9 @@ class Engine:
             return
         self._roll_back(previous, reason)
 
-    def _roll_back(self, to_model_id: str, reason: str) -> None:
+    def _roll_back(self, to_model_id: str, reason: str, by: str = "") -> None:
         self._swap = Swap("rollback", to_model_id)
-        self._out.order(Rollback, to_model_id=to_model_id, reason=reason)
+        self._out.order(Rollback, to_model_id=to_model_id, reason=reason, by=by)
 
     def _deploy_candidate(self) -> None:
         candidate = self._candidate

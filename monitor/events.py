@@ -39,6 +39,8 @@ class BarScored(Event):
 class ModelServed(Event):
     """A version became the live one (first model, swap, rollback or promotion).
 
+    `previous_id` is the version to go back to: what was live before, after a rollback what
+    was live before that.
     `trained_to_ms` is the close of the newest bar it learnt from, `up` and `down` its
     signal thresholds, `threshold` the label threshold in force (a fraction).
     `calibration` is what `monitor.drift.calibrate` made for it, as JSON text, or empty.
@@ -153,12 +155,13 @@ class FeaturesAgreed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandReceived(Event):
-    """An operator asked for something; staleness was checked before."""
+    """An operator (`by`) asked for something; staleness and signature were checked before."""
 
     request_id: str
     command: str
     reason: str
     model_id: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

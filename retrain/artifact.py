@@ -207,7 +207,7 @@ def read_manifest(path: Path) -> Manifest:
     document = _read_json(path)
     try:
         return parse(document)
-    except (KeyError, TypeError, ValueError) as e:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as e:
         reason = f"not a usable manifest ({type(e).__name__}: {e}); restore it from backup/"
         raise ArtifactError(f"{path}: {reason}") from e
 

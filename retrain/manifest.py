@@ -57,7 +57,11 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A validated LATEST.json; `document` is the whole of it, as signed."""
+    """A validated LATEST.json; `document` is the whole of it, as signed.
+
+    `deployed_ms` is when the pointer was moved, ms UTC: it grows with every move. A version's
+    own manifest has 0.
+    """
 
     model_id: str
     slot: str
@@ -72,6 +76,7 @@ class Manifest:
     sklearn: str
     python: str
     promoted_by: str | None
+    deployed_ms: int
     signature: str | None
     meta_classifier: str
     feature_columns: str
@@ -133,6 +138,7 @@ def parse(document: Mapping[str, Any]) -> Manifest:
         sklearn=str(document["sklearn"]),
         python=str(document["python"]),
         promoted_by=document.get("promoted_by"),
+        deployed_ms=int(document.get("deployed", {"at_ms": 0})["at_ms"]),
         signature=document.get("signature"),
         meta_classifier=document["meta_classifier"],
         feature_columns=document["feature_columns"],

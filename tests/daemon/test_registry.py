@@ -10,7 +10,8 @@ import pytest
 from daemon.bars import SlotName
 from daemon.durable import Files
 from daemon.errors import VersionRefused
-from daemon.registry import POINTER, Registry
+from daemon.pointer import LATEST
+from daemon.registry import Registry
 from daemon.signing import Signer, Verifier, generate
 from tests.daemon.versions import certificate, rewrite, write_version
 
@@ -165,13 +166,45 @@ def test_each_deploy_backs_up_the_pointer_and_files_that_were_live(
     deploy(registry, two)
     (backup,) = (registry.folder(SLOT) / "backup").iterdir()
     assert backup.name == "20251009_085320"
-    assert (backup / POINTER).read_bytes() == before
+    assert (backup / LATEST).read_bytes() == before
     saved = {path.name for path in backup.iterdir()}
     assert saved > set(json.loads(before)["sha256"])
     model = next(backup.glob("*.joblib"))
     assert model.stat().st_nlink == 2, "a hard link, not a copy"
     roll_back(registry)  # within the same second
     assert len(list((registry.folder(SLOT) / "backup").iterdir())) == 2
+
+
+def test_the_time_of_a_move_only_grows_also_when_the_clock_steps_back_and_the_pointer_is_lost(
+    registry: Registry, tmp_path: Path
+) -> None:
+    one, two, three = adopt(registry, tmp_path, 1, 2, 3)
+    deploy(registry, one)
+    deploy(registry, two, at_ms=NOW - 3_600_000)
+    first = registry.live(SLOT)
+    roll_back(registry, at_ms=NOW - 7_200_000)
+    second = registry.live(SLOT)
+    assert first is not None
+    assert second is not None
+    assert NOW < first.deployed_ms < second.deployed_ms
+    registry.pointer(SLOT).unlink()
+    deploy(registry, three, at_ms=NOW - 3_600_000)
+    third = registry.live(SLOT)
+    assert third is not None
+    assert third.deployed_ms > first.deployed_ms
+
+
+def test_the_pointer_says_who_moved_it_from_where_and_why(
+    registry: Registry, tmp_path: Path
+) -> None:
+    one, two = adopt(registry, tmp_path, 1, 2)
+    deploy(registry, one)
+    registry.deploy(SLOT, two, reason="try", by="alice", at_ms=NOW + 5, promoted_by="alice")
+    live = registry.live(SLOT)
+    assert live is not None
+    assert live.document["deployed"] == {
+        "at_ms": NOW + 5, "action": "promote", "reason": "try", "by": "alice", "previous": one
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"model_id": "x"}', None])

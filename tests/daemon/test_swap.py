@@ -1,7 +1,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,7 @@ from tests.daemon.versions import write_version
 from tests.fakes import FakeClock
 
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
+MOVED_MS = 1_749_000_000_000
 POINTER = Path("/models/BTC-5m/LATEST.json")
 
 
@@ -90,7 +91,8 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     theirs.subscribe(TOPICS.model(SLOT), hear)
     tasks = [asyncio.create_task(bus.run()) for bus in (ours, theirs)]
     await asyncio.gather(ours.wait_connected(), theirs.wait_connected())
-    manifest = artifact.read_manifest(write_version(tmp_path / "version", 1))
+    written = artifact.read_manifest(write_version(tmp_path / "version", 1))
+    manifest = replace(written, deployed_ms=MOVED_MS)
     yield Room(swap, clock, theirs, manifest, acks, silences, orders)
     for task in tasks:
         task.cancel()
@@ -105,7 +107,7 @@ async def test_an_order_says_what_to_load_from_where_and_why(room: Room) -> None
     assert (order.swap_id, order.model_id) == (swap_id, room.manifest.model_id)
     assert order.sha256 == dict(room.manifest.sha256)
     assert (order.manifest, order.reason) == (str(POINTER), "drift")
-    assert (order.sklearn, order.issued_ms) == (room.manifest.sklearn, room.clock.ms)
+    assert (order.sklearn, order.issued_ms) == (room.manifest.sklearn, MOVED_MS)
 
 
 async def test_an_answer_is_passed_on_once_per_bot_with_the_time_it_took(room: Room) -> None:
@@ -175,11 +177,14 @@ async def test_a_late_answer_after_the_alarm_still_counts(room: Room) -> None:
     assert [ack.status for ack in room.acks] == ["loaded"]
 
 
-async def test_orders_are_issued_in_order_even_when_the_wall_clock_steps_back(room: Room) -> None:
-    room.order()
-    room.clock.ms -= 3_600_000
-    room.order()
-    await until(lambda: room.orders and room.orders[-1].issued_ms > 1_750_000_000_000)
+async def test_an_order_is_as_old_as_the_move_of_its_pointer_whatever_the_wall_clock_says(
+    room: Room,
+) -> None:
+    first = room.order()
+    room.clock.ms -= 3_600_000  # and the daemon starts again
+    second = room.order()
+    await until(lambda: [order.swap_id for order in room.orders] == [first, second])
+    assert {order.issued_ms for order in room.orders} == {MOVED_MS}
 
 
 async def test_malformed_answers_are_logged_once_and_stop_nothing(room: Room) -> None:

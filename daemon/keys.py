@@ -1,0 +1,50 @@
+"""The keys of a data folder: the daemon signs with one, and trusts what its own ever signed.
+
+A bot is given `hyperdrift.pub`. After a change of keys the old public key may stay in the
+folder under another name: versions that it signed can then still be gone back to.
+"""
+
+from pathlib import Path
+
+import structlog
+
+from daemon.signing import KeyRing, Signer, generate, write_public
+
+log = structlog.get_logger()
+
+NAME = "hyperdrift"
+
+
+def private_path(data_dir: Path) -> Path:
+    """Return where the daemon's private key is; it may not exist."""
+    return data_dir / "keys" / f"{NAME}.key"
+
+
+def public_path(data_dir: Path) -> Path:
+    """Return where the public key is that bots are given."""
+    return data_dir / "keys" / f"{NAME}.pub"
+
+
+def own_signer(data_dir: Path) -> Signer:
+    """Return the signer of a data folder; the first use makes its key pair.
+
+    Raises:
+        ConfigError: If the private key cannot be used.
+    """
+    private, public = private_path(data_dir), public_path(data_dir)
+    if not private.exists():
+        generate(private, public)
+        log.info("keys.generated", public=str(public))
+    elif not public.exists():
+        write_public(private, public)
+    return Signer.load(private)
+
+
+def trusted_keys(data_dir: Path) -> KeyRing | None:
+    """Return the public keys of a data folder, today's and retired ones; None if it has none.
+
+    Raises:
+        ConfigError: If one of them cannot be used.
+    """
+    found = sorted((data_dir / "keys").glob("*.pub"))
+    return KeyRing.load(found) if found else None
