@@ -239,11 +239,9 @@ class Engine:
         champion = self._champion
         if self._swap is not None:
             return False, f"a {self._swap.kind} is under way; ask again when it is done"
-        to = event.model_id or (champion.previous_id if champion else None)
-        if champion is None or to is None:
+        to = event.model_id or (champion and champion.previous_id) or ""
+        if champion is None or to in {"", champion.model_id}:
             return False, "there is no earlier version to go back to"
-        if to == champion.model_id:
-            return False, f"{to} is live already"
         self._roll_back(to, event.reason or "an operator asked", by=event.by or "operator")
         return True, f"going back to {to}"
 
@@ -255,8 +253,8 @@ class Engine:
         if self._champion is not None and self._champion.model_id == event.model_id:
             return False, f"{event.model_id} is live already"
         self._swap = Swap("promote", event.model_id)
-        reason = event.reason or "an operator asked"
-        self._out.order(Promote, model_id=event.model_id, reason=reason, by=event.by)
+        why = event.reason or "an operator asked"
+        self._out.order(Promote, model_id=event.model_id, reason=why, by=event.by)
         return True, f"promoting {event.model_id}, whatever its gates said"
 
     def _pause(self, event: events.CommandReceived) -> tuple[bool, str]:

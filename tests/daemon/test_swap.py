@@ -181,6 +181,7 @@ async def test_an_order_is_as_old_as_the_move_of_its_pointer_whatever_the_wall_c
     room: Room,
 ) -> None:
     first = room.order()
+    await room.orders_heard(1)
     room.clock.ms -= 3_600_000  # and the daemon starts again
     second = room.order()
     await until(lambda: [order.swap_id for order in room.orders] == [first, second])
