@@ -25,6 +25,7 @@ from daemon.clock import Clock, VenueClock
 from daemon.config import broker_password
 from daemon.errors import ConfigError, DaemonError, DataFolderBusy, VenueRefused, VenueUnreachable
 from daemon.feed import Feed
+from daemon.flow import CohortFlow, read_cohorts
 from daemon.handshake import Handshake
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
@@ -66,6 +67,8 @@ async def run(config: Config, clock: Clock) -> None:
     if config.web.listen:
         log.warning("web.not_built", listen=config.web.listen, remedy="use `hyperdrift status`")
     slots = tuple(section.name for section in config.slots)
+    cohort_file = config.features.cohort_file
+    cohorts = read_cohorts(cohort_file) if cohort_file else None
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(folder_lock(config.data_dir))
         store = AsyncStore(await asyncio.to_thread(_open_store, config.data_dir))
@@ -76,9 +79,11 @@ async def run(config: Config, clock: Clock) -> None:
         rest = await stack.enter_async_context(RestClient(rest_url, clock, venue, budget))
         bus = await stack.enter_async_context(_connection(config.mqtt, slots, clock))
         await _greet_venue(rest, slots, clock)
-        feed = Feed(rest, CandleStream(stream_url, clock, slots), store, venue, slots)
+        flow = CohortFlow(cohorts, slots, store, venue) if cohorts else None
+        stream = CandleStream(stream_url, clock, slots, flow.coins if flow else ())
+        feed = Feed(rest, stream, store, venue, slots, on_trade=flow.take if flow else None)
         parts = _Parts(config, clock, venue, store, bus, Topics(config.mqtt.prefix))
-        await _work(parts, rest, feed)
+        await _work(parts, rest, feed, flow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +98,15 @@ class _Parts:
     topics: Topics
 
 
-async def _work(parts: _Parts, rest: RestClient, feed: Feed) -> None:
+async def _work(parts: _Parts, rest: RestClient, feed: Feed, flow: CohortFlow | None) -> None:
     """Own every task that runs for as long as the daemon does."""
     config, venue = parts.config, parts.venue
     keepers, swap, intake = _desks(parts)
     await feed.backfill(
         {s.name: venue.now_ms() - round(s.history_days * DAY_MS) for s in config.slots}
     )
+    if flow:
+        await flow.begin()
     async with asyncio.TaskGroup() as tasks:
         recovered = [asyncio.Event() for _ in keepers]
         for keeper, event in zip(keepers.values(), recovered, strict=True):
@@ -109,7 +116,7 @@ async def _work(parts: _Parts, rest: RestClient, feed: Feed) -> None:
         intake.listen()
         tasks.create_task(swap.run(), name="swap")
         tasks.create_task(feed.run(), name="feed")
-        tasks.create_task(_deliver(feed, keepers), name="deliver")
+        tasks.create_task(_deliver(feed, keepers, flow), name="deliver")
         tasks.create_task(_tick(keepers, parts.clock, venue), name="tick")
         tasks.create_task(_keep_time(rest, parts.clock), name="clock")
         log.info("daemon.ready", slots=[str(slot) for slot in keepers])
@@ -180,8 +187,10 @@ def _engine(slot: SlotName, settings: PolicySettings, history_bars: int) -> Engi
     )
 
 
-async def _deliver(feed: Feed, keepers: Mapping[SlotName, Keeper]) -> None:
+async def _deliver(feed: Feed, keepers: Mapping[SlotName, Keeper], flow: CohortFlow | None) -> None:
     async for slot, bar in feed.bars():
+        if flow:
+            await flow.settle(slot, bar.t)
         await keepers[slot].put(bar)
 
 

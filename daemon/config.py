@@ -182,7 +182,6 @@ def _unbuilt(config: Config) -> str | None:
     """Refuse what this version does not do, rather than ignore it."""
     asked = {
         "features.computer": config.features.computer != "builtin",
-        "features.cohort_file": bool(config.features.cohort_file),
         "trades.file": bool(config.trades.file),
         "retrain.backend": config.retrain.backend != "local",
         "notify.urls": bool(config.notify.urls),

@@ -40,6 +40,17 @@ _MIGRATIONS: Final = (
         kind TEXT NOT NULL, body TEXT NOT NULL) STRICT;
     CREATE INDEX journal_by_time ON journal (at_ms);
     """,
+    # The journal holds every prediction already, so that a start can hand it to the engine;
+    # the view is for whoever wants to read them as a table.
+    """
+    ALTER TABLE flow ADD COLUMN seen REAL NOT NULL DEFAULT 0;
+    CREATE INDEX scored_bars ON journal (slot, at_ms) WHERE kind = 'BarScored';
+    CREATE VIEW predictions AS
+        SELECT slot, json_extract(body, '$.t') AS t, json_extract(body, '$.model_id') AS model_id,
+            json_extract(body, '$.p[0]') AS p_down, json_extract(body, '$.p[1]') AS p_neutral,
+            json_extract(body, '$.p[2]') AS p_up
+        FROM journal WHERE kind = 'BarScored' AND json_extract(body, '$.p[0]') IS NOT NULL;
+    """,
 )
 
 
@@ -136,6 +147,9 @@ class Database:
             if (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 msg = f"{self._path} is damaged: {found}"
                 raise StoreCorrupt(msg)
+            if 0 < version < len(_MIGRATIONS):
+                # What the old version wrote stays readable for it, should anybody go back.
+                self.backup(self._path.with_name(f"{self._path.name}.v{version}"))
             for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
                 self._db.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
 

@@ -53,7 +53,7 @@ class Feed:
         slots: Sequence[SlotName],
         *,
         after: Mapping[SlotName, int] | None = None,
-        on_trade: Callable[[Trade], None] = lambda _: None,
+        on_trade: Callable[[Trade], None] | None = None,
     ) -> None:
         self._on_trade = on_trade
         self._stream, self._venue, self._after = stream, venue, after or {}
@@ -117,8 +117,9 @@ class Feed:
                 case CandleFrame(slot, bar):
                     await self._followers[slot].push(bar)
                 case Trades(trades):
-                    for trade in trades:
-                        self._on_trade(trade)
+                    if self._on_trade:
+                        for trade in trades:
+                            self._on_trade(trade)
                 case Connected():
                     log.info("feed.stream_back" if is_lost else "feed.stream_connected")
                     is_lost = False

@@ -10,7 +10,6 @@ One process writes, through one `Store`; others open it with `read_only`.
 
 import asyncio
 import functools
-import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,19 +18,17 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
 import msgspec
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from daemon.bars import Bar, Funding, Provenance, SlotName
 from daemon.copies import RANK, PutResult, Stored, merge
 from daemon.database import Database, set_aside
 from daemon.errors import BadInput, StoreCorrupt
-from retrain.features import funding_as_of
+from daemon.frames import Columns, Flow, flow_columns, funding_column, table
 
 log = structlog.get_logger()
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Columns = dict[str, NDArray[Any]]
 
 _MIN_INT, _MAX_INT = -(2**62), 2**62
 _JOURNAL_PAGE_ROWS: Final = 1000
@@ -60,6 +57,16 @@ class JournalEntry(NamedTuple):
     at_ms: int
     kind: str
     body: dict[str, Any]
+
+
+class Prediction(NamedTuple):
+    """What the model that was live said of the bar at `t`."""
+
+    t: int
+    model_id: str
+    p_down: float
+    p_neutral: float
+    p_up: float
 
 
 class Store:
@@ -177,8 +184,8 @@ class Store:
             ),
         )
         # Milliseconds fit a float64 exactly for the next 285,000 years.
-        table = _table(rows[::-1], 6)
-        return {"t": table[0].astype(np.int64)} | dict(zip(_PRICES, table[1:], strict=True))
+        columns = table(rows[::-1], 6)
+        return {"t": columns[0].astype(np.int64)} | dict(zip(_PRICES, columns[1:], strict=True))
 
     def frame(
         self,
@@ -194,37 +201,13 @@ class Store:
 
         Returns:
             The columns of `bars`, and funding as known at each close (NaN before the first
-            rate), s_top and s_bot (0 where no flow was recorded), each of shape (n_bars,).
+            rate), s_top and s_bot (0 where no flow was recorded, NaN where too little of it
+            was seen), each of shape (n_bars,).
         """
         frame = self.bars(slot, from_t, to_t, last)
         t = frame["t"]
-        first, final = (int(t[0]), int(t[-1])) if len(t) else (0, 0)
-        flow = _table(
-            self._db.read(
-                "SELECT t, s_top, s_bot FROM flow WHERE coin = ? AND interval = ?"
-                " AND t BETWEEN ? AND ? ORDER BY t",
-                (*slot, first, final),
-            ),
-            3,
-        )
-        # From the rate that was in force at the first close on.
-        funding = _table(
-            self._db.read(
-                "SELECT time, rate FROM funding WHERE coin = ?1 AND time <= ?3 AND time >="
-                " coalesce((SELECT max(time) FROM funding WHERE coin = ?1 AND time <= ?2), ?2)"
-                " ORDER BY time",
-                (slot.coin, first + slot.interval_ms, final + slot.interval_ms),
-            ),
-            2,
-        )
-        times, rates = funding[0].astype(np.int64), funding[1]
-        frame |= {"funding": funding_as_of(t + slot.interval_ms, times, rates)}
-        recorded = np.isin(t, flow[0])
-        at = np.searchsorted(flow[0], t[recorded])
-        for name, column in zip(("s_top", "s_bot"), flow[1:], strict=True):
-            frame[name] = np.zeros(len(t))
-            frame[name][recorded] = column[at]
-        return frame
+        funding = {"funding": funding_column(self._db, slot, t)}
+        return frame | funding | flow_columns(self._db, slot, t, frame["volume"])
 
     def missing(self, slot: SlotName, from_t: int | None = None) -> list[Hole]:
         """Holes between stored bars, oldest first."""
@@ -272,11 +255,21 @@ class Store:
         ][0]
         return oldest
 
-    def put_flow(self, slot: SlotName, t: int, s_top: float, s_bot: float) -> None:
-        """Store the signed taker volume of the top and the bottom cohort in one bar."""
+    def put_flow(self, slot: SlotName, flows: Iterable[Flow]) -> None:
+        """Store the flow of bars, all or none; of two copies the one that saw more stays."""
         with self._db.writing() as db:
-            row = (*slot, t, s_top, s_bot)
-            db.execute("INSERT OR REPLACE INTO flow VALUES (?, ?, ?, ?, ?)", row)
+            db.executemany(
+                "INSERT INTO flow (coin, interval, t, s_top, s_bot, seen) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET s_top = excluded.s_top, s_bot = excluded.s_bot,"
+                " seen = excluded.seen WHERE excluded.seen >= seen",
+                [(*slot, *flow) for flow in flows],
+            )
+
+    def newest_flow_t(self, slot: SlotName) -> int | None:
+        """Open time of the newest bar that has a flow, known or not; None if there is none."""
+        query = "SELECT max(t) FROM flow WHERE coin = ? AND interval = ?"
+        newest: int | None = self._db.read(query, slot)[0][0]
+        return newest
 
     # --- journal ---
 
@@ -325,6 +318,15 @@ class Store:
                 yield JournalEntry(seq, of, at_ms, kind, msgspec.json.decode(body))
             after_seq = rows[-1][0]
 
+    def predictions(self, slot: SlotName, from_t: int | None = None) -> Iterator[Prediction]:
+        """Read what the live model said of each bar, oldest first; they live in the journal."""
+        rows = self._db.read(
+            "SELECT t, model_id, p_down, p_neutral, p_up FROM predictions"
+            " WHERE slot = ? AND t >= ? ORDER BY t",
+            (str(slot), _MIN_INT if from_t is None else from_t),
+        )
+        return map(Prediction._make, rows)
+
     # --- the file ---
 
     def backup(self, path: Path) -> None:
@@ -371,10 +373,3 @@ def _row(slot: SlotName, stored: Stored) -> tuple[Any, ...]:
 
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _table(rows: Collection[tuple[float, ...]], columns: int) -> NDArray[np.float64]:
-    """Return rows as an array of shape (columns, rows)."""
-    count = len(rows) * columns
-    flat = np.fromiter(itertools.chain.from_iterable(rows), np.float64, count)
-    return np.ascontiguousarray(flat.reshape(-1, columns).T)

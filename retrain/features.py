@@ -78,12 +78,13 @@ def compute(frame: Frame) -> Array:
     Args:
         frame: Columns of shape (n_bars,), oldest bar first: `t` (open time, ms UTC), `open`,
             `high`, `low`, `close` (quote currency), `volume`, `s_top`, `s_bot` (base units;
-            the latter two the signed taker volume of a cohort in that bar) and `funding`
-            (hourly rate known at the bar's close, NaN if none is).
+            the latter two the signed taker volume of a cohort in that bar, NaN where it is
+            not known) and `funding` (hourly rate known at the bar's close, NaN if none is).
 
     Returns:
         Shape (n_bars, 17), in the order of `NAMES`. A row is either finite or all NaN: the
-        first `WARMUP_BARS` rows are NaN, and those within 12 bars of an unknown funding rate.
+        first `WARMUP_BARS` rows are NaN, those within 12 bars of an unknown funding rate, and
+        those after 12 bars of unknown flow. Flow is taken over the bars in which it is known.
 
     Raises:
         BadFrame: If a column is missing or of another length, `t` does not ascend strictly, or
@@ -158,7 +159,7 @@ def _rules(bars: dict[str, Array]) -> list[tuple[str, NDArray[np.bool_], str]]:
     volume = (bars["volume"] >= 0) & (bars["volume"] <= _LARGEST)
     rules.append(("volume", volume, "be a number >= 0; drop or repair the bar"))
     rules += [
-        (name, np.abs(bars[name]) <= _LARGEST, "be a number; 0 stands for no cohort")
+        (name, ~(np.abs(bars[name]) > _LARGEST), "be a number, NaN if unknown, 0 without a cohort")
         for name in ("s_top", "s_bot")
     ]
     rules.append(("funding", ~np.isinf(bars["funding"]), "be a rate, or NaN if none is known"))
@@ -172,12 +173,12 @@ def _columns(bars: dict[str, Array]) -> dict[str, Array]:
     typical = (high + low + close) / 3
     depth = volume * close / np.maximum((high - low) / close, 1e-6)
     # Columns that share a window share the passes over it.
-    flows = (volume, typical * volume, bars["s_top"], bars["s_bot"])
-    fast = windows.mean(np.stack((r * r, bars["funding"], *flows)), _FAST)
-    squares, usual_rate, traded, turnover, bought_top, bought_bottom = fast
+    paid = (volume, typical * volume)
+    fast = windows.mean(np.stack((r * r, bars["funding"], *paid, *_known_flow(bars))), _FAST)
+    squares, usual_rate, traded, turnover, *flow = fast
     usual_volume, usual_depth = windows.mean(np.stack((volume, depth)), _SLOW)
     rv = np.sqrt(_FAST * squares)
-    s_top, s_bot = (np.where(traded == 0, 0, x / traded) for x in (bought_top, bought_bottom))
+    s_top, s_bot = _shares(*flow)
     return {
         "mom_1": r,
         "mom_3": _change(close, 3),
@@ -197,6 +198,21 @@ def _columns(bars: dict[str, Array]) -> dict[str, Array]:
         "S_top": s_top,
         "S_bot": s_bot,
     }
+
+
+def _known_flow(bars: dict[str, Array]) -> tuple[Array, ...]:
+    """Return volume, flow of both cohorts and 1 where the flow is known, all four 0 elsewhere."""
+    known = np.isfinite(bars["s_top"]) & np.isfinite(bars["s_bot"])
+    flows = (np.where(known, bars[name], 0) for name in ("volume", "s_top", "s_bot"))
+    return (*flows, known.astype(np.float64))
+
+
+def _shares(traded: Array, top: Array, bottom: Array, known: Array) -> tuple[Array, Array]:
+    """Return each cohort's part of the volume; NaN in a window that knows no flow at all."""
+    nothing = np.where(known == 0, np.nan, 0)
+    return np.where(traded == 0, nothing, top / traded), np.where(
+        traded == 0, nothing, bottom / traded
+    )
 
 
 def _mean_reversion(close: Array) -> Array:

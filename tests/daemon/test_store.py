@@ -1,3 +1,4 @@
+import json
 import math
 import sqlite3
 import threading
@@ -10,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.bars import HOUR_MS, Bar, Funding, Provenance, SlotName
-from daemon.copies import RANK, PutResult
+from daemon.copies import RANK, PutResult, Stored
 from daemon.database import StoreUnavailable
 from daemon.errors import BadInput, StoreCorrupt
-from daemon.store import AsyncStore, Hole, Store
+from daemon.frames import Flow
+from daemon.store import AsyncStore, Hole, Prediction, Store
 from retrain import features
 from tests.daemon.fake_venue import BTC, START, STEP, bar
 
@@ -151,7 +153,7 @@ def test_a_frame_carries_the_rate_in_force_at_each_close_and_the_flow(store: Sto
     store.put_bars(BTC, bars, Provenance.REST)
     # Stamped 79 ms after the hour: the bar that closes on the hour does not know it yet.
     store.put_funding("BTC", [Funding(hour + 79, 2e-5), Funding(hour - HOUR_MS + 79, 1e-5)])
-    store.put_flow(BTC, bars[1].t, 0.5, -0.25)
+    store.put_flow(BTC, [Flow(bars[1].t, 0.5, -0.25, seen=1.0)])
     frame = store.frame(BTC)
     assert frame["funding"].tolist() == [1e-5, 1e-5, 2e-5, 2e-5]
     assert frame["s_top"].tolist() == [0, 0.5, 0, 0]
@@ -159,6 +161,25 @@ def test_a_frame_carries_the_rate_in_force_at_each_close_and_the_flow(store: Sto
     assert store.frame(BTC, last=2)["funding"].tolist() == [2e-5, 2e-5]
     assert store.frame(BTC, last=1, to_t=bars[1].t)["s_top"].tolist() == [0.5]
     assert {len(column) for column in store.frame(ETH).values()} == {0}
+
+
+def test_a_flow_of_which_too_little_was_seen_is_unknown(store: Store) -> None:
+    store.put_bars(
+        BTC, [bar(k, volume=v) for k, v in enumerate((100, 100, 0, 100))], Provenance.REST
+    )
+    seen = ((0, 94.9), (1, 95.0), (2, 0.0))
+    store.put_flow(BTC, [Flow(START + k * STEP, 1.0, 2.0, volume) for k, volume in seen])
+    np.testing.assert_array_equal(store.frame(BTC)["s_top"], [np.nan, 1, 1, 0])
+    np.testing.assert_array_equal(store.frame(BTC)["s_bot"], [np.nan, 2, 2, 0])
+    assert store.newest_flow_t(BTC) == START + 2 * STEP
+    assert store.newest_flow_t(ETH) is None
+
+
+def test_of_two_copies_of_a_flow_the_one_that_saw_more_stays(store: Store) -> None:
+    store.put_bars(BTC, [bar(0)], Provenance.REST)
+    for top, seen in ((0.1, 0.2), (0.5, 1.0), (0.1, 0.2)):
+        store.put_flow(BTC, [Flow(START, top, 0.0, seen)])
+    assert store.frame(BTC)["s_top"].tolist() == [0.5]
 
 
 def test_a_frame_has_no_rate_before_the_first_settlement(store: Store) -> None:
@@ -325,3 +346,82 @@ async def test_calls_from_the_event_loop_run_on_one_other_thread() -> None:
     assert len(threads) == 1
     assert threading.current_thread().name not in threads
     store.close()
+
+
+FIRST_SCHEMA = """
+    CREATE TABLE bars (
+        coin TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL,
+        open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL,
+        volume REAL NOT NULL, n INTEGER NOT NULL,
+        provenance TEXT NOT NULL, revisions INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (coin, interval, t)) STRICT, WITHOUT ROWID;
+    CREATE TABLE funding (
+        coin TEXT NOT NULL, time INTEGER NOT NULL, rate REAL NOT NULL,
+        PRIMARY KEY (coin, time)) STRICT, WITHOUT ROWID;
+    CREATE TABLE flow (
+        coin TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL,
+        s_top REAL NOT NULL, s_bot REAL NOT NULL,
+        PRIMARY KEY (coin, interval, t)) STRICT, WITHOUT ROWID;
+    CREATE TABLE gaps (
+        coin TEXT NOT NULL, interval TEXT NOT NULL,
+        from_t INTEGER NOT NULL, to_t INTEGER NOT NULL,
+        PRIMARY KEY (coin, interval, from_t)) STRICT, WITHOUT ROWID;
+    CREATE TABLE journal (
+        seq INTEGER PRIMARY KEY, slot TEXT, at_ms INTEGER NOT NULL,
+        kind TEXT NOT NULL, body TEXT NOT NULL) STRICT;
+    CREATE INDEX journal_by_time ON journal (at_ms);
+    PRAGMA user_version = 1;
+"""
+
+
+def first_version(path: Path) -> None:
+    """Write a file as the first version did."""
+    db = sqlite3.connect(path)
+    db.executescript("PRAGMA journal_mode = WAL;" + FIRST_SCHEMA)
+    db.execute(
+        "INSERT INTO bars VALUES ('BTC', '5m', ?, 100, 100, 100, 100, 1, 1, 'rest', 2)", (START,)
+    )
+    db.execute("INSERT INTO flow VALUES ('BTC', '5m', ?, 0.5, 0)", (START,))
+    body = json.dumps({"t": START, "model_id": "m", "p": [0.25, 0.5, 0.25]})
+    db.execute("INSERT INTO journal VALUES (7, 'BTC-5m', ?, 'BarScored', ?)", (START + STEP, body))
+    db.commit()
+    db.close()
+
+
+def test_a_file_of_the_first_version_is_brought_to_the_present_one_and_a_copy_kept(
+    tmp_path,
+) -> None:
+    path = tmp_path / "bars.db"
+    first_version(path)
+    with Store(path) as store:
+        assert store.held(BTC, START, START) == [Stored(bar(0), Provenance.REST, 2)]
+        assert [e.seq for e in store.journal()] == [7]
+        assert list(store.predictions(BTC)) == [Prediction(START, "m", 0.25, 0.5, 0.25)]
+        store.put_flow(BTC, [Flow(START, 0.75, 0.0, seen=1.0)])
+        assert store.frame(BTC)["s_top"].tolist() == [0.75]
+    with sqlite3.connect(tmp_path / "bars.db.v1") as old:
+        assert old.execute("SELECT s_top FROM flow").fetchall() == [(0.5,)]
+        assert old.execute("PRAGMA user_version").fetchone() == (1,)
+    old.close()
+    Store(path).close()  # a second start has nothing to migrate
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bars.db", "bars.db.v1"]
+
+
+def test_a_migration_that_cannot_keep_a_copy_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "bars.db"
+    first_version(path)
+    (tmp_path / "bars.db.v1.part").mkdir()
+    with pytest.raises(StoreUnavailable, match="cannot write beside"):
+        Store(path)
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    db.close()
+
+
+def test_predictions_are_what_the_journal_says_of_scored_bars(store: Store) -> None:
+    for k, p in enumerate(([0.2, 0.3, 0.5], None, [0.1, 0.8, 0.1])):
+        body = {"t": START + k * STEP, "model_id": "m", "p": p}
+        store.append_journal(BTC, START + (k + 1) * STEP, "BarScored", body)
+    store.append_journal(ETH, START, "BarScored", {"t": START, "model_id": "e", "p": [1, 0, 0]})
+    assert [p.p_up for p in store.predictions(BTC)] == [0.5, 0.1]
+    assert [p.t for p in store.predictions(BTC, from_t=START + 1)] == [START + 2 * STEP]

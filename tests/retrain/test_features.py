@@ -168,7 +168,7 @@ def test_a_missing_column_is_named(name: str) -> None:
         ("high", 1e-3, "high is 0.001 in row 5; it must not be below low"),
         ("volume", -1.0, "volume is -1.0 in row 5"),
         ("volume", np.nan, "volume is nan in row 5"),
-        ("s_top", np.nan, "s_top is nan in row 5"),
+        ("s_top", np.inf, "s_top is inf in row 5; it must be a number, NaN if unknown"),
         ("funding", np.inf, "funding is inf in row 5"),
     ],
 )
@@ -212,3 +212,24 @@ def test_funding_without_any_rate_is_unknown_and_bad_funding_is_refused() -> Non
         features.funding_as_of(closes, np.array([1, 2]), np.array([0.1]))
     with pytest.raises(BadFrame, match="not in order"):
         features.funding_as_of(closes, np.array([2, 1]), np.array([0.1, 0.2]))
+
+
+def test_flow_is_taken_over_the_bars_in_which_it_is_known() -> None:
+    frame = made_up(400, seed=8)
+    top = frame["s_top"].copy()
+    top[[350, 355, 356]] = np.nan
+    s_top = features.compute(frame | {"s_top": top})[:, features.NAMES.index("S_top")]
+    heard = np.isfinite(top)
+    for i in (349, 350, 356, 360, 361, 399):
+        window = slice(i - 11, i + 1)
+        expected = top[window][heard[window]].sum() / frame["volume"][window][heard[window]].sum()
+        np.testing.assert_allclose(s_top[i], expected, rtol=1e-12)
+
+
+def test_only_after_twelve_bars_of_unknown_flow_is_a_row_undefined() -> None:
+    frame = made_up(400, seed=8)
+    top = frame["s_top"].copy()
+    top[340:355] = np.nan
+    rows = features.compute(frame | {"s_top": top})
+    undefined = [k for k in range(features.WARMUP_BARS, 400) if np.isnan(rows[k]).all()]
+    assert undefined == list(range(351, 355))
