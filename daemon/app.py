@@ -31,10 +31,10 @@ from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.imports import STORE_NAME
 from daemon.intake import Intake
-from daemon.jobs import Jobs, Limits
+from daemon.jobs import Jobs
 from daemon.keeper import Keeper
 from daemon.keys import own_signer, trusted_keys
-from daemon.limits import gate_limits, policy_settings
+from daemon.limits import child_limits, gate_limits, policy_settings
 from daemon.messages import DaemonStatus, SwapAck
 from daemon.registry import Registry
 from daemon.serving import Serving
@@ -127,8 +127,7 @@ def _desks(parts: _Parts) -> tuple[dict[SlotName, Keeper], SwapCoordinator, Inta
     config = parts.config
     signer = own_signer(config.data_dir)
     registry = Registry(config.data_dir / "models", signer, ring=trusted_keys(config.data_dir))
-    limits = Limits(config.retrain.python, config.retrain.nice, config.retrain.timeout_s)
-    jobs = Jobs(config.data_dir / "jobs", limits)
+    jobs = Jobs(config.data_dir / "jobs", child_limits(config.retrain))
     jobs.clear()
     keepers: dict[SlotName, Keeper] = {}
     intake = Intake(keepers, parts.bus, parts.topics, clock=parts.clock, venue=parts.venue)

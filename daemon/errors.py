@@ -13,6 +13,7 @@
     ├── DataFolderBusy       another daemon owns the data folder
     ├── VersionRefused       a model version may not go live, and why
     ├── NoModel              a bot asked before the first model came (daemon.slot)
+    ├── NotNow               exit 3: the policy says to wait with a retrain
     └── RetrainFailedError   the child process ended without a candidate
 
 Each class says whether the same call may work in a minute (`transient`) and
@@ -87,6 +88,13 @@ class VersionRefused(DaemonError):
 
     def __str__(self) -> str:
         return f"model {self.model_id or '(none)'} refused: {self.reason}"
+
+
+class NotNow(DaemonError):
+    """A retrain is not worth it yet, by the policy's limits."""
+
+    transient = True
+    exit_code = 3
 
 
 class RetrainFailedError(DaemonError):

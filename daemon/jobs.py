@@ -10,27 +10,22 @@ import contextlib
 import json
 import os
 import shutil
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+import msgspec
 import numpy as np
-import structlog
 
 import retrain
+from daemon import child
+from daemon.child import Limits, OnLine
 from daemon.errors import RetrainFailedError
 
-log = structlog.get_logger()
-
-# A line of progress is short; a child that prints more than this without a newline is broken.
-_LONGEST_LINE: Final = 1 << 20
-_KEEP_STDERR: Final = 4000
+__all__ = ["Jobs", "Limits", "Outcome"]
 
 Frame = Mapping[str, np.ndarray[Any, Any]]
-OnLine = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +44,6 @@ class Outcome:
     def refusals(self) -> tuple[str, ...]:
         """The sentence of each gate that the candidate did not pass."""
         return tuple(str(g.get("verdict", g["name"])) for g in self.gates if not g["passed"])
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How a child may run: its interpreter, its niceness (0 to 19) and its time in seconds."""
-
-    python: str = ""
-    nice: int = 10
-    timeout_s: float = 3600.0
-
-    @property
-    def interpreter(self) -> str:
-        """The interpreter of the child process; ours by default."""
-        return self.python or sys.executable
 
 
 class Jobs:
@@ -99,15 +80,13 @@ class Jobs:
                 gates.append({k: v for k, v in line.items() if k != "event"})
             on_line(line)
 
-        last = await self._run("retrain", folder, keep)
-        if last.get("event") != "finished":
-            raise RetrainFailedError(str(last.get("error") or "it ended without a verdict"))
+        verdict = _verdict(await self._run("retrain", folder, keep))
         return Outcome(
             folder=folder / "candidate",
-            manifest=folder / str(last["manifest"]),
-            model_id=str(last["model_id"]),
-            passed=bool(last["passed"]),
-            refused_by=tuple(map(str, last["refused_by"])),
+            manifest=folder / verdict.manifest,
+            model_id=verdict.model_id,
+            passed=verdict.passed,
+            refused_by=verdict.refused_by,
             gates=tuple(gates),
             seconds=asyncio.get_running_loop().time() - started,
         )
@@ -121,11 +100,11 @@ class Jobs:
             RetrainFailedError: The child ended without a calibration, and why.
         """
         folder = self._root / job_id
-        last = await self._run(
-            "daemon.calibration", folder, lambda _: None, str(false_alarms_per_month)
-        )
-        if last.get("event") != "finished":
-            raise RetrainFailedError(f"drift calibration: {last.get('error') or 'no result'}")
+        rate = str(false_alarms_per_month)
+        try:
+            await self._run("daemon.calibration", folder, lambda _: None, rate)
+        except RetrainFailedError as e:
+            raise RetrainFailedError(f"drift calibration: {e}") from e
         return await asyncio.to_thread((folder / "calibration.json").read_text)
 
     def discard(self, job_id: str) -> None:
@@ -147,34 +126,41 @@ class Jobs:
     async def _run(
         self, module: str, folder: Path, on_line: OnLine, *arguments: str
     ) -> dict[str, Any]:
-        """Run `python -m module folder ...` and return its last JSON line of an end."""
+        """Run `python -m module folder ...` and return what it ended with."""
         ours = module.startswith("daemon.")
-        python = sys.executable if ours else self._limits.interpreter
-        process = await asyncio.create_subprocess_exec(
-            *_polite(self._limits.nice),
-            *(python, "-m", module, str(folder), *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=_LONGEST_LINE,
-            env=_environment(Path(__file__).parents[1] if ours else self._lone_package()),
-            start_new_session=True,  # so that its own workers can be killed with it
+        limits = replace(self._limits, python="") if ours else self._limits
+        path = Path(__file__).parents[1] if ours else self._lone_package()
+        environment = self._environment(path)
+        return await child.run(
+            ("-m", module, str(folder), *arguments), limits, environment, on_line
         )
-        last: dict[str, Any] = {}
-        try:
-            async with asyncio.timeout(self._limits.timeout_s), asyncio.TaskGroup() as tasks:
-                errors = tasks.create_task(_tail(process.stderr), name=f"{module}-stderr")
-                async for line in _json_lines(process.stdout):
-                    if line.get("event") in {"finished", "failed"}:
-                        last = line
-                    on_line(line)
-                code = await process.wait()
-        except TimeoutError:
-            limit = f"{self._limits.timeout_s:.0f} s (retrain.timeout_s)"
-            raise RetrainFailedError(f"it was stopped after {limit}") from None
-        finally:
-            await _end(process)
-        return last if code in {0, 2} and last else _died(code, errors.result(), last)
+
+    def _environment(self, path: Path) -> dict[str, str]:
+        """Let the child find what it is to run, before anything else that is named like it."""
+        inherited = os.environ.get("PYTHONPATH")
+        return {
+            # Where matplotlib keeps its list of fonts; a service has no home to keep it in.
+            "MPLCONFIGDIR": str(self._root / "matplotlib"),
+            **os.environ,
+            "PYTHONPATH": f"{path}{os.pathsep}{inherited}" if inherited else str(path),
+        }
+
+
+class _Verdict(msgspec.Struct, frozen=True):
+    """The last line of a child that left a candidate."""
+
+    manifest: str
+    model_id: str
+    passed: bool
+    refused_by: tuple[str, ...]
+
+
+def _verdict(line: Mapping[str, Any]) -> _Verdict:
+    try:
+        return msgspec.convert(line, _Verdict)
+    except msgspec.ValidationError as e:
+        msg = f"the last line of the retrain process is not a verdict ({e})"
+        raise RetrainFailedError(msg) from e
 
 
 def _prepare(folder: Path, spec: Mapping[str, Any], frame: Frame) -> None:
@@ -183,70 +169,3 @@ def _prepare(folder: Path, spec: Mapping[str, Any], frame: Frame) -> None:
     arrays: dict[str, Any] = dict(frame)
     np.savez(folder / "bars.npz", **arrays)
     (folder / "job.json").write_text(json.dumps(dict(spec)))
-
-
-def _polite(nice: int) -> tuple[str, ...]:
-    """Return a command prefix: die with us where util-linux can arrange it, and run at `nice`."""
-    prefix: tuple[str, ...] = ()
-    if shutil.which("setpriv"):
-        prefix += ("setpriv", "--pdeathsig", "KILL", "--")
-    if nice and shutil.which("nice"):
-        prefix += ("nice", "-n", str(nice))
-    return prefix
-
-
-def _environment(path: Path) -> dict[str, str]:
-    """Let the child find what it is to run, before anything else that is named like it."""
-    inherited = os.environ.get("PYTHONPATH")
-    return {
-        **os.environ,
-        "PYTHONPATH": f"{path}{os.pathsep}{inherited}" if inherited else str(path),
-    }
-
-
-async def _json_lines(stream: asyncio.StreamReader | None) -> AsyncIterator[dict[str, Any]]:
-    """Yield the JSON objects on a stream; anything else on it is passed over, once loudly."""
-    garbage = 0
-    while stream is not None:
-        try:
-            raw = await stream.readline()
-        except ValueError:  # longer than the limit; the rest of it is garbage too
-            raw = b"?"
-        if not raw:
-            return
-        try:
-            line = json.loads(raw)
-        except ValueError:
-            line = None
-        if isinstance(line, dict):
-            yield line
-            continue
-        garbage += 1
-        if garbage == 1:
-            log.warning("retrain.garbage", text=raw[:200].decode(errors="replace"))
-
-
-async def _tail(stream: asyncio.StreamReader | None) -> str:
-    """Read a stream to its end, keeping the last part."""
-    kept = b""
-    while stream is not None and (chunk := await stream.read(65536)):
-        kept = (kept + chunk)[-_KEEP_STDERR:]
-    return kept.decode(errors="replace")
-
-
-def _died(code: int, stderr: str, last: dict[str, Any]) -> dict[str, Any]:
-    if last.get("event") == "failed":
-        return last
-    if code < 0:
-        name = signal.Signals(-code).name
-        memory = "; the kernel does that when memory runs out" if name == "SIGKILL" else ""
-        return {"event": "failed", "error": f"the retrain process was killed by {name}{memory}"}
-    why = stderr.strip().rpartition("\n")[2] or "without a word"
-    return {"event": "failed", "error": f"the retrain process ended with {code}: {why}"}
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Make sure that the child and its workers are gone."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()

@@ -1,7 +1,7 @@
-"""The `[policy]` and `[gates]` sections, held against what the two libraries know.
+"""The limits that a person sets, as those who keep them take them.
 
-Their names are defined where they are used, in `monitor` and `retrain`; this module
-only makes a misspelt one a clear error instead of a limit that is not applied.
+The names in `[policy]` and `[gates]` are defined where they are used, in `monitor` and
+`retrain`; this module makes a misspelt one a clear error instead of a limit that is not applied.
 """
 
 import difflib
@@ -9,10 +9,17 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from daemon import child
 from daemon.bars import SlotName
 from daemon.errors import ConfigError
+from daemon.settings import RetrainSection
 from monitor.policy import PolicySettings, default_settings
 from retrain.gates import GateLimits
+
+
+def child_limits(section: RetrainSection) -> child.Limits:
+    """Return how a retrain's child process may run."""
+    return child.Limits(section.python, section.nice, section.timeout_s, section.memory_mib)
 
 
 def policy_settings(section: Mapping[str, float], slot: SlotName) -> PolicySettings:

@@ -1,25 +1,31 @@
 """One retrain without a daemon: the same pipeline, judged by the same gates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
 
 from daemon.app import folder_lock
 from daemon.bars import SlotName
 from daemon.clock import Clock
-from daemon.errors import BadInput
+from daemon.errors import BadInput, NotNow
 from daemon.imports import open_store
-from daemon.jobs import Jobs, Limits, Outcome
+from daemon.jobs import Jobs, Outcome
 from daemon.keys import own_signer, trusted_keys
-from daemon.limits import gate_limits, policy_settings
+from daemon.limits import child_limits, gate_limits, policy_settings
 from daemon.registry import Registry
 from daemon.settings import Config
 from daemon.store import AsyncStore
 from daemon.training import Training
+from daemon.version_files import VersionInfo
 from monitor.actions import StartRetrain
-from retrain import artifact
+from monitor.policy import Situation, Wait, decide
+from retrain import artifact, features
+from retrain.manifest import made_at, model_id
 
 REFUSED = 3
 
@@ -57,14 +63,23 @@ class _Live:
 
 
 async def retrain_once(
-    config: Config, slot: SlotName, clock: Clock, *, deploy: bool, quiet: bool
+    config: Config, slot: SlotName, clock: Clock, *, deploy: bool, force: bool, quiet: bool
 ) -> Result:
     """Train and judge a candidate on the stored bars; with `deploy` put it live if it passes.
+
+    Args:
+        config: Settings of the slot, the policy and the gates.
+        slot: Whose model.
+        clock: Dates the deployment.
+        deploy: Put the candidate live if every gate passes.
+        force: Do not ask the policy whether a retrain is worth it now. The gates judge as ever.
+        quiet: Show neither progress nor verdict.
 
     Raises:
         ConfigError: If the slot is not configured.
         DataFolderBusy: If a daemon runs on the data folder; ask it instead.
         BadInput: If no bars are stored.
+        NotNow: If the policy says to wait, and why.
         RetrainFailedError: If the child ended without a candidate.
     """
     gate_limits(config.gates)
@@ -79,18 +94,21 @@ async def retrain_once(
             ring = trusted_keys(config.data_dir)
             registry = Registry(config.data_dir / "models", signer, ring=ring)
             live = _live(registry, slot)
+            if not force:
+                bars = len(store.store.bars(slot)["t"])
+                _ask_policy(config, registry, slot, newest + slot.interval_ms, bars)
             training = Training(
                 slot=slot,
                 section=section,
                 config=config,
                 store=store,
                 registry=registry,
-                jobs=Jobs(config.data_dir / "jobs", _limits(config)),
+                jobs=Jobs(config.data_dir / "jobs", child_limits(config.retrain)),
                 false_alarms_per_month=policy_settings(config.policy, slot).false_alarms_per_month,
             )
             order = StartRetrain(
                 slot=str(slot),
-                at_ms=newest + slot.interval_ms,
+                at_ms=_unused(registry, slot, newest + slot.interval_ms),
                 job_id=f"{slot}-{clock.now_ms()}",
                 trigger="command",
                 reason="hyperdrift retrain",
@@ -123,17 +141,49 @@ async def _watched(training: Training, order: StartRetrain, live: _Live, *, quie
                 )
 
         outcome = await training.run(order, live, show)
-    for gate in outcome.gates:
-        console.print(
-            f"{'pass ' if gate['passed'] else 'FAIL '} {gate['verdict']}", highlight=False
-        )
+    console.print(_table(outcome), highlight=False)
     verdict = "passed every gate" if outcome.passed else "is refused"
     console.print(f"{outcome.model_id} {verdict} ({outcome.seconds:.1f} s)", highlight=False)
     return outcome
 
 
-def _limits(config: Config) -> Limits:
-    return Limits(config.retrain.python, config.retrain.nice, config.retrain.timeout_s)
+def _table(outcome: Outcome) -> Table:
+    """Return every gate with its verdict in words."""
+    table = Table("", "gate", "verdict", box=box.SIMPLE_HEAD, pad_edge=False)
+    for gate in outcome.gates:
+        mark = Text("pass", "green") if gate["passed"] else Text("FAIL", "bold red")
+        table.add_row(mark, gate["name"], Text(str(gate.get("verdict", ""))))
+    return table
+
+
+def _ask_policy(config: Config, registry: Registry, slot: SlotName, now_ms: int, bars: int) -> None:
+    """Let the policy that the daemon follows say whether a retrain is worth it at `now_ms`."""
+    live = registry.live(slot)
+    versions = registry.versions(slot)  # newest first
+    unsuccessful = [v for v in versions if not v.passed]
+    situation = Situation(
+        now_ms=now_ms,
+        interval_ms=slot.interval_ms,
+        bars=bars,
+        trained_to_ms=live.trained_to_ms if live else None,
+        began_ms=tuple(sorted(_made_ms(version) for version in versions)),
+        unsuccessful_ms=_made_ms(unsuccessful[0]) if unsuccessful else None,
+        fell="an operator asks",  # is the evidence; what the policy adds are its limits
+    )
+    answer = decide(replace(policy_settings(config.policy, slot), on_win_rate=True), situation)
+    if isinstance(answer, Wait):
+        raise NotNow(f"{slot}: {answer.reason}; --force retrains all the same")
+
+
+def _made_ms(version: VersionInfo) -> int:
+    return round(made_at(version.model_id).timestamp() * 1000)
+
+
+def _unused(registry: Registry, slot: SlotName, at_ms: int) -> int:
+    """Return the first second from `at_ms` on that names no version yet."""
+    while registry.manifest_path(slot, model_id(at_ms, features.schema_hash())).exists():
+        at_ms += 1000
+    return at_ms
 
 
 def _live(registry: Registry, slot: SlotName) -> _Live:

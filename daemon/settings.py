@@ -99,6 +99,7 @@ class RetrainSection(_Section, frozen=True, kw_only=True):
     python: str = ""
     nice: Annotated[int, Meta(ge=0, le=19)] = 10
     timeout_s: Positive = 3600.0
+    memory_mib: Annotated[int, Meta(ge=0)] = 4096
     backend: str = "local"
     signal_rate: Annotated[float, Meta(gt=0, le=0.3)] = 0.05
     seed: int = 0

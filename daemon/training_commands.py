@@ -36,6 +36,9 @@ def retrain(
     coin: CoinOption,
     interval: IntervalOption = "5m",
     deploy: Annotated[bool, typer.Option(help="Put it live if every gate passes.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Skip cooldown and evidence, never the gates.")
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,7 +52,8 @@ def retrain(
     log.configure()
     settings = configuration.load(config)
     slot = SlotName(coin, interval_name(interval))
-    result = run_async(retrain_once(settings, slot, SystemClock(), deploy=deploy, quiet=as_json))
+    work = retrain_once(settings, slot, SystemClock(), deploy=deploy, force=force, quiet=as_json)
+    result = run_async(work)
     if result is None:
         sys.exit(INTERRUPTED)
     if as_json:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 CLASS_ORDER: Final = (0, 1, 2)
 FILE_FIELDS: Final = ("meta_classifier", "feature_columns", "training_meta", "golden", "report")
+_STAMP: Final = "%Y%m%d_%H%M%S"
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 
 
@@ -89,7 +90,16 @@ class Manifest:
 
 def stamp(at_ms: int) -> str:
     """Return `YYYYmmdd_HHMMSS` in UTC."""
-    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y%m%d_%H%M%S")
+    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime(_STAMP)
+
+
+def made_at(version_id: str) -> datetime:
+    """Return the time that `model_id` put into a version's name.
+
+    Raises:
+        ValueError: If it is not such a name.
+    """
+    return datetime.strptime(f"{version_id[: len('YYYYmmdd_HHMMSS')]}+0000", f"{_STAMP}%z")
 
 
 def model_id(at_ms: int, schema_hash: str) -> str:
