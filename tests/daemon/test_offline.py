@@ -11,6 +11,7 @@ import pytest
 from daemon.bars import Bar, Provenance, SlotName
 from daemon.errors import NotNow, RetrainFailedError
 from daemon.imports import open_store
+from daemon.keys import own_signer
 from daemon.offline import Result, retrain_once
 from daemon.registry import Registry
 from daemon.settings import Config, DaemonSection, RetrainSection
@@ -64,7 +65,7 @@ async def retrain(config: Config, **changes: bool) -> Result:
 
 
 def make_live(config: Config, tmp_path: Path) -> None:
-    registry = Registry(config.data_dir / "models")
+    registry = Registry(config.data_dir / "models", own_signer(config.data_dir))
     model_id = registry.adopt(SLOT, write_version(tmp_path / "live", 1))
     registry.deploy(SLOT, model_id, reason="a test", by="test", at_ms=START_MS)
 
