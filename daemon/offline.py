@@ -83,7 +83,7 @@ async def retrain_once(
         RetrainFailedError: If the child ended without a candidate.
     """
     gate_limits(config.gates)
-    section = config.slot(slot)
+    config.slot(slot)  # is there one?
     with folder_lock(config.data_dir):
         store = AsyncStore(open_store(config.data_dir))
         try:
@@ -97,15 +97,7 @@ async def retrain_once(
             if not force:
                 bars = len(store.store.bars(slot)["t"])
                 _ask_policy(config, registry, slot, newest + slot.interval_ms, bars)
-            training = Training(
-                slot=slot,
-                section=section,
-                config=config,
-                store=store,
-                registry=registry,
-                jobs=Jobs(config.data_dir / "jobs", child_limits(config.retrain)),
-                false_alarms_per_month=policy_settings(config.policy, slot).false_alarms_per_month,
-            )
+            training = _training(config, slot, store, registry)
             order = StartRetrain(
                 slot=str(slot),
                 at_ms=_unused(registry, slot, newest + slot.interval_ms),
@@ -121,6 +113,18 @@ async def retrain_once(
             why = "hyperdrift retrain --deploy"
             registry.deploy(slot, outcome.model_id, reason=why, by="operator", at_ms=at_ms)
     return Result(outcome, outcome.passed and deploy)
+
+
+def _training(config: Config, slot: SlotName, store: AsyncStore, registry: Registry) -> Training:
+    return Training(
+        slot=slot,
+        section=config.slot(slot),
+        config=config,
+        store=store,
+        registry=registry,
+        jobs=Jobs(config.data_dir / "jobs", child_limits(config.retrain)),
+        false_alarms_per_month=policy_settings(config.policy, slot).false_alarms_per_month,
+    )
 
 
 async def _watched(training: Training, order: StartRetrain, live: _Live, *, quiet: bool) -> Outcome:
