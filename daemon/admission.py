@@ -62,7 +62,12 @@ def warm_up() -> None:
 
 
 def admit(
-    path: Path, slot: SlotName, order: SwapOrder | None = None, verifier: Verifier | None = None
+    path: Path,
+    slot: SlotName,
+    order: SwapOrder | None = None,
+    verifier: Verifier | None = None,
+    *,
+    after_ms: int = 0,
 ) -> "LoadedModel":
     """Load the version that a LATEST.json names, after every check. Blocks for seconds.
 
@@ -71,6 +76,8 @@ def admit(
         slot: Whose model it must be.
         order: The swap order that announced it; None when a bot starts without one.
         verifier: Demands the daemon's signature.
+        after_ms: When the pointer moved to the model that answers now, ms UTC; a version that
+            was made live before that is a replay.
 
     Raises:
         VersionRefused: If anything is not as it should be; nothing was changed.
@@ -84,6 +91,9 @@ def admit(
         _check_identity(manifest, slot, order)
         if verifier is not None:
             verifier.verify(manifest.document)
+        if manifest.deployed_ms < after_ms:
+            reason = "it was made live before the model that answers; an old LATEST.json came back"
+            raise VersionRefused(manifest.model_id, reason)
         contents = artifact.check_files(manifest, path.parent)
         if not manifest.promoted_by:
             fault = certificate_fault(msgspec.json.decode(contents[manifest.training_meta]))

@@ -12,7 +12,7 @@
     ├── StoreUnavailable     the disk is full or the file not writable (daemon.database)
     ├── DataFolderBusy       another daemon owns the data folder
     ├── VersionRefused       a model version may not go live, and why
-    ├── NoModel              a bot asked before the first model came (daemon.slot)
+    ├── NoModel              a bot asked before the first model came (daemon.live_model)
     ├── NotNow               exit 3: the policy says to wait with a retrain
     └── RetrainFailedError   the child process ended without a candidate
 

@@ -14,56 +14,28 @@ import asyncio
 import contextlib
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from daemon.admission import admit, warm_up
+from daemon.admission import warm_up
 from daemon.bars import SlotName
 from daemon.bus import BrokerAddress, Bus, Will
 from daemon.clock import Clock, SystemClock
-from daemon.errors import DaemonError, VersionRefused
+from daemon.errors import VersionRefused
+from daemon.live_model import LiveModel, NoModel, Prediction
 from daemon.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, TradeReport
-from daemon.signing import Verifier
 from daemon.topics import Topics
-from retrain.decision import decide
 
-if TYPE_CHECKING:
-    from retrain.artifact import LoadedModel
+__all__ = ["ModelSlot", "NoModel", "Prediction"]
 
 LATEST = "LATEST.json"
 # What stop() grants the last messages; a broker that is away then goes without them.
 GOODBYE_S = 2.0
 
 log = structlog.get_logger()
-
-
-class NoModel(DaemonError):
-    """A bot asked for a prediction before the first model was loaded."""
-
-    transient = True
-
-    def __init__(self, slot: SlotName) -> None:
-        super().__init__(slot)
-        self.slot = slot
-
-    def __str__(self) -> str:
-        return f"{self.slot} has no model yet; wait for the daemon's first one, or train it now"
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What one model says of one bar; `decision` is 0 DOWN, 1 NEUTRAL, 2 UP."""
-
-    model_id: str
-    p_down: float
-    p_neutral: float
-    p_up: float
-    decision: int
 
 
 class ModelSlot:
@@ -102,10 +74,9 @@ class ModelSlot:
     ) -> None:
         self.slot = SlotName.parse(slot)
         self._clock, self._topics, self._bot_id = clock or SystemClock(), Topics(prefix), bot_id
-        self._verifier = Verifier.load(public_key) if public_key is not None else None
+        self._model = LiveModel(self.slot, public_key)
         self._folder = models_dir / str(self.slot) if models_dir is not None else None
         self._sklearn = version("scikit-learn")
-        self._live: LoadedModel | None = None
         self._bus = Bus(
             BrokerAddress.parse(broker_url),
             self._clock,
@@ -123,7 +94,7 @@ class ModelSlot:
     @property
     def model_id(self) -> str | None:
         """The model that answers now; None before the first one."""
-        return self._live.model_id if self._live is not None else None
+        return self._model.model_id
 
     @property
     def connected(self) -> bool:
@@ -180,13 +151,7 @@ class ModelSlot:
             NoModel: Before the first model.
             ValueError: If scikit-learn cannot use the features, for example a NaN.
         """
-        live = self._live
-        if live is None:
-            raise NoModel(self.slot)
-        probabilities = live.predict([list(features)])
-        decision = int(decide(probabilities, live.up, live.down)[0])
-        down, neutral, up = map(float, probabilities[0])
-        return Prediction(live.model_id, down, neutral, up, decision)
+        return self._model.predict(features)
 
     def publish_prediction(
         self, t: int, prediction: Prediction, features: Sequence[float] | None = None
@@ -206,7 +171,8 @@ class ModelSlot:
 
     async def _load_at_start(self, path: Path) -> None:
         try:
-            self._go_live(await asyncio.to_thread(admit, path, self.slot, None, self._verifier))
+            await asyncio.to_thread(self._model.take, path)
+            self._has_model.set()
         except VersionRefused as e:
             log.warning("slot.refused", slot=str(self.slot), model_id=e.model_id, why=e.reason)
 
@@ -216,7 +182,8 @@ class ModelSlot:
         except msgspec.MsgspecError as e:
             log.warning("slot.malformed_order", topic=topic, why=str(e))
             return
-        if self._verifier is not None and not self._verifier.verify_payload(payload):
+        verifier = self._model.verifier
+        if verifier is not None and not verifier.verify_payload(payload):
             self._acknowledge(order, "the order is not signed with the daemon's key", 0.0)
             return
         waiting = self._orders.get_nowait() if self._orders.full() else order
@@ -243,16 +210,12 @@ class ModelSlot:
         Raises:
             VersionRefused: If it may not be; nothing was changed.
         """
-        last, live = self._accepted, self._live
+        last = self._accepted
         if last is not None and order.issued_ms < last.issued_ms:
             raise VersionRefused(order.model_id, "the order is older than the last accepted one")
-        same = live is not None and (live.model_id, dict(live.manifest.sha256)) == (
-            order.model_id,
-            order.sha256,
-        )
-        if not same:
-            path = self._path_of(order)
-            self._go_live(await asyncio.to_thread(admit, path, self.slot, order, self._verifier))
+        if not self._model.is_of(order):
+            await asyncio.to_thread(self._model.take, self._path_of(order), order)
+            self._has_model.set()
         self._accepted = order
 
     def _path_of(self, order: SwapOrder) -> Path:
@@ -263,10 +226,6 @@ class ModelSlot:
             reason = "the order has a relative path; give ModelSlot models_dir"
             raise VersionRefused(order.model_id, reason)
         return path
-
-    def _go_live(self, model: "LoadedModel") -> None:
-        self._live = model
-        self._has_model.set()
 
     def _acknowledge(self, order: SwapOrder, error: str, load_ms: float) -> None:
         ack = SwapAck(
@@ -289,11 +248,10 @@ class ModelSlot:
         self._bus.publish(self._topics.bot(self.slot), self._presence(online=True), retain=True)
 
     def _presence(self, *, online: bool) -> BotPresence:
-        live = self._live
         return BotPresence(
             online=online,
             bot_id=self._bot_id,
-            model_id=live.model_id if live is not None else "",
+            model_id=self.model_id or "",
             python=platform.python_version(),
             sklearn=self._sklearn,
         )

@@ -342,11 +342,11 @@ async def test_the_same_order_and_the_same_model_are_acknowledged_at_once(desk: 
     async with bot(desk) as slot:
         one = desk.version()
         await desk.swap_to(one)
-        first = slot._live
+        first = slot._model._live
         again = await desk.swap_to(one)
         assert again.status == "loaded"
         assert again.load_ms < 50
-        assert slot._live is first, "not loaded again"
+        assert slot._model._live is first, "not loaded again"
 
 
 async def test_an_older_order_is_refused_so_that_a_replay_cannot_bring_back_an_old_model(
@@ -512,7 +512,7 @@ def test_a_misspelt_slot_or_address_is_refused_at_once() -> None:
 
 def test_importing_the_slot_brings_no_heavy_library_into_the_bot() -> None:
     code = (
-        "import sys, daemon.slot, daemon.blocking_slot\n"
+        "import sys, daemon.slot, daemon.blocking_slot, daemon.pointer_slot\n"
         "heavy = {'aiohttp', 'typer', 'pandas', 'river', 'sklearn', 'scipy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
