@@ -36,6 +36,7 @@ from retrain.manifest import (
     parse,
     stamp,
 )
+from retrain.provenance import Anchors
 
 __all__ = [
     "ArtifactError",
@@ -74,6 +75,7 @@ class LoadedModel:
     model: Any
     feature_cols: tuple[str, ...]
     golden: tuple[NDArray[np.float64], NDArray[np.float64]] = field(repr=False)
+    anchors: Anchors = field(default=(), repr=False)
     threads: ThreadpoolController = field(default_factory=ThreadpoolController, repr=False)
 
     @property
@@ -250,6 +252,7 @@ def load(manifest_path: Path, *, check: bool = True) -> LoadedModel:
             model=model,
             feature_cols=tuple(columns["feature_cols"]),
             golden=(np.asarray(golden["rows"], float), np.asarray(golden["probabilities"], float)),
+            anchors=_anchors(json.loads(contents[manifest.training_meta])),
         )
     # A pickle of another scikit-learn may fail in any way at all.
     except Exception as e:
@@ -310,6 +313,11 @@ def _check_shape(loaded: LoadedModel) -> None:
     else:
         return
     raise ArtifactError(f"{loaded.manifest.meta_classifier}: {reason}")
+
+
+def _anchors(meta: Mapping[str, Any]) -> Anchors:
+    """Return the bars that a certificate kept; older versions kept none."""
+    return tuple((int(t), float(close)) for t, close in meta.get("anchors", ()))
 
 
 def _digest(content: bytes) -> str:

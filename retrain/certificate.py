@@ -14,6 +14,7 @@ from retrain.dataset import Rows
 from retrain.gates import Gate
 from retrain.labels import shares
 from retrain.manifest import Version
+from retrain.provenance import Anchors
 from retrain.scores import Scores
 
 
@@ -23,6 +24,7 @@ def certificate(
     gates: tuple[Gate, ...],
     scores: Mapping[str, Scores | None],
     *,
+    anchors: Anchors,
     timings: Mapping[str, float],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def certificate(
         rows: What it was trained and judged on.
         gates: All verdicts.
         scores: Of the twin on `train` and `test`, and of the `champion` if there was one.
+        anchors: Some of the bars, for its successor to find again.
         timings: Seconds of each step.
         settings: The job's settings and the span of its bars.
     """
@@ -46,6 +49,7 @@ def certificate(
         "gates": [gate.as_dict() for gate in gates],
         "settings": dict(settings),
         "signal_threshold": {"up": version.up, "down": version.down},
+        "anchors": [list(anchor) for anchor in anchors],
         "trained_to_ms": version.trained_to_ms,
         "rows": {"train": len(rows.labels[rows.train]), "test": len(rows.labels[rows.test])},
         "class_shares": {

@@ -109,9 +109,15 @@ def label_faults(rows: Rows, close: NDArray[np.float64]) -> int:
     return int(np.sum(side != rows.labels.astype(float) - labels.NEUTRAL))
 
 
-def leaked_rows(rows: Rows) -> int:
-    """Count training rows whose label reaches into the test block."""
-    train = rows.bars[rows.fold.train_rows()]
+def leaked_rows(rows: Rows, stop: int) -> int:
+    """Count training rows whose label reaches into the test block.
+
+    Args:
+        rows: All rows and how they were cut.
+        stop: The row after the last that the twin says it was trained on.
+    """
+    trained = np.union1d(rows.fold.train_rows(), np.arange(stop))
+    train = rows.bars[trained]
     first_test = rows.bars[rows.fold.test.start]
     return int(np.sum(train + rows.horizon_bars >= first_test))
 

@@ -6,10 +6,11 @@ as its certificate, so a bot can refuse a version that was never judged.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self
 
 from retrain.errors import BadSetting
+from retrain.provenance import Provenance
 from retrain.scores import Interval, Scores
 
 MIB: Final = 2**20
@@ -29,6 +30,7 @@ class GateLimits:
     calibrated: float = 0.05
     beats_champion: float = 0.01
     parity: float = 1e-9
+    same_bars: float = 0.5
     loads: float = 1e-9
     budget_mib: float = 64.0
     budget_ms: float = 20.0
@@ -41,7 +43,7 @@ class GateLimits:
         Raises:
             BadSetting: If there is no such gate or a limit is not a finite number.
         """
-        known = [field.name for field in fields(cls)]
+        known = [one.name for one in fields(cls)]
         for name, value in values.items():
             if name not in known:
                 raise BadSetting(f"gates.{name}", value, f"one of {', '.join(known)}")
@@ -92,7 +94,8 @@ class Evidence:
     `train` is measured in-sample: the twin on the rows that it was fitted to, which is where
     learning by heart shows. `label_faults` counts rows whose label is not what the price did,
     `leaked_rows` training rows whose label reaches into the test block, `parity` is the
-    largest difference between trained and served features.
+    largest difference between trained and served features, `provenance` what became of the bars
+    that the champion learnt from.
     """
 
     train: Scores
@@ -101,6 +104,7 @@ class Evidence:
     leaked_rows: int
     parity: float
     champion: Comparison
+    provenance: Provenance = field(default_factory=Provenance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +135,7 @@ def judge(evidence: Evidence, limits: GateLimits) -> tuple[Gate, ...]:
         _calibrated(evidence.test, limits.calibrated),
         beats_champion(evidence.champion, limits.beats_champion),
         _parity(evidence.parity, limits.parity),
+        _same_bars(evidence.provenance, limits.same_bars),
     )
 
 
@@ -234,6 +239,19 @@ def _parity(value: float, limit: float) -> Gate:
     text += f", {'within' if passed else 'beyond'} {limit:.0e}"
     why = "a model fed other numbers than it learnt from answers another question"
     return Gate("parity", value, limit, passed, text, why)
+
+
+def _same_bars(found: Provenance, limit: float) -> Gate:
+    name, why = "same_bars", "a model of another coin looks as good as one of this coin"
+    if not found.known:
+        text = "no earlier version has kept bars of this time to compare with"
+        return Gate(name, None, limit, passed=True, verdict=text, why=why)
+    value = found.differing / found.known
+    text = f"{found.known - found.differing} of {found.known} bars that the live model learnt from"
+    text += " are the same now"
+    if value > limit:
+        text += f": {found.example}; another coin's bars, or a damaged store"
+    return Gate(name, value, limit, value <= limit, text, why)
 
 
 def _refit_agrees(shipped: Shipped, limit: float) -> Gate:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from retrain import artifact, dataset, features
+from retrain import artifact, dataset, features, provenance
 from retrain.certificate import certificate
 from retrain.comparison import champion_rows, compare
 from retrain.dataset import Frame, Rows
@@ -145,7 +145,7 @@ def run(
     )
     watch.step("champion")
     comparison, champion = _against_champion(rows, given, trainer, job)
-    gates = judge(_evidence(rows, train, test, comparison, job), job.limits)
+    gates = judge(_evidence(rows, twin, (train, test), comparison, job), job.limits)
     shipped = twin
     if all(gate.passed for gate in gates):
         watch.step("refit")
@@ -159,21 +159,29 @@ def run(
     watch.step("done")
     scores = {"train": train, "test": test, "champion": champion}
     meta = certificate(
-        version, rows, gates, scores, timings=watch.seconds, settings=_settings(job, rows)
+        version,
+        rows,
+        gates,
+        scores,
+        anchors=provenance.anchors(job.frame),
+        timings=watch.seconds,
+        settings=_settings(job, rows),
     )
     return Candidate(artifact.seal(directory, version, meta, render(meta)), meta, gates)
 
 
 def _evidence(
-    rows: Rows, train: Scores, test: Scores, comparison: Comparison, job: Job
+    rows: Rows, twin: Model, scores: tuple[Scores, Scores], comparison: Comparison, job: Job
 ) -> Evidence:
+    train, test = scores
     return Evidence(
         train=train,
         test=test,
         label_faults=dataset.label_faults(rows, np.asarray(job.frame["close"], dtype=float)),
-        leaked_rows=dataset.leaked_rows(rows),
+        leaked_rows=dataset.leaked_rows(rows, twin.stop),
         parity=dataset.parity(rows, job.frame),
         champion=comparison,
+        provenance=provenance.compare(job.champion.anchors if job.champion else (), job.frame),
     )
 
 

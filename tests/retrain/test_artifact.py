@@ -43,7 +43,8 @@ def test_a_loaded_version_answers_as_it_was_judged(manifest_path: Path) -> None:
     assert rows.shape == (32, 17)
     assert loaded.feature_cols == features.NAMES
     assert np.array_equal(loaded.predict(rows), expected)
-    assert np.array_equal(loaded.predict(rows[:1].tolist()), expected[:1])
+    # One row goes another way through BLAS than many: the last bit may differ.
+    assert np.allclose(loaded.predict(rows[:1].tolist()), expected[:1], rtol=0, atol=1e-14)
     assert loaded.check_golden() == 0
     assert 0 < loaded.down < 1
     assert 0 < loaded.up < 1

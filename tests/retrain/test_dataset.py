@@ -39,12 +39,12 @@ def test_the_newest_fifth_judges_and_no_label_reaches_into_it(rows: dataset.Rows
     n = len(rows.labels)
     assert rows.test.stop == n
     assert rows.test.stop - rows.test.start == pytest.approx(n / 5, abs=1)
-    assert dataset.leaked_rows(rows) == 0
+    assert dataset.leaked_rows(rows, rows.train.stop) == 0
 
 
 def test_training_rows_that_reach_into_the_test_block_are_counted(rows: dataset.Rows) -> None:
     fold = rows.fold._replace(train=(range(rows.test.start),))
-    assert dataset.leaked_rows(replace(rows, fold=fold)) == HORIZON
+    assert dataset.leaked_rows(replace(rows, fold=fold), fold.train[-1].stop) == HORIZON
 
 
 def test_honest_labels_have_no_fault_under_any_kind_of_threshold() -> None:

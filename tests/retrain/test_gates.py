@@ -18,11 +18,12 @@ from retrain.gates import (
     judge,
     judge_shipped,
 )
+from retrain.provenance import Provenance
 from retrain.scores import Interval, Scores, score
 
 NAMES = (
     *("train_accuracy", "test_accuracy", "all_classes", "overfit", "beats_prior", "direction"),
-    *("calibrated", "beats_champion", "parity", "refit_agrees", "loads", "budget"),
+    *("calibrated", "beats_champion", "parity", "same_bars", "refit_agrees", "loads", "budget"),
 )
 
 
@@ -125,6 +126,9 @@ def accurate(scores: Scores, accuracy: float) -> Scores:
         (replace(GOOD, leaked_rows=1), ["overfit"]),
         (replace(GOOD, label_faults=1), ["direction"]),
         (replace(GOOD, parity=2e-9), ["parity"]),
+        (replace(GOOD, provenance=Provenance(64, 33, "x")), ["same_bars"]),
+        (replace(GOOD, provenance=Provenance(64, 32, "x")), []),
+        (replace(GOOD, provenance=Provenance(0, 0)), []),
         (replace(GOOD, parity=math.nan), ["parity"]),
     ],
 )

@@ -31,7 +31,7 @@ def test_the_certificate_names_every_gate_of_the_table(candidate: pipeline.Candi
     expected = "train_accuracy test_accuracy all_classes overfit beats_prior direction calibrated"
     assert names == [
         *expected.split(),
-        *("beats_champion", "parity", "refit_agrees", "loads", "budget"),
+        *("beats_champion", "parity", "same_bars", "refit_agrees", "loads", "budget"),
     ]
     assert candidate.meta["passed"] is True
 

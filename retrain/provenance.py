@@ -1,0 +1,52 @@
+"""Are these the bars of the market that the live model learnt from?
+
+A model trained on another coin's bars, through a mistaken import or a mixed-up folder, is
+judged on that coin's bars too, and passes every gate that asks how good it is. So a version
+keeps some closes of its bars, and its successor must find them among its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Anchors = Sequence[tuple[int, float]]
+"""Open time in ms UTC and close of some bars."""
+
+_KEPT: Final = 64
+_SAME: Final = 0.005
+"""Relative difference up to which two closes are the same: another source of the same coin
+differs by less, another coin hardly ever by as little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How many kept closes lie within these bars, and how many of them differ.
+
+    `example` shows one that does, in words.
+    """
+
+    known: int = 0
+    differing: int = 0
+    example: str = ""
+
+
+def anchors(frame: Mapping[str, NDArray[Any]]) -> list[tuple[int, float]]:
+    """Return some bars of a frame, evenly spaced, the newest among them."""
+    picked = np.unique(np.linspace(0, len(frame["t"]) - 1, _KEPT).astype(int))
+    return [(int(frame["t"][i]), float(frame["close"][i])) for i in picked]
+
+
+def compare(kept: Anchors, frame: Mapping[str, NDArray[Any]]) -> Provenance:
+    """Hold the closes that a version kept against a frame's, wherever both have the bar."""
+    now = dict(
+        zip(np.asarray(frame["t"]).tolist(), np.asarray(frame["close"]).tolist(), strict=True)
+    )
+    both = [(t, then, now[t]) for t, then in kept if t in now]
+    wrong = [(t, then, has) for t, then, has in both if not abs(has / then - 1) <= _SAME]
+    example = (
+        "the bar of {} ms closed at {:g} then and {:g} now".format(*wrong[-1]) if wrong else ""
+    )
+    return Provenance(len(both), len(wrong), example)
