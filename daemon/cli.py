@@ -5,6 +5,7 @@
 
 import logging
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -89,16 +90,29 @@ def exchange(
     port: Annotated[int, typer.Option(help="TCP port on 127.0.0.1.")] = 8765,
     speed: Annotated[float, typer.Option(help="Venue seconds per wall second.")] = 1.0,
     history: Annotated[int, typer.Option(help="Bars that are past when it starts.")] = 5000,
+    faults: Annotated[
+        Path | None, typer.Option(help="TOML file of what goes wrong, and when.")
+    ] = None,
 ) -> None:
     """Replay candles in Hyperliquid's own protocol, for a client of your own."""
     from daemon.clock import SystemClock
     from daemon.demo.demo import serve_exchange
+    from daemon.demo.fault_script import read_script
     from daemon.demo.stage import load_recording
 
     recording = load_recording(data)
     if not 0 < history < len(recording):
         raise typer.BadParameter(f"--history must be between 1 and {len(recording) - 1}")
-    run_async(serve_exchange(recording, SystemClock(), port=port, speed=speed, history=history))
+    run_async(
+        serve_exchange(
+            recording,
+            SystemClock(),
+            port=port,
+            speed=speed,
+            history=history,
+            faults=read_script(faults) if faults else (),
+        )
+    )
 
 
 @app.command()

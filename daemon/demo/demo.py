@@ -9,7 +9,7 @@ for one as an operator would.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from daemon.bus import BrokerAddress, Bus
 from daemon.clock import Clock
 from daemon.demo.cast import Actor
 from daemon.demo.exchange import ReplayExchange
+from daemon.demo.faults import Fault
 from daemon.demo.recording import Recording
 from daemon.demo.screen import Screen
 from daemon.demo.stage import (
@@ -37,21 +38,29 @@ _LOOK_S: Final = 0.5
 
 
 async def serve_exchange(
-    recording: Recording, clock: Clock, *, port: int, speed: float, history: int
+    recording: Recording,
+    clock: Clock,
+    *,
+    port: int,
+    speed: float,
+    history: int,
+    faults: Sequence[Fault] = (),
 ) -> None:
-    """Replay a recording until cancelled, and say where.
+    """Replay a recording until cancelled, with the faults of a script, and say where.
 
     Raises:
-        BadInput: If the port is taken or the speed is not positive.
+        BadInput: If the port is taken, the speed is not positive or a fault names another coin.
     """
     start_ms = int(recording.t[history])
     async with ReplayExchange(
-        (recording,), clock, speed=speed, start_ms=start_ms, port=port
+        (recording,), clock, speed=speed, start_ms=start_ms, faults=faults, port=port
     ) as exchange:
         screen = Screen(quiet=False)
         screen.tell(f"exchange of {recording.coin} {recording.interval} at {speed:g} x")
         screen.tell(f'rest_url = "{exchange.url}"')
         screen.tell(f'ws_url = "{exchange.ws_url}"')
+        if faults:
+            screen.tell(f"{len(faults)} faults to come")
         await asyncio.Event().wait()
 
 

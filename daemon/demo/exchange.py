@@ -8,13 +8,26 @@ only with trades, an unknown coin kills the socket, REST lacks the quiet tail.
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Self
+from weakref import WeakSet
 
 import msgspec
 from aiohttp import WSMsgType, web
 
 from daemon.clock import Clock
+from daemon.demo import damage
+from daemon.demo.fault_script import check_coins
+from daemon.demo.faults import (
+    Disconnect,
+    DroppedKeepalive,
+    Expired,
+    Fault,
+    FaultSchedule,
+    Moment,
+    Slow,
+    Stall,
+    Unlisted,
+)
 from daemon.demo.protocol import (
     PARSE_ERROR,
     CandleSubscription,
@@ -28,6 +41,7 @@ from daemon.demo.protocol import (
     decode_frame,
 )
 from daemon.demo.recording import Recording
+from daemon.demo.streams import Channel, Client
 from daemon.demo.tape import Series
 from daemon.demo.trades import Trades
 from daemon.demo.venue import Venue
@@ -38,41 +52,9 @@ _UNKNOWN_COIN_S = 0.12
 # A step sends all that came due since the last one: the floor bounds the work at any
 # speed, the ceiling is how soon a new subscription or another speed is noticed.
 _STEP_S = (0.004, 0.05)
-# Full means the client does not read: the venue would cut it off, and so does this.
-_OUTBOX_FRAMES = 1024
 # The last state of a bar may come this long after its close.
 _LATEST_MS = 3_000
 _PONG = b'{"channel":"pong"}'
-
-
-@dataclass(eq=False)
-class _Client:
-    """One socket: what it subscribed to, and what waits to be sent."""
-
-    socket: web.WebSocketResponse
-    transport: asyncio.Transport
-    spoke_at: float
-    held: set[Subscription] = field(default_factory=set)
-    outbox: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(_OUTBOX_FRAMES))
-
-    def post(self, frame: bytes) -> None:
-        try:
-            self.outbox.put_nowait(frame)
-        except asyncio.QueueFull:
-            self.drop()
-
-    def drop(self) -> None:
-        """End the TCP connection without a close frame, as the venue does."""
-        self.transport.abort()
-
-
-@dataclass(eq=False)
-class _Channel:
-    """One stream of candles or trades: how far it has been sent, and to whom it goes."""
-
-    source: Series | Trades
-    position: int
-    listeners: set[_Client] = field(default_factory=set)
 
 
 class ReplayExchange:
@@ -88,18 +70,23 @@ class ReplayExchange:
         *,
         speed: float,
         start_ms: int,
+        faults: Sequence[Fault] = (),
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
         if not recordings:
             msg = "the exchange has nothing to replay; give it at least one recording"
             raise BadInput(msg)
-        self._venue, self._clock = Venue(recordings), clock
+        check_coins(faults, {recording.coin for recording in recordings})
+        self._faults = FaultSchedule(faults, start_ms)
+        self._venue = Venue([damage.quietened(r, self._faults) for r in recordings])
+        self._clock, self._opened_at = clock, clock.monotonic()
         self._venue_ms, self._at = float(start_ms), clock.monotonic()
         self._speed, self._paused = _positive(speed), False
         self._host, self._port = host, port
-        self._clients: set[_Client] = set()
-        self._channels: dict[Subscription, _Channel] = {}
+        self._clients: set[Client] = set()
+        self._used: WeakSet[asyncio.BaseTransport] = WeakSet()
+        self._channels: dict[Subscription, Channel] = {}
         self._runner: web.AppRunner | None = None
         self._pacer: asyncio.Task[None] | None = None
 
@@ -128,7 +115,7 @@ class ReplayExchange:
             msg = f"cannot listen on {self._host}:{self._port} ({error.strerror}); choose another"
             raise BadInput(msg) from error
         self._port = int(self._runner.addresses[0][1])
-        self._at = self._clock.monotonic()
+        self._at = self._opened_at = self._clock.monotonic()
         self._pacer = asyncio.create_task(self._pace(), name="replay-pace")
 
     async def stop(self) -> None:
@@ -162,6 +149,14 @@ class ReplayExchange:
         elapsed = 0.0 if self._paused else self._clock.monotonic() - self._at
         return int(self._venue_ms + elapsed * 1000 * self._speed)
 
+    @property
+    def faults_over(self) -> bool:
+        """True once nothing goes wrong on purpose any more."""
+        return self._faults.over(self._moment())
+
+    def _moment(self) -> Moment:
+        return Moment(self.now_ms(), self._clock.monotonic() - self._opened_at)
+
     def pause(self) -> None:
         """Stop the venue's time; requests are still answered."""
         self._anchor()
@@ -186,18 +181,27 @@ class ReplayExchange:
         if request.content_type != "application/json":
             text = "Expected request with `Content-Type: application/json`"
             return web.Response(status=415, text=text)
-        answer = self._venue.answer(await request.read(), self.now_ms())
+        transport, body = request.transport, await request.read()
+        if self._faults.active(DroppedKeepalive, self._moment()) and transport in self._used:
+            return _hung_up(transport)
+        if slow := self._faults.active(Slow, self._moment()):
+            await self._clock.sleep(slow.delay_ms / 1000 / self._speed)
+        answer = damage.answer(self._venue.answer, body, self._faults, self._moment())
+        if transport:
+            self._used.add(transport)
         return web.Response(
             status=answer.status, body=answer.body, content_type=answer.content_type
         )
 
-    async def _serve_socket(self, request: web.Request) -> web.WebSocketResponse:
+    async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
+        if self._faults.active(Disconnect, self._moment()):
+            return _hung_up(request.transport)
         socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
         transport = request.transport
         if transport is None:  # gone before the handshake was over
             return socket
-        client = _Client(socket, transport, self._clock.monotonic())
+        client = Client(socket, transport, self._clock.monotonic(), self._is_stalled)
         self._clients.add(client)
         sender = asyncio.create_task(self._send(client), name="replay-send")
         try:
@@ -214,14 +218,17 @@ class ReplayExchange:
             await asyncio.gather(sender, return_exceptions=True)
         return socket
 
-    async def _send(self, client: _Client) -> None:
+    async def _send(self, client: Client) -> None:
         """Send what waits for one client, in order, so that an answer precedes its data."""
         while True:
             frame = await client.outbox.get()
+            if frame is None:
+                await client.socket.close(code=1000, message=b"Expired")
+                return
             await client.socket.send_frame(frame, WSMsgType.TEXT)
             client.spoke_at = self._clock.monotonic()
 
-    def _receive(self, client: _Client, text: str) -> bool:
+    def _receive(self, client: Client, text: str) -> bool:
         """Do what one frame asks; False if the venue hangs up on it."""
         try:
             frame = decode_frame(text)
@@ -243,42 +250,45 @@ class ReplayExchange:
                 client.post(channel("subscriptionResponse", msgspec.json.encode(frame)))
         return True
 
-    def _subscribe(self, client: _Client, wanted: Subscription) -> bool:
-        if not self._venue.knows(wanted.coin):
+    def _subscribe(self, client: Client, wanted: Subscription) -> bool:
+        unlisted = self._faults.active(Unlisted, self._moment(), wanted.coin)
+        if unlisted or not self._venue.knows(wanted.coin):
             return False
         if wanted in client.held:
             client.post(_error(f"Already subscribed: {_text(wanted)}"))
             return True
-        source: Series | Trades | None = None
-        match wanted:
-            case CandleSubscription(coin, interval):
-                source = self._venue.series(coin, interval)
-                if source is None:
-                    client.post(_error(f"Invalid subscription {_text(wanted)}"))
-                    return True
-            case TradesSubscription(coin):
-                source = self._venue.trades(coin)
-            case _:
-                pass  # acknowledged, as on the venue, but nothing of it was recorded
+        source = self._source(wanted)
+        if source is None and isinstance(wanted, CandleSubscription):
+            client.post(_error(f"Invalid subscription {_text(wanted)}"))
+            return True
         client.held.add(wanted)
         client.post(channel("subscriptionResponse", msgspec.json.encode(Subscribe(wanted))))
         if source:
             self._listen(client, wanted, source)
         return True
 
-    def _listen(self, client: _Client, wanted: Subscription, source: Series | Trades) -> None:
-        """Show the forming bar or the last trades, and everything that happens after them."""
-        now_ms = self.now_ms()
-        if wanted not in self._channels:
-            self._channels[wanted] = _Channel(source, source.position(now_ms))
-        else:
-            self._push(self._channels[wanted], now_ms)
-        self._channels[wanted].listeners.add(client)
-        greeting = source.greeting(now_ms)
-        if greeting:
-            client.post(greeting)
+    def _source(self, wanted: Subscription) -> Series | Trades | None:
+        match wanted:
+            case CandleSubscription(coin, interval):
+                return self._venue.series(coin, interval)
+            case TradesSubscription(coin):
+                return self._venue.trades(coin)
+            case _:
+                return None  # acknowledged, as on the venue, but nothing of it was recorded
 
-    def _unsubscribe(self, client: _Client, held: Subscription) -> None:
+    def _listen(self, client: Client, wanted: Subscription, source: Series | Trades) -> None:
+        """Show the forming bar or the last trades, and everything that happens after them."""
+        at = self._moment()
+        if wanted not in self._channels:
+            self._channels[wanted] = Channel(source, wanted.coin, self._faults)
+            self._channels[wanted].skip(at)
+        stream = self._channels[wanted]
+        stream.push(at)
+        stream.listeners.add(client)
+        for frame in stream.greeting(at):
+            client.post(frame)
+
+    def _unsubscribe(self, client: Client, held: Subscription) -> None:
         client.held.discard(held)
         if held in self._channels:
             self._channels[held].listeners.discard(client)
@@ -287,34 +297,42 @@ class ReplayExchange:
 
     def _posted(self, frame: Post) -> bytes:
         """Answer a REST request that came over the socket."""
-        answer = self._venue.answer(bytes(frame.request.payload), self.now_ms())
+        payload = bytes(frame.request.payload)
+        answer = damage.answer(self._venue.answer, payload, self._faults, self._moment())
         response: dict[str, object]
         if frame.request.type != "info" or answer.status in {400, 422}:
             response = {"type": "error", "payload": answer.body.decode()}
         else:
             asked = msgspec.json.decode(frame.request.payload)["type"]
-            payload = {"type": asked, "data": msgspec.Raw(answer.body)}
-            response = {"type": "info", "payload": payload}
+            told = {"type": asked, "data": msgspec.Raw(answer.body)}
+            response = {"type": "info", "payload": told}
         return channel("post", msgspec.json.encode({"id": frame.id, "response": response}))
 
     async def _pace(self) -> None:
         """Push what came due, cut off whom nothing was sent to for a minute, sleep."""
+        before = Moment(0, -1.0)  # a fault may begin with the replay
         while True:
-            now_ms, now_s = self.now_ms(), self._clock.monotonic()
+            at = self._moment()
             for stream in self._channels.values():
-                self._push(stream, now_ms)
-            for client in tuple(self._clients):
-                if now_s - client.spoke_at >= SILENCE_S:
-                    client.drop()
-            await self._clock.sleep(self._pause_s(now_ms))
+                stream.push(at)
+            self._cut_off(before, at)
+            before = at
+            await self._clock.sleep(self._pause_s(at.now_ms))
 
-    def _push(self, stream: _Channel, now_ms: int) -> None:
-        """Decide what a stream sends at `now_ms`, and send it to its listeners."""
-        position = stream.source.position(now_ms)
-        for frame in stream.source.frames(stream.position, position):
-            for client in stream.listeners:
-                client.post(frame)
-        stream.position = position
+    def _cut_off(self, before: Moment, at: Moment) -> None:
+        now_s, stalled = self._clock.monotonic(), self._is_stalled()
+        ends = self._faults.begins(Disconnect, before, at)
+        expires = self._faults.begins(Expired, before, at)
+        for client in tuple(self._clients):
+            if stalled:  # what is dead and open stays open
+                client.spoke_at = now_s
+            if ends or now_s - client.spoke_at >= SILENCE_S:
+                client.drop()
+            elif expires:
+                client.post(None)
+
+    def _is_stalled(self) -> bool:
+        return bool(self._faults.active(Stall, self._moment()))
 
     def _pause_s(self, now_ms: int) -> float:
         """Return the wall seconds until the next state of any stream, within bounds."""
@@ -326,23 +344,18 @@ class ReplayExchange:
         return min(longest, max(shortest, wait_ms / 1000 / self._speed))
 
 
-async def serve(
-    recordings: Sequence[Recording], speed: float, start_ms: int, port: int, clock: Clock
-) -> None:
-    """Serve recordings on 127.0.0.1 until cancelled.
-
-    Raises:
-        BadInput: If there is nothing to replay, the speed is not positive or the port is taken.
-    """
-    async with ReplayExchange(recordings, clock, speed=speed, start_ms=start_ms, port=port):
-        await asyncio.Event().wait()
-
-
 def _positive(speed: float) -> float:
     if not 0 < speed < float("inf"):
         msg = f"speed must be a number above 0, was {speed}; 1 is real time"
         raise BadInput(msg)
     return speed
+
+
+def _hung_up(transport: asyncio.Transport | None) -> web.Response:
+    """End a connection without an answer."""
+    if transport:
+        transport.abort()
+    return web.Response(status=503)  # never sent
 
 
 def _text(subscription: Subscription) -> str:

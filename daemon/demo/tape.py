@@ -82,15 +82,19 @@ class Series:
         """Return the moment of the state numbered `position`, None after the last."""
         return self._tape.next_ms(position)
 
-    def frames(self, before: int, after: int) -> list[bytes]:
+    def frames(self, before: int, after: int, *, last_states: bool = True) -> list[bytes]:
         """Return the candle frames pushed between two positions, oldest first.
 
         Conflated: one frame a bar, its newest state. Of one bar in fifty the last
-        state is never pushed; only REST has it.
+        state is never pushed, and of none without `last_states`; only REST has it.
         """
         states = range(before, after)
         newest = [p for p in states if p + 1 == after or self._bar(p) != self._bar(p + 1)]
-        return [channel("candle", self._state(p)) for p in newest if not self._is_withheld(p)]
+        return [
+            channel("candle", self._state(p))
+            for p in newest
+            if not self._is_withheld(p) and (last_states or not self._is_last(p))
+        ]
 
     def greeting(self, now_ms: int) -> bytes | None:
         """Return a frame of the bar that holds `now_ms`; None until its first trade."""
@@ -123,6 +127,11 @@ class Series:
         last = self._tape.stages[position] == _FINAL
         return bool(last and self._tape.withheld[self._tape.bars[position]])
 
+    def _is_last(self, position: int) -> bool:
+        """Say whether no later state belongs to the same bar."""
+        following = position + 1
+        return following == len(self._tape.bars) or self._bar(following) != self._bar(position)
+
     def _closed(self, bar: int) -> bytes:
         row = self._encoded[bar]
         if row is None:
@@ -132,8 +141,7 @@ class Series:
     def _state(self, position: int) -> bytes:
         """Write the bar that the state numbered `position` belongs to, as it stood then."""
         last, bar = int(self._tape.bars[position]), self._bar(position)
-        final = self._tape.stages[position] == _FINAL
-        if final and (position + 1 == len(self._tape.bars) or self._bar(position + 1) != bar):
+        if self._tape.stages[position] == _FINAL and self._is_last(position):
             return self._closed(bar)
         parts = [self._tape.partial(last, int(self._tape.stages[position]))]
         while last > 0 and self._group[last - 1] == bar:

@@ -11,7 +11,8 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from daemon.clock import SystemClock
-from daemon.demo.exchange import ReplayExchange, serve
+from daemon.demo.demo import serve_exchange
+from daemon.demo.exchange import ReplayExchange
 from daemon.errors import BadInput
 from tests.daemon.demo.markets import MINUTES_5, START_MS, as_recorded, market
 
@@ -278,7 +279,7 @@ async def test_at_three_thousand_times_real_time_no_bar_is_lost() -> None:
 async def test_a_taken_port_is_refused_with_a_sentence(bench: Bench) -> None:
     port = int(bench.exchange.url.rpartition(":")[2])
     with pytest.raises(BadInput, match=f"cannot listen on 127.0.0.1:{port}"):
-        await serve([RECORDING], 1.0, NOW_MS, port, SystemClock())
+        await serve_exchange(RECORDING, SystemClock(), port=port, speed=1, history=50)
     with pytest.raises(BadInput, match="nothing to replay"):
         ReplayExchange([], SystemClock(), speed=1, start_ms=0)
 

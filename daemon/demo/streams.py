@@ -1,0 +1,89 @@
+"""A client's socket, and a stream that some clients listen to, as the replay exchange has them."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from daemon.demo import damage
+from daemon.demo.faults import FaultSchedule, Late, Moment, Reorder, Withhold
+from daemon.demo.protocol import Subscription
+from daemon.demo.tape import Series
+from daemon.demo.trades import Trades
+
+# Full means the client does not read: the venue would cut it off, and so does this.
+_OUTBOX_FRAMES = 1024
+
+
+@dataclass(eq=False)
+class Client:
+    """One socket: what it subscribed to, and what waits to be sent."""
+
+    socket: web.WebSocketResponse
+    transport: asyncio.Transport
+    spoke_at: float
+    is_stalled: Callable[[], bool]
+    held: set[Subscription] = field(default_factory=set)
+    outbox: asyncio.Queue[bytes | None] = field(
+        default_factory=lambda: asyncio.Queue(_OUTBOX_FRAMES)
+    )
+
+    def post(self, frame: bytes | None) -> None:
+        """Send a frame when its turn comes; None is the close that says `Expired`."""
+        if self.is_stalled():
+            return
+        try:
+            self.outbox.put_nowait(frame)
+        except asyncio.QueueFull:
+            self.drop()
+
+    def drop(self) -> None:
+        """End the TCP connection without a close frame, as the venue does."""
+        self.transport.abort()
+
+
+@dataclass(eq=False)
+class Channel:
+    """One stream of candles or trades: how far it has been sent, and to whom it goes."""
+
+    source: Series | Trades
+    coin: str
+    faults: FaultSchedule
+    position: int = 0
+    listeners: set[Client] = field(default_factory=set)
+    _overtaken: list[bytes] = field(default_factory=list)
+
+    def skip(self, at: Moment) -> None:
+        """Begin with what happens after a moment."""
+        self.position = self.source.position(self._shown_ms(at))
+
+    def greeting(self, at: Moment) -> Sequence[bytes]:
+        """Return what a new listener is shown first: the forming bar, or the last trades."""
+        greeting = self.source.greeting(self._shown_ms(at))
+        return damage.frames([greeting], self.coin, self.faults, at) if greeting else ()
+
+    def push(self, at: Moment) -> None:
+        """Send the listeners all that came to pass since the last time."""
+        position = max(self.position, self.source.position(self._shown_ms(at)))
+        for frame in damage.frames(self._frames(position, at), self.coin, self.faults, at):
+            for client in self.listeners:
+                client.post(frame)
+        self.position = position
+
+    def _shown_ms(self, at: Moment) -> int:
+        late = self.faults.active(Late, at, self.coin)
+        return at.now_ms - (late.delay_ms if late else 0)
+
+    def _frames(self, position: int, at: Moment) -> list[bytes]:
+        if isinstance(self.source, Trades):
+            return self.source.frames(self.position, position)
+        last_states = not self.faults.active(Withhold, at, self.coin)
+        frames = self.source.frames(self.position, position, last_states=last_states)
+        if not self.faults.active(Reorder, at, self.coin):
+            before, self._overtaken = self._overtaken, []
+            return before + frames
+        waiting = self._overtaken + frames
+        pairs = len(waiting) // 2 * 2
+        self._overtaken = waiting[pairs:]
+        return [waiting[k ^ 1] for k in range(pairs)]
