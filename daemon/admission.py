@@ -92,7 +92,7 @@ def admit(
         if verifier is not None:
             verifier.verify(manifest.document)
         if manifest.deployed_ms < after_ms:
-            reason = "it was made live before the model that answers; an old LATEST.json came back"
+            reason = "an old LATEST.json came back; a newer one was live already"
             raise VersionRefused(manifest.model_id, reason)
         contents = artifact.check_files(manifest, path.parent)
         if not manifest.promoted_by:

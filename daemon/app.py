@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from daemon.audit import Audit
 from daemon.bars import DAY_MS, SlotName
 from daemon.broker import EmbeddedBroker
 from daemon.bus import BrokerAddress, Bus, Will
@@ -33,7 +34,7 @@ from daemon.imports import STORE_NAME
 from daemon.intake import Intake
 from daemon.jobs import Jobs
 from daemon.keeper import Keeper
-from daemon.keys import own_signer, trusted_keys
+from daemon.keys import command_keys, own_signer, trusted_keys
 from daemon.limits import child_limits, gate_limits, policy_settings
 from daemon.messages import DaemonStatus, SwapAck
 from daemon.registry import Registry
@@ -82,7 +83,8 @@ async def run(config: Config, clock: Clock) -> None:
         flow = CohortFlow(cohorts, slots, store, venue) if cohorts else None
         stream = CandleStream(stream_url, clock, slots, flow.coins if flow else ())
         feed = Feed(rest, stream, store, venue, slots, on_trade=flow.take if flow else None)
-        parts = _Parts(config, clock, venue, store, bus, Topics(config.mqtt.prefix))
+        audit = Audit(store, clock, venue)
+        parts = _Parts(config, clock, venue, store, bus, Topics(config.mqtt.prefix), audit)
         await _work(parts, rest, feed, flow)
 
 
@@ -96,6 +98,7 @@ class _Parts:
     store: AsyncStore
     bus: Bus
     topics: Topics
+    audit: Audit
 
 
 async def _work(parts: _Parts, rest: RestClient, feed: Feed, flow: CohortFlow | None) -> None:
@@ -114,6 +117,7 @@ async def _work(parts: _Parts, rest: RestClient, feed: Feed, flow: CohortFlow | 
         for event in recovered:
             await event.wait()
         intake.listen()
+        tasks.create_task(parts.audit.run(), name="audit")
         tasks.create_task(swap.run(), name="swap")
         tasks.create_task(feed.run(), name="feed")
         tasks.create_task(_deliver(feed, keepers, flow), name="deliver")
@@ -130,7 +134,15 @@ def _desks(parts: _Parts) -> tuple[dict[SlotName, Keeper], SwapCoordinator, Inta
     jobs = Jobs(config.data_dir / "jobs", child_limits(config.retrain))
     jobs.clear()
     keepers: dict[SlotName, Keeper] = {}
-    intake = Intake(keepers, parts.bus, parts.topics, clock=parts.clock, venue=parts.venue)
+    intake = Intake(
+        keepers,
+        parts.bus,
+        parts.topics,
+        clock=parts.clock,
+        venue=parts.venue,
+        audit=parts.audit,
+        command_keys=command_keys(config),
+    )
 
     def on_ack(slot: SlotName, ack: SwapAck) -> None:
         intake.acknowledged(slot, ack, swap.last_ack_ms[slot])

@@ -3,6 +3,7 @@
 `--help` has to answer at once, and importing scikit-learn alone takes longer than that.
 """
 
+import getpass
 import logging
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from daemon.terminal import (
     ConfigOption,
     DataOption,
     JsonOption,
+    KeyOption,
     SlotOption,
     fail,
     print_json,
@@ -135,7 +137,8 @@ def command(
     name: Annotated[str, typer.Argument(help="retrain, rollback, promote, pause or resume")],
     slot: SlotOption,
     reason: Annotated[str, typer.Option(help="For the journal.")] = "",
-    model: Annotated[str, typer.Option(help="Version to promote.")] = "",
+    model: Annotated[str, typer.Option(help="Version to promote, or to go back to.")] = "",
+    key: KeyOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -147,7 +150,16 @@ def command(
     log.configure(logging.ERROR)
     settings = configuration.load(config)
     reply = run_async(
-        console.command(settings, SystemClock(), name, slot, reason=reason, model_id=model)
+        console.command(
+            settings,
+            SystemClock(),
+            name,
+            slot,
+            reason=reason,
+            model_id=model,
+            by=getpass.getuser(),
+            key=key,
+        )
     )
     if reply is None:
         sys.exit(INTERRUPTED)

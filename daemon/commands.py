@@ -4,9 +4,9 @@ A command that is retained or old could be replayed by a broker long after anybo
 wanted it, and one that is malformed deserves an answer, not silence.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -14,14 +14,33 @@ import structlog
 from daemon.bars import SlotName
 from daemon.clock import Clock
 from daemon.messages import Command, CommandReply
+from daemon.signing import KeyRing
 
 log = structlog.get_logger()
 
 STALE_MS: Final = 60_000
+# More than any person types, and few enough that every request id of a minute is remembered.
+PER_MINUTE: Final = 30
 _REMEMBERED: Final = 1000
 
 Answer = Callable[[SlotName, CommandReply], None]
-Submit = Callable[[SlotName, Command], bool]
+Submit = Callable[[SlotName, Command, str], bool]
+
+
+class RateLimit:
+    """Lets `per_minute` things through in any minute."""
+
+    def __init__(self, clock: Clock, per_minute: int = PER_MINUTE) -> None:
+        self._clock = clock
+        self._taken: deque[float] = deque(maxlen=per_minute)
+
+    def take(self) -> bool:
+        """Say whether one more may pass now."""
+        now = self._clock.monotonic()
+        if len(self._taken) == self._taken.maxlen and now - self._taken[0] < STALE_MS / 1000:
+            return False
+        self._taken.append(now)
+        return True
 
 
 class _RequestId(msgspec.Struct, frozen=True):
@@ -31,33 +50,51 @@ class _RequestId(msgspec.Struct, frozen=True):
 class CommandDesk:
     """Take commands for `slots`; hand the good ones to `submit`, refuse the others by `answer`.
 
-    `submit` says False when it cannot take more now.
+    Args:
+        slots: Whose commands may pass.
+        clock: Real time; what was issued before the desk opened can only be a replay.
+        submit: Takes a slot, its command and who sent it; False when it cannot take more now.
+        answer: Takes the refusals.
+        keys: Public keys of those who may command; None lets everybody who reaches the broker.
     """
 
     def __init__(
-        self, slots: Collection[SlotName], clock: Clock, submit: Submit, answer: Answer
+        self,
+        slots: Collection[SlotName],
+        clock: Clock,
+        submit: Submit,
+        answer: Answer,
+        *,
+        keys: KeyRing | None = None,
     ) -> None:
         self._slots, self._clock, self._submit, self._answer = slots, clock, submit, answer
+        self._keys, self._limit, self._since_ms = keys, RateLimit(clock), clock.now_ms()
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def take(self, slot: SlotName, payload: bytes, *, retained: bool) -> None:
         """Check one message; every one of them gets exactly one reply, now or from the engine."""
         try:
             command = msgspec.json.decode(payload, type=Command)
-        except msgspec.DecodeError as e:
+            document = msgspec.json.decode(payload, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError) as e:
             self._refuse(slot, _request_id(payload), f"not a command: {e}")
             return
-        problem = self._problem(slot, command, retained=retained)
+        key = self._keys.signer_of(document) if self._keys is not None else None
+        problem = (
+            self._transport_problem(slot, command, retained=retained)
+            or self._signature_problem(slot, command, key)
+            or self._request_problem(command)
+        )
         if problem:
             self._refuse(slot, command.request_id, problem)
             return
         self._seen[command.request_id] = None
         while len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
-        if not self._submit(slot, command):
+        if not self._submit(slot, command, _who(command, key)):
             self._refuse(slot, command.request_id, "too busy; ask again in a minute")
 
-    def _problem(self, slot: SlotName, command: Command, *, retained: bool) -> str | None:
+    def _transport_problem(self, slot: SlotName, command: Command, *, retained: bool) -> str | None:
         if slot not in self._slots:
             have = ", ".join(sorted(map(str, self._slots)))
             return f"slot {slot} is not configured here; this daemon has {have}"
@@ -68,12 +105,30 @@ class CommandDesk:
             return f"stale: issued {age_ms / 1000:.0f} s ago, at most 60 s are accepted"
         if age_ms < -STALE_MS:
             return f"issued {-age_ms / 1000:.0f} s in the future; set the clock of the sender"
+        if command.issued_ms < self._since_ms:
+            return "issued before this daemon started; ask again"
+        return None
+
+    def _signature_problem(self, slot: SlotName, command: Command, key: str | None) -> str | None:
+        if self._keys is None:
+            return None
+        if not command.signature:
+            return "not signed; this daemon takes commands of mqtt.command_keys only"
+        if key is None:
+            return "its signature is not of a key in mqtt.command_keys"
+        if command.slot != str(slot):  # else it could be sent on to another slot
+            return f"signed for slot {command.slot or '(none)'}, sent to {slot}"
+        return None
+
+    def _request_problem(self, command: Command) -> str | None:
         if not command.request_id:
             return "request_id is empty; write any text that you will recognise in the reply"
         if command.request_id in self._seen:
             return "this request_id was handled before; use a new one"
         if command.command == "promote" and not command.model_id:
             return "promote needs model_id; `hyperdrift models list` shows them"
+        if not self._limit.take():
+            return f"more than {PER_MINUTE} commands in a minute; ask again in a minute"
         return None
 
     def _refuse(self, slot: SlotName, request_id: str, why: str) -> None:
@@ -81,9 +136,15 @@ class CommandDesk:
         self._answer(slot, CommandReply(request_id=request_id, accepted=False, detail=why))
 
 
+def _who(command: Command, key: str | None) -> str:
+    """Name who sent a command: as the sender says, and as the signature proves."""
+    claimed = command.by or "operator"
+    return f"{claimed} (key {key})" if key else claimed
+
+
 def _request_id(payload: bytes) -> str:
     """Find out whom to answer, if the message says so at all."""
     try:
         return msgspec.json.decode(payload, type=_RequestId).request_id
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return ""

@@ -1,19 +1,18 @@
-"""What the command line shows a person of a daemon and its models."""
+"""What the command line shows a person of a running daemon, and asks of it."""
 
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Column, Table
 
 from daemon import remote
 from daemon.bars import SlotName
 from daemon.clock import Clock
 from daemon.config import broker_password, broker_url
 from daemon.errors import BadInput
+from daemon.keys import command_signer
 from daemon.messages import CommandName, CommandReply
-from daemon.registry import Registry
 from daemon.settings import Config
 from daemon.topics import Topics
 
@@ -55,9 +54,19 @@ def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 async def command(
-    config: Config, clock: Clock, name: str, slot: str, *, reason: str, model_id: str
+    config: Config,
+    clock: Clock,
+    name: str,
+    slot: str,
+    *,
+    reason: str,
+    model_id: str,
+    by: str,
+    key: Path | None = None,
 ) -> CommandReply:
     """Send a command and return the daemon's reply.
+
+    It is signed with the private key in `key`, or with the daemon's own if we may read it.
 
     Raises:
         BadInput: If there is no such command or the slot is misspelt.
@@ -69,58 +78,21 @@ async def command(
         known = ", ".join(get_args(CommandName))
         raise BadInput(f"command {name!r} is not one of {known}") from e
     topics, target = Topics(config.mqtt.prefix), SlotName.parse(slot)
+    signer = command_signer(config, key)
     async with remote.connected(
         broker_url(config.mqtt), clock, broker_password(config.mqtt)
     ) as bus:
         return await remote.command(
-            bus, topics, target, wanted, clock=clock, reason=reason, model_id=model_id
+            bus,
+            topics,
+            target,
+            wanted,
+            clock=clock,
+            reason=reason,
+            model_id=model_id,
+            by=by,
+            signer=signer,
         )
-
-
-def versions(config: Config, slot: str) -> list[dict[str, Any]]:
-    """Return every version of a slot, newest first."""
-    found = Registry(config.data_dir / "models").versions(SlotName.parse(slot))
-    return [
-        {
-            "model_id": info.model_id,
-            "trained_at_utc": info.trained_at_utc,
-            "live": info.live,
-            "previous": info.previous,
-            "passed": info.passed,
-            "promoted_by": info.promoted_by,
-            "refused_by": list(info.refused_by),
-            "test_accuracy": info.test_accuracy,
-            "skill": info.skill,
-            "problem": info.problem,
-        }
-        for info in found
-    ]
-
-
-def show_versions(found: list[dict[str, Any]]) -> None:
-    """Print the answer of `versions` as a table."""
-    table = Table("", Column("model", no_wrap=True), "test accuracy", "skill", "gates", box=SIMPLE)
-    for info in found:
-        mark = "live" if info["live"] else "previous" if info["previous"] else ""
-        verdict = "passed" if info["passed"] else "refused by " + ", ".join(info["refused_by"])
-        table.add_row(
-            mark,
-            info["model_id"],
-            "-" if info["test_accuracy"] is None else f"{info['test_accuracy']:.3f}",
-            "-" if info["skill"] is None else f"{info['skill']:.4f}",
-            info["problem"] or verdict,
-        )
-    Console().print(table if found else "no versions yet")
-
-
-def verify(config: Config, slot: str, model_id: str) -> str:
-    """Compare a version's files with their digests; return a sentence.
-
-    Raises:
-        VersionRefused: If it does not exist or a file is not as its digest says.
-    """
-    manifest = Registry(config.data_dir / "models").verify(SlotName.parse(slot), model_id)
-    return f"{manifest.model_id}: {len(manifest.sha256)} files are as their digests say"
 
 
 def _phase(state: dict[str, Any]) -> str:

@@ -11,7 +11,8 @@
     ├── StoreCorrupt         the database file cannot be read
     ├── StoreUnavailable     the disk is full or the file not writable (daemon.database)
     ├── DataFolderBusy       another daemon owns the data folder
-    ├── VersionRefused       a model version may not go live, and why
+    ├── VersionRefused       exit 3: a model version may not go live, and why
+    ├── Declined             exit 3: the daemon would not do what was asked
     ├── NoModel              a bot asked before the first model came (daemon.live_model)
     ├── NotNow               exit 3: the policy says to wait with a retrain
     └── RetrainFailedError   the child process ended without a candidate
@@ -82,6 +83,8 @@ class DataFolderBusy(DaemonError):
 class VersionRefused(DaemonError):
     """A model version may not go live."""
 
+    exit_code = 3
+
     def __init__(self, model_id: str, reason: str) -> None:
         super().__init__(model_id, reason)
         self.model_id, self.reason = model_id, reason
@@ -94,6 +97,12 @@ class NotNow(DaemonError):
     """A retrain is not worth it yet, by the policy's limits."""
 
     transient = True
+    exit_code = 3
+
+
+class Declined(DaemonError):
+    """The running daemon would not do what an operator asked."""
+
     exit_code = 3
 
 

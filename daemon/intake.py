@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from daemon.audit import Audit
 from daemon.bars import SlotName
 from daemon.bus import Bus
 from daemon.clock import Clock, VenueClock
@@ -26,6 +27,7 @@ from daemon.messages import (
     TradeReport,
 )
 from daemon.payloads import PayloadReader
+from daemon.signing import KeyRing
 from daemon.topics import Topics
 from monitor.events import CommandReceived, SwapAcked, TradeClosed
 
@@ -45,9 +47,14 @@ class Intake:
         *,
         clock: Clock,
         venue: VenueClock,
+        audit: Audit,
+        command_keys: KeyRing | None = None,
     ) -> None:
         self._keepers, self._bus, self._topics, self._venue = keepers, bus, topics, venue
-        self._desk = CommandDesk(keepers.keys(), clock, self._submit, self._answer)
+        self._audit = audit
+        self._desk = CommandDesk(
+            keepers.keys(), clock, self._submit, self._refuse, keys=command_keys
+        )
         self._trades: OrderedDict[str, None] = OrderedDict()
         self._payloads = PayloadReader()
 
@@ -98,8 +105,9 @@ class Intake:
         if found := self._topics.slot_of(topic):
             self._desk.take(found[0], payload, retained=retained)
 
-    def _submit(self, slot: SlotName, command: Command) -> bool:
-        log.info("command.received", slot=str(slot), **msgspec.structs.asdict(command))
+    def _submit(self, slot: SlotName, command: Command, by: str) -> bool:
+        fields = msgspec.structs.asdict(command) | {"slot": str(slot), "by": by}
+        log.info("command.received", **fields)
         return self._keepers[slot].put_nowait(
             CommandReceived(
                 slot=str(slot),
@@ -108,11 +116,13 @@ class Intake:
                 command=command.command,
                 reason=command.reason,
                 model_id=command.model_id,
+                by=by,
             )
         )
 
-    def _answer(self, slot: SlotName, reply: CommandReply) -> None:
+    def _refuse(self, slot: SlotName, reply: CommandReply) -> None:
         self._bus.publish(self._topics.reply(slot), reply)
+        self._audit.refused(slot, reply)
 
     def _take_prediction(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         found = self._topics.slot_of(topic)

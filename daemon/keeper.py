@@ -14,6 +14,7 @@ import numpy as np
 import structlog
 
 from daemon import journal, ledger, scoring
+from daemon.audit import append_answer
 from daemon.bars import DAY_MS, Bar, SlotName
 from daemon.bus import Bus
 from daemon.clock import VenueClock
@@ -267,6 +268,7 @@ class Keeper:
                     request_id=order.request_id, accepted=order.accepted, detail=order.detail
                 )
                 self._bus.publish(self._topics.reply(self.slot), reply)
+                await self._store.call(append_answer, self.slot, order.at_ms, reply)
 
     async def _tell(
         self, kind: str, order: actions.Alert | actions.Publish, fields: dict[str, Any]

@@ -4,10 +4,13 @@ A bot is given `hyperdrift.pub`. After a change of keys the old public key may s
 folder under another name: versions that it signed can then still be gone back to.
 """
 
+import os
 from pathlib import Path
 
 import structlog
 
+from daemon.errors import ConfigError
+from daemon.settings import Config
 from daemon.signing import KeyRing, Signer, generate, write_public
 
 log = structlog.get_logger()
@@ -48,3 +51,30 @@ def trusted_keys(data_dir: Path) -> KeyRing | None:
     """
     found = sorted((data_dir / "keys").glob("*.pub"))
     return KeyRing.load(found) if found else None
+
+
+def command_keys(config: Config) -> KeyRing | None:
+    """Return the keys of those who may command, the daemon's own among them; None: no key needed.
+
+    Raises:
+        ConfigError: If one of them cannot be used.
+    """
+    if not config.mqtt.command_keys:
+        return None
+    listed = [Path(path).expanduser() for path in config.mqtt.command_keys]
+    try:
+        return KeyRing.load([*listed, public_path(config.data_dir)])
+    except ConfigError as e:
+        raise ConfigError(f"mqtt.command_keys: {e}") from e
+
+
+def command_signer(config: Config, path: Path | None) -> Signer | None:
+    """Return what signs commands: the key at `path`, else the daemon's own if we may read it.
+
+    Raises:
+        ConfigError: If the key cannot be used.
+    """
+    own = private_path(config.data_dir)
+    if path is not None:
+        return Signer.load(path)
+    return Signer.load(own) if os.access(own, os.R_OK) else None

@@ -85,13 +85,15 @@ class TradeReport(Message, frozen=True, kw_only=True):
 
 
 class Command(Message, frozen=True, kw_only=True):
-    """`<slot>/command`: an operator asks."""
+    """`<slot>/command`: an operator asks; `slot` and `by` are needed where it is signed."""
 
     command: CommandName
     request_id: str
     reason: str = ""
     issued_ms: int
     model_id: str = ""
+    slot: str = ""
+    by: str = ""
     signature: str = ""
 
 

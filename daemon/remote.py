@@ -13,6 +13,7 @@ from daemon.bus import BrokerAddress, Bus
 from daemon.clock import Clock
 from daemon.errors import BrokerUnreachable
 from daemon.messages import Command, CommandName, CommandReply
+from daemon.signing import Signer
 from daemon.topics import Topics
 
 _CONNECT_S: Final = 5.0
@@ -71,8 +72,10 @@ async def command(
     clock: Clock,
     reason: str = "",
     model_id: str = "",
+    by: str = "",
+    signer: Signer | None = None,
 ) -> CommandReply:
-    """Send one command and wait for its reply.
+    """Send one command, signed if there is a `signer`, and wait for its reply.
 
     Raises:
         BrokerUnreachable: If no daemon answers within ten seconds.
@@ -83,7 +86,11 @@ async def command(
         reason=reason,
         issued_ms=clock.now_ms(),
         model_id=model_id,
+        slot=str(slot),
+        by=by,
     )
+    if signer is not None:
+        request = msgspec.structs.replace(request, signature=signer.sign_message(request))
     answer: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
 
     def take(_topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler

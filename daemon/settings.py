@@ -72,12 +72,17 @@ class HyperliquidSection(_Section, frozen=True, kw_only=True):
 
 
 class MqttSection(_Section, frozen=True, kw_only=True):
-    """`[mqtt]`; `port` is where the embedded broker listens, on 127.0.0.1."""
+    """`[mqtt]`; `port` is where the embedded broker listens, on 127.0.0.1.
+
+    `command_keys` are files with the public keys of those who may command; empty, everybody
+    may who reaches the broker.
+    """
 
     broker: str = "embedded"
     port: Annotated[int, Meta(ge=1, le=65535)] = 1883
     prefix: str = "hyperdrift"
     password_file: str = ""
+    command_keys: tuple[str, ...] = ()
 
 
 class FeaturesSection(_Section, frozen=True, kw_only=True):

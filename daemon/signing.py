@@ -23,7 +23,8 @@ def generate(private_path: Path, public_path: Path) -> None:
     """Write a new key pair as PEM, the private one readable by its owner alone.
 
     Raises:
-        BadInput: If the private key exists: versions signed with it would become worthless.
+        BadInput: If the private key exists: versions signed with it would become worthless;
+            or if it cannot be written.
     """
     files = Files()
     key = Ed25519PrivateKey.generate()
@@ -32,13 +33,15 @@ def generate(private_path: Path, public_path: Path) -> None:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    files.make_folder(private_path.parent)
-    files.make_folder(public_path.parent)
     try:
+        files.make_folder(private_path.parent)
+        files.make_folder(public_path.parent)
         files.create(private_path, private, mode=0o600)
     except FileExistsError as e:
-        msg = f"{private_path} exists; remove it first if every bot is to get a new public key"
+        msg = f"{private_path} exists; move it away first if every bot is to get a new public key"
         raise BadInput(msg) from e
+    except OSError as e:
+        raise BadInput(f"{private_path} cannot be written: {e.strerror}") from e
     write_public(private_path, public_path)
 
 
@@ -154,8 +157,8 @@ class Verifier:
 class KeyRing:
     """Several public keys, each known by the name of its file: who signed this?"""
 
-    def __init__(self, keys: Mapping[str, Verifier]) -> None:
-        self._keys = dict(keys)
+    def __init__(self, keys: Iterable[tuple[str, Verifier]]) -> None:
+        self._keys = tuple(keys)  # two files may have the same name
 
     @classmethod
     def load(cls, paths: Iterable[Path]) -> Self:
@@ -164,7 +167,7 @@ class KeyRing:
         Raises:
             ConfigError: If one is missing, unreadable or not an Ed25519 key.
         """
-        return cls({path.stem: Verifier.load(path) for path in paths})
+        return cls([(path.stem, Verifier.load(path)) for path in paths])
 
     def signer_of(self, document: Mapping[str, Any]) -> str | None:
         """Return the name of the key that signed `document`, None if none of these did."""
@@ -173,5 +176,5 @@ class KeyRing:
             data = canonical(document)
         except (TypeError, ValueError):  # nothing that JSON could say
             return None
-        found = (name for name, key in self._keys.items() if key.verify_bytes(data, signature))
+        found = (name for name, key in self._keys if key.verify_bytes(data, signature))
         return next(found, None)

@@ -20,6 +20,10 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 SlotOption = Annotated[str, typer.Option("--slot", help="For example BTC-5m.")]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", help="Private key that signs the command [the daemon's, if readable]."),
+]
 CoinOption = Annotated[str, typer.Option("--coin", help="As the venue writes it, e.g. BTC.")]
 IntervalOption = Annotated[str, typer.Option("--interval", help="5m, 1h, 12h, 24h, ...")]
 DataOption = Annotated[
