@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from daemon.bars import SlotName
+from daemon.courtesy import considerate
 from daemon.errors import VersionRefused
 from daemon.messages import SwapOrder
 from daemon.signing import Verifier
@@ -105,7 +106,8 @@ def admit(
             copy.write_bytes(msgspec.json.encode(manifest.document))
             for name, content in contents.items():
                 (copy.parent / name).write_bytes(content)
-            return artifact.load(copy)
+            with considerate():
+                return artifact.load(copy)
     except (ArtifactError, OSError, msgspec.MsgspecError) as e:
         raise VersionRefused(order.model_id if order else "", str(e)) from e
 

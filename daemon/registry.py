@@ -15,6 +15,7 @@ from typing import Final
 from daemon import version_files
 from daemon.admission import certificate_fault
 from daemon.bars import SlotName
+from daemon.courtesy import considerate
 from daemon.durable import Files
 from daemon.errors import VersionRefused
 from daemon.pointer import Move, Pointer
@@ -124,7 +125,8 @@ class Registry:
             ArtifactError: If it cannot be.
         """
         self.verify(slot, model_id)
-        return artifact.load(self.manifest_path(slot, model_id))
+        with considerate():
+            return artifact.load(self.manifest_path(slot, model_id))
 
     def way_back(self, slot: SlotName, to: str) -> artifact.LoadedModel:
         """Load `to`, or where it is damaged the newest other version that was live before.

@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,6 +64,9 @@ GOLDEN_TOLERANCE: Final = 1e-9
 Folder = Path
 """Where a version lies: what other modules of this package hand on without looking inside."""
 MANIFEST_NAME: Final = "LATEST.json"
+# scikit-learn's forests set the process's warning filters while they predict, and put back
+# what they found: two threads at once leave them empty for good, and every tree warns then.
+_ALONE: Final = threading.Lock()
 _SELF_TEST_TIMEOUT_S: Final = 120.0
 _SELF_TEST: Final = Path(__file__).with_name("selftest.py")
 
@@ -99,7 +103,7 @@ class LoadedModel:
         frame = pd.DataFrame(np.asarray(rows, dtype=np.float64), columns=list(self.feature_cols))
         # A second OpenMP thread gains nothing on one row, and waiting for it while another
         # process has the core takes a hundred times as long as the prediction.
-        with self.threads.limit(limits=1, user_api="openmp"):
+        with _ALONE, self.threads.limit(limits=1, user_api="openmp"):
             return np.asarray(self.model.predict_proba(frame), dtype=np.float64)
 
     def check_golden(self) -> float:

@@ -2,7 +2,9 @@ import io
 import json
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,16 @@ def test_a_loaded_version_answers_as_it_was_judged(manifest_path: Path) -> None:
     assert 0 < loaded.down < 1
     assert 0 < loaded.up < 1
     assert loaded.manifest.slot == "TEST-5m"
+
+
+def test_two_threads_may_ask_at_once_and_leave_the_process_as_it_was(manifest_path: Path) -> None:
+    """Forests set warning filters while they predict; two at once would lose them for good."""
+    loaded = artifact.load(manifest_path)
+    row, before = loaded.golden[0][:1], list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: loaded.predict(row), range(40)))
+    assert all(np.array_equal(answer, answers[0]) for answer in answers)
+    assert list(warnings.filters) == before
 
 
 def test_the_manifest_covers_every_file_and_its_names_are_relative(

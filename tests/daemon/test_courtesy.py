@@ -1,0 +1,32 @@
+import gc
+import sys
+
+import pytest
+
+from daemon.courtesy import TURN_S, considerate
+
+
+def test_others_get_their_turn_soon_and_no_collection_starts_until_the_last_one_leaves() -> None:
+    before = sys.getswitchinterval()
+    first, second = considerate(), considerate()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)  # not the one that came last
+    assert sys.getswitchinterval() == pytest.approx(TURN_S, rel=0.1)
+    assert not gc.isenabled()
+    second.__exit__(None, None, None)
+    assert (sys.getswitchinterval(), gc.isenabled()) == (before, True)
+
+
+def test_a_process_that_collects_by_itself_or_switches_faster_is_left_so() -> None:
+    before = sys.getswitchinterval()
+    gc.disable()
+    sys.setswitchinterval(TURN_S / 5)
+    try:
+        with considerate():
+            assert sys.getswitchinterval() == pytest.approx(TURN_S / 5, rel=0.1)
+        assert sys.getswitchinterval() == pytest.approx(TURN_S / 5, rel=0.1)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+        sys.setswitchinterval(before)
