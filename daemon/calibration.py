@@ -17,8 +17,8 @@ from daemon.bars import DAY_MS, SlotName
 from monitor.calibration import calibrate as calibrate_drift
 from retrain import features
 
-# Older rows say less about what is normal now, and cost time: at 5m this is 70 days.
-REFERENCE_ROWS = 20_000
+# Older rows say less about what is normal now: at 5m this is 139 days.
+REFERENCE_ROWS = 40_000
 
 
 def calibrate(folder: Path, false_alarms_per_month: float) -> str:

@@ -10,11 +10,12 @@ small value that is stored with the model.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
 from monitor.errors import BadReference
+from monitor.mixing import Mixing, Stream, cross_fitted, learn_mixing, tolerated
 from monitor.reference import (
     DAY_MS,
     Floats,
@@ -23,66 +24,23 @@ from monitor.reference import (
     block_means,
     checked_rows,
     learn_reference,
+    piece_bars,
+    piece_blocks,
 )
 
 MONTH_DAYS = 30
-# Page-Hinkley's tolerance, in standard deviations of a block: a third of what a shift of the
-# feature by one standard deviation does to the block, within these bounds.
-_TOLERANCES = (0.5, 1.0)
 
-# A block counts as at most this many standard deviations: no single one raises an alarm.
-_CLIP = 4.0
-_RIDGE = 0.02
-_TWIN = 0.999
-_SMALLEST_RESIDUAL = 0.1
-_FOLDS = 5
-_RUNS = 400
+_RUNS = 800
 _RUN_BLOCKS = 240
-_PIECE_BLOCKS = 24
 _MIN_PIECES = 10
-# The bootstrap knows nothing but the reference; the margin pays for the rest.
-_MARGIN = 0.8
-# Standard errors added to each long-run variance: it is an estimate from few days.
-_CAUTION = 1.5
-
-
-class Stream(NamedTuple):
-    """One watched series: the level, scale or relation of one feature."""
-
-    name: str
-    aspect: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Mixing:
-    """How block means become watched streams.
-
-    Attributes:
-        base: Which columns of the block means are watched, shape (base,).
-        mean: Of those columns, shape (base,).
-        sd: Of those columns, shape (base,).
-        weights: Each column predicted from those of other features, shape (base, base).
-        gain: Turns residuals of that into standard deviations, shape (base,).
-    """
-
-    base: Times
-    mean: Floats
-    sd: Floats
-    weights: Floats
-    gain: Floats
-
-    def standardise(self, means: Floats) -> Floats:
-        """Return the watched block means in standard deviations, shape (n, base)."""
-        return (means[:, self.base] - self.mean) / self.sd
-
-    def residuals(self, blocks: Floats) -> Floats:
-        """Return what the other features do not explain, in standard deviations, (n, base)."""
-        left: Floats = (blocks - blocks @ self.weights.T) * self.gain
-        return left
-
-    def streams(self, blocks: Floats) -> Floats:
-        """Return the blocks and their residuals, clipped, shape (n, 2 x base)."""
-        return np.clip(np.hstack([blocks, self.residuals(blocks)]), -_CLIP, _CLIP)
+# The bootstrap knows nothing but the reference; the margins pay for the rest.
+_MARGIN = 0.75
+_THRESHOLD_MARGIN = 1.1
+# Part of the false alarms that the scale of returns may raise: it is the hardest to see.
+_RETURNS_SHARE = 1 / 3
+_TIE = 1e-3
+# Beyond this chance of a run the tail of its maximum is taken to be exponential.
+_TAIL = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +64,9 @@ class Calibration:
         marginal = [
             Stream(names[i % len(names)], ("level", "scale")[i // len(names)]) for i in base
         ]
-        return (*marginal, *(Stream(names[i % len(names)], "relation") for i in base))
+        relations = [Stream(names[i % len(names)], "relation") for i in base]
+        returns = [Stream(marginal[i].name, "returns") for i in self.mixing.of[len(base) :]]
+        return (*marginal, *relations, *returns)
 
     def expect(self, names: tuple[str, ...]) -> None:
         """Check that it was made for these features.
@@ -148,12 +108,18 @@ class Calibration:
                 grid=np.array(whole["grid"], dtype=np.float64),
                 longest=np.array(whole["longest"], dtype=np.int64),
             )
-            base = np.array(mixed.pop("base"), dtype=np.int64)
-            floats = {name: np.array(value, dtype=np.float64) for name, value in mixed.items()}
+            mixing = Mixing(
+                base=np.array(mixed["base"], dtype=np.int64),
+                of=np.array(mixed["of"], dtype=np.int64),
+                **{
+                    k: np.array(mixed[k], dtype=np.float64)
+                    for k in ("mean", "sd", "weights", "gain")
+                },
+            )
             limits = (
                 np.array(parts[key], dtype=np.float64) for key in ("tolerances", "thresholds")
             )
-            return cls(reference, Mixing(base=base, **floats), int(parts["blocks"]), *limits)
+            return cls(reference, mixing, int(parts["blocks"]), *limits)
         except (AttributeError, KeyError, TypeError, ValueError) as e:
             msg = f"this is no drift calibration ({e!r}); calibrate the training window again"
             raise BadReference(msg) from e
@@ -184,25 +150,23 @@ def calibrate(
         BadReference: If the reference is too short or has the wrong shape.
     """
     rows, phase_t = checked_rows(reference, names, bars_per_day, reference_t)
-    pieces_needed = _MIN_PIECES * _piece_bars(bars_per_day)
+    pieces_needed = _MIN_PIECES * piece_bars(bars_per_day)
     if len(rows) < pieces_needed:
         msg = f"the reference has {len(rows)} usable rows, drift needs {pieces_needed} or more"
         raise BadReference(msg)
     learnt = learn_reference(rows, phase_t, names, bars_per_day, aligned=reference_t is not None)
     means = block_means(_blocked(learnt, phase_t, learnt.scores(phase_t, rows)))
-    mixing = _mix(means, len(names))
-    replayed = _pieces(_cross_fitted(mixing, means, len(names)), learnt)
-    quiet = false_alarms_per_month * _MARGIN
+    mixing = learn_mixing(means, learnt)
+    replayed = _pieces(cross_fitted(mixing, means, learnt), learnt)
     blocks = int(np.isfinite(means).all(axis=1).sum())
     run_blocks = max(MONTH_DAYS * DAY_MS // learnt.block_ms, _RUN_BLOCKS)
-    tolerances = np.clip(np.tile(1 / mixing.sd, 2) / 3, *_TOLERANCES)
-    tolerances[len(mixing.base) :] = np.clip(mixing.gain / mixing.sd / 3, *_TOLERANCES)
+    tolerances = tolerated(mixing, learnt, phase_t, rows)
     highest = _replay(replayed, run_blocks, blocks, tolerances, np.random.default_rng(seed))
     months = run_blocks * learnt.block_ms / (MONTH_DAYS * DAY_MS)
-    variance = _long_run_variance(replayed)
-    # A mean that is only known so well makes a shift of the live data out of nothing.
-    surely = tolerances - np.minimum(np.sqrt(variance / blocks), tolerances / 2)
-    thresholds = _thresholds(highest, variance / (2 * surely), quiet * months)
+    alarms = _shared_out(false_alarms_per_month * _MARGIN * months, mixing)
+    # Two blocks at least must stand behind an alarm.
+    floor = np.maximum(1.0, mixing.clips - tolerances + _TIE)
+    thresholds = np.maximum(_THRESHOLD_MARGIN * _thresholds(highest, alarms), floor)
     return Calibration(learnt, mixing, blocks, tolerances, thresholds)
 
 
@@ -231,13 +195,6 @@ def _plain(part: Reference | Mixing) -> dict[str, object]:
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
 
 
-def _piece_bars(bars_per_day: int) -> int:
-    """A day of bars, or as many whole days as make enough blocks."""
-    block_bars = max(1, bars_per_day // _PIECE_BLOCKS)
-    days = -(-_PIECE_BLOCKS * block_bars // bars_per_day)
-    return days * bars_per_day
-
-
 def _blocked(learnt: Reference, phase_t: Times, scores: Floats) -> Floats:
     """Lay rows out as (blocks, bars, features), NaN where a bar is missing."""
     block = phase_t // learnt.block_ms
@@ -247,55 +204,16 @@ def _blocked(learnt: Reference, phase_t: Times, scores: Floats) -> Floats:
     return out
 
 
-def _mix(means: Floats, n_features: int) -> Mixing:
-    known = means[np.isfinite(means).all(axis=1)]
-    mean, sd = known.mean(axis=0), known.std(axis=0)
-    base = _distinct(known, sd)
-    blocks = (known[:, base] - mean[base]) / sd[base]
-    weights, gain = _relations(blocks, base % n_features)
-    return Mixing(base, mean[base], sd[base], weights, gain)
-
-
-def _distinct(known: Floats, sd: Floats) -> Times:
-    """Return the columns that move, and are not the same as an earlier one."""
-    kept: list[int] = []
-    for j in np.flatnonzero(sd > 1e-6):  # noqa: PLR2004 - rounding noise
-        twins = (abs(np.corrcoef(known[:, i], known[:, j])[0, 1]) > _TWIN for i in kept)
-        if not any(twins):
-            kept.append(int(j))
-    return np.array(kept, dtype=np.int64)
-
-
-def _relations(blocks: Floats, feature: Times) -> tuple[Floats, Floats]:
-    """Regress each column on those of the other features (ridge)."""
-    n, width = blocks.shape
-    weights = np.zeros((width, width))
-    gram = blocks.T @ blocks / n
-    for j in range(width):
-        others = np.flatnonzero(feature != feature[j])
-        penalised = gram[np.ix_(others, others)] + _RIDGE * np.eye(len(others))
-        weights[j, others] = np.linalg.solve(penalised, gram[others, j])
-    residual_sd = (blocks - blocks @ weights.T).std(axis=0)
-    return weights, 1 / np.maximum(residual_sd, _SMALLEST_RESIDUAL)
-
-
-def _cross_fitted(mixing: Mixing, means: Floats, n_features: int) -> Floats:
-    """Return the streams as they look on blocks that the regression never saw."""
-    blocks = np.nan_to_num(mixing.standardise(means))
-    width = len(mixing.base)
-    streams = mixing.streams(blocks)
-    for fold in np.array_split(np.arange(len(blocks)), _FOLDS):
-        rest = np.delete(blocks, fold, axis=0)
-        weights, _ = _relations(rest, mixing.base % n_features)
-        unseen = Mixing(mixing.base, mixing.mean, mixing.sd, weights, mixing.gain)
-        streams[fold, width:] = unseen.streams(blocks[fold])[:, width:]
-    streams[~np.isfinite(means).all(axis=1)] = 0.0
-    return streams
+def _shared_out(alarms: float, mixing: Mixing) -> Floats:
+    """Return the false alarms that each stream may raise in a run, shape (streams,)."""
+    every, returns = 2 * len(mixing.base), len(mixing.of) - len(mixing.base)
+    share = _RETURNS_SHARE if returns else 0.0
+    return alarms * np.append(np.full(every, (1 - share) / every), np.full(returns, share))
 
 
 def _pieces(streams: Floats, learnt: Reference) -> Floats:
     """Cut into whole days, shape (pieces, blocks, streams)."""
-    length = _piece_bars(learnt.bars_per_day) // learnt.block_bars
+    length = piece_blocks(learnt)
     count = len(streams) // length
     return streams[: count * length].reshape(count, length, -1)
 
@@ -319,31 +237,20 @@ def _replay(
     return highest
 
 
-def _thresholds(highest: Floats, decay: Floats, alarms: float) -> Floats:
-    """Return limits that each stream passes equally rarely, `alarms` in all per run.
+def _thresholds(highest: Floats, alarms: Floats) -> Floats:
+    """Return limits that each stream passes in `alarms` of the runs.
 
-    Replayed days hold no excursion that the reference did not have, so they give the middle of
-    the distribution of a run's maximum. Its tail is exponential, with a decay of long-run
-    variance / 2 x tolerance (D. Siegmund, "Sequential Analysis", 1985), or slower if they say so.
+    Args:
+        highest: Evidence of each run and stream, shape (runs, streams).
+        alarms: Shape (streams,). What is rarer than a tenth of the runs is read off the
+            exponential tail of the excesses (peaks over threshold; J. Pickands, Annals of
+            Statistics 3, 1975).
     """
-    middle = np.median(highest, axis=0)
-    excess = 2 * np.maximum(highest - middle, 0.0).mean(axis=0)
-    rarity = np.log(max(1.0, highest.shape[1] / (2 * alarms)))
-    limits: Floats = np.maximum(middle + rarity * np.maximum(excess, decay), 1.0)
+    limits = np.empty(len(alarms))
+    for j, chance in enumerate(alarms):
+        level = min(max(float(chance), _TAIL), 0.5)
+        limits[j] = limit = np.quantile(highest[:, j], 1 - level)
+        beyond = highest[highest[:, j] > limit, j] - limit
+        if len(beyond) and chance < level:
+            limits[j] += np.log(level / chance) * beyond.mean()
     return limits
-
-
-def _long_run_variance(pieces: Floats) -> Floats:
-    """Return what the sum of many blocks varies by, per block, shape (streams,).
-
-    From sums over one, two and four pieces, on the cautious side; the largest counts, for
-    serial correlation makes the shorter ones too small.
-    """
-    found = []
-    for size in (1, 2, 4):
-        count = len(pieces) // size
-        batches = pieces[: count * size].reshape(count, -1, pieces.shape[2])
-        per_block = batches.sum(axis=1).var(axis=0, ddof=1) / batches.shape[1]
-        found.append(per_block * (1 + _CAUTION * np.sqrt(2 / count)))
-    variance: Floats = np.max(found, axis=0)
-    return variance

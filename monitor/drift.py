@@ -23,6 +23,7 @@ from monitor.reference import Floats, Times, block_means
 __all__ = ["Calibration", "DriftDetected", "DriftMonitor", "FeedFault", "calibrate"]
 
 _ALL = "all features"
+_WORDS = {"relation": "its relation to the other features", "returns": "the scale of returns"}
 # A relation is tainted by a drifted feature that shifts its residual by this many sd per sd.
 _MATERIAL = 0.2
 # Blocks that a broken relation is traced to its cause with.
@@ -43,7 +44,8 @@ class DriftDetected:
         direction: up or down.
         since_t: When the change began, as well as the evidence can tell.
         size: Mean change since then, in standard deviations of the reference.
-        aspect: What changed: level, scale, or relation (to the other features).
+        aspect: What changed: level, scale, relation (to the other features), or returns (how far
+            they swing, as the volatility shows it).
     """
 
     name: str
@@ -55,7 +57,7 @@ class DriftDetected:
     aspect: str
 
     def __str__(self) -> str:
-        what = "its relation to the other features" if self.aspect == "relation" else self.aspect
+        what = _WORDS.get(self.aspect, self.aspect)
         return (
             f"{self.name}: {what} went {self.direction} by {abs(self.size):.2f} sd, "
             f"evidence {self.score:.2f} x the alarm threshold"
@@ -227,11 +229,11 @@ class DriftMonitor:
         phase_t = self._block_t + reference.bar_ms * np.arange(reference.block_bars)
         blocks = self._made.mixing.standardise(block_means(reference.scores(phase_t, rows)[None]))
         missing = np.isnan(blocks[0])
-        torn = missing | (self._pull[:, missing] >= _MATERIAL).any(axis=1)
+        torn = missing[self._made.mixing.of] | (self._pull[:, missing] >= _MATERIAL).any(axis=1)
         unknown = np.concatenate([missing, torn])
         blocks = np.nan_to_num(blocks)
         residuals = np.where(torn, 0.0, self._made.mixing.residuals(blocks)[0])
-        self._recent.append((self._block_t, residuals))
+        self._recent.append((self._block_t, residuals[: len(missing)]))
         values = self._made.mixing.streams(blocks)[0].tolist()
         for i, value in enumerate(values):
             if not self._muted[i] and not unknown[i]:

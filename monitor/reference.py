@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 
 _HOURS = 24
+_PIECE_BLOCKS = 24
 _MIN_ROWS_PER_HOUR = 40
 # Probabilities of the stored quantiles; beyond the outermost a value counts as these.
 _LEVELS = np.concatenate(([0.001, 0.0025, 0.005], np.arange(1, 100) / 100, [0.995, 0.9975, 0.999]))
@@ -156,6 +157,18 @@ def block_means(scores: Floats) -> Floats:
     filled = np.where(known, scores, 0.0)
     divisor = np.where(2 * count >= scores.shape[1], count, np.nan)
     return np.hstack([filled.sum(axis=1) / divisor, np.abs(filled).sum(axis=1) / divisor])
+
+
+def piece_bars(bars_per_day: int) -> int:
+    """A day of bars, or as many whole days as make enough blocks."""
+    block_bars = max(1, bars_per_day // _PIECE_BLOCKS)
+    days = -(-_PIECE_BLOCKS * block_bars // bars_per_day)
+    return days * bars_per_day
+
+
+def piece_blocks(learnt: Reference) -> int:
+    """Blocks of a day, or of as many whole days as make enough of them."""
+    return piece_bars(learnt.bars_per_day) // learnt.block_bars
 
 
 def _hour(phase_t: Times, groups: int) -> Times:
