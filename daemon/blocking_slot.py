@@ -15,16 +15,24 @@ class BlockingModelSlot:
 
     with BlockingModelSlot(ModelSlot("mqtt://127.0.0.1", "BTC-5m", bot_id="mine")) as slot:
         slot.predict(features)
+
+    Args:
+        slot: What does the work; not started.
+        wait_s: Let `with` wait this long for the first model.
     """
 
-    def __init__(self, slot: ModelSlot) -> None:
-        self._slot = slot
+    def __init__(self, slot: ModelSlot, wait_s: float = 0.0) -> None:
+        self._slot, self._wait_s = slot, wait_s
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="slot", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start without waiting for a model."""
-        self.start()
+        """Start."""
+        try:
+            self.start(self._wait_s)
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(

@@ -16,9 +16,11 @@ from daemon.bars import SlotName
 from daemon.clock import Clock
 from daemon.errors import BadInput, BrokerUnreachable, DataFolderBusy, Declined, VersionRefused
 from daemon.imports import open_store
-from daemon.keys import own_signer, trusted_keys
+from daemon.keys import own_signer, private_path, public_path, trusted_keys
+from daemon.pointer import LATEST
 from daemon.registry import Registry
 from daemon.settings import Config
+from daemon.signing import generate
 from daemon.store import Store
 from retrain.errors import RetrainError
 from retrain.manifest import Manifest
@@ -177,6 +179,22 @@ class Workbench:
             where = e.filename or data_dir
             msg = f"{where}: {e.strerror}; do this as the user that hyperdrift runs as"
             raise BadInput(msg) from e
+
+
+def new_keys(config: Config) -> None:
+    """Make the daemon's key pair, and sign with it what is live.
+
+    Raises:
+        BadInput: If there is a private key already.
+        DataFolderBusy: If the daemon runs: it would go on with the key that it has.
+        VersionRefused: If what is live was signed with a key whose public part is gone.
+    """
+    data_dir = config.data_dir
+    with folder_lock(data_dir):
+        generate(private_path(data_dir), public_path(data_dir))
+        registry = Registry(data_dir / "models", own_signer(data_dir), ring=trusted_keys(data_dir))
+        for pointer in sorted((data_dir / "models").glob(f"*/{LATEST}")):
+            registry.renew(SlotName.parse(pointer.parent.name))
 
 
 def _prove(registry: Registry, slot: SlotName, model_id: str) -> None:

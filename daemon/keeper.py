@@ -174,7 +174,8 @@ class Keeper:
         """Hold the rebuilt engine against the files, and finish what a crash cut short."""
         was = self._engine.snapshot()
         on_probation = was.probation_ends_ms is not None
-        live = await self._serving.resume(was.previous_id if on_probation else None)
+        shadow_id = was.previous_id if on_probation else None
+        live = await self._serving.resume(shadow_id, was.model_id)
         live_id = live.model_id if live else None
         await self._note_move()
         if was.job_id is not None:

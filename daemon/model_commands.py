@@ -172,17 +172,18 @@ def keygen(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an Ed25519 key pair; one that exists is never overwritten."""
+    """Make an Ed25519 key pair, sign what is live with it; an existing one is never overwritten."""
+    from daemon import by_hand, keys
     from daemon import config as configuration
-    from daemon import keys
     from daemon.signing import generate
 
     if out is not None:
         private, public = out.with_suffix(".key"), out.with_suffix(".pub")
+        generate(private, public)
     else:
-        data_dir = configuration.load(config).data_dir
-        private, public = keys.private_path(data_dir), keys.public_path(data_dir)
-    generate(private, public)
+        settings = configuration.load(config)
+        private, public = keys.private_path(settings.data_dir), keys.public_path(settings.data_dir)
+        by_hand.new_keys(settings)
     if as_json:
         print_json({"private": str(private), "public": str(public)})
         return

@@ -56,15 +56,23 @@ class Serving:
             return None
         return str(self._registry.manifest_path(self.slot, self.champion.model_id))
 
-    async def resume(self, shadow_id: str | None) -> Manifest | None:
+    async def resume(self, shadow_id: str | None, known_id: str | None) -> Manifest | None:
         """Load what the files say is live, and order the bot to have it; None before the first.
 
-        Raises:
-            VersionRefused, RetrainError: If what is live cannot be read.
+        Where LATEST.json or what it names is lost, damaged or somebody else's, the newest
+        version that is whole goes live again; the bots' old model answers meanwhile.
+
+        Args:
+            shadow_id: The version that scores beside it, on probation.
+            known_id: What was live according to the journal, None if nothing was.
         """
-        live = await asyncio.to_thread(self._registry.renew, self.slot)
-        if live is not None:
-            model = await asyncio.to_thread(self._registry.load, self.slot, live.model_id)
+        try:
+            live, model = await asyncio.to_thread(self._find_live, known_id)
+        except (DaemonError, RetrainError, OSError) as e:
+            remedy = "`hyperdrift models verify` says what is wrong; ask for a retrain"
+            log.critical("model.none_usable", slot=str(self.slot), why=str(e), remedy=remedy)
+            return None
+        if live is not None and model is not None:
             await self._seat(model, shadow_id)
             self._order(live, "the daemon started")
         return live
@@ -115,6 +123,25 @@ class Serving:
     def now(self) -> dict[str, Any]:
         """Return the fields that every event of now has."""
         return {"slot": str(self.slot), "at_ms": self._venue.now_ms()}
+
+    def _find_live(
+        self, known_id: str | None
+    ) -> tuple[Manifest | None, artifact.LoadedModel | None]:
+        try:
+            live = self._registry.renew(self.slot)
+            if live is not None:
+                return live, self._registry.load(self.slot, live.model_id)
+            if known_id is None:
+                return None, None
+            why = "LATEST.json was missing"
+        except (DaemonError, RetrainError, OSError) as e:
+            why = str(e)
+        log.error("model.lost", slot=str(self.slot), model_id=known_id, why=why)
+        model = self._registry.way_back(self.slot, known_id or "")
+        live = self._registry.rollback(
+            self.slot, model.model_id, reason=why, by=BY_ITSELF, at_ms=self._clock.now_ms()
+        )
+        return live, model
 
     def _prepare(self, action: Change, target: str) -> artifact.LoadedModel:
         if isinstance(action, actions.Rollback) and not action.by:

@@ -223,3 +223,40 @@ def test_keygen_makes_an_operators_pair_where_it_is_told(shell: Shell) -> None:
     (shell.root / "file").touch()
     code, _, err = shell.call("keygen", "--out", str(shell.root / "file" / "alice"))
     assert (code, err.count("\n")) == (2, 1)
+
+
+def retire_the_keys(shell: Shell, *, keep_public: bool) -> None:
+    keys = shell.data_dir / "keys"
+    (keys / "hyperdrift.key").rename(shell.root / "old.key")
+    (keys / "hyperdrift.pub").rename((keys if keep_public else shell.root) / "retired-1.pub")
+
+
+def test_a_change_of_keys_signs_what_is_live_again_and_leaves_the_way_back_open(
+    shell: Shell,
+) -> None:
+    one, two = shell.deploy(), shell.deploy()
+    retire_the_keys(shell, keep_public=True)
+    assert shell.call("keygen")[0] == 0
+    assert shell.live() == two
+    code, out, _ = shell.call("models", "verify", "--slot", "BTC-5m")
+    assert (code, out.count(": ok")) == (0, 3)
+    assert shell.call("models", "rollback", "--slot", "BTC-5m")[0] == 0
+    assert shell.live() == one
+    assert shell.call("models", "verify", "--slot", "BTC-5m")[0] == 0
+
+
+def test_after_the_loss_of_a_key_to_a_thief_nothing_that_it_signed_is_trusted(
+    shell: Shell,
+) -> None:
+    shell.deploy()
+    two = shell.deploy()
+    retire_the_keys(shell, keep_public=False)
+    code, _, err = shell.call("keygen")
+    assert (code, err.count("\n")) == (3, 1)
+    assert "is not ours" in err
+    assert shell.call("models", "promote", two, "--slot", "BTC-5m", "--reason", "x")[0] == 3
+    code, out, _ = shell.call("models", "verify", "--slot", "BTC-5m")
+    assert (code, out.count("REFUSED")) == (3, 3)
+    three = shell.version()  # of the new key
+    assert shell.call("models", "promote", three, "--slot", "BTC-5m", "--reason", "new")[0] == 0
+    assert shell.live() == three

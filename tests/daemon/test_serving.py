@@ -1,0 +1,220 @@
+"""What is live, seen from the daemon: found again at a start, changed on the engine's orders."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from daemon.bars import SlotName
+from daemon.bus import BrokerAddress, Bus
+from daemon.clock import VenueClock
+from daemon.messages import SwapOrder
+from daemon.registry import Registry
+from daemon.serving import Serving
+from daemon.signing import KeyRing, Signer, generate
+from daemon.swap import SwapCoordinator
+from daemon.topics import Topics
+from monitor import actions, events
+from tests.daemon.versions import certificate, replace_file, rewrite, write_version
+from tests.fakes import FakeClock
+
+SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
+
+
+@dataclass
+class House:
+    """One data folder, in which daemons start and stop; no broker is there."""
+
+    root: Path
+    clock: FakeClock
+    registry: Registry
+    ids: list[str]
+
+    def start(self) -> tuple[Serving, Bus]:
+        bus = Bus(BrokerAddress.parse("mqtt://127.0.0.1:1"), self.clock)
+        nothing: Any = lambda *_: None  # noqa: E731 - said shortest so
+        swap = SwapCoordinator(bus, TOPICS, self.clock, on_ack=nothing, on_silence=nothing)
+        venue = VenueClock(self.clock)
+        return Serving(SLOT, self.registry, swap, clock=self.clock, venue=venue), bus
+
+    def deploy(self, number: int) -> str:
+        model_id = self.ids[number]
+        at_ms = self.clock.now_ms()
+        self.registry.deploy(SLOT, model_id, reason="drift", by="hyperdrift", at_ms=at_ms)
+        return model_id
+
+    @property
+    def pointer(self) -> Path:
+        return self.registry.pointer(SLOT)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    generate(tmp_path / "own.key", tmp_path / "own.pub")
+    signer, ring = Signer.load(tmp_path / "own.key"), KeyRing.load([tmp_path / "own.pub"])
+    registry = Registry(tmp_path / "models", signer, ring=ring)
+    ids = [registry.adopt(SLOT, write_version(tmp_path / str(n), n)) for n in (1, 2, 3)]
+    return House(tmp_path, FakeClock(), registry, ids)
+
+
+def order_on(bus: Bus) -> SwapOrder:
+    return msgspec.json.decode(bus._retained[TOPICS.model(SLOT)], type=SwapOrder)
+
+
+def damage_nothing(_house: House) -> None:
+    """All is well."""
+
+
+def lose_the_pointer(house: House) -> None:
+    house.pointer.unlink()
+
+
+def cut_the_pointer(house: House) -> None:
+    house.pointer.write_bytes(house.pointer.read_bytes()[:40])
+
+
+def forge_the_pointer(house: House) -> None:
+    rewrite(house.pointer, promoted_by="mallory")
+
+
+def cut_the_model(house: House) -> None:
+    next(house.pointer.parent.glob(f"meta_classifier_{house.ids[1]}.*")).write_bytes(b"")
+
+
+def forge_the_version(house: House) -> None:
+    manifest = house.registry.manifest_path(SLOT, house.ids[1])
+    replace_file(manifest, "meta_classifier", b"another model")
+
+
+@pytest.mark.parametrize(
+    ("damage", "number"),
+    [
+        (damage_nothing, 1),
+        (lose_the_pointer, 1),
+        (cut_the_pointer, 1),
+        (forge_the_pointer, 1),
+        (cut_the_model, 0),
+        (forge_the_version, 0),
+    ],
+)
+async def test_a_start_serves_what_was_live_or_the_newest_version_that_is_whole(
+    house: House, damage: Any, number: int
+) -> None:
+    house.deploy(0)
+    known_id = house.deploy(1)
+    damage(house)
+    serving, bus = house.start()
+    live = await serving.resume(None, known_id)
+    assert live is not None
+    assert serving.champion is not None
+    assert live.model_id == serving.champion.model_id == house.ids[number]
+    assert order_on(bus).model_id == house.ids[number]
+    again = house.registry.live(SLOT)
+    assert again is not None
+    assert again.model_id == house.ids[number]
+
+
+async def test_a_start_with_nothing_usable_serves_nothing_and_does_not_fail(house: House) -> None:
+    known_id = house.deploy(0)
+    for path in house.pointer.parent.glob("manifest_*"):
+        path.unlink()
+    serving, bus = house.start()
+    assert await serving.resume(None, known_id) is None
+    assert serving.champion is None
+    assert TOPICS.model(SLOT) not in bus._retained
+
+
+async def test_a_first_start_serves_nothing_yet(house: House) -> None:
+    serving, _ = house.start()
+    assert await serving.resume(None, None) is None
+
+
+async def test_orders_grow_over_restarts_also_when_the_clock_has_stepped_back(
+    house: House,
+) -> None:
+    house.deploy(0)
+    issued = []
+    for number in (1, 2):
+        serving, bus = house.start()
+        await serving.resume(None, None)
+        issued.append(order_on(bus).issued_ms)
+        house.clock.ms -= 3_600_000
+        deploy = actions.Deploy(
+            slot=str(SLOT),
+            at_ms=0,
+            job_id="j",
+            model_id=house.ids[number],
+            trigger="age",
+            reason="old",
+        )
+        assert isinstance(await serving.change(deploy), events.ModelServed)
+        issued.append(order_on(bus).issued_ms)
+    assert issued[0] < issued[1] == issued[2] < issued[3], "said again, it is the same order"
+
+
+async def test_after_a_rollback_the_version_that_was_left_is_nothing_to_go_back_to(
+    house: House,
+) -> None:
+    for number in range(3):
+        house.deploy(number)
+    serving, _ = house.start()
+    await serving.resume(None, None)
+    rollback = actions.Rollback(
+        slot=str(SLOT), at_ms=0, to_model_id=house.ids[1], reason="worse", by="alice"
+    )
+    served = await serving.change(rollback)
+    assert isinstance(served, events.ModelServed)
+    assert (served.model_id, served.previous_id) == (house.ids[1], house.ids[0])
+    deployed = json.loads(house.pointer.read_text())["deployed"]
+    assert (deployed["by"], deployed["reason"]) == ("alice", "worse")
+
+
+async def test_an_automatic_rollback_passes_over_a_damaged_version(house: House) -> None:
+    for number in range(3):
+        house.deploy(number)
+    serving, _ = house.start()
+    await serving.resume(None, None)
+    cut_the_model(house)
+    rollback = actions.Rollback(slot=str(SLOT), at_ms=0, to_model_id=house.ids[1], reason="worse")
+    served = await serving.change(rollback)
+    assert isinstance(served, events.ModelServed)
+    assert served.model_id == house.ids[0]
+
+
+async def test_what_cannot_be_loaded_is_promoted_by_nobody_and_the_pointer_stays(
+    house: House,
+) -> None:
+    one = house.deploy(0)
+    manifest = write_version(house.root / "bad", 9, meta=certificate())
+    document = json.loads(manifest.read_text())
+    golden = json.loads((manifest.parent / document["golden"]).read_text())
+    golden["probabilities"][0] = [0.2, 0.2, 0.6]
+    replace_file(manifest, "golden", json.dumps(golden).encode())
+    bad = house.registry.adopt(SLOT, manifest)
+    serving, _ = house.start()
+    await serving.resume(None, None)
+    promote = actions.Promote(slot=str(SLOT), at_ms=0, model_id=bad, reason="trust me")
+    failed = await serving.change(promote)
+    assert isinstance(failed, events.SwapFailed)
+    assert "golden" in failed.error
+    live = house.registry.live(SLOT)
+    assert live is not None
+    assert serving.champion is not None
+    assert live.model_id == serving.champion.model_id == one
+
+
+async def test_what_a_person_did_while_the_daemon_was_away_is_told_with_who_and_why(
+    house: House,
+) -> None:
+    for number in range(3):
+        house.deploy(number)
+    house.registry.rollback(SLOT, reason="losses", by="alice", at_ms=house.clock.now_ms())
+    serving, _ = house.start()
+    live = await serving.resume(None, house.ids[2])
+    assert live is not None
+    served = await serving.found(live, house.ids[2])
+    assert served.reason == "rollback: losses (by alice)"
+    assert (served.model_id, served.previous_id) == (house.ids[1], house.ids[0])
