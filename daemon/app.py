@@ -43,9 +43,11 @@ from daemon.settings import Config, MqttSection, SlotSection
 from daemon.store import AsyncStore, Store
 from daemon.swap import SwapCoordinator
 from daemon.topics import Topics
+from daemon.trade_file import TradeFile
+from daemon.trades import TradeBook, TradeFollower
 from daemon.training import Training
 from monitor.engine import Engine
-from monitor.events import Ticked
+from monitor.events import Ticked, TradeClosed
 from monitor.policy import PolicySettings
 from retrain import features
 
@@ -84,7 +86,8 @@ async def run(config: Config, clock: Clock) -> None:
         stream = CandleStream(stream_url, clock, slots, flow.coins if flow else ())
         feed = Feed(rest, stream, store, venue, slots, on_trade=flow.take if flow else None)
         audit = Audit(store, clock, venue)
-        parts = _Parts(config, clock, venue, store, bus, Topics(config.mqtt.prefix), audit)
+        book, topics = TradeBook(venue), Topics(config.mqtt.prefix)
+        parts = _Parts(config, clock, venue, store, bus, topics, audit, book)
         await _work(parts, rest, feed, flow)
 
 
@@ -99,6 +102,7 @@ class _Parts:
     bus: Bus
     topics: Topics
     audit: Audit
+    book: TradeBook
 
 
 async def _work(parts: _Parts, rest: RestClient, feed: Feed, flow: CohortFlow | None) -> None:
@@ -116,7 +120,10 @@ async def _work(parts: _Parts, rest: RestClient, feed: Feed, flow: CohortFlow | 
             tasks.create_task(keeper.run(event.set), name=f"keeper-{keeper.slot}")
         for event in recovered:
             await event.wait()
+        await parts.book.recall(parts.store, keepers)
         intake.listen()
+        if config.trades.file:
+            tasks.create_task(_follow_trades(parts, keepers), name="trades")
         tasks.create_task(parts.audit.run(), name="audit")
         tasks.create_task(swap.run(), name="swap")
         tasks.create_task(feed.run(), name="feed")
@@ -141,6 +148,7 @@ def _desks(parts: _Parts) -> tuple[dict[SlotName, Keeper], SwapCoordinator, Inta
         clock=parts.clock,
         venue=parts.venue,
         audit=parts.audit,
+        book=parts.book,
         command_keys=command_keys(config),
     )
 
@@ -196,6 +204,17 @@ def _engine(slot: SlotName, settings: PolicySettings, history_bars: int) -> Engi
         names=features.NAMES,
         history_bars=history_bars,
     )
+
+
+async def _follow_trades(parts: _Parts, keepers: Mapping[SlotName, Keeper]) -> None:
+    """Hand on the trades that the bot writes into its file."""
+
+    async def put(slot: SlotName, closed: TradeClosed) -> None:
+        await keepers[slot].put(closed)
+
+    trades, slots = parts.config.trades, tuple(keepers)
+    file = TradeFile(trades.path, trades.columns)
+    await TradeFollower(file, slots=slots, book=parts.book, put=put, clock=parts.clock).run()
 
 
 async def _deliver(feed: Feed, keepers: Mapping[SlotName, Keeper], flow: CohortFlow | None) -> None:

@@ -17,7 +17,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from daemon.errors import BadInput, ConfigError
-from daemon.settings import LABEL_DEFAULTS, NETWORKS, Config, MqttSection, SlotSection
+from daemon.settings import (
+    LABEL_DEFAULTS,
+    NETWORKS,
+    Config,
+    MqttSection,
+    SlotSection,
+    TradesSection,
+)
+from daemon.trade_file import FIELDS, WHERE
 
 SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift.toml"))
 _PREFIX: Final = "HYPERDRIFT_"
@@ -129,7 +137,7 @@ def _problem(config: Config) -> str | None:
             return f"[[slots]] {slot.name}: {problem}"
     if config.hyperliquid.network not in NETWORKS:
         return f"hyperliquid.network is {config.hyperliquid.network!r}; write mainnet or testnet"
-    return _mqtt_problem(config.mqtt) or _unbuilt(config)
+    return _mqtt_problem(config.mqtt) or _trades_problem(config.trades) or _unbuilt(config)
 
 
 def _slot_problem(slot: SlotSection) -> str | None:
@@ -152,6 +160,14 @@ def _mqtt_problem(mqtt: MqttSection) -> str | None:
     url = urlsplit(mqtt.broker)
     if url.scheme not in {"mqtt", "mqtts"} or not url.hostname:
         return f'mqtt.broker is {mqtt.broker!r}; write "embedded" or "mqtt://user@host:1883"'
+    return None
+
+
+def _trades_problem(trades: TradesSection) -> str | None:
+    known = (*FIELDS, *WHERE)
+    for name in trades.columns:
+        if name not in known:
+            return f"[trades.columns] {name!r} is not a field of a trade; write {', '.join(known)}"
     return None
 
 
@@ -182,7 +198,6 @@ def _unbuilt(config: Config) -> str | None:
     """Refuse what this version does not do, rather than ignore it."""
     asked = {
         "features.computer": config.features.computer != "builtin",
-        "trades.file": bool(config.trades.file),
         "retrain.backend": config.retrain.backend != "local",
         "notify.urls": bool(config.notify.urls),
     }

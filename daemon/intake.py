@@ -5,9 +5,7 @@ logged once per topic and otherwise passed over: a bot with a bug must not stop 
 daemon that watches it.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Final
 
 import msgspec
 import structlog
@@ -29,11 +27,10 @@ from daemon.messages import (
 from daemon.payloads import PayloadReader
 from daemon.signing import KeyRing
 from daemon.topics import Topics
-from monitor.events import CommandReceived, SwapAcked, TradeClosed
+from daemon.trades import TradeBook
+from monitor.events import CommandReceived, SwapAcked
 
 log = structlog.get_logger()
-
-_REMEMBERED_TRADES: Final = 10_000
 
 
 class Intake:
@@ -48,14 +45,14 @@ class Intake:
         clock: Clock,
         venue: VenueClock,
         audit: Audit,
+        book: TradeBook,
         command_keys: KeyRing | None = None,
     ) -> None:
         self._keepers, self._bus, self._topics, self._venue = keepers, bus, topics, venue
-        self._audit = audit
+        self._audit, self._book = audit, book
         self._desk = CommandDesk(
             keepers.keys(), clock, self._submit, self._refuse, keys=command_keys
         )
-        self._trades: OrderedDict[str, None] = OrderedDict()
         self._payloads = PayloadReader()
 
     def listen(self) -> None:
@@ -132,19 +129,10 @@ class Intake:
 
     def _take_trade(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         found, trade = self._topics.slot_of(topic), self._payloads.read(topic, payload, TradeReport)
-        if found is None or trade is None or trade.trade_id in self._trades:
+        if found is None or trade is None:
+            return
+        closed = self._book.closed(found[0], trade)
+        if closed is None:
             return  # QoS 1 may deliver twice
-        self._trades[trade.trade_id] = None
-        while len(self._trades) > _REMEMBERED_TRADES:
-            self._trades.popitem(last=False)
-        closed = TradeClosed(
-            slot=str(found[0]),
-            at_ms=self._venue.now_ms(),
-            trade_id=trade.trade_id,
-            side=trade.side,
-            opened_ms=trade.opened_ms,
-            closed_ms=trade.closed_ms,
-            pnl=trade.pnl,
-        )
         if not self._keepers[found[0]].put_nowait(closed):
             log.warning("trade.dropped", slot=str(found[0]), trade_id=trade.trade_id)

@@ -93,9 +93,15 @@ class FeaturesSection(_Section, frozen=True, kw_only=True):
 
 
 class TradesSection(_Section, frozen=True, kw_only=True):
-    """`[trades]`."""
+    """`[trades]`; `columns` gives the file's names for our fields, where they differ."""
 
     file: str = ""
+    columns: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The file, `~` expanded."""
+        return Path(self.file).expanduser()
 
 
 class RetrainSection(_Section, frozen=True, kw_only=True):

@@ -131,10 +131,11 @@ class Watch:
             event: The trade. One that was opened under another model only counts as P&L.
         """
         champion = self.champion
+        closed_ms = min(event.closed_ms, event.at_ms)  # a file may tell of it much later
         if champion is None or event.opened_ms < champion.served.at_ms:
-            self.trades.book(event.at_ms, event.pnl)
+            self.trades.book(closed_ms, event.pnl)
             return []
-        fallen = self.trades.update(event.at_ms, event.pnl > 0, event.pnl)
+        fallen = self.trades.update(closed_ms, event.pnl > 0, event.pnl)
         return _win_rate_findings(champion, "trades", fallen)
 
     def _drift_monitor(self, text: str) -> tuple[DriftMonitor | None, list[Finding]]:

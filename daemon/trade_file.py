@@ -1,0 +1,205 @@
+"""Read closed trades from a file that a bot appends to: CSV with a header, or JSON lines.
+
+The file belongs to somebody else. It may not be there yet, may be rotated, truncated or
+written half a line at a time; a line that cannot be read is counted and said once.
+"""
+
+import csv
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import FileIO
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+log = structlog.get_logger()
+
+FIELDS: Final = ("trade_id", "side", "opened_ms", "closed_ms", "pnl")
+"""What every trade must have, under these names or those that the configuration gives."""
+WHERE: Final = ("slot", "coin")
+"""Either says whose trade it is; a file of one slot may do without."""
+_SIDES: Final = {
+    **dict.fromkeys(("buy", "long", "b"), "buy"),
+    **dict.fromkeys(("sell", "short", "a"), "sell"),  # the venue itself says B and A
+}
+_CHUNK: Final = 1 << 20
+# Bytes before our place that must still be what they were, or the file is another one.
+_MARK: Final = 64
+# A number below this is seconds, not milliseconds (it would be a day of 1973).
+_FIRST_MS: Final = 1e11
+
+
+@dataclass(frozen=True, slots=True)
+class FileTrade:
+    """One line: `slot` or `coin` say whose it is, if the file does; `pnl` after fees, in quote."""
+
+    trade_id: str
+    side: str
+    opened_ms: int
+    closed_ms: int
+    pnl: float
+    slot: str = ""
+    coin: str = ""
+
+
+class TradeFile:
+    """A file of closed trades, read as it grows.
+
+    Args:
+        path: The file; CSV if it ends with `.csv`, else JSON lines.
+        columns: Its names for our fields, where they differ.
+    """
+
+    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
+        self.path, self._csv = path.absolute(), path.suffix.lower() == ".csv"
+        self._names = {name: columns.get(name, name) for name in (*FIELDS, *WHERE)}
+        self._file: FileIO | None = None
+        self._begin()
+        self.bad_lines = 0
+
+    def _begin(self) -> None:
+        """Read from the first byte on."""
+        self._at, self._rest, self._mark = 0, b"", b""
+        self._header: list[str] | None = None
+        self._delimiter = ","
+        self._complained = False
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+    def new(self) -> list[FileTrade]:
+        """Return what was appended since the last call; empty when there is no more for now.
+
+        Call it until it is empty. Raises OSError if the file is there and cannot be read.
+        """
+        while True:
+            if self._file is None and not self._open():
+                return []
+            data = self._appended()
+            if data:
+                if found := list(self._trades(data)):
+                    return found
+                continue
+            if self._is_current():
+                return []
+            # Rotated away, and read to its end: a last line may lack its newline.
+            last, self._rest = self._rest, b""
+            self.close()
+            if last and (found := list(self._trades(last + b"\n"))):
+                return found
+
+    def _open(self) -> bool:
+        try:
+            self._file = self.path.open("rb", buffering=0)
+        except FileNotFoundError:
+            return False
+        self._begin()
+        return True
+
+    def _appended(self) -> bytes:
+        if (file := self._file) is None:
+            return b""
+        if os.fstat(file.fileno()).st_size < self._at or self._marked(file) != self._mark:
+            log.info("trades.file_began_again", file=str(self.path))
+            self._begin()
+        data = os.pread(file.fileno(), _CHUNK, self._at)
+        self._at += len(data)
+        self._mark = self._marked(file)
+        return data
+
+    def _marked(self, file: FileIO) -> bytes:
+        first = max(0, self._at - _MARK)
+        return os.pread(file.fileno(), self._at - first, first)
+
+    def _is_current(self) -> bool:
+        """Whether the open file is still the one that has the name."""
+        if (file := self._file) is None:
+            return False
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(file.fileno()))
+        except FileNotFoundError:
+            return True  # moved away, and nothing in its place yet: it may still grow
+
+    def _trades(self, data: bytes) -> Iterator[FileTrade]:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for raw in lines:
+            line = raw.decode("utf-8-sig", errors="replace").strip()
+            if not line:
+                continue
+            try:
+                trade = self._trade(line)
+            except (ValueError, TypeError, KeyError, OverflowError, csv.Error) as e:
+                self._complain(line, e)
+                continue
+            if trade is not None:
+                yield trade
+
+    def _complain(self, line: str, error: Exception) -> None:
+        self.bad_lines += 1
+        if not self._complained:
+            self._complained = True
+            why = f"no column {error}" if isinstance(error, KeyError) else str(error)
+            remedy = "see [trades.columns]; further bad lines of this file are only counted"
+            name = str(self.path)
+            log.warning("trades.bad_line", file=name, line=line[:200], why=why, remedy=remedy)
+
+    def _trade(self, line: str) -> FileTrade | None:
+        row: dict[str, Any]
+        if not self._csv:
+            row = msgspec.json.decode(line, type=dict)
+        elif self._header is None:
+            self._delimiter = max(",;\t", key=line.count)
+            self._header = self._cells(line)
+            return None
+        else:
+            cells = self._cells(line)
+            if cells == self._header:
+                return None  # a bot that was started again wrote it again
+            row = dict(zip(self._header, cells, strict=True))
+        return self._read(row)
+
+    def _cells(self, line: str) -> list[str]:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=self._delimiter))]
+
+    def _read(self, row: dict[str, Any]) -> FileTrade:
+        trade_id, side, opened, closed, pnl = (row[self._names[name]] for name in FIELDS)
+        slot, coin = (str(row.get(self._names[name]) or "") for name in WHERE)
+        if trade_id in {None, ""}:
+            msg = "trade_id is empty"
+            raise ValueError(msg)
+        whole = FileTrade(
+            str(trade_id), _side(side), _ms(opened), _ms(closed), float(pnl), slot, coin
+        )
+        if not math.isfinite(whole.pnl) or whole.closed_ms < whole.opened_ms:
+            msg = f"pnl is {whole.pnl}, opened {whole.opened_ms}, closed {whole.closed_ms}"
+            raise ValueError(msg)
+        return whole
+
+
+def _side(value: object) -> str:
+    word = str(value).strip().lower()
+    side = _SIDES.get(word)
+    if side is None:
+        msg = f"side is {value!r}, must be buy or sell (long and short will do)"
+        raise ValueError(msg)
+    return side
+
+
+def _ms(value: object) -> int:
+    """Return ms UTC of a number (ms, or seconds) or of an ISO 8601 text (UTC unless it says)."""
+    text = str(value).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return round(aware.timestamp() * 1000)
+    return round(number if number >= _FIRST_MS else number * 1000)
