@@ -42,10 +42,8 @@ class Sums:
     def __init__(self) -> None:
         self.top = self.bottom = self.seen = 0.0
 
-    def add(self, cohorts: Cohorts, taker: str, size: float, *, bought: bool) -> None:
-        """Count a trade once, for the side that crossed."""
-        self.seen += size
-        signed = size if bought else -size
+    def credit(self, cohorts: Cohorts, taker: str, signed: float) -> None:
+        """Count a trade for the cohort of who crossed; a negative size is a sale."""
         if taker in cohorts.top:
             self.top += signed
         elif taker in cohorts.bottom:
@@ -135,7 +133,8 @@ class CohortFlow:
             t = trade.time // slot.interval_ms * slot.interval_ms
             if t >= self._first.get(slot, t):
                 sums = self._sums[slot].setdefault(t, Sums())
-                sums.add(self._cohorts, trade.taker, trade.size, bought=trade.taker_bought)
+                sums.seen += trade.size
+                sums.credit(self._cohorts, trade.taker, trade.signed)
 
     async def settle(self, slot: SlotName, t: int) -> None:
         """Store the flow of the bar at `t`, which has closed, and of any before it."""

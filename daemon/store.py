@@ -241,6 +241,14 @@ class Store:
                 [(coin, rate.time, rate.rate) for rate in rates],
             )
 
+    def funding(self, coin: str, from_ms: int, to_ms: int) -> list[Funding]:
+        """Settled rates stamped from `from_ms` to `to_ms`, both inclusive, oldest first."""
+        rows = self._db.read(
+            "SELECT time, rate FROM funding WHERE coin = ? AND time BETWEEN ? AND ? ORDER BY time",
+            (coin, from_ms, to_ms),
+        )
+        return [Funding(*row) for row in rows]
+
     def newest_funding_time(self, coin: str) -> int | None:
         """Stamp of the newest settled rate, ms UTC; None if there is none."""
         newest: int | None = self._db.read("SELECT max(time) FROM funding WHERE coin = ?", (coin,))[
@@ -336,6 +344,11 @@ class Store:
             StoreUnavailable: If the copy cannot be written.
         """
         self._db.backup(path)
+
+    def fault(self) -> str | None:
+        """Check every page and index, which takes seconds; say what is wrong, None if nothing."""
+        found: str = self._db.read("PRAGMA integrity_check(1)")[0][0]
+        return None if found == "ok" else found
 
     def _held(self, slot: SlotName, from_t: int, to_t: int) -> dict[int, Stored]:
         rows = self._db.read(

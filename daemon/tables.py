@@ -31,6 +31,7 @@ _BAR_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "close": ("close", "c"),
     "volume": ("volume", "v", "vol", "base_volume"),
 }
+_COUNT_NAME: Final = "n"
 _RATE_NAMES: Final = ("rate", "fundingrate", "funding_rate", "funding")
 # A plain number is a time in the unit in which it falls into the years 2001 to 2286.
 _UNITS: Final = ((1e9, 1e10, 1000.0), (1e12, 1e13, 1.0), (1e15, 1e16, 1e-3), (1e18, 1e19, 1e-6))
@@ -43,14 +44,17 @@ class TableReport(NamedTuple):
     kept: int
     bad: int
     duplicates: int
+    first_bad: str = ""
+    """Which row is the first bad one, counted from 1 below the header, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableOfBars:
     """Candles of a file, ascending in t, each t once.
 
-    `t` is the open time in ms UTC (int64); prices and volume are float64; all of shape
-    (n_bars,). `interval_ms` is the spacing of the bars.
+    `t` is the open time in ms UTC (int64); prices and volume are float64; `n` counts trades
+    (int64), 0 where the file does not say; all of shape (n_bars,). `interval_ms` is the
+    spacing of the bars.
     """
 
     t: NDArray[np.int64]
@@ -59,12 +63,13 @@ class TableOfBars:
     low: Floats
     close: Floats
     volume: Floats
+    n: NDArray[np.int64]
     interval_ms: int
     report: TableReport
 
     def bars(self) -> list[Bar]:
         """The same as a list."""
-        columns = (self.t, self.open, self.high, self.low, self.close, self.volume)
+        columns = (self.t, self.open, self.high, self.low, self.close, self.volume, self.n)
         return [Bar(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
 
 
@@ -99,20 +104,24 @@ def read_bars(path: Path | str, interval_ms: int | None = None) -> TableOfBars:
     t, known = _times(path, table)
     values = {name: _numbers(path, table, name, names) for name, names in _BAR_NAMES.items()}
     opened, high, low, close, volume = values.values()
-    finite = np.isfinite(np.column_stack(list(values.values()))).all(axis=1)
     with np.errstate(invalid="ignore"):
-        sound = finite & (low > 0) & (volume >= 0)
-        sound &= (low <= np.minimum(opened, close)) & (np.maximum(opened, close) <= high)
-    good = known & sound
+        faults = {"its time is not understood": ~known}
+        faults |= {f"{name} is not a number": ~np.isfinite(x) for name, x in values.items()}
+        faults |= {
+            "a price is not positive": ~(low > 0),
+            "the volume is negative": volume < 0,
+            "open or close lies outside low..high": (low > np.minimum(opened, close))
+            | (np.maximum(opened, close) > high),
+        }
     if interval_ms is None:
-        interval_ms = _spacing(path, t[good])
-    good &= t % interval_ms == 0
-    kept = _last_of_each(t, good)
-    report = TableReport(len(t), len(kept), int((~good).sum()), int(good.sum()) - len(kept))
+        interval_ms = _spacing(path, t[~np.any(list(faults.values()), axis=0)])
+    faults["it does not open on the grid of its interval"] = t % interval_ms != 0
+    kept, report = _sift(t, faults)
     if not len(kept):
         raise BadInput(f"{path} has no usable candle in {len(t)} rows: look at its first lines")
     columns = {name: column[kept] for name, column in values.items()}
-    return TableOfBars(t=t[kept], **columns, interval_ms=interval_ms, report=report)
+    n = _counts(table)[kept]
+    return TableOfBars(t=t[kept], **columns, n=n, interval_ms=interval_ms, report=report)
 
 
 def read_funding(path: Path | str) -> TableOfFunding:
@@ -125,9 +134,8 @@ def read_funding(path: Path | str) -> TableOfFunding:
     table = _read(path)
     t, known = _times(path, table)
     rate = _numbers(path, table, "rate", _RATE_NAMES)
-    good = known & np.isfinite(rate)
-    kept = _last_of_each(t, good)
-    report = TableReport(len(t), len(kept), int((~good).sum()), int(good.sum()) - len(kept))
+    faults = {"its time is not understood": ~known, "the rate is not a number": ~np.isfinite(rate)}
+    kept, report = _sift(t, faults)
     if not len(kept):
         raise BadInput(f"{path} has no usable rate in {len(t)} rows: look at its first lines")
     return TableOfFunding(t[kept], rate[kept], report)
@@ -180,6 +188,16 @@ def _numbers(path: Path, table: "pd.DataFrame", what: str, names: tuple[str, ...
     return np.asarray(numbers, dtype=np.float64)
 
 
+def _counts(table: "pd.DataFrame") -> NDArray[np.int64]:
+    """Return the trades of each bar, 0 where the table does not say."""
+    import pandas as pd  # noqa: PLC0415 - see _read
+
+    if _COUNT_NAME not in table.columns:
+        return np.zeros(len(table), dtype=np.int64)
+    counts = pd.to_numeric(table[_COUNT_NAME], errors="coerce").fillna(0).clip(0)
+    return np.asarray(counts, dtype=np.float64).astype(np.int64)
+
+
 def _times(path: Path, table: "pd.DataFrame") -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the times in ms UTC and which of them are known; a time without zone is UTC."""
     import pandas as pd  # noqa: PLC0415 - see _read
@@ -219,7 +237,21 @@ def _spacing(path: Path, t: NDArray[np.int64]) -> int:
     return step
 
 
-def _last_of_each(t: NDArray[np.int64], good: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _sift(
+    t: NDArray[np.int64], faults: Mapping[str, NDArray[np.bool_]]
+) -> tuple[NDArray[np.intp], TableReport]:
+    """Return the numbers of the rows to keep, ascending in t, and what became of the others."""
+    good = ~np.any(list(faults.values()), axis=0)
+    kept = _last_of_each(t, good)
+    first = ""
+    if not good.all():
+        row = int(np.argmin(good))
+        first = f"row {row + 1}: " + next(why for why, bad in faults.items() if bad[row])
+    duplicates = int(good.sum()) - len(kept)
+    return kept, TableReport(len(t), len(kept), int((~good).sum()), duplicates, first)
+
+
+def _last_of_each(t: NDArray[np.int64], good: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Return row numbers that sort `t`, the last good row of each time."""
     rows = np.flatnonzero(good)[::-1]
     _, first = np.unique(t[rows], return_index=True)

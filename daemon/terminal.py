@@ -4,7 +4,8 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -31,6 +32,8 @@ DataOption = Annotated[
 ]
 
 INTERRUPTED = 130
+
+Progress = Callable[[float], None]
 
 
 def fail(error: DaemonError) -> NoReturn:
@@ -66,6 +69,21 @@ def _first(error: BaseException) -> DaemonError:
         error = error.exceptions[0]
     assert isinstance(error, DaemonError)
     return error
+
+
+@contextmanager
+def progress(what: str, total: float | None, *, quiet: bool = False) -> Iterator[Progress]:
+    """Show a bar on stderr, on a terminal only; the block is given what moves it on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:24}"), BarColumn(), TimeRemainingColumn())
+    hidden = quiet or not console.is_terminal
+    with Bar(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, advance=done)
 
 
 def print_json(document: Any) -> None:

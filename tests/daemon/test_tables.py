@@ -117,7 +117,9 @@ def test_bad_rows_are_counted_and_left_out_and_doubles_collapsed(tmp_path: Path)
     off_grid = table().head(1).assign(t=START + 1)
     found = read_bars(saved(tmp_path, pd.concat([frame, faults, off_grid])))
     assert found.t.tolist() == table()["t"].tolist()
-    assert found.report == TableReport(rows=19, kept=6, bad=6, duplicates=7)
+    assert found.report == TableReport(
+        rows=19, kept=6, bad=6, duplicates=7, first_bad="row 14: close is not a number"
+    )
     assert found.volume[-1] == 9.0  # the last of a double stays
 
 
@@ -162,6 +164,6 @@ def test_funding_keeps_its_raw_stamps(tmp_path: Path) -> None:
     frame = pd.DataFrame({"time": [*stamps[::-1], stamps[0]], "fundingRate": ["x", "2e-5", "1e-5"]})
     found = read_funding(saved(tmp_path, frame))
     assert found.rates() == [Funding(stamps[0], 1e-5)]
-    assert found.report == TableReport(3, 1, 1, 1)
+    assert found.report == TableReport(3, 1, 1, 1, "row 1: the rate is not a number")
     with pytest.raises(BadInput, match="no column for rate"):
         read_funding(saved(tmp_path, table()))
