@@ -9,10 +9,10 @@ from daemon.bars import DAY_MS, Bar, Provenance, SlotName
 from daemon.clock import Clock, VenueClock
 from daemon.errors import BadInput, Unreachable, VenueRefused
 from daemon.history import History, closed_t
+from daemon.holdings import Stretch, Verdict, stretches, verify
 from daemon.hyperliquid.budget import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.wire import REACH_BARS
-from daemon.holdings import Stretch, Verdict, stretches, verify
 from daemon.settings import Config
 from daemon.store import AsyncStore, Store
 
@@ -92,12 +92,16 @@ async def backfill(
         now_ms = venue.now_ms()
     after = await store.call(_count, slot)
     t = (await store.call(Store.bars, slot))["t"]
-    ends = (int(t[0]), int(t[-1])) if len(t) else (None, None)
     gaps = await store.call(stretches, slot, now_ms)
-    missing = tuple(gap for gap in gaps if gap.kind == "missing")
-    added = (b - a for a, b in zip(before, after, strict=True))
-    bars, funding = added
-    return Filled(str(slot), bars, after[0], *ends, funding, missing)
+    return Filled(
+        slot=str(slot),
+        added=after[0] - before[0],
+        bars=after[0],
+        from_t=int(t[0]) if len(t) else None,
+        to_t=int(t[-1]) if len(t) else None,
+        funding=after[1] - before[1],
+        gaps=tuple(gap for gap in gaps if gap.kind == "missing"),
+    )
 
 
 async def verify_with_venue(

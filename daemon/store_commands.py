@@ -130,8 +130,8 @@ def export_(
     """Write the bars of a slot to a file that `import` reads back exactly."""
     from daemon import config as configuration
     from daemon.bars import SlotName, interval_name
-    from daemon.imports import open_store
     from daemon.holdings import export
+    from daemon.imports import open_store
 
     settings = configuration.load(config)
     slot = SlotName(coin, interval_name(interval))
@@ -156,8 +156,8 @@ def gaps(
     from daemon import config as configuration
     from daemon.bars import SlotName, interval_name
     from daemon.clock import SystemClock
-    from daemon.imports import open_store
     from daemon.holdings import stretches
+    from daemon.imports import open_store
 
     settings = configuration.load(config)
     slot = SlotName(coin, interval_name(interval))
