@@ -120,7 +120,9 @@ class Workbench:
         return self._noted(store, wish, manifest)
 
     def _roll_back(self, registry: Registry, store: Store, wish: Wish, to: str) -> Moved:
-        at_ms = self._clock.now_ms()
+        known = ledger.newest(store, wish.slot)  # the pointer may be lost
+        after_ms = int(known["deployed_ms"]) if known else 0
+        at_ms = max(self._clock.now_ms(), after_ms + 1)
         manifest = registry.rollback(
             wish.slot, to or None, reason=wish.reason, by=wish.by, at_ms=at_ms
         )

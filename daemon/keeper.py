@@ -175,7 +175,9 @@ class Keeper:
         was = self._engine.snapshot()
         on_probation = was.probation_ends_ms is not None
         shadow_id = was.previous_id if on_probation else None
-        live = await self._serving.resume(shadow_id, was.model_id)
+        moved = await self._store.call(ledger.newest, self.slot)
+        after_ms = int(moved["deployed_ms"]) if moved else 0
+        live = await self._serving.resume(shadow_id, was.model_id, after_ms)
         live_id = live.model_id if live else None
         await self._note_move()
         if was.job_id is not None:

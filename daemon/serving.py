@@ -14,7 +14,7 @@ import structlog
 
 from daemon.bars import SlotName
 from daemon.clock import Clock, VenueClock
-from daemon.errors import DaemonError
+from daemon.errors import DaemonError, VersionRefused
 from daemon.registry import Registry
 from daemon.swap import SwapCoordinator
 from daemon.training import read_calibration
@@ -56,7 +56,9 @@ class Serving:
             return None
         return str(self._registry.manifest_path(self.slot, self.champion.model_id))
 
-    async def resume(self, shadow_id: str | None, known_id: str | None) -> Manifest | None:
+    async def resume(
+        self, shadow_id: str | None, known_id: str | None, after_ms: int = 0
+    ) -> Manifest | None:
         """Load what the files say is live, and order the bot to have it; None before the first.
 
         Where LATEST.json or what it names is lost, damaged or somebody else's, the newest
@@ -65,9 +67,10 @@ class Serving:
         Args:
             shadow_id: The version that scores beside it, on probation.
             known_id: What was live according to the journal, None if nothing was.
+            after_ms: When the pointer was moved last according to the journal, ms UTC.
         """
         try:
-            live, model = await asyncio.to_thread(self._find_live, known_id)
+            live, model = await asyncio.to_thread(self._find_live, known_id, after_ms)
         except (DaemonError, RetrainError, OSError) as e:
             remedy = "`hyperdrift models verify` says what is wrong; ask for a retrain"
             log.critical("model.none_usable", slot=str(self.slot), why=str(e), remedy=remedy)
@@ -125,10 +128,12 @@ class Serving:
         return {"slot": str(self.slot), "at_ms": self._venue.now_ms()}
 
     def _find_live(
-        self, known_id: str | None
+        self, known_id: str | None, after_ms: int
     ) -> tuple[Manifest | None, artifact.LoadedModel | None]:
         try:
             live = self._registry.renew(self.slot)
+            if live is not None and live.deployed_ms < after_ms:
+                raise VersionRefused(live.model_id, "an old LATEST.json came back")
             if live is not None:
                 return live, self._registry.load(self.slot, live.model_id)
             if known_id is None:
@@ -138,8 +143,9 @@ class Serving:
             why = str(e)
         log.error("model.lost", slot=str(self.slot), model_id=known_id, why=why)
         model = self._registry.way_back(self.slot, known_id or "")
+        at_ms = max(self._clock.now_ms(), after_ms + 1)  # the pointer that knew is gone
         live = self._registry.rollback(
-            self.slot, model.model_id, reason=why, by=BY_ITSELF, at_ms=self._clock.now_ms()
+            self.slot, model.model_id, reason=why, by=BY_ITSELF, at_ms=at_ms
         )
         return live, model
 

@@ -16,7 +16,7 @@ from daemon.bars import SlotName
 from daemon.imports import open_store
 from daemon.keys import own_signer, trusted_keys
 from daemon.registry import Registry
-from tests.daemon.versions import certificate, write_version
+from tests.daemon.versions import certificate, replace_file, write_version
 
 SLOT = SlotName("BTC", "5m")
 NOW = 1_760_000_000_000
@@ -167,6 +167,25 @@ def test_a_rollback_repairs_a_lost_pointer(shell: Shell) -> None:
     assert "LATEST.json: REFUSED: it is missing; `hyperdrift models rollback` goes back" in out
     assert shell.call("models", "rollback", "--slot", "BTC-5m")[0] == 0
     assert shell.live() == one
+
+
+def test_an_old_pointer_that_comes_back_is_found_out(shell: Shell) -> None:
+    shell.deploy()
+    old = shell.registry.pointer(SLOT).read_bytes()
+    shell.deploy()
+    shell.registry.pointer(SLOT).write_bytes(old)
+    code, out, _ = shell.call("models", "verify", "--slot", "BTC-5m")
+    assert code == 3
+    assert "REFUSED: an old LATEST.json came back; a newer one was live already" in out
+
+
+def test_a_forged_version_that_is_not_live_is_found_out_by_its_signature(shell: Shell) -> None:
+    shell.deploy()
+    two = shell.version()
+    replace_file(shell.registry.manifest_path(SLOT, two), "meta_classifier", b"a pickle")
+    code, out, _ = shell.call("models", "verify", two, "--slot", "BTC-5m")
+    assert code == 3
+    assert f"{two}: REFUSED: the signature of its manifest is not ours" in out
 
 
 def test_a_damaged_version_cannot_be_promoted(shell: Shell) -> None:

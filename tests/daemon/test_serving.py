@@ -127,6 +127,21 @@ async def test_a_start_with_nothing_usable_serves_nothing_and_does_not_fail(hous
     assert TOPICS.model(SLOT) not in bus._retained
 
 
+async def test_a_start_does_not_serve_an_old_pointer_that_came_back(house: House) -> None:
+    house.deploy(0)
+    old = house.pointer.read_bytes()
+    known_id = house.deploy(1)
+    newest = house.registry.live(SLOT)
+    assert newest is not None
+    house.pointer.write_bytes(old)
+    serving, bus = house.start()
+    live = await serving.resume(None, known_id, newest.deployed_ms)
+    assert live is not None
+    assert live.model_id == known_id
+    assert live.document["deployed"]["reason"].endswith("an old LATEST.json came back")
+    assert order_on(bus).issued_ms > newest.deployed_ms
+
+
 async def test_a_first_start_serves_nothing_yet(house: House) -> None:
     serving, _ = house.start()
     assert await serving.resume(None, None) is None
