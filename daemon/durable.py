@@ -31,11 +31,20 @@ class Files:
             FileExistsError: If the target exists.
         """
         try:
-            target.hardlink_to(source)
+            self.hard_link(source, target)
         except FileExistsError:
             raise
         except OSError:
             self.write(target, source.read_bytes())
+
+    def hard_link(self, source: Path, target: Path) -> None:
+        """Make a second name in one step.
+
+        Raises:
+            FileExistsError: If the target exists.
+            OSError: If the file system has no links.
+        """
+        target.hardlink_to(source)
 
     def make_folder(self, path: Path) -> None:
         """Create a folder and those above it."""
@@ -73,6 +82,13 @@ class Files:
         aside = path.with_name(f".{path.name}.partial")
         self.remove(aside)
         self.write(aside, content, mode)
-        self.link(aside, path)
+        try:
+            self.hard_link(aside, path)
+        except FileExistsError:
+            raise
+        except OSError as e:
+            if path.exists():
+                raise FileExistsError(path) from e
+            self.rename(aside, path)
         self.remove(aside)
         self.sync_folder(path.parent)

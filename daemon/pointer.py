@@ -96,6 +96,13 @@ class Pointer:
         """Return the folders with what was live before, newest first."""
         return sorted((self.folder / "backup").glob("[0-9]*"), reverse=True)
 
+    def prune_backups(self, keep: int) -> None:
+        """Remove all but the newest `keep`; one that is listed is whole."""
+        for backup in self.backups()[keep:]:
+            self._files.rename(backup, backup.with_name(f".{backup.name}.partial"))
+        for leftover in (self.folder / "backup").glob(".*.partial"):
+            self._files.remove(leftover)
+
     def move(
         self, manifest: Manifest, move: Move, *, lineage: list[str], promoted_by: str | None
     ) -> Manifest:

@@ -236,8 +236,7 @@ class Registry:
                 self._files.remove(self.manifest_path(slot, info.model_id))
                 removed.append(info.model_id)
         self._sweep(slot)
-        for backup in pointer.backups()[keep:]:
-            self._files.remove(backup)
+        pointer.prune_backups(keep)
         return tuple(removed)
 
     def _sweep(self, slot: SlotName) -> None:

@@ -1,6 +1,9 @@
+import contextlib
+import hashlib
 import itertools
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from daemon.durable import Files
 from daemon.errors import VersionRefused
 from daemon.pointer import LATEST
 from daemon.registry import Registry
-from daemon.signing import Signer, Verifier, generate
+from daemon.signing import KeyRing, Signer, Verifier, generate
 from tests.daemon.versions import certificate, rewrite, write_version
 
 SLOT = SlotName("BTC", "5m")
@@ -254,8 +257,8 @@ class Unplugged(BaseException):
 class FailingFiles(Files):
     """Stops the world before the n-th operation, or halfway through it."""
 
-    def __init__(self, after: int, *, torn: bool) -> None:
-        self.left, self.torn = after, torn
+    def __init__(self, after: int, *, torn: bool = False, links: bool = True) -> None:
+        self.left, self.torn, self.links = after, torn, links
 
     def _step(self) -> None:
         self.left -= 1
@@ -272,15 +275,20 @@ class FailingFiles(Files):
         self._step()
         super().rename(source, target)
 
-    def link(self, source: Path, target: Path) -> None:
+    def hard_link(self, source: Path, target: Path) -> None:
+        if not self.links:
+            raise PermissionError(1, os.strerror(1))
         self._step()
-        super().link(source, target)
+        super().hard_link(source, target)
 
     def make_folder(self, path: Path) -> None:
         self._step()
         super().make_folder(path)
 
     def remove(self, path: Path) -> None:
+        if self.left == 0 and self.torn and path.is_dir():
+            for file in sorted(path.iterdir())[:2]:
+                file.unlink()
         self._step()
         super().remove(path)
 
@@ -293,25 +301,37 @@ def deploy_two(registry: Registry, two: str) -> None:
     deploy(registry, two)
 
 
+def promote_two(registry: Registry, two: str) -> None:
+    deploy(registry, two, promoted_by="alice")
+
+
 def roll_back_to_nothing_newer(registry: Registry, _two: str) -> None:
     roll_back(registry)
 
 
-@pytest.mark.parametrize("torn", [False, True])
-@pytest.mark.parametrize("change", [deploy_two, roll_back_to_nothing_newer])
+def every_backup_is_whole(registry: Registry) -> None:
+    for backup in (registry.folder(SLOT) / "backup").glob("[0-9]*"):
+        document = json.loads((backup / LATEST).read_text())
+        for name, digest in document["sha256"].items():
+            assert hashlib.sha256((backup / name).read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize("how", [{}, {"torn": True}, {"torn": True, "links": False}])
+@pytest.mark.parametrize("change", [deploy_two, promote_two, roll_back_to_nothing_newer])
 def test_whatever_operation_the_power_fails_at_the_pointer_is_the_old_or_the_new_one(
-    tmp_path: Path, change: Callable[[Registry, str], None], torn: bool
+    tmp_path: Path, change: Callable[[Registry, str], None], how: dict[str, bool]
 ) -> None:
+    calm = Registry(tmp_path / "models")
+    zero, one, two = adopt(calm, tmp_path, 0, 1, 2)
+    deploy(calm, zero)
+    deploy(calm, one)
+    new = zero if change is roll_back_to_nothing_newer else two
     for after in itertools.count():
         root = tmp_path / str(after)
+        shutil.copytree(tmp_path / "models", root)
         calm = Registry(root)
-        zero, one, two = adopt(calm, tmp_path, 0, 1, 2)
-        deploy(calm, zero)
-        deploy(calm, one)
-        new = two if change is deploy_two else zero
-        files = FailingFiles(after, torn=torn)
         try:
-            change(Registry(root, files=files), two)
+            change(Registry(root, files=FailingFiles(after, **how)), two)
         except Unplugged:
             survived = False
         else:
@@ -320,19 +340,98 @@ def test_whatever_operation_the_power_fails_at_the_pointer_is_the_old_or_the_new
         assert live in ({new} if survived else {one, new}), f"after {after} operations"
         assert live is not None
         calm.verify(SLOT, live)
+        every_backup_is_whole(calm)
         deploy(calm, two)  # and nothing is in the way of the next one
         assert live_id(calm) == two
+        every_backup_is_whole(calm)
         if survived:
             assert after > 8, "the operations were not counted"
             return
 
 
-def test_a_power_failure_while_adopting_leaves_no_version_or_a_whole_one(tmp_path: Path) -> None:
+def test_whatever_operation_the_power_fails_at_a_new_signature_is_there_or_the_old_one(
+    tmp_path: Path,
+) -> None:
+    for name in ("old", "new"):
+        generate(tmp_path / f"{name}.key", tmp_path / f"{name}.pub")
+    old, new = (Signer.load(tmp_path / f"{name}.key") for name in ("old", "new"))
+    ring = KeyRing.load([tmp_path / "old.pub", tmp_path / "new.pub"])
+    calm = Registry(tmp_path / "models", old)
+    (one,) = adopt(calm, tmp_path, 1)
+    deploy(calm, one)
+    for after in itertools.count():
+        root = tmp_path / str(after)
+        shutil.copytree(tmp_path / "models", root)
+        files = FailingFiles(after, torn=True)
+        with contextlib.suppress(Unplugged):
+            Registry(root, new, files, ring=ring).renew(SLOT)
+        calm = Registry(root, new, ring=ring)
+        signed = ring.signer_of(json.loads(calm.pointer(SLOT).read_text()))
+        assert signed in {"old", "new"}
+        renewed = calm.renew(SLOT)
+        assert renewed is not None
+        assert ring.signer_of(renewed.document) == "new"
+        if files.left >= 0:
+            assert after > 3, "the operations were not counted"
+            return
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_whatever_operation_the_power_fails_at_pruning_leaves_only_whole_versions_and_the_way_back(
+    tmp_path: Path, torn: bool
+) -> None:
+    calm = Registry(tmp_path / "models")
+    ids = adopt(calm, tmp_path, 0, 1, 2, 3, 4)
+    for number in (0, 1, 2):
+        deploy(calm, ids[number])
+    for after in itertools.count():
+        root = tmp_path / str(after)
+        shutil.copytree(tmp_path / "models", root)
+        calm, files = Registry(root), FailingFiles(after, torn=torn)
+        with contextlib.suppress(Unplugged):
+            Registry(root, files=files).prune(SLOT, keep=1)
+        listed = [info.model_id for info in calm.versions(SLOT)]
+        for model_id in listed:
+            calm.verify(SLOT, model_id)
+        assert {ids[1], ids[2], ids[4]} <= set(listed)
+        assert live_id(calm) == ids[2]
+        every_backup_is_whole(calm)
+        calm.prune(SLOT, keep=1)
+        assert len(list((calm.folder(SLOT) / "backup").iterdir())) == 1
+        left = {path.name for path in calm.folder(SLOT).glob("*_*")}
+        assert len(left) == 3 * 6, "what the first one left lying is gone"
+        assert roll_back(calm) == ids[1]
+        if files.left >= 0:
+            assert after > 8, "the operations were not counted"
+            return
+
+
+def test_the_newest_version_that_passed_its_gates_outlives_pruning_when_none_of_them_is_live(
+    registry: Registry, tmp_path: Path
+) -> None:
+    refused = certificate(refused=("direction",))
+    good, other = adopt(registry, tmp_path, 1, 2)
+    bad, worse = adopt(registry, tmp_path, 3, 4, meta=refused)
+    adopt(registry, tmp_path, 5, 6)
+    for model_id in (other, good):
+        deploy(registry, model_id)
+    for model_id in (bad, worse):
+        deploy(registry, model_id, promoted_by="alice")
+    registry.prune(SLOT, keep=1)
+    kept = [info.model_id for info in registry.versions(SLOT)]
+    assert kept[1:] == [worse, bad, good], "live, previous, last good"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_power_failure_while_adopting_leaves_no_version_or_a_whole_one(
+    tmp_path: Path, links: bool
+) -> None:
     manifest = write_version(tmp_path / "candidate", 1)
     for after in itertools.count():
         root = tmp_path / str(after)
         try:
-            Registry(root, files=FailingFiles(after, torn=True)).adopt(SLOT, manifest)
+            files = FailingFiles(after, torn=True, links=links)
+            Registry(root, files=files).adopt(SLOT, manifest)
         except Unplugged:
             survived = False
         else:
