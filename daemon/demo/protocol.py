@@ -93,11 +93,15 @@ class Universe(_Named, frozen=True, tag="meta"):
     dex: str | None = None
 
 
+class SpotUniverse(_Named, frozen=True, tag="spotMeta"):
+    """The spot pairs."""
+
+
 class ExchangeStatus(_Named, frozen=True, tag="exchangeStatus"):
     """The venue's clock."""
 
 
-Info = CandleSnapshot | FundingHistory | Universe | ExchangeStatus
+Info = CandleSnapshot | FundingHistory | Universe | SpotUniverse | ExchangeStatus
 
 
 class _Frame(msgspec.Struct, frozen=True, tag_field="method"):

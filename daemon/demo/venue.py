@@ -15,6 +15,7 @@ from daemon.demo.protocol import (
     CandleSnapshot,
     FundingHistory,
     FundingRow,
+    SpotUniverse,
     Universe,
     decimal_text,
     decode_info,
@@ -79,6 +80,8 @@ class Venue:
                 return self._funding(request, now_ms)
             case Universe():
                 return self._universe(request)
+            case SpotUniverse():  # nothing of spot is recorded, but clients ask before they start
+                return Answer(200, b'{"universe":[],"tokens":[]}')
             case _:  # its clock
                 status = {"time": now_ms, "specialStatuses": None}
                 return Answer(200, msgspec.json.encode(status))
