@@ -25,6 +25,7 @@ def certificate(
     scores: Mapping[str, Scores | None],
     *,
     anchors: Anchors,
+    findings: Mapping[str, Any],
     timings: Mapping[str, float],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def certificate(
         gates: All verdicts.
         scores: Of the twin on `train` and `test`, and of the `champion` if there was one.
         anchors: Some of the bars, for its successor to find again.
+        findings: What `findings.find` returned.
         timings: Seconds of each step.
         settings: The job's settings and the span of its bars.
     """
@@ -57,6 +59,7 @@ def certificate(
             "test": shares(rows.labels[rows.test]).tolist(),
         },
         "scores": {name: one.as_dict() if one else None for name, one in scores.items()},
+        "findings": dict(findings),
         "timings": dict(timings),
         "versions": {
             "python": platform.python_version(),

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from retrain import artifact, dataset, features, provenance
+from retrain import artifact, dataset, features, findings, provenance
 from retrain.certificate import certificate
 from retrain.comparison import champion_rows, compare
 from retrain.dataset import Frame, Rows
@@ -43,6 +43,7 @@ _PERCENT: Final = {
     "refit": 75.0,
     "save": 90.0,
     "self-test": 93.0,
+    "report": 97.0,
     "done": 100.0,
 }
 
@@ -139,35 +140,45 @@ def run(
     watch.step("out-of-fold")
     given, twin = fit_twin(rows, trainer, job.signal_rate)
     watch.step("judge")
-    train, test = (
-        _scores(twin.stack.predict, twin.signal, rows, part, job)
-        for part in (rows.train, rows.test)
-    )
+    predict, signal = twin.stack.predict, twin.signal
+    train, test = (_scores(predict, signal, rows, p, job) for p in (rows.train, rows.test))
     watch.step("champion")
     comparison, champion = _against_champion(rows, given, trainer, job)
     gates = judge(_evidence(rows, twin, (train, test), comparison, job), job.limits)
-    shipped = twin
-    if all(gate.passed for gate in gates):
-        watch.step("refit")
-        shipped = refit(rows, given, trainer, job.signal_rate)
+    shipped = _refit(rows, given, trainer, job, watch) if _all_passed(gates) else twin
     watch.step("save")
     version = _version(shipped, rows, job)
     size = artifact.save_model(directory, version)
     watch.step("self-test")
     test_run = _self_test(version, directory, job)
     gates += judge_shipped(_shipped(test_run, size, twin, shipped, rows), job.limits)
+    watch.step("report")
+    found = findings.find(
+        rows, _close_ms(job), given, twin, champion=job.champion, fee_bps=job.fee_bps
+    )
     watch.step("done")
-    scores = {"train": train, "test": test, "champion": champion}
     meta = certificate(
         version,
         rows,
         gates,
-        scores,
+        {"train": train, "test": test, "champion": champion},
         anchors=provenance.anchors(job.frame),
+        findings=found,
         timings=watch.seconds,
         settings=_settings(job, rows),
     )
     return Candidate(artifact.seal(directory, version, meta, render(meta)), meta, gates)
+
+
+def _all_passed(gates: tuple[Gate, ...]) -> bool:
+    return all(gate.passed for gate in gates)
+
+
+def _refit(
+    rows: Rows, given: NDArray[np.float64], trainer: Trainer, job: Job, watch: _Watch
+) -> Model:
+    watch.step("refit")
+    return refit(rows, given, trainer, job.signal_rate)
 
 
 def _evidence(

@@ -4,17 +4,19 @@ One page without scripts or anything fetched, so that it reads the same from a m
 phone and a server without a network.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Any, Final
 
+from retrain import plots as plot
+
 _CLASSES: Final = ("DOWN", "NEUTRAL", "UP")
 _STYLE: Final = """
 :root{--ink:#1c2330;--soft:#5d6778;--line:#dfe3ea;--page:#f6f7f9;--card:#fff;--good:#187a45;
---bad:#b3261e;--tint:46,110,214;color-scheme:light dark}
+--bad:#b3261e;--blue:#2e6ed6;--tint:46,110,214;color-scheme:light dark}
 @media(prefers-color-scheme:dark){:root{--ink:#e7eaf0;--soft:#98a2b3;--line:#2c3442;
---page:#10141b;--card:#181e28;--good:#55c88a;--bad:#ff7a70;--tint:110,160,255}}
+--page:#10141b;--card:#181e28;--good:#55c88a;--bad:#ff7a70;--blue:#6ea0ff;--tint:110,160,255}}
 *{box-sizing:border-box}
 body{margin:0 auto;padding:1.2rem;max-width:62rem;background:var(--page);color:var(--ink);
 font:16px/1.5 system-ui,sans-serif}
@@ -30,8 +32,17 @@ vertical-align:top}
 thead th{border-top:0;color:var(--soft);font-weight:500;font-size:.85rem}
 td.n,th.n{text-align:right;padding-right:.8rem}
 .ok{color:var(--good);font-weight:600}.no{color:var(--bad);font-weight:600}
-.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(17rem,1fr));gap:1rem}
-.pair section{margin-bottom:0}.pair{margin-bottom:1rem}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(26rem,100%),1fr));gap:1rem;
+margin-bottom:1rem}
+.pair section{margin-bottom:0;min-width:0}
+dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.5rem,1fr));gap:.8rem;margin:1rem 0 0}
+dl div{border-top:1px solid var(--line);padding-top:.35rem}
+dt{color:var(--soft);font-size:.85rem}dd{margin:0;font-size:1.15rem;font-weight:600}
+dd small{display:block;color:var(--soft);font-size:.8rem;font-weight:400}
+svg{display:block;width:100%;height:auto;max-width:38rem}
+tr.own{background:rgba(var(--tint),.12)}
+@media(max-width:34rem){body{padding:.6rem}header,section{padding:.8rem}
+table{font-size:.88rem}td.n,th.n{padding-right:.45rem}}
 """
 
 _Rows = Iterable[Sequence[str]]
@@ -51,14 +62,93 @@ def render(meta: Mapping[str, Any]) -> str:
             f"<title>{title}</title><style>{_STYLE}</style></head><body>",
             _verdict(meta),
             _section("Gates", _gates(meta["gates"])),
+            *_evidence(meta["findings"]),
             _section("Scores", _scores(meta["scores"])),
-            f'<div class="pair">{_section("Test decisions", _confusion(meta))}',
-            f"{_section('Class shares', _shares(meta))}</div>",
-            f'<div class="pair">{_section("Settings", _settings(meta))}',
-            f"{_section('Timings', _timings(meta))}</div>",
+            _pair(
+                _section("Test decisions", _confusion(meta)),
+                _section("Class shares", _shares(meta)),
+            ),
+            _pair(_section("Settings", _settings(meta)), _section("Timings", _timings(meta))),
             "</body></html>",
         )
     )
+
+
+def _evidence(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the sections that show what was found on the test block, plotted where possible."""
+    plots = plot.draw(found)
+    if not plots:
+        yield _section(
+            "Plots", "<p>There are none: matplotlib is not installed beside the trainer.</p>"
+        )
+    yield _section("Beside other models", _models(found["models"]))
+    yield _pair(
+        _section("Do its probabilities come true?", _reliability(found["reliability"], plots)),
+        _section("What its signals add up to", _equity(found["equity"], plots)),
+    )
+    yield _pair(
+        _section("What it looks at", _importance(found["importance"], plots)),
+        _section("How the features have moved", _drift(found["drift"], plots)),
+    )
+
+
+def _models(models: Sequence[Mapping[str, Any]]) -> str:
+    lines = "".join(
+        f"<tr{' class=own' if one['name'] == 'this model' else ''}><th>{escape(one['name'])}</th>"
+        f'<td class="n">{one["log_loss"]:.4f}</td><td class="n">{one["skill"]:+.4f}</td>'
+        f'<td class="n">{_number(one["ic"], "{:+.3f}")}</td></tr>'
+        for one in models
+    )
+    head = "".join(f'<th class="n">{name}</th>' for name in ("log loss", "skill", "IC"))
+    note = "On the test block, by models fitted to the training block. Skill is against the shares."
+    return f"<table><thead><tr><th></th>{head}</tr></thead>{lines}</table>{_soft(note)}"
+
+
+def _reliability(found: Mapping[str, Any], plots: Mapping[str, str]) -> str:
+    note = "Each dot is a tenth of the test bars; on the dashed line, what it says is what happens."
+    if plots:
+        return plots["reliability"] + _soft(note)
+    lines = [
+        (name if i == 0 else "", f"{given:.3f}", f"{happened:.3f}", f"{int(rows):,}")
+        for name, bins in found.items()
+        for i, (given, happened, rows) in enumerate(bins)
+    ]
+    return _table(("", "said", "happened", "bars"), lines)
+
+
+def _equity(found: Mapping[str, Any], plots: Mapping[str, str]) -> str:
+    before, after = found["before_fees"][-1], found["after_fees"][-1]
+    note = (
+        f"{found['signals']:,} signals, each on an equal part of the capital and held to its "
+        f"horizon: {before:+.2%} before fees, {after:+.2%} after; worst fall "
+        f"{found['worst_fall']:.2%}. No slippage, no funding: not what an account would show."
+    )
+    return plots.get("equity", "") + _soft(note)
+
+
+def _importance(found: Mapping[str, float], plots: Mapping[str, str]) -> str:
+    note = "Related features stand in for each other, so each may look less important than it is."
+    if plots:
+        return plots["importance"] + _soft(note)
+    ranked = sorted(found.items(), key=lambda item: -item[1])
+    return _table(("", "rise of log loss"), [(name, f"{rise:+.5f}") for name, rise in ranked])
+
+
+def _drift(found: Mapping[str, Any], plots: Mapping[str, str]) -> str:
+    moved = found["features"]
+    most = sorted(moved, key=lambda name: -moved[name]["distance"])
+    note = (
+        f"{found['rows_after']:,} bars since {escape(found['since'])}, against the "
+        f"{found['rows_before']:,} before. Distributions lie furthest apart for "
+        + ", ".join(f"{name} ({moved[name]['distance']:.2f} of 1)" for name in most[:3])
+        + ". Calm and stormy weeks differ by this much without any harm."
+    )
+    if plots:
+        return plots["drift"] + _soft(note)
+    lines = [
+        (name, f"{moved[name]['shift_sd']:+.2f}", f"{moved[name]['distance']:.2f}") for name in most
+    ]
+    return _table(("", "shift in sd", "distance"), lines) + _soft(note)
 
 
 def _verdict(meta: Mapping[str, Any]) -> str:
@@ -67,21 +157,50 @@ def _verdict(meta: Mapping[str, Any]) -> str:
         text = "Passed every gate: it may go live."
     else:
         text = f"Refused by {', '.join(escape(name) for name in meta['refused_by'])}."
+    reasons = "".join(f"<p>{escape(g['verdict'])}.</p>" for g in meta["gates"] if not g["passed"])
     span = f"{_day(settings['from_ms'])} to {_day(settings['to_ms'])}, {settings['n_bars']:,} bars"
     why = f" Asked for by: {escape(settings['reason'])}." if settings["reason"] else ""
     return (
         f'<header class="{"passed" if passed else "refused"}">'
         f"<h1>{escape(meta['slot'])}: {text}</h1>"
-        f'<p class="soft">Model {escape(meta["model_id"])}, from {span}.{why}</p></header>'
+        f'<p class="soft">Model {escape(meta["model_id"])}, from {span}.{why}</p>'
+        f"{reasons}{_key_figures(meta['scores']['test'])}</header>"
+    )
+
+
+def _key_figures(test: Mapping[str, Any]) -> str:
+    """The four numbers that a person asks for first, with how sure they are."""
+    decided = test["decisions"]
+    low, high = test["skill_interval"]
+    signals = decided["up_signals"] + decided["down_signals"]
+    figures = (
+        (
+            "skill over the class shares",
+            f"{test['skill']:+.4f}",
+            f"95 %: {low:+.4f} to {high:+.4f}",
+        ),
+        ("test accuracy", f"{decided['accuracy']:.1%}", f"argmax {test['argmax']['accuracy']:.1%}"),
+        (
+            "signals that won",
+            _number(decided["win_rate"], "{:.1%}"),
+            f"of {signals:,} on test bars",
+        ),
+        ("a signal after fees", _number(decided["expectancy"], "{:+.3%}"), "mean return"),
+    )
+    return "<dl>{}</dl>".format(
+        "".join(
+            f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>"
+            for name, value, note in figures
+        )
     )
 
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for gate in gates:
-        mark = '<td class="ok">passed</td>' if gate["passed"] else '<td class="no">refused</td>'
+        mark = '<div class="ok">passed</div>' if gate["passed"] else '<div class="no">refused</div>'
         lines.append(
-            f"<tr>{mark}<th>{escape(gate['name'])}</th><td>{escape(gate['verdict'])}"
+            f"<tr><th>{escape(gate['name'])}{mark}</th><td>{escape(gate['verdict'])}"
             f'<div class="soft">Because {escape(gate["why"])}.</div></td></tr>'
         )
     return f"<table>{''.join(lines)}</table>"
@@ -174,6 +293,14 @@ def _table(head: Sequence[str], lines: _Rows) -> str:
         for line in lines
     )
     return f"<table><thead><tr><th></th>{names}</tr></thead>{body}</table>"
+
+
+def _pair(*sections: str) -> str:
+    return f'<div class="pair">{"".join(sections)}</div>'
+
+
+def _soft(text: str) -> str:
+    return f'<p class="soft">{text}</p>'
 
 
 def _section(title: str, body: str) -> str:

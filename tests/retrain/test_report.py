@@ -1,7 +1,12 @@
+import json
 import re
 from html import escape
 from html.parser import HTMLParser
 
+import pytest
+
+from retrain import features, plots
+from retrain.findings import CLASS_NAMES
 from retrain.pipeline import Candidate
 from retrain.report import render
 
@@ -16,6 +21,9 @@ class Balance(HTMLParser):
     def handle_starttag(self, tag: str, attrs: object) -> None:
         if tag != "meta":
             self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        """Take `<path/>`, which opens nothing."""
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -40,10 +48,81 @@ def test_the_report_is_well_formed_and_fetches_nothing(candidate: Candidate) -> 
     parser = Balance()
     parser.feed(page)
     assert parser.open == []
-    assert not re.search(r"https?:|src=|<script|url\(", page)
+    assert not re.search(r"https?:|src=|<script|@import|url\((?!#)", page)
 
 
 def test_what_people_typed_is_escaped(candidate: Candidate) -> None:
     page = render(candidate.meta)
     assert "a &lt;test&gt;" in page
     assert "<test>" not in page
+
+
+def test_a_refused_model_says_why_before_anything_else(candidate: Candidate) -> None:
+    gates = [{**gate.as_dict(), "passed": gate.name != "overfit"} for gate in candidate.gates]
+    page = render({**candidate.meta, "passed": False, "refused_by": ["overfit"], "gates": gates})
+    sentence = next(gate["verdict"] for gate in gates if not gate["passed"])
+    assert f"<p>{escape(sentence)}.</p>" in page.partition("</header>")[0]
+
+
+def test_every_plot_is_in_the_page_and_takes_its_colours_from_it(candidate: Candidate) -> None:
+    page = render(candidate.meta)
+    drawn = plots.draw(candidate.meta["findings"])
+    assert list(drawn) == ["reliability", "equity", "importance", "drift"]
+    for svg in drawn.values():
+        assert svg in page
+        assert "var(--ink)" in svg
+        assert not re.findall(r"(?:fill|stroke): #(?!0{6}|fff)[0-9a-f]{6}", svg)
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_the_page_fits_a_phone_and_follows_the_readers_choice_of_dark(candidate: Candidate) -> None:
+    page = render(candidate.meta)
+    assert '<meta name="viewport" content="width=device-width,initial-scale=1">' in page
+    assert "@media(prefers-color-scheme:dark)" in page
+    assert not re.search(r'<svg[^>]* width="', page)  # its box gives it its width
+
+
+def test_without_matplotlib_the_page_says_so_and_tells_the_same_in_tables(
+    candidate: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plots, "mpl", None)
+    page = render(candidate.meta)
+    assert "matplotlib is not installed" in page
+    assert "<svg" not in page
+    for name in features.NAMES:
+        assert page.count(f"<th>{name}</th>") == 2  # importance and drift
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+
+
+def test_the_same_findings_draw_the_same_page(candidate: Candidate) -> None:
+    stored = json.loads(json.dumps(candidate.meta))
+    assert render(stored) == render(candidate.meta)
+
+
+def test_what_was_found_agrees_with_the_scores(candidate: Candidate) -> None:
+    found, test = candidate.meta["findings"], candidate.meta["scores"]["test"]
+    ours = found["models"][-1]
+    assert ours["name"] == "this model"
+    assert ours["log_loss"] == pytest.approx(test["log_loss"])
+    assert ours["skill"] == pytest.approx(test["skill"])
+    assert ours["ic"] == pytest.approx(test["ic"])
+    equity, decided = found["equity"], test["decisions"]
+    signals = decided["up_signals"] + decided["down_signals"]
+    assert equity["signals"] == signals
+    horizon = candidate.meta["settings"]["horizon_bars"]
+    assert equity["after_fees"][-1] == pytest.approx(
+        decided["expectancy"] * signals / horizon, abs=1e-5
+    )
+    for place, name in enumerate(CLASS_NAMES):
+        bins = found["reliability"][name]
+        happened = sum(share * rows for _, share, rows in bins) / sum(b[2] for b in bins)
+        assert happened == pytest.approx(test["class_shares"][place])
+
+
+def test_what_the_planted_signal_is_in_matters_most(candidate: Candidate) -> None:
+    importance = candidate.meta["findings"]["importance"]
+    assert set(importance) == set(features.NAMES)
+    assert max(importance, key=lambda name: importance[name]) in {"S_top", "flow_diff"}

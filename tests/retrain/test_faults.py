@@ -1,0 +1,29 @@
+"""Each planted fault is refused by a gate that names it; without one, the same market passes."""
+
+import pytest
+
+from retrain import artifact
+from retrain.pipeline import Candidate
+from tests.retrain.faults import FAULTS, Fault, Market, Memory, run, run_with
+from tests.retrain.planted import job, planted
+
+N_BARS = 2_500
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Candidate, Market]:
+    folder = tmp_path_factory.mktemp("honest")
+    made = job(planted(N_BARS, seed=1), fits=Memory())
+    candidate = run(made, folder)
+    champion = artifact.load(folder / artifact.manifest_name(candidate.manifest["model_id"]))
+    return candidate, Market(made, planted(N_BARS, seed=9, strength=3e-4), champion)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_a_planted_fault_is_refused_by_a_gate_that_names_it(
+    fault: Fault, honest: tuple[Candidate, Market]
+) -> None:
+    candidate, market = honest
+    assert candidate.refused_by == ()
+    refused_by = run_with(fault, market).refused_by
+    assert set(refused_by) & set(fault.named_by), f"refused by {refused_by}"
