@@ -190,6 +190,29 @@ def test_a_frame_has_no_rate_before_the_first_settlement(store: Store) -> None:
     assert np.isnan(store.frame(BTC)["funding"][0])
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(-HOUR_MS, 40 * STEP), max_size=15, unique=True),
+    st.integers(1, 40),
+)
+def test_a_rate_stamped_after_a_close_is_never_in_that_bars_row(stamps, cut) -> None:
+    rates = [Funding(START + offset, k * 1e-6) for k, offset in enumerate(sorted(stamps), start=1)]
+    bars = [bar(k) for k in range(40)]
+    with Store(":memory:") as whole, Store(":memory:") as past:
+        whole.put_bars(BTC, bars, Provenance.REST)
+        whole.put_funding("BTC", rates)
+        found = whole.frame(BTC)["funding"]
+        for b, rate in zip(bars, found, strict=True):
+            known = [r.rate for r in rates if r.time <= b.t + STEP]
+            np.testing.assert_array_equal(rate, known[-1] if known else math.nan)
+        # What was not there yet at a close changes nothing of the rows up to it.
+        past.put_bars(BTC, bars[:cut], Provenance.REST)
+        past.put_funding("BTC", [r for r in rates if r.time <= bars[cut - 1].t + STEP])
+        np.testing.assert_array_equal(past.frame(BTC)["funding"], found[:cut])
+        last = whole.frame(BTC, to_t=bars[cut - 1].t, last=3)["funding"]
+        np.testing.assert_array_equal(last, found[max(0, cut - 3) : cut])
+
+
 def test_a_frame_is_what_the_features_take(store: Store) -> None:
     generator = np.random.default_rng(1)
     closes = 100 * np.exp(np.cumsum(generator.normal(0, 1e-3, 600)))
