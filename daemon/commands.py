@@ -136,6 +136,13 @@ class CommandDesk:
         self._answer(slot, CommandReply(request_id=request_id, accepted=False, detail=why))
 
 
+def no_such_slot(topic: str, payload: bytes) -> CommandReply:
+    """Return the answer to a command whose topic names no slot at all."""
+    log.warning("command.refused", topic=topic, why="no slot")
+    detail = f"{topic} names no slot; write one like BTC-5m"
+    return CommandReply(request_id=_request_id(payload), accepted=False, detail=detail)
+
+
 def _who(command: Command, key: str | None) -> str:
     """Name who sent a command: as the sender says, and as the signature proves."""
     claimed = command.by or "operator"

@@ -14,7 +14,7 @@ from daemon.audit import Audit
 from daemon.bars import SlotName
 from daemon.bus import Bus
 from daemon.clock import Clock, VenueClock
-from daemon.commands import CommandDesk
+from daemon.commands import CommandDesk, no_such_slot
 from daemon.keeper import Keeper
 from daemon.messages import (
     BotPresence,
@@ -101,6 +101,8 @@ class Intake:
     def _take_command(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - Handler
         if found := self._topics.slot_of(topic):
             self._desk.take(found[0], payload, retained=retained)
+        else:
+            self._bus.publish(f"{topic}/reply", no_such_slot(topic, payload))
 
     def _submit(self, slot: SlotName, command: Command, by: str) -> bool:
         fields = msgspec.structs.asdict(command) | {"slot": str(slot), "by": by}

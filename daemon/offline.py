@@ -1,5 +1,6 @@
 """One retrain without a daemon: the same pipeline, judged by the same gates."""
 
+import getpass
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from daemon import ledger
 from daemon.app import folder_lock
 from daemon.bars import SlotName
 from daemon.clock import Clock
@@ -19,7 +21,7 @@ from daemon.keys import own_signer, trusted_keys
 from daemon.limits import child_limits, gate_limits, policy_settings
 from daemon.registry import Registry
 from daemon.settings import Config
-from daemon.store import AsyncStore
+from daemon.store import AsyncStore, Store
 from daemon.training import Training
 from daemon.version_files import VersionInfo
 from monitor.actions import StartRetrain
@@ -106,13 +108,18 @@ async def retrain_once(
                 reason="hyperdrift retrain",
             )
             outcome = await _watched(training, order, live, quiet=quiet)
+            if outcome.passed and deploy:
+                _deploy(registry, store.store, slot, outcome.model_id, clock.now_ms())
         finally:
             store.close()
-        if outcome.passed and deploy:
-            at_ms = clock.now_ms()
-            why = "hyperdrift retrain --deploy"
-            registry.deploy(slot, outcome.model_id, reason=why, by="operator", at_ms=at_ms)
     return Result(outcome, outcome.passed and deploy)
+
+
+def _deploy(registry: Registry, store: Store, slot: SlotName, model_id: str, at_ms: int) -> None:
+    """Put a version that passed its gates live, and write down who did."""
+    by, why = getpass.getuser(), "hyperdrift retrain --deploy"
+    manifest = registry.deploy(slot, model_id, reason=why, by=by, at_ms=at_ms)
+    ledger.note(store, slot, manifest, at_ms)
 
 
 def _training(config: Config, slot: SlotName, store: AsyncStore, registry: Registry) -> Training:
@@ -195,4 +202,4 @@ def _live(registry: Registry, slot: SlotName) -> _Live:
     if live is None:
         return _Live(None, None)
     path = registry.manifest_path(slot, live.model_id)
-    return _Live(artifact.load(path), str(path))
+    return _Live(registry.load(slot, live.model_id), str(path))

@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from daemon import ledger
 from daemon.bars import Bar, Provenance, SlotName
 from daemon.errors import NotNow, RetrainFailedError
 from daemon.imports import open_store
 from daemon.keys import own_signer
-from daemon.offline import Result, retrain_once
+from daemon.offline import Result, _deploy, retrain_once
 from daemon.registry import Registry
 from daemon.settings import Config, DaemonSection, RetrainSection
 from tests.daemon.versions import START_MS, certificate, write_version
@@ -68,6 +69,20 @@ def make_live(config: Config, tmp_path: Path) -> None:
     registry = Registry(config.data_dir / "models", own_signer(config.data_dir))
     model_id = registry.adopt(SLOT, write_version(tmp_path / "live", 1))
     registry.deploy(SLOT, model_id, reason="a test", by="test", at_ms=START_MS)
+
+
+def test_a_deploy_without_a_daemon_stands_in_the_journal_with_who_and_why(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "alice")
+    registry = Registry(config.data_dir / "models", own_signer(config.data_dir))
+    model_id = registry.adopt(SLOT, write_version(tmp_path / "new", 1))
+    with open_store(config.data_dir) as store:
+        _deploy(registry, store, SLOT, model_id, START_MS)
+        move = ledger.newest(store, SLOT)
+    assert move is not None
+    assert (move["model_id"], move["by"]) == (model_id, "alice")
+    assert move["reason"] == "hyperdrift retrain --deploy"
 
 
 async def test_a_refused_candidate_ends_with_3_and_a_table_and_is_kept_but_not_deployed(
