@@ -37,6 +37,7 @@ from daemon.keeper import Keeper
 from daemon.keys import command_keys, own_signer, trusted_keys
 from daemon.limits import child_limits, gate_limits, policy_settings
 from daemon.messages import DaemonStatus, SwapAck
+from daemon.presence import Presence
 from daemon.registry import Registry
 from daemon.serving import Serving
 from daemon.settings import Config, MqttSection, SlotSection
@@ -55,7 +56,7 @@ log = structlog.get_logger()
 
 _RETRY_S: Final = 5.0
 _TICK_S: Final = 60.0
-_CLOCK_S: Final = 60.0
+_CLOCK_S, _DOUBTED_CLOCK_S = 60.0, 25.0
 _GOODBYE_S: Final = 2.0
 
 
@@ -80,15 +81,19 @@ async def run(config: Config, clock: Clock) -> None:
         rest_url, stream_url = config.hyperliquid.urls
         budget = config.hyperliquid.weight_per_minute
         rest = await stack.enter_async_context(RestClient(rest_url, clock, venue, budget))
-        bus = await stack.enter_async_context(_connection(config.mqtt, slots, clock))
+        online = _online(slots, clock)
+        bus = await stack.enter_async_context(_connection(config.mqtt, online, clock))
         await _greet_venue(rest, slots, clock)
         flow = CohortFlow(cohorts, slots, store, venue) if cohorts else None
         stream = CandleStream(stream_url, clock, slots, flow.coins if flow else ())
-        feed = Feed(rest, stream, store, venue, slots, on_trade=flow.take if flow else None)
+        topics = Topics(config.mqtt.prefix)
+        presence = Presence(online, bus, topics, venue)
+        on_trade = flow.take if flow else None
+        feed = Feed(rest, stream, store, venue, slots, on_trade=on_trade, alarm=presence.alarm)
         audit = Audit(store, clock, venue)
-        book, topics = TradeBook(venue), Topics(config.mqtt.prefix)
+        book = TradeBook(venue)
         parts = _Parts(config, clock, venue, store, bus, topics, audit, book)
-        await _work(parts, rest, feed, flow)
+        await _work(parts, rest, feed, flow, presence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +110,18 @@ class _Parts:
     book: TradeBook
 
 
-async def _work(parts: _Parts, rest: RestClient, feed: Feed, flow: CohortFlow | None) -> None:
+async def _work(
+    parts: _Parts, rest: RestClient, feed: Feed, flow: CohortFlow | None, presence: Presence
+) -> None:
     """Own every task that runs for as long as the daemon does."""
     config, venue = parts.config, parts.venue
     keepers, swap, intake = _desks(parts)
-    await feed.backfill(
-        {s.name: venue.now_ms() - round(s.history_days * DAY_MS) for s in config.slots}
-    )
-    if flow:
-        await flow.begin()
+    since = {s.name: venue.now_ms() - round(s.history_days * DAY_MS) for s in config.slots}
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(presence.run(feed, parts.clock), name="presence")
+        await feed.backfill(since)
+        if flow:
+            await flow.begin()
         recovered = [asyncio.Event() for _ in keepers]
         for keeper, event in zip(keepers.values(), recovered, strict=True):
             tasks.create_task(keeper.run(event.set), name=f"keeper-{keeper.slot}")
@@ -129,7 +136,7 @@ async def _work(parts: _Parts, rest: RestClient, feed: Feed, flow: CohortFlow | 
         tasks.create_task(feed.run(), name="feed")
         tasks.create_task(_deliver(feed, keepers, flow), name="deliver")
         tasks.create_task(_tick(keepers, parts.clock, venue), name="tick")
-        tasks.create_task(_keep_time(rest, parts.clock), name="clock")
+        tasks.create_task(_keep_time(rest, venue, parts.clock), name="clock")
         log.info("daemon.ready", slots=[str(slot) for slot in keepers])
 
 
@@ -232,10 +239,10 @@ async def _tick(keepers: Mapping[SlotName, Keeper], clock: Clock, venue: VenueCl
             keeper.put_nowait(Ticked(slot=str(slot), at_ms=venue.now_ms()))
 
 
-async def _keep_time(rest: RestClient, clock: Clock) -> None:
+async def _keep_time(rest: RestClient, venue: VenueClock, clock: Clock) -> None:
     """Follow the venue's clock."""
     while True:
-        await clock.sleep(_CLOCK_S)
+        await clock.sleep(_CLOCK_S if venue.is_trusted else _DOUBTED_CLOCK_S)
         with contextlib.suppress(DaemonError):  # the feed says so, once
             await rest.learn_clock()
 
@@ -262,10 +269,17 @@ async def _greet_venue(rest: RestClient, slots: tuple[SlotName, ...], clock: Clo
             return
 
 
+def _online(slots: tuple[SlotName, ...], clock: Clock) -> DaemonStatus:
+    return DaemonStatus(
+        state="online",
+        version=version("hyperdrift"),
+        slots=tuple(map(str, slots)),
+        since_ms=clock.now_ms(),
+    )
+
+
 @contextlib.asynccontextmanager
-async def _connection(
-    mqtt: MqttSection, slots: tuple[SlotName, ...], clock: Clock
-) -> AsyncIterator[Bus]:
+async def _connection(mqtt: MqttSection, online: DaemonStatus, clock: Clock) -> AsyncIterator[Bus]:
     """Hold the broker, if it is ours, and the connection to it; say goodbye at the end."""
     async with contextlib.AsyncExitStack() as stack:
         url = mqtt.broker
@@ -274,12 +288,6 @@ async def _connection(
         topics = Topics(mqtt.prefix)
         will = Will(topics.status, DaemonStatus(state="offline"))
         bus = Bus(BrokerAddress.parse(url), clock, password=broker_password(mqtt), will=will)
-        online = DaemonStatus(
-            state="online",
-            version=version("hyperdrift"),
-            slots=tuple(map(str, slots)),
-            since_ms=clock.now_ms(),
-        )
         bus.publish(topics.status, online, retain=True)
         connection = asyncio.create_task(bus.run(), name="bus")
         try:

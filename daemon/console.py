@@ -35,10 +35,30 @@ def show_status(document: dict[str, Any]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     daemon = document["status"]
     console.print(f"daemon {daemon['state']} {daemon.get('version', '')}".rstrip())
+    if venue := daemon.get("venue"):
+        console.print(_venue_line(venue))
     for slot, state in sorted(document["slots"].items()):
         console.print(f"{slot}: {_phase(state)}")
-        for name, text in _facts(state):
+        for name, text in (*_facts(state), *_feed_facts(daemon.get("feed", {}).get(slot))):
             console.print(f"  {name:<14}{text}")
+
+
+def _venue_line(venue: dict[str, Any]) -> str:
+    stream = "connected" if venue["connected"] else "not connected"
+    return (
+        f"venue {stream}, lost {venue['reconnects']} times; "
+        f"{venue['weight_left']} of {venue['weight_per_minute']} weight left in this minute; "
+        f"{venue['retries']} calls tried again, {venue['throttled']} of them throttled; "
+        f"{venue['clock_jumps']} clock jumps"
+    )
+
+
+def _feed_facts(feed: dict[str, int] | None) -> tuple[tuple[str, str], ...]:
+    if feed is None:
+        return ()
+    names = ("confirmed", "provisional", "filled", "revised", "refused")
+    bars = ", ".join(f"{feed[name]} {name}" for name in names)
+    return (("bars", f"{bars}, {feed['gaps']} lost, since the start"),)
 
 
 def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:

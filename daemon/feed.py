@@ -2,7 +2,8 @@
 
 After a lost connection or a restart nothing is replayed by the venue. Each slot has a
 follower that asks REST for whatever closed since the last bar it handed on, so a repair
-is not a special case. The stream only keeps a reserve for bars that REST does not have.
+is not a special case. The stream keeps a reserve for bars that REST does not have, and
+goes first only where more bars close at once than REST's weight confirms (`daemon.rush`).
 """
 
 import asyncio
@@ -12,17 +13,20 @@ from typing import Final
 
 import structlog
 
-from daemon.bars import Bar, SlotName
+from daemon.bars import Bar, Provenance, SlotName
 from daemon.clock import VenueClock
 from daemon.errors import DaemonError
 from daemon.follower import Follower, Troubles
-from daemon.history import History
+from daemon.history import Alarm, History, warn_of_reach
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream, Connected, Disconnected
 from daemon.hyperliquid.wire import CandleFrame, Trade, Trades
+from daemon.messages import FeedState, VenueState
+from daemon.rush import Rush
 from daemon.settlements import Settlements
-from daemon.store import AsyncStore
+from daemon.shown import Coverage
+from daemon.store import AsyncStore, Store
 
 log = structlog.get_logger()
 
@@ -42,6 +46,7 @@ class Feed:
         after: Where to begin, by slot: with the bar that follows this t. Without it a slot
             begins after its newest bar of record in the store, or with the next bar to close.
         on_trade: Takes each trade that the stream shows, repeats included.
+        alarm: Takes what a person must know of bars that are lost, or soon will be.
     """
 
     def __init__(
@@ -54,23 +59,29 @@ class Feed:
         *,
         after: Mapping[SlotName, int] | None = None,
         on_trade: Callable[[Trade], None] | None = None,
+        alarm: Alarm = lambda *_: None,
     ) -> None:
         self._on_trade = on_trade
-        self._stream, self._venue, self._after = stream, venue, after or {}
-        self._history = History(rest, store, venue)
-        self._troubles = Troubles()
+        self._rest, self._stream, self._store, self._venue = rest, stream, store, venue
+        self._after, self._alarm = after or {}, alarm
+        self._history = History(rest, store, venue, alarm)
+        self._troubles, self._coverage = Troubles(), Coverage()
+        self._rush = Rush(slots, rest.weight_per_minute)
         # Full means that scoring is behind: the followers wait, no bar is dropped.
         self._bars: asyncio.Queue[tuple[SlotName, Bar]] = asyncio.Queue(_QUEUE_BARS)
-        settlements = Settlements(rest, store, venue)
+        self._settlements = Settlements(rest, store, venue)
         self._followers = {
             slot: Follower(
                 slot,
                 rest,
                 store,
                 venue,
-                settlements=settlements,
+                settlements=self._settlements,
                 troubles=self._troubles,
                 emit=self._emit,
+                alarm=alarm,
+                coverage=self._coverage,
+                in_rush=self._rush.is_on,
             )
             for slot in slots
         }
@@ -82,6 +93,43 @@ class Feed:
                 tasks.create_task(follower.run(self._after.get(slot)), name=f"follow-{slot}")
             tasks.create_task(self._stream.run(), name="stream")
             tasks.create_task(self._take_pushes(), name="feed-pushes")
+            coins = {slot.coin for slot in self._followers}
+            tasks.create_task(self._settlements.run(coins), name="feed-funding")
+            if self._rush.is_possible:
+                followers = self._followers.values()
+                work = self._rush.run(followers, self._store, self._venue, self._troubles)
+                tasks.create_task(work, name="feed-rush")
+
+    @property
+    def slots(self) -> tuple[SlotName, ...]:
+        """What is followed."""
+        return tuple(self._followers)
+
+    def state(self, slot: SlotName) -> FeedState:
+        """Count what became of a slot's bars since the start."""
+        follower = self._followers[slot]
+        tally = follower.tally
+        refused = self._rest.tally.refused[slot] + self._stream.refused[slot] + follower.refused
+        return FeedState(
+            confirmed=tally.confirmed,
+            provisional=tally.provisional,
+            filled=tally.filled,
+            revised=tally.revised,
+            refused=refused,
+            gaps=tally.gaps,
+        )
+
+    def venue_state(self) -> VenueState:
+        """Tell how the connections to the venue are, and the weight that is left of this minute."""
+        return VenueState(
+            connected=self._coverage.is_whole,
+            reconnects=self._coverage.reconnects,
+            weight_left=self._rest.weight_left(),
+            weight_per_minute=self._rest.weight_per_minute,
+            retries=self._rest.tally.retries,
+            throttled=self._rest.tally.throttled,
+            clock_jumps=self._venue.jumps,
+        )
 
     async def bars(self) -> AsyncIterator[tuple[SlotName, Bar]]:
         """Yield each closed bar once, ascending per slot, as soon as it is confirmed and stored."""
@@ -94,6 +142,7 @@ class Feed:
         A venue that is away is waited for. Holes that it cannot fill are in `Store.gaps`.
         """
         for slot, from_ms in since.items():
+            is_warned = False
             waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, Random())  # noqa: S311 - jitter
             while True:
                 try:
@@ -102,10 +151,18 @@ class Feed:
                     self._troubles.begin(slot, e)
                     if not e.transient:
                         break
+                    is_warned = is_warned or await self._warn(slot)
                     await self._venue.sleep(next(waits))
                 else:
                     self._troubles.end(slot)
                     break
+
+    async def _warn(self, slot: SlotName) -> bool:
+        try:
+            newest = await self._store.call(Store.newest_t, slot, Provenance.IMPORT)
+        except DaemonError:  # it is the store that is in trouble, and that was said
+            return False
+        return newest is not None and warn_of_reach(slot, newest, self._venue, self._alarm)
 
     async def _emit(self, slot: SlotName, bar: Bar) -> None:
         await self._bars.put((slot, bar))
@@ -115,15 +172,18 @@ class Feed:
         while True:
             match await self._stream.events.get():
                 case CandleFrame(slot, bar):
+                    self._coverage.heard(self._venue.now_ms())
                     await self._followers[slot].push(bar)
                 case Trades(trades):
                     if self._on_trade:
                         for trade in trades:
                             self._on_trade(trade)
                 case Connected():
+                    self._coverage.connected(self._venue.now_ms())
                     log.info("feed.stream_back" if is_lost else "feed.stream_connected")
                     is_lost = False
                 case Disconnected(why, expected):
+                    self._coverage.disconnected()
                     if expected:
                         log.debug("feed.stream_renewed", why=why)
                     elif not is_lost:

@@ -2,10 +2,14 @@
 
 The stream may lose the last state of a bar, and shows none at all of a bar without
 trades; REST knows better, but not what was traded while it lags, and nothing of the
-quiet time since the last trade. What is made of both is decided here.
+quiet time since the last trade. What is made of both is decided here. Only where so
+many bars close at once that REST's turn comes too late (`daemon.rush`) is a bar handed
+on as the stream showed it, and confirmed after.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -13,11 +17,22 @@ import structlog
 
 from daemon.bars import Bar, Provenance, SlotName
 from daemon.clock import VenueClock
+from daemon.doubts import Doubts, plausible
 from daemon.errors import DaemonError
-from daemon.history import LONGEST_FILL_BARS, closed_t, flat_bars, give_up, grace_ms
+from daemon.history import (
+    LONGEST_FILL_BARS,
+    Alarm,
+    closed_t,
+    flat_bars,
+    give_up,
+    grace_ms,
+    warn_of_reach,
+)
 from daemon.hyperliquid.backoff import delays
+from daemon.hyperliquid.budget import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.settlements import Settlements
+from daemon.shown import Coverage, Shown
 from daemon.store import AsyncStore, Hole, Store
 
 log = structlog.get_logger()
@@ -26,6 +41,12 @@ log = structlog.get_logger()
 _PATIENCE_MS: Final = 30_000
 _ASK_AGAIN_S: Final = 10.0
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 30.0
+# A bar that did not come from REST is asked for again with every call for about so long.
+_REREAD_BARS: Final = 48
+_CLOCK_AGE_S: Final = 10.0
+_NO_LIMIT: Final = 2**62
+# In a rush REST is asked after the stream's bars were handed on.
+_RUSH_LEAD_MS: Final = 2_000
 
 Emit = Callable[[SlotName, Bar], Awaitable[None]]
 
@@ -49,6 +70,27 @@ class Troubles:
             log.info("feed.recovered", slot=str(slot))
 
 
+@dataclass(slots=True)
+class FollowerTally:
+    """What became of a slot's bars since the start.
+
+    Attributes:
+        confirmed: Bars that REST confirmed.
+        provisional: Bars handed on as the stream showed them.
+        filled: Bars handed on flat, because nobody traded as far as anybody knows.
+        revised: Bars that REST changed after they were handed on.
+        refused: Frames of the stream from the future.
+        gaps: Bars given up.
+    """
+
+    confirmed: int = 0
+    provisional: int = 0
+    filled: int = 0
+    revised: int = 0
+    refused: int = 0
+    gaps: int = 0
+
+
 class Follower:
     """Follows one slot from REST, with the stream's bars as a reserve.
 
@@ -60,6 +102,9 @@ class Follower:
         settlements: Brings the funding rates that a bar may use.
         troubles: Shared, so that an outage of the venue is one line in the log.
         emit: Takes the bars; may wait, the follower waits with it.
+        coverage: What the stream's silence means.
+        in_rush: Whether too many bars close at a time for each to be confirmed first.
+        alarm: Takes what a person must know of lost bars.
     """
 
     def __init__(
@@ -72,14 +117,30 @@ class Follower:
         settlements: Settlements,
         troubles: Troubles,
         emit: Emit,
+        alarm: Alarm,
+        coverage: Coverage,
+        in_rush: Callable[[int], bool],
     ) -> None:
-        self._slot, self._rest, self._store, self._venue = slot, rest, store, venue
+        self.slot, self._rest, self._store, self._venue = slot, rest, store, venue
         self._settlements, self._troubles, self._emit = settlements, troubles, emit
+        self._coverage, self._in_rush, self._alarm = coverage, in_rush, alarm
         self._step = slot.interval_ms
         self._random = Random()  # noqa: S311 - jitter, no secret
+        self._turn = asyncio.Lock()  # who hands on: the rush or the confirmed bars
         self._after = 0  # the newest bar handed on
-        self._confirmed = 0  # the newest bar up to which REST has had its say
-        self._pushed: Bar | None = None
+        self._close: float | None = None  # its close
+        self._asked = 0  # the newest bar about which REST was asked to the end
+        self._confirmed = 0  # the newest bar that REST confirmed
+        self._from_t = 0  # where the next question begins
+        self._stand_ins: set[int] = set()  # bars handed on that REST has not confirmed
+        self._shown, self._doubts = Shown(), Doubts(slot)
+        self._is_warned = False
+        self.tally = FollowerTally()
+
+    @property
+    def refused(self) -> int:
+        """Bars refused for their time or their prices."""
+        return self.tally.refused + self._doubts.refused
 
     async def run(self, after: int | None) -> None:
         """Hand on every bar that closes; ends only when cancelled.
@@ -91,54 +152,114 @@ class Follower:
         await self._begin(after)
         waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
         while True:
-            await self._venue.sleep_until(self._after + 2 * self._step + grace_ms(self._venue))
+            close_ms = self._asked + 2 * self._step
+            late_ms = _RUSH_LEAD_MS if self._in_rush(close_ms) else 0
+            await self._venue.sleep_until(close_ms + grace_ms(self._venue) + late_ms)
             try:
                 is_done = await self._advance()
             except DaemonError as e:
-                self._troubles.begin(self._slot, e)
+                self._troubles.begin(self.slot, e)
+                self._warn()
                 await self._venue.sleep(next(waits))
                 continue
-            self._troubles.end(self._slot)
+            self._troubles.end(self.slot)
+            self._is_warned = False
             waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
             if not is_done:
                 await self._venue.sleep(_ASK_AGAIN_S)
 
     async def push(self, bar: Bar) -> None:
-        """Take a bar as the stream shows it: kept, never handed on before REST was asked."""
-        held = self._pushed
+        """Take a bar as the stream shows it: kept, not handed on before REST was asked."""
         if bar.t > self._venue.now_ms() + self._venue.uncertainty_ms + self._step:
-            log.debug("feed.future_bar", slot=str(self._slot), t=bar.t)
-        elif held is None or bar.t > held.t:
-            self._pushed = bar
-            if held is not None and held.t > self._after:
-                # The next bar has begun: the stream will not show this one again.
-                await self._keep(held)
-        elif bar.t == held.t and bar.n >= held.n:
-            self._pushed = bar  # frames of one bar may overtake each other; n only grows
+            self.tally.refused += 1
+            if self.tally.refused == 1:
+                log.warning("feed.future_bar", slot=str(self.slot), t=bar.t, source="stream")
+            return
+        over = self._shown.take(bar, self._coverage.socket)
+        if over is not None and over.t > self._confirmed:
+            # The next bar has begun: the stream will not show this one again.
+            await self._keep(over)
+
+    def offer(self, close_ms: int) -> tuple[Bar, Provenance] | None:
+        """Return the bar that closed at a time if the stream alone is proof of it.
+
+        None also where it was handed on already, or bars before it are lacking.
+        """
+        t = close_ms - self._step
+        if t != self._after + self._step or self._close is None:
+            return None
+        final_ms = close_ms + grace_ms(self._venue)
+        if bar := self._shown.final(t, final_ms, self._coverage):
+            return (bar, Provenance.STREAM) if plausible(bar, self._close) else None
+        if self._shown.is_quiet(t, final_ms, self._coverage):
+            flat = flat_bars(Hole(t, t), self._close, self._step)[0]
+            return flat, Provenance.FILLED
+        return None
+
+    async def lead(self, bar: Bar, provenance: Provenance) -> None:
+        """Hand on a stored bar before REST confirms it; nothing if REST was faster."""
+        async with self._turn:
+            if bar.t == self._after + self._step:
+                await self._hand_over(bar, provenance)
 
     async def _begin(self, after: int | None) -> None:
-        record = await self._store.call(Store.newest_t, self._slot, Provenance.IMPORT)
+        record = await self._store.call(Store.newest_t, self.slot, Provenance.IMPORT)
         if after is None:
-            after = closed_t(self._slot, self._venue) if record is None else record
-        self._after = after
+            after = closed_t(self.slot, self._venue) if record is None else record
+        self._after = self._asked = after
         self._confirmed = after if record is None else min(after, record)
+        self._from_t = self._confirmed + (self._step if record is None else 0)
+        close = (await self._store.call(Store.bars, self.slot, to_t=after, last=1))["close"]
+        self._close = float(close[0]) if len(close) else None
 
     async def _advance(self) -> bool:
         """Ask once and hand on what is certain; return whether nothing closed is left."""
-        closed = closed_t(self._slot, self._venue)
-        rows = await self._rest.candles(*self._slot, self._confirmed + self._step)
-        rows = await self._without_future(rows)
-        evident = rows[-1].t - self._step if rows else self._after  # a later bar exists
-        closed = evident if evident >= closed else await self._compared(closed, evident)
+        is_ahead = self._after >= closed_t(self.slot, self._venue)
+        priority = Priority.ROUTINE if is_ahead else Priority.LIVE
+        rows, asked_at = await self._rest.snapshot(*self.slot, self._from_t, priority=priority)
+        rows, most = self._believed(await self._without_future(rows))
+        evident = rows[-1].t - self._step if rows else self._confirmed  # a later bar exists
+        late = evident < self._closed(asked_at)
+        closed = min(most, await self._compared(asked_at, evident) if late else evident)
         certain = [bar for bar in rows if bar.t <= closed]
-        result = await self._store.call(Store.put_bars, self._slot, certain, Provenance.REST)
+        async with self._turn:
+            await self._confirm(certain)
+        await self._settlements.require(self.slot.coin, closed + self._step, priority)
+        async with self._turn:
+            await self._hand_on(certain, closed)
+        due = self._closed(asked_at)  # by the clock as it is known now
+        if self._after < due or closed < due:
+            return False
+        self._asked = max(self._asked, min(self._after, closed))
+        return True
+
+    def _believed(self, rows: list[Bar]) -> tuple[list[Bar], int]:
+        """Leave out what is not to be believed yet; return the rest and its last possible t."""
+        shown = self._shown.bar(self._after + self._step)
+        doubted = self._doubts.first(rows, self._close, self._venue.now_ms(), shown)
+        if doubted is None:
+            return rows, _NO_LIMIT
+        return [bar for bar in rows if bar.t < doubted], doubted - self._step
+
+    async def _confirm(self, certain: list[Bar]) -> None:
+        """Store what REST says, and count what it changed of bars that were handed on."""
+        if not certain:
+            return
+        seen = [bar for bar in certain if bar.t <= self._after]
+        new = [bar for bar in certain if bar.t > self._after]
+        result = await self._store.call(Store.put_bars, self.slot, seen, Provenance.REST)
+        await self._store.call(Store.put_bars, self.slot, new, Provenance.REST)
         if result.revised:
-            log.debug("feed.revised", slot=str(self._slot), bars=result.revised)
-        if certain:
-            self._confirmed = max(self._confirmed, certain[-1].t)
-        await self._settlements.require(self._slot.coin, closed + self._step)
-        await self._hand_on({bar.t: bar for bar in certain}, closed)
-        return self._after >= closed
+            log.info("feed.revised", slot=str(self.slot), bars=result.revised)
+            self.tally.revised += result.revised
+        proved = {bar.t for bar in certain}
+        fresh = {t for t in proved if t > self._confirmed or t in self._stand_ins}
+        self.tally.confirmed += len(fresh)
+        self._confirmed = max(self._confirmed, certain[-1].t)
+        oldest = self._confirmed - _REREAD_BARS * self._step
+        self._stand_ins = {t for t in self._stand_ins - proved if t >= oldest}
+        # The newest is read once more: what came after a close that was judged too early.
+        self._from_t = min([*self._stand_ins, self._confirmed])
 
     async def _without_future(self, rows: list[Bar]) -> list[Bar]:
         """Leave out bars that cannot have begun; look at the venue's clock before saying so."""
@@ -146,24 +267,37 @@ class Follower:
             await self._rest.learn_clock()
             latest_ms = self._venue.now_ms() + self._venue.uncertainty_ms
             if rows[-1].t > latest_ms:
-                log.warning("feed.future_bar", slot=str(self._slot), t=rows[-1].t)
+                self.tally.refused += 1
+                log.warning("feed.future_bar", slot=str(self.slot), t=rows[-1].t, source="rest")
             return [bar for bar in rows if bar.t <= latest_ms]
         return rows
 
-    async def _hand_on(self, bars: dict[int, Bar], closed: int) -> None:
+    async def _hand_on(self, certain: list[Bar], closed: int) -> None:
         """Hand on the bars up to `closed`; stop before one that may still come."""
+        known = {bar.t: (bar, Provenance.REST) for bar in certain}
         while (t := self._after + self._step) <= closed:
-            if t not in bars:
-                later = min((other for other in bars if other > t), default=None)
+            if t not in known:
+                later = next((bar.t for bar in certain if bar.t > t), None)
                 found = await self._stand_in(t, later, closed)
                 if found is None:
                     return
-                bars |= found
+                known |= found
                 continue
-            await self._emit(self._slot, bars[t])
-            self._after = t
+            await self._hand_over(*known[t])
 
-    async def _stand_in(self, t: int, later: int | None, closed: int) -> dict[int, Bar] | None:
+    async def _hand_over(self, bar: Bar, provenance: Provenance) -> None:
+        if provenance is Provenance.STREAM:
+            self.tally.provisional += 1
+        elif provenance is Provenance.FILLED:
+            self.tally.filled += 1
+        if provenance in {Provenance.STREAM, Provenance.FILLED}:
+            self._stand_ins.add(bar.t)
+        await self._emit(self.slot, bar)
+        self._after, self._close = bar.t, bar.close
+
+    async def _stand_in(
+        self, t: int, later: int | None, closed: int
+    ) -> dict[int, tuple[Bar, Provenance]] | None:
         """Replace bars from `t` on that REST lacks: by stored copies, by flat ones, by a gap.
 
         Args:
@@ -174,37 +308,52 @@ class Follower:
         Returns:
             Bars by t; None if it is too early to tell.
         """
-        if later is None and self._venue.now_ms() < t + self._step + _PATIENCE_MS:
+        if self._venue.now_ms() < t + self._step + _PATIENCE_MS:
             return None
-        if self._pushed is not None and self._pushed.t == t:
-            await self._keep(self._pushed)
+        if shown := self._shown.bar(t):
+            await self._keep(shown)
         to_t = closed if later is None else later - self._step
-        held = {s.bar.t: s.bar for s in await self._store.call(Store.held, self._slot, t, to_t)}
+        copies = await self._store.call(Store.held, self.slot, t, to_t)
+        held = {copy.bar.t: (copy.bar, copy.provenance) for copy in copies}
         if t in held:
             return held
         hole = Hole(t, min(held, default=to_t + self._step) - self._step)
-        before = (await self._store.call(Store.bars, self._slot, to_t=t, last=1))["close"]
-        if not len(before):
+        if self._close is None:
             self._after = hole.to_t  # nothing was ever known of this market: nothing is lost
             return {}
         if later is not None and hole.to_t - t >= LONGEST_FILL_BARS * self._step:
-            await give_up(self._store, self._slot, hole)
+            await give_up(self._store, self.slot, hole, self._alarm)
+            self.tally.gaps += (hole.to_t - t) // self._step + 1
             self._after = hole.to_t
             return {}
         if later is None:
             hole = Hole(t, t)  # its neighbours are not overdue yet, or asked about in turn
-        flat = flat_bars(hole, float(before[0]), self._step)
-        await self._store.call(Store.put_bars, self._slot, flat, Provenance.FILLED)
-        return {bar.t: bar for bar in flat}
+        flat = flat_bars(hole, self._close, self._step)
+        await self._store.call(Store.put_bars, self.slot, flat, Provenance.FILLED)
+        return {bar.t: (bar, Provenance.FILLED) for bar in flat}
 
-    async def _compared(self, closed: int, evident: int) -> int:
+    async def _compared(self, asked_at: float, evident: int) -> int:
         """Believe our own clock alone only after a look at the venue's, which may stand still."""
-        await self._rest.learn_clock()
-        return closed if closed_t(self._slot, self._venue) >= closed else evident
+        if self._venue.age_s() > _CLOCK_AGE_S:
+            await self._rest.learn_clock()
+        return max(evident, self._closed(asked_at)) if self._venue.is_trusted else evident
+
+    def _closed(self, asked_at: float) -> int:
+        """Open time of the newest bar that was closed when the venue was asked."""
+        return closed_t(self.slot, self._venue, self._venue.at_ms(asked_at))
 
     async def _keep(self, bar: Bar) -> None:
         """Store a bar as the stream last showed it, until REST confirms it."""
+        if not plausible(bar, self._close):
+            self._doubts.refuse_shown(bar, self._close)
+            return
         try:
-            await self._store.call(Store.put_bars, self._slot, [bar], Provenance.STREAM)
+            await self._store.call(Store.put_bars, self.slot, [bar], Provenance.STREAM)
         except DaemonError as e:
-            self._troubles.begin(self._slot, e)
+            self._troubles.begin(self.slot, e)
+
+    def _warn(self) -> None:
+        """Say once, in time, that bars are about to leave what the venue still serves."""
+        self._is_warned = self._is_warned or warn_of_reach(
+            self.slot, self._confirmed, self._venue, self._alarm
+        )

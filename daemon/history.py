@@ -5,6 +5,7 @@ store lacks of them; holes that nobody can fill any more are written down, so th
 nothing mistakes them for quiet markets.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,13 @@ log = structlog.get_logger()
 
 LONGEST_FILL_BARS: Final = 12
 """A longer hole between two bars is a gap, not a pause in trading."""
+# So much of the venue's reach may be lacking before a person is told: at 5m that leaves
+# four days to act, at 1m 21 hours.
+_WARN_BARS: Final = REACH_BARS * 3 // 4
+
+Alarm = Callable[[SlotName, str, Hole, str], None]
+"""Takes what a person must know: slot, kind, the bars concerned, and a sentence."""
+
 # A bar's last trades reach the venue's books up to 2.6 s after its close.
 _GRACE_MS: Final = 3_000
 # In 2023 rates were settled every eight hours: the one in force may be that old.
@@ -33,9 +41,9 @@ def grace_ms(venue: VenueClock) -> float:
     return max(_GRACE_MS, 2 * venue.uncertainty_ms)
 
 
-def closed_t(slot: SlotName, venue: VenueClock) -> int:
-    """Open time of the newest bar that is closed for certain, by the venue's clock."""
-    certain_ms = venue.now_ms() - grace_ms(venue)
+def closed_t(slot: SlotName, venue: VenueClock, at_ms: int | None = None) -> int:
+    """Open time of the newest bar closed for certain by the venue's clock, now or at a time."""
+    certain_ms = (venue.now_ms() if at_ms is None else at_ms) - grace_ms(venue)
     return int(certain_ms // slot.interval_ms - 1) * slot.interval_ms
 
 
@@ -47,11 +55,12 @@ def flat_bars(hole: Hole, close: float, step_ms: int) -> list[Bar]:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Fetches the past of slots into the store."""
+    """Fetches the past of slots into the store; `alarm` is told of bars that are lost."""
 
     rest: RestClient
     store: AsyncStore
     venue: VenueClock
+    alarm: Alarm
 
     async def fetch(self, slot: SlotName, from_ms: int) -> None:
         """Store all that the venue serves of a slot's bars and funding since `from_ms`.
@@ -95,7 +104,7 @@ class History:
                 flat = flat_bars(hole, last.close, slot.interval_ms)
                 await self.store.call(Store.put_bars, slot, flat, Provenance.FILLED)
             elif hole not in known:
-                await give_up(self.store, slot, hole)
+                await give_up(self.store, slot, hole, self.alarm)
 
     async def _fetch_funding(self, slot: SlotName, from_t: int) -> None:
         t = (await self.store.call(Store.bars, slot, from_t=from_t))["t"]
@@ -116,14 +125,26 @@ class History:
             await self.store.call(Store.put_funding, coin, rates)
 
 
-async def give_up(store: AsyncStore, slot: SlotName, hole: Hole) -> None:
+async def give_up(store: AsyncStore, slot: SlotName, hole: Hole, alarm: Alarm) -> None:
     """Write down, loudly, that bars are lost."""
-    log.error(
-        "feed.gap",
-        slot=str(slot),
-        from_t=hole.from_t,
-        to_t=hole.to_t,
-        bars=(hole.to_t - hole.from_t) // slot.interval_ms + 1,
-        remedy="the venue has no such bars any more: import them from a file if you have one",
-    )
+    bars = (hole.to_t - hole.from_t) // slot.interval_ms + 1
+    remedy = "the venue has no such bars any more: import them from a file if you have one"
+    log.error("feed.gap", slot=str(slot), **hole._asdict(), bars=bars, remedy=remedy)
     await store.call(Store.note_gap, slot, hole)
+    alarm(slot, "gap", hole, f"{bars} bars of {slot} are lost; {remedy}")
+
+
+def warn_of_reach(slot: SlotName, newest_t: int, venue: VenueClock, alarm: Alarm) -> bool:
+    """Say so, loudly, if bars after `newest_t` will soon be too old for the venue to serve."""
+    hole = Hole(newest_t + slot.interval_ms, closed_t(slot, venue))
+    bars = (hole.to_t - newest_t) // slot.interval_ms
+    if bars < _WARN_BARS:
+        return False
+    left_h = max(0, REACH_BARS - bars) * slot.interval_ms / HOUR_MS
+    text = (
+        f"{bars} bars of {slot} could not be fetched yet; the venue serves the newest {REACH_BARS}"
+        f" only, so the first are lost in {left_h:.0f} h: make the venue reachable before"
+    )
+    log.error("feed.hole_closing", slot=str(slot), **hole._asdict(), bars=bars, why=text)
+    alarm(slot, "hole_closing", hole, text)
+    return True

@@ -18,6 +18,29 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Root of the payloads."""
 
 
+class VenueState(Message, frozen=True, kw_only=True):
+    """How the connections to the venue are; counts are since the start."""
+
+    connected: bool
+    reconnects: int
+    weight_left: int
+    weight_per_minute: int
+    retries: int
+    throttled: int
+    clock_jumps: int
+
+
+class FeedState(Message, frozen=True, kw_only=True):
+    """What became of a slot's bars since the start."""
+
+    confirmed: int
+    provisional: int
+    filled: int
+    revised: int
+    refused: int
+    gaps: int
+
+
 class DaemonStatus(Message, frozen=True, kw_only=True, omit_defaults=True):
     """`status`: retained; the last will is `{"state": "offline"}`."""
 
@@ -25,6 +48,8 @@ class DaemonStatus(Message, frozen=True, kw_only=True, omit_defaults=True):
     version: str = ""
     slots: tuple[str, ...] = ()
     since_ms: int = 0
+    venue: VenueState | None = None
+    feed: dict[str, FeedState] = {}
 
 
 class SwapOrder(Message, frozen=True, kw_only=True):

@@ -6,7 +6,9 @@ because a late rate is a smaller fault than a late bar.
 """
 
 import asyncio
+import contextlib
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Final
 
 import structlog
@@ -14,12 +16,15 @@ import structlog
 from daemon.bars import DAY_MS, HOUR_MS
 from daemon.clock import VenueClock
 from daemon.errors import DaemonError
+from daemon.hyperliquid.budget import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.store import AsyncStore, Store
 
 log = structlog.get_logger()
 
 _WAITS_S: Final = (0.0, 2.0, 4.0)
+# A settlement is stamped up to half a second after the hour.
+_SETTLED_MS: Final = 2_000
 
 
 class Settlements:
@@ -31,7 +36,14 @@ class Settlements:
         self._newest: dict[str, int] = {}
         self._late: set[str] = set()
 
-    async def require(self, coin: str, close_ms: int) -> None:
+    async def run(self, coins: Collection[str]) -> None:
+        """Fetch each hour's rates when they are settled, ahead of the bars that may use them."""
+        while True:
+            hour_ms = (self._venue.now_ms() // HOUR_MS + 1) * HOUR_MS
+            await self._venue.sleep_until(hour_ms + _SETTLED_MS)
+            await asyncio.gather(*(self._prepare(coin, hour_ms) for coin in coins))
+
+    async def require(self, coin: str, close_ms: int, priority: Priority = Priority.LIVE) -> None:
         """Store the rates settled before a bar's close, if they can be had soon."""
         # Stamped some ms after the hour: a bar that closes on the hour cannot know that rate.
         due_ms = (close_ms - 1) // HOUR_MS * HOUR_MS
@@ -42,7 +54,7 @@ class Settlements:
             for wait_s in _WAITS_S[:1] if coin in self._late else _WAITS_S:
                 await self._venue.sleep(wait_s)
                 try:
-                    await self._fetch(coin, close_ms)
+                    await self._fetch(coin, close_ms, priority)
                 except DaemonError as e:
                     why = str(e)
                     break
@@ -50,10 +62,15 @@ class Settlements:
                     break
             self._report(coin, due_ms, why)
 
-    async def _fetch(self, coin: str, close_ms: int) -> None:
+    async def _prepare(self, coin: str, hour_ms: int) -> None:
+        if self._newest.get(coin, 0) < hour_ms:
+            with contextlib.suppress(DaemonError):  # a bar that needs the rate says so
+                await self._fetch(coin, hour_ms + 1, Priority.ROUTINE)
+
+    async def _fetch(self, coin: str, close_ms: int, priority: Priority) -> None:
         newest = await self._store.call(Store.newest_funding_time, coin)
         start_ms = close_ms - DAY_MS if newest is None else newest + 1
-        if rates := await self._rest.funding(coin, start_ms):
+        if rates := await self._rest.funding(coin, start_ms, priority=priority):
             await self._store.call(Store.put_funding, coin, rates)
             newest = rates[-1].time
         self._newest[coin] = newest or 0

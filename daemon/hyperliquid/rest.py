@@ -25,6 +25,9 @@ from daemon.hyperliquid.budget import Priority, Spent, WeightBudget
 
 log = structlog.get_logger()
 
+CONFIRMING_WEIGHT: Final = 21
+"""What it costs to ask for a few bars of one slot."""
+
 _BASE_WEIGHT: Final = 20
 _STATUS_WEIGHT: Final = 2
 _CANDLES_PER_WEIGHT: Final = 60
@@ -64,15 +67,14 @@ class RestTally:
 
 
 class Snapshot(NamedTuple):
-    """Bars, ascending, as the venue had them at `asked_ms` of its own time or later."""
+    """Bars, ascending, as the venue had them when it was asked (monotonic s) or later."""
 
     bars: list[Bar]
-    asked_ms: int
+    asked_at: float
 
 
 class _Answer(NamedTuple):
     body: bytes
-    asked_ms: int
     sent: float
     received: float
     spent: Spent
@@ -170,7 +172,7 @@ class RestClient:
         candles = wire.decode_candles(answer.body, slot)
         answer.spent.weight = _BASE_WEIGHT + math.ceil(len(candles.frames) / _CANDLES_PER_WEIGHT)
         self._report(candles.refused)
-        return Snapshot([frame.bar for frame in candles.frames], answer.asked_ms)
+        return Snapshot([frame.bar for frame in candles.frames], answer.sent)
 
     async def funding(
         self,
@@ -241,7 +243,13 @@ class RestClient:
             for _ in range(_CLOCK_SAMPLES)
         ]
         best = min(samples, key=lambda answer: answer.received - answer.sent)
-        self._venue.learn(wire.decode_status(best.body), best.sent, best.received)
+        jumps, ours_ms = self._venue.jumps, self._venue.now_ms()
+        theirs_ms = wire.decode_status(best.body)
+        self._venue.learn(theirs_ms, best.sent, best.received)
+        if self._venue.jumps > jumps:
+            doubt = "" if self._venue.is_trusted else "; until it repeats that, later bars decide"
+            why = f"the venue's clock moved by {(theirs_ms - ours_ms) / 1000:.0f} s{doubt}"
+            log.warning("venue.clock_jumped", why=why)
 
     async def _ask(self, request: bytes, weight: int, priority: Priority) -> _Answer:
         why = ""
@@ -261,7 +269,7 @@ class RestClient:
     async def _try(self, request: bytes, weight: int, priority: Priority) -> _Answer:
         """Ask once; a failure holds everybody back for a while."""
         spent = await self._budget.take(weight, priority)
-        sent, asked_ms = self._clock.monotonic(), self._venue.now_ms()
+        sent = self._clock.monotonic()
         try:
             try:
                 body = await self._post(request)
@@ -276,7 +284,7 @@ class RestClient:
             self._standstill.failed(sent, least_s)
             raise
         self._standstill.ended()
-        return _Answer(body, asked_ms, sent, self._clock.monotonic(), spent)
+        return _Answer(body, sent, self._clock.monotonic(), spent)
 
     async def _post(self, request: bytes) -> bytes:
         if self._session is None:

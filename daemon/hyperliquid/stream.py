@@ -7,6 +7,7 @@ between, so whoever listens has to fetch what closed meanwhile.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Iterable
 from random import Random
 from typing import Final, NamedTuple
@@ -16,10 +17,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from daemon.bars import SlotName
-from daemon.clock import Clock
-from daemon.errors import SchemaChanged
+from daemon.clock import Clock, VenueClock
+from daemon.errors import BadInput, SchemaChanged
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.backoff import delays
+from daemon.hyperliquid.budget import Priority, WeightBudget
 from daemon.hyperliquid.wire import CandleFrame, Channel, Trades, TradesOf
 
 log = structlog.get_logger()
@@ -32,6 +34,11 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
 _CLOSE_S: Final = 2.0
 _BURST, _BURST_PAUSE_S = 20, 0.1
 _QUEUE_FRAMES: Final = 1024
+MOST_SUBSCRIPTIONS: Final = 1000
+"""The venue's limit for one address."""
+
+# The venue takes 2000 messages a minute, and others behind our address may send some.
+_MESSAGES_PER_MINUTE: Final = 1800
 
 
 class Connected(NamedTuple):
@@ -62,7 +69,11 @@ class CandleStream:
             closing the whole socket.
         trades_of: Coins whose trades are wanted too.
 
+    Raises:
+        BadInput: If they are more than the venue allows.
+
     Attributes:
+        refused: Bars with impossible numbers, by slot.
         events: Frames and changes of the connection, in order. Full means that the reader is
             behind: the socket then waits, and with it the venue.
     """
@@ -76,6 +87,15 @@ class CandleStream:
     ) -> None:
         self._url, self._clock = url, clock
         self._wanted: frozenset[Channel] = frozenset([*wanted, *map(TradesOf, trades_of)])
+        if len(self._wanted) > MOST_SUBSCRIPTIONS:
+            msg = (
+                f"{len(self._wanted)} subscriptions are more than the {MOST_SUBSCRIPTIONS} that the"
+                " venue allows: remove slots"
+            )
+            raise BadInput(msg)
+        # In wall time, as sockets are; it outlives them, so that reconnects stay inside it too.
+        self._messages = WeightBudget(clock, VenueClock(clock), _MESSAGES_PER_MINUTE)
+        self.refused: Counter[SlotName] = Counter()
         self._random = Random()  # noqa: S311 - jitter, no secret
         self._heard_at = 0.0
         self._unacknowledged: set[Channel] = set()
@@ -122,6 +142,7 @@ class CandleStream:
 
     async def _subscribe(self, socket: ClientConnection) -> None:
         for number, channel in enumerate(sorted(self._wanted, key=str), start=1):
+            await self._messages.take(1, Priority.LIVE)
             await socket.send(wire.subscribe(channel))
             if number % _BURST == 0:
                 await self._clock.sleep(_BURST_PAUSE_S)
@@ -156,6 +177,7 @@ class CandleStream:
                     if candle.slot in self._wanted:
                         await self.events.put(candle)
                 for bar in refused:
+                    self.refused[bar.slot] += 1
                     self._report("stream.bar_refused", f"{bar.slot} t={bar.t}: {bar.reason}")
             case Trades(trades):
                 if asked := tuple(t for t in trades if TradesOf(t.coin) in self._wanted):

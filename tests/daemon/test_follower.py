@@ -11,6 +11,7 @@ from daemon.clock import VenueClock
 from daemon.follower import Follower, Troubles
 from daemon.hyperliquid.rest import RestClient
 from daemon.settlements import Settlements
+from daemon.shown import Coverage
 from daemon.store import AsyncStore, Hole, Store
 from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
 from tests.fakes import FakeClock
@@ -24,6 +25,8 @@ class Rig:
     follower: Follower
     got: list[Bar] = field(default_factory=list)
     seen: asyncio.Event = field(default_factory=asyncio.Event)
+    coverage: Coverage = field(default_factory=Coverage)
+    alarms: list[tuple[str, Hole]] = field(default_factory=list)
 
     async def follow(self, bars: int, after: int | None = None) -> list[Bar]:
         """Let time pass until so many bars were handed on."""
@@ -41,7 +44,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(now: float, store: Store | None = None) -> AsyncIterator[Rig]:
+async def rig(
+    now: float, store: Store | None = None, *, in_rush: bool = False
+) -> AsyncIterator[Rig]:
     """Everything real but time, which moves only when the follower sleeps; `now` in bars."""
     clock = FakeClock(ms=START + round(now * STEP))
     venue = FakeVenue(clock.now_ms, funding=hourly(START - 30 * 3_600_000, 200))
@@ -49,6 +54,7 @@ async def rig(now: float, store: Store | None = None) -> AsyncIterator[Rig]:
     keeper = AsyncStore(store or Store(":memory:"))
     async with serving(venue), RestClient(venue.url, clock, venue_clock) as rest:
         made: list[Rig] = []
+        coverage = Coverage()
 
         async def emit(slot: SlotName, b: Bar) -> None:
             assert keeper.store.held(slot, b.t, b.t), "handed on before it was stored"
@@ -64,8 +70,11 @@ async def rig(now: float, store: Store | None = None) -> AsyncIterator[Rig]:
             settlements=settlements,
             troubles=Troubles(),
             emit=emit,
+            alarm=lambda _slot, kind, hole, _text: made[0].alarms.append((kind, hole)),
+            coverage=coverage,
+            in_rush=lambda _: in_rush,
         )
-        made.append(Rig(clock, venue, keeper, follower))
+        made.append(Rig(clock, venue, keeper, follower, coverage=coverage))
         yield made[0]
         keeper.close()
 
@@ -283,3 +292,122 @@ async def test_a_clock_that_runs_ahead_of_the_venue_fills_nothing() -> None:
         r.clock.ms += late
         assert await r.follow(3, after=START - STEP) == [bar(k) for k in range(3)]
         assert provenances(r, 0, 2) == [Provenance.REST] * 3
+
+
+async def test_a_bar_that_rest_changes_after_it_was_handed_on_is_stored_and_counted() -> None:
+    async with rig(now=0.5) as r:
+        r.venue.put(bar(k) for k in range(10))
+        await r.follow(2)
+        r.venue.put([bar(1, volume=5.0)])
+        await r.follow(4)
+        copies = r.store.store.held(BTC, START, START + 3 * STEP)
+        assert [copy.bar.volume for copy in copies] == [1.0, 5.0, 1.0, 1.0]
+        assert r.follower.tally.revised == 1
+        assert r.follower.tally.confirmed == len(r.got)
+
+
+async def test_an_absurd_price_of_rest_is_held_back_and_hides_no_bar_once_it_is_gone() -> None:
+    async with rig(now=0.5) as r:
+        original, begin = r.venue.data, START + 3 * STEP
+
+        def absurd(body):
+            rows = original(body)
+            if body["type"] == "candleSnapshot" and begin < r.clock.ms < begin + 40_000:
+                rows = [
+                    row | ({"c": "10000", "h": "10000"} if row["t"] == START + 2 * STEP else {})
+                    for row in rows
+                ]
+            return rows
+
+        r.venue.data = absurd  # type: ignore[method-assign]
+        r.venue.put(bar(k) for k in range(10))
+        with capture_logs() as logs:
+            assert await r.follow(5) == [bar(k) for k in range(5)]
+        assert [log["event"] for log in logs] == ["feed.price_doubted"]
+        assert r.follower.refused == 1
+        assert set(provenances(r, 0, 4)) == {Provenance.REST}
+
+
+async def test_a_crash_that_rest_insists_on_is_taken_after_a_minute_and_the_next_bar_at_once() -> (
+    None
+):
+    async with rig(now=0.5) as r:
+        fallen = [Bar(START + k * STEP, 2.0, 2.0, 2.0, 2.0, 9.0, 3) for k in range(3, 9)]
+        crash = Bar(START + 2 * STEP, 100.0, 100.0, 1.0, 2.0, 9.0, 3)
+        r.venue.put([bar(0), bar(1), crash, *fallen])
+        r.venue.visible = lambda b: r.clock.ms >= b.t + STEP
+        got = await r.follow(3)
+        assert got[-1] == crash
+        assert r.clock.ms >= START + 3 * STEP + 60_000
+        assert (await r.follow(4))[-1] == fallen[0]
+
+
+async def test_an_absurd_price_of_the_stream_is_counted_and_not_stored() -> None:
+    async with rig(now=0.5) as r:
+        r.venue.put(bar(k) for k in range(9))
+        await r.follow(1)
+        await r.follower.push(bar(1, close=9_000.0, n=9))
+        await r.follower.push(bar(2))
+        assert provenances(r, 1, 1) == []
+        assert r.follower.refused == 1
+
+
+async def test_bars_about_to_leave_the_venues_reach_are_an_alarm_once_in_time() -> None:
+    store = Store(":memory:")
+    store.put_bars(BTC, [bar(k) for k in range(3)], Provenance.REST)
+    async with rig(now=3740.5, store=store) as r:
+        r.venue.put(bar(k) for k in range(5000))
+        r.venue.faults.extend([(500, "null")] * 1000)
+        with capture_logs() as logs:
+            await r.follow(20)
+        hole = r.alarms[0][1]
+        assert [kind for kind, _ in r.alarms] == ["hole_closing"]
+        assert hole.from_t == START + 3 * STEP
+        assert 3750 <= (hole.to_t - START) // STEP - 2 < 3800
+        assert [log["event"] for log in logs].count("feed.hole_closing") == 1
+        assert r.store.store.gaps(BTC) == []
+
+
+async def test_lost_bars_are_an_alarm_with_their_span() -> None:
+    store = Store(":memory:")
+    store.put_bars(BTC, [bar(k) for k in range(3)], Provenance.REST)
+    async with rig(now=40.5, store=store) as r:
+        r.venue.put(bar(k) for k in range(60) if k < 3 or k > 25)
+        await r.follow(3)
+        assert r.alarms == [("gap", Hole(START + 3 * STEP, START + 25 * STEP))]
+        assert r.follower.tally.gaps == 23
+
+
+async def test_the_stream_alone_proves_a_bar_and_a_pause_in_trading() -> None:
+    async with rig(now=0.5, in_rush=True) as r:
+        r.venue.put(bar(k) for k in range(9))
+        await r.follow(1)  # of record: the bar before the first that the stream may prove
+        r.coverage.connected(START + STEP)
+        second, third = START + 2 * STEP, START + 3 * STEP
+        await r.follower.push(bar(1, n=7))
+        r.coverage.heard(second + 2_999)
+        assert r.follower.offer(second) is None
+        r.coverage.heard(second + 3_000)
+        assert r.follower.offer(second) == (bar(1, n=7), Provenance.STREAM)
+        assert r.follower.offer(third) is None  # the bar before it was not handed on
+        r.store.store.put_bars(BTC, [bar(1, n=7)], Provenance.STREAM)
+        await r.follower.lead(bar(1, n=7), Provenance.STREAM)
+        await r.follower.lead(bar(1, n=7), Provenance.STREAM)
+        assert numbers(r.got) == [0, 1]
+        r.coverage.heard(third + 3_000)
+        flat = Bar(second, 100.0, 100.0, 100.0, 100.0, 0.0)
+        assert r.follower.offer(third) == (flat, Provenance.FILLED)
+        assert (r.follower.tally.provisional, r.follower.tally.confirmed) == (1, 1)
+
+
+async def test_what_was_handed_on_in_a_rush_is_confirmed_and_what_changes_is_counted() -> None:
+    async with rig(now=0.5, in_rush=True) as r:
+        r.venue.put(bar(k, volume=2.0) for k in range(9))
+        await r.follow(1)
+        early = bar(1, volume=1.5)
+        r.store.store.put_bars(BTC, [early], Provenance.STREAM)
+        await r.follower.lead(early, Provenance.STREAM)
+        got = await r.follow(4, after=START + STEP)
+        assert got == [bar(0, volume=2.0), early, bar(2, volume=2.0), bar(3, volume=2.0)]
+        assert set(provenances(r, 0, 3)) == {Provenance.REST}
+        assert r.follower.tally.revised == 1

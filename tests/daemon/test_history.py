@@ -34,7 +34,7 @@ async def rig(now: float) -> AsyncIterator[Rig]:
     with Store(":memory:") as store:
         keeper = AsyncStore(store)
         async with serving(venue), RestClient(venue.url, clock, venue_clock) as rest:
-            yield Rig(venue, History(rest, keeper, venue_clock), store)
+            yield Rig(venue, History(rest, keeper, venue_clock, lambda *_: None), store)
         keeper.close()
 
 

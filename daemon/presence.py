@@ -1,0 +1,52 @@
+"""What the daemon says of itself: that it is there, how the venue is, what became of bars.
+
+A person who asks `hyperdrift status` sees the budget and the counters as they were at
+most ten seconds ago; lost bars, and bars that soon will be lost, are events at once.
+"""
+
+from typing import Final
+
+import msgspec
+
+from daemon.bars import SlotName
+from daemon.bus import Bus
+from daemon.clock import Clock, VenueClock
+from daemon.feed import Feed
+from daemon.messages import DaemonStatus
+from daemon.store import Hole
+from daemon.topics import Topics
+
+_EVERY_S: Final = 10.0
+
+
+class Presence:
+    """Publishes the daemon's status and the feed's alarms.
+
+    Args:
+        online: What is published from the first moment on.
+        bus: Where to.
+        topics: How it is addressed.
+        venue: Alarms carry its time.
+    """
+
+    def __init__(self, online: DaemonStatus, bus: Bus, topics: Topics, venue: VenueClock) -> None:
+        self._online, self._bus, self._topics, self._venue = online, bus, topics, venue
+
+    async def run(self, feed: Feed, clock: Clock) -> None:
+        """Tell how the feed is, for ever."""
+        while True:
+            slots = {str(slot): feed.state(slot) for slot in feed.slots}
+            status = msgspec.structs.replace(self._online, venue=feed.venue_state(), feed=slots)
+            self._bus.publish(self._topics.status, status, retain=True)
+            await clock.sleep(_EVERY_S)
+
+    def alarm(self, slot: SlotName, kind: str, hole: Hole, text: str) -> None:
+        """Tell everybody of bars that are lost (`gap`) or will be soon (`hole_closing`)."""
+        message = {
+            "kind": kind,
+            "at_ms": self._venue.now_ms(),
+            "text": text,
+            "severity": "critical",
+            **hole._asdict(),
+        }
+        self._bus.publish(self._topics.event(slot), message)
