@@ -92,7 +92,7 @@ class Feed:
             for slot, follower in self._followers.items():
                 tasks.create_task(follower.run(self._after.get(slot)), name=f"follow-{slot}")
             tasks.create_task(self._stream.run(), name="stream")
-            tasks.create_task(self._take_pushes(), name="feed-pushes")
+            tasks.create_task(self.listen(), name="feed-pushes")
             coins = {slot.coin for slot in self._followers}
             tasks.create_task(self._settlements.run(coins), name="feed-funding")
             if self._rush.is_possible:
@@ -167,7 +167,8 @@ class Feed:
     async def _emit(self, slot: SlotName, bar: Bar) -> None:
         await self._bars.put((slot, bar))
 
-    async def _take_pushes(self) -> None:
+    async def listen(self) -> None:
+        """Take what the stream pushes; a part of `run`, ends only when cancelled."""
         is_lost = False
         while True:
             match await self._stream.events.get():
