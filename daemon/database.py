@@ -51,6 +51,13 @@ _MIGRATIONS: Final = (
             json_extract(body, '$.p[2]') AS p_up
         FROM journal WHERE kind = 'BarScored' AND json_extract(body, '$.p[0]') IS NOT NULL;
     """,
+    # Stretches without a market, which no model may learn from (`daemon.silences`).
+    """
+    CREATE TABLE silences (
+        coin TEXT NOT NULL, interval TEXT NOT NULL,
+        from_t INTEGER NOT NULL, to_t INTEGER NOT NULL, kind TEXT NOT NULL,
+        PRIMARY KEY (coin, interval, from_t)) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

@@ -111,6 +111,11 @@ class Store:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    @property
+    def database(self) -> Database:
+        """The file, for modules that keep a table of their own in it."""
+        return self._db
+
     # --- bars ---
 
     def put_bars(self, slot: SlotName, bars: Iterable[Bar], provenance: Provenance) -> PutResult:

@@ -18,7 +18,8 @@ from daemon.bars import DAY_MS, SlotName
 from daemon.jobs import Jobs, Outcome
 from daemon.registry import Registry
 from daemon.settings import Config, SlotSection
-from daemon.store import AsyncStore, Store
+from daemon.silences import training_frame
+from daemon.store import AsyncStore
 from monitor.actions import StartRetrain
 from retrain.artifact import LoadedModel
 
@@ -61,7 +62,8 @@ class Training:
             RetrainFailedError: The child ended without a candidate, and why.
         """
         since = order.at_ms - round(self.section.history_days * DAY_MS)
-        frame = await self.store.call(Store.frame, self.slot, from_t=since)
+        others = [section.name for section in self.config.slots]
+        frame = await self.store.call(training_frame, self.slot, since, others)
         spec = await asyncio.to_thread(job_spec, self.config, self.section, order, live)
         try:
             outcome = await self.jobs.retrain(order.job_id, spec, frame, on_line)

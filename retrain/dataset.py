@@ -80,6 +80,7 @@ def build(
     training = close[: int(len(close) * (1 - TEST_FRAC))]
     threshold = labels.resolve_threshold(setting, training, horizon_bars, previous)
     made = labels.label(close, horizon_bars, threshold.per_bar(close, horizon_bars))
+    made[_reaches_across(np.asarray(frame["t"]), horizon_bars)] = labels.UNKNOWN
     usable = np.flatnonzero(np.isfinite(computed).all(axis=1) & (made != labels.UNKNOWN))
     if len(usable) < LEAST_ROWS:
         need = LEAST_ROWS + len(close) - len(usable)
@@ -96,6 +97,15 @@ def build(
             len(usable), purge=horizon_bars, embargo=horizon_bars, test_frac=TEST_FRAC
         ),
     )
+
+
+def _reaches_across(t: NDArray[Any], horizon_bars: int) -> NDArray[np.bool_]:
+    """Tell of which bars the horizon ends beyond a hole in `t`."""
+    across = np.zeros(len(t), dtype=bool)
+    if len(t) > horizon_bars:
+        took = t[horizon_bars:] - t[:-horizon_bars]
+        across[:-horizon_bars] = took > horizon_bars * np.diff(t).min()
+    return across
 
 
 def label_faults(rows: Rows, close: NDArray[np.float64]) -> int:

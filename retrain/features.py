@@ -83,8 +83,9 @@ def compute(frame: Frame) -> Array:
 
     Returns:
         Shape (n_bars, 17), in the order of `NAMES`. A row is either finite or all NaN: the
-        first `WARMUP_BARS` rows are NaN, those within 12 bars of an unknown funding rate, and
-        those after 12 bars of unknown flow. Flow is taken over the bars in which it is known.
+        first `WARMUP_BARS` rows are NaN and as many after a hole in `t`, those within 12 bars of
+        an unknown funding rate, and those after 12 bars of unknown flow. Flow is taken over the
+        bars in which it is known.
 
     Raises:
         BadFrame: If a column is missing or of another length, `t` does not ascend strictly, or
@@ -95,7 +96,7 @@ def compute(frame: Frame) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = _columns(bars)
     rows = np.stack([columns[name] for name in NAMES])
-    rows[:, :WARMUP_BARS] = np.nan
+    rows[:, _warming(bars["t"])] = np.nan
     rows[:, ~np.isfinite(rows).all(axis=0)] = np.nan
     return np.ascontiguousarray(rows.T)
 
@@ -125,6 +126,15 @@ def funding_as_of(
         raise BadFrame("the funding times are not in order; sort them by time")
     known = np.concatenate(([np.nan], np.asarray(rates, dtype=np.float64)))
     return known[np.searchsorted(times, close_ms, side="right")]
+
+
+def _warming(t: Array) -> NDArray[np.bool_]:
+    """Tell which rows lie within `WARMUP_BARS` of the first bar or of a hole in `t`."""
+    index, gaps = np.arange(len(t)), np.diff(t)
+    if not len(gaps):
+        return np.ones(len(t), dtype=bool)
+    begins = np.concatenate(([True], gaps > gaps.min()))
+    return index - np.maximum.accumulate(np.where(begins, index, 0)) < WARMUP_BARS
 
 
 def _checked(frame: Frame) -> dict[str, Array]:

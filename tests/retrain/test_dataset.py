@@ -84,3 +84,15 @@ def test_too_few_bars_are_refused_with_the_number_needed() -> None:
 def test_a_class_that_hardly_occurs_is_refused() -> None:
     with pytest.raises(ClassMissing):
         build(setting=0.2)
+
+
+def test_no_feature_and_no_label_reaches_across_a_hole(rows: dataset.Rows) -> None:
+    kept = np.r_[0:600, 610:1500]
+    holed = build({name: column[kept] for name, column in FRAME.items()})
+    warm, last = features.WARMUP_BARS, 600 - HORIZON - 1
+    # As many rows warm up after the hole as at the start; before it only labels are unknown.
+    expected = [*range(warm, last + 1), *range(600 + warm, 1490 - HORIZON)]
+    assert holed.bars.tolist() == expected
+    before = holed.bars[holed.bars <= last]
+    at = np.searchsorted(rows.bars, before)
+    assert np.array_equal(holed.features[: len(at)], rows.features[at])
