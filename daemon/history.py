@@ -60,7 +60,7 @@ class History:
     rest: RestClient
     store: AsyncStore
     venue: VenueClock
-    alarm: Alarm
+    alarm: Alarm = lambda *_: None
 
     async def fetch(self, slot: SlotName, from_ms: int) -> None:
         """Store all that the venue serves of a slot's bars and funding since `from_ms`.
