@@ -20,6 +20,7 @@ def add(app: typer.Typer) -> None:
     """Put these commands on the command line."""
     app.command()(labels)
     app.command()(retrain)
+    app.command()(backtest)
 
 
 def labels(coin: CoinOption, interval: IntervalOption = "5m", config: ConfigOption = None) -> None:
@@ -59,3 +60,35 @@ def retrain(
     if as_json:
         print_json(result.document())
     sys.exit(result.exit_code)
+
+
+def backtest(
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    policy: Annotated[
+        str, typer.Option(help="Which policies, separated by commas.")
+    ] = "drift,never,weekly,daily",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what each policy would have done on the stored bars."""
+    from daemon import backtest as backtesting
+    from daemon import backtest_report, log
+    from daemon import config as configuration
+    from daemon.bars import SlotName, interval_name
+    from daemon.clock import SystemClock
+
+    log.configure()
+    settings = configuration.load(config)
+    slot = SlotName(coin, interval_name(interval))
+    names = [name.strip() for name in policy.split(",")]
+    work = backtesting.backtest(settings, slot, names, SystemClock(), quiet=as_json)
+    results = run_async(work)
+    if results is None:
+        sys.exit(INTERRUPTED)
+    path = backtest_report.write(settings.data_dir / "backtest" / f"{slot}.html", slot, results)
+    if as_json:
+        print_json({"report": str(path), "policies": [r.document() for r in results]})
+    else:
+        backtest_report.show(results)
+        typer.echo(f"report: {path}")

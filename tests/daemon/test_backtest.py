@@ -1,0 +1,178 @@
+"""A backtest is the live daemon in hindsight: same engine, same retrain, same decisions."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon import app
+from daemon.audit import Audit
+from daemon.backtest import backtest, policy_settings_of
+from daemon.backtest_report import show, write
+from daemon.bars import Bar, Funding, Provenance, SlotName
+from daemon.bus import BrokerAddress, Bus
+from daemon.clock import VenueClock
+from daemon.errors import BadInput, ConfigError
+from daemon.frames import Flow
+from daemon.imports import open_store
+from daemon.keeper import Keeper
+from daemon.policy_run import TRAINING_MS
+from daemon.settings import Config, DaemonSection, RetrainSection, SlotSection
+from daemon.store import AsyncStore, Store
+from daemon.topics import Topics
+from daemon.trades import TradeBook
+from monitor.policy import PolicySettings
+from tests.daemon.small_retrain import interpreter
+from tests.fakes import FakeClock
+from tests.retrain.market import Frame
+from tests.retrain.planted import HORIZON, THRESHOLD, planted
+
+SLOT = SlotName("BTC", "5m")
+FIRST, BARS = 3400, 3760
+# Gates of a few days' bars are mostly noise, and what is compared here are decisions.
+GATES = {
+    "train_accuracy": 0.2,
+    "test_accuracy": 0.2,
+    "all_classes": 0.0,
+    "overfit": 0.9,
+    "calibrated": 0.9,
+    "refit_agrees": 1.0,
+    "budget_ms": 500.0,
+}
+POLICY = {
+    "min_bars": FIRST,
+    "max_retrains_per_day": 4,
+    "cooldown_hours": 6,
+    "min_new_bars": 144,
+    "retry_bars": 144,
+    "probation_hours": 8,
+    "schedule_days": 1,
+    "false_alarms_per_month": 100,
+}
+
+
+def configured(folder: Path) -> Config:
+    folder.mkdir(exist_ok=True)
+    return Config(
+        daemon=DaemonSection(data_dir=str(folder)),
+        slots=(SlotSection(coin="BTC", horizon_bars=HORIZON, threshold=THRESHOLD),),
+        policy=dict(POLICY),
+        gates=dict(GATES),
+        retrain=RetrainSection(python=interpreter(folder)),
+    )
+
+
+def market(bars: int = BARS) -> Frame:
+    """Return bars with something to learn in them; towards the end they are twice as wild."""
+    frame = planted(bars, seed=1, strength=1.2e-3)
+    wild = slice(FIRST + 60, bars)
+    for name in ("s_top", "volume"):
+        frame[name][wild] *= 3
+    frame["t"] = frame["t"] // SLOT.interval_ms * SLOT.interval_ms
+    return frame
+
+
+def bars_of(frame: Frame) -> list[Bar]:
+    columns = (frame[name].tolist() for name in ("t", "open", "high", "low", "close", "volume"))
+    return [Bar(int(t), *prices) for t, *prices in zip(*columns, strict=True)]
+
+
+def fill(store: Store, frame: Frame, bars: int) -> None:
+    store.put_bars(SLOT, bars_of(frame)[:bars], Provenance.IMPORT)
+    hours = frame["t"][::12].astype(int).tolist()
+    rates = zip(hours, frame["funding"][::12].tolist(), strict=True)
+    store.put_funding("BTC", [Funding(*rate) for rate in rates])
+    columns = (frame[name].tolist() for name in ("t", "s_top", "s_bot", "volume"))
+    store.put_flow(SLOT, [Flow(int(t), *seen) for t, *seen in zip(*columns, strict=True)])
+
+
+async def settled(keeper: Keeper, t: int | None, clock: FakeClock) -> None:
+    """Wait until a bar was scored and all that followed is done; a retrain takes its minute."""
+    async with asyncio.timeout(200):
+        while True:
+            now = keeper._engine.snapshot()
+            if now.job_id is not None and clock.ms % SLOT.interval_ms == 0:
+                clock.ms += TRAINING_MS
+            idle = now.job_id is None and now.swap_to is None and keeper._inbox.empty()
+            if idle and keeper._last_bar_t == t:
+                return
+            await asyncio.sleep(0.002)
+
+
+async def live(config: Config, frame: Frame) -> list[tuple[int, str, str]]:
+    """Run the daemon's own keeper, bar by bar, and return what it decided."""
+    clock = FakeClock(int(frame["t"][FIRST]))
+    store = AsyncStore(open_store(config.data_dir))
+    fill(store.store, frame, FIRST)
+    bus = Bus(BrokerAddress.parse("mqtt://127.0.0.1:1"), clock)
+    venue = VenueClock(clock)
+    audit = Audit(store, clock, venue)
+    topics, book = Topics("hyperdrift"), TradeBook(venue)
+    parts = app._Parts(config, clock, venue, store, bus, topics, audit, book)
+    keepers, _, _ = app._desks(parts)
+    keeper, recovered = keepers[SLOT], asyncio.Event()
+    running = asyncio.create_task(keeper.run(recovered.set))
+    await recovered.wait()
+    await settled(keeper, None, clock)
+    for bar in bars_of(frame)[FIRST:]:
+        clock.ms = bar.t + SLOT.interval_ms
+        await store.call(Store.put_bars, SLOT, [bar], Provenance.REST)
+        await keeper.put(bar)
+        await settled(keeper, bar.t, clock)
+    running.cancel()
+    told = (e for e in store.store.journal(SLOT) if e.kind != "alert")
+    found = [e for e in told if "text" in e.body]
+    store.close()
+    return [(e.at_ms // SLOT.interval_ms, e.kind, e.body["text"]) for e in found]
+
+
+@pytest.mark.slow
+async def test_it_decides_what_the_daemon_decides_when_fed_the_same_bars(tmp_path: Path) -> None:
+    frame = market()
+    decided = await live(configured(tmp_path / "live"), frame)
+    config = configured(tmp_path / "past")
+    with open_store(config.data_dir) as store:
+        fill(store, frame, BARS)
+    (result,) = await backtest(config, SLOT, ["drift"], FakeClock(), quiet=True)
+    past = [(p.at_ms // SLOT.interval_ms, p.kind, p.text) for p in result.record.published]
+    assert past == decided
+    kinds = {kind for _, kind, _ in past}
+    assert kinds >= {"decision", "retrain_started", "retrain_finished", "swapped", "drift"}
+    assert result.counts()["retrains"] >= 2
+    assert result.figures.bars > 300
+    _look_at_the_report(tmp_path, result)
+    again = await backtest(config, SLOT, ["drift", "never"], FakeClock(), quiet=True)
+    assert again[0].document() | {"engine_s": 0} == result.document() | {"engine_s": 0}
+    first, other = (r.document()["trained"][0] for r in again)
+    assert first == other, "the first model is the same for all policies"
+
+
+def _look_at_the_report(folder: Path, result: Any) -> None:
+    page = write(folder / "page.html", SLOT, [result]).read_text()
+    assert "<svg" in page
+    for fetched in ("<script", "<link", "<img", "src=", "url(http"):
+        assert fetched not in page
+    show([result])
+
+
+async def test_too_few_bars_are_said_in_one_line(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    with open_store(config.data_dir) as store:
+        fill(store, market(FIRST), FIRST)
+    with pytest.raises(BadInput, match=r"BTC-5m has 3400 bars stored; more than .*min_bars = 3400"):
+        await backtest(config, SLOT, ["never"], FakeClock(), quiet=True)
+
+
+def test_policies_other_than_the_configured_one_are_deaf_to_evidence() -> None:
+    base = PolicySettings()
+    assert policy_settings_of("drift", base) == base
+    never = policy_settings_of("never", base)
+    assert not never.on_drift
+    assert not never.on_win_rate
+    assert (never.max_age_days, never.schedule_days) == (0, 0)
+    daily = policy_settings_of("daily", base)
+    assert daily == replace(never, schedule_days=1.0, probation_hours=23.0)
+    with pytest.raises(ConfigError, match="--policy 'monthly' is not one of drift, never, weekly"):
+        policy_settings_of("monthly", base)
