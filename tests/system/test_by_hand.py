@@ -1,0 +1,96 @@
+"""An operator, a running daemon, a kill and an old pointer: real processes, from outside."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon import ledger
+from daemon.imports import open_store
+from daemon.keys import own_signer, trusted_keys
+from daemon.registry import Registry
+from tests.daemon.brokers import Mosquitto
+from tests.daemon.versions import START_MS, write_version
+from tests.system.venue import SLOT, Host, Listener, host
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("mosquitto_sub") is None, reason="mosquitto-clients is not installed"
+)
+
+ORDER = f"hyperdrift/{SLOT}/model"
+STATE = f"hyperdrift/{SLOT}/state"
+
+
+async def hyperdrift(machine: Host, *words: str) -> tuple[int, Any]:
+    """Run a command as alice does; return its exit code and what it printed, as JSON."""
+    config = str(machine.folder / "hyperdrift.toml")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "daemon.cli", *words, "--config", config, "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "LOGNAME": "alice"},
+    )
+    out, _ = await process.communicate()
+    return process.returncode or 0, json.loads(out or "null")
+
+
+def two_versions(machine: Host) -> tuple[Registry, str, str]:
+    signer, ring = own_signer(machine.data_dir), trusted_keys(machine.data_dir)
+    registry = Registry(machine.data_dir / "models", signer, ring=ring)
+    one, two = (registry.adopt(SLOT, write_version(machine.folder / str(n), n)) for n in (1, 2))
+    registry.deploy(SLOT, one, reason="a test", by="test", at_ms=START_MS)
+    return registry, one, two
+
+
+async def test_a_promotion_goes_through_the_daemon_and_outlives_a_kill_and_an_old_pointer(
+    tmp_path: Path,
+) -> None:
+    broker = Mosquitto(tmp_path)
+    await broker.start()
+    try:
+        # Nothing is trained: this is about what a person does.
+        async with (
+            host(tmp_path, broker.url, min_new_bars=1_000_000) as machine,
+            Listener(broker.port) as bus,
+        ):
+            registry, one, two = two_versions(machine)
+            old_pointer = registry.pointer(SLOT).read_bytes()
+            async with machine.daemon() as daemon:
+                await bus.wait_for(STATE, model_id=one)
+                words = ("models", "promote", two, "--slot", str(SLOT), "--reason", "I know why")
+                code, moved = await hyperdrift(machine, *words)
+                assert (code, moved["model_id"], moved["through"]) == (0, two, "the daemon")
+                promoted = await bus.wait_for(ORDER, model_id=two)
+                code, found = await hyperdrift(machine, "models", "verify", "--slot", str(SLOT))
+                assert (code, [finding["problem"] for finding in found]) == (0, ["", "", ""])
+                daemon.signal(signal.SIGKILL)
+            registry.pointer(SLOT).write_bytes(old_pointer)
+            code, found = await hyperdrift(machine, "models", "verify", "--slot", str(SLOT))
+            assert (code, "an old LATEST.json came back" in found[0]["problem"]) == (3, True)
+            bus.messages.clear()
+            async with machine.daemon():
+                repaired = await bus.wait_for(ORDER, model_id=two)
+                assert repaired["issued_ms"] > promoted["issued_ms"]
+                await bus.wait_for(STATE, model_id=two)
+            the_journal_says_who_and_why(machine, one, two)
+    finally:
+        await broker.stop()
+
+
+def the_journal_says_who_and_why(machine: Host, one: str, two: str) -> None:
+    with open_store(machine.data_dir, read_only=True) as store:
+        moves = [entry.body for entry in store.journal(SLOT, kinds=[ledger.POINTER_MOVED])]
+        answers = [e.body for e in store.journal(SLOT, kinds=["command_answered"])]
+    told = [(move["action"], move["model_id"], move["by"]) for move in moves[:3]]
+    assert told == [
+        ("deploy", one, "test"),
+        ("promote", two, "alice"),
+        ("rollback", two, "hyperdrift"),
+    ]
+    assert moves[1]["reason"] == "I know why"
+    assert [answer["accepted"] for answer in answers] == [True]
