@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check run lock clean
+.PHONY: demo test check oldest run lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine
 	@$(BIN)/hyperdrift demo --until swap
@@ -20,11 +20,18 @@ check: $(VENV)/.dev ## format, lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
+oldest: requirements-oldest.txt $(VENV)/.dev ## train under the oldest scikit-learn that works
+	@$(PYTHON) -m venv $(VENV)/oldest
+	@$(VENV)/oldest/bin/pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	@HYPERDRIFT_OLDEST=$(VENV)/oldest/bin/python $(BIN)/pytest -q tests/retrain/test_oldest.py
+
 lock: ## resolve the pinned requirements again; needs uv
 	uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet --upgrade -o requirements.txt
 	uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet -c requirements.txt -o requirements-dev.txt
+	uv pip compile requirements-oldest.in --generate-hashes --universal --python-version 3.11 \
+		--no-header --quiet -o requirements-oldest.txt
 
 clean: ## forget the environment
 	rm -rf $(VENV) build *.egg-info

@@ -17,7 +17,15 @@ from typing import Any, Final
 
 import joblib
 import numpy as np
+import sklearn
 from numpy.typing import NDArray
+
+from retrain.libraries import too_old
+
+if reason := too_old(sys.version_info[:2], sklearn.__version__):
+    # Before the imports below, which fail under it in words that help nobody.
+    print(json.dumps({"event": "failed", "error": reason, "kind": "TooOld"}), flush=True)
+    sys.exit(2)
 
 from retrain import artifact, pipeline
 from retrain.errors import BadJob, RetrainError
