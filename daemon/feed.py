@@ -7,6 +7,7 @@ goes first only where more bars close at once than REST's weight confirms (`daem
 """
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from random import Random
 from typing import Final
@@ -15,7 +16,7 @@ import structlog
 
 from daemon.bars import Bar, Provenance, SlotName
 from daemon.clock import VenueClock
-from daemon.errors import DaemonError
+from daemon.errors import DaemonError, SchemaChanged
 from daemon.follower import Follower, Troubles
 from daemon.history import Alarm, History, warn_of_reach
 from daemon.hyperliquid.backoff import delays
@@ -31,6 +32,7 @@ from daemon.store import AsyncStore, Store
 log = structlog.get_logger()
 
 _QUEUE_BARS: Final = 1024
+_ODD_ANSWERS: Final = 10
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
 
 
@@ -144,12 +146,14 @@ class Feed:
         for slot, from_ms in since.items():
             is_warned = False
             waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, Random())  # noqa: S311 - jitter
-            while True:
+            for tried in itertools.count(1):
                 try:
                     await self._history.fetch(slot, from_ms)
                 except DaemonError as e:
                     self._troubles.begin(slot, e)
-                    if not e.transient:
+                    # One answer cut short must not cost the history of a whole run.
+                    is_odd = isinstance(e, SchemaChanged) and tried < _ODD_ANSWERS
+                    if not (e.transient or is_odd):
                         break
                     is_warned = is_warned or await self._warn(slot)
                     await self._venue.sleep(next(waits))

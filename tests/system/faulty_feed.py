@@ -36,7 +36,7 @@ SLOTS = (SlotName("BTC", "5m"), SlotName("ETH", "5m"))
 # Above the three seconds that the venue's books may lag, and the thirty after which a bar that
 # REST does not have counts as one without trades.
 _SETTLED_MS = 60_000
-_CLOCK_S = 20.0
+_CLOCK_S = 2.0
 
 
 def recordings(bars: int = 200) -> list[Recording]:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from daemon.demo.faults import (
     BadBar,
+    ClockJump,
     Disconnect,
     DroppedKeepalive,
     Duplicate,
@@ -18,6 +19,7 @@ from daemon.demo.faults import (
     NoTrades,
     Reorder,
     Slow,
+    StaleRest,
     Stall,
     Withhold,
 )
@@ -59,7 +61,11 @@ FAULTS: st.SearchStrategy[Fault] = st.one_of(
     ),
     lasting(HttpError, status=st.sampled_from([429, 500, 502])),
     lasting(Slow, delay_ms=_delays),
+    lasting(StaleRest, coin=_coins, delay_ms=_delays),
     lasting(DroppedKeepalive),
+    lasting(BadBar, coin=_coins, where=st.just("stream"), numbers=st.just("absurd")),
+    # A clock that stays ahead by more than a bar is believed in the end, and takes longer to heal.
+    lasting(ClockJump, jump_ms=st.integers(-12 * STEP, STEP - 60_000)),
 )
 
 
@@ -96,3 +102,7 @@ def test_while_the_venue_is_away_the_comparison_shows_what_is_lacking() -> None:
     before, during, after = play(act, [HttpError(at_ms=2 * STEP, for_ms=4 * STEP)])
     assert (before, after) == ([], [])
     assert [text.partition(":")[0] for text in during] == ["BTC-5m 1", "BTC-5m 2", "BTC-5m 3"]
+
+
+def test_an_answer_cut_short_at_the_start_does_not_cost_the_history() -> None:
+    play(two_bars_after_the_faults, [Malformed(at_ms=0, for_ms=STEP // 2, where="rest")])
