@@ -21,9 +21,9 @@ import structlog
 from daemon.audit import Audit
 from daemon.bars import DAY_MS, SlotName
 from daemon.broker import EmbeddedBroker
-from daemon.bus import BrokerAddress, Bus, Will
+from daemon.bus import Bus, Will
 from daemon.clock import Clock, VenueClock
-from daemon.config import broker_password
+from daemon.config import broker_address, broker_password
 from daemon.errors import ConfigError, DaemonError, DataFolderBusy, VenueRefused, VenueUnreachable
 from daemon.feed import Feed
 from daemon.flow import CohortFlow, read_cohorts
@@ -282,12 +282,11 @@ def _online(slots: tuple[SlotName, ...], clock: Clock) -> DaemonStatus:
 async def _connection(mqtt: MqttSection, online: DaemonStatus, clock: Clock) -> AsyncIterator[Bus]:
     """Hold the broker, if it is ours, and the connection to it; say goodbye at the end."""
     async with contextlib.AsyncExitStack() as stack:
-        url = mqtt.broker
-        if url == "embedded":
-            url = (await stack.enter_async_context(EmbeddedBroker(clock, mqtt.port))).url
+        if mqtt.broker == "embedded":
+            await stack.enter_async_context(EmbeddedBroker(clock, mqtt.port))
         topics = Topics(mqtt.prefix)
         will = Will(topics.status, DaemonStatus(state="offline"))
-        bus = Bus(BrokerAddress.parse(url), clock, password=broker_password(mqtt), will=will)
+        bus = Bus(broker_address(mqtt), clock, password=broker_password(mqtt), will=will)
         bus.publish(topics.status, online, retain=True)
         connection = asyncio.create_task(bus.run(), name="bus")
         try:

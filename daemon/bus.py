@@ -12,19 +12,16 @@ import math
 import random
 import secrets
 import socket
-import ssl
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
-from urllib.parse import urlsplit
 
 import aiomqtt
 import msgspec
 import structlog
 
+from daemon.address import BrokerAddress
 from daemon.clock import Clock
-from daemon.errors import ConfigError
 
 Handler = Callable[[str, bytes, bool], None]
 Payload = msgspec.Struct | Mapping[str, object]
@@ -44,39 +41,6 @@ ANSWER_S, GOODBYE_S = 10.0, 1.0
 INBOX = 10_000
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerAddress:
-    """Where a broker listens, as `mqtt://user@host:1883` or `mqtts://host`."""
-
-    host: str
-    port: int
-    user: str | None = None
-    tls: bool = False
-
-    @classmethod
-    def parse(cls, url: str) -> Self:
-        """Read a broker's address.
-
-        Raises:
-            ConfigError: If it is not one, or has a password in it.
-        """
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as e:
-            raise ConfigError(f"mqtt.broker {url!r}: {e}; write mqtt://user@host:1883") from e
-        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
-            msg = f"mqtt.broker {url!r} must be embedded, mqtt://user@host:1883 or mqtts://host"
-            raise ConfigError(msg)
-        if parts.password is not None:
-            raise ConfigError(f"mqtt.broker at {parts.hostname}: give the password in a file")
-        tls = parts.scheme == "mqtts"
-        return cls(parts.hostname, port or (8883 if tls else 1883), parts.username, tls)
-
-    def __str__(self) -> str:
-        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +75,9 @@ class Bus:
         name: str = "hyperdrift",
         password: str | None = None,
         will: Will | None = None,
-        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._address, self._clock, self._password, self._will = address, clock, password, will
-        self._tls = (tls or ssl.create_default_context()) if address.tls else None
+        self._tls = address.trust()
         # One identity for the life of the process: the broker then drops a half-open older
         # connection at once, and its will cannot overwrite our presence a minute later.
         self._client_id = f"{name}-{secrets.token_hex(4)}"
@@ -129,6 +92,7 @@ class Bus:
         self._work, self._idle, self._up = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._lost_logged = False
+        self.trouble = ""  # why there is no connection, in words
 
     @property
     def connected(self) -> bool:
@@ -146,9 +110,9 @@ class Bus:
     def publish(self, topic: str, payload: Payload, *, retain: bool = False) -> None:
         """Hand over a message; it is sent when the broker is there.
 
-        Of a retained topic only the newest value is kept, and always. Of the others the
-        oldest is dropped when `OUTBOX` of them wait: they are news, and old news is worth
-        least.
+        Of a retained topic only the newest value is kept, and always. When `OUTBOX` of the
+        others wait, the topic with most of them loses its oldest: a stream of predictions
+        must not push out the one reply or trade, and old news is worth least.
         """
         body = msgspec.json.encode(payload)
         if len(body) > MAX_PAYLOAD:
@@ -244,7 +208,7 @@ class Bus:
             await self._subscribe(client, topic_filter)
         self._stale.update(dict.fromkeys(self._retained))
         self._up.set()
-        self._lost_logged = False
+        self._lost_logged, self.trouble = False, ""
         log.info("bus.connected", broker=str(self._address), dropped=self._dropped)
         self._dropped = 0
         self._wake()
@@ -322,15 +286,19 @@ class Bus:
         self._under_way.clear()
 
     def _drop_oldest(self) -> None:
-        self._events.popleft()
+        ((chatty, _),) = Counter(event.topic for event in self._events).most_common(1)
+        self._events.remove(next(event for event in self._events if event.topic == chatty))
         if not self._dropped:
             log.warning("bus.outbox_full", kept=OUTBOX, dropping="oldest")
         self._dropped += 1
 
     def _note_loss(self, error: BaseException) -> None:
-        if not self._lost_logged:
-            log.warning("bus.lost", broker=str(self._address), why=str(error), retrying=True)
-        self._lost_logged = True
+        """Say why the connection is lost, once, and again when a person has to act on it."""
+        why = self._address.explain(error)
+        explained = why != str(error)
+        if not self._lost_logged or (explained and why != self.trouble):
+            log.warning("bus.lost", broker=str(self._address), why=why, retrying=True)
+        self._lost_logged, self.trouble = True, why
 
 
 def _abandon(client: aiomqtt.Client) -> None:

@@ -12,10 +12,10 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
+from daemon.address import BrokerAddress
 from daemon.errors import BadInput, ConfigError
 from daemon.settings import (
     LABEL_DEFAULTS,
@@ -155,11 +155,12 @@ def _slot_problem(slot: SlotSection) -> str | None:
 
 
 def _mqtt_problem(mqtt: MqttSection) -> str | None:
-    if mqtt.broker == "embedded":
-        return None
-    url = urlsplit(mqtt.broker)
-    if url.scheme not in {"mqtt", "mqtts"} or not url.hostname:
-        return f'mqtt.broker is {mqtt.broker!r}; write "embedded" or "mqtt://user@host:1883"'
+    if mqtt.broker == "embedded" and mqtt.ca_file:
+        return "mqtt.ca_file is of no use with the embedded broker; remove the key"
+    try:
+        broker_address(mqtt)
+    except ConfigError as e:
+        return str(e)
     return None
 
 
@@ -171,9 +172,15 @@ def _trades_problem(trades: TradesSection) -> str | None:
     return None
 
 
-def broker_url(mqtt: MqttSection) -> str:
-    """Return where the broker answers, also for the embedded one."""
-    return f"mqtt://127.0.0.1:{mqtt.port}" if mqtt.broker == "embedded" else mqtt.broker
+def broker_address(mqtt: MqttSection) -> BrokerAddress:
+    """Return where the broker answers, also for the embedded one.
+
+    Raises:
+        ConfigError: If there is a password in it.
+    """
+    if mqtt.broker == "embedded":
+        return BrokerAddress.parse(f"mqtt://127.0.0.1:{mqtt.port}")
+    return BrokerAddress.parse(mqtt.broker, Path(mqtt.ca_file) if mqtt.ca_file else None)
 
 
 def broker_password(mqtt: MqttSection) -> str | None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from daemon import remote
 from daemon.bars import SlotName
 from daemon.clock import Clock
-from daemon.config import broker_password, broker_url
+from daemon.config import broker_address, broker_password
 from daemon.errors import BadInput
 from daemon.keys import command_signer
 from daemon.messages import CommandName, CommandReply
@@ -25,7 +25,7 @@ async def status(config: Config, clock: Clock) -> dict[str, Any]:
     """
     topics = Topics(config.mqtt.prefix)
     async with remote.connected(
-        broker_url(config.mqtt), clock, broker_password(config.mqtt)
+        broker_address(config.mqtt), clock, broker_password(config.mqtt)
     ) as bus:
         return await remote.status(bus, topics, clock)
 
@@ -100,7 +100,7 @@ async def command(
     topics, target = Topics(config.mqtt.prefix), SlotName.parse(slot)
     signer = command_signer(config, key)
     async with remote.connected(
-        broker_url(config.mqtt), clock, broker_password(config.mqtt)
+        broker_address(config.mqtt), clock, broker_password(config.mqtt)
     ) as bus:
         return await remote.command(
             bus,

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
+from daemon.address import BrokerAddress
 from daemon.bars import SlotName
-from daemon.bus import BrokerAddress, Bus
+from daemon.bus import Bus
 from daemon.clock import Clock
 from daemon.errors import BrokerUnreachable
 from daemon.messages import Command, CommandName, CommandReply
@@ -23,20 +24,23 @@ _SETTLE_S: Final = 0.5
 
 
 @contextlib.asynccontextmanager
-async def connected(url: str, clock: Clock, password: str | None = None) -> AsyncIterator[Bus]:
-    """Hold a connection to the broker at `url`.
+async def connected(
+    address: BrokerAddress, clock: Clock, password: str | None = None
+) -> AsyncIterator[Bus]:
+    """Hold a connection to the broker.
 
     Raises:
         BrokerUnreachable: If there is none within five seconds.
     """
-    bus = Bus(BrokerAddress.parse(url), clock, name="hyperdrift-cli", password=password)
+    bus = Bus(address, clock, name="hyperdrift-cli", password=password)
     task = asyncio.create_task(bus.run(), name="bus")
     try:
         try:
             async with asyncio.timeout(_CONNECT_S):
                 await bus.wait_connected()
         except TimeoutError:
-            msg = f"the broker at {url} does not answer; is the daemon running?"
+            why = bus.trouble or "it does not answer; is the daemon running?"
+            msg = f"the broker at {address} cannot be reached: {why}"
             raise BrokerUnreachable(msg) from None
         yield bus
     finally:

@@ -74,6 +74,8 @@ class HyperliquidSection(_Section, frozen=True, kw_only=True):
 class MqttSection(_Section, frozen=True, kw_only=True):
     """`[mqtt]`; `port` is where the embedded broker listens, on 127.0.0.1.
 
+    `ca_file` has the certificates that vouch for an `mqtts://` broker; empty trusts the system's.
+
     `command_keys` are files with the public keys of those who may command; empty, everybody
     may who reaches the broker.
     """
@@ -82,6 +84,7 @@ class MqttSection(_Section, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=1, le=65535)] = 1883
     prefix: str = "hyperdrift"
     password_file: str = ""
+    ca_file: str = ""
     command_keys: tuple[str, ...] = ()
 
 

@@ -20,9 +20,10 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from daemon.address import BrokerAddress
 from daemon.admission import warm_up
 from daemon.bars import SlotName
-from daemon.bus import BrokerAddress, Bus, Will
+from daemon.bus import Bus, Will
 from daemon.clock import Clock, SystemClock
 from daemon.errors import VersionRefused
 from daemon.live_model import LiveModel, NoModel, Prediction
@@ -52,6 +53,7 @@ class ModelSlot:
         bot_id: Names this bot to the daemon.
         prefix: First level of all topics.
         password: For the user in `broker_url`.
+        ca_file: Certificates that vouch for an `mqtts://` broker; None trusts the system's.
         public_key: The daemon's public key; given, whatever it did not sign is refused.
             Without it, whoever may publish on the broker chooses what this process loads.
         models_dir: The models folder as this bot sees it. Given, versions are only ever
@@ -68,6 +70,7 @@ class ModelSlot:
         bot_id: str,
         prefix: str = "hyperdrift",
         password: str | None = None,
+        ca_file: Path | None = None,
         public_key: Path | None = None,
         models_dir: Path | None = None,
         clock: Clock | None = None,
@@ -78,7 +81,7 @@ class ModelSlot:
         self._folder = models_dir / str(self.slot) if models_dir is not None else None
         self._sklearn = version("scikit-learn")
         self._bus = Bus(
-            BrokerAddress.parse(broker_url),
+            BrokerAddress.parse(broker_url, ca_file),
             self._clock,
             name=f"bot-{bot_id}",
             password=password,

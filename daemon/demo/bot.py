@@ -122,6 +122,8 @@ async def run(options: argparse.Namespace) -> None:
         options.slot,
         bot_id="paper",
         prefix=options.prefix,
+        password=options.password_file.read_text().strip() if options.password_file else None,
+        ca_file=options.ca_file,
         public_key=options.public_key,
     )
     with Store(":memory:") as memory:
@@ -178,6 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--slot", required=True, help="for example BTC-5m")
     parser.add_argument("--prefix", default="hyperdrift", help="first level of the topics")
     parser.add_argument("--horizon", type=int, default=12, help="bars to hold a position")
+    parser.add_argument("--password-file", type=Path, help="password of the broker's user")
+    parser.add_argument("--ca-file", type=Path, help="certificates that vouch for the broker")
     parser.add_argument("--public-key", type=Path, help="load only what this key signed")
     options = parser.parse_args(arguments)
     logs.configure()

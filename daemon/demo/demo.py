@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from daemon.bus import BrokerAddress, Bus
+from daemon.address import BrokerAddress
+from daemon.bus import Bus
 from daemon.clock import Clock
 from daemon.demo.cast import Actor
 from daemon.demo.exchange import ReplayExchange

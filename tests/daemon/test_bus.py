@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.bus import MAX_PAYLOAD, OUTBOX, BrokerAddress, Bus, Will
+from daemon.address import BrokerAddress
+from daemon.bus import MAX_PAYLOAD, OUTBOX, Bus, Will
 from daemon.clock import SystemClock
 from daemon.errors import ConfigError
 from daemon.messages import BotPresence

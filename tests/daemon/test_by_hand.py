@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from daemon.address import BrokerAddress
 from daemon.app import folder_lock
 from daemon.bars import SlotName
-from daemon.bus import BrokerAddress, Bus
+from daemon.bus import Bus
 from daemon.by_hand import Wish, Workbench
 from daemon.clock import SystemClock
 from daemon.commands import CommandDesk

@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 
 from daemon import config as configuration
+from daemon.address import BrokerAddress
 from daemon.bars import SlotName
-from daemon.bus import BrokerAddress, Bus
+from daemon.bus import Bus
 from daemon.clock import SystemClock
 from daemon.hooks import run_hook
 from daemon.messages import PredictionMade

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from daemon.address import BrokerAddress
 from daemon.bars import SlotName
-from daemon.bus import BrokerAddress, Bus
+from daemon.bus import Bus
 from daemon.clock import VenueClock
 from daemon.messages import SwapOrder
 from daemon.registry import Registry

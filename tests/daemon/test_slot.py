@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from daemon.address import BrokerAddress
 from daemon.bars import SlotName
 from daemon.blocking_slot import BlockingModelSlot
-from daemon.bus import BrokerAddress, Bus
+from daemon.bus import Bus
 from daemon.clock import SystemClock
 from daemon.errors import BadInput, ConfigError
 from daemon.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, TradeReport

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from daemon.address import BrokerAddress
 from daemon.bars import SlotName
-from daemon.bus import BrokerAddress, Bus
+from daemon.bus import Bus
 from daemon.clock import SystemClock
 from daemon.messages import BotPresence, SwapAck, SwapOrder
 from daemon.swap import REPEAT_S, REPEATS, SwapCoordinator

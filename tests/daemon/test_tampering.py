@@ -19,9 +19,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from daemon.address import BrokerAddress
 from daemon.bars import SlotName
 from daemon.blocking_slot import BlockingModelSlot
-from daemon.bus import BrokerAddress, Bus
+from daemon.bus import Bus
 from daemon.clock import SystemClock
 from daemon.inspection import verify
 from daemon.keys import own_signer, public_path, trusted_keys

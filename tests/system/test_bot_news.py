@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.bus import BrokerAddress, Bus
+from daemon.address import BrokerAddress
+from daemon.bus import Bus
 from daemon.clock import SystemClock
 from daemon.imports import open_store
 from daemon.messages import BotPresence, PredictionMade

@@ -1,4 +1,4 @@
-"""A whole cycle with real processes: a venue, a mosquitto, a daemon and a bot."""
+"""A whole cycle with real processes: a venue, a mosquitto with TLS and ACL, a daemon, a bot."""
 
 import asyncio
 import re
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from daemon.imports import open_store
-from tests.daemon.brokers import Mosquitto
+from tests.daemon.secured import SecuredMosquitto
 from tests.system.venue import SLOT, Host, Listener, host, publish
 
 pytestmark = pytest.mark.skipif(
@@ -34,12 +34,12 @@ def command(request_id: str, *, age_s: float = 0.0) -> dict[str, object]:
 async def test_a_cycle_on_mosquitto_with_a_forced_retrain_and_a_killed_daemon(
     tmp_path: Path,
 ) -> None:
-    broker = Mosquitto(tmp_path)
+    broker = SecuredMosquitto(tmp_path)
     await broker.start()
     try:
         async with (
-            host(tmp_path, broker.url) as machine,
-            Listener(broker.port) as bus,
+            host(tmp_path, broker) as machine,
+            Listener(broker.port, *broker.client_options("operator")) as bus,
             machine.bot(),
         ):
             async with machine.daemon() as daemon:
@@ -87,22 +87,26 @@ async def every_topic_is_as_documented(bus: Listener, model_id: str) -> None:
     }  # fmt: skip
 
 
-async def a_stale_command_is_refused(bus: Listener, broker: Mosquitto) -> None:
-    await publish(broker.port, COMMAND, command("old", age_s=61))
+async def a_stale_command_is_refused(bus: Listener, broker: SecuredMosquitto) -> None:
+    await publish(
+        broker.port, COMMAND, command("old", age_s=61), *broker.client_options("operator")
+    )
     reply = await bus.wait_for(REPLY, request_id="old")
     assert reply == {"request_id": "old", "accepted": False, "detail": reply["detail"]}
     assert "stale" in reply["detail"]
 
 
-async def a_command_starts_a_retrain(bus: Listener, broker: Mosquitto, request_id: str) -> None:
-    await publish(broker.port, COMMAND, command(request_id))
+async def a_command_starts_a_retrain(
+    bus: Listener, broker: SecuredMosquitto, request_id: str
+) -> None:
+    await publish(broker.port, COMMAND, command(request_id), *broker.client_options("operator"))
     reply = await bus.wait_for(REPLY, request_id=request_id)
     assert reply["accepted"], reply
     await bus.wait_for(EVENT, kind="retrain_started", trigger="command")
 
 
 async def a_restart_goes_on_where_it_was(
-    bus: Listener, broker: Mosquitto, machine: Host, first: str
+    bus: Listener, broker: SecuredMosquitto, machine: Host, first: str
 ) -> None:
     """Killed in mid-retrain: the bot answers meanwhile, and a start finds everything again."""
     answered = len(bus.of(f"hyperdrift/{SLOT}/prediction"))

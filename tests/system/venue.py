@@ -16,6 +16,7 @@ from daemon.demo.market import generate
 from daemon.demo.recording import Recording
 from daemon.imports import open_store
 from daemon.signing import generate as generate_keys
+from tests.daemon.secured import SecuredMosquitto
 
 SLOT = SlotName("BTC", "5m")
 START_MS = 1_748_736_000_000
@@ -37,6 +38,7 @@ class Host:
     exchange: ReplayExchange
     broker_url: str
     policy: dict[str, float] = field(default_factory=dict)
+    secured: SecuredMosquitto | None = None
 
     @property
     def first_t(self) -> int:
@@ -50,14 +52,22 @@ class Host:
     def public_key(self) -> Path:
         return self.data_dir / "keys" / "hyperdrift.pub"
 
+    def _trust(self, user: str) -> dict[str, str]:
+        """Return the settings that a broker with TLS and passwords asks for."""
+        if self.secured is None:
+            return {}
+        password = self.secured.password_file(user)
+        return {"ca_file": str(self.secured.ca_file), "password_file": str(password)}
+
     def daemon(self) -> Actor:
         config = self.folder / "hyperdrift.toml"
         policy = "\n".join(f"{key} = {value}" for key, value in self.policy.items())
+        mqtt = "".join(f'{key} = "{value}"\n' for key, value in self._trust("hyperdrift").items())
         config.write_text(
             f'[daemon]\ndata_dir = "{self.data_dir}"\n'
             '[[slots]]\ncoin = "BTC"\ninterval = "5m"\nhistory_days = 40\n'
             f'[hyperliquid]\nrest_url = "{self.exchange.url}"\nws_url = "{self.exchange.ws_url}"\n'
-            f'speed = {SPEED}\n[mqtt]\nbroker = "{self.broker_url}"\n[policy]\n{policy}\n'
+            f'speed = {SPEED}\n[mqtt]\nbroker = "{self.broker_url}"\n{mqtt}[policy]\n{policy}\n'
             # A test block of eight days says little about calibration: its error is mostly noise.
             "[gates]\ncalibrated = 0.1\n"
         )
@@ -69,20 +79,30 @@ class Host:
             (
                 *("-m", "daemon.demo.bot", "--slot", str(SLOT), "--speed", str(SPEED)),
                 *("--venue-url", self.exchange.url, "--ws-url", self.exchange.ws_url),
-                *("--broker", self.broker_url, "--public-key", str(self.public_key)),
+                *("--public-key", str(self.public_key)),
+                *("--broker", self.secured.url_of("bot") if self.secured else self.broker_url),
+                *(word for key, value in self._trust("bot").items() for word in (flag(key), value)),
             ),
             self.folder,
         )
 
 
+def flag(key: str) -> str:
+    return "--" + key.replace("_", "-")
+
+
 @asynccontextmanager
-async def host(folder: Path, broker_url: str, **policy: float) -> AsyncIterator[Host]:
+async def host(
+    folder: Path, broker: str | SecuredMosquitto, **policy: float
+) -> AsyncIterator[Host]:
     """Hold a venue in mid-recording and a store that was filled from a file before."""
     recording = market()
     start_ms = int(recording.t[HISTORY])
     async with AsyncExitStack() as stack:
         exchange = ReplayExchange((recording,), SystemClock(), speed=SPEED, start_ms=start_ms)
-        made = Host(folder, recording, exchange, broker_url, policy)
+        secured = None if isinstance(broker, str) else broker
+        url = broker if isinstance(broker, str) else broker.url
+        made = Host(folder, recording, exchange, url, policy, secured)
         await asyncio.to_thread(fill, made)
         generate_keys(made.data_dir / "keys" / "hyperdrift.key", made.public_key)
         await stack.enter_async_context(exchange)
@@ -106,15 +126,16 @@ def fill(host: Host) -> None:
 class Listener:
     """A `mosquitto_sub` beside the run: every message of every topic, as a stranger sees it."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, *options: str) -> None:
+        self._port, self._options = port, options
         self.messages: list[tuple[str, dict[str, Any]]] = []
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            *("mosquitto_sub", "-p", str(self._port), "-t", "hyperdrift/#", "-v"),
+            *("mosquitto_sub", *self._options),
+            *("-p", str(self._port), "-t", "hyperdrift/#", "-v"),
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 20,
         )
@@ -153,9 +174,10 @@ class Listener:
         return found[0]
 
 
-async def publish(port: int, topic: str, payload: dict[str, Any]) -> None:
+async def publish(port: int, topic: str, payload: dict[str, Any], *options: str) -> None:
     """Send a message as a person does, with `mosquitto_pub`."""
     process = await asyncio.create_subprocess_exec(
-        *("mosquitto_pub", "-p", str(port), "-q", "1", "-t", topic, "-m", json.dumps(payload))
+        *("mosquitto_pub", *options),
+        *("-p", str(port), "-q", "1", "-t", topic, "-m", json.dumps(payload)),
     )
     assert await process.wait() == 0
