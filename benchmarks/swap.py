@@ -164,7 +164,8 @@ class Stage:
         for pid in [*self._load, *self._pids.values()]:
             end(pid)
         self._nursery.kill()
-        self._nursery.wait()
+        self._nursery.communicate()
+        os.close(self._orders)
         if self._broker is not None:
             self._broker.kill()
             self._broker.wait()
@@ -241,11 +242,13 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         path.touch()
-        self._file = path.open()
-        self._connected_ns = 0
+        self._path, self._at, self._connected_ns = path, 0, 0
 
     def new(self) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self._file]
+        with self._path.open() as file:
+            file.seek(self._at)
+            lines = [json.loads(line) for line in file]
+            self._at = file.tell()
         for line in lines:
             if line["event"] in {"connected", "lost"}:
                 self._connected_ns = line["ns"] if line["event"] == "connected" else 0

@@ -143,6 +143,25 @@ async def test_a_full_outbox_drops_the_oldest_events_and_keeps_what_is_retained(
     await broker.stop()
 
 
+async def test_a_chatty_topic_pushes_out_its_own_messages_and_no_others(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path)
+    one, rare, many = make(broker.url), Inbox(), Inbox()
+    one.publish("t/reply", {"first": 1})
+    for n in range(2 * OUTBOX):
+        one.publish("t/prediction", {"n": n})
+    await broker.start()
+    two = make(broker.url)
+    two.subscribe("t/reply", rare)
+    two.subscribe("t/prediction", many)
+    async with running(two):
+        await two.wait_connected()
+        async with running(one):
+            await until(lambda: many.got and many.bodies()[-1] == b'{"n":%d}' % (2 * OUTBOX - 1))
+    assert rare.bodies() == [b'{"first":1}']
+    assert len(many.got) == OUTBOX - 1
+    await broker.stop()
+
+
 async def test_a_handler_that_fails_is_logged_once_and_stops_nothing(broker: Broker) -> None:
     one, two, inbox = make(broker.url), make(broker.url), Inbox()
 

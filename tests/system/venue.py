@@ -165,7 +165,7 @@ class Listener:
         ]
 
     async def wait_for(
-        self, topic: str, within_s: float = 120.0, **fields: object
+        self, topic: str, within_s: float = 300.0, **fields: object
     ) -> dict[str, Any]:
         """Return the first such payload, now or later."""
         async with asyncio.timeout(within_s):
