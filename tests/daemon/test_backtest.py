@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from daemon import app
+from daemon.address import BrokerAddress
 from daemon.audit import Audit
 from daemon.backtest import backtest, policy_settings_of
 from daemon.backtest_report import show, write
 from daemon.bars import Bar, Funding, Provenance, SlotName
-from daemon.bus import BrokerAddress, Bus
+from daemon.bus import Bus
 from daemon.clock import VenueClock
 from daemon.errors import BadInput, ConfigError
 from daemon.frames import Flow

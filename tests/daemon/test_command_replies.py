@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from daemon.address import BrokerAddress
 from daemon.audit import Audit
 from daemon.bars import SlotName
-from daemon.bus import BrokerAddress, Bus
+from daemon.bus import Bus
 from daemon.clock import SystemClock, VenueClock
 from daemon.imports import open_store
 from daemon.intake import Intake
