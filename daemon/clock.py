@@ -9,9 +9,9 @@ import asyncio
 import time
 from typing import Final, Protocol
 
-# A venue's clock that is suddenly further ahead than this is believed when it says so twice.
+# A venue's clock may drift; a step further than this is a jump, which has to be explained.
 _JUMP_MS: Final = 10_000
-_INSISTS_S: Final = 20.0
+_INSISTS_S: Final = 3600.0
 # A clock may be set back while somebody waits: nobody waits longer than this at once.
 _LONGEST_WAIT_S: Final = 30.0
 
@@ -54,17 +54,20 @@ class VenueClock:
     `speed` is venue seconds per wall second: 1 on the real venue, more on a replay
     exchange. Until the first `learn` it trusts the wall clock.
 
-    A step back is believed at once: it can only make bars close later. A step ahead would
-    close bars that still form, so it is believed when the venue says the same again twenty
-    of its seconds later; until then `is_trusted` is False, and only a later bar proves that
-    one is closed.
+    A jump is believed where the host's own clock explains it (the host slept, or the venue
+    was wrong before), where it undoes the last one, or once insisted on for an hour. Until
+    then `is_trusted` is False, the time is carried on as it was, and only a later bar proves
+    that one is closed. A replay may be halted: there a step back is believed at once, which
+    can only close bars later.
     """
 
     def __init__(self, clock: Clock, speed: float = 1.0) -> None:
         self._clock, self._speed = clock, speed
         self._venue_ms, self._at = float(clock.now_ms()), clock.monotonic()
+        self._wall_ms = self._venue_ms
         self._is_learnt = False
-        self._claim: tuple[float, float] | None = None  # a step ahead: ms, and when it was claimed
+        self._left: tuple[float, float] | None = None  # venue ms and moment before the last jump
+        self._claim: tuple[float, float] | None = None  # a jump: ms, and when it was claimed
         self.uncertainty_ms = 0.0
         self.jumps = 0
 
@@ -98,15 +101,18 @@ class VenueClock:
         The venue stamped it somewhere in between; it is taken as stamped when sent, so
         that the clock runs late rather than early: a bar is never closed too soon.
         """
-        ahead_ms = venue_ms - self._carried(received)
+        jump_ms = venue_ms - self._carried(received)
         took_ms = (received - sent) * 1000 * self._speed
-        margin_ms = _JUMP_MS + took_ms + self.uncertainty_ms + 1000 * (self._speed - 1)
-        is_jump = self._is_learnt and abs(ahead_ms) > margin_ms
-        if is_jump and ahead_ms > 0 and not self._insists(ahead_ms, received, margin_ms):
-            return
-        self.jumps += is_jump and ahead_ms < 0
+        margin_ms = _JUMP_MS + took_ms + self.uncertainty_ms + 1000 * abs(self._speed - 1)
+        if self._is_learnt and abs(jump_ms) > margin_ms:
+            is_explained = self._explains(venue_ms, received, jump_ms, margin_ms)
+            if not is_explained and not self._insists(jump_ms, received, margin_ms):
+                return
+            self.jumps += is_explained
+            self._left = (self._venue_ms, self._at)
         self._claim, self._is_learnt = None, True
         self._venue_ms, self._at = float(venue_ms), received
+        self._wall_ms = float(self._clock.now_ms())
         self.uncertainty_ms = took_ms
 
     async def sleep_until(self, venue_ms: float) -> None:
@@ -121,10 +127,22 @@ class VenueClock:
     def _carried(self, monotonic: float) -> float:
         return self._venue_ms + (monotonic - self._at) * 1000 * self._speed
 
-    def _insists(self, ahead_ms: float, received: float, margin_ms: float) -> bool:
-        """Tell whether a step ahead was claimed before and is claimed still."""
-        if self._claim is None or abs(self._claim[0] - ahead_ms) > margin_ms:
-            self._claim = (ahead_ms, received)
+    def _explains(self, venue_ms: int, received: float, jump_ms: float, margin_ms: float) -> bool:
+        """Tell whether a jump is to be believed for what we know ourselves."""
+        if self._left is not None:
+            undone_ms = venue_ms - self._left[0] - (received - self._left[1]) * 1000 * self._speed
+            if abs(undone_ms) <= margin_ms:
+                return True
+        if self._speed != 1:
+            return jump_ms < 0
+        wall_ms = self._clock.now_ms()
+        slept_ms = self._venue_ms + wall_ms - self._wall_ms
+        return min(abs(venue_ms - wall_ms), abs(venue_ms - slept_ms)) <= margin_ms
+
+    def _insists(self, jump_ms: float, received: float, margin_ms: float) -> bool:
+        """Tell whether a jump was claimed long ago and is claimed still."""
+        if self._claim is None or abs(self._claim[0] - jump_ms) > margin_ms:
+            self._claim = (jump_ms, received)
             self.jumps += 1
             return False
         return (received - self._claim[1]) * self._speed >= _INSISTS_S

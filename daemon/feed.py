@@ -7,7 +7,7 @@ goes first only where more bars close at once than REST's weight confirms (`daem
 """
 
 import asyncio
-import itertools
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from random import Random
 from typing import Final
@@ -16,7 +16,7 @@ import structlog
 
 from daemon.bars import Bar, Provenance, SlotName
 from daemon.clock import VenueClock
-from daemon.errors import DaemonError, SchemaChanged
+from daemon.errors import DaemonError
 from daemon.follower import Follower, Troubles
 from daemon.history import Alarm, History, warn_of_reach
 from daemon.hyperliquid.backoff import delays
@@ -32,8 +32,9 @@ from daemon.store import AsyncStore, Store
 log = structlog.get_logger()
 
 _QUEUE_BARS: Final = 1024
-_ODD_ANSWERS: Final = 10
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
+# One garbled answer is a fault of the moment, this many are another protocol.
+_MISREADINGS: Final = 5
 
 
 class Feed:
@@ -68,6 +69,7 @@ class Feed:
         self._after, self._alarm = after or {}, alarm
         self._history = History(rest, store, venue, alarm)
         self._troubles, self._coverage = Troubles(), Coverage()
+        self._lacking: dict[SlotName, int] = {}
         self._rush = Rush(slots, rest.weight_per_minute)
         # Full means that scoring is behind: the followers wait, no bar is dropped.
         self._bars: asyncio.Queue[tuple[SlotName, Bar]] = asyncio.Queue(_QUEUE_BARS)
@@ -97,6 +99,7 @@ class Feed:
             tasks.create_task(self.listen(), name="feed-pushes")
             coins = {slot.coin for slot in self._followers}
             tasks.create_task(self._settlements.run(coins), name="feed-funding")
+            tasks.create_task(self._fill_lacking(), name="feed-backfill")
             if self._rush.is_possible:
                 followers = self._followers.values()
                 work = self._rush.run(followers, self._store, self._venue, self._troubles)
@@ -141,25 +144,38 @@ class Feed:
     async def backfill(self, since: Mapping[SlotName, int]) -> None:
         """Store what the venue still serves of each slot since a time in ms; before `run`.
 
-        A venue that is away is waited for. Holes that it cannot fill are in `Store.gaps`.
+        A venue that is away is waited for, one that cannot be understood five times is asked
+        again beside `run`. Holes that it cannot fill are in `Store.gaps`.
         """
         for slot, from_ms in since.items():
-            is_warned = False
-            waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, Random())  # noqa: S311 - jitter
-            for tried in itertools.count(1):
-                try:
-                    await self._history.fetch(slot, from_ms)
-                except DaemonError as e:
-                    self._troubles.begin(slot, e)
-                    # One answer cut short must not cost the history of a whole run.
-                    is_odd = isinstance(e, SchemaChanged) and tried < _ODD_ANSWERS
-                    if not (e.transient or is_odd):
-                        break
-                    is_warned = is_warned or await self._warn(slot)
-                    await self._venue.sleep(next(waits))
-                else:
-                    self._troubles.end(slot)
-                    break
+            if not await self._fill(slot, from_ms, _MISREADINGS):
+                self._lacking[slot] = from_ms
+
+    async def _fill_lacking(self) -> None:
+        for slot, from_ms in self._lacking.items():
+            await self._fill(slot, from_ms)
+
+    async def _fill(self, slot: SlotName, from_ms: int, most: float = math.inf) -> bool:
+        """Fetch the past of a slot; False if it cannot be understood `most` times."""
+        is_warned, misread = False, 0
+        waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, Random())  # noqa: S311 - jitter
+        while True:
+            try:
+                await self._history.fetch(slot, from_ms)
+            except DaemonError as e:
+                self._troubles.begin(slot, e)
+                misread += not e.transient
+                if misread >= most:
+                    later = "its past is asked for again while it is followed"
+                    log.error(  # noqa: TRY400 - no trace
+                        "feed.backfill_put_off", slot=str(slot), why=str(e), outcome=later
+                    )
+                    return False
+                is_warned = is_warned or await self._warn(slot)
+                await self._venue.sleep(next(waits))
+            else:
+                self._troubles.end(slot)
+                return True
 
     async def _warn(self, slot: SlotName) -> bool:
         try:

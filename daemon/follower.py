@@ -152,7 +152,9 @@ class Follower:
         await self._begin(after)
         waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
         while True:
-            close_ms = self._asked + 2 * self._step
+            # The clock may have been set back since: then what was asked was too early.
+            asked = min(self._asked, closed_t(self.slot, self._venue))
+            close_ms = asked + 2 * self._step
             late_ms = _RUSH_LEAD_MS if self._in_rush(close_ms) else 0
             await self._venue.sleep_until(close_ms + grace_ms(self._venue) + late_ms)
             try:

@@ -14,6 +14,7 @@ import structlog
 
 from daemon.bars import HOUR_MS, Bar, Provenance, SlotName
 from daemon.clock import VenueClock
+from daemon.doubts import INSIST_MS, Doubts
 from daemon.hyperliquid.budget import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.wire import REACH_BARS
@@ -88,10 +89,24 @@ class History:
 
     async def _fetch_bars(self, slot: SlotName, from_t: int) -> None:
         closed = closed_t(slot, self.venue)
-        rows = await self.rest.candles(*slot, from_t, priority=Priority.BACKFILL)
-        bars = [bar for bar in rows if bar.t <= closed]
+        bars = [bar for bar in await self._believed(slot, from_t) if bar.t <= closed]
         result = await self.store.call(Store.put_bars, slot, bars, Provenance.REST)
         log.info("feed.backfilled", slot=str(slot), from_t=from_t, **result._asdict())
+
+    async def _believed(self, slot: SlotName, from_t: int) -> list[Bar]:
+        """Fetch bars; ask again a minute later where prices are hard to believe."""
+        doubts = Doubts(slot)
+        before = (await self.store.call(Store.bars, slot, to_t=from_t - 1, last=1))["close"]
+        close = float(before[0]) if len(before) else None
+        rows: list[Bar] = []
+        for wait_s in (INSIST_MS / 1000, 0.0):
+            rows = await self.rest.candles(*slot, from_t, priority=Priority.BACKFILL)
+            doubted = doubts.first(rows, close, self.venue.now_ms())
+            if doubted is None:
+                return rows
+            rows = [bar for bar in rows if bar.t < doubted]
+            await self.venue.sleep(wait_s)
+        return rows  # the rest is the follower's to ask for, until it is believed
 
     async def _mend(self, slot: SlotName, from_t: int, reach_t: int) -> None:
         """Fill short holes, in which nobody traded; write long ones down as lost."""

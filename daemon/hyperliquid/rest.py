@@ -247,7 +247,11 @@ class RestClient:
         theirs_ms = wire.decode_status(best.body)
         self._venue.learn(theirs_ms, best.sent, best.received)
         if self._venue.jumps > jumps:
-            doubt = "" if self._venue.is_trusted else "; until it repeats that, later bars decide"
+            doubt = (
+                ""
+                if self._venue.is_trusted
+                else "; the host's did not, so only later bars close one"
+            )
             why = f"the venue's clock moved by {(theirs_ms - ours_ms) / 1000:.0f} s{doubt}"
             log.warning("venue.clock_jumped", why=why)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -106,3 +107,18 @@ def test_while_the_venue_is_away_the_comparison_shows_what_is_lacking() -> None:
 
 def test_an_answer_cut_short_at_the_start_does_not_cost_the_history() -> None:
     play(two_bars_after_the_faults, [Malformed(at_ms=0, for_ms=STEP // 2, where="rest")])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        StaleRest(at_ms=0, for_ms=44_741, delay_ms=8_193),
+        ClockJump(at_ms=100_000, for_ms=3_000_000, jump_ms=1_000_000),
+        ClockJump(at_ms=100_000, for_ms=900_000, jump_ms=-1_000_000),
+        BadBar(at_ms=6 * STEP, for_ms=45_000, numbers="absurd"),
+        BadBar(at_ms=6 * STEP, for_ms=900_000, numbers="absurd", where="stream"),
+        Malformed(at_ms=0, for_ms=1_197_392, how="truncated"),
+    ],
+)
+def test_what_the_feed_once_fell_for(fault: Fault) -> None:
+    play(two_bars_after_the_faults, [fault])
