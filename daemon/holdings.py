@@ -5,7 +5,7 @@ Nothing here writes to the store; all of it may be asked while the daemon runs.
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -91,6 +91,25 @@ class Verdict:
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
         return {"sound": self.sound, **asdict(self)}
+
+    def lines(self) -> Iterator[str]:
+        """Yield it for a person."""
+        shares = ", ".join(f"{n} {name}" for name, n in sorted(self.provenance.items()))
+        yield f"{self.slot}: {self.bars} bars ({shares or 'none'})"
+        if self.venue:
+            yield f"  {self.venue.equal} equal the venue's, {self.venue.differ} differ"
+        if self.unasked:
+            yield f"  not compared with the venue: {self.unasked}"
+        for problem in self.problems or ("nothing is wrong",):
+            yield f"  {problem}"
+        for example in self.venue.examples if self.venue else ():
+            yield f"    {example}"
+
+
+def damaged(slot: SlotName, why: str) -> Verdict:
+    """Return the verdict on a database that cannot be read."""
+    remedy = "stop the daemon and put a backup in its place, or start it: it sets the file aside"
+    return Verdict(str(slot), 0, {}, (f"{why}: {remedy}",), None, None)
 
 
 def verify(store: Store, slot: SlotName, venue: Sequence[Bar] | None, unasked: str = "") -> Verdict:

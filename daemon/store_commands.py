@@ -184,29 +184,28 @@ def verify(
     from daemon import config as configuration
     from daemon.bars import SlotName, interval_name
     from daemon.clock import SystemClock
+    from daemon.errors import StoreCorrupt
+    from daemon.holdings import damaged
     from daemon.imports import open_store
     from daemon.store import AsyncStore
 
     settings = configuration.load(config)
     slot = SlotName(coin, interval_name(interval))
-    store = AsyncStore(open_store(settings.data_dir, read_only=True))
     try:
-        verdict = run_async(work.verify_with_venue(settings, slot, store, SystemClock()))
-    finally:
-        store.close()
+        store = AsyncStore(open_store(settings.data_dir, read_only=True))
+        try:
+            verdict = run_async(work.verify_with_venue(settings, slot, store, SystemClock()))
+        finally:
+            store.close()
+    except StoreCorrupt as e:
+        verdict = damaged(slot, str(e))
     if verdict is None:
         sys.exit(INTERRUPTED)
     if as_json:
         print_json(verdict.document())
     else:
-        shares = ", ".join(f"{n} {name}" for name, n in sorted(verdict.provenance.items()))
-        typer.echo(f"{slot}: {verdict.bars} bars ({shares or 'none'})")
-        if verdict.venue:
-            typer.echo(f"  {verdict.venue.equal} equal the venue's, {verdict.venue.differ} differ")
-        if verdict.unasked:
-            typer.echo(f"  not compared with the venue: {verdict.unasked}")
-        for problem in verdict.problems or ("nothing is wrong",):
-            typer.echo(f"  {problem}")
+        for line in verdict.lines():
+            typer.echo(line)
     sys.exit(0 if verdict.sound else WRONG)
 
 

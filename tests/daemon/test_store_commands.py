@@ -20,6 +20,7 @@ from daemon.bars import Bar, Provenance, SlotName
 from daemon.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
+from daemon.holdings import verify
 from daemon.imports import STORE_NAME, open_store
 
 RECORDING = generate(6200, 300_000, 11, start_ms=1_750_000_200_000, change_at=None)
@@ -205,6 +206,28 @@ def test_verify_lists_what_differs_from_the_venue_and_ends_with_three(shell, ven
     code, out, _ = s.call("bars", "verify", *NAMED)
     assert code == 3
     assert "45 equal the venue's, 2 differ" in out
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_verify_of_a_damaged_database_says_so_and_ends_with_three(shell, venue, at: int) -> None:
+    s = shell(venue)
+    s.put(recorded(BEGIN - 3000, BEGIN))
+    file = s.data_dir / STORE_NAME
+    content = bytearray(file.read_bytes())
+    content[at * 8192 : at * 8192 + 8192] = b"\xa5" * 8192
+    file.write_bytes(content)
+    code, out, err = s.call("bars", "verify", *NAMED)
+    assert (code, err) == (3, "")
+    assert "damaged" in out
+
+
+def test_verify_without_a_venue_checks_what_it_can(shell) -> None:
+    s = shell("http://127.0.0.1:9")
+    s.put(recorded(0, 10))
+    with open_store(s.data_dir, read_only=True) as store:
+        verdict = verify(store, SLOT, None, "it does not answer")
+    assert verdict.sound
+    assert "  not compared with the venue: it does not answer" in list(verdict.lines())
 
 
 def test_a_backup_is_whole_is_taken_beside_a_writer_and_never_replaces_a_file(shell) -> None:
