@@ -30,6 +30,10 @@ def main(model_path: str, golden_path: str) -> dict[str, Any]:
     if list(model.classes_) != [0, 1, 2]:
         msg = f"its classes are {list(model.classes_)}, must be [0, 1, 2]"
         raise ValueError(msg)
+    wanted = len(golden["rows"][0])
+    if (inputs := getattr(model, "n_features_in_", None)) != wanted:
+        msg = f"it takes {inputs} inputs, the features are {wanted}: save the whole stack"
+        raise ValueError(msg)
     rows = _named(model, golden["rows"])
     given = np.asarray(model.predict_proba(rows))
     difference = float(np.abs(given - np.asarray(golden["probabilities"])).max())
