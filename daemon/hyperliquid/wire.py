@@ -131,6 +131,12 @@ class _Timed(msgspec.Struct):
     t: int
 
 
+class _Label(msgspec.Struct):
+    t: int
+    s: str
+    i: str
+
+
 class _FundingRow(msgspec.Struct, rename={"rate": "fundingRate"}):
     coin: str
     rate: float
@@ -260,8 +266,7 @@ def decode_frame(text: bytes) -> Frame:
         return OtherFrame("")
     match envelope.channel:
         case "candle":
-            data = _decode(bytes(envelope.data), _Candle | list[_Candle], "candle frame")
-            return _candles(data if isinstance(data, list) else [data])
+            return _pushed(bytes(envelope.data))
         case "trades":
             return _trades(_decode(bytes(envelope.data), list[_Trade], "trades"))
         case "subscriptionResponse":
@@ -316,6 +321,21 @@ def _time_of(raw: msgspec.Raw) -> int:
         return msgspec.json.decode(raw, type=_Timed, strict=False).t
     except msgspec.DecodeError:
         return 0
+
+
+def _pushed(data: bytes) -> Candles:
+    """Read the data of a candle frame; one that only names its bar is a bar refused."""
+    try:
+        candles = _decode(data, _Candle | list[_Candle], "candle frame")
+    except SchemaChanged as e:
+        try:
+            label = msgspec.json.decode(data, type=_Label)
+        except msgspec.DecodeError:
+            raise e from None
+        why = str(e.__cause__)
+        slot = SlotName(label.s, label.i)
+        return Candles((), (RefusedBar(slot, label.t, f"it cannot be read ({why})"),))
+    return _candles(candles if isinstance(candles, list) else [candles])
 
 
 def _candles(rows: list[_Candle]) -> Candles:
