@@ -48,6 +48,9 @@ class Settlements:
         # Stamped some ms after the hour: a bar that closes on the hour cannot know that rate.
         due_ms = (close_ms - 1) // HOUR_MS * HOUR_MS
         async with self._locks[coin]:
+            if coin not in self._newest:
+                stored = await self._store.call(Store.newest_funding_time, coin)
+                self._newest[coin] = stored or 0
             if self._newest.get(coin, 0) >= due_ms:
                 return
             why = "not settled yet"

@@ -5,11 +5,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from daemon.bars import Bar, SlotName
+from daemon.errors import BadInput
 from daemon.hyperliquid.stream import (
     CandleStream,
     Connected,
@@ -253,3 +255,9 @@ async def test_a_port_without_a_venue_is_tried_again_for_ever() -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+def test_more_subscriptions_than_the_venue_allows_are_refused_in_one_sentence() -> None:
+    slots = [SlotName(f"C{k}", "5m") for k in range(1001)]
+    with pytest.raises(BadInput, match="1001 subscriptions are more than the 1000"):
+        CandleStream("ws://127.0.0.1:9/ws", FastClock(1.0), slots)

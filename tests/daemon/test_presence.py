@@ -1,0 +1,68 @@
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from daemon.clock import VenueClock
+from daemon.console import show_status
+from daemon.feed import Feed
+from daemon.hyperliquid.rest import RestClient
+from daemon.hyperliquid.stream import CandleStream
+from daemon.messages import DaemonStatus
+from daemon.presence import Presence
+from daemon.store import AsyncStore, Hole, Store
+from daemon.topics import Topics
+from tests.daemon.fake_venue import BTC, START, STEP
+from tests.fakes import FakeClock
+
+
+@dataclass
+class Outbox:
+    """Keeps what is published."""
+
+    sent: list[tuple[str, Any, bool]] = field(default_factory=list)
+
+    def publish(self, topic: str, payload: Any, *, retain: bool = False) -> None:
+        self.sent.append((topic, msgspec.json.decode(msgspec.json.encode(payload)), retain))
+
+
+def presence(clock: FakeClock) -> tuple[Outbox, Presence]:
+    outbox = Outbox()
+    online = DaemonStatus(state="online", version="1", slots=("BTC-5m",), since_ms=5)
+    return outbox, Presence(online, outbox, Topics(), VenueClock(clock))  # type: ignore[arg-type]
+
+
+async def test_the_status_tells_the_budget_and_what_became_of_bars(capsys: Any) -> None:
+    clock = FakeClock()
+    outbox, told = presence(clock)
+    venue, store = VenueClock(clock), AsyncStore(Store(":memory:"))
+    rest = RestClient("http://127.0.0.1:9", clock, venue, 800)
+    stream = CandleStream("ws://127.0.0.1:9/ws", clock, (BTC,))
+    feed = Feed(rest, stream, store, venue, (BTC,))
+    rest.tally.refused[BTC] += 2
+    stream.refused[BTC] += 1
+    task = asyncio.create_task(told.run(feed, clock))
+    while len(outbox.sent) < 2:
+        await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    topic, status, retain = outbox.sent[-1]
+    assert (topic, retain, status["since_ms"]) == ("hyperdrift/status", True, 5)
+    assert status["venue"]["weight_left"] == status["venue"]["weight_per_minute"] == 800
+    assert not status["venue"]["connected"]
+    assert status["feed"]["BTC-5m"]["refused"] == 3
+    show_status({"status": status, "slots": {}})
+    assert "800 of 800 weight left" in capsys.readouterr().out
+    store.close()
+
+
+def test_lost_bars_are_an_event_with_their_span() -> None:
+    outbox, told = presence(FakeClock())
+    told.alarm(BTC, "gap", Hole(START, START + STEP), "2 bars of BTC-5m are lost")
+    topic, message, retain = outbox.sent[0]
+    assert (topic, retain) == ("hyperdrift/BTC-5m/event", False)
+    assert message["kind"] == "gap"
+    assert (message["from_t"], message["to_t"]) == (START, START + STEP)
