@@ -28,6 +28,8 @@ OnBot = Callable[[SlotName, BotPresence], None]
 # Loading takes a second or two; a bot that is busy with its own bar may need longer.
 REPEAT_S = 10.0
 REPEATS = 3
+# A bot that dies this often with an order unanswered dies of loading it.
+DEATHS = 3
 
 log = structlog.get_logger()
 
@@ -40,6 +42,7 @@ class _Pending:
     ordered_at: float
     sent_at: float
     repeats: int = 0
+    deaths: int = 0
     settled: bool = False
 
 
@@ -180,8 +183,35 @@ class SwapCoordinator:
         if known is not None and _who(known) == _who(presence):
             return
         log.info("bot.presence", slot=str(found[0]), **msgspec.structs.asdict(presence))
+        if known is not None and known.online and not presence.online:
+            self._note_death(found[0], presence.bot_id)
         if self._on_bot is not None:
             self._on_bot(found[0], presence)
+
+    def _note_death(self, slot: SlotName, bot_id: str) -> None:
+        """Take a bot's deaths while it loads for its refusal: it cannot say so itself."""
+        pending = self._pending.get(slot)
+        if pending is None or pending.settled:
+            return
+        pending.deaths += 1
+        if pending.deaths < DEATHS:
+            return
+        pending.settled = True
+        order = pending.order
+        error = f"it died {DEATHS} times while it was to load it; look at its log"
+        log.warning("swap.deadly", slot=str(slot), model_id=order.model_id, bot_id=bot_id)
+        took_ms = (self._clock.monotonic() - pending.ordered_at) * 1000
+        self.last_ack_ms[slot] = took_ms
+        self._on_ack(
+            slot,
+            SwapAck(
+                swap_id=order.swap_id,
+                model_id=order.model_id,
+                status="refused",
+                error=error,
+                bot_id=bot_id,
+            ),
+        )
 
 
 def _who(bot: BotPresence) -> tuple[object, ...]:

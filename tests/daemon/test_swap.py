@@ -13,7 +13,7 @@ from daemon.bars import SlotName
 from daemon.bus import Bus
 from daemon.clock import SystemClock
 from daemon.messages import BotPresence, SwapAck, SwapOrder
-from daemon.swap import REPEAT_S, REPEATS, SwapCoordinator
+from daemon.swap import DEATHS, REPEAT_S, REPEATS, SwapCoordinator
 from daemon.topics import Topics
 from retrain import artifact
 from retrain.manifest import Manifest
@@ -166,6 +166,33 @@ async def test_without_a_bot_nothing_is_repeated_and_nobody_is_alarmed(room: Roo
         room.pass_time(REPEAT_S)
     await room.orders_heard(2)
     await room.bot_is(online=False)
+
+
+async def test_a_bot_that_dies_three_times_with_the_order_unanswered_has_refused_it(
+    room: Room,
+) -> None:
+    swap_id = room.order()
+    for deaths in range(DEATHS):
+        assert room.acks == [], deaths
+        await room.bot_is(online=True)
+        await room.bot_is(online=False)
+    assert [(ack.swap_id, ack.status, ack.bot_id) for ack in room.acks] == [
+        (swap_id, "refused", "b")
+    ]
+    assert "died 3 times" in room.acks[0].error
+    await room.bot_is(online=True)
+    await room.bot_is(online=False)
+    assert len(room.acks) == 1
+    assert room.silences == []
+
+
+async def test_a_bot_that_answered_may_come_and_go_as_it_likes(room: Room) -> None:
+    await room.bot_is(online=True)
+    await room.answer(room.order())
+    for _ in range(DEATHS + 1):
+        await room.bot_is(online=True)
+        await room.bot_is(online=False)
+    assert [ack.status for ack in room.acks] == ["loaded"]
 
 
 async def test_a_late_answer_after_the_alarm_still_counts(room: Room) -> None:
