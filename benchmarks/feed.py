@@ -19,13 +19,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hyperliquid.websocket_manager import WebsocketManager
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from daemon.bars import MINUTE_MS, SlotName
 from daemon.clock import SystemClock, VenueClock
@@ -103,6 +104,10 @@ async def shower(coins: int) -> None:
 
     async def handle(connection: ServerConnection) -> None:
         asked = 0
+        with suppress(ConnectionClosed):
+            await answer(connection, asked)
+
+    async def answer(connection: ServerConnection, asked: int) -> None:
         async for text in connection:
             frame = json.loads(text)
             if frame["method"] != "subscribe":
