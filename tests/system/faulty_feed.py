@@ -26,7 +26,8 @@ from daemon.store import Hole, Store
 from tests import virtual_time
 from tests.virtual_time import InlineStore, LoopClock
 
-SPEED = 30.0
+# Two bars last forty seconds: the longest that a client holds off an absent venue, and some.
+SPEED = 15.0
 STEP = 300_000
 PAST = 40
 """Bars that were over when the replay began."""
@@ -36,7 +37,7 @@ SLOTS = (SlotName("BTC", "5m"), SlotName("ETH", "5m"))
 # Above the three seconds that the venue's books may lag, and the thirty after which a bar that
 # REST does not have counts as one without trades.
 _SETTLED_MS = 60_000
-_CLOCK_S = 2.0
+_CLOCK_S = 4.0
 
 
 def recordings(bars: int = 200) -> list[Recording]:

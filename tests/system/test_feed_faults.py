@@ -81,7 +81,7 @@ async def two_bars_after_the_faults(run: Run) -> None:
 
 @given(st.lists(FAULTS, min_size=1, max_size=5))
 @settings(
-    max_examples=25,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],  # a smaller example is not worth minutes of search
