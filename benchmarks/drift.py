@@ -143,16 +143,15 @@ def planted(calibration: Calibration, changes: Planted, repeats: int) -> dict[st
     return table
 
 
-def faults(calibration: Calibration, days: Rows) -> dict[str, float]:
-    """Return hours until a frozen and a missing feature is reported, for the slowest one."""
-    found = {}
-    for kind in ("frozen", "missing"):
-        hours = []
+def faults(calibration: Calibration, days: Rows) -> dict[str, dict[str, float | None]]:
+    """Return hours until each feature is reported frozen, or missing."""
+    found: dict[str, dict[str, float | None]] = {"frozen": {}, "missing": {}}
+    for kind, hours in found.items():
         for j in np.flatnonzero(days.std(axis=(0, 1)) > 0):
             rows = shuffled(days, 4, np.random.default_rng(3)).copy()
             rows[DAY_BARS:, j] = rows[DAY_BARS, j] if kind == "frozen" else np.nan
-            hours.append(_first_fault(calibration, rows, features.NAMES[j]))
-        found[kind] = round(max(hours), 2)
+            name = features.NAMES[j]
+            hours[name] = _median([_first_fault(calibration, rows, name)])
     return found
 
 

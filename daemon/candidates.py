@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from daemon.child import OnLine
 from daemon.errors import RetrainFailedError
-from daemon.jobs import Jobs, Outcome
+from daemon.jobs import Challenge, Jobs, Outcome
 from daemon.training import calibration_name
 
 _VERDICT: Final = "verdict.json"
@@ -87,6 +87,13 @@ class Candidates:
             detail=found["detail"],
             seconds=found["seconds"],
         )
+
+    async def challenged(self, job_id: str, spec: Mapping[str, Any], frame: Frame) -> Challenge:
+        """Return what a quick challenger says; being quick, it is asked anew each time."""
+        try:
+            return await self._jobs.challenge(job_id, spec, frame)
+        except RetrainFailedError as e:
+            return Challenge(None, f"the quick challenger failed: {e}")
 
     def forget_fits(self) -> None:
         """Remove the base models: large, and of use only while policies retrain at one bar."""

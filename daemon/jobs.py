@@ -46,6 +46,17 @@ class Outcome:
         return tuple(str(g.get("verdict", g["name"])) for g in self.gates if not g["passed"])
 
 
+class Challenge(msgspec.Struct, frozen=True):
+    """What a quick challenger said; the log losses in nats, None where nothing was compared."""
+
+    helps: bool | None
+    text: str
+    rows: int = 0
+    champion: float | None = None
+    fresh: float | None = None
+    stale: float | None = None
+
+
 class Jobs:
     """Job folders under `root`, one child process at a time in each."""
 
@@ -90,6 +101,24 @@ class Jobs:
             gates=tuple(gates),
             seconds=asyncio.get_running_loop().time() - started,
         )
+
+    async def challenge(self, job_id: str, spec: Mapping[str, Any], frame: Frame) -> Challenge:
+        """Ask a quick challenger whether a retrain would help.
+
+        Raises:
+            RetrainFailedError: The child ended without an answer, and why.
+        """
+        folder = self._root / job_id
+        await asyncio.to_thread(_prepare, folder, spec, frame)
+        try:
+            line = await self._run("retrain", folder, lambda _: None, "--challenge")
+        finally:
+            await asyncio.to_thread(self.discard, job_id)
+        try:
+            return msgspec.convert(line, Challenge)
+        except msgspec.ValidationError as e:
+            msg = f"the last line of the challenger is not an answer ({e})"
+            raise RetrainFailedError(msg) from e
 
     async def calibrate(self, job_id: str, false_alarms_per_month: float) -> str:
         """Calibrate the drift monitor for the candidate of `job_id`; return it as JSON text.

@@ -16,6 +16,7 @@ _EVENTS: dict[str, type[events.Event]] = {
     for kind in (
         events.BarScored,
         events.BotSeen,
+        events.ChallengerJudged,
         events.CommandReceived,
         events.FeaturesAgreed,
         events.FeaturesDiffered,

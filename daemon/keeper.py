@@ -21,7 +21,7 @@ from daemon.clock import VenueClock
 from daemon.errors import DaemonError
 from daemon.handshake import Handshake
 from daemon.hooks import run_hook
-from daemon.jobs import Outcome
+from daemon.jobs import Challenge, Outcome
 from daemon.messages import (
     BotPresence,
     CommandReply,
@@ -33,7 +33,7 @@ from daemon.sentinel import KEPT_BARS, Compared, Row, Sentinel
 from daemon.serving import Serving
 from daemon.store import AsyncStore, Store
 from daemon.topics import Topics
-from daemon.training import Training
+from daemon.training import Training, challenger_judged
 from monitor import actions, events
 from monitor.bots import Mismatch
 from monitor.engine import Engine
@@ -48,6 +48,8 @@ JOURNAL_DAYS: Final = 45
 # Full means that scoring is behind: the feed waits. A closed bar is never dropped.
 INBOX: Final = 4096
 JUDGING: Final = "judge"
+# What a crash may cut short and a start finishes.
+_RESUMED: Final = (actions.AskChallenger, actions.Deploy, actions.Promote, actions.Rollback)
 
 Item = Bar | BotPresence | events.Event
 
@@ -91,6 +93,7 @@ class Keeper:
         self._engine = make_engine(0)
         self._tasks = asyncio.TaskGroup()
         self._progress: RetrainProgress | None = None
+        self._challenge: asyncio.Task[None] | None = None
         self._last_bar_t: int | None = None
         self._lag_ms: int | None = None
 
@@ -159,7 +162,7 @@ class Keeper:
         unfinished: actions.Action | None = None
         for event in past:
             for action in self._engine.handle(event):
-                if isinstance(action, actions.Deploy | actions.Promote | actions.Rollback):
+                if isinstance(action, _RESUMED):
                     unfinished = action
         for bar in [e for e in past if isinstance(e, events.BarScored)][-KEPT_BARS:]:
             self._last_bar_t = bar.t
@@ -186,7 +189,7 @@ class Keeper:
             await self._handle(job)
         if live is not None and live_id != was.model_id:
             await self._handle(await self._serving.found(live, was.model_id))
-        elif was.swap_to is not None and unfinished is not None:
+        elif (was.swap_to or was.challenge_id) and unfinished is not None:
             await self._act(unfinished)
 
     async def _catch_up(self) -> None:
@@ -251,7 +254,12 @@ class Keeper:
 
     async def _act(self, order: actions.Action) -> None:
         match order:
+            case actions.AskChallenger():
+                name = f"challenge-{order.job_id}"
+                self._challenge = self._tasks.create_task(self._challenged(order), name=name)
             case actions.StartRetrain():
+                if self._challenge is not None:
+                    self._challenge.cancel()  # forced: nobody waits for its answer any more
                 self._progress = RetrainProgress(job=order.job_id, step="start", percent=0.0)
                 self._tasks.create_task(self._retrain(order), name=f"retrain-{order.job_id}")
             case actions.Deploy() | actions.Promote() | actions.Rollback():
@@ -303,6 +311,14 @@ class Keeper:
             )
         )
 
+    async def _challenged(self, order: actions.AskChallenger) -> None:
+        try:
+            answer = await self._training.challenge(order, self._serving)
+        except (DaemonError, RetrainError, OSError) as e:
+            answer = Challenge(None, f"the quick challenger failed: {e}")
+        at_ms = self._serving.now()["at_ms"]
+        await self.put(challenger_judged(answer, order, at_ms))
+
     def _on_line(self, line: dict[str, Any]) -> None:
         """Take a line of the retrain child."""
         if line.get("event") != "progress" or self._progress is None:
@@ -344,6 +360,9 @@ class Keeper:
             last_bar_t=self._last_bar_t,
             lag_ms=self._lag_ms,
             retrain=self._progress,
+            pnl_7d=now.pnl_7d,
+            waiting_for=now.waiting_for,
+            probation=now.probation,
             mismatch=_mismatch(now.mismatch),
         )
         self._bus.publish(self._topics.state(self.slot), state, retain=True)

@@ -166,4 +166,7 @@ class SlotState(Message, frozen=True, kw_only=True):
     last_bar_t: int | None
     lag_ms: int | None
     retrain: RetrainProgress | None
+    pnl_7d: float = 0.0
+    waiting_for: str = ""
+    probation: dict[str, float] | None = None
     mismatch: FeatureMismatch | None

@@ -21,7 +21,7 @@ from daemon.errors import RetrainFailedError
 from daemon.past import Market, Version
 from daemon.serving import Change, change_reason, model_served
 from daemon.settings import Config
-from daemon.training import job_spec
+from daemon.training import challenger_judged, job_spec
 from monitor import actions, events
 from monitor.engine import Engine
 from monitor.policy import PolicySettings
@@ -88,7 +88,7 @@ class Run:
         self._versions: dict[str, Version] = {}
         self._live: Version | None = None
         self._shadow: Version | None = None
-        self._order: actions.StartRetrain | None = None
+        self._order: actions.StartRetrain | actions.AskChallenger | None = None
         self.record = Record()
         n = len(market)
         self._p = np.full((n, 3), np.nan)
@@ -120,7 +120,10 @@ class Run:
         while bar < len(self._market) or self._order is not None:
             if self._order is not None:
                 order, self._order = self._order, None
-                await self._retrain(order, on_line)
+                if isinstance(order, actions.AskChallenger):
+                    await self._challenge(order)
+                else:
+                    await self._retrain(order, on_line)
             else:
                 bar = await asyncio.to_thread(self._advance, bar)
                 on_bars(bar)
@@ -164,7 +167,7 @@ class Run:
     def _handle(self, event: events.Event) -> None:
         for order in self._engine.handle(event):
             match order:
-                case actions.StartRetrain():
+                case actions.StartRetrain() | actions.AskChallenger():
                     self._order = order
                 case actions.Deploy() | actions.Promote() | actions.Rollback():
                     self._handle(self._change(order))
@@ -186,6 +189,17 @@ class Run:
             slot=order.slot,
             at_ms=order.at_ms,
         )
+
+    async def _challenge(self, order: actions.AskChallenger) -> None:
+        spec = job_spec(self._config, self._section, order, self)
+        since = order.at_ms - round(self._section.history_days * DAY_MS)
+        began = self._timer()
+        answer = await self._candidates.challenged(
+            order.job_id, spec, self._market.until(order.at_ms, since)
+        )
+        self.waited_s += self._timer() - began
+        judged = challenger_judged(answer, order, order.at_ms)
+        await asyncio.to_thread(self._handle, judged)
 
     async def _retrain(self, order: actions.StartRetrain, on_line: OnLine) -> None:
         slot, job = order.slot, order.job_id

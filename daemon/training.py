@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from daemon.bars import DAY_MS, SlotName
-from daemon.jobs import Jobs, Outcome
+from daemon.jobs import Challenge, Jobs, Outcome
 from daemon.registry import Registry
 from daemon.settings import Config, SlotSection
 from daemon.silences import training_frame
 from daemon.store import AsyncStore
-from monitor.actions import StartRetrain
+from monitor.actions import AskChallenger, StartRetrain
+from monitor.events import ChallengerJudged
 from retrain.artifact import LoadedModel
 
 KEEP_VERSIONS: Final = 30
@@ -78,9 +79,36 @@ class Training:
             await asyncio.to_thread(self.jobs.discard, order.job_id)
         return outcome
 
+    async def challenge(self, order: AskChallenger, live: Champion) -> Challenge:
+        """Ask a quick challenger whether a retrain would help.
+
+        Raises:
+            RetrainFailedError: The child ended without an answer, and why.
+        """
+        since = order.at_ms - round(self.section.history_days * DAY_MS)
+        others = [section.name for section in self.config.slots]
+        frame = await self.store.call(training_frame, self.slot, since, others)
+        spec = await asyncio.to_thread(job_spec, self.config, self.section, order, live)
+        return await self.jobs.challenge(order.job_id, spec, frame)
+
+
+def challenger_judged(answer: Challenge, order: AskChallenger, at_ms: int) -> ChallengerJudged:
+    """Return the answer of a quick challenger as an event of `at_ms`."""
+    return ChallengerJudged(
+        slot=order.slot,
+        at_ms=at_ms,
+        job_id=order.job_id,
+        helps=answer.helps,
+        detail=answer.text,
+        rows=answer.rows,
+        champion=answer.champion,
+        fresh=answer.fresh,
+        stale=answer.stale,
+    )
+
 
 def job_spec(
-    config: Config, section: SlotSection, order: StartRetrain, live: Champion
+    config: Config, section: SlotSection, order: StartRetrain | AskChallenger, live: Champion
 ) -> dict[str, Any]:
     """Return the `job.json` of a retrain.
 

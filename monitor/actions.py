@@ -27,6 +27,17 @@ class StartRetrain(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskChallenger(Action):
+    """Ask a quick challenger whether a retrain would help; answered by `ChallengerJudged`.
+
+    `reason` is the evidence that asks for the retrain.
+    """
+
+    job_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deploy(Action):
     """Put this candidate live: it passed every gate."""
 

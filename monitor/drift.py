@@ -28,9 +28,10 @@ _WORDS = {"relation": "its relation to the other features", "returns": "the scal
 _MATERIAL = 0.2
 # Blocks that a broken relation is traced to its cause with.
 _RECENT_BLOCKS = 24
-# A feature must keep one value for this long, and twice as long as it ever did in the
-# reference, to be called frozen.
+# A feature must keep one value for this long, and this many times as long as it ever did in
+# the reference, to be called frozen.
 _FROZEN_BARS = 12
+_FROZEN_LONGER = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +289,7 @@ class _Pulse:
 
     def __init__(self, names: tuple[str, ...], longest: Times) -> None:
         self._names = names
-        self._limits = np.maximum(_FROZEN_BARS, 2 * longest + 1)
+        self._limits = np.maximum(_FROZEN_BARS, np.ceil(_FROZEN_LONGER * longest))
         self._last = np.full(len(names), np.nan)
         self._same = np.zeros(len(names), dtype=np.int64)
         self._since = np.zeros(len(names), dtype=np.int64)

@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from monitor import events
-from monitor.actions import Action, Deploy, Promote, Reply, Rollback, StartRetrain
+from monitor.actions import Action, AskChallenger, Deploy, Promote, Reply, Rollback, StartRetrain
 from monitor.bots import Bots
 from monitor.errors import BadObservation
 from monitor.outbox import Outbox
 from monitor.policy import PolicySettings, Situation, Start, decide
-from monitor.state import Candidate, Job, Phase, Snapshot, Swap
-from monitor.watch import Champion, Finding, Watch, check_bar
+from monitor.state import Candidate, Job, Phase, Snapshot, Swap, phase_of
+from monitor.watch import Champion, Finding, Watch, challenge_finding, check_bar
 
 
 class Engine:
@@ -50,6 +50,7 @@ class Engine:
         self._swap: Swap | None = None
         self._candidate: Candidate | None = None
         self._paused = False
+        self._hold_ms = settings.retry_bars * interval_ms
         self._jobs = 0
         self._began_ms: deque[int] = deque(maxlen=max(2, settings.max_retrains_per_day))
         self._unsuccessful_ms: int | None = None
@@ -80,35 +81,20 @@ class Engine:
     @property
     def phase(self) -> Phase:
         """What the slot is doing; the most urgent of what is under way."""
-        return next(phase for phase, holds in self._PHASES if holds(self))
+        return phase_of(self._swap, self._job, self._champion, paused=self._paused)
 
     def snapshot(self) -> Snapshot:
         """Return the state for people; equal for equal histories."""
-        champion = self._champion
-        record = self._watch.trades if self._watch.trades.trades else self._watch.signals
-        probation = champion.probation if champion else None
-        drift = champion.drift if champion else None
         return Snapshot(
+            **self._watch.figures(self._now_ms),
             phase=self.phase.value,
-            model_id=champion.model_id if champion else None,
-            previous_id=champion.previous_id if champion else None,
-            model_age_s=self._age_ms(champion) // 1000 if champion else None,
-            win_rate=record.rate,
-            trades=record.trades,
-            pnl_7d=self._watch.trades.pnl(self._now_ms),
-            drift=drift.scores() if drift else {},
-            drifted=tuple(champion.drifted) if champion else (),
             last_bar_t=self._last_t if self._last_t >= 0 else None,
             job_id=self._job.job_id if self._job else None,
             swap_to=self._swap.model_id if self._swap else None,
             paused=self._paused,
-            probation_ends_ms=probation.ends_ms if probation else None,
             waiting_for=self._out.decision,
             mismatch=self._bots.mismatch,
         )
-
-    def _age_ms(self, champion: Champion) -> int:
-        return max(0, self._now_ms - champion.served.trained_to_ms)
 
     @property
     def _champion(self) -> Champion | None:
@@ -156,16 +142,12 @@ class Engine:
         if job is None or job.job_id != event.job_id:
             return
         self._job = None
-        verdict = "passed every gate" if event.passed else f"refused by {_listed(event.refused_by)}"
+        gates = ", ".join(event.refused_by) or "no named gate"
+        verdict = "passed every gate" if event.passed else f"refused by {gates}"
         text = f"candidate {event.model_id} {verdict}" + (event.detail and f": {event.detail}")
-        self._out.publish(
-            "retrain_finished",
-            text,
-            job=job.job_id,
-            model_id=event.model_id,
-            passed=event.passed,
-            refused_by=list(event.refused_by),
-        )
+        fields: dict[str, Any] = {"model_id": event.model_id, "passed": event.passed}
+        fields["refused_by"] = list(event.refused_by)
+        self._out.publish("retrain_finished", text, job=job.job_id, **fields)
         if event.passed:
             self._candidate = Candidate(event.model_id, job)
         else:
@@ -324,15 +306,36 @@ class Engine:
 
     def _consider_retrain(self) -> None:
         choice = decide(self._settings, self._situation())
-        if isinstance(choice, Start):
+        if isinstance(choice, Start) and (champion := self._must_ask(choice)) is not None:
+            self._ask_challenger(choice, champion)
+        elif isinstance(choice, Start):
             self._out.decide(f"retrain: {choice.reason}", start=True, trigger=choice.trigger)
             self._start(choice, forced=False)
         else:
             evidence = {"evidence": list(choice.evidence)} if choice.evidence else {}
             self._out.decide(f"wait: {choice.reason}", start=False, **evidence)
 
+    def _must_ask(self, choice: Start) -> Champion | None:
+        champion = self._champion
+        if champion is None or choice.trigger != "drift" or not self._settings.challenge:
+            return None
+        settled = champion.challenge.settled(self._now_ms, champion.drifted, self._hold_ms)
+        return None if settled else champion
+
+    def _ask_challenger(self, choice: Start, champion: Champion) -> None:
+        self._jobs += 1
+        job_id = f"{self._slot}-{self._now_ms}-{self._jobs}"
+        champion.challenge.ask(job_id, self._now_ms, champion.drifted)
+        self._out.decide(f"wait: {self._under_way()}", start=False, job=job_id)
+        self._out.order(AskChallenger, job_id=job_id, reason=choice.reason)
+
+    def _on_challenger(self, event: events.ChallengerJudged) -> None:
+        if self._champion is not None and self._champion.challenge.take(event):
+            self._tell([challenge_finding(event)])
+
     def _situation(self) -> Situation:
         champion = self._champion
+        asked = (self._now_ms, champion.drifted if champion else [], self._hold_ms)
         return Situation(
             now_ms=self._now_ms,
             interval_ms=self._interval_ms,
@@ -341,6 +344,7 @@ class Engine:
             began_ms=tuple(self._began_ms),
             unsuccessful_ms=self._unsuccessful_ms,
             drifted=tuple(champion.drifted) if champion else (),
+            unhelpful=champion.challenge.objection(*asked) if champion else "",
             fell=champion.fell if champion else "",
             paused=self._paused,
             unservable=self._bots.unservable(self._now_ms),
@@ -356,10 +360,14 @@ class Engine:
         if self._candidate is not None:
             why = self._bots.objection(self._now_ms) or "it is paused until resume"
             return f"candidate {self._candidate.model_id} waits: {why}"
+        if self._champion is not None and self._champion.challenge.pending(self._now_ms):
+            return f"drift of {', '.join(self._champion.challenge.drifted)}; would a retrain help?"
         return ""
 
     def _start(self, choice: Start, *, forced: bool) -> Job:
         self._jobs += 1
+        if self._champion is not None:
+            self._champion.challenge.drop()
         live = self._champion.model_id if self._champion else None
         job_id = f"{self._slot}-{self._now_ms}-{self._jobs}"
         self._job = job = Job(job_id, choice.trigger, choice.reason, live, forced=forced)
@@ -369,17 +377,8 @@ class Engine:
         self._out.publish("retrain_started", text, job=job_id, trigger=choice.trigger)
         return job
 
-    # The tables: what hides what, and who handles what.
+    # Who handles what.
 
-    _PHASES: ClassVar[tuple[tuple[Phase, Callable[["Engine"], bool]], ...]] = (
-        (Phase.SWAPPING, lambda self: self._swap is not None),
-        (Phase.JUDGING, lambda self: self._job is not None and self._job.judging),
-        (Phase.RETRAINING, lambda self: self._job is not None),
-        (Phase.PAUSED, lambda self: self._paused),
-        (Phase.PROBATION, lambda self: self._champion is not None and self._champion.on_probation),
-        (Phase.SERVING, lambda self: self._champion is not None),
-        (Phase.COLLECTING, lambda self: self._champion is None),
-    )
     _HANDLERS: ClassVar[dict[type[events.Event], Callable[["Engine", Any], None]]] = {
         events.BarScored: _on_bar,
         **dict.fromkeys(Bots.NEWS, lambda self, news: self._tell(self._bots.take(news))),
@@ -388,12 +387,9 @@ class Engine:
         events.JudgingBegan: _on_judging,
         events.RetrainFinished: _on_finished,
         events.RetrainFailed: _on_failed,
+        events.ChallengerJudged: _on_challenger,
         events.SwapAcked: _on_ack,
         events.SwapFailed: _on_swap_failed,
         events.CommandReceived: _on_command,
         events.Ticked: lambda *_: None,  # what follows is looked at after every event
     }
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or "no named gate"

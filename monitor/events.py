@@ -78,6 +78,22 @@ class JudgingBegan(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengerJudged(Event):
+    """A quick challenger was compared with the live model on the bars since its training.
+
+    `helps` is None if that could not be told; `detail` has the figures, or why not.
+    """
+
+    job_id: str
+    helps: bool | None
+    detail: str
+    rows: int = 0
+    champion: float | None = None
+    fresh: float | None = None
+    stale: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainFinished(Event):
     """A retrain left a candidate; `refused_by` names the gates that it did not pass.
 

@@ -24,6 +24,7 @@ class PolicySettings:
         max_age_days: A model whose newest training bar is older is renewed; 0 never.
         schedule_days: Retrain this long after the last one began, whatever the evidence; 0 never.
         on_drift: Whether drift of the features starts a retrain.
+        challenge: Whether a quick challenger must first show that a retrain for drift would help.
         on_win_rate: Whether a fallen win rate starts a retrain.
         false_alarms_per_month: What the drift monitor is calibrated to, over all features.
         win_rate_floor: Below this share over `win_rate_trades` trades a model is renewed.
@@ -39,6 +40,7 @@ class PolicySettings:
     max_age_days: float = 30.0
     schedule_days: float = 0.0
     on_drift: bool = True
+    challenge: bool = True
     on_win_rate: bool = True
     false_alarms_per_month: float = 1.0
     win_rate_floor: float = 0.45
@@ -55,8 +57,10 @@ def default_settings(interval_ms: int) -> PolicySettings:
     """
     per_day = max(1, DAY_MS // interval_ms)
     if per_day >= _RARE_BARS_PER_DAY:
-        return PolicySettings(min_new_bars=per_day, retry_bars=per_day)
-    return PolicySettings(min_new_bars=14 * per_day, retry_bars=7 * per_day, min_bars=1000)
+        return PolicySettings(min_new_bars=per_day, retry_bars=per_day, challenge=False)
+    return PolicySettings(
+        min_new_bars=14 * per_day, retry_bars=7 * per_day, min_bars=1000, challenge=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +70,7 @@ class Situation:
     `trained_to_ms` is None without a live model, `began_ms` holds when the recent
     retrains began, oldest first, `unsuccessful_ms` when the last one failed or was refused.
     `drifted` names features, `fell` says in words how the win rate fell, `unservable` why the
-    bot could not load a new model.
+    bot could not load a new model, `unhelpful` why a retrain for drift would not help.
     """
 
     now_ms: int
@@ -76,6 +80,7 @@ class Situation:
     began_ms: tuple[int, ...] = ()
     unsuccessful_ms: int | None = None
     drifted: tuple[str, ...] = ()
+    unhelpful: str = ""
     fell: str = ""
     paused: bool = False
     unservable: str = ""
@@ -110,7 +115,8 @@ def decide(settings: PolicySettings, now: Situation) -> Start | Wait:
         return Wait(now.under_way)
     wanted = _evidence(settings, now)
     if wanted is None:
-        return Wait(_idle(settings, now))
+        drift = ("drift", _drift(now)) if now.unhelpful else ()
+        return Wait(now.unhelpful or _idle(settings, now), drift)
     hindrance = _hindrance(settings, now, first=wanted.trigger == "first")
     return Wait(hindrance, (wanted.trigger, wanted.reason)) if hindrance else wanted
 
@@ -120,8 +126,8 @@ def _evidence(settings: PolicySettings, now: Situation) -> Start | None:
     if now.trained_to_ms is None:
         enough = now.bars >= settings.min_bars
         return Start("first", "there is no model yet and enough bars") if enough else None
-    if now.drifted and settings.on_drift:
-        return Start("drift", "drift of " + ", ".join(now.drifted))
+    if now.drifted and settings.on_drift and not now.unhelpful:
+        return Start("drift", _drift(now))
     if now.fell and settings.on_win_rate:
         return Start("win_rate", now.fell)
     if 0 < settings.max_age_days * DAY_MS <= now.now_ms - now.trained_to_ms:
@@ -153,6 +159,10 @@ def _hindrance(settings: PolicySettings, now: Situation, *, first: bool) -> str:
     if new_bars < settings.min_new_bars:
         return f"fewer than {settings.min_new_bars} bars are new to the live model"
     return ""
+
+
+def _drift(now: Situation) -> str:
+    return "drift of " + ", ".join(now.drifted)
 
 
 def _idle(settings: PolicySettings, now: Situation) -> str:

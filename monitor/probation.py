@@ -48,6 +48,14 @@ def log_loss_excess(p: Probabilities, shadow: Probabilities, label: int) -> floa
     return math.log(max(shadow[label], _TINY)) - math.log(max(p[label], _TINY))
 
 
+def _divergence(truth: Probabilities, said: Probabilities) -> float:
+    """Return how many nats a bar `said` loses to `truth` if `truth` is right."""
+    return math.fsum(
+        t * (math.log(max(t, _TINY)) - math.log(max(s, _TINY)))
+        for t, s in zip(truth, said, strict=True)
+    )
+
+
 class Probation:
     """One new model against its predecessor, on non-overlapping label horizons.
 
@@ -77,6 +85,7 @@ class Probation:
         self._waiting: deque[tuple[int, float, Probabilities, Probabilities]] = deque()
         self._wealth = [1.0] * len(_BETS)
         self._pairs, self._sum = 0, 0.0
+        self._bars, self._if_shadow, self._if_ours = 0, 0.0, 0.0
 
     @property
     def evidence(self) -> float:
@@ -98,8 +107,32 @@ class Probation:
             due, since, theirs, ours = self._waiting.popleft()
             if t == due:  # after a gap the outcome at the horizon is not known
                 self._settle(close / since - 1, theirs, ours)
-        if p is not None and shadow is not None and not self._waiting:
+        if p is None or shadow is None:
+            return
+        self._bars += 1
+        self._if_shadow += _divergence(shadow, p)
+        self._if_ours -= _divergence(p, shadow)
+        if not self._waiting:
             self._waiting.append((t + self._horizon_ms, close, p, shadow))
+
+    def estimate(self) -> dict[str, float]:
+        """Return what can be said so far, also before the first outcome is known.
+
+        `excess_if_previous_right` and `excess_if_new_right` are the mean excess log loss of the
+        new model, nats a bar, if the one or the other gave the true probabilities (minus the
+        Kullback-Leibler divergence): the truth lies between them, and where they are near zero
+        the models hardly differ. `excess` is what the `pairs` that are known already show.
+        """
+        bars = max(1, self._bars)
+        known = {"excess": self._sum / self._pairs} if self._pairs else {}
+        return {
+            "bars": self._bars,
+            "pairs": self._pairs,
+            "evidence": self.evidence,
+            "excess_if_previous_right": self._if_shadow / bars,
+            "excess_if_new_right": self._if_ours / bars,
+            **known,
+        }
 
     def verdict(self, now_ms: int) -> Verdict | None:
         """Return how it ended, or None while it goes on."""

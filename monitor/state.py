@@ -1,9 +1,10 @@
 """What a slot's engine remembers of its own orders, and what it shows of itself."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from monitor.bots import Mismatch
+from monitor.watch import Champion
 
 
 class Phase(enum.StrEnum):
@@ -46,23 +47,40 @@ class Swap:
     model_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The engine's state for people: the slot's state topic is made of it."""
 
     phase: str
-    model_id: str | None
-    previous_id: str | None
-    model_age_s: int | None
     win_rate: float | None
     trades: int
     pnl_7d: float
-    drift: dict[str, float]
-    drifted: tuple[str, ...]
     last_bar_t: int | None
     job_id: str | None
     swap_to: str | None
     paused: bool
-    probation_ends_ms: int | None
     waiting_for: str
     mismatch: Mismatch | None
+    model_id: str | None = None
+    previous_id: str | None = None
+    model_age_s: int | None = None
+    drift: dict[str, float] = field(default_factory=dict)
+    drifted: tuple[str, ...] = ()
+    challenge_id: str | None = None
+    probation_ends_ms: int | None = None
+    probation: dict[str, float] | None = None
+
+
+def phase_of(
+    swap: Swap | None, job: Job | None, champion: Champion | None, *, paused: bool
+) -> Phase:
+    """Return the most urgent of what is under way."""
+    holds = (
+        (Phase.SWAPPING, swap is not None),
+        (Phase.JUDGING, job is not None and job.judging),
+        (Phase.RETRAINING, job is not None),
+        (Phase.PAUSED, paused),
+        (Phase.PROBATION, champion is not None and champion.on_probation),
+        (Phase.SERVING, champion is not None),
+    )
+    return next((phase for phase, true in holds if true), Phase.COLLECTING)

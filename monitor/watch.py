@@ -5,15 +5,22 @@ engine only has to decide what follows from them.
 """
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from monitor import events
+from monitor.challenge import Challenge
 from monitor.drift import Calibration, DriftMonitor
 from monitor.errors import BadObservation, BadReference
 from monitor.outcomes import SignalBook
 from monitor.policy import PolicySettings
 from monitor.probation import Probation
 from monitor.winrate import WinRate, WinRateFell
+
+# Chance has no part in it where so many trades in a row are of one side.
+_SIDED_TRADES = 50
+_PNL_TRADES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +34,48 @@ class Finding:
 
 
 @dataclass(slots=True)
+class Account:
+    """What the bot's trades under one model are worth a line for, beside their win rate.
+
+    A model that only buys, or only sells, has learnt a trend; a week of losses is money lost
+    whatever the win rate says. Neither starts a retrain, each is told once.
+    """
+
+    sides: deque[str] = field(default_factory=lambda: deque(maxlen=_SIDED_TRADES))
+    trades: int = 0
+    told: set[str] = field(default_factory=set)
+
+    def trade(self, side: str, pnl_7d: float) -> list[Finding]:
+        """Take a closed trade; return what it made known.
+
+        Args:
+            side: Of the trade.
+            pnl_7d: P&L of seven days, this trade included.
+        """
+        self.trades += 1
+        self.sides.append(side)
+        found = []
+        if len(self.sides) == _SIDED_TRADES and len(set(self.sides)) == 1:
+            text = f"all of the last {_SIDED_TRADES} trades were {side}s; both sides should trade"
+            found.append(
+                Finding("win_rate", text, {"cause": "one_sided", "side": side}, alert=True)
+            )
+        if self.trades >= _PNL_TRADES and pnl_7d < 0:
+            text = f"the trades of seven days lost {-pnl_7d:.2f}"
+            found.append(Finding("win_rate", text, {"cause": "pnl", "pnl_7d": pnl_7d}, alert=True))
+        news = [one for one in found if one.fields["cause"] not in self.told]
+        self.told.update(str(one.fields["cause"]) for one in news)
+        return news
+
+
+@dataclass(slots=True)
 class Champion:
     """The live model and everything that is watched on its behalf.
 
     `fell` says how its win rate fell, `drifted` names the features that did since it learnt,
-    `refused_by` the bots that would not load it. A model that we had to go back to is not
-    left again without an operator: `may_fall_back` is False.
+    `refused_by` the bots that would not load it, `challenge` whether a retrain would help. A
+    model that we had to go back to is not left again without an operator: `may_fall_back` is
+    False.
     """
 
     served: events.ModelServed
@@ -43,6 +86,8 @@ class Champion:
     fell: str = ""
     drifted: list[str] = field(default_factory=list)
     refused_by: set[str] = field(default_factory=set)
+    challenge: Challenge = field(default_factory=Challenge)
+    account: Account = field(default_factory=Account)
 
     @property
     def model_id(self) -> str:
@@ -78,6 +123,33 @@ class Watch:
         self._settings, self._interval_ms, self._names = settings, interval_ms, names
         self.champion: Champion | None = None
         self.trades, self.signals = self._record(), self._record()
+
+    def figures(self, now_ms: int) -> dict[str, Any]:
+        """Return the part of a snapshot that is about the live model.
+
+        Args:
+            now_ms: Event time, ms UTC.
+        """
+        champion = self.champion
+        record = self.trades if self.trades.trades else self.signals
+        figures = {
+            "win_rate": record.rate,
+            "trades": record.trades,
+            "pnl_7d": self.trades.pnl(now_ms),
+        }
+        if champion is None:
+            return figures
+        probation, drift = champion.probation, champion.drift
+        return figures | {
+            "model_id": champion.model_id,
+            "previous_id": champion.previous_id,
+            "model_age_s": max(0, now_ms - champion.served.trained_to_ms) // 1000,
+            "drift": drift.scores() if drift else {},
+            "drifted": tuple(champion.drifted),
+            "challenge_id": champion.challenge.job_id or None,
+            "probation_ends_ms": probation.ends_ms if probation else None,
+            "probation": probation.estimate() if probation else None,
+        }
 
     def crown(self, served: events.ModelServed, *, back: bool) -> list[Finding]:
         """Begin to watch a model that went live; return what keeps it from being watched.
@@ -136,7 +208,9 @@ class Watch:
             self.trades.book(closed_ms, event.pnl)
             return []
         fallen = self.trades.update(closed_ms, event.pnl > 0, event.pnl)
-        return _win_rate_findings(champion, "trades", fallen)
+        found = _win_rate_findings(champion, "trades", fallen)
+        found += champion.account.trade(event.side, self.trades.pnl(event.at_ms))
+        return found
 
     def _drift_monitor(self, text: str) -> tuple[DriftMonitor | None, list[Finding]]:
         if not text:
@@ -152,6 +226,15 @@ class Watch:
         return WinRate(
             None, floor=self._settings.win_rate_floor, floor_trades=self._settings.win_rate_trades
         )
+
+
+def challenge_finding(event: events.ChallengerJudged) -> Finding:
+    """Return what a quick challenger found, with its figures."""
+    would = {True: "would help", False: "would not help", None: "may help"}[event.helps]
+    fields = {
+        name: getattr(event, name) for name in ("helps", "rows", "champion", "fresh", "stale")
+    }
+    return Finding("challenge", f"a retrain {would}: {event.detail}", fields)
 
 
 def _win_rate_findings(

@@ -18,7 +18,9 @@ from monitor.policy import DAY_MS
 # Half of a fall of ten points, the one that matters: the CUSUM for p against p - 0.1.
 _TOLERANCE = 0.05
 # With these at most 2 % of stable records of 1,000 trades raise an alarm (benchmarks/winrate.py).
-_THRESHOLD = 17.5
+_THRESHOLD = 18.0
+# A rate that is learnt from the first trades is uncertain; that costs a little evidence.
+_LEARNT_THRESHOLD = 18.5
 # Part of the evidence that must stand behind a rate below the floor: the rate over 100
 # trades of a good model dips below 45 % every few hundred trades.
 _FLOOR_EVIDENCE = 0.92
@@ -169,7 +171,7 @@ def _cusum(rate: float | None) -> Hinkley:
     """Return the detector of a fall from a known rate, or from that of the first trades."""
     if rate is None:
         return Hinkley(
-            threshold=_THRESHOLD, tolerance=_TOLERANCE, mode="down", warm_up=_LEARN_TRADES
+            threshold=_LEARNT_THRESHOLD, tolerance=_TOLERANCE, mode="down", warm_up=_LEARN_TRADES
         )
     return Hinkley(
         threshold=_THRESHOLD, tolerance=_TOLERANCE, mode="down", anchor=_ANCHOR_TRADES, mean=rate

@@ -27,7 +27,7 @@ if reason := too_old(sys.version_info[:2], sklearn.__version__):
     print(json.dumps({"event": "failed", "error": reason, "kind": "TooOld"}), flush=True)
     sys.exit(2)
 
-from retrain import artifact, pipeline
+from retrain import artifact, challenger, pipeline
 from retrain.errors import BadJob, RetrainError
 from retrain.gates import GateLimits
 
@@ -74,12 +74,19 @@ class FitFolder:
         aside.replace(self._folder / key)
 
 
-def main(folder: Path) -> int:
-    """Do the job in `folder`; return the exit code: 0 candidate left, 2 bad job, 1 unexpected."""
+def main(folder: Path, *, challenge: bool = False) -> int:
+    """Do the job in `folder`; return the exit code: 0 done, 2 bad job, 1 unexpected.
+
+    Args:
+        folder: Holds the job, and the candidate when it is done.
+        challenge: Only ask whether a retrain would help; leave no candidate.
+    """
     try:
-        candidate = pipeline.run(
-            read_job(folder), folder / CANDIDATE, _tell_progress, time.perf_counter
-        )
+        job = read_job(folder)
+        if challenge:
+            _tell("finished", **challenger.ask(job).as_dict())
+            return 0
+        candidate = pipeline.run(job, folder / CANDIDATE, _tell_progress, time.perf_counter)
     except RetrainError as e:
         _tell("failed", error=str(e), kind=type(e).__name__)
         return 2
@@ -158,4 +165,4 @@ def _tell(event: str, **values: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), challenge="--challenge" in sys.argv[2:]))

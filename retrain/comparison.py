@@ -22,11 +22,19 @@ _PIECES: Final = 2
 _LEAST_ROWS: Final = 200
 
 
-def champion_rows(champion: LoadedModel, rows: Rows, close_ms: NDArray[np.int64]) -> range | str:
+def champion_rows(
+    champion: LoadedModel, rows: Rows, close_ms: NDArray[np.int64], first: int | None = None
+) -> range | str:
     """Return the rows to compare on, or why there are none.
 
     They close after the champion's newest training bar, so no label of its training reaches
     into them, and lie in the test block, before which the challenger can be trained.
+
+    Args:
+        champion: The live model.
+        rows: All rows.
+        close_ms: When each bar of the frame closed.
+        first: The first row that may be compared, instead of the first of the test block.
     """
     manifest = champion.manifest
     if manifest.schema_hash != features.schema_hash():
@@ -36,7 +44,7 @@ def champion_rows(champion: LoadedModel, rows: Rows, close_ms: NDArray[np.int64]
     if (manifest.horizon_bars, manifest.threshold) != (rows.horizon_bars, asked):
         return "the champion answers another question (horizon or threshold): probation decides"
     newer = int(np.searchsorted(close_ms[rows.bars], manifest.trained_to_ms, side="right"))
-    fresh = range(max(newer, rows.test.start), rows.test.stop)
+    fresh = range(max(newer, rows.test.start if first is None else first), rows.test.stop)
     least = 5 * rows.horizon_bars + _LEAST_ROWS
     if len(fresh) < least:
         have = f"only {len(fresh)} judged bars are newer than the champion's training"

@@ -154,7 +154,7 @@ def run(
     gates += judge_shipped(_shipped(test_run, size, twin, shipped, rows), job.limits)
     watch.step("report")
     found = findings.find(
-        rows, _close_ms(job), given, twin, champion=job.champion, fee_bps=job.fee_bps
+        rows, close_ms(job), given, twin, champion=job.champion, fee_bps=job.fee_bps
     )
     watch.step("done")
     meta = certificate(
@@ -216,7 +216,7 @@ def _against_champion(
     """Compare with the champion where possible, and score it on the same rows."""
     if job.champion is None:
         return Comparison(skipped="there is no champion yet"), None
-    fresh = champion_rows(job.champion, rows, _close_ms(job))
+    fresh = champion_rows(job.champion, rows, close_ms(job))
     if isinstance(fresh, str):
         return Comparison(skipped=fresh), None
     comparison = compare(job.champion.predict, rows, fresh, given, trainer)
@@ -237,7 +237,7 @@ def _self_test(
 
 
 def _version(model: Model, rows: Rows, job: Job) -> artifact.Version:
-    close_ms, newest = _close_ms(job), rows.bars[model.stop - 1] + rows.horizon_bars
+    newest = rows.bars[model.stop - 1] + rows.horizon_bars
     picked = np.linspace(0, len(rows.labels) - 1, GOLDEN_ROWS).astype(int)
     golden = rows.features[picked]
     value = rows.threshold.value
@@ -252,7 +252,7 @@ def _version(model: Model, rows: Rows, job: Job) -> artifact.Version:
         down=model.signal.down,
         horizon_bars=rows.horizon_bars,
         threshold=value if rows.threshold.kind == "fixed" else f"vol:{value:g}",
-        trained_to_ms=int(close_ms[newest]),
+        trained_to_ms=int(close_ms(job)[newest]),
         golden_rows=golden,
         golden_probabilities=model.stack.predict(golden),
         git_commit=job.git_commit,
@@ -280,7 +280,7 @@ def _shipped(
     )
 
 
-def _close_ms(job: Job) -> NDArray[np.int64]:
+def close_ms(job: Job) -> NDArray[np.int64]:
     """Return when each bar closed; a bar is as long as most steps between opens."""
     opened = np.asarray(job.frame["t"], dtype=np.int64)
     return opened + int(np.median(np.diff(opened)))
@@ -298,6 +298,6 @@ def _settings(job: Job, rows: Rows) -> dict[str, Any]:
         "reason": job.reason,
         "recipe": asdict(job.recipe),
         "from_ms": int(job.frame["t"][0]),
-        "to_ms": int(_close_ms(job)[-1]),
+        "to_ms": int(close_ms(job)[-1]),
         "n_bars": len(job.frame["t"]),
     }

@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +14,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from monitor import events
-from monitor.actions import Action, Alert, Deploy, Promote, Publish, Reply, Rollback, StartRetrain
+from monitor.actions import (
+    Action,
+    Alert,
+    AskChallenger,
+    Deploy,
+    Promote,
+    Publish,
+    Reply,
+    Rollback,
+    StartRetrain,
+)
 from monitor.calibration import calibrate
 from monitor.engine import Engine
 from monitor.errors import BadObservation
@@ -26,10 +37,15 @@ Kind = TypeVar("Kind", bound=Action)
 NAMES = tuple(f"f{i}" for i in range(4))
 
 
-@pytest.fixture(scope="module")
-def calibration() -> str:
+@cache
+def calibrated() -> str:
     rows = np.random.default_rng(1).standard_normal((20 * 288, len(NAMES)))
     return calibrate(rows, NAMES, 288).to_json()
+
+
+@pytest.fixture(scope="module")
+def calibration() -> str:
+    return calibrated()
 
 
 class Slot:
@@ -411,7 +427,7 @@ def test_a_fallen_win_rate_starts_a_retrain() -> None:
             pnl=-1.0,
         )
     causes = [str(a.fields["cause"]) for a in only(out, Publish) if a.kind == "win_rate"]
-    assert sorted(causes) == ["cusum", "floor", "streak"]
+    assert sorted(causes) == ["cusum", "floor", "one_sided", "pnl", "streak"]
     assert [start.trigger for start in only(out, StartRetrain)] == ["win_rate"]
     assert slot.engine.snapshot().pnl_7d == -120
 
@@ -531,6 +547,8 @@ class AnyOrder(RuleBasedStateMachine):
             cooldown_hours=1.0, min_new_bars=0, max_age_days=0.2, retry_bars=3, win_rate_trades=5
         )
         self.job_id: str | None = None
+        self.asked: str | None = None
+        self.helps: bool | None = None
         self.passed: set[str] = set()
         self.swap_to: str | None = None
         self.live: str | None = None
@@ -542,7 +560,12 @@ class AnyOrder(RuleBasedStateMachine):
         for action in out:
             if isinstance(action, StartRetrain):
                 assert self.job_id is None, "two retrains at once"
+                if action.trigger == "drift":
+                    assert self.helps is not False, "a retrain that would not help"
                 self.job_id = action.job_id
+            elif isinstance(action, AskChallenger):
+                assert self.job_id is None, "a question while the retrain runs"
+                self.asked, self.helps = action.job_id, None
             elif isinstance(action, Deploy):
                 assert action.model_id in self.passed, "a deploy without passed gates"
                 assert self.slot.engine.snapshot().mismatch is None, "a deploy over a mismatch"
@@ -566,6 +589,22 @@ class AnyOrder(RuleBasedStateMachine):
             close = 100.0 + (i if won else -i) / 10
             fields = {"model_id": self.live, "p": p, "close": close}
             self.obey(self.slot.bar(**fields, shadow_id=previous, shadow_p=shadow))
+
+    @rule(bars=st.integers(12, 40), column=st.integers(0, 3))
+    def a_feature_drifts(self, bars: int, column: int) -> None:
+        row = tuple(8.0 if i == column else 0.1 * i for i in range(4))
+        for i in range(bars):
+            self.obey(self.slot.bar(row=tuple(value + i / 1000 for value in row)))
+
+    @precondition(lambda self: self.asked is not None)
+    @rule(helps=st.sampled_from([True, False, None]))
+    def the_challenger_answers(self, helps: bool | None) -> None:
+        asked, self.asked = self.asked, None
+        if asked == self.slot.engine.snapshot().challenge_id:
+            self.helps = helps
+        self.obey(
+            self.slot.give(events.ChallengerJudged, job_id=asked, helps=helps, detail="figures")
+        )
 
     @rule(hours=st.integers(0, 60))
     def time_passes(self, hours: int) -> None:
@@ -617,7 +656,9 @@ class AnyOrder(RuleBasedStateMachine):
         if early:
             self.obey(ack(self.slot, model_id, loaded=loaded))
         previous, self.live = self.live, model_id
-        self.obey(self.slot.serve(model_id, previous if previous != model_id else None))
+        self.helps = None
+        given = {"calibration": calibrated()}
+        self.obey(self.slot.serve(model_id, previous if previous != model_id else None, **given))
         if not early:
             self.obey(ack(self.slot, model_id, loaded=loaded))
 

@@ -1,0 +1,97 @@
+"""Before a drift starts a retrain, a quick challenger is asked whether one would help."""
+
+from typing import Any
+
+from monitor import events
+from monitor.actions import Action, AskChallenger, Publish, StartRetrain
+from monitor.policy import DAY_MS, HOUR_MS
+from tests.monitor.test_engine import BAR_MS, NAMES, Slot, calibrated, kinds, only
+
+FIGURES = "on 512 bars ... 0.4000, ... 0.4100 ... 0.4090"
+
+
+def drifting(**limits: Any) -> tuple[Slot, str]:
+    """A slot whose features have just drifted, and the question that this led to."""
+    slot = Slot(max_age_days=0.0, min_new_bars=0, **limits)
+    slot.serve("m1", calibration=calibrated())
+    return slot, drift(slot, 0)
+
+
+def drift(slot: Slot, column: int) -> str:
+    for i in range(10 * 12):
+        row = [0.1 * j + i / 1000 for j in range(len(NAMES))]
+        row[column] += 5.0
+        out = slot.bar(row=tuple(row))
+        if asked := only(out, AskChallenger):
+            assert only(out, StartRetrain) == []
+            return asked[0].job_id
+        if only(out, StartRetrain):
+            return ""
+    raise AssertionError("no drift was seen")
+
+
+def answer(slot: Slot, job_id: str, helps: bool | None) -> tuple[Action, ...]:
+    return slot.give(events.ChallengerJudged, job_id=job_id, helps=helps, detail=FIGURES)
+
+
+def test_a_drift_waits_for_the_answer_and_a_yes_starts_the_retrain() -> None:
+    slot, job_id = drifting()
+    assert "would a retrain help?" in slot.engine.snapshot().waiting_for
+    assert slot.engine.snapshot().challenge_id == job_id
+    out = answer(slot, job_id, helps=True)
+    assert [start.trigger for start in only(out, StartRetrain)] == ["drift"]
+    assert "challenge" in kinds(out)
+
+
+def test_a_no_is_a_decision_to_wait_with_the_figures_and_holds_for_some_time() -> None:
+    slot, job_id = drifting(retry_bars=100)
+    out = answer(slot, job_id, helps=False)
+    assert only(out, StartRetrain) == []
+    (decision,) = [a for a in only(out, Publish) if a.kind == "decision"]
+    assert decision.text == f"wait: a retrain would not help: {FIGURES}"
+    assert decision.fields["evidence"] == ["drift", "drift of f0"]
+    assert slot.tick(HOUR_MS) == ()
+    assert len(only(slot.tick(100 * BAR_MS), AskChallenger)) == 1
+
+
+def test_another_drift_asks_again() -> None:
+    slot, job_id = drifting()
+    answer(slot, job_id, helps=False)
+    assert drift(slot, 2) not in {"", job_id}
+
+
+def test_a_no_stands_in_the_way_of_drift_alone() -> None:
+    slot = Slot(max_age_days=2.0, min_new_bars=0, retry_bars=1_000)
+    slot.serve("m1", calibration=calibrated())
+    answer(slot, drift(slot, 0), helps=False)
+    assert [s.trigger for s in only(slot.tick(2 * DAY_MS), StartRetrain)] == ["age"]
+
+
+def test_what_cannot_be_told_and_what_nobody_answers_leave_the_retrain_to_decide() -> None:
+    slot, job_id = drifting()
+    assert len(only(answer(slot, job_id, helps=None), StartRetrain)) == 1
+    slot, _ = drifting()
+    assert only(slot.tick(HOUR_MS - 1), StartRetrain) == []
+    assert len(only(slot.tick(1), StartRetrain)) == 1
+
+
+def test_a_force_does_not_wait_for_the_answer_and_a_late_answer_changes_nothing() -> None:
+    slot, job_id = drifting()
+    reply, out = slot.command("retrain")
+    assert reply.accepted
+    assert len(only(out, StartRetrain)) == 1
+    assert answer(slot, job_id, helps=False) == ()
+    assert slot.engine.snapshot().challenge_id is None
+
+
+def test_an_answer_about_a_model_that_was_replaced_is_ignored() -> None:
+    slot, job_id = drifting()
+    slot.command("promote", "m0")
+    slot.serve("m0", "m1", calibration=calibrated())
+    assert answer(slot, job_id, helps=True) == ()
+
+
+def test_the_question_can_be_switched_off() -> None:
+    slot = Slot(max_age_days=0.0, min_new_bars=0, challenge=False)
+    slot.serve("m1", calibration=calibrated())
+    assert drift(slot, 0) == ""
