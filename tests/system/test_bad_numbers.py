@@ -49,9 +49,16 @@ def test_bad_numbers_are_refused_told_and_counted_and_disturb_nothing_else(
     assert not [entry for entry in seen["lines"] if "ETH" in str(entry)]
 
 
-@pytest.mark.parametrize("jump_ms", [-3_600_000, -200_000, 200_000])
-def test_a_jump_of_the_venues_clock_is_told_and_counted_and_costs_no_bar(jump_ms: int) -> None:
+@pytest.mark.parametrize(
+    ("jump_ms", "jumps"),
+    # A replay may be halted, so a step back is believed, and so is the way there again. A step
+    # ahead is not: the time was carried on, and nothing jumps when the venue is right again.
+    [(-3_600_000, 2), (-200_000, 2), (200_000, 1)],
+)
+def test_a_jump_of_the_venues_clock_is_told_and_counted_and_costs_no_bar(
+    jump_ms: int, jumps: int
+) -> None:
     seen = play(watch, [ClockJump(jump_ms=jump_ms, at_ms=2 * STEP, for_ms=BAD_BARS * STEP)])
     assert seen["wrong"] == [[], []]
-    assert seen["jumps"] == 2  # there and back
-    assert [e["event"] for e in seen["warnings"]].count("venue.clock_jumped") == 2
+    assert seen["jumps"] == jumps
+    assert [e["event"] for e in seen["warnings"]].count("venue.clock_jumped") == jumps
