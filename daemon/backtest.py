@@ -26,6 +26,7 @@ from daemon.limits import child_limits, gate_limits, policy_settings
 from daemon.past import Market
 from daemon.policy_run import Record, Run
 from daemon.settings import Config
+from daemon.silences import witnesses
 from monitor.policy import PolicySettings
 from retrain import labels
 
@@ -143,10 +144,11 @@ async def backtest(
 def _market(config: Config, slot: SlotName, base: PolicySettings) -> Market:
     with open_store(config.data_dir, read_only=True) as store:
         frame = store.frame(slot)
+        others = [store.bars(other) for other in witnesses(slot, [s.name for s in config.slots])]
     if len(frame["t"]) <= base.min_bars:
         need = f"more than policy.min_bars = {base.min_bars} are needed: import some"
         raise BadInput(f"{slot} has {len(frame['t'])} bars stored; {need}")
-    return Market.of(slot, frame)
+    return Market.of(slot, frame, others)
 
 
 def _result(name: str, run: Run, config: Config, market: Market, seconds: float) -> Result:

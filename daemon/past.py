@@ -1,11 +1,13 @@
 """The stored past of a slot: its bars, their features, and what a model says of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon import silences
 from daemon.bars import SlotName
 from daemon.candidates import Judged
 from retrain import artifact, features
@@ -17,16 +19,20 @@ Frame = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """The stored bars of a slot as `features.compute` takes them, and their rows (n, 17)."""
+    """The stored bars of a slot as `features.compute` takes them, and their rows (n, 17).
+
+    `others` are bars of other coins, which tell an outage of the venue from a pause.
+    """
 
     slot: SlotName
     frame: Frame
     rows: NDArray[np.float64]
+    others: tuple[Frame, ...] = ()
 
     @classmethod
-    def of(cls, slot: SlotName, frame: Frame) -> "Market":
+    def of(cls, slot: SlotName, frame: Frame, others: Iterable[Frame] = ()) -> "Market":
         """Compute the features once: a row does not depend on the bars after it."""
-        return cls(slot, frame, features.compute(frame))
+        return cls(slot, frame, features.compute(frame), tuple(others))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -36,13 +42,10 @@ class Market:
         return int(self.frame["t"][bar]) + self.slot.interval_ms
 
     def until(self, at_ms: int, since_ms: int) -> Frame:
-        """Return the bars that opened at `since_ms` or later and had closed at `at_ms`."""
-        t = self.frame["t"]
-        part = slice(
-            int(np.searchsorted(t, since_ms)),
-            int(np.searchsorted(t, at_ms - self.slot.interval_ms, side="right")),
-        )
-        return {name: column[part] for name, column in self.frame.items()}
+        """Return what a model could learn from at `at_ms`: closed bars, without silences."""
+        span = since_ms, at_ms - self.slot.interval_ms
+        frame, *others = (_between(bars, *span) for bars in (self.frame, *self.others))
+        return silences.without(frame, silences.find(frame, others, self.slot))
 
 
 class Version:
@@ -65,3 +68,10 @@ class Version:
                 self._p[part][known] = self.model.predict(self._market.rows[part][known])
         down, neutral, up = self._p[bar].tolist()
         return (down, neutral, up) if np.isfinite(down) else None
+
+
+def _between(frame: Frame, from_t: int, to_t: int) -> Frame:
+    """Return the bars that opened from `from_t` to `to_t`, both included."""
+    t = frame["t"]
+    part = slice(int(np.searchsorted(t, from_t)), int(np.searchsorted(t, to_t, side="right")))
+    return {name: column[part] for name, column in frame.items()}

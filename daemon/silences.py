@@ -51,9 +51,16 @@ def training_frame(
     record = store.newest_t(slot, Provenance.IMPORT)
     frame = store.frame(slot, from_t=from_t, to_t=record)
     found = find(
-        frame, [store.bars(other, from_t=from_t) for other in _witnesses(slot, others)], slot
+        frame, [store.bars(other, from_t=from_t) for other in witnesses(slot, others)], slot
     )
     _mark(store, slot, from_t, found)
+    return without(frame, found)
+
+
+def without(
+    frame: Mapping[str, NDArray[Any]], found: Collection[Silence]
+) -> dict[str, NDArray[Any]]:
+    """Return the bars of a frame that lie in no silence."""
     kept = np.ones(len(frame["t"]), dtype=bool)
     for silence in found:
         kept &= (frame["t"] < silence.from_t) | (frame["t"] > silence.to_t)
@@ -77,15 +84,15 @@ def find(
     quiet = (frame["volume"] == 0) & (np.arange(len(t)) >= first)
     silences = [Silence(int(t[0]), int(t[first - 1]), PRELISTING)] if first else []
     own = quiet[first:].mean() if first < len(t) else 1.0
-    witnesses = [other for other in others if _is_lively(other)]
+    lively = [other for other in others if _is_lively(other)]
     votes = np.full(len(t), int(own < _LIVELY_FRAC))
     shut = quiet.copy()
-    for other in witnesses:
+    for other in lively:
         at = np.isin(t, other["t"])
         votes += at
         shut &= ~at | np.isin(t, other["t"][other["volume"] == 0])
     runs = _runs(t, shut & (votes >= _LEAST_VOTES), slot.interval_ms)
-    if not witnesses and own < _RESTLESS_FRAC:
+    if not lively and own < _RESTLESS_FRAC:
         runs = [
             run for run in _runs(t, quiet, slot.interval_ms) if run[1] - run[0] + 1 >= _ALONE_BARS
         ]
@@ -111,7 +118,8 @@ def _mark(store: Store, slot: SlotName, from_t: int, found: Collection[Silence])
         db.executemany("INSERT OR REPLACE INTO silences VALUES (?, ?, ?, ?, ?)", rows)
 
 
-def _witnesses(slot: SlotName, others: Collection[SlotName]) -> list[SlotName]:
+def witnesses(slot: SlotName, others: Collection[SlotName]) -> list[SlotName]:
+    """Return which of the other slots tell an outage from a pause of this one."""
     same = sorted(o for o in others if o.interval == slot.interval and o.coin != slot.coin)
     return same[:_WITNESSES]
 
