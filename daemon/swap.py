@@ -43,7 +43,8 @@ class _Pending:
     sent_at: float
     repeats: int = 0
     deaths: int = 0
-    settled: bool = False
+    settled: bool = False  # answered, or told of: not repeated any more
+    answered: bool = False
 
 
 class SwapCoordinator:
@@ -161,7 +162,7 @@ class SwapCoordinator:
         if (ack.bot_id, ack.status) in self._answered[slot]:
             return
         self._answered[slot].add((ack.bot_id, ack.status))
-        pending.settled = True
+        pending.settled = pending.answered = True
         took_ms = (self._clock.monotonic() - pending.ordered_at) * 1000
         self.last_ack_ms[slot] = took_ms
         fields = {"slot": str(slot), "model_id": ack.model_id, "bot_id": ack.bot_id}
@@ -191,12 +192,12 @@ class SwapCoordinator:
     def _note_death(self, slot: SlotName, bot_id: str) -> None:
         """Take a bot's deaths while it loads for its refusal: it cannot say so itself."""
         pending = self._pending.get(slot)
-        if pending is None or pending.settled:
+        if pending is None or pending.answered:
             return
         pending.deaths += 1
         if pending.deaths < DEATHS:
             return
-        pending.settled = True
+        pending.settled = pending.answered = True
         order = pending.order
         error = f"it died {DEATHS} times while it was to load it; look at its log"
         log.warning("swap.deadly", slot=str(slot), model_id=order.model_id, bot_id=bot_id)

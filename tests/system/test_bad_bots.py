@@ -1,0 +1,233 @@
+"""Bots that refuse, hang, or die of a new model, as processes of their own."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from daemon.address import BrokerAddress
+from daemon.audit import Audit
+from daemon.bars import SlotName
+from daemon.bus import Bus
+from daemon.clock import SystemClock, VenueClock
+from daemon.handshake import Handshake
+from daemon.intake import Intake
+from daemon.keeper import Keeper
+from daemon.registry import Registry
+from daemon.serving import Serving
+from daemon.signing import Signer, generate
+from daemon.store import AsyncStore, Store
+from daemon.swap import SwapCoordinator
+from daemon.topics import Topics
+from daemon.trades import TradeBook
+from daemon.training import Training
+from monitor.engine import Engine
+from monitor.events import CommandReceived
+from monitor.policy import PolicySettings
+from retrain import features
+from tests.daemon.brokers import Iotcore, until
+from tests.daemon.mines import Mined
+from tests.daemon.versions import fitted, write_version
+
+SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
+BOT = """
+import asyncio, sys
+from pathlib import Path
+from daemon.slot import ModelSlot
+async def main():
+    slot = ModelSlot(sys.argv[1], "BTC-5m", bot_id="bad", public_key=Path(sys.argv[2]))
+    await slot.start()
+    while True:
+        if slot.model_id:
+            slot.publish_prediction(0, slot.predict([0.0] * 17))
+        await asyncio.sleep(0.05)
+asyncio.run(main())
+"""
+
+
+class HastyClock(SystemClock):
+    """Patience passes thirty times as fast."""
+
+    def monotonic(self) -> float:
+        return 30 * super().monotonic()
+
+
+@dataclass
+class House:
+    """A keeper with a live model, and a second one that is mined."""
+
+    keeper: Keeper
+    registry: Registry
+    broker: Iotcore
+    public_key: Path
+    models: list[str]
+    events: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+
+    @property
+    def live(self) -> str:
+        manifest = self.registry.live(SLOT)
+        return manifest.model_id if manifest is not None else ""
+
+    @contextlib.asynccontextmanager
+    async def bot(self, mine: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", BOT, self.broker.url, str(self.public_key)),
+            env=os.environ | {"MINE": mine, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def promote(self) -> None:
+        self.keeper.put_nowait(
+            CommandReceived(
+                slot=str(SLOT),
+                at_ms=1_760_000_000_000,
+                request_id="1",
+                command="promote",
+                reason="try",
+                model_id=self.models[1],
+            )
+        )
+
+    def told(self, kind: str, text: str) -> bool:
+        return any(event["kind"] == kind and text in event["text"] for event in self.events)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    private, public = tmp_path / "keys" / "key", tmp_path / "keys" / "key.pub"
+    generate(private, public)
+    signer = Signer.load(private)
+    registry = Registry(tmp_path / "models", signer)
+    mined = Mined(fitted(2))
+    written = (write_version(tmp_path / "new", 1), write_version(tmp_path / "new", 2, model=mined))
+    models = [registry.adopt(SLOT, path) for path in written]
+    registry.deploy(SLOT, models[0], reason="first", by="test", at_ms=1_750_000_000_000)
+    broker = Iotcore(tmp_path)
+    await broker.start()
+    bus, clock = Bus(BrokerAddress.parse(broker.url), SystemClock()), SystemClock()
+    made = _keeper(bus, registry, signer, VenueClock(clock, 1.0))
+    made_house = House(made[0], registry, broker, public, models)
+    ear = Bus(BrokerAddress.parse(broker.url), clock)
+    ear.subscribe(TOPICS.event(SLOT), partial(_keep, made_house.events.append))
+    ear.subscribe(
+        TOPICS.prediction(SLOT), partial(_keep, lambda m: made_house.answers.append(m["model_id"]))
+    )
+    ready = asyncio.Event()
+    tasks = [
+        asyncio.create_task(work)
+        for work in (bus.run(), ear.run(), made[0].run(ready.set), made[1].run())
+    ]
+    async with asyncio.timeout(30):
+        await asyncio.gather(bus.wait_connected(), ear.wait_connected(), ready.wait())
+    yield made_house
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await broker.stop()
+
+
+def _keep(keep: Callable[[dict[str, Any]], None], _topic: str, payload: bytes, _kept: bool) -> None:
+    keep(msgspec.json.decode(payload))
+
+
+def _keeper(
+    bus: Bus, registry: Registry, signer: Signer, venue: VenueClock
+) -> tuple[Keeper, SwapCoordinator]:
+    keepers: dict[SlotName, Keeper] = {}
+    clock = HastyClock()
+    store = AsyncStore(Store(":memory:"))
+    audit, book = Audit(store, clock, venue), TradeBook(venue)
+    intake = Intake(keepers, bus, TOPICS, clock=clock, venue=venue, audit=audit, book=book)
+    swap = SwapCoordinator(
+        bus,
+        TOPICS,
+        clock,
+        on_ack=lambda slot, ack: intake.acknowledged(slot, ack, swap.last_ack_ms[slot]),
+        on_silence=intake.unanswered,
+        on_bot=intake.bot_seen,
+        signer=signer,
+    )
+    swap.watch(SLOT)
+    settings = PolicySettings(max_age_days=0.0)
+    keepers[SLOT] = Keeper(
+        SLOT,
+        make_engine=lambda bars: Engine(
+            str(SLOT), settings, interval_ms=300_000, names=features.NAMES, history_bars=bars
+        ),
+        serving=Serving(SLOT, registry, swap, clock=clock, venue=venue),
+        training=cast("Training", None),  # nothing is trained here
+        store=store,
+        bus=bus,
+        topics=TOPICS,
+        venue=venue,
+        handshake=Handshake(),
+    )
+    return keepers[SLOT], swap
+
+
+async def test_a_bot_that_refuses_puts_the_pointer_back_and_goes_on_answering(house: House) -> None:
+    first, second = house.models
+    async with house.bot("raise"):
+        await until(lambda: first in house.answers, 60)
+        house.promote()
+        await until(lambda: house.told("alert", f"bot bad refused {second}"), 60)
+        await until(lambda: house.live == first, 30)
+        await until(lambda: house.told("rolled_back", first), 30)
+        heard = len(house.answers)
+        await until(lambda: len(house.answers) > heard + 3)
+    assert set(house.answers) == {first}
+
+
+async def test_a_bot_that_hangs_is_asked_again_and_then_told_of_and_the_old_model_answers(
+    house: House,
+) -> None:
+    first, second = house.models
+    async with house.bot("hang"):
+        await until(lambda: first in house.answers, 60)
+        house.promote()
+        await until(lambda: house.told("alert", f"order to load {second} after 3 repeats"), 60)
+        heard = len(house.answers)
+        await until(lambda: len(house.answers) > heard + 3)
+    assert set(house.answers) == {first}
+
+
+async def test_a_bot_that_dies_of_a_model_three_times_gets_the_old_one_back(house: House) -> None:
+    first, second = house.models
+    async with house.bot("die") as process:
+        await until(lambda: first in house.answers, 60)
+        house.promote()
+        await asyncio.wait_for(process.wait(), 60)
+    for _ in range(2):  # its service manager starts it again
+        async with house.bot("die") as process:
+            await asyncio.wait_for(process.wait(), 60)
+    await until(lambda: house.told("alert", "it died 3 times"), 30)
+    await until(lambda: house.live == first, 30)
+    house.answers.clear()
+    async with house.bot("die"):
+        await until(lambda: house.answers, 60)
+    assert set(house.answers) == {first}
+    assert house.told("swap_refused", second)
+
+
+async def test_an_order_without_a_bot_is_loaded_by_the_one_that_comes_later(house: House) -> None:
+    _, second = house.models
+    house.promote()
+    await until(lambda: house.live == second, 30)
+    async with house.bot(""):
+        await until(lambda: second in house.answers, 60)
