@@ -69,6 +69,7 @@ def admit(
     verifier: Verifier | None = None,
     *,
     after_ms: int = 0,
+    computer: str = "builtin",
 ) -> "LoadedModel":
     """Load the version that a LATEST.json names, after every check. Blocks for seconds.
 
@@ -79,6 +80,8 @@ def admit(
         verifier: Demands the daemon's signature.
         after_ms: When the pointer moved to the model that answers now, ms UTC; a version that
             was made live before that is a replay.
+        computer: Who computes the features that the model will be given: we, or the bot's
+            `package.module:Class`.
 
     Raises:
         VersionRefused: If anything is not as it should be; nothing was changed.
@@ -89,7 +92,7 @@ def admit(
 
     try:
         manifest = artifact.read_manifest(path)
-        _check_identity(manifest, slot, order)
+        _check_identity(manifest, slot, order, computer)
         if verifier is not None:
             verifier.verify(manifest.document)
         if manifest.deployed_ms < after_ms:
@@ -112,12 +115,15 @@ def admit(
         raise VersionRefused(order.model_id if order else "", str(e)) from e
 
 
-def _check_identity(manifest: Manifest, slot: SlotName, order: SwapOrder | None) -> None:
+def _check_identity(
+    manifest: Manifest, slot: SlotName, order: SwapOrder | None, computer: str
+) -> None:
     """Refuse a version of another slot, another order, another formula or another library."""
     # Here for the same reason as above.
     import sklearn  # noqa: PLC0415
 
     from retrain import features  # noqa: PLC0415
+    from retrain.computers import BUILTIN  # noqa: PLC0415
 
     reason = None
     if manifest.slot != str(slot):
@@ -126,11 +132,12 @@ def _check_identity(manifest: Manifest, slot: SlotName, order: SwapOrder | None)
         reason = f"LATEST.json names {manifest.model_id} by now; the next order will say so too"
     elif order is not None and dict(manifest.sha256) != order.sha256:
         reason = "the digests of the order are not those of LATEST.json; deploy it again"
-    elif (manifest.schema_hash, manifest.feature_dim) != (
-        features.schema_hash(),
-        len(features.NAMES),
-    ):
+    elif manifest.computer != computer:
+        reason = f"it reads the features of {manifest.computer}, this bot computes {computer}"
+    elif computer == BUILTIN and manifest.schema_hash != features.schema_hash():
         reason = "it was trained on other features; install the same hyperdrift on both sides"
+    elif manifest.feature_dim != len(features.NAMES):
+        reason = f"it takes {manifest.feature_dim} features, must take {len(features.NAMES)}"
     elif not same_library(manifest.sklearn, sklearn.__version__):
         reason = (
             f"it was written by scikit-learn {manifest.sklearn} and {sklearn.__version__} is "

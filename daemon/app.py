@@ -23,6 +23,8 @@ from daemon.bars import DAY_MS, SlotName
 from daemon.broker import EmbeddedBroker
 from daemon.bus import Bus, Will
 from daemon.clock import Clock, VenueClock
+from daemon.computers import Computer
+from daemon.computers import make as make_computer
 from daemon.config import broker_address, broker_password
 from daemon.errors import ConfigError, DaemonError, DataFolderBusy, VenueRefused, VenueUnreachable
 from daemon.feed import Feed
@@ -39,6 +41,7 @@ from daemon.limits import child_limits, gate_limits, policy_settings
 from daemon.messages import DaemonStatus, SwapAck
 from daemon.presence import Presence
 from daemon.registry import Registry
+from daemon.scoring import Scorer
 from daemon.serving import Serving
 from daemon.settings import Config, MqttSection, SlotSection
 from daemon.store import AsyncStore, Store
@@ -195,12 +198,18 @@ def _keeper(
             false_alarms_per_month=settings.false_alarms_per_month,
         ),
         store=parts.store,
+        scorer=Scorer(slot, _computer(parts, slot, jobs)),
         bus=parts.bus,
         topics=parts.topics,
         venue=parts.venue,
         handshake=Handshake(parts.config.retrain.python),
         on_deploy=parts.config.swap.on_deploy,
     )
+
+
+def _computer(parts: _Parts, slot: SlotName, jobs: Jobs) -> Computer:
+    limits = child_limits(parts.config.retrain)
+    return make_computer(parts.config.features, slot, parts.store, limits, jobs.environment)
 
 
 def _engine(slot: SlotName, settings: PolicySettings, history_bars: int) -> Engine:

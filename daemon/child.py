@@ -90,12 +90,12 @@ async def run(
     Raises:
         RetrainFailedError: It ended in any other way, and why.
     """
-    process = await _start(arguments, limits, environment)
+    process = await start(arguments, limits, environment)
     told = _Told(on_line)
     try:
         with _workers_end_with(process):
             async with asyncio.timeout(limits.timeout_s), asyncio.TaskGroup() as tasks:
-                errors = tasks.create_task(_tail(process.stderr), name="child-stderr")
+                errors = tasks.create_task(tail(process.stderr), name="child-stderr")
                 async for line in _json_lines(process.stdout):
                     told.hear(line)
                 code = await process.wait()
@@ -103,19 +103,28 @@ async def run(
         limit = f"{limits.timeout_s:.0f} s (retrain.timeout_s)"
         raise RetrainFailedError(f"it was stopped{told.place} after {limit}") from None
     finally:
-        await _end(process)
+        await end(process)
     if code == 0 and told.finished:
         return told.finished
     raise RetrainFailedError(_why(code, errors.result(), told, limits))
 
 
-async def _start(
-    arguments: tuple[str, ...], limits: Limits, environment: Mapping[str, str]
+async def start(
+    arguments: tuple[str, ...],
+    limits: Limits,
+    environment: Mapping[str, str],
+    *,
+    stdin: int = asyncio.subprocess.DEVNULL,
 ) -> asyncio.subprocess.Process:
+    """Start a child within its limits, to be talked to by the caller.
+
+    Raises:
+        RetrainFailedError: There is no such interpreter.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
             *(*_polite(limits.nice), limits.interpreter, *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LONGEST_LINE,
@@ -227,7 +236,7 @@ async def _json_lines(stream: asyncio.StreamReader | None) -> AsyncIterator[dict
             log.warning("retrain.garbage", text=raw[:200].decode(errors="replace"))
 
 
-async def _tail(stream: asyncio.StreamReader | None) -> str:
+async def tail(stream: asyncio.StreamReader | None) -> str:
     """Read a stream to its end, keeping the last part."""
     kept = b""
     while stream is not None and (chunk := await stream.read(65536)):
@@ -255,7 +264,7 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def end(process: asyncio.subprocess.Process) -> None:
     """Make sure that the child and its workers are gone."""
     _kill_group(process.pid)
     await process.wait()

@@ -21,6 +21,7 @@ from daemon.settings import (
     LABEL_DEFAULTS,
     NETWORKS,
     Config,
+    FeaturesSection,
     MqttSection,
     SlotSection,
     TradesSection,
@@ -29,6 +30,7 @@ from daemon.trade_file import FIELDS, WHERE
 
 SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift.toml"))
 _PREFIX: Final = "HYPERDRIFT_"
+_COMPUTER: Final = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
 _VOLATILITY: Final = re.compile(r"vol:(\d+(\.\d+)?)")
 
 
@@ -137,7 +139,12 @@ def _problem(config: Config) -> str | None:
             return f"[[slots]] {slot.name}: {problem}"
     if config.hyperliquid.network not in NETWORKS:
         return f"hyperliquid.network is {config.hyperliquid.network!r}; write mainnet or testnet"
-    return _mqtt_problem(config.mqtt) or _trades_problem(config.trades) or _unbuilt(config)
+    return (
+        _features_problem(config.features)
+        or _mqtt_problem(config.mqtt)
+        or _trades_problem(config.trades)
+        or _unbuilt(config)
+    )
 
 
 def _slot_problem(slot: SlotSection) -> str | None:
@@ -151,6 +158,17 @@ def _slot_problem(slot: SlotSection) -> str | None:
             return f'threshold is {threshold!r}; write a fraction like 0.005, "auto" or "vol:0.8"'
     elif not 0 < threshold < 1:
         return f"threshold is {threshold}; write a fraction between 0 and 1, like 0.005 for 0.5 %"
+    return None
+
+
+def _features_problem(features: FeaturesSection) -> str | None:
+    if features.computer == "builtin":
+        return None
+    if not _COMPUTER.fullmatch(features.computer):
+        wrong = f"features.computer is {features.computer!r}"
+        return f'{wrong}; write "builtin" or "package.module:Class"'
+    if features.path and not Path(features.path).expanduser().is_dir():
+        return f"features.path {features.path!r} is not a folder; write the one of the package"
     return None
 
 
@@ -204,7 +222,6 @@ def broker_password(mqtt: MqttSection) -> str | None:
 def _unbuilt(config: Config) -> str | None:
     """Refuse what this version does not do, rather than ignore it."""
     asked = {
-        "features.computer": config.features.computer != "builtin",
         "retrain.backend": config.retrain.backend != "local",
         "notify.urls": bool(config.notify.urls),
     }

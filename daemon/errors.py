@@ -14,6 +14,7 @@
     ├── VersionRefused       exit 3: a model version may not go live, and why
     ├── Declined             exit 3: the daemon would not do what was asked
     ├── NoModel              a bot asked before the first model came (daemon.live_model)
+    ├── ComputingFailed      a bot's own feature class failed
     ├── NotNow               exit 3: the policy says to wait with a retrain
     └── RetrainFailedError   the child process ended without a candidate
 
@@ -110,3 +111,16 @@ class RetrainFailedError(DaemonError):
     """The retrain child ended without a candidate."""
 
     transient = True
+
+
+class ComputingFailed(DaemonError):
+    """A bot's own feature class raised, hung or took its process down."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        if self.reason.startswith("features.computer"):  # the class's own process said it whole
+            return self.reason
+        return f"features.computer {self.name} {self.reason}"

@@ -136,6 +136,10 @@ class Jobs:
             raise RetrainFailedError(f"drift calibration: {e}") from e
         return await asyncio.to_thread((folder / "calibration.json").read_text)
 
+    def environment(self) -> dict[str, str]:
+        """Return what a child under `retrain.python` must know: where `retrain` is, and no more."""
+        return self._environment(self._lone_package())
+
     def discard(self, job_id: str) -> None:
         """Remove the folder of a job that is over."""
         shutil.rmtree(self._root / job_id, ignore_errors=True)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
-from daemon import journal, ledger, scoring
+from daemon import journal, ledger
 from daemon.audit import append_answer
 from daemon.bars import DAY_MS, Bar, SlotName
 from daemon.bus import Bus
@@ -29,6 +29,7 @@ from daemon.messages import (
     RetrainProgress,
     SlotState,
 )
+from daemon.scoring import Scorer
 from daemon.sentinel import KEPT_BARS, Compared, Row, Sentinel
 from daemon.serving import Serving
 from daemon.store import AsyncStore, Store
@@ -63,6 +64,7 @@ class Keeper:
         serving: The live model.
         training: Runs a retrain.
         store: Bars and journal.
+        scorer: Asks the models about a bar.
         bus: Where state, events and replies go.
         topics: How they are addressed.
         venue: The venue's clock; events of our own carry its time.
@@ -78,6 +80,7 @@ class Keeper:
         serving: Serving,
         training: Training,
         store: AsyncStore,
+        scorer: Scorer,
         bus: Bus,
         topics: Topics,
         venue: VenueClock,
@@ -88,6 +91,7 @@ class Keeper:
         self._sentinel = Sentinel(str(slot), features.NAMES)
         self.slot, self._make_engine = slot, make_engine
         self._serving, self._training, self._store = serving, training, store
+        self._scorer = scorer
         self._bus, self._topics, self._venue = bus, topics, venue
         self._inbox: asyncio.Queue[Item] = asyncio.Queue(INBOX)
         self._engine = make_engine(0)
@@ -130,9 +134,12 @@ class Keeper:
         async with self._tasks:
             await self._recover()
             recovered()
-            while True:
-                self._publish_state()
-                await self._take(await self._inbox.get())
+            try:
+                while True:
+                    self._publish_state()
+                    await self._take(await self._inbox.get())
+            finally:
+                await self._scorer.close()
 
     async def _take(self, item: Item) -> None:
         match item:
@@ -208,11 +215,10 @@ class Keeper:
     async def _score(self, bar: Bar) -> None:
         if self._last_bar_t is not None and bar.t <= self._last_bar_t:
             return  # scored before the restart
-        frame = await self._store.call(Store.frame, self.slot, to_t=bar.t, last=features.LIVE_BARS)
         champion, shadow = self._serving.champion, self._serving.shadow
         if not self._engine.snapshot().probation_ends_ms:
             shadow = None
-        score = await asyncio.to_thread(scoring.score, frame, champion, shadow)
+        score = await self._scorer.score(bar.t, champion, shadow)
         close_ms = bar.t + self.slot.interval_ms
         self._last_bar_t, self._lag_ms = bar.t, self._venue.now_ms() - close_ms
         scored = events.BarScored(

@@ -47,10 +47,11 @@ class LiveModel:
     Args:
         slot: Whose model.
         public_key: The daemon's public key; given, whatever it did not sign is refused.
+        computer: `builtin`, or the `features.computer` that the bot shares with the daemon.
     """
 
-    def __init__(self, slot: SlotName, public_key: Path | None) -> None:
-        self.slot = slot
+    def __init__(self, slot: SlotName, public_key: Path | None, computer: str) -> None:
+        self.slot, self._computer = slot, computer
         self.verifier = Verifier.load(public_key) if public_key is not None else None
         self._live: LoadedModel | None = None
         self._taking = threading.Lock()
@@ -78,7 +79,14 @@ class LiveModel:
         with self._taking:
             live = self._live
             after_ms = live.manifest.deployed_ms if live is not None else 0
-            self._live = admit(pointer, self.slot, order, self.verifier, after_ms=after_ms)
+            self._live = admit(
+                pointer,
+                self.slot,
+                order,
+                self.verifier,
+                after_ms=after_ms,
+                computer=self._computer,
+            )
 
     def predict(self, features: Sequence[float]) -> Prediction:
         """Return what the live model says of one bar, in about ten milliseconds.

@@ -45,6 +45,7 @@ class PointerSlot(FileSystemEventHandler):
         slot: `BTC-5m`.
         public_key: The daemon's public key; given, whatever it did not sign is refused.
             Without it, whoever may write to the folder chooses what this process loads.
+        computer: The daemon's `features.computer`, where that is this bot's own class.
         poll_s: Look at least this often, in seconds.
     """
 
@@ -54,10 +55,11 @@ class PointerSlot(FileSystemEventHandler):
         slot: str,
         *,
         public_key: Path | None = None,
+        computer: str = "builtin",
         poll_s: float = POLL_S,
     ) -> None:
         self.slot = SlotName.parse(slot)
-        self._model = LiveModel(self.slot, public_key)
+        self._model = LiveModel(self.slot, public_key, computer)
         self._path = Path(models_dir).absolute() / str(self.slot) / LATEST
         self._poll_s = poll_s
         self._seen: _State | None = None

@@ -89,10 +89,16 @@ class MqttSection(_Section, frozen=True, kw_only=True):
 
 
 class FeaturesSection(_Section, frozen=True, kw_only=True):
-    """`[features]`."""
+    """`[features]`; `path` is put on the import path for a `computer` of the bot's own."""
 
     computer: str = "builtin"
+    path: str = ""
     cohort_file: str = ""
+
+    @property
+    def folder(self) -> str:
+        """`path`, `~` expanded and made absolute; empty if there is none."""
+        return str(Path(self.path).expanduser().resolve()) if self.path else ""
 
 
 class TradesSection(_Section, frozen=True, kw_only=True):

@@ -59,6 +59,7 @@ class ModelSlot:
         models_dir: The models folder as this bot sees it. Given, versions are only ever
             looked for in its folder for the slot, and the live one is loaded at start also
             without a broker; otherwise orders must name a path that exists here.
+        computer: The daemon's `features.computer`, where that is this bot's own class.
         clock: Real time.
     """
 
@@ -73,11 +74,12 @@ class ModelSlot:
         ca_file: Path | None = None,
         public_key: Path | None = None,
         models_dir: Path | None = None,
+        computer: str = "builtin",
         clock: Clock | None = None,
     ) -> None:
         self.slot = SlotName.parse(slot)
         self._clock, self._topics, self._bot_id = clock or SystemClock(), Topics(prefix), bot_id
-        self._model = LiveModel(self.slot, public_key)
+        self._model = LiveModel(self.slot, public_key, computer)
         self._folder = models_dir / str(self.slot) if models_dir is not None else None
         self._sklearn = version("scikit-learn")
         self._bus = Bus(

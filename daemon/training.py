@@ -121,6 +121,8 @@ def job_spec(
     settings, slot = config.retrain, section.name
     previous = live.champion.manifest.threshold if live.champion else None
     return {
+        "computer": config.features.computer,
+        "computer_path": config.features.folder,
         "slot": str(slot),
         "interval": slot.interval,
         "horizon_bars": section.horizon,

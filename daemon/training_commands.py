@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from daemon.errors import BadInput
 from daemon.terminal import (
     INTERRUPTED,
     CoinOption,
@@ -19,6 +20,7 @@ from daemon.terminal import (
 def add(app: typer.Typer) -> None:
     """Put these commands on the command line."""
     app.command()(labels)
+    app.command()(parity)
     app.command()(retrain)
     app.command()(backtest)
 
@@ -31,6 +33,51 @@ def labels(coin: CoinOption, interval: IntervalOption = "5m", config: ConfigOpti
 
     settings = configuration.load(config)
     typer.echo(label_table(settings.data_dir, SlotName(coin, interval_name(interval))))
+
+
+def parity(
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    computer: Annotated[
+        list[str] | None,
+        typer.Option(help='"builtin" or "package.module:Class"; once or twice.'),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two computers of features over the stored bars; exit code 3 if they differ.
+
+    One --computer is compared with ours; without any, the configured one with ours; the same
+    one twice with itself as it is served live.
+    """
+    from daemon import config as configuration
+    from daemon import log
+    from daemon.bars import SlotName, interval_name
+    from daemon.parity import REFUSED, compare
+
+    log.configure()
+    settings = configuration.load(config)
+    first, second = _pair(computer or [], settings.features.computer)
+    found = run_async(compare(settings, SlotName(coin, interval_name(interval)), first, second))
+    if found is None:
+        sys.exit(INTERRUPTED)
+    if as_json:
+        print_json(found.document())
+    else:
+        for line in found.lines():
+            typer.echo(line)
+    sys.exit(0 if found.agrees else REFUSED)
+
+
+def _pair(asked: list[str], configured: str) -> tuple[str, str]:
+    match asked:
+        case []:
+            return "builtin", configured
+        case [one]:
+            return "builtin", one
+        case [one, two]:
+            return one, two
+    raise BadInput(f"--computer is given {len(asked)} times; give it once or twice")
 
 
 def retrain(

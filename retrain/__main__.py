@@ -27,7 +27,8 @@ if reason := too_old(sys.version_info[:2], sklearn.__version__):
     print(json.dumps({"event": "failed", "error": reason, "kind": "TooOld"}), flush=True)
     sys.exit(2)
 
-from retrain import artifact, challenger, pipeline
+from retrain import artifact, challenger, computers, computing, pipeline
+from retrain.computers import BUILTIN
 from retrain.errors import BadJob, RetrainError
 from retrain.gates import GateLimits
 
@@ -50,6 +51,8 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "jobs": (int,),
     "gates": (dict,),
     "champion": (str, type(None)),
+    "computer": (str,),
+    "computer_path": (str,),
     "fits": (str, type(None)),
 }
 
@@ -113,6 +116,7 @@ def read_job(folder: Path) -> pipeline.Job:
     Raises:
         BadJob: If either is missing, damaged, or has a key that is unknown or of a wrong kind.
         ArtifactError: If the champion cannot be loaded.
+        ComputerFailed: If a bot's own feature class fails.
     """
     try:
         settings = json.loads((folder / "job.json").read_text(encoding="utf-8"))
@@ -121,13 +125,27 @@ def read_job(folder: Path) -> pipeline.Job:
     _check(settings)
     gates, champion = settings.pop("gates", {}), settings.pop("champion", None)
     fits = settings.pop("fits", None)
+    name, path = settings.pop("computer", BUILTIN), settings.pop("computer_path", "")
+    frame = _read_bars(folder / "bars.npz")
     return pipeline.Job(
         **settings,
-        frame=_read_bars(folder / "bars.npz"),
+        frame=frame,
+        computed=None if name == BUILTIN else _compute(name, path, frame, folder),
         limits=GateLimits.from_mapping(gates),
         champion=artifact.load(folder / champion) if champion else None,
         fits=FitFolder(Path(fits)) if fits else None,
     )
+
+
+def _compute(
+    name: str, path: str, frame: dict[str, NDArray[Any]], folder: Path
+) -> computers.Computed:
+    """Run a bot's own class; what it gives also lies in `features.npy`, for the calibration."""
+    _tell_progress("features", 0.0)
+    make, source = computing.load(name, path)
+    computed = computers.run(name, source, make, frame)
+    np.save(folder / "features.npy", computed.rows)
+    return computed
 
 
 def _check(settings: Any) -> None:

@@ -184,6 +184,7 @@ def seal(directory: Path, version: Version, meta: Mapping[str, Any], report: str
         "model_id": version.model_id,
         "schema_hash": version.schema_hash,
         "feature_dim": len(version.feature_cols),
+        "computer": version.computer,
         "slot": version.slot,
         "interval": version.interval,
         "trained_at_utc": at.isoformat(timespec="seconds").replace("+00:00", "Z"),

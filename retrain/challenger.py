@@ -66,10 +66,15 @@ def ask(job: Job) -> Answer:
 
 def _ask(job: Job, champion: LoadedModel) -> Answer:
     rows = dataset.build(
-        job.frame, job.horizon_bars, job.threshold, job.previous_threshold, lambda _: None
+        job.frame,
+        job.horizon_bars,
+        job.threshold,
+        job.previous_threshold,
+        lambda _: None,
+        computed=job.computed,
     )
     gap = 2 * rows.horizon_bars
-    fresh = champion_rows(champion, rows, close_ms(job), LEAST_ROWS + gap)
+    fresh = champion_rows(champion, rows, close_ms(job), job.schema_hash, LEAST_ROWS + gap)
     if isinstance(fresh, str):
         return Answer(None, fresh.replace("probation decides", "the retrain decides"))
     before = slice(0, fresh.start - gap)

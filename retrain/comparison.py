@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from retrain import features, folds
+from retrain import folds
 from retrain.artifact import LoadedModel
 from retrain.dataset import Rows
 from retrain.gates import Comparison
@@ -23,7 +23,11 @@ _LEAST_ROWS: Final = 200
 
 
 def champion_rows(
-    champion: LoadedModel, rows: Rows, close_ms: NDArray[np.int64], first: int | None = None
+    champion: LoadedModel,
+    rows: Rows,
+    close_ms: NDArray[np.int64],
+    schema_hash: str,
+    first: int | None = None,
 ) -> range | str:
     """Return the rows to compare on, or why there are none.
 
@@ -37,7 +41,7 @@ def champion_rows(
         first: The first row that may be compared, instead of the first of the test block.
     """
     manifest = champion.manifest
-    if manifest.schema_hash != features.schema_hash():
+    if manifest.schema_hash != schema_hash:
         return "the champion reads other features: probation decides"
     value = rows.threshold.value
     asked = value if rows.threshold.kind == "fixed" else f"vol:{value:g}"

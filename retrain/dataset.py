@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrain import features, folds, labels
+from retrain.computers import SERVED_BARS, Computed
 from retrain.errors import TooFewBars
 from retrain.labels import Threshold
 
 TEST_FRAC: Final = 0.2
 LEAST_ROWS: Final = 400
 """Fewer rows leave a test block of which half is noise, whatever the model."""
-
-_PARITY_BARS: Final = 500
 
 Frame = Mapping[str, NDArray[Any]]
 
@@ -57,6 +56,8 @@ def build(
     setting: float | str,
     previous: float | None,
     told: Callable[[str], None],
+    *,
+    computed: Computed | None = None,
 ) -> Rows:
     """Compute features and labels and cut the rows.
 
@@ -66,6 +67,7 @@ def build(
         setting: Threshold as configured.
         previous: The threshold of the model before, for "auto".
         told: Called with the name of each step as it begins.
+        computed: What a bot's own class made of the frame; None computes our features.
 
     Raises:
         TooFewBars: If fewer than 400 rows have features and a label.
@@ -73,7 +75,7 @@ def build(
         BadFrame, BadSetting: If bars or settings cannot be used.
     """
     told("features")
-    computed = features.compute(frame)
+    values = features.compute(frame) if computed is None else computed.rows
     told("labels")
     close = np.asarray(frame["close"], dtype=np.float64)
     # "auto" must not choose by the bars that will judge it.
@@ -81,13 +83,13 @@ def build(
     threshold = labels.resolve_threshold(setting, training, horizon_bars, previous)
     made = labels.label(close, horizon_bars, threshold.per_bar(close, horizon_bars))
     made[_reaches_across(np.asarray(frame["t"]), horizon_bars)] = labels.UNKNOWN
-    usable = np.flatnonzero(np.isfinite(computed).all(axis=1) & (made != labels.UNKNOWN))
+    usable = np.flatnonzero(np.isfinite(values).all(axis=1) & (made != labels.UNKNOWN))
     if len(usable) < LEAST_ROWS:
         need = LEAST_ROWS + len(close) - len(usable)
         raise TooFewBars(len(close), need)
     labels.check_classes(made[usable], close, horizon_bars)
     return Rows(
-        features=computed[usable],
+        features=values[usable],
         labels=made[usable],
         future_return=labels.future_return(close, horizon_bars)[usable],
         bars=usable,
@@ -132,18 +134,29 @@ def leaked_rows(rows: Rows, stop: int) -> int:
     return int(np.sum(train + rows.horizon_bars >= first_test))
 
 
-def parity(rows: Rows, frame: Frame) -> float:
+def parity(rows: Rows, frame: Frame, computed: Computed | None = None) -> float:
     """Return the largest difference between trained and served features.
 
     Recomputes each of the newest bars the way the daemon does when it closes: from the last
-    `features.LIVE_BARS` bars, knowing nothing after it. Relative above 1, else absolute.
+    `features.LIVE_BARS` bars, knowing nothing after it; a bot's own class was run for that
+    already. Relative above 1, else absolute.
     """
+    if computed is not None:
+        return _bot_parity(rows, computed, len(frame["t"]))
     worst = 0.0
     for row, bar in zip(
-        rows.features[-_PARITY_BARS:], rows.bars[-_PARITY_BARS:].tolist(), strict=True
+        rows.features[-SERVED_BARS:], rows.bars[-SERVED_BARS:].tolist(), strict=True
     ):
         window = slice(max(0, bar + 1 - features.LIVE_BARS), bar + 1)
         served = features.compute({name: np.asarray(frame[name])[window] for name in frame})[-1]
         gap = np.abs(served - row) / np.maximum(1.0, np.abs(row))
         worst = max(worst, float(gap.max())) if np.isfinite(gap).all() else float("inf")
     return worst
+
+
+def _bot_parity(rows: Rows, computed: Computed, n_bars: int) -> float:
+    first = n_bars - len(computed.served)
+    newest = rows.bars >= first
+    trained, served = rows.features[newest], computed.served[rows.bars[newest] - first]
+    gap = np.abs(served - trained) / np.maximum(1.0, np.abs(trained))
+    return float(gap.max(initial=0.0)) if np.isfinite(gap).all() else float("inf")

@@ -6,6 +6,7 @@
     ├── BadFrame             the bars handed in cannot be used as they are
     ├── BadSetting           a number is outside what it may be
     │   └── BadThreshold     a label threshold cannot be read
+    ├── ComputerFailed       a bot's own feature class failed
     ├── BadJob               the job handed to the child process cannot be used
     └── ArtifactError        a model version on disk cannot be used
 
@@ -84,6 +85,17 @@ class BadThreshold(BadSetting):
         rule = 'a fraction between 0 and 1 such as 0.005, "auto", or "vol:" and a multiple above 0'
         super().__init__("threshold", value, rule)
         self.args = (value,)  # what unpickling calls this class with
+
+
+class ComputerFailed(RetrainError):
+    """The class of a bot's own that computes features cannot be used."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        return f"features.computer {self.name} {self.reason}"
 
 
 class BadJob(RetrainError):

@@ -48,6 +48,7 @@ LIVE_BARS: Final = 512
 """How many bars give a last row equal to that of any longer history."""
 
 _COLUMNS: Final = ("t", "open", "high", "low", "close", "volume", "funding", "s_top", "s_bot")
+_FLOW: Final = ("volume", "s_top", "s_bot")
 _FAST, _SLOW, _PAIRS, _REGIME = 12, 50, 36, 288
 _EMA_KEEP = 1 - 2 / 21
 # (1 - 2/21)^384 = 2e-17 is below the rounding of a float, and 384 + 50 bars fit into LIVE_BARS.
@@ -99,6 +100,17 @@ def compute(frame: Frame) -> Array:
     rows[:, _warming(bars["t"])] = np.nan
     rows[:, ~np.isfinite(rows).all(axis=0)] = np.nan
     return np.ascontiguousarray(rows.T)
+
+
+def cohort_flow(frame: Frame) -> tuple[Array, Array]:
+    """Return S_top and S_bot of each bar, shape (n_bars,) each, NaN where they are not known.
+
+    Args:
+        frame: Columns `volume`, `s_top` and `s_bot` as `compute` takes them.
+    """
+    flow = _known_flow({name: np.asarray(frame[name], dtype=np.float64) for name in _FLOW})
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _shares(*windows.mean(np.stack(flow), _FAST))
 
 
 def funding_as_of(
@@ -213,7 +225,7 @@ def _columns(bars: dict[str, Array]) -> dict[str, Array]:
 def _known_flow(bars: dict[str, Array]) -> tuple[Array, ...]:
     """Return volume, flow of both cohorts and 1 where the flow is known, all four 0 elsewhere."""
     known = np.isfinite(bars["s_top"]) & np.isfinite(bars["s_bot"])
-    flows = (np.where(known, bars[name], 0) for name in ("volume", "s_top", "s_bot"))
+    flows = (np.where(known, bars[name], 0) for name in _FLOW)
     return (*flows, known.astype(np.float64))
 
 

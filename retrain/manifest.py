@@ -43,6 +43,7 @@ class Version:
     golden_rows: NDArray[np.float64] = field(repr=False)
     golden_probabilities: NDArray[np.float64] = field(repr=False)
     git_commit: str = ""
+    computer: str = "builtin"
 
     @property
     def model_id(self) -> str:
@@ -69,6 +70,7 @@ class Manifest:
     interval: str
     schema_hash: str
     feature_dim: int
+    computer: str
     horizon_bars: int
     threshold: float | str
     up: float
@@ -140,6 +142,7 @@ def parse(document: Mapping[str, Any]) -> Manifest:
         interval=str(document["interval"]),
         schema_hash=str(document["schema_hash"]),
         feature_dim=int(document["feature_dim"]),
+        computer=str(document.get("computer", "builtin")),
         horizon_bars=int(document["horizon_bars"]),
         threshold=threshold if isinstance(threshold, str) else float(threshold),
         up=float(signal["up"]),

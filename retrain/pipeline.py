@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from retrain import artifact, dataset, features, findings, provenance
 from retrain.certificate import certificate
 from retrain.comparison import champion_rows, compare
+from retrain.computers import BUILTIN, Computed
 from retrain.dataset import Frame, Rows
 from retrain.decision import SignalThreshold
 from retrain.gates import (
@@ -58,7 +59,8 @@ class Job:
     `frame` as `features.compute` takes it, whole bars only; `at_ms` names the version;
     `previous_threshold` is what "auto" chose before; `champion` the live model, if any;
     `python` the interpreter that must be able to load the file, ours if empty; `fits` keeps
-    fitted base models for other jobs over the same bars.
+    fitted base models for other jobs over the same bars; `computed` is what a bot's own class
+    made of the frame, None if the features are ours.
     """
 
     slot: str
@@ -79,6 +81,12 @@ class Job:
     jobs: int = 2
     recipe: Recipe = field(default_factory=Recipe)
     fits: Fits | None = field(default=None, repr=False)
+    computed: Computed | None = field(default=None, repr=False)
+
+    @property
+    def schema_hash(self) -> str:
+        """Names the features that are trained on."""
+        return self.computed.schema_hash if self.computed else features.schema_hash()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +141,7 @@ def run(
         RetrainError: If bars or settings allow no model at all.
     """
     watch = _Watch(progress, timer)
-    rows = dataset.build(
-        job.frame, job.horizon_bars, job.threshold, job.previous_threshold, watch.step
-    )
+    rows = _rows(job, watch)
     trainer = Trainer(replace(job.recipe, seed=job.seed), features.NAMES, job.jobs, job.fits)
     watch.step("out-of-fold")
     given, twin = fit_twin(rows, trainer, job.signal_rate)
@@ -181,6 +187,17 @@ def _refit(
     return refit(rows, given, trainer, job.signal_rate)
 
 
+def _rows(job: Job, watch: _Watch) -> Rows:
+    return dataset.build(
+        job.frame,
+        job.horizon_bars,
+        job.threshold,
+        job.previous_threshold,
+        watch.step,
+        computed=job.computed,
+    )
+
+
 def _evidence(
     rows: Rows, twin: Model, scores: tuple[Scores, Scores], comparison: Comparison, job: Job
 ) -> Evidence:
@@ -190,7 +207,7 @@ def _evidence(
         test=test,
         label_faults=dataset.label_faults(rows, np.asarray(job.frame["close"], dtype=float)),
         leaked_rows=dataset.leaked_rows(rows, twin.stop),
-        parity=dataset.parity(rows, job.frame),
+        parity=dataset.parity(rows, job.frame, job.computed),
         champion=comparison,
         provenance=provenance.compare(job.champion.anchors if job.champion else (), job.frame),
     )
@@ -216,7 +233,7 @@ def _against_champion(
     """Compare with the champion where possible, and score it on the same rows."""
     if job.champion is None:
         return Comparison(skipped="there is no champion yet"), None
-    fresh = champion_rows(job.champion, rows, close_ms(job))
+    fresh = champion_rows(job.champion, rows, close_ms(job), job.schema_hash)
     if isinstance(fresh, str):
         return Comparison(skipped=fresh), None
     comparison = compare(job.champion.predict, rows, fresh, given, trainer)
@@ -247,7 +264,8 @@ def _version(model: Model, rows: Rows, job: Job) -> artifact.Version:
         interval=job.interval,
         model=model.stack.model,
         feature_cols=features.NAMES,
-        schema_hash=features.schema_hash(),
+        schema_hash=job.schema_hash,
+        computer=job.computed.name if job.computed else BUILTIN,
         up=model.signal.up,
         down=model.signal.down,
         horizon_bars=rows.horizon_bars,

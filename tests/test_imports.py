@@ -13,8 +13,11 @@ IO = {
 }  # fmt: skip
 MAY_NOT = {"monitor": IO | {"daemon", "retrain"}, "retrain": IO | {"daemon", "monitor"}}
 # The modules of retrain/ whose work is I/O: the files of a version, the script that a fresh
-# interpreter runs to prove them, and the child process.
-WITH_IO = {"retrain/artifact.py", "retrain/selftest.py", "retrain/__main__.py"}
+# interpreter runs to prove them, the child process, and the one that runs a bot's class.
+WITH_IO = {
+    *("retrain/artifact.py", "retrain/selftest.py", "retrain/__main__.py"),
+    "retrain/computing.py",
+}
 
 
 def imports(path: Path) -> set[str]:

@@ -137,3 +137,19 @@ def test_a_password_comes_from_its_file_or_from_the_service_managers_credential(
     assert config.broker_password(MqttSection()) == "from systemd"
     given = MqttSection(password_file=str(tmp_path / "secret"))
     assert config.broker_password(given) == "from a file"
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ('computer = "my features"', 'write "builtin" or "package.module:Class"'),
+        ('computer = "bot.features:Computer"\npath = "/no/such/folder"', "is not a folder"),
+    ],
+)
+def test_a_feature_class_that_cannot_be_named_or_found_is_refused(
+    tmp_path: Path, section: str, says: str
+) -> None:
+    file = tmp_path / "hyperdrift.toml"
+    file.write_text(f"[features]\n{section}\n")
+    with pytest.raises(ConfigError, match=says):
+        config.load(file, {})

@@ -9,6 +9,7 @@ from retrain.errors import (
     BadSetting,
     BadThreshold,
     ClassMissing,
+    ComputerFailed,
     RetrainError,
     TooFewBars,
 )
@@ -20,6 +21,7 @@ EXAMPLES = [
     BadSetting("folds", 1, "at least 2"),
     BadThreshold("much"),
     BadJob("key seed is missing"),
+    ComputerFailed("bot:Class", "gave 12 features"),
     ArtifactError("LATEST.json is missing"),
 ]
 

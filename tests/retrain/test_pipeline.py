@@ -90,7 +90,7 @@ def test_only_bars_newer_than_the_champions_training_are_compared(
 ) -> None:
     rows = dataset.build(market, HORIZON, THRESHOLD, None, lambda _step: None)
     close_ms = market["t"].astype(np.int64) + FIVE_MINUTES_MS
-    fresh = comparison.champion_rows(champion, rows, close_ms)
+    fresh = comparison.champion_rows(champion, rows, close_ms, features.schema_hash())
     assert isinstance(fresh, range)
     assert close_ms[rows.bars[fresh.start]] > champion.manifest.trained_to_ms
     assert close_ms[rows.bars[fresh.start - 1]] <= champion.manifest.trained_to_ms
@@ -101,10 +101,12 @@ def test_a_champion_that_answers_another_question_or_saw_all_bars_is_left_to_pro
 ) -> None:
     close_ms = market["t"].astype(np.int64) + FIVE_MINUTES_MS
     other = dataset.build(market, HORIZON, 0.004, None, lambda _step: None)
-    assert "another question" in str(comparison.champion_rows(champion, other, close_ms))
+    assert "another question" in str(
+        comparison.champion_rows(champion, other, close_ms, features.schema_hash())
+    )
     older = {name: column[:4_400] for name, column in market.items()}
     rows = dataset.build(older, HORIZON, THRESHOLD, None, lambda _step: None)
-    answer = comparison.champion_rows(champion, rows, close_ms)
+    answer = comparison.champion_rows(champion, rows, close_ms, features.schema_hash())
     assert "only 94 judged bars" in str(answer)
 
 
