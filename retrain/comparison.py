@@ -38,6 +38,7 @@ def champion_rows(
         champion: The live model.
         rows: All rows.
         close_ms: When each bar of the frame closed.
+        schema_hash: Names the features of the rows.
         first: The first row that may be compared, instead of the first of the test block.
     """
     manifest = champion.manifest
