@@ -18,10 +18,12 @@ from daemon.audit import Audit
 from daemon.bars import SlotName
 from daemon.bus import Bus
 from daemon.clock import SystemClock, VenueClock
+from daemon.computers import Builtin
 from daemon.handshake import Handshake
 from daemon.intake import Intake
 from daemon.keeper import Keeper
 from daemon.registry import Registry
+from daemon.scoring import Scorer
 from daemon.serving import Serving
 from daemon.signing import Signer, generate
 from daemon.store import AsyncStore, Store
@@ -172,6 +174,7 @@ def _keeper(
         ),
         serving=Serving(SLOT, registry, swap, clock=clock, venue=venue),
         training=cast("Training", None),  # nothing is trained here
+        scorer=Scorer(SLOT, Builtin(SLOT, store)),
         store=store,
         bus=bus,
         topics=TOPICS,
