@@ -5,6 +5,7 @@ outside, who released it, whether every file is whole, what its gates said, is c
 before the first byte is unpickled, and what it computes is checked before it goes live.
 """
 
+import platform
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -143,6 +144,11 @@ def _check_identity(
             f"it was written by scikit-learn {manifest.sklearn} and {sklearn.__version__} is "
             f"installed here; install {_minor(manifest.sklearn)} or set retrain.python to this one"
         )
+    elif not same_language(manifest.python):
+        reason = (
+            f"it was written by Python {manifest.python}, this bot runs "
+            f"{platform.python_version()}; set retrain.python to this one"
+        )
     if reason is not None:
         raise VersionRefused(order.model_id if order else manifest.model_id, reason)
 
@@ -150,6 +156,15 @@ def _check_identity(
 def same_library(saved_with: str, installed: str) -> bool:
     """Whether a model saved with one version of scikit-learn may be loaded with another."""
     return _minor(saved_with) == _minor(installed)
+
+
+def same_language(saved_with: str) -> bool:
+    """Whether a file written by one version of Python may be read by this one.
+
+    Minor versions read each other's pickles of scikit-learn's classes, which hold no code;
+    what else could differ is what the golden rows are for.
+    """
+    return saved_with.partition(".")[0] == platform.python_version_tuple()[0]
 
 
 def _minor(version: str) -> str:

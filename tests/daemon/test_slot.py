@@ -291,6 +291,7 @@ async def test_a_version_without_a_whole_and_passed_certificate_is_refused_unles
     ("changes", "because"),
     [
         ({"sklearn": "0.24.2"}, "was written by scikit-learn 0.24.2"),
+        ({"python": "2.7.18"}, "was written by Python 2.7.18"),
         ({"schema_hash": "000000000000"}, "other features"),
         ({"slot": "ETH-5m"}, "model of ETH-5m, not of BTC-5m"),
         ({"class_order": [2, 1, 0]}, "class_order"),
