@@ -30,6 +30,7 @@ from daemon.errors import ConfigError, DaemonError, DataFolderBusy, VenueRefused
 from daemon.feed import Feed
 from daemon.flow import CohortFlow, read_cohorts
 from daemon.handshake import Handshake
+from daemon.heartbeat import Heartbeat, Pulse, summary
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.imports import STORE_NAME
@@ -45,6 +46,7 @@ from daemon.scoring import Scorer
 from daemon.serving import Serving
 from daemon.settings import Config, MqttSection, SlotSection
 from daemon.store import AsyncStore, Store
+from daemon.supervisor import Supervisor
 from daemon.swap import SwapCoordinator
 from daemon.topics import Topics
 from daemon.trade_file import TradeFile
@@ -61,6 +63,7 @@ _RETRY_S: Final = 5.0
 _TICK_S: Final = 60.0
 _CLOCK_S, _DOUBTED_CLOCK_S = 60.0, 25.0
 _GOODBYE_S: Final = 2.0
+_LIVE_CHECK_S: Final = 0.1
 
 
 async def run(config: Config, clock: Clock) -> None:
@@ -78,6 +81,8 @@ async def run(config: Config, clock: Clock) -> None:
     cohorts = read_cohorts(cohort_file) if cohort_file else None
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(folder_lock(config.data_dir))
+        heart = Heartbeat(Supervisor(), clock)
+        await stack.enter_async_context(heart.beating())
         store = AsyncStore(await asyncio.to_thread(_open_store, config.data_dir))
         stack.callback(store.close)
         venue = VenueClock(clock, config.hyperliquid.speed)
@@ -86,6 +91,7 @@ async def run(config: Config, clock: Clock) -> None:
         rest = await stack.enter_async_context(RestClient(rest_url, clock, venue, budget))
         online = _online(slots, clock)
         bus = await stack.enter_async_context(_connection(config.mqtt, online, clock))
+        heart.doing(lambda: "starting: waiting for the venue")
         await _greet_venue(rest, slots, clock)
         flow = CohortFlow(cohorts, slots, store, venue) if cohorts else None
         stream = CandleStream(stream_url, clock, slots, flow.coins if flow else ())
@@ -95,7 +101,7 @@ async def run(config: Config, clock: Clock) -> None:
         feed = Feed(rest, stream, store, venue, slots, on_trade=on_trade, alarm=presence.alarm)
         audit = Audit(store, clock, venue)
         book = TradeBook(venue)
-        parts = _Parts(config, clock, venue, store, bus, topics, audit, book)
+        parts = _Parts(config, clock, venue, store, bus, topics, audit, book, heart)
         await _work(parts, rest, feed, flow, presence)
 
 
@@ -111,6 +117,7 @@ class _Parts:
     topics: Topics
     audit: Audit
     book: TradeBook
+    heart: Heartbeat
 
 
 async def _work(
@@ -122,12 +129,14 @@ async def _work(
     since = {s.name: venue.now_ms() - round(s.history_days * DAY_MS) for s in config.slots}
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(presence.run(feed, parts.clock), name="presence")
+        parts.heart.doing(lambda: "starting: fetching the bars that are missing")
         await feed.backfill(since)
         if flow:
             await flow.begin()
         recovered = [asyncio.Event() for _ in keepers]
         for keeper, event in zip(keepers.values(), recovered, strict=True):
             tasks.create_task(keeper.run(event.set), name=f"keeper-{keeper.slot}")
+        parts.heart.doing(lambda: "starting: scoring what was missed")
         for event in recovered:
             await event.wait()
         await parts.book.recall(parts.store, keepers)
@@ -137,10 +146,11 @@ async def _work(
         tasks.create_task(parts.audit.run(), name="audit")
         tasks.create_task(swap.run(), name="swap")
         tasks.create_task(feed.run(), name="feed")
-        tasks.create_task(_deliver(feed, keepers, flow), name="deliver")
+        delivery = Pulse("deliver")
+        tasks.create_task(_deliver(feed, keepers, flow, delivery), name="deliver")
         tasks.create_task(_tick(keepers, parts.clock, venue), name="tick")
         tasks.create_task(_keep_time(rest, venue, parts.clock), name="clock")
-        log.info("daemon.ready", slots=[str(slot) for slot in keepers])
+        await _announce(parts, feed, keepers, delivery)
 
 
 def _desks(parts: _Parts) -> tuple[dict[SlotName, Keeper], SwapCoordinator, Intake]:
@@ -233,11 +243,26 @@ async def _follow_trades(parts: _Parts, keepers: Mapping[SlotName, Keeper]) -> N
     await TradeFollower(file, slots=slots, book=parts.book, put=put, clock=parts.clock).run()
 
 
-async def _deliver(feed: Feed, keepers: Mapping[SlotName, Keeper], flow: CohortFlow | None) -> None:
+async def _deliver(
+    feed: Feed, keepers: Mapping[SlotName, Keeper], flow: CohortFlow | None, pulse: Pulse
+) -> None:
     async for slot, bar in feed.bars():
-        if flow:
-            await flow.settle(slot, bar.t)
-        await keepers[slot].put(bar)
+        with pulse.working():
+            if flow:
+                await flow.settle(slot, bar.t)
+            await keepers[slot].put(bar)
+
+
+async def _announce(
+    parts: _Parts, feed: Feed, keepers: Mapping[SlotName, Keeper], delivery: Pulse
+) -> None:
+    """Say that we are ready as soon as the feed is live."""
+    parts.heart.doing(lambda: "starting: waiting for the venue's stream")
+    while not feed.venue_state().connected:
+        await parts.clock.sleep(_LIVE_CHECK_S)
+    parts.heart.doing(lambda: summary((str(slot), k.state()) for slot, k in keepers.items()))
+    parts.heart.ready([delivery, *(keeper.pulse for keeper in keepers.values())])
+    log.info("daemon.ready", slots=[str(slot) for slot in keepers])
 
 
 async def _tick(keepers: Mapping[SlotName, Keeper], clock: Clock, venue: VenueClock) -> None:

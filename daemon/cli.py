@@ -45,10 +45,13 @@ def main() -> None:
 @app.command()
 def run(config: ConfigOption = None, verbose: bool = False) -> None:
     """Run the daemon in the foreground."""
+    import faulthandler
+
     from daemon import config as configuration
     from daemon import log
     from daemon.clock import SystemClock
 
+    faulthandler.enable()  # a watchdog's SIGABRT shows where each thread is stuck
     log.configure(logging.DEBUG if verbose else logging.INFO)
     settings = configuration.load(config)
     from daemon import app as daemon

@@ -20,6 +20,7 @@ from daemon.bus import Bus
 from daemon.clock import VenueClock
 from daemon.errors import DaemonError
 from daemon.handshake import Handshake
+from daemon.heartbeat import Pulse
 from daemon.hooks import run_hook
 from daemon.jobs import Challenge, Outcome
 from daemon.messages import (
@@ -94,6 +95,7 @@ class Keeper:
         self._scorer = scorer
         self._bus, self._topics, self._venue = bus, topics, venue
         self._inbox: asyncio.Queue[Item] = asyncio.Queue(INBOX)
+        self.pulse = Pulse(f"keeper-{slot}")
         self._engine = make_engine(0)
         self._tasks = asyncio.TaskGroup()
         self._progress: RetrainProgress | None = None
@@ -137,7 +139,9 @@ class Keeper:
             try:
                 while True:
                     self._publish_state()
-                    await self._take(await self._inbox.get())
+                    item = await self._inbox.get()
+                    with self.pulse.working():
+                        await self._take(item)
             finally:
                 await self._scorer.close()
 
@@ -354,9 +358,10 @@ class Keeper:
         }
         self._bus.publish(self._topics.event(self.slot), message)
 
-    def _publish_state(self) -> None:
+    def state(self) -> SlotState:
+        """Return what the slot is doing, for people."""
         now = self._engine.snapshot()
-        state = SlotState(
+        return SlotState(
             phase=now.phase,
             model_id=now.model_id,
             model_age_s=now.model_age_s,
@@ -371,7 +376,9 @@ class Keeper:
             probation=now.probation,
             mismatch=_mismatch(now.mismatch),
         )
-        self._bus.publish(self._topics.state(self.slot), state, retain=True)
+
+    def _publish_state(self) -> None:
+        self._bus.publish(self._topics.state(self.slot), self.state(), retain=True)
 
 
 def _mismatch(found: Mismatch | None) -> FeatureMismatch | None:

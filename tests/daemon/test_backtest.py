@@ -17,11 +17,13 @@ from daemon.bus import Bus
 from daemon.clock import VenueClock
 from daemon.errors import BadInput, ConfigError
 from daemon.frames import Flow
+from daemon.heartbeat import Heartbeat
 from daemon.imports import open_store
 from daemon.keeper import Keeper
 from daemon.policy_run import TRAINING_MS
 from daemon.settings import Config, DaemonSection, RetrainSection, SlotSection
 from daemon.store import AsyncStore, Store
+from daemon.supervisor import Supervisor
 from daemon.topics import Topics
 from daemon.trades import TradeBook
 from monitor.policy import PolicySettings
@@ -111,7 +113,8 @@ async def live(config: Config, frame: Frame) -> list[tuple[int, str, str]]:
     venue = VenueClock(clock)
     audit = Audit(store, clock, venue)
     topics, book = Topics("hyperdrift"), TradeBook(venue)
-    parts = app._Parts(config, clock, venue, store, bus, topics, audit, book)
+    heart = Heartbeat(Supervisor({}), clock)
+    parts = app._Parts(config, clock, venue, store, bus, topics, audit, book, heart)
     keepers, _, _ = app._desks(parts)
     keeper, recovered = keepers[SLOT], asyncio.Event()
     running = asyncio.create_task(keeper.run(recovered.set))
