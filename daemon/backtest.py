@@ -29,6 +29,7 @@ from daemon.settings import Config
 from daemon.silences import witnesses
 from monitor.policy import PolicySettings
 from retrain import labels
+from retrain.computers import BUILTIN
 
 _SCHEDULES: Final = {"weekly": 7.0, "daily": 1.0}
 POLICIES: Final = ("drift", "never", *_SCHEDULES)
@@ -109,11 +110,15 @@ async def backtest(
     interrupted, does not train them again.
 
     Raises:
-        ConfigError: If the slot is not configured or there is no such policy.
+        ConfigError: If the slot is not configured, there is no such policy, or the bot computes
+            features of its own.
         DataFolderBusy: If another backtest runs on this data folder.
         BadInput: If too few bars are stored.
     """
     gate_limits(config.gates)
+    if config.features.computer != BUILTIN:
+        msg = "a backtest knows the built-in features only; set features.computer to builtin for it"
+        raise ConfigError(msg)
     base = policy_settings(config.policy, slot)
     chosen = {name: policy_settings_of(name, base) for name in dict.fromkeys(policies)}
     config.slot(slot)

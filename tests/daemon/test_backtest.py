@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from daemon import app
@@ -21,7 +22,7 @@ from daemon.heartbeat import Heartbeat
 from daemon.imports import open_store
 from daemon.keeper import Keeper
 from daemon.policy_run import TRAINING_MS
-from daemon.settings import Config, DaemonSection, RetrainSection, SlotSection
+from daemon.settings import Config, DaemonSection, FeaturesSection, RetrainSection, SlotSection
 from daemon.store import AsyncStore, Store
 from daemon.supervisor import Supervisor
 from daemon.topics import Topics
@@ -167,6 +168,12 @@ async def test_too_few_bars_are_said_in_one_line(tmp_path: Path) -> None:
         fill(store, market(FIRST), FIRST)
     with pytest.raises(BadInput, match=r"BTC-5m has 3400 bars stored; more than .*min_bars = 3400"):
         await backtest(config, SLOT, ["never"], FakeClock(), quiet=True)
+
+
+async def test_a_bots_own_features_are_refused_rather_than_replaced(tmp_path: Path) -> None:
+    own = msgspec.structs.replace(configured(tmp_path), features=FeaturesSection(computer="a.b:C"))
+    with pytest.raises(ConfigError, match="built-in features only"):
+        await backtest(own, SLOT, ["drift"], FakeClock(), quiet=True)
 
 
 def test_policies_other_than_the_configured_one_are_deaf_to_evidence() -> None:
