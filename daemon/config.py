@@ -209,7 +209,8 @@ def broker_password(mqtt: MqttSection) -> str | None:
     """
     path = Path(mqtt.password_file) if mqtt.password_file else None
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if path is None and credentials and (Path(credentials) / "mqtt-password").exists():
+    # systemd lets nobody into the folder when it found no credential to put there.
+    if path is None and credentials and os.access(f"{credentials}/mqtt-password", os.F_OK):
         path = Path(credentials) / "mqtt-password"
     if path is None:
         return None

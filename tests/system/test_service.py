@@ -1,0 +1,241 @@
+"""The unit in a real systemd: ready, killed, starved, stopped, and what its neighbours may read.
+
+One machine for all: a test finds the service as the one before left it, on the same data.
+"""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.systemd_ns import HOME, ROOT, Machine, machine, why_not
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "can run")
+
+UNIT = "hyperdrift.service"
+CONFIG = "/etc/hyperdrift/hyperdrift.toml"
+DATA = "/var/lib/hyperdrift"
+COMMAND = f"{HOME}/bin/hyperdrift"
+SPEED = 300.0
+HISTORY = 3000
+# Where `hyperdrift.service` has minutes, so that a test need not wait for them.
+IMPATIENT = "[Service]\nWatchdogSec=4s\nTimeoutAbortSec=1s\n"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def venue() -> Iterator[str]:
+    """The replay exchange beside the machine, as a process; yields `[hyperliquid]`."""
+    port = free_port()
+    options = ("--port", str(port), "--speed", str(SPEED), "--history", str(HISTORY))
+    with subprocess.Popen(
+        (sys.executable, "-m", "daemon.cli", "exchange", *options),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(3)]
+        urls = [line[line.index("rest_url" if "rest" in line else "ws_url") :] for line in said[1:]]
+        yield f"[hyperliquid]\nspeed = {SPEED}\n{''.join(urls)}"
+        process.terminate()
+
+
+@pytest.fixture(scope="module")
+def host(venue: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine on which everything of `systemd/` is installed."""
+    with machine(tmp_path_factory.mktemp("host")) as made:
+        for kind in ("sysusers", "tmpfiles"):
+            text = (ROOT / "systemd" / f"hyperdrift.{kind}").read_text()
+            made.write(f"/usr/lib/{kind}.d/hyperdrift.conf", text)
+        made.run("systemd-sysusers")
+        made.run("systemd-tmpfiles", "--create", "hyperdrift.conf")
+        made.write(f"/etc/systemd/system/{UNIT}", (ROOT / "systemd" / UNIT).read_text())
+        made.write(f"/etc/systemd/system/{UNIT}.d/impatient.conf", IMPATIENT)
+        made.write(CONFIG, f"{example()}\n{venue}")
+        made.run("chown", "root:hyperdrift", CONFIG)
+        made.run("systemctl", "daemon-reload")
+        yield made
+
+
+def example() -> str:
+    """Return the example configuration with a port that is free here."""
+    text = (ROOT / "systemd" / "hyperdrift.toml").read_text()
+    assert '\nbroker = "embedded"' in text
+    return text.replace("[mqtt]", f"[mqtt]\nport = {free_port()}").replace("= 180", "= 10")
+
+
+@pytest.fixture
+def service(host: Machine) -> Machine:
+    """The machine with the service started; `systemctl start` returns once it is ready."""
+    host.run("systemctl", "start", UNIT)
+    return host
+
+
+def processes(host: Machine) -> str:
+    """Return the command lines of all that the service runs."""
+    group = f"/sys/fs/cgroup/system.slice/{UNIT}/cgroup.procs"
+    script = 'for p in $(cat "$0"); do tr "\\0" " " <"/proc/$p/cmdline"; done 2>/dev/null'
+    return host.run("sh", "-c", f"[ -e {group} ] || exit 0; {script}", group)
+
+
+def wait_for(holds: Callable[[], bool], within_s: float = 30.0) -> None:
+    until = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.05)
+
+
+def log_lines(host: Machine, invocation: str) -> list[dict[str, str]]:
+    """Return what one run of the daemon wrote, parsed, each with its priority as `PRIORITY`."""
+    text = host.run("journalctl", "-o", "json", f"_SYSTEMD_INVOCATION_ID={invocation}")
+    rows = [json.loads(line) for line in text.splitlines()]
+    return [{**json.loads(r["MESSAGE"]), "PRIORITY": r["PRIORITY"]} for r in rows]
+
+
+def stored(host: Machine) -> tuple[int, list[dict[str, str]]]:
+    """Return how many bars are stored, and every stretch of them that is not as it should be."""
+    options = ("--coin", "BTC", "--config", CONFIG, "--json")
+    found = json.loads(host.run(COMMAND, "bars", "gaps", *options))
+    return found["bars"], [s for s in found["stretches"] if s["kind"] == "missing"]
+
+
+def test_the_units_hold_what_they_are_made_of_and_expose_little(host: Machine) -> None:
+    unit = f"/etc/systemd/system/{UNIT}"
+    assert host.run("systemd-analyze", "verify", "--recursive-errors=yes", unit) == ""
+    said = host.run("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
+    exposure = re.search(r"exposure level for \S+ (\d+\.\d)", said)
+    assert exposure is not None
+    assert float(exposure[1]) <= 1.5
+
+
+def test_started_means_that_the_feed_is_live_and_the_status_says_what_it_does(
+    service: Machine,
+) -> None:
+    assert service.shown(UNIT, "StatusText") == "BTC-5m: collecting, no model yet"
+    before, missing = stored(service)
+    assert before >= 10 * 288  # the history that was asked for came before
+    assert missing == []
+    wait_for(lambda: stored(service)[0] > before)
+    lines = log_lines(service, service.shown(UNIT, "InvocationID"))
+    events = [line["event"] for line in lines]
+    assert events.index("feed.stream_connected") < events.index("daemon.ready")
+
+
+def test_killed_it_is_back_at_once_and_no_bar_is_lost(service: Machine) -> None:
+    first = service.shown(UNIT, "MainPID")
+    killed_at = time.monotonic()
+    service.run("kill", "-9", first)
+    wait_for(lambda: service.shown(UNIT, "MainPID") not in {first, "0"})
+    away_s = time.monotonic() - killed_at
+    wait_for(lambda: service.shown(UNIT, "ActiveState") == "active")
+    assert away_s < 5  # half a second in the unit; the rest is for a busy machine
+    before, _ = stored(service)
+    wait_for(lambda: stored(service)[0] > before)
+    assert stored(service)[1] == []
+
+
+def test_starved_of_its_heartbeat_it_is_started_again(service: Machine) -> None:
+    first = service.shown(UNIT, "MainPID")
+    service.run("kill", "-STOP", first)
+    wait_for(lambda: service.shown(UNIT, "MainPID") not in {first, "0"})
+    wait_for(lambda: service.shown(UNIT, "ActiveState") == "active")
+    said = service.run("journalctl", "-o", "cat", "-u", UNIT, "_PID=1")
+    assert "Watchdog timeout (limit 4s)!" in said
+    assert "Failed with result 'watchdog'" in said
+
+
+def test_stopped_in_the_middle_of_a_retrain_it_ends_cleanly_with_its_children(
+    service: Machine,
+) -> None:
+    retrain = ("command", "retrain", "--slot", "BTC-5m", "--config", CONFIG)
+    assert "accepted" in service.run(COMMAND, *retrain)
+    wait_for(lambda: "retraining (" in service.shown(UNIT, "StatusText"))
+    wait_for(lambda: "python3 -m retrain" in processes(service))
+    asked_at = time.monotonic()
+    service.run("systemctl", "stop", UNIT)
+    assert time.monotonic() - asked_at < 10
+    assert service.shown(UNIT, "Result") == "success"
+    assert processes(service) == ""
+
+
+def test_stopped_while_the_venue_is_away_it_ends_cleanly(host: Machine) -> None:
+    host.run("systemctl", "stop", UNIT)
+    whole = host.run("cat", CONFIG)
+    host.write(CONFIG, re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{free_port()}", whole))
+    host.run("systemctl", "start", "--no-block", UNIT)
+    waiting = "starting: waiting for the venue"
+    wait_for(lambda: host.shown(UNIT, "StatusText") == waiting)
+    assert host.shown(UNIT, "ActiveState") == "activating"
+    host.run("systemctl", "stop", UNIT)
+    assert host.shown(UNIT, "Result") == "success"
+    host.write(CONFIG, whole)
+
+
+def test_a_mistake_in_the_configuration_is_not_tried_again(host: Machine) -> None:
+    host.run("systemctl", "stop", UNIT)
+    whole = host.run("cat", CONFIG)
+    host.write(CONFIG, whole.replace("[retrain]", "[retrain]\nnicest = 1"))
+    assert "failed" in host.run("systemctl", "start", UNIT, check=False)
+    assert host.shown(UNIT, "ExecMainStatus") == "2"
+    assert host.shown(UNIT, "SubState") == "failed"
+    said = host.run("journalctl", "-o", "cat", "-u", UNIT, "-t", "hyperdrift", "-n", "1")
+    assert "'nicest' is not a setting; did you mean 'nice'?" in said
+    host.write(CONFIG, whole)
+    host.run("systemctl", "reset-failed", UNIT)
+
+
+def test_a_library_of_the_retrain_finds_what_it_looks_for_in_the_sandbox(host: Machine) -> None:
+    ask = "import joblib; print(joblib.cpu_count(only_physical_cores=True))"
+    unit = (ROOT / "systemd" / UNIT).read_text()
+    unit = re.sub("ExecStart=.*", f"ExecStart={HOME}/bin/python3 -W error -c '{ask}'", unit)
+    unit = re.sub("Restart=.*", "Restart=no", re.sub("Type=.*", "Type=oneshot", unit))
+    host.write("/etc/systemd/system/probe.service", unit)
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "start", "probe.service")
+
+
+def test_a_bot_reads_models_and_nothing_else(service: Machine) -> None:
+    saved = f"umask 0027; mkdir -p {DATA}/models/BTC-5m; echo 1 >{DATA}/models/BTC-5m/LATEST.json"
+    as_daemon = ("setpriv", "--reuid", "hyperdrift", "--regid", "hyperdrift", "--clear-groups")
+    service.run(*as_daemon, "sh", "-c", saved)
+    service.run("useradd", "--system", "bot")
+    as_bot = ("setpriv", "--reuid", "bot", "--regid", "bot", "--groups", "hyperdrift-models")
+    assert service.run(*as_bot, "cat", f"{DATA}/models/BTC-5m/LATEST.json") == "1\n"
+    kept = (DATA, f"{DATA}/keys", f"{DATA}/keys/hyperdrift.key", CONFIG)
+    files = service.run("sh", "-c", f"ls -d {DATA}/*.db* {DATA}/*.sqlite* 2>/dev/null", check=False)
+    assert files
+    for path in (*kept, *files.split()):
+        service.run("ls", path)  # it is there
+        read = 'if [ -d "$0" ]; then ls "$0"; else cat "$0"; fi'
+        said = service.run(*as_bot, "sh", "-c", read, path, check=False)
+        assert "Permission denied" in said, path
+    for path in (f"{DATA}/models/x", f"{DATA}/models/BTC-5m/LATEST.json"):
+        said = service.run(*as_bot, "sh", "-c", f"echo 2 >{path}", check=False)
+        assert "Permission denied" in said, path
+
+
+def test_the_bots_unit_gets_the_public_key_and_starts_after_the_service(service: Machine) -> None:
+    text = (ROOT / "systemd" / "bot-5m.service").read_text()
+    tell = "\nExecStart=/bin/sh -c 'cat %d/hyperdrift.pub; id -Gn'\nType=oneshot\nRestart=no\n"
+    text = re.sub(r"\nExecStart=.*\n", tell, text)
+    text = text.replace("Restart=always\n", "")
+    service.write("/etc/systemd/system/bot-5m.service", text)
+    service.run("sh", "-c", "id bot || useradd --system bot")
+    service.run("systemctl", "daemon-reload")
+    service.run("systemctl", "start", "bot-5m.service")
+    said = service.run("journalctl", "-o", "cat", "-u", "bot-5m.service", "-t", "sh")
+    key = Path(f"/proc/{service.pid}/root{DATA}/keys/hyperdrift.pub").read_text()
+    assert key.strip().splitlines()[0] in said
+    assert "hyperdrift-models" in said
+    assert UNIT in service.shown("bot-5m.service", "After").split()
