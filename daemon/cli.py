@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from daemon import model_commands, store_commands, training_commands
+from daemon import host_commands, model_commands, store_commands, training_commands
 from daemon.errors import DaemonError
 from daemon.terminal import (
     INTERRUPTED,
@@ -173,7 +173,7 @@ def command(
     sys.exit(0 if reply.accepted else 3)
 
 
-for commands in (store_commands, training_commands, model_commands):
+for commands in (store_commands, training_commands, model_commands, host_commands):
     commands.add(app)
 
 if __name__ == "__main__":

@@ -60,6 +60,9 @@ _MIGRATIONS: Final = (
     """,
 )
 
+SCHEMA: Final = len(_MIGRATIONS)
+"""The version of the schema that this hyperdrift writes."""
+
 
 class StoreUnavailable(DaemonError):
     """The database cannot be read or written just now: disk full, no rights, locked."""
