@@ -130,6 +130,7 @@ def test_started_means_that_the_feed_is_live_and_the_status_says_what_it_does(
     lines = log_lines(service, service.shown(UNIT, "InvocationID"))
     events = [line["event"] for line in lines]
     assert events.index("feed.stream_connected") < events.index("daemon.ready")
+    assert {line["PRIORITY"] for line in lines if line["level"] == "info"} == {"6"}
 
 
 def test_killed_it_is_back_at_once_and_no_bar_is_lost(service: Machine) -> None:

@@ -1,0 +1,85 @@
+"""Log lines suit whoever reads them, and a storm of them is bounded."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import structlog
+
+from daemon.log import StormLimit
+from tests.fakes import FakeClock
+
+ROOT = Path(__file__).parents[2]
+WRITE = """
+import os, sys, logging, structlog
+from daemon import log
+end = os.fstat(2)
+log.configure(environ={"JOURNAL_STREAM": sys.argv[1].format(end=end)})
+structlog.get_logger().warning("feed.stream_lost", why="gone")
+"""
+
+
+def written(stream: str, *, on_terminal: bool = False) -> str:
+    master, slave = os.openpty()
+    done = subprocess.Popen(
+        (sys.executable, "-c", WRITE, stream),
+        stderr=slave if on_terminal else subprocess.PIPE,
+        cwd=ROOT,
+    )
+    os.close(slave)
+    _, piped = done.communicate()
+    said = os.read(master, 4096) if on_terminal else piped
+    os.close(master)
+    return said.decode()
+
+
+def test_under_journald_a_line_is_json_with_the_priority_in_front() -> None:
+    said = written("{end.st_dev}:{end.st_ino}")
+    assert said.startswith("<4>{")
+    line = json.loads(said.removeprefix("<4>"))
+    assert (line["event"], line["level"], line["why"]) == ("feed.stream_lost", "warning", "gone")
+
+
+def test_in_a_pipe_or_file_it_is_json_alone_also_where_the_variable_was_inherited() -> None:
+    assert json.loads(written("1:1"))["event"] == "feed.stream_lost"
+
+
+def test_on_a_terminal_it_is_for_people() -> None:
+    said = written("1:1", on_terminal=True)
+    assert "feed.stream_lost" in said
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(said)
+
+
+def test_of_a_storm_fifty_lines_pass_then_one_a_second_which_says_what_is_missing() -> None:
+    clock = FakeClock()
+    limit, passed = StormLimit(clock), list[dict[str, object]]()
+    logger = structlog.get_logger()
+    for n in range(10_000):
+        clock.ms += 10  # a hundred seconds in all
+        try:
+            passed.append(dict(limit(logger, "warning", {"event": "storm", "n": n})))
+        except structlog.DropEvent:
+            continue
+    assert 140 <= len(passed) <= 152
+    assert [line["n"] for line in passed[:50]] == list(range(50))
+    left_out = [line["left_out"] for line in passed if "left_out" in line]
+    assert all(isinstance(n, int) and 97 <= n <= 100 for n in left_out[1:])
+
+
+def test_a_storm_of_one_slot_hides_no_other_line_and_nothing_critical() -> None:
+    limit, logger = StormLimit(FakeClock()), structlog.get_logger()
+    for _ in range(50):
+        limit(logger, "info", {"event": "slot.event", "slot": "BTC-5m", "kind": "decision"})
+    with pytest.raises(structlog.DropEvent):
+        limit(logger, "info", {"event": "slot.event", "slot": "BTC-5m", "kind": "decision"})
+    for other in ({"slot": "ETH-5m", "kind": "decision"}, {"slot": "BTC-5m", "kind": "retrain"}):
+        assert limit(logger, "info", {"event": "slot.event", **other}) == {
+            "event": "slot.event",
+            **other,
+        }
+    worst = {"event": "slot.event", "slot": "BTC-5m", "kind": "decision", "level": "critical"}
+    assert dict(limit(logger, "critical", dict(worst)))["left_out"] == 1
