@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -42,6 +42,7 @@ from daemon.limits import child_limits, gate_limits, policy_settings
 from daemon.messages import DaemonStatus, SwapAck
 from daemon.presence import Presence
 from daemon.registry import Registry
+from daemon.reload import Reload
 from daemon.scoring import Scorer
 from daemon.serving import Serving
 from daemon.settings import Config, MqttSection, SlotSection
@@ -66,8 +67,13 @@ _GOODBYE_S: Final = 2.0
 _LIVE_CHECK_S: Final = 0.1
 
 
-async def run(config: Config, clock: Clock) -> None:
+async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = None) -> None:
     """Run until cancelled.
+
+    Args:
+        config: What to run.
+        clock: Real time.
+        read: Reads the configuration again, on SIGHUP; None leaves the signal alone.
 
     Raises:
         ConfigError: A setting, a coin or a port that cannot be used.
@@ -81,6 +87,9 @@ async def run(config: Config, clock: Clock) -> None:
     cohorts = read_cohorts(cohort_file) if cohort_file else None
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(folder_lock(config.data_dir))
+        reload = Reload(config, read) if read else None
+        if reload:
+            stack.enter_context(reload.listening())
         heart = Heartbeat(Supervisor(), clock)
         await stack.enter_async_context(heart.beating())
         store = AsyncStore(await asyncio.to_thread(_open_store, config.data_dir))
@@ -101,7 +110,7 @@ async def run(config: Config, clock: Clock) -> None:
         feed = Feed(rest, stream, store, venue, slots, on_trade=on_trade, alarm=presence.alarm)
         audit = Audit(store, clock, venue)
         book = TradeBook(venue)
-        parts = _Parts(config, clock, venue, store, bus, topics, audit, book, heart)
+        parts = _Parts(config, clock, venue, store, bus, topics, audit, book, heart, reload)
         await _work(parts, rest, feed, flow, presence)
 
 
@@ -118,6 +127,7 @@ class _Parts:
     audit: Audit
     book: TradeBook
     heart: Heartbeat
+    reload: Reload | None = None
 
 
 async def _work(
@@ -143,6 +153,8 @@ async def _work(
         intake.listen()
         if config.trades.file:
             tasks.create_task(_follow_trades(parts, keepers), name="trades")
+        if parts.reload:
+            tasks.create_task(parts.reload.run(keepers.values()), name="reload")
         tasks.create_task(parts.audit.run(), name="audit")
         tasks.create_task(swap.run(), name="swap")
         tasks.create_task(feed.run(), name="feed")

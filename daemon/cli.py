@@ -56,7 +56,7 @@ def run(config: ConfigOption = None, verbose: bool = False) -> None:
     settings = configuration.load(config)
     from daemon import app as daemon
 
-    run_async(daemon.run(settings, SystemClock()))
+    run_async(daemon.run(settings, SystemClock(), lambda: configuration.load(config)))
 
 
 @app.command()

@@ -63,6 +63,10 @@ class Jobs:
     def __init__(self, root: Path, limits: Limits) -> None:
         self._root, self._limits = root, limits
 
+    def limited(self, limits: Limits) -> "Jobs":
+        """Return the same folders with other limits."""
+        return Jobs(self._root, limits)
+
     def clear(self) -> None:
         """Remove what an earlier, killed daemon left behind."""
         shutil.rmtree(self._root, ignore_errors=True)

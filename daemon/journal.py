@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from daemon.bars import SlotName
+from daemon.store import Store
 from monitor import events
 
 _EVENTS: dict[str, type[events.Event]] = {
@@ -53,3 +55,10 @@ def event(slot: str, at_ms: int, kind: str, fields: dict[str, Any]) -> events.Ev
         return msgspec.convert(whole, event_type)
     except msgspec.ValidationError:
         return None
+
+
+def read(store: Store, slot: SlotName, since_ms: int) -> list[events.Event]:
+    """Return the events of a slot since a time in ms, oldest first."""
+    rows = store.journal(slot, since_ms=since_ms)
+    found = (event(str(slot), row.at_ms, row.kind, row.body) for row in rows)
+    return [each for each in found if each is not None]

@@ -33,6 +33,7 @@ from daemon.messages import (
 from daemon.scoring import Scorer
 from daemon.sentinel import KEPT_BARS, Compared, Row, Sentinel
 from daemon.serving import Serving
+from daemon.settings import Config
 from daemon.store import AsyncStore, Store
 from daemon.topics import Topics
 from daemon.training import Training, challenger_judged
@@ -40,6 +41,7 @@ from monitor import actions, events
 from monitor.bots import Mismatch
 from monitor.engine import Engine
 from monitor.errors import MonitorError
+from monitor.policy import PolicySettings
 from retrain import features
 from retrain.errors import RetrainError
 
@@ -112,6 +114,12 @@ class Keeper:
         """Hand over what happened; waits while the inbox is full."""
         await self._inbox.put(item)
 
+    def adopt(self, config: Config, settings: PolicySettings) -> None:
+        """Use another configuration from now on."""
+        self._engine.settings = settings
+        self._training = self._training.reconfigured(config)
+        self._on_deploy = config.swap.on_deploy
+
     def put_nowait(self, item: Item) -> bool:
         """Hand over what happened; False if the inbox is full."""
         try:
@@ -166,7 +174,7 @@ class Keeper:
 
     async def _recover(self) -> None:
         since = self._venue.now_ms() - JOURNAL_DAYS * DAY_MS
-        past = await self._store.call(_read_events, self.slot, since)
+        past = await self._store.call(journal.read, self.slot, since)
         scored = [e.t for e in past if isinstance(e, events.BarScored)]
         history = await self._store.call(_count_bars, self.slot, scored[0] if scored else None)
         self._engine = self._make_engine(history)
@@ -383,12 +391,6 @@ class Keeper:
 
 def _mismatch(found: Mismatch | None) -> FeatureMismatch | None:
     return FeatureMismatch(**dataclasses.asdict(found)) if found is not None else None
-
-
-def _read_events(store: Store, slot: SlotName, since_ms: int) -> list[events.Event]:
-    rows = store.journal(slot, since_ms=since_ms)
-    found = (journal.event(str(slot), row.at_ms, row.kind, row.body) for row in rows)
-    return [event for event in found if event is not None]
 
 
 def _count_bars(store: Store, slot: SlotName, before_t: int | None) -> int:

@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 from daemon.bars import DAY_MS, SlotName
 from daemon.jobs import Challenge, Jobs, Outcome
+from daemon.limits import child_limits
 from daemon.registry import Registry
 from daemon.settings import Config, SlotSection
 from daemon.silences import training_frame
@@ -55,6 +56,10 @@ class Training:
     registry: Registry
     jobs: Jobs
     false_alarms_per_month: float
+
+    def reconfigured(self, config: Config) -> Self:
+        """Return the same for another configuration of the same slots."""
+        return replace(self, config=config, jobs=self.jobs.limited(child_limits(config.retrain)))
 
     async def run(self, order: StartRetrain, live: Champion, on_line: OnLine) -> Outcome:
         """Train, judge, calibrate the drift monitor and adopt the candidate.

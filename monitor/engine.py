@@ -26,7 +26,7 @@ class Engine:
 
     Args:
         slot: Its name, `BTC-5m`; events of other slots are refused.
-        settings: The limits of the policy.
+        settings: The limits of the policy; `decide` follows them when they are replaced.
         interval_ms: Length of one bar.
         names: Names of the features, in the order of `BarScored.row`.
         history_bars: Bars stored before the first `BarScored` that it will be given.
@@ -41,7 +41,7 @@ class Engine:
         names: tuple[str, ...],
         history_bars: int = 0,
     ) -> None:
-        self._slot, self._settings, self._interval_ms = slot, settings, interval_ms
+        self._slot, self.settings, self._interval_ms = slot, settings, interval_ms
         self._names, self._bars = tuple(names), history_bars
         self._now_ms, self._last_t = 0, -1
         self._watch = Watch(settings, interval_ms, self._names)
@@ -305,7 +305,7 @@ class Engine:
             )
 
     def _consider_retrain(self) -> None:
-        choice = decide(self._settings, self._situation())
+        choice = decide(self.settings, self._situation())
         if isinstance(choice, Start) and (champion := self._must_ask(choice)) is not None:
             self._ask_challenger(choice, champion)
         elif isinstance(choice, Start):
@@ -317,7 +317,7 @@ class Engine:
 
     def _must_ask(self, choice: Start) -> Champion | None:
         champion = self._champion
-        if champion is None or choice.trigger != "drift" or not self._settings.challenge:
+        if champion is None or choice.trigger != "drift" or not self.settings.challenge:
             return None
         settled = champion.challenge.settled(self._now_ms, champion.drifted, self._hold_ms)
         return None if settled else champion

@@ -89,7 +89,7 @@ def processes(host: Machine) -> str:
     return host.run("sh", "-c", f"[ -e {group} ] || exit 0; {script}", group)
 
 
-def wait_for(holds: Callable[[], bool], within_s: float = 30.0) -> None:
+def wait_for(holds: Callable[[], bool], within_s: float = 90.0) -> None:
     until = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < until, "it did not happen"
@@ -168,6 +168,20 @@ def test_stopped_in_the_middle_of_a_retrain_it_ends_cleanly_with_its_children(
     assert time.monotonic() - asked_at < 10
     assert service.shown(UNIT, "Result") == "success"
     assert processes(service) == ""
+
+
+def test_reload_takes_what_can_change_and_names_what_cannot(service: Machine) -> None:
+    whole, first = service.run("cat", CONFIG), service.shown(UNIT, "MainPID")
+    service.write(CONFIG, whole + "[policy]\nmin_bars = 100000\n")
+    service.run("systemctl", "reload", UNIT)
+    log = ("journalctl", "-o", "cat", f"_PID={first}")
+    wait_for(lambda: '"changed": ["policy.min_bars"]' in service.run(*log))
+    wait_for(lambda: "the first model needs 100000" in service.run(*log))
+    service.write(CONFIG, whole.replace("speed =", "weight_per_minute = 7\nspeed ="))
+    service.run("systemctl", "reload", UNIT)
+    wait_for(lambda: "hyperliquid.weight_per_minute: needs a restart" in service.run(*log))
+    assert service.shown(UNIT, "MainPID") == first
+    service.write(CONFIG, whole)
 
 
 def test_stopped_while_the_venue_is_away_it_ends_cleanly(host: Machine) -> None:
