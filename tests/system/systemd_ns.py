@@ -28,6 +28,12 @@ sys-fs-fuse-connections.mount dev-hugepages.mount dev-mqueue.mount swap.target
 proc-sys-fs-binfmt_misc.automount systemd-update-utmp.service timers.target
 systemd-ask-password-console.path systemd-ask-password-wall.path systemd-networkd.service
 systemd-resolved.service systemd-timesyncd.service systemd-logind.service"""
+_PROBE = """
+mount --make-rprivate /
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/up /mnt/work /mnt/root
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work /mnt/root
+"""
 # $1 is the folder of this run, $2 the units to mask; the rest are pairs of folders to show inside.
 _BOOT = """
 set -eu
@@ -74,14 +80,14 @@ def why_not() -> str:
     tools = ("unshare", "nsenter", "setsid")
     if not SYSTEMD.exists() or any(shutil.which(tool) is None for tool in tools):
         return "needs systemd and util-linux"
-    if _cgroup_root() is None:
-        return "no cgroup2 hierarchy is mounted"
+    if (cgroups := _cgroup_root()) is None or not os.access(cgroups, os.W_OK):
+        return "no cgroup2 hierarchy is mounted, or it is not ours to write"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if not PYTHON.exists() or version not in _said(str(PYTHON), "-V"):
         return f"the packages are of Python {version}, {PYTHON} is another one"
-    probe = ("unshare", "--pid", "--fork", "--mount", "--cgroup", "--uts", "--ipc", "true")
-    if subprocess.run(probe, check=False, capture_output=True).returncode:
-        return "namespaces are not allowed here"
+    probe = ("unshare", "--pid", "--fork", "--mount", "--cgroup", "--uts", "--ipc")
+    if subprocess.run((*probe, "sh", "-ec", _PROBE), check=False, capture_output=True).returncode:
+        return "namespaces or overlays are not allowed here"
     return ""
 
 
