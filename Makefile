@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check oldest run lock clean
+.PHONY: demo test check oldest run deb lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine
 	@$(BIN)/hyperdrift demo --until swap
@@ -25,6 +25,9 @@ oldest: requirements-oldest.txt $(VENV)/.dev ## train under the oldest scikit-le
 	@$(VENV)/oldest/bin/pip --disable-pip-version-check install --quiet --require-hashes -r $<
 	@HYPERDRIFT_OLDEST=$(VENV)/oldest/bin/python $(BIN)/pytest -q tests/retrain/test_oldest.py
 
+deb: $(VENV)/.run ## a Debian package in dist/
+	@sh packaging/build.sh $(BIN)/python dist
+
 lock: ## resolve the pinned requirements again; needs uv
 	uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet --upgrade -o requirements.txt
@@ -34,7 +37,7 @@ lock: ## resolve the pinned requirements again; needs uv
 		--no-header --quiet -o requirements-oldest.txt
 
 clean: ## forget the environment
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build dist *.egg-info
 
 $(BIN)/python:
 	@echo "hyperdrift: making an environment in $(VENV)"

@@ -126,15 +126,21 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path) -> Iterator[Machine]:
-    """Boot one with an environment of ours under /opt/hyperdrift; power it off at the end."""
+def machine(folder: Path, *, bare: bool = False) -> Iterator[Machine]:
+    """Boot one with an environment of ours under /opt/hyperdrift; power it off at the end.
+
+    A `bare` one has nothing of ours; /media/hyperdrift is `folder`, /media/packages what
+    the tests run on.
+    """
     cgroups = _cgroup_root()
     assert cgroups is not None
     group = cgroups / f"hyperdrift-test-{os.getpid()}"
     group.mkdir()
     base = folder / "machine"
     base.mkdir()
-    shown = [str(part) for pair in _environment(folder).items() for part in pair]
+    bare_places = {folder: Path("/media/hyperdrift"), _packages(): Path("/media/packages")}
+    places = bare_places if bare else _environment(folder)
+    shown = [str(part) for pair in places.items() for part in pair]
     # Its cgroup first, so that the namespace of cgroups begins there.
     enter = 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"'
     boot = subprocess.Popen(
@@ -178,7 +184,7 @@ def _booted(boot: subprocess.Popen[bytes], cgroups: Path, folder: Path) -> Machi
 def _environment(folder: Path) -> dict[Path, Path]:
     """Make an environment of the system's Python with our packages; return what to show where."""
     home = folder / "opt"
-    packages = next(p for p in map(Path, sys.path) if p.name == "site-packages")
+    packages = _packages()
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
     site = home / "lib" / python / "site-packages"
     for made in (home / "bin", site):
@@ -191,6 +197,10 @@ def _environment(folder: Path) -> dict[Path, Path]:
     (site / "shown.pth").write_text(f"{HOME}/packages\n{HOME}/source\n")
     ours = {ROOT / name: HOME / "source" / name for name in ("daemon", "monitor", "retrain")}
     return {home: HOME, packages: HOME / "packages", **ours}
+
+
+def _packages() -> Path:
+    return next(p for p in map(Path, sys.path) if p.name == "site-packages")
 
 
 def _cgroup_root() -> Path | None:
