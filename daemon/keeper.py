@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Final
 
-import numpy as np
 import structlog
 
 from daemon import journal, ledger
@@ -30,6 +29,7 @@ from daemon.messages import (
     RetrainProgress,
     SlotState,
 )
+from daemon.recovery import JOURNAL_DAYS, rebuilt
 from daemon.scoring import Scorer
 from daemon.sentinel import KEPT_BARS, Compared, Row, Sentinel
 from daemon.serving import Serving
@@ -47,13 +47,9 @@ from retrain.errors import RetrainError
 
 log = structlog.get_logger()
 
-# What happened longer ago no longer bears on any decision.
-JOURNAL_DAYS: Final = 45
 # Full means that scoring is behind: the feed waits. A closed bar is never dropped.
 INBOX: Final = 4096
 JUDGING: Final = "judge"
-# What a crash may cut short and a start finishes.
-_RESUMED: Final = (actions.AskChallenger, actions.Deploy, actions.Promote, actions.Rollback)
 
 Item = Bar | BotPresence | events.Event
 
@@ -174,19 +170,12 @@ class Keeper:
 
     async def _recover(self) -> None:
         since = self._venue.now_ms() - JOURNAL_DAYS * DAY_MS
-        past = await self._store.call(journal.read, self.slot, since)
-        scored = [e.t for e in past if isinstance(e, events.BarScored)]
-        history = await self._store.call(_count_bars, self.slot, scored[0] if scored else None)
-        self._engine = self._make_engine(history)
-        unfinished: actions.Action | None = None
-        for event in past:
-            for action in self._engine.handle(event):
-                if isinstance(action, _RESUMED):
-                    unfinished = action
-        for bar in [e for e in past if isinstance(e, events.BarScored)][-KEPT_BARS:]:
+        past = await self._store.call(rebuilt, self.slot, since, self._make_engine)
+        self._engine = past.engine
+        for bar in past.bars[-KEPT_BARS:]:
             self._last_bar_t = bar.t
             self._sentinel.scored(bar.t, bar.row, bar.at_ms)
-        await self._reconcile(unfinished)
+        await self._reconcile(past.order)
         await self._catch_up()
         while not self._inbox.empty():  # which bots there are, before the first decision
             await self._take(self._inbox.get_nowait())
@@ -391,8 +380,3 @@ class Keeper:
 
 def _mismatch(found: Mismatch | None) -> FeatureMismatch | None:
     return FeatureMismatch(**dataclasses.asdict(found)) if found is not None else None
-
-
-def _count_bars(store: Store, slot: SlotName, before_t: int | None) -> int:
-    t = store.bars(slot)["t"]
-    return len(t) if before_t is None else int(np.count_nonzero(t < before_t))

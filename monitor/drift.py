@@ -299,13 +299,17 @@ class _Pulse:
         """Return the faults that begin with this row, and blank frozen values in it."""
         missing = ~np.isfinite(values)
         same = (values == self._last) | (missing & np.isnan(self._last))
-        self._same = np.where(same, self._same + 1, 1)
-        self._since = np.where(same, self._since, t)
+        self._same += 1
+        self._same[~same] = 1
+        self._since[~same] = t
+        ill = missing | (self._same >= self._limits)
+        if not ill.any():  # as almost always
+            self._last, self._ill = values, ill
+            return ()
         self._last = np.where(missing, np.nan, values)
-        frozen = ~missing & (self._same >= self._limits)
-        fresh = (missing | frozen) & ~self._ill
-        self._ill = missing | frozen
-        values[self._ill] = np.nan
+        fresh = ill & ~self._ill
+        self._ill = ill
+        values[ill] = np.nan
         if fresh.all() and missing.all():
             return (FeedFault(_ALL, t, int(self._since.min()), "missing"),)
         return tuple(
