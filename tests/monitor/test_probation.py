@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from benchmarks.probation import DIRECTIONS, SPOILT
+from benchmarks.probation import swap as spoilt_swap
 from monitor.policy import HOUR_MS
 from monitor.probation import Probabilities, Probation, Verdict, log_loss_excess
 
@@ -80,3 +82,38 @@ def test_no_single_pair_decides() -> None:
     watched.observe(HORIZON_MS, 100.0, HONEST, HONEST)
     assert watched.verdict(HORIZON_MS) is None
     assert watched.evidence < 3
+
+
+def test_before_any_outcome_the_estimate_bounds_the_excess_by_either_model_being_right() -> None:
+    watched = probation()
+    watched.observe(0, 100.0, BROKEN, HONEST)
+    early = watched.estimate()
+    assert (early["bars"], early["pairs"]) == (1, 0)
+    assert "excess" not in early
+    assert early["excess_if_previous_right"] == pytest.approx(
+        0.3 * np.log(0.15 / 0.48) + 0.7 * np.log(0.7 / 0.04)
+    )
+    assert early["excess_if_new_right"] < 0 < early["excess_if_previous_right"]
+    watched.observe(HORIZON_MS, 100.0, BROKEN, HONEST)
+    assert watched.estimate()["excess"] == pytest.approx(np.log(0.7 / 0.04))
+
+
+def test_two_models_that_say_the_same_are_estimated_to_differ_by_nothing() -> None:
+    watched = probation()
+    watched.observe(0, 100.0, HONEST, HONEST)
+    estimate = watched.estimate()
+    assert estimate["excess_if_previous_right"] == estimate["excess_if_new_right"] == 0
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS)
+def test_where_the_market_changes_by_the_hour_an_equal_model_is_kept(direction: float) -> None:
+    ends = [spoilt_swap(seed, SPOILT["equal"], direction) for seed in range(1_000, 1_040)]
+    assert sum(verdict.worse for verdict, _ in ends) <= 2
+    assert all(hours == 48 for verdict, hours in ends if not verdict.worse)
+
+
+@pytest.mark.parametrize("fault", ["UP and DOWN swapped", "bad class order"])
+def test_a_spoilt_model_is_rolled_back_before_the_48_hours_are_over(fault: str) -> None:
+    ends = [spoilt_swap(seed, SPOILT[fault], 1.5) for seed in range(1_000, 1_020)]
+    assert sum(verdict.worse for verdict, _ in ends) >= 17
+    assert np.median([hours for _, hours in ends]) < 30
