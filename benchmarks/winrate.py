@@ -24,6 +24,7 @@ GOOD, BAD = 0.55, 0.45
 STABLE, BEFORE, AFTER = 1_000, 300, 1_500
 ALLOWED = 0.02
 CHOOSING, REPORTING = 1, 2
+CHOICE_RECORDS = 300
 Begin = Callable[[], Callable[[bool], bool]]
 
 
@@ -70,14 +71,12 @@ def alarming(begin: Begin, records: int, seed: int) -> float:
     return sum(fired) / records
 
 
-def as_rare_as_allowed(
-    make: Callable[[float], Callable[[], Any]], records: int, *, errors: bool
-) -> float:
+def as_rare_as_allowed(make: Callable[[float], Callable[[], Any]], *, errors: bool) -> float:
     """Return the least sluggishness at which at most `ALLOWED` of the records raise an alarm."""
     low, high = -2.0, 14.0
     for _ in range(8):
         middle = (low + high) / 2
-        often = alarming(of_river(make(middle), errors=errors), records, CHOOSING) > ALLOWED
+        often = alarming(of_river(make(middle), errors=errors), CHOICE_RECORDS, CHOOSING) > ALLOWED
         low, high = (middle, high) if often else (low, middle)
     return high
 
@@ -112,7 +111,7 @@ def main() -> None:
     options = parser.parse_args()
     found = {name: measured(begin, options.records) for name, begin in OURS.items()}
     for name, (errors, make) in PEERS.items():
-        rare = as_rare_as_allowed(make, options.records, errors=errors)
+        rare = as_rare_as_allowed(make, errors=errors)
         for how, sluggish in (("defaults", 0.0), ("as rare", rare)):
             begin = of_river(make(sluggish), errors=errors)
             found[f"{name}, {how}"] = measured(begin, options.records)
