@@ -30,7 +30,10 @@ _LONGEST_LINE: Final = 1 << 20
 _KEEP_STDERR: Final = 4000
 _MIB: Final = 1 << 20
 # How an interpreter, the C++ library and a thread library say that memory has run out.
-_OUT_OF_MEMORY: Final = ("MemoryError", "bad_alloc", "Cannot allocate memory", "start new thread")
+_OUT_OF_MEMORY: Final = (
+    *("memoryerror", "bad_alloc", "cannot allocate memory", "memory allocation"),
+    "start new thread",
+)
 # The kernel ends the process with the highest score first when the machine's memory runs out.
 _EXPENDABLE: Final = "800"
 
@@ -247,7 +250,7 @@ async def tail(stream: asyncio.StreamReader | None) -> str:
 def _why(code: int, stderr: str, told: _Told, limits: Limits) -> str:
     """Return one sentence about an end without a result."""
     error, kind = (told.failed.error, told.failed.kind) if told.failed else ("", "")
-    if limits.memory_mib and any(word in f"{kind} {error} {stderr}" for word in _OUT_OF_MEMORY):
+    if limits.memory_mib and _is_about_memory(f"{kind} {error} {stderr}"):
         remedy = "raise retrain.memory_mib, or train on less with history_days"
         return f"it ran out of its {limits.memory_mib} MiB of memory{told.place}; {remedy}"
     if told.failed:
@@ -257,6 +260,10 @@ def _why(code: int, stderr: str, told: _Told, limits: Limits) -> str:
         return f"the retrain process was killed by {signal.Signals(-code).name}{told.place}{memory}"
     last = stderr.strip().rpartition("\n")[2] or "without a word"
     return f"the retrain process ended with {code}{told.place}: {last}"
+
+
+def _is_about_memory(words: str) -> bool:
+    return any(word in words.lower() for word in _OUT_OF_MEMORY)
 
 
 def _kill_group(pid: int) -> None:

@@ -178,6 +178,9 @@ class Jobs:
         return {
             # Where matplotlib keeps its list of fonts; a service has no home to keep it in.
             "MPLCONFIGDIR": str(self._root / "matplotlib"),
+            # Each thread of OpenBLAS takes memory at once, and it retries for ever where there is
+            # none left; the forests have threads of their own.
+            "OPENBLAS_NUM_THREADS": "1",
             **os.environ,
             "PYTHONPATH": f"{path}{os.pathsep}{inherited}" if inherited else str(path),
         }

@@ -38,7 +38,6 @@ def configure(level: int = logging.INFO, environ: Mapping[str, str] | None = Non
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
     )
 
 

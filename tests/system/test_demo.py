@@ -20,7 +20,7 @@ def leftovers() -> set[str]:
             words = path.read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if "hyperdrift-demo-" in words or "daemon.demo.bot" in words:
+        if "hyperdrift-demo-" in words and sys.executable in words:
             folders.add(words.replace("\0", " "))
     return folders
 
