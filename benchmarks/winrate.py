@@ -23,7 +23,7 @@ from monitor.winrate import WinRate
 GOOD, BAD = 0.55, 0.45
 STABLE, BEFORE, AFTER = 1_000, 300, 1_500
 ALLOWED = 0.02
-CHOOSING, REPORTING = 1, 2
+CHOOSING, REPORTING = 1, 3
 CHOICE_RECORDS = 300
 Begin = Callable[[], Callable[[bool], bool]]
 

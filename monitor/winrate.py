@@ -20,7 +20,7 @@ _TOLERANCE = 0.05
 # With these at most 2 % of stable records of 1,000 trades raise an alarm (benchmarks/winrate.py).
 _THRESHOLD = 18.0
 # A rate that is learnt from the first trades is uncertain; that costs a little evidence.
-_LEARNT_THRESHOLD = 18.5
+_LEARNT_THRESHOLD = 20.5
 # Part of the evidence that must stand behind a rate below the floor: the rate over 100
 # trades of a good model dips below 45 % every few hundred trades.
 _FLOOR_EVIDENCE = 0.92
