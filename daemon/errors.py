@@ -76,9 +76,7 @@ class StoreCorrupt(DaemonError):
 
 
 class DataFolderBusy(DaemonError):
-    """Another daemon holds the lock of the data folder."""
-
-    exit_code = 2
+    """Another process holds the lock of the data folder; a service manager may try again."""
 
 
 class VersionRefused(DaemonError):
