@@ -76,7 +76,9 @@ class StoreCorrupt(DaemonError):
 
 
 class DataFolderBusy(DaemonError):
-    """Another process holds the lock of the data folder; a service manager may try again."""
+    """Another daemon holds the lock of the data folder."""
+
+    exit_code = 2
 
 
 class VersionRefused(DaemonError):
