@@ -11,6 +11,7 @@ The race sends the same frames, as fast as they are taken, to both clients, one 
 import argparse
 import asyncio
 import json
+import logging
 import resource
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from hyperliquid.websocket_manager import WebsocketManager
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from daemon import log
 from daemon.bars import MINUTE_MS, SlotName
 from daemon.clock import SystemClock, VenueClock
 from daemon.demo.exchange import ReplayExchange
@@ -280,6 +282,7 @@ def main() -> None:
     parser.add_argument("--play", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--shower", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    log.configure(logging.ERROR)  # stdout is for the figures
     if options.play:
         asyncio.run(play(options.coins, options.speed, options.data))
     if options.shower:
