@@ -45,6 +45,7 @@ BEGIN = 1_750_003_200_000  # a full hour
 FRAMES_A_BAR, RACE_FRAMES = 20, 100_000
 _ROUND_MS = 5 * MINUTE_MS  # 200 slots x 21 of 1000 a minute take 4.2
 LIMIT_LAG_S, LIMIT_CORE, LIMIT_MIB = 90.0, 0.40, 600
+_COUNTED = ("confirmed", "provisional", "filled", "revised", "refused")
 
 
 def slots(coins: int) -> tuple[SlotName, ...]:
@@ -144,8 +145,6 @@ async def follow(urls: dict[str, str], coins: int, minutes: float, speed: float)
     """Run the feed for some venue minutes and measure it."""
     clock, names = SystemClock(), slots(coins)
     venue = VenueClock(clock, speed)
-    lag_s: dict[int, list[float]] = {}
-    used: list[int] = []
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         store = AsyncStore(Store(Path(folder) / "bars.db"))
@@ -157,51 +156,66 @@ async def follow(urls: dict[str, str], coins: int, minutes: float, speed: float)
         started = venue.now_ms()
         await feed.backfill(dict.fromkeys(names, started - HOUR_MS))
         began, cpu = venue.now_ms(), time.process_time()
-
-        async def drain() -> None:
-            async for _slot, bar in feed.bars():
-                lag_s.setdefault(bar.t, []).append((venue.now_ms() - bar.t - STEP) / 1000)
-
-        async def sample() -> None:
-            while True:
-                await clock.sleep(6 / speed)
-                used.append(rest.weight_per_minute - rest.weight_left())
-
-        work = [asyncio.create_task(one) for one in (feed.run(), drain(), sample())]
-        await clock.sleep(minutes * 60 / speed)
+        lag_s, used = await observe(feed, rest, venue, minutes)
         cpu, lasted_s = time.process_time() - cpu, (venue.now_ms() - began) / 1000
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
         held = [copy for slot in names for copy in store.store.held(slot, 0, 2**62)]
         states = [feed.state(slot) for slot in names]
-    # A start asks REST about every slot once; the bars that closed after that round are judged.
-    first = max(t for t in lag_s if t + STEP <= began + _ROUND_MS)
-    settled = np.array([lag for t, lags in lag_s.items() if t > first for lag in lags])
-    whole = [t for t in lag_s if first < t < max(lag_s)]
-    lacking = sum(coins - len(lag_s[t]) for t in whole)
-    sums = {key: sum(getattr(s, key) for s in states) for key in ("confirmed", "provisional")}
-    sums |= {key: sum(getattr(s, key) for s in states) for key in ("filled", "revised", "refused")}
     return {
         "coins": coins,
         "venue_minutes": round(lasted_s / 60, 1),
         "backfill_venue_minutes": round((began - started) / 60_000, 1),
         "speed": speed,
-        "bars": len(settled),
-        "bars_lacking": lacking,
-        "lag_s_p50": round(float(np.median(settled)), 2),
-        "lag_s_p99": round(float(np.quantile(settled, 0.99)), 2),
-        "lag_s_max": round(float(settled.max()), 2),
-        "lag_s_max_in_the_round_after_the_start": round(
-            max(max(lags) for t, lags in lag_s.items() if t <= first), 1
-        ),
+        **lags(lag_s, coins, began + _ROUND_MS),
         "weight_per_minute_p50": int(np.median(used)),
         "weight_per_minute_max": max(used),
         "cpu_share_at_this_speed": round(cpu / (lasted_s / speed), 3),
         "cpu_s_per_venue_s": round(cpu / lasted_s, 4),
         "rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "by_provenance": dict(Counter(copy.provenance.value for copy in held)),
-        **sums,
+        **{name: sum(getattr(state, name) for state in states) for name in _COUNTED},
+    }
+
+
+async def observe(
+    feed: Feed, rest: RestClient, venue: VenueClock, minutes: float
+) -> tuple[dict[int, list[float]], list[int]]:
+    """Run the feed; return the lags in s by the t of the bars, and samples of the weight used."""
+    lag_s: dict[int, list[float]] = {}
+    used: list[int] = []
+
+    async def drain() -> None:
+        async for _slot, bar in feed.bars():
+            lag_s.setdefault(bar.t, []).append((venue.now_ms() - bar.t - STEP) / 1000)
+
+    async def sample() -> None:
+        while True:
+            await venue.sleep(6)
+            used.append(rest.weight_per_minute - rest.weight_left())
+
+    work = [asyncio.create_task(one) for one in (feed.run(), drain(), sample())]
+    await venue.sleep(minutes * 60)
+    for task in work:
+        task.cancel()
+    await asyncio.gather(*work, return_exceptions=True)
+    return lag_s, used
+
+
+def lags(lag_s: dict[int, list[float]], coins: int, settled_ms: float) -> dict[str, Any]:
+    """Say how long after its close a bar was stored, by the t of the bars.
+
+    A start asks REST about every slot once; the bars that closed after that round are judged.
+    """
+    first = max(t for t in lag_s if t + STEP <= settled_ms)
+    settled = np.array([lag for t, lags in lag_s.items() if t > first for lag in lags])
+    whole = [t for t in lag_s if first < t < max(lag_s)]
+    at_start = max(max(lags) for t, lags in lag_s.items() if t <= first)
+    return {
+        "bars": len(settled),
+        "bars_lacking": sum(coins - len(lag_s[t]) for t in whole),
+        "lag_s_p50": round(float(np.median(settled)), 2),
+        "lag_s_p99": round(float(np.quantile(settled, 0.99)), 2),
+        "lag_s_max": round(float(settled.max()), 2),
+        "lag_s_max_in_the_round_after_the_start": round(at_start, 1),
     }
 
 

@@ -79,29 +79,32 @@ async def daemon(options: argparse.Namespace, diary: Diary) -> None:
     )
     swap.watch(SLOT)
     serving = Serving(SLOT, registry, swap, clock=clock, venue=VenueClock(clock, 1.0))
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    orders = os.fdopen(os.open(options.folder / "orders", os.O_RDWR | os.O_NONBLOCK))
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), orders)
+    orders = await open_orders(options.folder / "orders")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(bus.run())
         tasks.create_task(swap.run())
         tasks.create_task(watch_connection(bus, diary))
         await serving.resume(None, None)
         diary.write(event="ready")
-        async for line in reader:
+        async for line in orders:
             target = json.loads(line)["deploy"]
-            action = actions.Deploy(
-                slot=str(SLOT),
-                at_ms=0,
-                job_id="",
-                model_id=target,
-                trigger="command",
-                reason="benchmark",
-            )
-            done = await serving.change(action)
+            done = await serving.change(deploy(target))
             ok = isinstance(done, events.ModelServed)
             diary.write(event="changed", model=target, ok=ok, error=getattr(done, "error", ""))
+
+
+async def open_orders(pipe: Path) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    file = os.fdopen(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
+    return reader
+
+
+def deploy(model_id: str) -> actions.Deploy:
+    return actions.Deploy(
+        slot=str(SLOT), at_ms=0, job_id="", model_id=model_id, trigger="command", reason="benchmark"
+    )
 
 
 async def bot(options: argparse.Namespace, diary: Diary) -> None:

@@ -196,12 +196,25 @@ def model_served(
         reason=reason,
         trained_to_ms=manifest.trained_to_ms,
         horizon_bars=manifest.horizon_bars,
-        threshold=manifest.threshold if isinstance(manifest.threshold, float) else 0.0,
+        threshold=_threshold_in_force(manifest, folder),
         up=manifest.up,
         down=manifest.down,
         calibration=read_calibration(folder, manifest.model_id),
         win_rate=_judged_win_rate(manifest, folder),
     )
+
+
+def _threshold_in_force(manifest: Manifest, folder: Path) -> float:
+    """Return the label threshold as a fraction, for "vol:" ones as it was when it was trained.
+
+    0, which calls every move one, where a version of somebody else's making does not tell.
+    """
+    if isinstance(manifest.threshold, float):
+        return manifest.threshold
+    try:
+        return float(artifact.training_meta(manifest, folder)["settings"]["threshold_in_force"])
+    except (RetrainError, KeyError, TypeError, ValueError):
+        return 0.0
 
 
 def _judged_win_rate(manifest: Manifest, folder: Path) -> float | None:

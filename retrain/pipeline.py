@@ -304,12 +304,20 @@ def close_ms(job: Job) -> NDArray[np.int64]:
     return opened + int(np.median(np.diff(opened)))
 
 
+def _in_force(job: Job, rows: Rows) -> float:
+    """Return the label threshold of the newest bar that has one, a fraction of the price."""
+    close = np.asarray(job.frame["close"], dtype=np.float64)
+    limit = np.broadcast_to(rows.threshold.per_bar(close, rows.horizon_bars), close.shape)
+    return float(limit[np.isfinite(limit)][-1])
+
+
 def _settings(job: Job, rows: Rows) -> dict[str, Any]:
     return {
         "horizon_bars": job.horizon_bars,
         "threshold": job.threshold,
         "threshold_kind": rows.threshold.kind,
         "threshold_value": rows.threshold.value,
+        "threshold_in_force": _in_force(job, rows),
         "signal_rate": job.signal_rate,
         "fee_bps": job.fee_bps,
         "seed": job.seed,

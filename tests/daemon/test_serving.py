@@ -14,11 +14,12 @@ from daemon.bus import Bus
 from daemon.clock import VenueClock
 from daemon.messages import SwapOrder
 from daemon.registry import Registry
-from daemon.serving import Serving
+from daemon.serving import Serving, model_served
 from daemon.signing import KeyRing, Signer, generate
 from daemon.swap import SwapCoordinator
 from daemon.topics import Topics
 from monitor import actions, events
+from retrain import artifact
 from tests.daemon.versions import certificate, replace_file, rewrite, write_version
 from tests.fakes import FakeClock
 
@@ -234,3 +235,15 @@ async def test_what_a_person_did_while_the_daemon_was_away_is_told_with_who_and_
     served = await serving.found(live, house.ids[2])
     assert served.reason == "rollback: losses (by alice)"
     assert (served.model_id, served.previous_id) == (house.ids[1], house.ids[0])
+
+
+@pytest.mark.parametrize(
+    ("told", "threshold"), [({"threshold_in_force": 0.0042}, 0.0042), ({}, 0.0), (None, 0.0)]
+)
+def test_a_relative_threshold_reaches_the_engine_as_what_it_was_at_the_newest_bar(
+    tmp_path: Path, told: dict[str, float] | None, threshold: float
+) -> None:
+    meta = certificate() | ({} if told is None else {"settings": told})
+    manifest = artifact.read_manifest(write_version(tmp_path, meta=meta, threshold="vol:0.8"))
+    news = model_served(manifest, tmp_path, previous_id=None, reason="", slot="BTC-5m", at_ms=1)
+    assert news.threshold == threshold

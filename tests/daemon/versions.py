@@ -46,6 +46,7 @@ def write_version(
     slot: str = SLOT,
     model: Any = None,
     meta: dict[str, Any] | None = None,
+    threshold: float | str = 0.005,
 ) -> Path:
     """Write version `number` (one a minute); return the path of its manifest."""
     model = model or fitted(number)
@@ -60,7 +61,7 @@ def write_version(
         up=0.4,
         down=0.4,
         horizon_bars=12,
-        threshold=0.005,
+        threshold=threshold,
         trained_to_ms=START_MS,
         golden_rows=golden.to_numpy(),
         golden_probabilities=model.predict_proba(golden),

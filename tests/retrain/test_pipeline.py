@@ -136,3 +136,12 @@ def test_a_champion_is_scored_on_the_rows_that_are_compared(
     gate = next(gate for gate in made.gates if gate.name == "beats_champion")
     assert gate.value is not None
     assert f"on {made.meta['scores']['champion']['rows']} rows" in gate.verdict
+
+
+def test_a_relative_threshold_is_told_as_the_fraction_that_it_was_at_the_newest_bar() -> None:
+    frame = planted(2_000, seed=1)
+    made = job(frame, threshold="vol:0.8")
+    rows = dataset.build(frame, HORIZON, "vol:0.8", None, lambda _step: None)
+    told = pipeline._settings(made, rows)["threshold_in_force"]
+    returns = frame["close"][1:] / frame["close"][:-1] - 1
+    assert told == pytest.approx(0.8 * np.sqrt(HORIZON) * returns[-288:].std(ddof=1))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.swap import Settings, run
+from benchmarks.swap import run
+from benchmarks.swap_stage import Settings
 
 SWAPS, KILLS = 24, 6
 

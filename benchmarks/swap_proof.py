@@ -1,0 +1,99 @@
+"""What the diaries of `benchmarks.swap` prove: bars answered, answers whole, models live."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+# A model may be overtaken while a bot checks it: it is live for at most so long then.
+OVERTAKEN_S = 5.0
+
+
+def lives(lines: list[dict[str, Any]], deaths: list[int], end_ns: int) -> Iterator[list[Any]]:
+    """Part a diary into lives: (ready line, lines, end of life)."""
+    starts = [i for i, line in enumerate(lines) if line["event"] == "ready"]
+    for here, there in zip(starts, [*starts[1:], len(lines)], strict=True):
+        until = next((d for d in deaths if d > lines[here]["ns"]), end_ns)
+        yield [lines[here], lines[here:there], until]
+
+
+def answers(
+    lines: list[dict[str, Any]], deaths: list[int], end_ns: int, bar_s: float
+) -> dict[str, Any]:
+    """Count the bars that a living bot left unanswered, and how late the others were."""
+    bar_ns, unanswered, behind, total = round(bar_s * 1e9), 0, 0, 0
+    late: list[float] = []
+    for ready, said, until in lives(lines, deaths, end_ns):
+        answered = {
+            line["bar"]: line["ns"] for line in said if line["event"] == "answer" and line["model"]
+        }
+        last = max(answered, default=ready["bar"] - 1)
+        # A machine that is too busy makes a bot answer late; what it died before is not lost.
+        behind += max(0, until // bar_ns - last - 1)
+        due = range(ready["bar"], last + 1)
+        unanswered += sum(bar not in answered for bar in due)
+        late += [(answered[bar] - bar * bar_ns) / 1e6 for bar in due if bar in answered]
+        total += len(due)
+    return {
+        "bars": total,
+        "unanswered": unanswered,
+        "behind_at_death": behind,
+        "answer_ms": percentiles(late),
+        "answered_after_the_next_bar": sum(ms > bar_s * 1000 for ms in late),
+    }
+
+
+def stalls(lines: list[dict[str, Any]], swaps: list[tuple[int, int]]) -> dict[str, Any]:
+    """Part the loop's stalls into those during a swap that nobody disturbed and the others."""
+    starts = np.array([began for began, _ in swaps])
+    during, elsewhere = [0.0], [0.0]
+    for line in lines:
+        if line["event"] == "stall":
+            at = int(np.searchsorted(starts, line["ns"])) - 1
+            within = at >= 0 and line["ns"] <= swaps[at][1]
+            (during if within else elsewhere).append(line["late_ms"])
+    return {
+        name: {"over_50": sum(ms > 50 for ms in found), "max": round(max(found), 1)}
+        for name, found in (("at_swaps", during), ("elsewhere", elsewhere))
+    }
+
+
+def torn(lines: list[dict[str, Any]], expected: dict[str, np.ndarray]) -> int:
+    """Count answers that are not exactly what the model they name gives."""
+    wrong = 0
+    for line in lines:
+        if line["event"] == "answer":
+            table = expected.get(line["model"])
+            row = table[line["bar"] % len(table)] if table is not None else None
+            wrong += row is None or not np.allclose(row, line["p"], rtol=0, atol=1e-12)
+    return wrong
+
+
+def takeovers(lines: list[dict[str, Any]], history: list[tuple[int, str]]) -> dict[str, Any]:
+    """Hold each model that the bot took against what LATEST.json said just then."""
+    never, overtaken, before = 0, [0.0], None
+    for line in lines:
+        if line["event"] == "ready":
+            before = None
+        if line["event"] != "answer" or line["model"] == before:
+            continue
+        before, at = line["model"], line["ns"]
+        left = [
+            there
+            for (here, name), (there, _) in zip(history, [*history[1:], (at + 1, "")], strict=True)
+            if name == line["model"] and here <= at
+        ]
+        if not left:
+            never += 1
+            continue
+        gone = max(0, at - left[-1]) / 1e6
+        overtaken.append(gone)
+        never += gone > OVERTAKEN_S * 1000
+    return {"not_called_live": never, "longest_overtaken_ms": round(max(overtaken), 1)}
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    p50, p99 = np.percentile(values, [50, 99])
+    return {"p50": round(float(p50), 2), "p99": round(float(p99), 2), "max": round(max(values), 2)}
