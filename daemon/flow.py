@@ -69,7 +69,8 @@ def read_cohorts(path: Path | str) -> Cohorts:
                     raise ConfigError(f"features.cohort_file {path} line {number}: {fault}")
                 found[address] = cohort
     except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise ConfigError(f"features.cohort_file {path}: cannot be read ({e})") from e
+        why = e.strerror if isinstance(e, OSError) else e
+        raise ConfigError(f"features.cohort_file {path}: cannot be read ({why})") from e
     if not found:
         raise ConfigError(f"features.cohort_file {path}: no addresses; write one a line")
     top, bottom = (

@@ -15,6 +15,7 @@ from daemon.terminal import (
     print_json,
     progress,
     run_async,
+    settings_and_slot,
 )
 
 if TYPE_CHECKING:
@@ -47,15 +48,12 @@ def import_(
 
     What the venue confirmed is never replaced by a file; bars that were pushed or filled in are.
     """
-    from daemon import config as configuration
     from daemon.app import folder_lock
-    from daemon.bars import SlotName, interval_name
     from daemon.clock import SystemClock
     from daemon.flow import read_cohorts
     from daemon.imports import import_files, open_store
 
-    settings = configuration.load(config)
-    slot = SlotName(coin, interval_name(interval))
+    settings, slot = settings_and_slot(config, coin, interval)
     cohort_file = settings.features.cohort_file
     cohorts = read_cohorts(cohort_file) if cohort_file else None
     size = sum(path.stat().st_size for path in files if path.exists())
@@ -88,18 +86,16 @@ def backfill(
     import logging
 
     from daemon import backfill as work
-    from daemon import config as configuration
     from daemon import log
     from daemon.app import folder_lock
-    from daemon.bars import DAY_MS, SlotName, interval_name
+    from daemon.bars import DAY_MS
     from daemon.clock import SystemClock
     from daemon.hyperliquid.wire import REACH_BARS
     from daemon.imports import open_store
     from daemon.store import AsyncStore
 
     log.configure(logging.CRITICAL)  # the report below says what is lost
-    settings = configuration.load(config)
-    slot = SlotName(coin, interval_name(interval))
+    settings, slot = settings_and_slot(config, coin, interval)
     wanted = min(REACH_BARS, days * DAY_MS / slot.interval_ms)
     with folder_lock(settings.data_dir), progress(f"{slot}", wanted, quiet=as_json) as on_bars:
         store = AsyncStore(open_store(settings.data_dir))
@@ -128,13 +124,10 @@ def export_(
     as_json: JsonOption = False,
 ) -> None:
     """Write the bars of a slot to a file that `import` reads back exactly."""
-    from daemon import config as configuration
-    from daemon.bars import SlotName, interval_name
     from daemon.holdings import export
     from daemon.imports import open_store
 
-    settings = configuration.load(config)
-    slot = SlotName(coin, interval_name(interval))
+    settings, slot = settings_and_slot(config, coin, interval)
     with open_store(settings.data_dir, read_only=True) as store:
         count = export(store, slot, file)
     if as_json:
@@ -153,14 +146,11 @@ def gaps(
     """List missing, filled and unconfirmed bars, and what helps."""
     from dataclasses import asdict
 
-    from daemon import config as configuration
-    from daemon.bars import SlotName, interval_name
     from daemon.clock import SystemClock
     from daemon.holdings import stretches
     from daemon.imports import open_store
 
-    settings = configuration.load(config)
-    slot = SlotName(coin, interval_name(interval))
+    settings, slot = settings_and_slot(config, coin, interval)
     with open_store(settings.data_dir, read_only=True) as store:
         found = stretches(store, slot, SystemClock().now_ms())
         count = len(store.bars(slot)["t"])
@@ -181,16 +171,13 @@ def verify(
 ) -> None:
     """Check the database and the bars, also against the venue; exit code 3 if one is wrong."""
     from daemon import backfill as work
-    from daemon import config as configuration
-    from daemon.bars import SlotName, interval_name
     from daemon.clock import SystemClock
     from daemon.errors import StoreCorrupt
     from daemon.holdings import damaged
     from daemon.imports import open_store
     from daemon.store import AsyncStore
 
-    settings = configuration.load(config)
-    slot = SlotName(coin, interval_name(interval))
+    settings, slot = settings_and_slot(config, coin, interval)
     try:
         store = AsyncStore(open_store(settings.data_dir, read_only=True))
         try:

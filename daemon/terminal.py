@@ -7,11 +7,15 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from daemon.errors import DaemonError
+
+if TYPE_CHECKING:
+    from daemon.bars import SlotName
+    from daemon.settings import Config
 
 ConfigOption = Annotated[
     Path | None,
@@ -84,6 +88,19 @@ def progress(what: str, total: float | None, *, quiet: bool = False) -> Iterator
     with Bar(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, advance=done)
+
+
+def settings_and_slot(config: Path | None, coin: str, interval: str) -> "tuple[Config, SlotName]":
+    """Read the configuration and name the slot that a command is about.
+
+    Raises:
+        ConfigError: If the configuration cannot be used.
+        BadInput: If the venue has no such interval.
+    """
+    from daemon import config as configuration
+    from daemon.bars import SlotName, interval_name
+
+    return configuration.load(config), SlotName(coin, interval_name(interval))
 
 
 def print_json(document: Any) -> None:

@@ -14,6 +14,7 @@ from daemon.terminal import (
     JsonOption,
     print_json,
     run_async,
+    settings_and_slot,
 )
 
 
@@ -91,15 +92,12 @@ def retrain(
     as_json: JsonOption = False,
 ) -> None:
     """Run the pipeline now on the stored bars; exit code 3 if a gate refuses."""
-    from daemon import config as configuration
     from daemon import log
-    from daemon.bars import SlotName, interval_name
     from daemon.clock import SystemClock
     from daemon.offline import retrain_once
 
     log.configure()
-    settings = configuration.load(config)
-    slot = SlotName(coin, interval_name(interval))
+    settings, slot = settings_and_slot(config, coin, interval)
     work = retrain_once(settings, slot, SystemClock(), deploy=deploy, force=force, quiet=as_json)
     result = run_async(work)
     if result is None:
@@ -121,13 +119,10 @@ def backtest(
     """Show what each policy would have done on the stored bars."""
     from daemon import backtest as backtesting
     from daemon import backtest_report, log
-    from daemon import config as configuration
-    from daemon.bars import SlotName, interval_name
     from daemon.clock import SystemClock
 
     log.configure()
-    settings = configuration.load(config)
-    slot = SlotName(coin, interval_name(interval))
+    settings, slot = settings_and_slot(config, coin, interval)
     names = [name.strip() for name in policy.split(",")]
     work = backtesting.backtest(settings, slot, names, SystemClock(), quiet=as_json)
     results = run_async(work)

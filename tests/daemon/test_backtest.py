@@ -34,7 +34,7 @@ from tests.retrain.market import Frame
 from tests.retrain.planted import HORIZON, THRESHOLD, planted
 
 SLOT = SlotName("BTC", "5m")
-FIRST, BARS = 3400, 3760
+FIRST, BARS = 3400, 3660
 # Gates of a few days' bars are mostly noise, and what is compared here are decisions.
 GATES = {
     "train_accuracy": 0.2,
@@ -146,7 +146,7 @@ async def test_it_decides_what_the_daemon_decides_when_fed_the_same_bars(tmp_pat
     kinds = {kind for _, kind, _ in past}
     assert kinds >= {"decision", "retrain_started", "retrain_finished", "swapped", "drift"}
     assert result.counts()["retrains"] >= 2
-    assert result.figures.bars > 300
+    assert result.figures.bars > 200
     _look_at_the_report(tmp_path, result)
     again = await backtest(config, SLOT, ["drift", "never"], FakeClock(), quiet=True)
     assert again[0].document() | {"engine_s": 0} == result.document() | {"engine_s": 0}
