@@ -4,7 +4,6 @@ The previous champion scores beside the live model while it is on probation.
 """
 
 import asyncio
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,11 +26,6 @@ class Score:
     row: tuple[float, ...]
     p: Probabilities | None
     shadow_p: Probabilities | None
-
-    @property
-    def complete(self) -> bool:
-        """Whether every feature is defined."""
-        return all(map(math.isfinite, self.row))
 
 
 class Scorer:

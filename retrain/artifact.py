@@ -63,7 +63,6 @@ __all__ = [
 GOLDEN_TOLERANCE: Final = 1e-9
 Folder = Path
 """Where a version lies: what other modules of this package hand on without looking inside."""
-MANIFEST_NAME: Final = "LATEST.json"
 # scikit-learn's forests set the process's warning filters while they predict, and put back
 # what they found: two threads at once leave them empty for good, and every tree warns then.
 _ALONE: Final = threading.Lock()

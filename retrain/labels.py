@@ -25,9 +25,6 @@ UP: Final = 2
 UNKNOWN: Final = -1
 CLASS_NAMES: Final = ("DOWN", "NEUTRAL", "UP")
 
-DEFAULTS: Final = {"5m": (12, 0.005), "1h": (4, 0.0075), "12h": (1, 0.015), "1d": (1, 0.025)}
-"""Horizon in bars and threshold per interval; for others the configuration must say."""
-
 LADDER: Final = (
     *(0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075),
     *(0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1),
