@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from daemon.address import BrokerAddress
 from daemon.broker import EmbeddedBroker
+from daemon.bus import Bus
 from daemon.clock import SystemClock
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
@@ -78,3 +80,16 @@ async def until(true: Callable[[], object], within_s: float = 10.0) -> None:
     async with asyncio.timeout(within_s):
         while not true():
             await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def connection(url: str) -> AsyncIterator[Bus]:
+    """Hold a connection that says and hears what the test wants."""
+    bus = Bus(BrokerAddress.parse(url), SystemClock())
+    task = asyncio.create_task(bus.run())
+    await bus.wait_connected()
+    try:
+        yield bus
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

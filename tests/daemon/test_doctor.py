@@ -1,6 +1,5 @@
 """A check-up of a real store, a real broker and the replay exchange, well and with each fault."""
 
-import asyncio
 import contextlib
 import os
 import sqlite3
@@ -14,9 +13,7 @@ import pytest
 
 from daemon import cli, doctor, premises
 from daemon import config as configuration
-from daemon.address import BrokerAddress
 from daemon.bars import SlotName
-from daemon.bus import Bus
 from daemon.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
@@ -26,7 +23,7 @@ from daemon.messages import BotPresence, DaemonStatus
 from daemon.settings import Config
 from daemon.signing import generate as generate_keys
 from daemon.topics import Topics
-from tests.daemon.brokers import Iotcore, Mosquitto
+from tests.daemon.brokers import Iotcore, Mosquitto, connection
 from tests.daemon.secured import SecuredMosquitto
 
 SLOT, TOPICS, BAR_MS = SlotName("BTC", "5m"), Topics(), 300_000
@@ -98,18 +95,6 @@ def name_venue(monkeypatch: pytest.MonkeyPatch, urls: tuple[str, str]) -> None:
     monkeypatch.setenv("HYPERDRIFT_HYPERLIQUID__WS_URL", urls[1])
 
 
-@contextlib.asynccontextmanager
-async def client(url: str) -> AsyncIterator[Bus]:
-    bus = Bus(BrokerAddress.parse(url), SystemClock())
-    task = asyncio.create_task(bus.run())
-    await bus.wait_connected()
-    try:
-        yield bus
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 def online(**changes: object) -> DaemonStatus:
     said = {"version": version("hyperdrift"), "slots": (str(SLOT),), **changes}
     return DaemonStatus(state="online", **said)  # type: ignore[arg-type]
@@ -123,7 +108,7 @@ async def test_all_is_well_beside_a_daemon_and_a_bot(
     machine: Host, venue: None, broker: Mosquitto | Iotcore
 ) -> None:
     machine.settings["mqtt.broker"] = broker.url
-    async with client(broker.url) as bus:
+    async with connection(broker.url) as bus:
         sklearn = version("scikit-learn")
         bot = BotPresence(online=True, bot_id="my-bot", python="3.11.2", sklearn=sklearn)
         bus.publish(TOPICS.status, online(), retain=True)
@@ -154,7 +139,7 @@ async def test_a_daemon_of_another_version_or_with_other_slots_is_to_be_restarte
     await broker.start()
     machine.settings["mqtt.broker"] = broker.url
     try:
-        async with client(broker.url) as bus:
+        async with connection(broker.url) as bus:
             bus.publish(TOPICS.status, online(version="0.0.1"), retain=True)
             await bus.flush()
             assert "it is version 0.0.1" in (await machine.check_up())["daemon"].problem
@@ -173,7 +158,7 @@ async def test_a_bot_that_could_not_load_the_next_model_is_named(
     await broker.start()
     machine.settings["mqtt.broker"] = broker.url
     try:
-        async with client(broker.url) as bus:
+        async with connection(broker.url) as bus:
             bot = BotPresence(online=True, bot_id="old", python="3.11.2", sklearn="0.9.1")
             bus.publish(TOPICS.bot(SLOT), bot, retain=True)
             await bus.flush()

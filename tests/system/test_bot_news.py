@@ -1,23 +1,19 @@
 """What a bot says of itself reaches the decisions, and outlives a killed daemon."""
 
 import asyncio
-import contextlib
 import shutil
 import signal
-from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from daemon.address import BrokerAddress
 from daemon.bus import Bus
-from daemon.clock import SystemClock
 from daemon.imports import open_store
 from daemon.messages import BotPresence, PredictionMade
 from daemon.topics import Topics
 from retrain import features
-from tests.daemon.brokers import Mosquitto
+from tests.daemon.brokers import Mosquitto, connection
 from tests.system.test_cycle import COMMAND, EVENT, REPLY, STATE, command
 from tests.system.venue import SLOT, Host, Listener, host, publish
 
@@ -25,19 +21,6 @@ pytestmark = pytest.mark.skipif(
     shutil.which("mosquitto_sub") is None, reason="mosquitto-clients is not installed"
 )
 TOPICS = Topics()
-
-
-@contextlib.asynccontextmanager
-async def bot(url: str) -> AsyncIterator[Bus]:
-    """Hold the connection of a bot that says what the test wants."""
-    bus = Bus(BrokerAddress.parse(url), SystemClock())
-    task = asyncio.create_task(bus.run())
-    await bus.wait_connected()
-    try:
-        yield bus
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def present(bus: Bus, sklearn: str) -> None:
@@ -54,7 +37,7 @@ async def test_bots_that_cannot_load_and_bots_with_other_features_are_found_out(
         async with (
             host(tmp_path, broker.url) as machine,
             Listener(broker.port) as heard,
-            bot(broker.url) as bus,
+            connection(broker.url) as bus,
         ):
             present(bus, "1.2.3")
             await bus.flush()
