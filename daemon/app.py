@@ -7,9 +7,7 @@ venue that is away only means that no bars come.
 
 import asyncio
 import contextlib
-import fcntl
-import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -26,11 +24,13 @@ from daemon.clock import Clock, VenueClock
 from daemon.computers import Computer
 from daemon.computers import make as make_computer
 from daemon.config import broker_address, broker_password
-from daemon.errors import ConfigError, DaemonError, DataFolderBusy, VenueRefused, VenueUnreachable
+from daemon.errors import ConfigError, DaemonError, VenueRefused, VenueUnreachable
 from daemon.feed import Feed
 from daemon.flow import CohortFlow, read_cohorts
+from daemon.folder_lock import folder_lock
 from daemon.handshake import Handshake
 from daemon.heartbeat import Heartbeat, Pulse, summary
+from daemon.housekeeping import Housekeeping
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.imports import STORE_NAME
@@ -162,6 +162,7 @@ async def _work(
         tasks.create_task(_deliver(feed, keepers, flow, delivery), name="deliver")
         tasks.create_task(_tick(keepers, parts.clock, venue), name="tick")
         tasks.create_task(_keep_time(rest, venue, parts.clock), name="clock")
+        tasks.create_task(_housekeeping(parts, keepers).run(), name="housekeeping")
         await _announce(parts, feed, keepers, delivery)
 
 
@@ -241,6 +242,18 @@ def _engine(slot: SlotName, settings: PolicySettings, history_bars: int) -> Engi
         interval_ms=slot.interval_ms,
         names=features.NAMES,
         history_bars=history_bars,
+    )
+
+
+def _housekeeping(parts: _Parts, slots: Collection[SlotName]) -> Housekeeping:
+    folder = parts.config.data_dir
+    return Housekeeping(
+        parts.store,
+        folder / STORE_NAME,
+        folder / "backtest",
+        slots,
+        clock=parts.clock,
+        venue=parts.venue,
     )
 
 
@@ -348,29 +361,3 @@ async def _connection(mqtt: MqttSection, online: DaemonStatus, clock: Clock) -> 
 
 def _open_store(data_dir: Path) -> Store:
     return Store.open_or_rebuild(data_dir / STORE_NAME)
-
-
-@contextlib.contextmanager
-def folder_lock(data_dir: Path) -> Iterator[None]:
-    """Own the data folder: two daemons on one would deploy over each other.
-
-    Raises:
-        ConfigError: If the folder cannot be made or written.
-        DataFolderBusy: If another process has it.
-    """
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        handle = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as e:
-        msg = f"daemon.data_dir {data_dir}: {e.strerror}; write a folder that this user may write"
-        raise ConfigError(msg) from e
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
-        os.close(handle)
-        msg = f"another hyperdrift runs on {data_dir}; stop it or set another daemon.data_dir"
-        raise DataFolderBusy(msg) from e
-    try:
-        yield
-    finally:
-        os.close(handle)

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from daemon import performance
-from daemon.app import folder_lock
 from daemon.bars import SlotName
 from daemon.candidates import Candidates
 from daemon.clock import Clock
 from daemon.errors import BadInput, ConfigError
+from daemon.folder_lock import folder_lock
 from daemon.imports import open_store
 from daemon.jobs import Jobs
 from daemon.limits import child_limits, gate_limits, policy_settings

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon import console, ledger
-from daemon.app import folder_lock
 from daemon.bars import SlotName
 from daemon.clock import Clock
 from daemon.errors import BadInput, BrokerUnreachable, DataFolderBusy, Declined, VersionRefused
+from daemon.folder_lock import folder_lock
 from daemon.imports import open_store
 from daemon.keys import own_signer, private_path, public_path, trusted_keys
 from daemon.pointer import LATEST
@@ -27,7 +27,6 @@ from retrain.manifest import Manifest
 
 # Loading two models and moving the pointer takes a second or two.
 MOVED_WITHIN_S: Final = 30.0
-PRUNED: Final = "versions_pruned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +99,8 @@ class Workbench:
         try:
             with self._own(wish.slot) as (registry, store):
                 removed = registry.prune(wish.slot, keep)
-                entry = {"removed": list(removed), "keep": keep, "by": wish.by}
-                store.append_journal(wish.slot, self._clock.now_ms(), PRUNED, entry)
+                at_ms = self._clock.now_ms()
+                ledger.note_pruned(store, wish.slot, at_ms, removed, keep=keep, by=wish.by)
                 return removed
         except DataFolderBusy as e:
             folder = self._config.data_dir

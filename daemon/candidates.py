@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.child import OnLine
-from daemon.errors import RetrainFailedError
+from daemon.errors import DataFolderBusy, RetrainFailedError
+from daemon.folder_lock import folder_lock
 from daemon.jobs import Challenge, Jobs, Outcome
 from daemon.training import calibration_name
 
@@ -108,8 +109,10 @@ class Candidates:
         return f"{spec['at_ms']}-{digest.hexdigest()[:16]}"
 
     def _find(self, key: str) -> dict[str, Any] | None:
+        path = self._root / key / _VERDICT
         try:
-            found: dict[str, Any] = json.loads((self._root / key / _VERDICT).read_text())
+            found: dict[str, Any] = json.loads(path.read_text())
+            path.touch()  # its age counts from when it was last of use
         except (OSError, ValueError):
             return None
         return found
@@ -130,6 +133,28 @@ class Candidates:
         folder = self._root / key
         await asyncio.to_thread(_keep, folder, verdict)
         return verdict
+
+
+def forget_old(root: Path, before_s: float) -> int:
+    """Remove candidates last asked for before a time, s since 1970; return how many.
+
+    Removes nothing while a backtest runs.
+    """
+    if not root.is_dir():
+        return 0
+    try:
+        with folder_lock(root):
+            old = [p for p in root.iterdir() if p.is_dir() and _last_of_use_s(p) < before_s]
+            for folder in old:
+                shutil.rmtree(folder, ignore_errors=True)
+    except DataFolderBusy:
+        return 0
+    return len(old)
+
+
+def _last_of_use_s(folder: Path) -> float:
+    verdict = folder / _VERDICT  # none where a job was interrupted
+    return (verdict if verdict.exists() else folder).stat().st_mtime
 
 
 def _verdict(outcome: Outcome) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A damaged file must not keep the daemon from starting, and a full disk must read
 one, not as a traceback; both are dealt with here, so that `daemon.store` is about rows.
 """
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,9 @@ from typing import Any, ClassVar, Final
 from daemon.errors import BadInput, DaemonError, StoreCorrupt
 
 _BUSY_TIMEOUT_S: Final = 10.0
+# What a burst of writing leaves of the log beside the file.
+_LOG_BYTES: Final = 16 * 2**20
+_INCREMENTAL: Final = 2
 
 # Each entry brings the schema from the version of its position to the next.
 _MIGRATIONS: Final = (
@@ -144,6 +148,21 @@ class Database:
                 target.close()
             aside.replace(path)
 
+    def spare_pages(self) -> int:
+        """Return how many pages of the file hold nothing."""
+        found: int = self.read("PRAGMA freelist_count")[0][0]
+        return found
+
+    def give_back(self, pages: int) -> None:
+        """Shorten the file by so many of its spare pages.
+
+        Raises:
+            StoreUnavailable: If the file is not writable.
+        """
+        with self._lock, self._translated():
+            # Not `execute`, which would stop after the first page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({pages})")
+
     def _prepare(self, *, read_only: bool) -> None:
         with self._translated():
             version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -152,7 +171,10 @@ class Database:
                 raise BadInput(msg)
             if read_only:
                 return
+            if version == 0:
+                self._db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
             self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             self._db.execute("PRAGMA synchronous = NORMAL")
             if (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 msg = f"{self._path} is damaged: {found}"
@@ -162,6 +184,16 @@ class Database:
                 self.backup(self._path.with_name(f"{self._path.name}.v{version}"))
             for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
                 self._db.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
+            self._let_it_shrink()
+
+    def _let_it_shrink(self) -> None:
+        """Rewrite a file that cannot give pages back, as those of early versions; once, seconds."""
+        if self._db.execute("PRAGMA auto_vacuum").fetchone()[0] == _INCREMENTAL:
+            return
+        # It takes as much room again: without it, the next start tries.
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+            self._db.execute("VACUUM")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -1,12 +1,16 @@
-"""Every move of a pointer in the journal: from what to what, by whom and why."""
+"""What was done to a slot's versions, in the journal: what went live, what was removed, by whom."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from daemon.bars import SlotName
+from daemon.entries import POINTER_MOVED
 from daemon.store import Store
 from retrain.manifest import Manifest
 
-POINTER_MOVED: Final = "pointer_moved"
+__all__ = ["POINTER_MOVED", "PRUNED", "newest", "note", "note_pruned"]
+
+PRUNED: Final = "versions_pruned"
 
 
 def note(store: Store, slot: SlotName, manifest: Manifest, at_ms: int) -> None:
@@ -43,3 +47,11 @@ def newest(store: Store, slot: SlotName) -> dict[str, Any] | None:
     for entry in store.journal(slot, kinds=[POINTER_MOVED]):
         found = entry.body
     return found
+
+
+def note_pruned(
+    store: Store, slot: SlotName, at_ms: int, removed: Sequence[str], *, keep: int, by: str
+) -> None:
+    """Write down which versions were removed."""
+    entry = {"removed": list(removed), "keep": keep, "by": by}
+    store.append_journal(slot, at_ms, PRUNED, entry)

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon import ledger
-from daemon.app import folder_lock
 from daemon.bars import SlotName
 from daemon.clock import Clock
 from daemon.errors import BadInput, NotNow
+from daemon.folder_lock import folder_lock
 from daemon.imports import open_store
 from daemon.jobs import Jobs, Outcome
 from daemon.keys import own_signer, trusted_keys

@@ -6,11 +6,14 @@ and never a mixture, whatever is killed in between. The pointer carries the vers
 that were live before it, so going back needs no second file that could disagree.
 """
 
+import functools
 import json
 import re
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from daemon import version_files
 from daemon.admission import certificate_fault
@@ -25,6 +28,22 @@ from retrain import artifact
 from retrain.manifest import Manifest, manifest_name
 
 _VERSION_FILE: Final = re.compile(r".+_(\d{8}_\d{6}_[0-9a-f]+)(\.[a-z]+)+")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _alone(
+    method: Callable[Concatenate["Registry", P], R],
+) -> Callable[Concatenate["Registry", P], R]:
+    """Let one thread at a time change the folders: none may prune what another puts live."""
+
+    @functools.wraps(method)
+    def guarded(self: "Registry", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return guarded
 
 
 class Registry:
@@ -47,6 +66,7 @@ class Registry:
     ) -> None:
         self._root, self._signer, self._files = models_dir.absolute(), signer, files or Files()
         self._ring = ring
+        self.lock = threading.RLock()
 
     def folder(self, slot: SlotName) -> Path:
         """Return where the slot's versions are."""
@@ -60,6 +80,7 @@ class Registry:
         """Return the path of a version's own manifest, which may not exist."""
         return self.folder(slot) / manifest_name(model_id)
 
+    @_alone
     def adopt(self, slot: SlotName, manifest_path: Path) -> str:
         """Copy a candidate into the slot's folder, live or not; return its model id.
 
@@ -161,6 +182,7 @@ class Registry:
             )
         return tuple(found)
 
+    @_alone
     def deploy(
         self,
         slot: SlotName,
@@ -196,6 +218,7 @@ class Registry:
         move = Move(action=action, by=by, reason=reason, at_ms=at_ms)
         return pointer.move(manifest, move, lineage=lineage, promoted_by=promoted_by)
 
+    @_alone
     def rollback(
         self, slot: SlotName, to: str | None = None, *, reason: str, by: str, at_ms: int
     ) -> Manifest:
@@ -220,6 +243,7 @@ class Registry:
         move = Move(action="rollback", by=by, reason=reason, at_ms=at_ms)
         return pointer.move(manifest, move, lineage=older, promoted_by=promoted_by)
 
+    @_alone
     def prune(self, slot: SlotName, keep: int) -> tuple[str, ...]:
         """Remove all but the newest `keep` versions and backups; return what was removed.
 

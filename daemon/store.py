@@ -19,9 +19,11 @@ import msgspec
 import numpy as np
 import structlog
 
+from daemon import entries
 from daemon.bars import Bar, Funding, Provenance, SlotName
 from daemon.copies import RANK, PutResult, Stored, merge
 from daemon.database import Database, set_aside
+from daemon.entries import JournalEntry, Prediction
 from daemon.errors import BadInput, StoreCorrupt
 from daemon.frames import Columns, Flow, flow_columns, funding_column, table
 
@@ -31,7 +33,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _MIN_INT, _MAX_INT = -(2**62), 2**62
-_JOURNAL_PAGE_ROWS: Final = 1000
 _PRICES: Final = ("open", "high", "low", "close", "volume")
 
 _UPSERT_BAR: Final = """
@@ -47,26 +48,6 @@ class Hole(NamedTuple):
 
     from_t: int
     to_t: int
-
-
-class JournalEntry(NamedTuple):
-    """One event or decision; `slot` is None for those of the whole daemon."""
-
-    seq: int
-    slot: SlotName | None
-    at_ms: int
-    kind: str
-    body: dict[str, Any]
-
-
-class Prediction(NamedTuple):
-    """What the model that was live said of the bar at `t`."""
-
-    t: int
-    model_id: str
-    p_down: float
-    p_neutral: float
-    p_up: float
 
 
 class Store:
@@ -290,13 +271,7 @@ class Store:
         self, slot: SlotName | None, at_ms: int, kind: str, body: dict[str, Any]
     ) -> int:
         """Write one event or decision down; return its sequence number."""
-        text = _json(body)
-        with self._db.writing() as db:
-            cursor = db.execute(
-                "INSERT INTO journal (slot, at_ms, kind, body) VALUES (?, ?, ?, ?)",
-                (None if slot is None else str(slot), at_ms, kind, text),
-            )
-        return int(cursor.lastrowid or 0)
+        return entries.append(self._db, slot, at_ms, kind, body)
 
     def journal(
         self,
@@ -313,32 +288,11 @@ class Store:
             kinds: Only these.
             since_ms: Only those that happened at this time or later.
         """
-        if since_ms is not None:
-            # Without this the query below would walk the whole past to find its first row.
-            first = self._db.read("SELECT min(seq) FROM journal WHERE at_ms >= ?", (since_ms,))
-            after_seq = max(after_seq, (first[0][0] or 1) - 1)
-        whose = None if slot is None else str(slot)
-        wanted = None if kinds is None else _json(list(kinds))
-        query = (
-            "SELECT * FROM journal WHERE seq > ?1 AND (?2 IS NULL OR slot = ?2)"
-            " AND (?3 IS NULL OR kind IN (SELECT value FROM json_each(?3)))"
-            " AND at_ms >= ?4 ORDER BY seq LIMIT ?5"
-        )
-        since = _MIN_INT if since_ms is None else since_ms
-        while rows := self._db.read(query, (after_seq, whose, wanted, since, _JOURNAL_PAGE_ROWS)):
-            for seq, name, at_ms, kind, body in rows:
-                of = None if name is None else SlotName.parse(name)
-                yield JournalEntry(seq, of, at_ms, kind, msgspec.json.decode(body))
-            after_seq = rows[-1][0]
+        return entries.read(self._db, slot, after_seq, kinds, since_ms)
 
     def predictions(self, slot: SlotName, from_t: int | None = None) -> Iterator[Prediction]:
         """Read what the live model said of each bar, oldest first; they live in the journal."""
-        rows = self._db.read(
-            "SELECT t, model_id, p_down, p_neutral, p_up FROM predictions"
-            " WHERE slot = ? AND t >= ? ORDER BY t",
-            (str(slot), _MIN_INT if from_t is None else from_t),
-        )
-        return map(Prediction._make, rows)
+        return entries.predictions(self._db, slot, from_t)
 
     # --- the file ---
 

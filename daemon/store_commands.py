@@ -48,9 +48,9 @@ def import_(
 
     What the venue confirmed is never replaced by a file; bars that were pushed or filled in are.
     """
-    from daemon.app import folder_lock
     from daemon.clock import SystemClock
     from daemon.flow import read_cohorts
+    from daemon.folder_lock import folder_lock
     from daemon.imports import import_files, open_store
 
     settings, slot = settings_and_slot(config, coin, interval)
@@ -87,9 +87,9 @@ def backfill(
 
     from daemon import backfill as work
     from daemon import log
-    from daemon.app import folder_lock
     from daemon.bars import DAY_MS
     from daemon.clock import SystemClock
+    from daemon.folder_lock import folder_lock
     from daemon.hyperliquid.wire import REACH_BARS
     from daemon.imports import open_store
     from daemon.store import AsyncStore

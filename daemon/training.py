@@ -14,6 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
+import structlog
+
+from daemon import ledger
 from daemon.bars import DAY_MS, SlotName
 from daemon.jobs import Challenge, Jobs, Outcome
 from daemon.limits import child_limits
@@ -24,6 +27,8 @@ from daemon.store import AsyncStore
 from monitor.actions import AskChallenger, StartRetrain
 from monitor.events import ChallengerJudged
 from retrain.artifact import LoadedModel
+
+log = structlog.get_logger()
 
 KEEP_VERSIONS: Final = 30
 """Newest versions that stay in the registry, beside the live and the previous one."""
@@ -74,7 +79,7 @@ class Training:
         try:
             outcome = await self.jobs.retrain(order.job_id, spec, frame, on_line)
             await asyncio.to_thread(self.registry.adopt, self.slot, outcome.manifest)
-            await asyncio.to_thread(self.registry.prune, self.slot, KEEP_VERSIONS)
+            await self._prune(order.at_ms)
             if outcome.passed:
                 on_line({"event": "progress", "step": "drift calibration", "percent": 99.0})
                 text = await self.jobs.calibrate(order.job_id, self.false_alarms_per_month)
@@ -83,6 +88,13 @@ class Training:
         finally:
             await asyncio.to_thread(self.jobs.discard, order.job_id)
         return outcome
+
+    async def _prune(self, at_ms: int) -> None:
+        removed = await asyncio.to_thread(self.registry.prune, self.slot, KEEP_VERSIONS)
+        if removed:
+            log.info("models.pruned", slot=str(self.slot), removed=removed, keep=KEEP_VERSIONS)
+            note, keep = ledger.note_pruned, KEEP_VERSIONS
+            await self.store.call(note, self.slot, at_ms, removed, keep=keep, by="hyperdrift")
 
     async def challenge(self, order: AskChallenger, live: Champion) -> Challenge:
         """Ask a quick challenger whether a retrain would help.

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from daemon.address import BrokerAddress
-from daemon.app import folder_lock
 from daemon.bars import SlotName
 from daemon.bus import Bus
 from daemon.by_hand import Wish, Workbench
 from daemon.clock import SystemClock
 from daemon.commands import CommandDesk
 from daemon.errors import Declined
+from daemon.folder_lock import folder_lock
 from daemon.keys import command_keys, own_signer, trusted_keys
 from daemon.messages import Command, CommandReply
 from daemon.registry import Registry

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from daemon import cli, ledger
-from daemon.app import folder_lock
 from daemon.bars import SlotName
+from daemon.folder_lock import folder_lock
 from daemon.imports import open_store
 from daemon.keys import own_signer, trusted_keys
 from daemon.registry import Registry

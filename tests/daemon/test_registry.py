@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,34 @@ def test_pruning_keeps_the_newest_and_never_the_live_or_previous_version_goes(
     assert [info.model_id for info in registry.versions(SLOT)] == [ids[4], ids[1], ids[0]]
     assert not list(registry.folder(SLOT).glob(f"*{ids[2]}*"))
     assert roll_back(registry) == ids[0]
+
+
+def test_what_is_being_pruned_cannot_go_live_meanwhile(tmp_path: Path) -> None:
+    class Meddling(Files):
+        """Somebody puts the version live that is about to be removed."""
+
+        def remove(self, path: Path) -> None:
+            if ids and path.name == f"manifest_{ids[0]}.json":
+                meddler.start()
+                meddler.join(0.2)
+            super().remove(path)
+
+    registry = Registry(tmp_path / "models", files=Meddling())
+    ids: list[str] = []
+    ids += adopt(registry, tmp_path, 1, 2)
+    refused: list[VersionRefused] = []
+
+    def meddle() -> None:
+        try:
+            deploy(registry, ids[0])
+        except VersionRefused as e:
+            refused.append(e)
+
+    meddler = threading.Thread(target=meddle)
+    assert registry.prune(SLOT, keep=1) == (ids[0],)
+    meddler.join()
+    assert len(refused) == 1
+    assert registry.live(SLOT) is None
 
 
 class Unplugged(BaseException):

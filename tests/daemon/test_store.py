@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from daemon.bars import HOUR_MS, Bar, Funding, Provenance, SlotName
 from daemon.copies import RANK, PutResult, Stored
 from daemon.database import StoreUnavailable
+from daemon.entries import Prediction
 from daemon.errors import BadInput, StoreCorrupt
 from daemon.frames import Flow
-from daemon.store import AsyncStore, Hole, Prediction, Store
+from daemon.store import AsyncStore, Hole, Store
 from retrain import features
 from tests.daemon.fake_venue import BTC, START, STEP, bar
 

@@ -15,11 +15,11 @@ import msgspec
 import pytest
 
 from daemon import cli
-from daemon.app import folder_lock
 from daemon.bars import Bar, Provenance, SlotName
 from daemon.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
+from daemon.folder_lock import folder_lock
 from daemon.holdings import verify
 from daemon.imports import STORE_NAME, open_store
 

@@ -1,0 +1,35 @@
+"""One process at a time on a folder: the kernel holds the lock and lets it go with the process."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from daemon.errors import ConfigError, DataFolderBusy
+
+
+@contextlib.contextmanager
+def folder_lock(data_dir: Path) -> Iterator[None]:
+    """Own the data folder: two daemons on one would deploy over each other.
+
+    Raises:
+        ConfigError: If the folder cannot be made or written.
+        DataFolderBusy: If another process has it.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        handle = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as e:
+        msg = f"daemon.data_dir {data_dir}: {e.strerror}; write a folder that this user may write"
+        raise ConfigError(msg) from e
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        os.close(handle)
+        msg = f"another hyperdrift runs on {data_dir}; stop it or set another daemon.data_dir"
+        raise DataFolderBusy(msg) from e
+    try:
+        yield
+    finally:
+        os.close(handle)
