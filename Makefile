@@ -12,8 +12,8 @@ demo: $(VENV)/.run ## a whole cycle on this machine
 run: $(VENV)/.run ## the daemon in the foreground
 	@$(BIN)/hyperdrift run
 
-test: $(VENV)/.dev ## every test
-	@$(BIN)/pytest -q
+test: $(VENV)/.dev ## every test, two at a time
+	@$(BIN)/pytest -q -n 2 --dist loadscope
 
 check: $(VENV)/.dev ## format, lint and types
 	@$(BIN)/ruff format --check .

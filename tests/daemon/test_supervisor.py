@@ -58,7 +58,11 @@ def test_a_manager_that_is_gone_or_does_not_read_holds_nothing_up(tmp_path: Path
         assert deaf.recv(16) == b"WATCHDOG=1"
 
 
-@pytest.mark.parametrize(("pid", "seconds"), [(None, 90.0), (str(os.getpid()), 90.0), ("1", None)])
+@pytest.mark.parametrize(
+    ("pid", "seconds"),
+    [(None, 90.0), (str(os.getpid()), 90.0), ("1", None)],
+    ids=["nobody's", "ours", "another's"],
+)
 def test_the_watchdogs_patience_is_read_where_it_is_meant_for_us(
     pid: str | None, seconds: float | None
 ) -> None:

@@ -99,7 +99,9 @@ def test_a_rotated_file_is_read_to_its_end_before_the_new_one_is_begun(
     assert ids(file) == ["2", "3", "4"]
 
 
-@pytest.mark.parametrize("again", [line(9), line(9) + line(10, pnl=-7.25) + line(11)])
+@pytest.mark.parametrize(
+    "again", [line(9), line(9) + line(10, pnl=-7.25) + line(11)], ids=["shorter", "longer"]
+)
 def test_a_truncated_file_is_read_from_its_beginning(
     opened: Opened, tmp_path: Path, again: str
 ) -> None:
