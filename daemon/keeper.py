@@ -8,6 +8,7 @@ after any kind of end rebuilds the engine by reading it.
 import asyncio
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -17,16 +18,13 @@ from daemon.audit import append_answer
 from daemon.bars import DAY_MS, Bar, SlotName
 from daemon.bus import Bus
 from daemon.clock import VenueClock
-from daemon.errors import DaemonError
 from daemon.handshake import Handshake
 from daemon.heartbeat import Pulse
 from daemon.hooks import run_hook
-from daemon.jobs import Challenge, Outcome
 from daemon.messages import (
     BotPresence,
     CommandReply,
     FeatureMismatch,
-    RetrainProgress,
     SlotState,
 )
 from daemon.recovery import JOURNAL_DAYS, rebuilt
@@ -36,20 +34,19 @@ from daemon.serving import Serving
 from daemon.settings import Config
 from daemon.store import AsyncStore, Store
 from daemon.topics import Topics
-from daemon.training import Training, challenger_judged
+from daemon.training import Training
+from daemon.workshop import Workshop
 from monitor import actions, events
 from monitor.bots import Mismatch
 from monitor.engine import Engine
 from monitor.errors import MonitorError
 from monitor.policy import PolicySettings
 from retrain import features
-from retrain.errors import RetrainError
 
 log = structlog.get_logger()
 
 # Full means that scoring is behind: the feed waits. A closed bar is never dropped.
 INBOX: Final = 4096
-JUDGING: Final = "judge"
 
 Item = Bar | BotPresence | events.Event
 
@@ -89,15 +86,21 @@ class Keeper:
         self._handshake, self._on_deploy = handshake, on_deploy
         self._sentinel = Sentinel(str(slot), features.NAMES)
         self.slot, self._make_engine = slot, make_engine
-        self._serving, self._training, self._store = serving, training, store
+        self._serving, self._store = serving, store
+        self._workshop = Workshop(
+            training,
+            serving,
+            put=self.put,
+            put_nowait=self.put_nowait,
+            show=self._publish_state,
+            announce=partial(bus.publish, topics.event(slot)),
+        )
         self._scorer = scorer
         self._bus, self._topics, self._venue = bus, topics, venue
         self._inbox: asyncio.Queue[Item] = asyncio.Queue(INBOX)
         self.pulse = Pulse(f"keeper-{slot}")
         self._engine = make_engine(0)
         self._tasks = asyncio.TaskGroup()
-        self._progress: RetrainProgress | None = None
-        self._challenge: asyncio.Task[None] | None = None
         self._last_bar_t: int | None = None
         self._lag_ms: int | None = None
 
@@ -113,7 +116,7 @@ class Keeper:
     def adopt(self, config: Config, settings: PolicySettings) -> None:
         """Use another configuration from now on."""
         self._engine.settings = settings
-        self._training = self._training.reconfigured(config)
+        self._workshop.reconfigure(config)
         self._on_deploy = config.swap.on_deploy
 
     def put_nowait(self, item: Item) -> bool:
@@ -261,14 +264,8 @@ class Keeper:
 
     async def _act(self, order: actions.Action) -> None:
         match order:
-            case actions.AskChallenger():
-                name = f"challenge-{order.job_id}"
-                self._challenge = self._tasks.create_task(self._challenged(order), name=name)
-            case actions.StartRetrain():
-                if self._challenge is not None:
-                    self._challenge.cancel()  # forced: nobody waits for its answer any more
-                self._progress = RetrainProgress(job=order.job_id, step="start", percent=0.0)
-                self._tasks.create_task(self._retrain(order), name=f"retrain-{order.job_id}")
+            case actions.AskChallenger() | actions.StartRetrain():
+                self._workshop.take(order, self._tasks)
             case actions.Deploy() | actions.Promote() | actions.Rollback():
                 changed = await self._serving.change(order)
                 await self._note_move()
@@ -296,64 +293,7 @@ class Keeper:
         message = {"kind": kind, "at_ms": order.at_ms, **whole}
         self._bus.publish(self._topics.event(self.slot), message)
 
-    async def _retrain(self, order: actions.StartRetrain) -> None:
-        self._publish_state()
-        job_id = order.job_id
-        try:
-            outcome = await self._training.run(order, self._serving, self._on_line)
-        except (DaemonError, RetrainError, OSError) as e:
-            await self.put(events.RetrainFailed(**self._serving.now(), job_id=job_id, error=str(e)))
-            return
-        finally:
-            self._progress = None
-        self._publish_verdict(order, outcome)
-        await self.put(
-            events.RetrainFinished(
-                **self._serving.now(),
-                job_id=job_id,
-                model_id=outcome.model_id,
-                passed=outcome.passed,
-                refused_by=outcome.refused_by,
-                detail="; ".join(outcome.refusals),
-            )
-        )
-
-    async def _challenged(self, order: actions.AskChallenger) -> None:
-        try:
-            answer = await self._training.challenge(order, self._serving)
-        except (DaemonError, RetrainError, OSError) as e:
-            answer = Challenge(None, f"the quick challenger failed: {e}")
-        at_ms = self._serving.now()["at_ms"]
-        await self.put(challenger_judged(answer, order, at_ms))
-
-    def _on_line(self, line: dict[str, Any]) -> None:
-        """Take a line of the retrain child."""
-        if line.get("event") != "progress" or self._progress is None:
-            return
-        job, step = self._progress.job, str(line.get("step"))
-        if step == JUDGING != self._progress.step:
-            self.put_nowait(events.JudgingBegan(**self._serving.now(), job_id=job))
-        percent = float(line.get("percent", 0.0))
-        self._progress = RetrainProgress(job=job, step=step, percent=percent)
-        self._publish_state()
-
     # -- what others see -----------------------------------------------------------------
-
-    def _publish_verdict(self, order: actions.StartRetrain, outcome: Outcome) -> None:
-        verdict = "passed every gate" if outcome.passed else "was refused"
-        message = {
-            "kind": "verdict",
-            "at_ms": self._venue.now_ms(),
-            "text": f"{outcome.model_id} {verdict}",
-            "job": order.job_id,
-            "trigger": order.trigger,
-            "reason": order.reason,
-            "model_id": outcome.model_id,
-            "passed": outcome.passed,
-            "gates": list(outcome.gates),
-            "seconds": round(outcome.seconds, 3),
-        }
-        self._bus.publish(self._topics.event(self.slot), message)
 
     def state(self) -> SlotState:
         """Return what the slot is doing, for people."""
@@ -367,7 +307,7 @@ class Keeper:
             drift={name: round(score, 4) for name, score in now.drift.items()},
             last_bar_t=self._last_bar_t,
             lag_ms=self._lag_ms,
-            retrain=self._progress,
+            retrain=self._workshop.progress,
             pnl_7d=now.pnl_7d,
             waiting_for=now.waiting_for,
             probation=now.probation,
