@@ -40,6 +40,7 @@ from daemon.keeper import Keeper
 from daemon.keys import command_keys, own_signer, trusted_keys
 from daemon.limits import child_limits, gate_limits, policy_settings
 from daemon.messages import DaemonStatus, SwapAck
+from daemon.patience import PatientStore, patiently
 from daemon.presence import Presence
 from daemon.registry import Registry
 from daemon.reload import Reload
@@ -86,13 +87,14 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
     cohort_file = config.features.cohort_file
     cohorts = read_cohorts(cohort_file) if cohort_file else None
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(folder_lock(config.data_dir))
         reload = Reload(config, read) if read else None
         if reload:
             stack.enter_context(reload.listening())
         heart = Heartbeat(Supervisor(), clock)
         await stack.enter_async_context(heart.beating())
-        store = AsyncStore(await asyncio.to_thread(_open_store, config.data_dir))
+        heart.doing(lambda: "starting: opening the store")
+        await patiently(lambda: stack.enter_context(folder_lock(config.data_dir)), clock)
+        store = AsyncStore(await patiently(lambda: _open_store(config.data_dir), clock))
         stack.callback(store.close)
         venue = VenueClock(clock, config.hyperliquid.speed)
         rest_url, stream_url = config.hyperliquid.urls
@@ -102,15 +104,16 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         bus = await stack.enter_async_context(_connection(config.mqtt, online, clock))
         heart.doing(lambda: "starting: waiting for the venue")
         await _greet_venue(rest, slots, clock)
-        flow = CohortFlow(cohorts, slots, store, venue) if cohorts else None
-        stream = CandleStream(stream_url, clock, slots, flow.coins if flow else ())
         topics = Topics(config.mqtt.prefix)
         presence = Presence(online, bus, topics, venue)
+        patient = PatientStore(store, clock, presence.alert)
+        flow = CohortFlow(cohorts, slots, patient, venue) if cohorts else None
+        stream = CandleStream(stream_url, clock, slots, flow.coins if flow else ())
         on_trade = flow.take if flow else None
         feed = Feed(rest, stream, store, venue, slots, on_trade=on_trade, alarm=presence.alarm)
-        audit = Audit(store, clock, venue)
+        audit = Audit(patient, clock, venue)
         book = TradeBook(venue)
-        parts = _Parts(config, clock, venue, store, bus, topics, audit, book, heart, reload)
+        parts = _Parts(config, clock, venue, patient, bus, topics, audit, book, heart, reload)
         await _work(parts, rest, feed, flow, presence)
 
 
@@ -121,7 +124,7 @@ class _Parts:
     config: Config
     clock: Clock
     venue: VenueClock
-    store: AsyncStore
+    store: PatientStore
     bus: Bus
     topics: Topics
     audit: Audit
@@ -215,7 +218,7 @@ def _keeper(
             slot=slot,
             section=section,
             config=parts.config,
-            store=parts.store,
+            store=parts.store.inner,  # a retrain that cannot read fails, and is tried again
             registry=registry,
             jobs=jobs,
             false_alarms_per_month=settings.false_alarms_per_month,
@@ -285,8 +288,12 @@ async def _announce(
     parts.heart.doing(lambda: "starting: waiting for the venue's stream")
     while not feed.venue_state().connected:
         await parts.clock.sleep(_LIVE_CHECK_S)
-    parts.heart.doing(lambda: summary((str(slot), k.state()) for slot, k in keepers.items()))
-    parts.heart.ready([delivery, *(keeper.pulse for keeper in keepers.values())])
+    states = keepers.items()
+    parts.heart.doing(
+        lambda: parts.store.trouble or summary((str(slot), k.state()) for slot, k in states)
+    )
+    pulses = [delivery, *(keeper.pulse for keeper in keepers.values())]
+    parts.heart.ready(pulses, excused=lambda: bool(parts.store.trouble))
     log.info("daemon.ready", slots=[str(slot) for slot in keepers])
 
 

@@ -1,12 +1,18 @@
 """One process at a time on a folder: the kernel holds the lock and lets it go with the process."""
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+from daemon.database import StoreUnavailable
 from daemon.errors import ConfigError, DataFolderBusy
+
+# What a disk has that is in trouble for a while; anything else is a folder that was never right.
+_TROUBLES: Final = {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
 @contextlib.contextmanager
@@ -15,12 +21,17 @@ def folder_lock(data_dir: Path) -> Iterator[None]:
 
     Raises:
         ConfigError: If the folder cannot be made or written.
+        StoreUnavailable: If it could be before, or its disk is full or read-only.
         DataFolderBusy: If another process has it.
     """
+    lock = data_dir / "lock"
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        handle = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as e:
+        if e.errno in _TROUBLES or lock.exists():
+            msg = f"{data_dir} cannot be written ({e.strerror}): check disk space and rights"
+            raise StoreUnavailable(msg) from e
         msg = f"daemon.data_dir {data_dir}: {e.strerror}; write a folder that this user may write"
         raise ConfigError(msg) from e
     try:

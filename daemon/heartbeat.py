@@ -64,6 +64,7 @@ class Heartbeat:
         limit_s = supervisor.watchdog_s
         self._every_s = min(_BEAT_S, limit_s / _BEATS_PER_LIMIT) if limit_s else _BEAT_S
         self._pulses: tuple[Pulse, ...] = ()
+        self._excused: Callable[[], bool] = lambda: False
         self._describe: Callable[[], str] = lambda: "starting"
         self._is_ready = self._is_stuck = False
 
@@ -83,9 +84,14 @@ class Heartbeat:
         self._describe = describe
         self._supervisor.status(describe())
 
-    def ready(self, pulses: Iterable[Pulse]) -> None:
-        """Say that the start is over; from now on these have to be felt."""
-        self._pulses, self._is_ready = tuple(pulses), True
+    def ready(self, pulses: Iterable[Pulse], excused: Callable[[], bool] = lambda: False) -> None:
+        """Say that the start is over; from now on these have to be felt.
+
+        Args:
+            pulses: The loops that bars go through.
+            excused: Whether they wait for something that a restart would wait for too.
+        """
+        self._pulses, self._excused, self._is_ready = tuple(pulses), excused, True
         self._supervisor.ready()
         self._supervisor.status(self._describe())
 
@@ -100,6 +106,8 @@ class Heartbeat:
             self._supervisor.starting(_START_S)
             return
         stuck = [pulse.name for pulse in self._pulses if not pulse.is_felt()]
+        if self._excused():
+            stuck = []
         if not stuck:
             self._supervisor.alive()
         elif not self._is_stuck:

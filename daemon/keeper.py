@@ -41,7 +41,9 @@ from monitor.bots import Mismatch
 from monitor.engine import Engine
 from monitor.errors import MonitorError
 from monitor.policy import PolicySettings
+from monitor.state import Snapshot
 from retrain import features
+from retrain.manifest import Manifest
 
 log = structlog.get_logger()
 
@@ -101,6 +103,7 @@ class Keeper:
         self.pulse = Pulse(f"keeper-{slot}")
         self._engine = make_engine(0)
         self._tasks = asyncio.TaskGroup()
+        self._mourned = ""  # what of the live model was lost, as told already
         self._last_bar_t: int | None = None
         self._lag_ms: int | None = None
 
@@ -166,6 +169,9 @@ class Keeper:
                     fault=fault,
                 )
                 await self._handle(seen)
+            case events.Ticked():
+                await self._mend()
+                await self._handle(item)
             case _:
                 await self._handle(item)
 
@@ -187,21 +193,39 @@ class Keeper:
     async def _reconcile(self, unfinished: actions.Action | None) -> None:
         """Hold the rebuilt engine against the files, and finish what a crash cut short."""
         was = self._engine.snapshot()
+        live = await self._resume(was)
+        if was.job_id is not None:
+            why = "the daemon was stopped meanwhile"
+            job = events.RetrainFailed(**self._serving.now(), job_id=was.job_id, error=why)
+            await self._handle(job)
+        if live is not None and live.model_id != was.model_id:
+            await self._handle(await self._serving.found(live, was.model_id))
+        elif (was.swap_to or was.challenge_id) and unfinished is not None:
+            await self._act(unfinished)
+
+    async def _resume(self, was: Snapshot) -> Manifest | None:
+        """Serve what the files say is live; tell everybody if it had to be put back."""
         on_probation = was.probation_ends_ms is not None
         shadow_id = was.previous_id if on_probation else None
         moved = await self._store.call(ledger.newest, self.slot)
         after_ms = int(moved["deployed_ms"]) if moved else 0
         live = await self._serving.resume(shadow_id, was.model_id, after_ms)
-        live_id = live.model_id if live else None
         await self._note_move()
-        if was.job_id is not None:
-            why = "the daemon was stopped meanwhile"
-            job = events.RetrainFailed(**self._serving.now(), job_id=was.job_id, error=why)
-            await self._handle(job)
-        if live is not None and live_id != was.model_id:
+        if (why := self._serving.lost) and why != self._mourned:
+            outcome = f"{live.model_id} was put live again" if live else "there is no other one"
+            text = f"the live model was lost or damaged ({why}); {outcome}"
+            await self._act(actions.Alert(**self._serving.now(), severity="critical", text=text))
+        self._mourned = why
+        return live
+
+    async def _mend(self) -> None:
+        """Put back what somebody lost or damaged while the daemon runs: a bot may start now."""
+        if await self._serving.is_whole():
+            return
+        was = self._engine.snapshot()
+        live = await self._resume(was)
+        if live is not None and live.model_id != was.model_id:
             await self._handle(await self._serving.found(live, was.model_id))
-        elif (was.swap_to or was.challenge_id) and unfinished is not None:
-            await self._act(unfinished)
 
     async def _catch_up(self) -> None:
         """Score the bars that closed while nobody was looking."""

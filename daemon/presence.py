@@ -40,6 +40,12 @@ class Presence:
             self._bus.publish(self._topics.status, status, retain=True)
             await clock.sleep(_EVERY_S)
 
+    def alert(self, text: str) -> None:
+        """Tell everybody of what concerns all slots."""
+        fields = {"at_ms": self._venue.now_ms(), "text": text, "severity": "critical"}
+        for slot in map(SlotName.parse, self._online.slots):
+            self._bus.publish(self._topics.event(slot), {"kind": "alert", **fields})
+
     def alarm(self, slot: SlotName, kind: str, hole: Hole, text: str) -> None:
         """Tell everybody of bars that are lost (`gap`) or will be soon (`hole_closing`)."""
         message = {

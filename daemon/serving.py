@@ -29,6 +29,8 @@ BY_ITSELF = "hyperdrift"
 OPERATOR = "operator"
 
 Change = actions.Deploy | actions.Promote | actions.Rollback
+# Name, inode, size and time of change in ns, of files.
+Stamps = tuple[tuple[str, int, int, int], ...]
 
 
 class Serving:
@@ -48,6 +50,8 @@ class Serving:
         self.pointer: Manifest | None = None
         self.champion: artifact.LoadedModel | None = None
         self.shadow: artifact.LoadedModel | None = None
+        self.lost = ""  # why what was live could not be found, at the last look
+        self._seen: Stamps = ()
 
     @property
     def champion_path(self) -> str | None:
@@ -72,6 +76,7 @@ class Serving:
         try:
             live, model = await asyncio.to_thread(self._find_live, known_id, after_ms)
         except (DaemonError, RetrainError, OSError) as e:
+            self.lost = str(e)
             remedy = "`hyperdrift models verify` says what is wrong; ask for a retrain"
             log.critical("model.none_usable", slot=str(self.slot), why=str(e), remedy=remedy)
             return None
@@ -79,6 +84,10 @@ class Serving:
             await self._seat(model, shadow_id)
             self._order(live, "the daemon started")
         return live
+
+    async def is_whole(self) -> bool:
+        """Whether LATEST.json and the live version's files are as they were when it went live."""
+        return await asyncio.to_thread(self._check)
 
     async def change(self, action: Change) -> events.ModelServed | events.SwapFailed:
         """Carry out a change of the live model; the event says how it went.
@@ -127,9 +136,43 @@ class Serving:
         """Return the fields that every event of now has."""
         return {"slot": str(self.slot), "at_ms": self._venue.now_ms()}
 
+    def _check(self) -> bool:
+        if self.pointer is None:
+            return not self.lost
+        if (stamps := self._stamps(self.pointer)) == self._seen:
+            return True
+        try:
+            live = self._registry.live(self.slot)
+            if live is None or live.signature != self.pointer.signature:
+                return False
+            if (live.model_id, live.deployed_ms) != (
+                self.pointer.model_id,
+                self.pointer.deployed_ms,
+            ):
+                return False
+            self._registry.verify(self.slot, live.model_id)
+        except (DaemonError, RetrainError, OSError):
+            return False
+        self._seen = stamps
+        return True
+
+    def _stamps(self, pointer: Manifest) -> Stamps:
+        """Return what changes with a file, of each that makes up the live version."""
+        path = self._registry.pointer(self.slot)
+        found = []
+        for name in (path.name, *sorted(pointer.sha256)):
+            try:
+                stat = (path.parent / name).stat()
+            except OSError:
+                found.append((name, 0, 0, 0))
+            else:
+                found.append((name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        return tuple(found)
+
     def _find_live(
         self, known_id: str | None, after_ms: int
     ) -> tuple[Manifest | None, artifact.LoadedModel | None]:
+        self.lost = ""
         try:
             live = self._registry.renew(self.slot)
             if live is not None and live.deployed_ms < after_ms:
@@ -142,6 +185,7 @@ class Serving:
         except (DaemonError, RetrainError, OSError) as e:
             why = str(e)
         log.error("model.lost", slot=str(self.slot), model_id=known_id, why=why)
+        self.lost = why
         model = self._registry.way_back(self.slot, known_id or "")
         at_ms = max(self._clock.now_ms(), after_ms + 1)  # the pointer that knew is gone
         live = self._registry.rollback(

@@ -21,6 +21,7 @@ from daemon.frames import Flow
 from daemon.heartbeat import Heartbeat
 from daemon.imports import open_store
 from daemon.keeper import Keeper
+from daemon.patience import PatientStore
 from daemon.policy_run import TRAINING_MS
 from daemon.settings import Config, DaemonSection, FeaturesSection, RetrainSection, SlotSection
 from daemon.store import AsyncStore, Store
@@ -108,7 +109,7 @@ async def settled(keeper: Keeper, t: int | None, clock: FakeClock) -> None:
 async def live(config: Config, frame: Frame) -> list[tuple[int, str, str]]:
     """Run the daemon's own keeper, bar by bar, and return what it decided."""
     clock = FakeClock(int(frame["t"][FIRST]))
-    store = AsyncStore(open_store(config.data_dir))
+    store = PatientStore(AsyncStore(open_store(config.data_dir)), clock)
     fill(store.store, frame, FIRST)
     bus = Bus(BrokerAddress.parse("mqtt://127.0.0.1:1"), clock)
     venue = VenueClock(clock)

@@ -119,6 +119,59 @@ async def test_a_start_serves_what_was_live_or_the_newest_version_that_is_whole(
     assert again.model_id == house.ids[number]
 
 
+def bring_an_old_pointer_back(house: House) -> None:
+    backup = next((house.pointer.parent / "backup").glob("*/LATEST.json"))
+    house.pointer.write_bytes(backup.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("damage", "number"),
+    [
+        (lose_the_pointer, 1),
+        (forge_the_pointer, 1),
+        (bring_an_old_pointer_back, 1),
+        (cut_the_model, 0),
+    ],
+)
+async def test_what_is_lost_while_it_serves_is_noticed_and_put_back(
+    house: House, damage: Any, number: int
+) -> None:
+    house.deploy(0)
+    house.clock.ms += 5000
+    known_id = house.deploy(1)
+    serving, _ = house.start()
+    live = await serving.resume(None, known_id)
+    assert live is not None
+    assert await serving.is_whole()
+    damage(house)
+    assert not await serving.is_whole()
+    back = await serving.resume(None, known_id, live.deployed_ms)
+    assert back is not None
+    assert serving.lost
+    assert back.model_id == house.ids[number]
+    assert await serving.is_whole()
+
+
+async def test_a_file_that_was_only_touched_is_looked_into_and_found_whole(house: House) -> None:
+    house.deploy(0)
+    serving, _ = house.start()
+    await serving.resume(None, None)
+    assert await serving.is_whole()
+    house.pointer.touch()
+    assert await serving.is_whole()
+
+
+async def test_a_model_that_could_not_be_found_is_looked_for_again(house: House) -> None:
+    known_id = house.deploy(0)
+    hidden = house.pointer.parent.rename(house.root / "hidden")
+    serving, _ = house.start()
+    assert await serving.resume(None, known_id) is None
+    assert not await serving.is_whole()
+    hidden.rename(house.pointer.parent)
+    assert await serving.resume(None, known_id) is not None
+    assert await serving.is_whole()
+
+
 async def test_a_start_with_nothing_usable_serves_nothing_and_does_not_fail(house: House) -> None:
     known_id = house.deploy(0)
     for path in house.pointer.parent.glob("manifest_*"):

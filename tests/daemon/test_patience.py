@@ -1,0 +1,113 @@
+"""A disk that refuses for a while: what was to be written waits, is told of once, is written."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from daemon.bars import SlotName
+from daemon.folder_lock import folder_lock
+from daemon.patience import PatientStore, patiently
+from daemon.store import AsyncStore, Store
+from tests.fakes import FakeClock
+
+SLOT = SlotName("BTC", "5m")
+LONG = {"text": "x" * 100_000}
+
+
+class Remedy(FakeClock):
+    """Somebody mends it after so many waits."""
+
+    def __init__(self, waits: int, mend: Callable[[], object]) -> None:
+        super().__init__()
+        self._waits, self._mend = waits, mend
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds)
+        if len(self.slept) >= self._waits:
+            self._mend()
+
+
+def fill(store: Store) -> None:
+    """Let no page be added any more: what SQLite sees of a full disk."""
+    pages = store.database.read("PRAGMA page_count")[0][0]
+    store.database.read(f"PRAGMA max_page_count = {pages}")
+
+
+async def test_what_cannot_be_written_waits_for_room_and_is_told_of_once(tmp_path: Path) -> None:
+    store, alarms = AsyncStore(Store(tmp_path / "db")), list[str]()
+    fill(store.store)
+    clock = Remedy(6, lambda: store.store.database.read("PRAGMA max_page_count = 1000000"))
+    patient = PatientStore(store, clock, alarms.append)
+    with capture_logs() as logs:
+        write = Store.append_journal
+        await asyncio.gather(
+            *(patient.call(write, SLOT, n, "decision", LONG | {"n": n}) for n in range(3))
+        )
+    assert [entry["event"] for entry in logs] == ["store.unavailable", "store.back"]
+    assert len(alarms) == 1
+    assert "full" in alarms[0]
+    assert "check disk space" in alarms[0]
+    assert patient.trouble == ""
+    assert sorted(row.body["n"] for row in store.store.journal(SLOT)) == [0, 1, 2]
+    patient.close()
+
+
+async def test_a_start_waits_for_a_store_that_cannot_be_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "not there yet"
+    with capture_logs() as logs:
+        clock = Remedy(3, lambda: folder.mkdir(exist_ok=True))
+        store = await patiently(lambda: Store(folder / "db"), clock)
+    store.close()
+    assert len(clock.slept) >= 3
+    assert [entry["event"] for entry in logs] == ["store.unavailable", "store.back"]
+
+
+def without_roots_power(code: str) -> str:
+    """Run Python as a user whom file modes bind; return what it prints."""
+    powers = "-dac_override,-dac_read_search"
+    bound = ("setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", "--")
+    command = (*(bound if os.geteuid() == 0 else ()), sys.executable, "-c", code)
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+LOCK = """
+from pathlib import Path
+from daemon.errors import DaemonError
+from daemon.folder_lock import folder_lock
+try:
+    with folder_lock(Path({path!r})):
+        print("locked")
+except DaemonError as e:
+    print(type(e).__name__, e)
+"""
+
+
+def test_a_folder_that_cannot_be_written_any_more_is_waited_for_one_that_never_could_is_a_mistake(
+    tmp_path: Path,
+) -> None:
+    before, never = tmp_path / "before", tmp_path / "never"
+    with folder_lock(before):
+        pass
+    never.mkdir()
+    for path in (before / "lock", before, never):
+        path.chmod(0o555)
+    assert without_roots_power(LOCK.format(path=str(before))).startswith("StoreUnavailable")
+    said = without_roots_power(LOCK.format(path=str(never)))
+    assert said.startswith("ConfigError daemon.data_dir")
+    for path in (before, before / "lock"):
+        path.chmod(0o755)
+    assert without_roots_power(LOCK.format(path=str(before))) == "locked"
+
+
+async def test_other_faults_are_not_waited_for() -> None:
+    def fail() -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError, match=r"^$"):
+        await patiently(fail, FakeClock())
