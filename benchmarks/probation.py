@@ -1,6 +1,6 @@
 """Simulate swaps and their probation: equal models, and models made worse on purpose.
 
-python -m benchmarks.probation [--swaps 200] [--json]
+python -m benchmarks.probation [--swaps 200] [--seed 0] [--json]
 
 The market is made up: the chance of a move within the hour wanders over hours, and a little of
 its direction can be known. The previous model knows the law of the market up to a noise of its
@@ -85,9 +85,9 @@ def _said(p: Logits) -> Probabilities:
     return float(p[0]), float(p[1]), float(p[2])
 
 
-def measured(what: str, direction: float, swaps: int) -> dict[str, Any]:
+def measured(what: str, direction: float, swaps: int, seed: int) -> dict[str, Any]:
     """Return how often it was rolled back, and the median hours until then."""
-    ends = [swap(seed, SPOILT[what], direction) for seed in range(swaps)]
+    ends = [swap(seed + i, SPOILT[what], direction) for i in range(swaps)]
     hours = [hour for verdict, hour in ends if verdict.worse]
     excess = [verdict.excess for verdict, _ in ends]
     return {
@@ -100,10 +100,11 @@ def measured(what: str, direction: float, swaps: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--swaps", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = {
-        f"{what}, {name}": measured(what, direction, options.swaps)
+        f"{what}, {name}": measured(what, direction, options.swaps, options.seed)
         for name, direction in DIRECTIONS.items()
         for what in SPOILT
     }
