@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check oldest run deb lock clean
+.PHONY: demo test check oldest run deb install lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine
 	@$(BIN)/hyperdrift demo --until swap
@@ -25,8 +25,12 @@ oldest: requirements-oldest.txt $(VENV)/.dev ## train under the oldest scikit-le
 	@$(VENV)/oldest/bin/pip --disable-pip-version-check install --quiet --require-hashes -r $<
 	@HYPERDRIFT_OLDEST=$(VENV)/oldest/bin/python $(BIN)/pytest -q tests/retrain/test_oldest.py
 
-deb: $(VENV)/.run ## a Debian package in dist/
+deb: $(BIN)/python ## a Debian package in dist/
+	@rm -f dist/hyperdrift_*.deb
 	@sh packaging/build.sh $(BIN)/python dist
+
+install: deb ## that package, on this machine, by apt
+	@sudo apt install ./dist/hyperdrift_*_all.deb
 
 lock: ## resolve the pinned requirements again; needs uv
 	uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \

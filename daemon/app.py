@@ -166,7 +166,7 @@ async def _work(
         tasks.create_task(_tick(keepers, parts.clock, venue), name="tick")
         tasks.create_task(_keep_time(rest, venue, parts.clock), name="clock")
         tasks.create_task(_housekeeping(parts, keepers).run(), name="housekeeping")
-        await _announce(parts, feed, keepers, delivery)
+        await _announce(parts, feed, presence, keepers, delivery)
 
 
 def _desks(parts: _Parts) -> tuple[dict[SlotName, Keeper], SwapCoordinator, Intake]:
@@ -282,12 +282,17 @@ async def _deliver(
 
 
 async def _announce(
-    parts: _Parts, feed: Feed, keepers: Mapping[SlotName, Keeper], delivery: Pulse
+    parts: _Parts,
+    feed: Feed,
+    presence: Presence,
+    keepers: Mapping[SlotName, Keeper],
+    delivery: Pulse,
 ) -> None:
     """Say that we are ready as soon as the feed is live."""
     parts.heart.doing(lambda: "starting: waiting for the venue's stream")
     while not feed.venue_state().connected:
         await parts.clock.sleep(_LIVE_CHECK_S)
+    presence.tell(feed)  # who asks because we are ready must not read that we wait
     states = keepers.items()
     parts.heart.doing(
         lambda: parts.store.trouble or summary((str(slot), k.state()) for slot, k in states)

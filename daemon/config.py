@@ -217,7 +217,9 @@ def broker_password(mqtt: MqttSection) -> str | None:
     try:
         return path.read_text().strip()
     except OSError as e:
-        raise ConfigError(f"mqtt.password_file {path}: cannot be read ({e.strerror})") from e
+        raise ConfigError(
+            f"mqtt.password_file {path}: cannot be read ({e.strerror}): write the password there"
+        ) from e
 
 
 def _unbuilt(config: Config) -> str | None:

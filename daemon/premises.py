@@ -87,7 +87,7 @@ def store(config: Config) -> Check:
     except OSError as e:
         return Check("store", f"{path}: {e.strerror}; run this as root, or as the daemon's user")
     if found != "ok":
-        return Check("store", f"{path} is damaged: {found}; {_RESTORE}")
+        return Check("store", f"{path} is damaged: {' '.join(found.split())}; {_RESTORE}")
     older = f" of {SCHEMA}: the next start copies it, then brings it up" if schema < SCHEMA else ""
     return Check("store", note=f"{bars} bars, schema {schema}{older}")
 
@@ -107,7 +107,12 @@ def _key_problem(config: Config) -> str:
     if public.exists() or not config.mqtt.command_keys:
         command_keys(config)
     if not private.exists():
-        return ""
+        lost = (
+            f"{private} is gone and {public.name} is not: put it back from a copy, or remove both"
+        )
+        return (
+            f"{lost}; the next start makes a pair, and bots need its public key" * public.exists()
+        )
     if private.stat().st_mode & 0o077:
         return f"others may read {private}: `chmod 600 {private}`, and make a new key if any did"
     if not public.exists() or not os.access(private, os.R_OK):
@@ -128,10 +133,14 @@ def _rights(root: Path) -> str:
     """Say what is wrong with the rights of the data folder, or nothing."""
     if not root.exists():
         parent = _nearest(root)
+        if not parent.is_dir():
+            return f"{parent} is not a folder: write another daemon.data_dir"
         allowed = os.access(parent, os.W_OK)
         return "" if allowed else f"{root} is not there and this user cannot make it in {parent}"
     if not root.is_dir():
         return f"{root} is not a folder: write another daemon.data_dir"
+    if os.statvfs(root).f_flag & os.ST_RDONLY:
+        return f"{root} is on a file system that is mounted read-only: `mount -o remount,rw` it"
     owner = root.stat().st_uid
     for path in _kept(root):
         found = path.lstat()

@@ -17,6 +17,7 @@ from daemon.store import Hole
 from daemon.topics import Topics
 
 _EVERY_S: Final = 10.0
+_LOOK_S: Final = 1.0
 
 
 class Presence:
@@ -33,12 +34,19 @@ class Presence:
         self._online, self._bus, self._topics, self._venue = online, bus, topics, venue
 
     async def run(self, feed: Feed, clock: Clock) -> None:
-        """Tell how the feed is, for ever."""
+        """Tell how the feed is every ten seconds, and when its stream comes or goes, for ever."""
         while True:
-            slots = {str(slot): feed.state(slot) for slot in feed.slots}
-            status = msgspec.structs.replace(self._online, venue=feed.venue_state(), feed=slots)
-            self._bus.publish(self._topics.status, status, retain=True)
-            await clock.sleep(_EVERY_S)
+            was = self.tell(feed)
+            until_s = clock.monotonic() + _EVERY_S
+            while clock.monotonic() < until_s and feed.venue_state().connected == was:
+                await clock.sleep(_LOOK_S)
+
+    def tell(self, feed: Feed) -> bool:
+        """Tell how the feed is; return whether its stream is there."""
+        slots, venue = {str(slot): feed.state(slot) for slot in feed.slots}, feed.venue_state()
+        status = msgspec.structs.replace(self._online, venue=venue, feed=slots)
+        self._bus.publish(self._topics.status, status, retain=True)
+        return venue.connected
 
     def alert(self, text: str) -> None:
         """Tell everybody of what concerns all slots."""

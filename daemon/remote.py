@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -17,6 +19,10 @@ from daemon.messages import Command, CommandName, CommandReply
 from daemon.signing import Signer
 from daemon.topics import Topics
 
+_NOBODY: Final = (
+    "nothing listens there; start the broker (an embedded one comes with the daemon), "
+    "or write its address in mqtt.broker"
+)
 _CONNECT_S: Final = 5.0
 _REPLY_S: Final = 10.0
 # Retained messages arrive at once after the subscription; one that is late is not there.
@@ -40,6 +46,8 @@ async def connected(
                 await bus.wait_connected()
         except TimeoutError:
             why = bus.trouble or "it does not answer; is the daemon running?"
+            if os.strerror(errno.ECONNREFUSED) in why:
+                why = _NOBODY
             msg = f"the broker at {address} cannot be reached: {why}"
             raise BrokerUnreachable(msg) from None
         yield bus

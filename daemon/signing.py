@@ -76,7 +76,9 @@ class Signer:
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as e:
-            raise ConfigError(f"signing key {path} cannot be used: {e}") from e
+            why = e.strerror if isinstance(e, OSError) else "it is no private key"
+            remedy = "put it back from a copy, or remove it and its .pub"
+            raise ConfigError(f"signing key {path} cannot be used ({why}): {remedy}") from e
         if not isinstance(key, Ed25519PrivateKey):
             raise ConfigError(f"signing key {path} is not an Ed25519 key; make a new one")
         return cls(key)
@@ -116,7 +118,8 @@ class Verifier:
         try:
             key = serialization.load_pem_public_key(path.read_bytes())
         except (OSError, ValueError, UnsupportedAlgorithm) as e:
-            raise ConfigError(f"public key {path} cannot be used: {e}") from e
+            why = e.strerror if isinstance(e, OSError) else "it is no public key"
+            raise ConfigError(f"public key {path} cannot be used ({why}): copy it anew") from e
         if not isinstance(key, Ed25519PublicKey):
             raise ConfigError(f"public key {path} is not an Ed25519 key; copy the daemon's")
         return cls(key)

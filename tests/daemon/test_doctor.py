@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -204,6 +205,7 @@ async def test_a_wrong_password_is_told_from_a_broker_that_is_away(
         await broker.stop()
     found = await machine.check_up()
     assert found["broker"].unreachable
+    assert "nothing listens there; start the broker" in found["broker"].problem
     assert doctor.exit_code(list(found.values())) == 4
 
 
@@ -251,7 +253,27 @@ def test_a_damaged_and_an_older_store_are_told_apart(machine: Host) -> None:
         db.execute("PRAGMA user_version = 1")
     assert "schema 1 of" in premises.store(machine.config()).note
     machine.store.write_bytes(b"SQLite format 3\0" + b"\xff" * 8000)
-    assert "begins a new one" in premises.store(machine.config()).problem
+    problem = premises.store(machine.config()).problem
+    assert "begins a new one" in problem
+    assert "\n" not in problem
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(
+    machine: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HYPERDRIFT_DAEMON__DATA_DIR", str(tmp_path / "file" / "data"))
+    assert "file is not a folder: write another" in premises.folders(machine.config()).problem
+
+
+def test_a_data_folder_on_a_read_only_file_system_is_named(machine: Host) -> None:
+    mount = ("mount", "-t", "tmpfs", "-o", "ro,mode=755", "tmpfs", str(machine.data_dir))
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount")
+    try:
+        assert "mounted read-only: `mount -o rem" in premises.folders(machine.config()).problem
+    finally:
+        subprocess.run(("umount", str(machine.data_dir)), check=True)
 
 
 @pytest.mark.parametrize("name", ["lock", "models", "hyperdrift.sqlite"])
@@ -284,7 +306,9 @@ def test_a_public_key_of_another_pair_and_a_broken_one_are_found(
     public.write_bytes((tmp_path / "other.pub").read_bytes())
     assert "is not the key of" in premises.keys(machine.config()).problem
     private_path(machine.data_dir).write_bytes(b"rubbish")
-    assert "cannot be used" in premises.keys(machine.config()).problem
+    assert "(it is no private key): put it back" in premises.keys(machine.config()).problem
+    private_path(machine.data_dir).unlink()
+    assert "is gone and hyperdrift.pub is not" in premises.keys(machine.config()).problem
 
 
 def test_a_disk_without_room_is_found(machine: Host) -> None:

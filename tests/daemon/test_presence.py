@@ -10,7 +10,7 @@ from daemon.console import show_status
 from daemon.feed import Feed
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
-from daemon.messages import DaemonStatus
+from daemon.messages import DaemonStatus, VenueState
 from daemon.presence import Presence
 from daemon.store import AsyncStore, Hole, Store
 from daemon.topics import Topics
@@ -66,3 +66,30 @@ def test_lost_bars_are_an_event_with_their_span() -> None:
     assert (topic, retain) == ("hyperdrift/BTC-5m/event", False)
     assert message["kind"] == "gap"
     assert (message["from_t"], message["to_t"]) == (START, START + STEP)
+
+
+class Venue:
+    """A feed of which only the stream matters."""
+
+    slots = ()
+
+    def __init__(self) -> None:
+        self.connected = False
+
+    def venue_state(self) -> VenueState:
+        zeros = dict.fromkeys(("reconnects", "weight_left", "retries", "throttled"), 0)
+        return VenueState(connected=self.connected, weight_per_minute=1, clock_jumps=0, **zeros)
+
+
+async def test_that_the_stream_comes_or_goes_is_told_within_a_second() -> None:
+    clock, feed = FakeClock(), Venue()
+    outbox, told = presence(clock)
+    task = asyncio.create_task(told.run(feed, clock))  # type: ignore[arg-type]
+    for is_there in (False, True, False):
+        feed.connected, since_ms = is_there, clock.ms
+        while not outbox.sent or outbox.sent[-1][1]["venue"]["connected"] != is_there:
+            await asyncio.sleep(0)
+        assert clock.ms - since_ms <= 1000
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -5,15 +5,13 @@ One machine for all: a test finds the service as the one before left it, on the 
 
 import json
 import re
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.system.exchange_process import exchange, free_port
 from tests.system.systemd_ns import HOME, ROOT, Machine, machine, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "can run")
@@ -28,27 +26,11 @@ HISTORY = 3000
 IMPATIENT = "[Service]\nWatchdogSec=4s\nTimeoutAbortSec=1s\n"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def venue() -> Iterator[str]:
-    """The replay exchange beside the machine, as a process; yields `[hyperliquid]`."""
-    port = free_port()
-    options = ("--port", str(port), "--speed", str(SPEED), "--history", str(HISTORY))
-    with subprocess.Popen(
-        (sys.executable, "-m", "daemon.cli", "exchange", *options),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(3)]
-        urls = [line[line.index("rest_url" if "rest" in line else "ws_url") :] for line in said[1:]]
-        yield f"[hyperliquid]\nspeed = {SPEED}\n{''.join(urls)}"
-        process.terminate()
+    """The replay exchange beside the machine; yields `[hyperliquid]`."""
+    with exchange(SPEED, HISTORY) as section:
+        yield section
 
 
 @pytest.fixture(scope="module")

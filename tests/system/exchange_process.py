@@ -1,0 +1,32 @@
+"""The replay exchange as a process beside a machine, as `hyperdrift exchange` starts it."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def exchange(speed: float, history: int, *options: str) -> Iterator[str]:
+    """Hold one on a free port; yields the section `[hyperliquid]` that leads to it."""
+    command = ("-m", "daemon.cli", "exchange", "--port", str(free_port()))
+    pace = ("--speed", str(speed), "--history", str(history))
+    with subprocess.Popen(
+        (sys.executable, *command, *pace, *options), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(3)]
+        urls = [line[line.index("rest_url" if "rest" in line else "ws_url") :] for line in said[1:]]
+        try:
+            yield f"[hyperliquid]\nspeed = {speed}\n{''.join(urls)}"
+        finally:
+            process.terminate()
