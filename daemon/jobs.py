@@ -179,8 +179,10 @@ class Jobs:
             # Where matplotlib keeps its list of fonts; a service has no home to keep it in.
             "MPLCONFIGDIR": str(self._root / "matplotlib"),
             # Each thread of OpenBLAS takes memory at once, and it retries for ever where there is
-            # none left; the forests have threads of their own.
+            # none left; those of OpenMP wait for each other where another process has a core, and
+            # a retrain takes twice as long. The fits have threads of their own.
             "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
             **os.environ,
             "PYTHONPATH": f"{path}{os.pathsep}{inherited}" if inherited else str(path),
         }

@@ -106,6 +106,7 @@ class Calibration:
                 middle=np.array(whole["middle"], dtype=np.float64),
                 spread=np.array(whole["spread"], dtype=np.float64),
                 grid=np.array(whole["grid"], dtype=np.float64),
+                company=np.array(whole["company"], dtype=np.int64),
                 longest=np.array(whole["longest"], dtype=np.int64),
             )
             mixing = Mixing(

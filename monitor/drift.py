@@ -18,20 +18,16 @@ import numpy as np
 from monitor.calibration import Calibration, calibrate
 from monitor.errors import BadObservation
 from monitor.hinkley import Hinkley
+from monitor.pulse import FeedFault, Pulse, utc
 from monitor.reference import Floats, Times, block_means
 
 __all__ = ["Calibration", "DriftDetected", "DriftMonitor", "FeedFault", "calibrate"]
 
-_ALL = "all features"
 _WORDS = {"relation": "its relation to the other features", "returns": "the scale of returns"}
 # A relation is tainted by a drifted feature that shifts its residual by this many sd per sd.
 _MATERIAL = 0.2
 # Blocks that a broken relation is traced to its cause with.
 _RECENT_BLOCKS = 24
-# A feature must keep one value for this long, and this many times as long as it ever did in
-# the reference, to be called frozen.
-_FROZEN_BARS = 12
-_FROZEN_LONGER = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +56,13 @@ class DriftDetected:
     def __str__(self) -> str:
         what = _WORDS.get(self.aspect, self.aspect)
         return (
-            f"{self.name}: {what} went {self.direction} by {abs(self.size):.2f} sd, "
-            f"evidence {self.score:.2f} x the alarm threshold"
+            f"{self.name}: {what} went {self.direction} by {abs(self.size):.2f} sd since "
+            f"{utc(self.since_t)}, evidence {self.score:.2f} x the alarm threshold"
         )
 
     def fields(self) -> dict[str, object]:
         """Return the figures for an event."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class FeedFault:
-    """A feature is missing or stands still as it never did in the reference: not drift."""
-
-    name: str
-    t: int
-    since_t: int
-    kind: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.kind} since {self.since_t}; look at the feed, not at the model"
 
 
 class _Watch(Hinkley):
@@ -168,7 +151,7 @@ class DriftMonitor:
         self._block: dict[int, Floats] = {}
         self._recent: deque[tuple[int, Floats]] = deque(maxlen=_RECENT_BLOCKS)
         self._alarms: dict[str, DriftDetected] = {}
-        self._pulse = _Pulse(made.reference.names, made.reference.longest)
+        self._pulse = Pulse(made.reference)
         self._faults: tuple[FeedFault, ...] = ()
 
     @property
@@ -188,12 +171,15 @@ class DriftMonitor:
         """Return the faults of the feed that the last update made known."""
         return self._faults
 
-    def update(self, t: int, row: Sequence[float] | Floats) -> tuple[DriftDetected, ...]:
+    def update(
+        self, t: int, row: Sequence[float] | Floats, *, flat: bool = False
+    ) -> tuple[DriftDetected, ...]:
         """Take one closed bar; return the features that it showed to have drifted.
 
         Args:
             t: Its open time, ms UTC.
             row: Its features, shape (n_features,); NaN is a fault of the feed, not drift.
+            flat: Whether the price has stood still for so long that nothing in the row need move.
 
         Raises:
             BadObservation: If time does not move on or the row has another length.
@@ -207,7 +193,7 @@ class DriftMonitor:
         self._last_t = t
         if self._origin_t is None:
             self._origin_t = t
-        self._faults = self._pulse.feel(t, values)
+        self._faults = self._pulse.feel(t, values, flat=flat)
         found: tuple[DriftDetected, ...] = ()
         place, bar = divmod(t - self._origin_t, reference.block_ms)
         block_t = place * reference.block_ms
@@ -282,37 +268,3 @@ class DriftMonitor:
         for i, stream in enumerate(self._streams):
             tainted = i >= width and pull[i - width] >= _MATERIAL
             self._muted[i] = self._muted[i] or tainted or stream.name == name
-
-
-class _Pulse:
-    """Feels whether the feed of each feature is alive."""
-
-    def __init__(self, names: tuple[str, ...], longest: Times) -> None:
-        self._names = names
-        self._limits = np.maximum(_FROZEN_BARS, np.ceil(_FROZEN_LONGER * longest))
-        self._last = np.full(len(names), np.nan)
-        self._same = np.zeros(len(names), dtype=np.int64)
-        self._since = np.zeros(len(names), dtype=np.int64)
-        self._ill = np.zeros(len(names), dtype=bool)
-
-    def feel(self, t: int, values: Floats) -> tuple[FeedFault, ...]:
-        """Return the faults that begin with this row, and blank frozen values in it."""
-        missing = ~np.isfinite(values)
-        same = (values == self._last) | (missing & np.isnan(self._last))
-        self._same += 1
-        self._same[~same] = 1
-        self._since[~same] = t
-        ill = missing | (self._same >= self._limits)
-        if not ill.any():  # as almost always
-            self._last, self._ill = values, ill
-            return ()
-        self._last = np.where(missing, np.nan, values)
-        fresh = ill & ~self._ill
-        self._ill = ill
-        values[ill] = np.nan
-        if fresh.all() and missing.all():
-            return (FeedFault(_ALL, t, int(self._since.min()), "missing"),)
-        return tuple(
-            FeedFault(self._names[j], t, int(self._since[j]), "missing" if missing[j] else "frozen")
-            for j in np.flatnonzero(fresh)
-        )

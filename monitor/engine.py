@@ -6,18 +6,17 @@ any order of events: one retrain at a time, and no swap without passed gates unl
 operator promotes by hand.
 """
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from monitor import events
-from monitor.actions import Action, AskChallenger, Deploy, Promote, Reply, Rollback, StartRetrain
+from monitor.actions import Action, AskChallenger, Deploy, Promote, Reply, Rollback
 from monitor.bots import Bots
 from monitor.errors import BadObservation
 from monitor.outbox import Outbox
 from monitor.policy import PolicySettings, Situation, Start, decide
-from monitor.state import Candidate, Job, Phase, Snapshot, Swap, phase_of
+from monitor.retrains import Retrains
+from monitor.state import Job, Phase, Snapshot, Swap, phase_of
 from monitor.watch import Champion, Finding, Watch, challenge_finding, check_bar
 
 
@@ -46,16 +45,12 @@ class Engine:
         self._now_ms, self._last_t = 0, -1
         self._watch = Watch(settings, interval_ms, self._names)
         self._bots = Bots()
-        self._job: Job | None = None
         self._swap: Swap | None = None
-        self._candidate: Candidate | None = None
         self._paused = False
         self._hold_ms = settings.retry_bars * interval_ms
-        self._jobs = 0
-        self._began_ms: deque[int] = deque(maxlen=max(2, settings.max_retrains_per_day))
-        self._unsuccessful_ms: int | None = None
         self._refusal: events.SwapAcked | None = None
         self._out = Outbox(slot)
+        self._retrains = Retrains(slot, self._out, settings.max_retrains_per_day)
 
     def handle(self, event: events.Event) -> tuple[Action, ...]:
         """Take one event; return what is to be done about it, in order.
@@ -81,15 +76,16 @@ class Engine:
     @property
     def phase(self) -> Phase:
         """What the slot is doing; the most urgent of what is under way."""
-        return phase_of(self._swap, self._job, self._champion, paused=self._paused)
+        return phase_of(self._swap, self._retrains.job, self._champion, paused=self._paused)
 
     def snapshot(self) -> Snapshot:
         """Return the state for people; equal for equal histories."""
+        job = self._retrains.job
         return Snapshot(
             **self._watch.figures(self._now_ms),
             phase=self.phase.value,
             last_bar_t=self._last_t if self._last_t >= 0 else None,
-            job_id=self._job.job_id if self._job else None,
+            job_id=job.job_id if job else None,
             swap_to=self._swap.model_id if self._swap else None,
             paused=self._paused,
             waiting_for=self._out.decision,
@@ -133,35 +129,6 @@ class Engine:
             self._on_ack(self._refusal)
         self._refusal = None
 
-    def _on_judging(self, event: events.JudgingBegan) -> None:
-        if self._job is not None and self._job.job_id == event.job_id:
-            self._job = replace(self._job, judging=True)
-
-    def _on_finished(self, event: events.RetrainFinished) -> None:
-        job = self._job
-        if job is None or job.job_id != event.job_id:
-            return
-        self._job = None
-        gates = ", ".join(event.refused_by) or "no named gate"
-        verdict = "passed every gate" if event.passed else f"refused by {gates}"
-        text = f"candidate {event.model_id} {verdict}" + (event.detail and f": {event.detail}")
-        fields: dict[str, Any] = {"model_id": event.model_id, "passed": event.passed}
-        fields["refused_by"] = list(event.refused_by)
-        self._out.publish("retrain_finished", text, job=job.job_id, **fields)
-        if event.passed:
-            self._candidate = Candidate(event.model_id, job)
-        else:
-            self._unsuccessful_ms = self._now_ms
-
-    def _on_failed(self, event: events.RetrainFailed) -> None:
-        job = self._job
-        if job is None or job.job_id != event.job_id:
-            return
-        self._job, self._unsuccessful_ms = None, self._now_ms
-        text = f"the retrain failed, the live model stays: {event.error}"
-        self._out.publish("retrain_failed", text, job=job.job_id, error=event.error)
-        self._out.alert("warning", text)
-
     def _on_ack(self, event: events.SwapAcked) -> None:
         champion = self._champion
         if event.loaded:
@@ -185,7 +152,7 @@ class Engine:
             return
         self._swap = None
         if swap.kind == "deploy":
-            self._unsuccessful_ms = self._now_ms
+            self._retrains.unsuccessful_ms = self._now_ms
         text = f"{swap.kind} of {event.model_id or 'the previous model'} failed: {event.error}"
         self._out.publish("swap_refused", text, model_id=event.model_id)
         self._out.alert("critical", text)
@@ -207,12 +174,11 @@ class Engine:
         self._out.order(Reply, request_id=event.request_id, accepted=accepted, detail=detail)
 
     def _force_retrain(self, event: events.CommandReceived) -> tuple[bool, str]:
-        if self._job is not None:
-            self._job = replace(self._job, forced=True)
-            return True, f"joined retrain {self._job.job_id}, which was already running"
+        if (running := self._retrains.join()) is not None:
+            return True, f"joined retrain {running.job_id}, which was already running"
         if unservable := self._bots.unservable(self._now_ms):
             return False, unservable
-        self._candidate = None  # the new one will be fresher
+        self._retrains.candidate = None  # the new one will be fresher
         job = self._start(Start("command", event.reason or "an operator asked"), forced=True)
         return True, f"retrain {job.job_id} started; its gates still decide"
 
@@ -284,18 +250,18 @@ class Engine:
         self._out.order(Rollback, to_model_id=to_model_id, reason=reason, by=by)
 
     def _deploy_candidate(self) -> None:
-        candidate = self._candidate
+        candidate = self._retrains.candidate
         if candidate is None or self._swap is not None:
             return
         job, live = candidate.job, self._champion.model_id if self._champion else None
         if not job.forced and live != job.over:
-            self._candidate = None
+            self._retrains.candidate = None
             text = f"{candidate.model_id} is not deployed: it was judged against another live model"
             self._out.publish("decision", text, start=False, model_id=candidate.model_id)
         elif self._bots.objection(self._now_ms):
             return  # also a forced one: see `_under_way`
         elif job.forced or not self._paused:
-            self._candidate, self._swap = None, Swap("deploy", candidate.model_id)
+            self._retrains.candidate, self._swap = None, Swap("deploy", candidate.model_id)
             self._out.order(
                 Deploy,
                 job_id=job.job_id,
@@ -323,8 +289,7 @@ class Engine:
         return None if settled else champion
 
     def _ask_challenger(self, choice: Start, champion: Champion) -> None:
-        self._jobs += 1
-        job_id = f"{self._slot}-{self._now_ms}-{self._jobs}"
+        job_id = self._retrains.name(self._now_ms)
         champion.challenge.ask(job_id, self._now_ms, champion.drifted)
         self._out.decide(f"wait: {self._under_way()}", start=False, job=job_id)
         self._out.order(AskChallenger, job_id=job_id, reason=choice.reason)
@@ -341,8 +306,8 @@ class Engine:
             interval_ms=self._interval_ms,
             bars=self._bars,
             trained_to_ms=champion.served.trained_to_ms if champion else None,
-            began_ms=tuple(self._began_ms),
-            unsuccessful_ms=self._unsuccessful_ms,
+            began_ms=tuple(self._retrains.began_ms),
+            unsuccessful_ms=self._retrains.unsuccessful_ms,
             drifted=tuple(champion.drifted) if champion else (),
             unhelpful=champion.challenge.objection(*asked) if champion else "",
             fell=champion.fell if champion else "",
@@ -353,29 +318,23 @@ class Engine:
         )
 
     def _under_way(self) -> str:
-        if self._job is not None:
-            return f"retrain {self._job.job_id} is running"
+        job, candidate = self._retrains.job, self._retrains.candidate
+        if job is not None:
+            return f"retrain {job.job_id} is running"
         if self._swap is not None:
             return f"a {self._swap.kind} is under way"
-        if self._candidate is not None:
+        if candidate is not None:
             why = self._bots.objection(self._now_ms) or "it is paused until resume"
-            return f"candidate {self._candidate.model_id} waits: {why}"
+            return f"candidate {candidate.model_id} waits: {why}"
         if self._champion is not None and self._champion.challenge.pending(self._now_ms):
             return f"drift of {', '.join(self._champion.challenge.drifted)}; would a retrain help?"
         return ""
 
     def _start(self, choice: Start, *, forced: bool) -> Job:
-        self._jobs += 1
         if self._champion is not None:
             self._champion.challenge.drop()
         live = self._champion.model_id if self._champion else None
-        job_id = f"{self._slot}-{self._now_ms}-{self._jobs}"
-        self._job = job = Job(job_id, choice.trigger, choice.reason, live, forced=forced)
-        self._began_ms.append(self._now_ms)
-        self._out.order(StartRetrain, job_id=job_id, trigger=choice.trigger, reason=choice.reason)
-        text = f"retrain {job_id} started: {choice.reason}"
-        self._out.publish("retrain_started", text, job=job_id, trigger=choice.trigger)
-        return job
+        return self._retrains.start(choice, self._now_ms, over=live, forced=forced)
 
     # Who handles what.
 
@@ -384,9 +343,9 @@ class Engine:
         **dict.fromkeys(Bots.NEWS, lambda self, news: self._tell(self._bots.take(news))),
         events.TradeClosed: _on_trade,
         events.ModelServed: _on_served,
-        events.JudgingBegan: _on_judging,
-        events.RetrainFinished: _on_finished,
-        events.RetrainFailed: _on_failed,
+        events.JudgingBegan: lambda self, news: self._retrains.judging(news),
+        events.RetrainFinished: lambda self, news: self._retrains.finished(news, self._now_ms),
+        events.RetrainFailed: lambda self, news: self._retrains.failed(news, self._now_ms),
         events.ChallengerJudged: _on_challenger,
         events.SwapAcked: _on_ack,
         events.SwapFailed: _on_swap_failed,

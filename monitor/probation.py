@@ -6,7 +6,9 @@ without losing its level, because what it tracks is the wealth of a gambler who
 bets that the new model is worse: if it is not, a wealth of 1/level is reached
 with probability `level` at most, ever (Ville's inequality).
 
-What it bets on is the mean difference of the log losses, clipped on both sides alike.
+What it bets on is the mean difference of the log losses, clipped on both sides alike. How
+much a pair can cost is known from the probabilities before its outcome is, so where the
+models hardly differ the stakes are the higher.
 Method: I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random
 variables by betting", Journal of the Royal Statistical Society B 86 (2024).
 """
@@ -17,11 +19,14 @@ from dataclasses import dataclass
 
 from monitor.policy import HOUR_MS
 
-# Differences are clipped to this many nats, so that no single pair can ruin the gambler.
+# The gambler spreads the first stake evenly over these bets, in parts of the wealth per nat: the
+# best one against a model that says too little is near a half, against one that is too sure of
+# itself, which loses seldom and then much, above one.
+_BETS = (0.25, 0.5, 1.0, 2.0)
+# The part of the wealth that one pair may cost.
+_AT_RISK = 0.95
+# Differences are clipped to this many nats, so that no single pair decides.
 _CLIP = 2.0
-# The gambler spreads the first stake evenly over these fixed bets: small ones see small
-# differences in the end, large ones see a broken model within a few pairs.
-_BETS = (0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
 _TINY = 1e-12
 
 Probabilities = tuple[float, float, float]
@@ -147,7 +152,13 @@ class Probation:
         excess = log_loss_excess(p, shadow, label)
         self._pairs += 1
         self._sum += excess
-        stake = max(-_CLIP, min(_CLIP, excess)) / _CLIP
+        worst = max(_TINY, *(-_clipped(p, shadow, outcome) for outcome in range(3)))
+        stake = _clipped(p, shadow, label)
         self._wealth = [
-            wealth * (1 + bet * stake) for wealth, bet in zip(self._wealth, _BETS, strict=True)
+            wealth * (1 + min(bet, _AT_RISK / worst) * stake)
+            for wealth, bet in zip(self._wealth, _BETS, strict=True)
         ]
+
+
+def _clipped(p: Probabilities, shadow: Probabilities, label: int) -> float:
+    return max(-_CLIP, min(_CLIP, log_loss_excess(p, shadow, label)))

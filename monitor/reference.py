@@ -26,6 +26,10 @@ _MIN_ROWS_PER_HOUR = 40
 _LEVELS = np.concatenate(([0.001, 0.0025, 0.005], np.arange(1, 100) / 100, [0.995, 0.9975, 0.999]))
 _NORMAL: Floats = ndtri(_LEVELS)
 _BODY = (0.16, 0.5, 0.84)
+_COMPANY = 0.25
+# Two may miss by chance; and one that moves with a single other must not be waited for in its
+# company alone, which a rate that is set and its momentum would be.
+_SLACK = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +43,10 @@ class Reference:
         middle: Median by hour of the day, shape (hours, features).
         spread: Half the central 68 % by hour of the day, shape (hours, features).
         grid: Quantiles of the values so standardised, shape (features, levels).
-        longest: Bars that each feature kept one value at most, shape (features,).
+        company: How many others must move on a bar for a feature to be expected to, shape
+            (features,): as many as did on three of four bars on which it moved, less two.
+        longest: Such bars, and bars on which nothing moved, that each feature kept one value
+            for at most, shape (features,).
     """
 
     names: tuple[str, ...]
@@ -48,7 +55,8 @@ class Reference:
     middle: Floats
     spread: Floats
     grid: Floats
-    longest: NDArray[np.int64]
+    company: Times
+    longest: Times
 
     @property
     def bar_ms(self) -> int:
@@ -105,6 +113,7 @@ def learn_reference(
     overall = rows.std(axis=0)
     spread[:, flat] = np.where(overall > 0, overall, 1.0)[flat]
     z = (rows - middle[hour]) / spread[hour]
+    company, longest = _standstills(rows)
     return Reference(
         names=tuple(names),
         bars_per_day=bars_per_day,
@@ -112,7 +121,8 @@ def learn_reference(
         middle=middle,
         spread=spread,
         grid=np.quantile(z, _LEVELS, axis=0, method="higher").T.copy(),
-        longest=np.array([_longest_run(column) for column in rows.T], dtype=np.int64),
+        company=company,
+        longest=longest,
     )
 
 
@@ -183,6 +193,18 @@ def _normal_scores(z: Floats, grid: Floats) -> Floats:
     return np.where(after > first, tied, np.interp(z, grid, _NORMAL))
 
 
-def _longest_run(column: Floats) -> int:
-    changes = np.flatnonzero(np.diff(column)) + 1
-    return int(np.diff(np.concatenate(([0], changes, [len(column)]))).max())
+def _standstills(rows: Floats) -> tuple[Times, Times]:
+    """Return what company each feature moves in, and how long it stood still in it at most."""
+    moved = np.diff(rows, axis=0) != 0
+    together = moved.sum(axis=1)
+    company = np.zeros(rows.shape[1], dtype=np.int64)
+    longest = np.ones(rows.shape[1], dtype=np.int64)
+    for j, column in enumerate(moved.T):
+        if column.any():
+            beside = np.quantile(together[column] - 1, _COMPANY, method="lower")
+            company[j] = max(0, beside - _SLACK)
+        waits = np.cumsum(~column & ((together >= company[j]) | (together == 0)))
+        # Standstills end where it moves: between two such bars the count grows by their length.
+        ends = np.concatenate(([0], waits[column], waits[-1:]))
+        longest[j] += np.diff(ends).max()
+    return company, longest

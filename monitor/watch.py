@@ -21,6 +21,8 @@ from monitor.winrate import WinRate, WinRateFell
 # Chance has no part in it where so many trades in a row are of one side.
 _SIDED_TRADES = 50
 _PNL_TRADES = 20
+# A price that stood still for so many bars is of an outage, or of a market that is asleep.
+FLAT_BARS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class Watch:
     def __init__(self, settings: PolicySettings, interval_ms: int, names: tuple[str, ...]) -> None:
         self._settings, self._interval_ms, self._names = settings, interval_ms, names
         self.champion: Champion | None = None
+        self._close, self._still = 0.0, 0
         self.trades, self.signals = self._record(), self._record()
 
     def figures(self, now_ms: int) -> dict[str, Any]:
@@ -182,6 +185,8 @@ class Watch:
             event: The bar. Probabilities of any other model than the live one are ignored.
         """
         champion = self.champion
+        self._still = self._still + 1 if event.close == self._close else 0
+        self._close = event.close
         if champion is None:
             return []
         found: list[Finding] = []
@@ -194,7 +199,7 @@ class Watch:
             ours = event.shadow_id == champion.probation.shadow_id
             shadow = event.shadow_p if ours else None
             champion.probation.observe(event.t, event.close, p, shadow)
-        return found + _drift_findings(champion, event)
+        return found + _drift_findings(champion, event, flat=self._still >= FLAT_BARS)
 
     def trade(self, event: events.TradeClosed) -> list[Finding]:
         """Take a closed trade; return what it made known.
@@ -250,11 +255,11 @@ def _win_rate_findings(
     return found
 
 
-def _drift_findings(champion: Champion, event: events.BarScored) -> list[Finding]:
+def _drift_findings(champion: Champion, event: events.BarScored, *, flat: bool) -> list[Finding]:
     if champion.drift is None:
         return []
     found = []
-    for alarm in champion.drift.update(event.t, event.row):
+    for alarm in champion.drift.update(event.t, event.row, flat=flat):
         champion.drifted.append(alarm.name)
         found.append(Finding("drift", str(alarm), alarm.fields()))
     for fault in champion.drift.faults():

@@ -1,11 +1,16 @@
 """A backtest is the live daemon in hindsight: same engine, same retrain, same decisions."""
 
 import asyncio
+import hashlib
+import json
+import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from daemon import app
@@ -20,6 +25,7 @@ from daemon.errors import BadInput, ConfigError
 from daemon.frames import Flow
 from daemon.heartbeat import Heartbeat
 from daemon.imports import open_store
+from daemon.jobs import Jobs
 from daemon.keeper import Keeper
 from daemon.patience import PatientStore
 from daemon.policy_run import TRAINING_MS
@@ -93,6 +99,45 @@ def fill(store: Store, frame: Frame, bars: int) -> None:
     store.put_flow(SLOT, [Flow(int(t), *seen) for t, *seen in zip(*columns, strict=True)])
 
 
+class TrainedOnce:
+    """Runs each job in a child of its own, but only once: the same bars and settings again give
+    the same model (tests/retrain holds that), which is handed out from where it was left."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, kept: Path) -> None:
+        self._retrain, self._calibrate = Jobs.retrain, Jobs.calibrate
+        self._kept, self._named = kept, dict[str, str]()
+        self.jobs: list[str] = []
+        """What was asked for: a digest of each job, those asked twice included."""
+        # Methods of this object would not be bound to the one that they are put into.
+        patch.setattr(Jobs, "retrain", lambda jobs, *job: self.retrain(jobs, *job))  # noqa: PLW0108
+        patch.setattr(Jobs, "calibrate", lambda jobs, *of: self.calibrate(jobs, *of))  # noqa: PLW0108
+
+    async def retrain(self, jobs: Jobs, job_id: str, spec: Any, frame: Any, on_line: Any) -> Any:
+        asked = {k: v for k, v in spec.items() if k not in {"champion", "python", "fits"}}
+        asked["champion"] = spec["champion"] and Path(spec["champion"]).name
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+        for name in sorted(frame):
+            digest.update(name.encode() + np.ascontiguousarray(frame[name]).tobytes())
+        key = self._named[job_id] = digest.hexdigest()
+        self.jobs.append(key)
+        folder, kept = jobs._root / job_id, self._kept / key
+        if not kept.exists():
+            outcome = await self._retrain(jobs, job_id, spec, frame, on_line)
+            shutil.copytree(folder, kept)
+            (kept / "outcome").write_bytes(pickle.dumps(outcome))
+            return outcome
+        shutil.copytree(kept, folder)
+        outcome = pickle.loads((kept / "outcome").read_bytes())
+        manifest = folder / outcome.manifest.relative_to(outcome.folder.parent)
+        return replace(outcome, folder=folder / "candidate", manifest=manifest)
+
+    async def calibrate(self, jobs: Jobs, job_id: str, rate: float) -> str:
+        kept = self._kept / self._named[job_id] / f"calibration {rate}"
+        if not kept.exists():
+            kept.write_text(await self._calibrate(jobs, job_id, rate))
+        return kept.read_text()
+
+
 async def settled(keeper: Keeper, t: int | None, clock: FakeClock) -> None:
     """Wait until a bar was scored and all that followed is done; a retrain takes its minute."""
     async with asyncio.timeout(200):
@@ -135,7 +180,10 @@ async def live(config: Config, frame: Frame) -> list[tuple[int, str, str]]:
 
 
 @pytest.mark.slow
-async def test_it_decides_what_the_daemon_decides_when_fed_the_same_bars(tmp_path: Path) -> None:
+async def test_it_decides_what_the_daemon_decides_when_fed_the_same_bars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = TrainedOnce(monkeypatch, tmp_path / "kept")
     frame = market()
     decided = await live(configured(tmp_path / "live"), frame)
     config = configured(tmp_path / "past")
@@ -144,9 +192,11 @@ async def test_it_decides_what_the_daemon_decides_when_fed_the_same_bars(tmp_pat
     (result,) = await backtest(config, SLOT, ["drift"], FakeClock(), quiet=True)
     past = [(p.at_ms // SLOT.interval_ms, p.kind, p.text) for p in result.record.published]
     assert past == decided
+    retrains = result.counts()["retrains"]
+    assert trained.jobs[retrains:] == trained.jobs[:retrains], "the same bars and settings"
     kinds = {kind for _, kind, _ in past}
     assert kinds >= {"decision", "retrain_started", "retrain_finished", "swapped", "drift"}
-    assert result.counts()["retrains"] >= 2
+    assert retrains >= 2
     assert result.figures.bars > 200
     _look_at_the_report(tmp_path, result)
     again = await backtest(config, SLOT, ["drift", "never"], FakeClock(), quiet=True)

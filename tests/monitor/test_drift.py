@@ -1,7 +1,9 @@
 """Drift is seen, false alarms are rare, and a broken feed is not drift."""
 
 import pickle
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,6 +159,55 @@ def test_a_frozen_feature_is_a_fault_after_an_hour_but_a_constant_column_is_not(
         monitor.update(START_MS + BAR_MS * i, row)
         faults += [(i, fault.name, fault.kind, fault.since_t) for fault in monitor.faults()]
     assert faults == [(61, "e", "frozen", START_MS + BAR_MS * 50)]
+
+
+def thin_market(bars: int, seed: int, traded: float = 0.3) -> np.ndarray:
+    """Return rows whose first four columns stand at 0 on bars without a trade, the others never."""
+    rng = np.random.default_rng(seed)
+    rows = market(bars, seed)
+    rows[rng.random(bars) > traded, :4] = 0.0
+    return rows
+
+
+@cache
+def learnt_thin() -> Calibration:
+    return calibrate(thin_market(40 * 288, 3), NAMES, 288)
+
+
+def faults_of(
+    monitor: DriftMonitor, rows: np.ndarray, flat: Sequence[bool]
+) -> list[tuple[Any, ...]]:
+    found: list[tuple[Any, ...]] = []
+    for i, row in enumerate(rows):
+        monitor.update(START_MS + BAR_MS * i, row, flat=flat[i])
+        found += [(i, fault.name, fault.kind) for fault in monitor.faults()]
+    return found
+
+
+def test_a_market_without_trades_is_no_fault_of_the_feed() -> None:
+    rows = thin_market(600, 42)
+    rows[100:400, :4] = 0.0
+    rows[200:400] = rows[200]  # in the end every window is flat too
+    flat = [112 <= i < 400 for i in range(600)]
+    assert faults_of(DriftMonitor.from_calibration(learnt_thin()), rows, flat) == []
+
+
+def test_where_few_bars_are_traded_a_frozen_feature_shows_on_those_that_are() -> None:
+    rows = thin_market(600, 43)
+    rows[100:, 1] = rows[100, 1]
+    ((bar, name, kind),) = faults_of(
+        DriftMonitor.from_calibration(learnt_thin()), rows, [False] * 600
+    )
+    assert (name, kind) == ("b", "frozen")
+    moved = (np.diff(rows[100 : bar + 1, 0]) != 0).sum()
+    assert 11 <= moved <= 25
+
+
+def test_a_row_that_stands_still_beside_a_moving_price_is_one_fault() -> None:
+    rows = market(200, 44)
+    rows[100:] = rows[100]
+    faults = faults_of(DriftMonitor.from_calibration(learnt()), rows, [False] * 200)
+    assert faults == [(111, "all features", "frozen")]
 
 
 def test_an_infinite_value_is_missing_and_the_other_features_are_still_watched() -> None:

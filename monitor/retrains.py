@@ -1,0 +1,93 @@
+"""The retrains of one slot: the one under way, what it left, and what limits the next one."""
+
+from collections import deque
+from dataclasses import replace
+from typing import Any
+
+from monitor import events
+from monitor.actions import StartRetrain
+from monitor.outbox import Outbox
+from monitor.policy import Start
+from monitor.state import Candidate, Job
+
+
+class Retrains:
+    """At most one at a time.
+
+    Args:
+        slot: Whose they are.
+        out: Told of each start and each end.
+        per_day: How many may begin within a day; as many beginnings are remembered.
+
+    Attributes:
+        job: The one under way, None if there is none.
+        candidate: A model that passed every gate and waits to go live.
+        began_ms: When the recent ones began, oldest first.
+        unsuccessful_ms: When the last one that was of no use ended, None if none was.
+    """
+
+    def __init__(self, slot: str, out: Outbox, per_day: int) -> None:
+        self._slot, self._out, self._questions = slot, out, 0
+        self.job: Job | None = None
+        self.candidate: Candidate | None = None
+        self.began_ms: deque[int] = deque(maxlen=max(2, per_day))
+        self.unsuccessful_ms: int | None = None
+
+    def name(self, now_ms: int) -> str:
+        """Return a name that no other retrain or question about one has."""
+        self._questions += 1
+        return f"{self._slot}-{now_ms}-{self._questions}"
+
+    def start(self, choice: Start, now_ms: int, *, over: str | None, forced: bool) -> Job:
+        """Order one; `over` is the model that it is to replace."""
+        job_id = self.name(now_ms)
+        self.job = job = Job(job_id, choice.trigger, choice.reason, over, forced=forced)
+        self.began_ms.append(now_ms)
+        self._out.order(StartRetrain, job_id=job_id, trigger=choice.trigger, reason=choice.reason)
+        text = f"retrain {job_id} started: {choice.reason}"
+        self._out.publish("retrain_started", text, job=job_id, trigger=choice.trigger)
+        return job
+
+    def join(self) -> Job | None:
+        """Make the one under way a forced one; return it."""
+        if self.job is not None:
+            self.job = replace(self.job, forced=True)
+        return self.job
+
+    def judging(self, event: events.JudgingBegan) -> None:
+        """Take that it has trained its candidate."""
+        if self.job is not None and self.job.job_id == event.job_id:
+            self.job = replace(self.job, judging=True)
+
+    def finished(self, event: events.RetrainFinished, now_ms: int) -> None:
+        """Take its verdict; a candidate that passed waits from now on."""
+        job = self._ended(event.job_id)
+        if job is None:
+            return
+        gates = ", ".join(event.refused_by) or "no named gate"
+        verdict = "passed every gate" if event.passed else f"refused by {gates}"
+        text = f"candidate {event.model_id} {verdict}" + (event.detail and f": {event.detail}")
+        fields: dict[str, Any] = {"model_id": event.model_id, "passed": event.passed}
+        fields["refused_by"] = list(event.refused_by)
+        self._out.publish("retrain_finished", text, job=job.job_id, **fields)
+        if event.passed:
+            self.candidate = Candidate(event.model_id, job)
+        else:
+            self.unsuccessful_ms = now_ms
+
+    def failed(self, event: events.RetrainFailed, now_ms: int) -> None:
+        """Take that it left nothing."""
+        job = self._ended(event.job_id)
+        if job is None:
+            return
+        self.unsuccessful_ms = now_ms
+        text = f"the retrain failed, the live model stays: {event.error}"
+        self._out.publish("retrain_failed", text, job=job.job_id, error=event.error)
+        self._out.alert("warning", text)
+
+    def _ended(self, job_id: str) -> Job | None:
+        """Return the one under way, which is over, unless it is another."""
+        if self.job is None or self.job.job_id != job_id:
+            return None
+        job, self.job = self.job, None
+        return job
