@@ -26,6 +26,7 @@ _COLOURS: Final = ("#3b82f6", "#8a8f98", "#d97706", "#10a37f")
 _INK: Final = "#8a8f98"
 _MARKS: Final = {
     "drift": ("|", "drift alarm"),
+    "retrain_started": (".", "retrain"),
     "swapped": ("^", "swap"),
     "rolled_back": ("v", "rollback"),
 }
