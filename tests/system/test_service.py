@@ -179,6 +179,25 @@ def test_stopped_while_the_venue_is_away_it_ends_cleanly(host: Machine) -> None:
     host.write(CONFIG, whole)
 
 
+def test_stopped_while_it_fetches_bars_it_ends_cleanly(host: Machine, tmp_path: Path) -> None:
+    host.run("systemctl", "stop", UNIT)
+    whole, faults = host.run("cat", CONFIG), tmp_path / "faults.toml"
+    faults.write_text(
+        '[[faults]]\nkind = "slow"\nat_ms = 0\nfor_ms = 900_000_000\n'
+        f"delay_ms = {round(1000 * SPEED)}\n"  # a second for each answer
+    )
+    with exchange(SPEED, HISTORY, "--faults", str(faults)) as section:
+        slow = whole[: whole.index("[hyperliquid]")] + section
+        host.write(CONFIG, slow.replace(f'"{DATA}"', f'"{DATA}/other"'))
+        host.run("systemctl", "start", "--no-block", UNIT)
+        fetching = "starting: fetching the bars that are missing"
+        wait_for(lambda: host.shown(UNIT, "StatusText") == fetching)
+        host.run("systemctl", "stop", UNIT)
+    assert host.shown(UNIT, "Result") == "success"
+    host.write(CONFIG, whole)
+    host.run("rm", "-r", f"{DATA}/other")
+
+
 def test_a_mistake_in_the_configuration_is_not_tried_again(host: Machine) -> None:
     host.run("systemctl", "stop", UNIT)
     whole = host.run("cat", CONFIG)
