@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import socket
 import sys
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import structlog
 
@@ -19,18 +20,7 @@ from daemon.errors import BrokerUnreachable, ConfigError
 
 HOST = "127.0.0.1"
 READY_S = 10.0
-# -P: a folder named iotcore where the daemon was started must not be taken for the package.
-# The broker logs every packet as an error, hence the silence.
-_CHILD = """
-import logging, os, sys, threading
-from iotcore import IotCoreBroker
-logging.disable(logging.CRITICAL)
-def leave():
-    sys.stdin.buffer.read()
-    os._exit(0)
-threading.Thread(target=leave, daemon=True).start()
-IotCoreBroker(listen=sys.argv[1], port=int(sys.argv[2]), max_payload_size=1_000_000).run_forever()
-"""
+_CHILD: Final = Path(__file__).with_name("broker_child.py")
 
 log = structlog.get_logger()
 
@@ -89,7 +79,8 @@ class EmbeddedBroker:
 
     async def _start(self) -> None:
         self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-c", _CHILD, HOST, str(self.port)),
+            # -P: a folder named iotcore beside the daemon must not be taken for the package.
+            *(sys.executable, "-P", str(_CHILD), HOST, str(self.port)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # Ctrl+C is for the daemon, which says goodbye first
