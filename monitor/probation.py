@@ -14,7 +14,6 @@ variables by betting", Journal of the Royal Statistical Society B 86 (2024).
 """
 
 import math
-from collections import deque
 from dataclasses import dataclass
 
 from monitor.policy import HOUR_MS
@@ -30,6 +29,7 @@ _CLIP = 2.0
 _TINY = 1e-12
 
 Probabilities = tuple[float, float, float]
+Excesses = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,6 @@ class Verdict:
 def log_loss_excess(p: Probabilities, shadow: Probabilities, label: int) -> float:
     """Return how many nats worse `p` did than `shadow` on a bar labelled 0, 1 or 2."""
     return math.log(max(shadow[label], _TINY)) - math.log(max(p[label], _TINY))
-
-
-def _divergence(truth: Probabilities, said: Probabilities) -> float:
-    """Return how many nats a bar `said` loses to `truth` if `truth` is right."""
-    return math.fsum(
-        t * (math.log(max(t, _TINY)) - math.log(max(s, _TINY)))
-        for t, s in zip(truth, said, strict=True)
-    )
 
 
 class Probation:
@@ -87,7 +79,7 @@ class Probation:
         self.began_ms = began_ms
         self.ends_ms = began_ms + round(hours * HOUR_MS)
         self._horizon_ms, self._threshold, self._level = horizon_ms, threshold, level
-        self._waiting: deque[tuple[int, float, Probabilities, Probabilities]] = deque()
+        self._open: tuple[int, float, Excesses] | None = None
         self._wealth = [1.0] * len(_BETS)
         self._pairs, self._sum = 0, 0.0
         self._bars, self._if_shadow, self._if_ours = 0, 0.0, 0.0
@@ -108,17 +100,19 @@ class Probation:
             p: What the new model said, if it scored the bar.
             shadow: What its predecessor said.
         """
-        if self._waiting and t >= self._waiting[0][0]:
-            due, since, theirs, ours = self._waiting.popleft()
+        if self._open is not None and t >= self._open[0]:
+            due, since, excesses = self._open
+            self._open = None
             if t == due:  # after a gap the outcome at the horizon is not known
-                self._settle(close / since - 1, theirs, ours)
+                self._settle(close / since - 1, excesses)
         if p is None or shadow is None:
             return
+        down, neutral, up = (log_loss_excess(p, shadow, label) for label in range(3))
         self._bars += 1
-        self._if_shadow += _divergence(shadow, p)
-        self._if_ours -= _divergence(p, shadow)
-        if not self._waiting:
-            self._waiting.append((t + self._horizon_ms, close, p, shadow))
+        self._if_shadow += shadow[0] * down + shadow[1] * neutral + shadow[2] * up
+        self._if_ours += p[0] * down + p[1] * neutral + p[2] * up
+        if self._open is None:
+            self._open = (t + self._horizon_ms, close, (down, neutral, up))
 
     def estimate(self) -> dict[str, float]:
         """Return what can be said so far, also before the first outcome is known.
@@ -147,18 +141,13 @@ class Probation:
         mean = self._sum / self._pairs if self._pairs else 0.0
         return Verdict(worse, self._pairs, mean, self.evidence)
 
-    def _settle(self, future_return: float, p: Probabilities, shadow: Probabilities) -> None:
+    def _settle(self, future_return: float, excesses: Excesses) -> None:
         label = 1 + (future_return > self._threshold) - (future_return < -self._threshold)
-        excess = log_loss_excess(p, shadow, label)
         self._pairs += 1
-        self._sum += excess
-        worst = max(_TINY, *(-_clipped(p, shadow, outcome) for outcome in range(3)))
-        stake = _clipped(p, shadow, label)
+        self._sum += excesses[label]
+        clipped = [max(-_CLIP, min(_CLIP, excess)) for excess in excesses]
+        worst = max(_TINY, -min(clipped))
         self._wealth = [
-            wealth * (1 + min(bet, _AT_RISK / worst) * stake)
+            wealth * (1 + min(bet, _AT_RISK / worst) * clipped[label])
             for wealth, bet in zip(self._wealth, _BETS, strict=True)
         ]
-
-
-def _clipped(p: Probabilities, shadow: Probabilities, label: int) -> float:
-    return max(-_CLIP, min(_CLIP, log_loss_excess(p, shadow, label)))

@@ -187,10 +187,13 @@ def _hour(phase_t: Times, groups: int) -> Times:
 
 def _normal_scores(z: Floats, grid: Floats) -> Floats:
     """Interpolate; a value that many rows share gets the middle of its ranks."""
+    between: Floats = np.interp(z, grid, _NORMAL)
+    if (grid[1:] > grid[:-1]).all():
+        return between
     first, after = grid.searchsorted(z, "left"), grid.searchsorted(z, "right")
     last = len(grid) - 1
     tied = (_NORMAL[np.minimum(first, last)] + _NORMAL[np.maximum(after - 1, 0)]) / 2
-    return np.where(after > first, tied, np.interp(z, grid, _NORMAL))
+    return np.where(after > first, tied, between)
 
 
 def _standstills(rows: Floats) -> tuple[Times, Times]:
