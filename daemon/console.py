@@ -68,9 +68,25 @@ def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ("model", state["model_id"] or "none yet"),
         ("trained to", f"{_age(state['model_age_s'])} ago" if state["model_id"] else "-"),
         ("win rate", "-" if rate is None else f"{rate:.1%} of {state['trades']}"),
+        ("P&L, 7 days", f"{state['pnl_7d']:+.2f}"),
         ("highest drift", f"{drift[0]}, {drift[1]:.0%} of the alarm" if drift else "-"),
         ("lag", "-" if lag is None else f"{lag} ms from a bar's close to its score"),
+        *_probation_facts(state["probation"]),
+        ("decision", state["waiting_for"] or "-"),
     )
+
+
+def _probation_facts(probation: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    """Say how the new model compares; before an outcome is known, what either would make of it."""
+    if probation is None:
+        return ()
+    if "excess" in probation:
+        known = f"{probation['excess']:+.3f} nats against the previous model"
+        text = f"{known} over {probation['pairs']:.0f} pairs, evidence {probation['evidence']:.1f}"
+        return (("probation", f"{text} : 1 that it is worse"),)
+    right, ours = probation["excess_if_previous_right"], probation["excess_if_new_right"]
+    text = f"{right:+.3f} nats a bar if the previous model is right, {ours:+.3f} if the new one is"
+    return (("probation", f"{text}; no outcome is known yet"),)
 
 
 async def command(
