@@ -42,8 +42,8 @@ PRUNED: Final = "pruned"
 _FIRST_AFTER_S: Final = HOUR_MS // 1000
 _EVERY_S: Final = DAY_MS // 1000
 # Rows and pages of one step: a bar that comes meanwhile waits a few milliseconds for it.
-_ROWS: Final = 250
-_PAGES: Final = 128
+_ROWS: Final = 100
+_PAGES: Final = 64
 # What is removed today is written again tomorrow: only what is left beyond that is given back.
 _SPARE_PAGES: Final = 2048
 _PAUSE_S: Final = 0.05

@@ -57,6 +57,11 @@ class Actor:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Its number, 0 before it was started."""
+        return self._process.pid if self._process else 0
+
     def signal(self, number: int) -> None:
         """Send it a signal, if it is still there."""
         if self._process is not None and self._process.returncode is None:
