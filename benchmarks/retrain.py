@@ -28,10 +28,18 @@ from retrain.scores import row_log_loss
 HORIZON_BARS, THRESHOLD = 12, 0.005
 
 
-def read(data: Path, funding: Path | None) -> dict[str, np.ndarray]:
+_OF_BARS = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+
+
+def read(data: Path, funding: Path | None, step_ms: int | None = None) -> dict[str, np.ndarray]:
+    """Read a recording, its bars put together to bars of `step_ms` if given, whole ones only."""
     bars = pd.read_parquet(data)
+    step = int(np.median(np.diff(bars["t"])))
+    if step_ms is not None and step_ms != step:
+        groups = bars.groupby(bars["t"] // step_ms * step_ms)
+        whole = groups.size() == step_ms // step
+        bars, step = groups.agg(_OF_BARS)[whole].rename_axis("t").reset_index(), step_ms
     frame = {str(name): bars[name].to_numpy() for name in bars}
-    step = int(np.median(np.diff(frame["t"])))
     frame["funding"] = np.zeros(len(bars))
     if funding:
         rates = pd.read_parquet(funding)

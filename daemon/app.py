@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from daemon.audit import Audit
-from daemon.bars import DAY_MS, SlotName
+from daemon.bars import SlotName
 from daemon.broker import EmbeddedBroker
 from daemon.bus import Bus, Will
 from daemon.clock import Clock, VenueClock
@@ -139,7 +139,7 @@ async def _work(
     """Own every task that runs for as long as the daemon does."""
     config, venue = parts.config, parts.venue
     keepers, swap, intake = _desks(parts)
-    since = {s.name: venue.now_ms() - round(s.history_days * DAY_MS) for s in config.slots}
+    since = {s.name: venue.now_ms() - s.history_ms for s in config.slots}
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(presence.run(feed, parts.clock), name="presence")
         parts.heart.doing(lambda: "starting: fetching the bars that are missing")

@@ -30,7 +30,10 @@ Frame = Mapping[str, np.ndarray[Any, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A candidate that a child left: its folder, its verdict and every gate."""
+    """A candidate that a child left: its folder, its verdict, every gate.
+
+    `notes` say what is smaller or less sure than it would be with more bars.
+    """
 
     folder: Path
     manifest: Path
@@ -39,6 +42,7 @@ class Outcome:
     refused_by: tuple[str, ...]
     gates: tuple[dict[str, Any], ...]
     seconds: float
+    notes: tuple[str, ...] = ()
 
     @property
     def refusals(self) -> tuple[str, ...]:
@@ -88,11 +92,14 @@ class Jobs:
         folder = self._root / job_id
         await asyncio.to_thread(_prepare, folder, spec, frame)
         gates: list[dict[str, Any]] = []
+        notes: list[str] = []
         started = asyncio.get_running_loop().time()
 
         def keep(line: dict[str, Any]) -> None:
             if line.get("event") == "gate":
                 gates.append({k: v for k, v in line.items() if k != "event"})
+            if line.get("event") == "note":
+                notes.append(str(line.get("text", "")))
             on_line(line)
 
         verdict = _verdict(await self._run("retrain", folder, keep))
@@ -103,6 +110,7 @@ class Jobs:
             passed=verdict.passed,
             refused_by=verdict.refused_by,
             gates=tuple(gates),
+            notes=tuple(notes),
             seconds=asyncio.get_running_loop().time() - started,
         )
 

@@ -51,6 +51,7 @@ class Result:
             "passed": self.outcome.passed,
             "refused_by": list(self.outcome.refused_by),
             "gates": list(self.outcome.gates),
+            "notes": list(self.outcome.notes),
             "seconds": round(self.outcome.seconds, 3),
             "deployed": self.deployed,
         }
@@ -153,6 +154,8 @@ async def _watched(training: Training, order: StartRetrain, live: _Live, *, quie
 
         outcome = await training.run(order, live, show)
     console.print(_table(outcome), highlight=False)
+    for note in outcome.notes:
+        console.print(Text(note, "dim"))
     verdict = "passed every gate" if outcome.passed else "is refused"
     console.print(f"{outcome.model_id} {verdict} ({outcome.seconds:.1f} s)", highlight=False)
     return outcome

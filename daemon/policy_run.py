@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from daemon import performance
-from daemon.bars import DAY_MS, MINUTE_MS
+from daemon.bars import MINUTE_MS
 from daemon.candidates import Candidates, Judged
 from daemon.child import OnLine
 from daemon.errors import RetrainFailedError
@@ -192,7 +192,7 @@ class Run:
 
     async def _challenge(self, order: actions.AskChallenger) -> None:
         spec = job_spec(self._config, self._section, order, self)
-        since = order.at_ms - round(self._section.history_days * DAY_MS)
+        since = order.at_ms - self._section.history_ms
         began = self._timer()
         answer = await self._candidates.challenged(
             order.job_id, spec, self._market.until(order.at_ms, since)
@@ -205,7 +205,7 @@ class Run:
         slot, job = order.slot, order.job_id
         done_ms = order.at_ms + TRAINING_MS
         spec = job_spec(self._config, self._section, order, self)
-        since = order.at_ms - round(self._section.history_days * DAY_MS)
+        since = order.at_ms - self._section.history_ms
         frame = self._market.until(order.at_ms, since)
         champion_id = self._live.model.model_id if self._live else ""
         began = self._timer()

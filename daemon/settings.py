@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from daemon.bars import SlotName, interval_name
+from daemon.bars import DAY_MS, SlotName, interval_name
 from daemon.errors import ConfigError
 
 NETWORKS: Final = {
@@ -14,6 +14,10 @@ NETWORKS: Final = {
     "testnet": ("https://api.hyperliquid-testnet.xyz", "wss://api.hyperliquid-testnet.xyz/ws"),
 }
 # Horizon in bars and label threshold, for the intervals whose class shares were measured.
+HISTORY_DAYS: Final = 180
+HISTORY_BARS: Final = 5000
+"""As many bars as the venue serves: 180 days hold 180 daily ones, too few to learn from."""
+
 LABEL_DEFAULTS: Final = {"5m": (12, 0.005), "1h": (4, 0.0075), "12h": (1, 0.015), "1d": (1, 0.025)}
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -31,13 +35,13 @@ class DaemonSection(_Section, frozen=True, kw_only=True):
 
 
 class SlotSection(_Section, frozen=True, kw_only=True):
-    """One `[[slots]]`; horizon and threshold default by interval."""
+    """One `[[slots]]`; horizon, threshold and history default by interval."""
 
     coin: Annotated[str, Meta(min_length=1)]
     interval: str = "5m"
     horizon_bars: Annotated[int, Meta(ge=1)] | None = None
     threshold: float | str | None = None
-    history_days: Positive = 180.0
+    history_days: Positive | None = None
 
     @property
     def name(self) -> SlotName:
@@ -48,6 +52,13 @@ class SlotSection(_Section, frozen=True, kw_only=True):
     def horizon(self) -> int:
         """Bars from a prediction to its outcome."""
         return self.horizon_bars or LABEL_DEFAULTS[self.name.interval][0]
+
+    @property
+    def history_ms(self) -> int:
+        """How far back a model learns; by default what `HISTORY_DAYS` and `HISTORY_BARS` say."""
+        if self.history_days is not None:
+            return round(self.history_days * DAY_MS)
+        return max(HISTORY_DAYS * DAY_MS, HISTORY_BARS * self.name.interval_ms)
 
     @property
     def label_threshold(self) -> float | str:

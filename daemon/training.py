@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, Self
 import structlog
 
 from daemon import ledger
-from daemon.bars import DAY_MS, SlotName
+from daemon.bars import SlotName
 from daemon.jobs import Challenge, Jobs, Outcome
 from daemon.limits import child_limits
 from daemon.registry import Registry
@@ -72,7 +72,7 @@ class Training:
         Raises:
             RetrainFailedError: The child ended without a candidate, and why.
         """
-        since = order.at_ms - round(self.section.history_days * DAY_MS)
+        since = order.at_ms - self.section.history_ms
         others = [section.name for section in self.config.slots]
         frame = await self.store.call(training_frame, self.slot, since, others)
         spec = await asyncio.to_thread(job_spec, self.config, self.section, order, live)
@@ -102,7 +102,7 @@ class Training:
         Raises:
             RetrainFailedError: The child ended without an answer, and why.
         """
-        since = order.at_ms - round(self.section.history_days * DAY_MS)
+        since = order.at_ms - self.section.history_ms
         others = [section.name for section in self.config.slots]
         frame = await self.store.call(training_frame, self.slot, since, others)
         spec = await asyncio.to_thread(job_spec, self.config, self.section, order, live)

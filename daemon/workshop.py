@@ -120,5 +120,6 @@ def _verdict(order: actions.StartRetrain, outcome: Outcome, at_ms: int) -> dict[
         "model_id": outcome.model_id,
         "passed": outcome.passed,
         "gates": list(outcome.gates),
+        "notes": list(outcome.notes),
         "seconds": round(outcome.seconds, 3),
     }

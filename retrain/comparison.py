@@ -15,8 +15,9 @@ from retrain import folds
 from retrain.artifact import LoadedModel
 from retrain.dataset import Rows
 from retrain.gates import Comparison
+from retrain.meta import fit_meta
 from retrain.scores import paired_difference, row_log_loss
-from retrain.stack import Trainer, fit_meta
+from retrain.stack import Trainer
 
 _PIECES: Final = 2
 _LEAST_ROWS: Final = 200

@@ -19,6 +19,7 @@ from retrain.labels import Threshold
 TEST_FRAC: Final = 0.2
 LEAST_ROWS: Final = 400
 """Fewer rows leave a test block of which half is noise, whatever the model."""
+_MOST: Final = 0.5
 
 Frame = Mapping[str, NDArray[Any]]
 
@@ -86,7 +87,8 @@ def build(
     usable = np.flatnonzero(np.isfinite(values).all(axis=1) & (made != labels.UNKNOWN))
     if len(usable) < LEAST_ROWS:
         need = LEAST_ROWS + len(close) - len(usable)
-        raise TooFewBars(len(close), need)
+        lacking = _lacking(frame)
+        raise TooFewBars(len(close), LEAST_ROWS if lacking else need, lacking)
     labels.check_classes(made[usable], close, horizon_bars)
     return Rows(
         features=values[usable],
@@ -99,6 +101,13 @@ def build(
             len(usable), purge=horizon_bars, embargo=horizon_bars, test_frac=TEST_FRAC
         ),
     )
+
+
+def _lacking(frame: Frame) -> str:
+    """Name the column that most bars lack, as all lack funding where none was fetched."""
+    unknown = {name: float(np.isnan(column).mean()) for name, column in frame.items()}
+    worst = max(unknown, key=lambda name: unknown[name])
+    return worst if unknown[worst] > _MOST else ""
 
 
 def _reaches_across(t: NDArray[Any], horizon_bars: int) -> NDArray[np.bool_]:

@@ -27,15 +27,23 @@ class RetrainError(Exception):
 
 
 class TooFewBars(RetrainError):
-    """There is less history than the work needs; more arrives with time."""
+    """There is less history than the work needs; more arrives with time.
+
+    `lacking` names a column that is not known for most of the bars there are.
+    """
 
     transient = True
 
-    def __init__(self, have: int, need: int) -> None:
-        super().__init__(have, need)
-        self.have, self.need = have, need
+    def __init__(self, have: int, need: int, lacking: str = "") -> None:
+        super().__init__(have, need, lacking)
+        self.have, self.need, self.lacking = have, need, lacking
 
     def __str__(self) -> str:
+        if self.lacking:
+            return (
+                f"most of the {self.have} bars lack {self.lacking}; backfill or import it: "
+                f"{self.need} bars with every feature are needed"
+            )
         return f"have {self.have} bars, need {self.need}; backfill more history or wait for it"
 
 

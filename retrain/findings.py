@@ -14,8 +14,9 @@ from retrain.artifact import LoadedModel
 from retrain.dataset import Rows
 from retrain.decision import NEUTRAL, decide
 from retrain.labels import DOWN, UP, shares
+from retrain.meta import CLASSES
 from retrain.scores import row_log_loss
-from retrain.stack import BASE_NAMES, CLASSES
+from retrain.stack import BASE_NAMES
 from retrain.twin import Model
 
 CLASS_NAMES: Final = ("DOWN", "NEUTRAL", "UP")

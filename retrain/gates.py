@@ -207,11 +207,12 @@ def _direction(evidence: Evidence, limit: float) -> Gate:
 
 
 def _calibrated(test: Scores, limit: float) -> Gate:
-    value = max(test.ece)
+    value = max(test.calibration)
     passed = value <= limit
-    down, neutral, up = test.ece
-    text = f"calibration error DOWN {down:.3f}, NEUTRAL {neutral:.3f}, UP {up:.3f}: "
+    down, neutral, up = test.calibration
+    text = f"calibration error DOWN {down:.3f}, NEUTRAL {neutral:.3f}, UP {up:.3f} beyond chance: "
     text += f"the largest is {'within' if passed else 'beyond'} {limit:g}"
+    text += f" (as measured {max(test.ece):.3f})"
     why = "thresholds on probabilities mean nothing if the probabilities do not come true"
     return Gate("calibrated", value, limit, passed, text, why)
 

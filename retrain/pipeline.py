@@ -30,6 +30,7 @@ from retrain.gates import (
 )
 from retrain.labels import DOWN, UP, shares
 from retrain.report import render
+from retrain.scaling import notes, scaled
 from retrain.scores import FEE_BPS, Scores, score
 from retrain.stack import Fits, Recipe, Trainer
 from retrain.twin import Model, fit_twin, refit
@@ -142,7 +143,8 @@ def run(
     """
     watch = _Watch(progress, timer)
     rows = _rows(job, watch)
-    trainer = Trainer(replace(job.recipe, seed=job.seed), features.NAMES, job.jobs, job.fits)
+    recipe = scaled(replace(job.recipe, seed=job.seed), len(rows.labels[rows.train]))
+    trainer = Trainer(recipe, features.NAMES, job.jobs, job.fits)
     watch.step("out-of-fold")
     given, twin = fit_twin(rows, trainer, job.signal_rate)
     watch.step("judge")
@@ -171,7 +173,7 @@ def run(
         anchors=provenance.anchors(job.frame),
         findings=found,
         timings=watch.seconds,
-        settings=_settings(job, rows),
+        settings=_settings(job, rows, recipe),
     )
     return Candidate(artifact.seal(directory, version, meta, render(meta)), meta, gates)
 
@@ -311,7 +313,7 @@ def _in_force(job: Job, rows: Rows) -> float:
     return float(limit[np.isfinite(limit)][-1])
 
 
-def _settings(job: Job, rows: Rows) -> dict[str, Any]:
+def _settings(job: Job, rows: Rows, recipe: Recipe) -> dict[str, Any]:
     return {
         "horizon_bars": job.horizon_bars,
         "threshold": job.threshold,
@@ -322,7 +324,8 @@ def _settings(job: Job, rows: Rows) -> dict[str, Any]:
         "fee_bps": job.fee_bps,
         "seed": job.seed,
         "reason": job.reason,
-        "recipe": asdict(job.recipe),
+        "recipe": asdict(recipe),
+        "scaled_down": list(notes(job.recipe, recipe, rows, len(job.frame["t"]))),
         "from_ms": int(job.frame["t"][0]),
         "to_ms": int(close_ms(job)[-1]),
         "n_bars": len(job.frame["t"]),

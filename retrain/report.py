@@ -265,7 +265,8 @@ def _shares(meta: Mapping[str, Any]) -> str:
 
 def _settings(meta: Mapping[str, Any]) -> str:
     settings, signal = meta["settings"], meta["signal_threshold"]
-    return _table(
+    smaller = "".join(_soft(f"{escape(text)}.") for text in settings["scaled_down"])
+    return smaller + _table(
         ("", ""),
         (
             ("horizon", f"{settings['horizon_bars']} bars of {meta['interval']}"),

@@ -17,7 +17,6 @@ import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -26,26 +25,21 @@ from sklearn.ensemble import (
     StackingClassifier,
 )
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer
+from sklearn.preprocessing import KBinsDiscretizer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
 
 from retrain.errors import TooFewBars
-from retrain.folds import Fold, out_of_fold
+from retrain.folds import Fold
+from retrain.meta import CLASSES
 
 Features = NDArray[np.float64]
 Labels = NDArray[np.int8]
 Probabilities = NDArray[np.float64]
 
-CLASSES: Final = 3
 BASE_NAMES: Final = ("gb", "rf", "et", "hgb")
 """The base models, slowest to fit first, so that no worker is left with a long one at the end."""
 META_COLUMNS: Final = CLASSES * len(BASE_NAMES)
-_FLOOR: Final = 1e-3
-_META_FOLDS: Final = 2
-_META_C: Final = 1e-3
-"""Strong: the twelve inputs say nearly the same, and it pulls their weights together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +56,8 @@ class Recipe:
     rf_trees: int = 32
     et_trees: int = 32
     hgb_trees: int = 50
+    leaf: int = 50
+    hgb_leaf: int = 200
     bins: int = 64
     folds: int = 4
     seed: int = 0
@@ -210,38 +206,6 @@ class Trainer:
         return model
 
 
-def fit_meta(given: Probabilities, labels: Labels, *, purge: int) -> Pipeline:
-    """Fit the meta model and its calibration on out-of-fold rows.
-
-    The classes keep their natural weight: to weigh them equally and bring the probabilities back
-    afterwards costs 4 % of log loss on a block of 800 rows and gains nothing on larger ones. That
-    NEUTRAL is not served alone is the signal thresholds' work. The regression sees logarithms: a
-    pool of log probabilities can express the plain average of the models and hardly does worse,
-    a linear function of probabilities cannot.
-
-    Args:
-        given: What base models said about rows that they had not seen, shape (n, 12); NaN where
-            there is none, and such rows are left out.
-        labels: Shape (n,).
-        purge: Horizon of the labels in rows, left out between the half of the rows that the
-            regression is fitted to and the half that calibrates it, as is an embargo as long.
-    """
-    known = ~np.isnan(given).any(axis=1)
-    cuts = out_of_fold(int(known.sum()), folds=_META_FOLDS, purge=purge, embargo=purge)
-    splits = [(cut.train_rows(), np.arange(cut.test.start, cut.test.stop)) for cut in cuts]
-    regression = LogisticRegression(C=_META_C, max_iter=1000)
-    calibrated = CalibratedClassifierCV(regression, method="sigmoid", cv=splits)
-    meta = Pipeline(
-        [
-            ("floor", FunctionTransformer(np.clip, kw_args={"a_min": _FLOOR, "a_max": 1.0})),
-            ("log", FunctionTransformer(np.log)),
-            ("calibrated", calibrated),
-        ]
-    ).fit(given[known], labels[known])
-    calibrated.cv = None  # the splits are index arrays of megabytes that nobody needs again
-    return meta
-
-
 def _base(name: str, recipe: Recipe) -> Any:
     """Return one unfitted base model."""
     seed = recipe.seed + BASE_NAMES.index(name)
@@ -250,7 +214,7 @@ def _base(name: str, recipe: Recipe) -> Any:
             n_estimators=recipe.gb_trees,
             learning_rate=0.05,
             max_depth=2,
-            min_samples_leaf=50,
+            min_samples_leaf=recipe.leaf,
             subsample=0.3,
             max_features="sqrt",
             random_state=seed,
@@ -260,7 +224,7 @@ def _base(name: str, recipe: Recipe) -> Any:
             max_iter=recipe.hgb_trees,
             learning_rate=0.04,
             max_leaf_nodes=4,
-            min_samples_leaf=200,
+            min_samples_leaf=recipe.hgb_leaf,
             l2_regularization=5.0,
             max_features=0.5,
             max_bins=recipe.bins,
@@ -273,7 +237,7 @@ def _base(name: str, recipe: Recipe) -> Any:
         n_estimators=recipe.rf_trees if random_forest else recipe.et_trees,
         max_depth=6 if random_forest else 8,
         max_features=6 if random_forest else 12,
-        min_samples_leaf=50,
+        min_samples_leaf=recipe.leaf,
         bootstrap=True,
         max_samples=0.5,
         n_jobs=1,

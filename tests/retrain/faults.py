@@ -21,8 +21,9 @@ from sklearn.naive_bayes import GaussianNB
 from retrain import artifact, dataset, features, findings, folds, labels, pipeline, twin
 from retrain.dataset import Rows
 from retrain.folds import Fold
+from retrain.meta import fit_meta
 from retrain.pipeline import Candidate, Job
-from retrain.stack import Stack, Trainer, fit_meta
+from retrain.stack import Stack, Trainer
 from retrain.twin import fit_twin
 from tests.retrain.market import Frame
 

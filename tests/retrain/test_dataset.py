@@ -35,6 +35,13 @@ def test_a_row_without_funding_is_left_out_and_does_not_shift_the_rest() -> None
     assert dataset.label_faults(rows, FRAME["close"]) == 0
 
 
+def test_bars_without_any_funding_are_refused_by_the_name_of_what_they_lack() -> None:
+    with pytest.raises(TooFewBars, match="most of the 1500 bars lack funding"):
+        build(FRAME | {"funding": np.full(1_500, np.nan)})
+    with pytest.raises(TooFewBars, match="have 600 bars, need 7"):
+        build({name: column[:600] for name, column in FRAME.items()})
+
+
 def test_the_newest_fifth_judges_and_no_label_reaches_into_it(rows: dataset.Rows) -> None:
     n = len(rows.labels)
     assert rows.test.stop == n

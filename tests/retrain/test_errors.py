@@ -15,7 +15,7 @@ from retrain.errors import (
 )
 
 EXAMPLES = [
-    TooFewBars(9, 10),
+    TooFewBars(9, 10, "funding_rate"),
     ClassMissing("UP", 0.001, 0.02, "horizon threshold"),
     BadFrame("column t is missing"),
     BadSetting("folds", 1, "at least 2"),

@@ -48,7 +48,8 @@ def test_the_child_process_tells_its_progress_and_leaves_a_candidate(tmp_path: P
     )
     assert done.returncode == 0, done.stderr
     told = lines(done.stdout)
-    assert {line["event"] for line in told} == {"progress", "gate", "finished"}
+    assert {line["event"] for line in told} == {"progress", "note", "gate", "finished"}
+    assert "few bars: of 3,000" in next(line["text"] for line in told if line["event"] == "note")
     finished = told[-1]
     loaded = artifact.load(tmp_path / finished["manifest"])
     assert loaded.model_id == finished["model_id"] == "20251009_085320_" + loaded.model_id[-12:]

@@ -142,6 +142,6 @@ def test_a_relative_threshold_is_told_as_the_fraction_that_it_was_at_the_newest_
     frame = planted(2_000, seed=1)
     made = job(frame, threshold="vol:0.8")
     rows = dataset.build(frame, HORIZON, "vol:0.8", None, lambda _step: None)
-    told = pipeline._settings(made, rows)["threshold_in_force"]
+    told = pipeline._settings(made, rows, made.recipe)["threshold_in_force"]
     returns = frame["close"][1:] / frame["close"][:-1] - 1
     assert told == pytest.approx(0.8 * np.sqrt(HORIZON) * returns[-288:].std(ddof=1))

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from retrain.scores import Scores, block_length, paired_difference, row_log_loss, score
+from retrain.scores import (
+    Scores,
+    block_length,
+    calibration_error,
+    paired_difference,
+    row_log_loss,
+    score,
+)
 
 PRIOR = np.array([0.2, 0.6, 0.2])
 
@@ -107,3 +114,19 @@ def test_scores_become_plain_json_without_nan() -> None:
     plain = json.loads(json.dumps(silent.as_dict(), allow_nan=False))
     assert plain["decisions"]["win_rate"] is None
     assert plain["rows"] == 200
+
+
+def overlapping(n: int, horizon: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Make what happened, alike on neighbouring rows as labels are, and its true probability."""
+    rng = np.random.default_rng(seed)
+    moved = np.convolve(rng.normal(size=n + horizon), np.ones(horizon), "valid")[:n]
+    return (moved > 0.43 * np.sqrt(horizon)).astype(float), np.full(n, 1 / 3)
+
+
+@pytest.mark.parametrize(("n", "horizon"), [(300, 1), (1_500, 4), (7_700, 12)])
+def test_the_error_of_calibration_is_told_without_what_chance_adds(n: int, horizon: int) -> None:
+    drawn = [overlapping(n, horizon, seed) for seed in range(60)]
+    honest = [calibration_error(y, p, horizon) for y, p in drawn]
+    off = [calibration_error(y, p + 0.1, horizon) for y, p in drawn]
+    assert np.mean(honest) < 0.015
+    assert np.mean(off) == pytest.approx(0.1, abs=0.015)

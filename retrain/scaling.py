@@ -1,0 +1,67 @@
+"""What becomes smaller where bars are few, and how that is told.
+
+A recipe made for 30,000 rows of 5m bars learns the 600 rows of daily ones by heart, or cannot
+split them at all. The figures were chosen on training blocks of BTC
+(docs/measurements/stack.md).
+"""
+
+from dataclasses import fields, replace
+from typing import Final
+
+from retrain.dataset import Rows
+from retrain.scores import CALIBRATION_BINS, block_length, calibration_bins
+from retrain.stack import Recipe
+
+_NAMES: Final = {
+    "gb_trees": "steps of gradient boosting",
+    "hgb_trees": "steps of histogram boosting",
+    "leaf": "rows in a leaf at least",
+    "hgb_leaf": "rows in a leaf of histogram boosting at least",
+    "bins": "bins of a feature",
+}
+
+
+def scaled(recipe: Recipe, n_rows: int) -> Recipe:
+    """Return the recipe for a training block of `n_rows` rows: at most what is given."""
+    return replace(
+        recipe,
+        gb_trees=_between(n_rows // 60, 20, recipe.gb_trees),
+        hgb_trees=_between(n_rows // 60, 20, recipe.hgb_trees),
+        leaf=_between(n_rows // 20, 20, recipe.leaf),
+        hgb_leaf=_between(n_rows // 10, 20, recipe.hgb_leaf),
+        bins=_between(n_rows // 256, 16, recipe.bins),
+    )
+
+
+def notes(whole: Recipe, used: Recipe, rows: Rows, n_bars: int) -> tuple[str, ...]:
+    """Return a sentence for everything that is smaller or less sure than with many bars.
+
+    Args:
+        whole: The recipe for many rows.
+        used: What `scaled` made of it.
+        rows: What is trained on and judged.
+        n_bars: Bars that the rows were made of.
+    """
+    train, test = len(rows.labels[rows.train]), len(rows.labels[rows.test])
+    smaller = [
+        f"{getattr(used, one.name)} {_NAMES[one.name]} instead of {getattr(whole, one.name)}"
+        for one in fields(Recipe)
+        if getattr(used, one.name) != getattr(whole, one.name) and one.name in _NAMES
+    ]
+    if not smaller:
+        return ()
+    block, independent = block_length(test, rows.horizon_bars), test // rows.horizon_bars
+    bars = (
+        f"few bars: of {n_bars:,}, {len(rows.labels):,} have every feature and a label; {train:,} "
+        f"train, in {used.folds} folds of {train // used.folds:,}, and {test:,} judge"
+    )
+    gates = (
+        f"the gates see less: {independent:,} judged labels that do not overlap, resampled in "
+        f"blocks of {block} bars; bins of probability to measure calibration in: "
+        f"{calibration_bins(test)} instead of {CALIBRATION_BINS}"
+    )
+    return bars, f"the model is smaller: {', '.join(smaller)}", gates
+
+
+def _between(value: int, least: int, most: int) -> int:
+    return min(most, max(least, value))
