@@ -57,10 +57,8 @@ def default_settings(interval_ms: int) -> PolicySettings:
     """
     per_day = max(1, DAY_MS // interval_ms)
     if per_day >= _RARE_BARS_PER_DAY:
-        return PolicySettings(min_new_bars=per_day, retry_bars=per_day, challenge=False)
-    return PolicySettings(
-        min_new_bars=14 * per_day, retry_bars=7 * per_day, min_bars=1000, challenge=False
-    )
+        return PolicySettings(min_new_bars=per_day, retry_bars=per_day)
+    return PolicySettings(min_new_bars=14 * per_day, retry_bars=7 * per_day, min_bars=1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,6 @@ POLICY = {
     "probation_hours": 8,
     "schedule_days": 1,
     "false_alarms_per_month": 100,
-    "challenge": 1,
 }
 
 

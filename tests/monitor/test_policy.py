@@ -87,6 +87,6 @@ def test_evidence_can_be_switched_off_and_a_schedule_on() -> None:
 
 
 def test_defaults_suit_the_interval() -> None:
-    assert default_settings(300_000) == PolicySettings(challenge=False)
+    assert default_settings(300_000) == PolicySettings()
     assert default_settings(HOUR_MS).min_new_bars == 24
     assert default_settings(DAY_MS).min_bars == 1_000
