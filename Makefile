@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check oldest run deb install lock clean
+.PHONY: demo test check chaos oldest run deb install lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine
 	@$(BIN)/hyperdrift demo --until swap
@@ -19,6 +19,9 @@ check: $(VENV)/.dev ## format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+chaos: $(VENV)/.dev ## fifteen bad minutes; or CHAOS="--minutes 5 --seed 7"
+	@$(BIN)/python -m benchmarks.chaos $(CHAOS)
 
 oldest: requirements-oldest.txt $(VENV)/.dev ## train under the oldest scikit-learn that works
 	@$(PYTHON) -m venv $(VENV)/oldest

@@ -24,7 +24,14 @@ from daemon.clock import Clock, VenueClock
 from daemon.computers import Computer
 from daemon.computers import make as make_computer
 from daemon.config import broker_address, broker_password
-from daemon.errors import ConfigError, DaemonError, VenueRefused, VenueUnreachable
+from daemon.errors import (
+    AnotherDaemon,
+    ConfigError,
+    DaemonError,
+    DataFolderBusy,
+    VenueRefused,
+    VenueUnreachable,
+)
 from daemon.feed import Feed
 from daemon.flow import CohortFlow, read_cohorts
 from daemon.folder_lock import folder_lock
@@ -78,7 +85,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
 
     Raises:
         ConfigError: A setting, a coin or a port that cannot be used.
-        DataFolderBusy: Another daemon has the data folder.
+        AnotherDaemon: Another process has the data folder.
     """
     gate_limits(config.gates)  # a misspelt one must not wait for the first retrain
     if config.web.listen:
@@ -93,7 +100,10 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         heart = Heartbeat(Supervisor(), clock)
         await stack.enter_async_context(heart.beating())
         heart.doing(lambda: "starting: opening the store")
-        await patiently(lambda: stack.enter_context(folder_lock(config.data_dir)), clock)
+        try:
+            await patiently(lambda: stack.enter_context(folder_lock(config.data_dir)), clock)
+        except DataFolderBusy as e:
+            raise AnotherDaemon(str(e)) from e
         store = AsyncStore(await patiently(lambda: _open_store(config.data_dir), clock))
         stack.callback(store.close)
         venue = VenueClock(clock, config.hyperliquid.speed)

@@ -21,6 +21,7 @@ import msgspec
 import structlog
 
 from daemon.address import BrokerAddress
+from daemon.cancellation import in_own_task
 from daemon.clock import Clock
 
 Handler = Callable[[str, bytes, bool], None]
@@ -144,7 +145,7 @@ class Bus:
         while True:
             began = self._clock.monotonic()
             try:
-                await self._session()
+                await in_own_task(self._session())
             except* (aiomqtt.MqttError, OSError) as group:
                 self._note_loss(_first(group))
             finally:

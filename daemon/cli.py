@@ -46,7 +46,10 @@ def main() -> None:
 def run(config: ConfigOption = None, verbose: bool = False) -> None:
     """Run the daemon in the foreground."""
     import faulthandler
+    import signal
 
+    # A reload that comes while we start finds nobody who listens yet, and must not end us.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from daemon import config as configuration
     from daemon import log
     from daemon.clock import SystemClock

@@ -10,7 +10,8 @@
     ├── SchemaChanged        the venue sent what its documentation does not say
     ├── StoreCorrupt         the database file cannot be read
     ├── StoreUnavailable     the disk is full or the file not writable (daemon.database)
-    ├── DataFolderBusy       another daemon owns the data folder
+    ├── DataFolderBusy       exit 2: another process owns the data folder
+    │   └── AnotherDaemon    exit 1: the same, for a daemon: its service manager tries again
     ├── VersionRefused       exit 3: a model version may not go live, and why
     ├── Declined             exit 3: the daemon would not do what was asked
     ├── NoModel              a bot asked before the first model came (daemon.live_model)
@@ -79,6 +80,13 @@ class DataFolderBusy(DaemonError):
     """Another daemon holds the lock of the data folder."""
 
     exit_code = 2
+
+
+class AnotherDaemon(DataFolderBusy):
+    """A daemon finds its data folder held: by another one, or by a command that will be done."""
+
+    transient = True
+    exit_code = 1
 
 
 class VersionRefused(DaemonError):

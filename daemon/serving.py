@@ -179,7 +179,7 @@ class Serving:
                 raise VersionRefused(live.model_id, "an old LATEST.json came back")
             if live is not None:
                 return live, self._registry.load(self.slot, live.model_id)
-            if known_id is None:
+            if known_id is None and self._registry.previous(self.slot) is None:
                 return None, None
             why = "LATEST.json was missing"
         except (DaemonError, RetrainError, OSError) as e:

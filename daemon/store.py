@@ -26,6 +26,7 @@ from daemon.database import Database, set_aside
 from daemon.entries import JournalEntry, Prediction
 from daemon.errors import BadInput, StoreCorrupt
 from daemon.frames import Columns, Flow, flow_columns, funding_column, table
+from daemon.salvage import salvage
 
 log = structlog.get_logger()
 
@@ -69,7 +70,7 @@ class Store:
 
     @classmethod
     def open_or_rebuild(cls, path: Path | str) -> Self:
-        """Open; set a damaged file aside as `<name>.corrupt-<n>` and begin a new one.
+        """Open; set a damaged file aside as `<name>.corrupt-<n>`, save what can be read of it.
 
         Raises:
             BadInput: If a newer hyperdrift wrote it.
@@ -80,7 +81,9 @@ class Store:
         except StoreCorrupt as e:
             aside = set_aside(Path(path))
             log.error("store.corrupt", why=str(e), set_aside=str(aside))  # noqa: TRY400 - no trace
-            return cls(path)
+            store = cls(path)
+            log.warning("store.salvaged", rows=salvage(aside, store.database))
+            return store
 
     def close(self) -> None:
         """Close the file; the last writer folds the log into it."""

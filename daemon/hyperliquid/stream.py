@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from daemon.bars import SlotName
+from daemon.cancellation import in_own_task
 from daemon.clock import Clock, VenueClock
 from daemon.errors import BadInput, SchemaChanged
 from daemon.hyperliquid import wire
@@ -107,7 +108,7 @@ class CandleStream:
         waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
         while True:
             began = self._clock.monotonic()
-            await self.events.put(await self._connection())
+            await self.events.put(await in_own_task(self._connection()))
             if self._clock.monotonic() - began > _LASTED_S:
                 waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
             await self._clock.sleep(next(waits))

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -116,3 +118,22 @@ def test_every_key_that_may_change_is_a_key() -> None:
 
 def test_no_key_differs_between_equal_configurations() -> None:
     assert changes(OLD, Config()) == []
+
+
+HANGUP_WHILE_STARTING = """
+import os, signal, sys
+from daemon import cli, config
+from daemon.errors import ConfigError
+def load(_path):
+    os.kill(os.getpid(), signal.SIGHUP)
+    raise ConfigError("still here")
+config.load = load
+sys.argv = ["hyperdrift", "run"]
+cli.main()
+"""
+
+
+def test_a_reload_that_comes_while_the_daemon_starts_does_not_end_it() -> None:
+    command = (sys.executable, "-c", HANGUP_WHILE_STARTING)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "still here" in done.stderr) == (2, True)

@@ -152,6 +152,20 @@ async def test_what_is_lost_while_it_serves_is_noticed_and_put_back(
     assert await serving.is_whole()
 
 
+async def test_with_pointer_and_journal_lost_the_newest_backup_says_what_was_live(
+    house: House,
+) -> None:
+    for number in (0, 1, 2):
+        house.clock.ms += 5000
+        house.deploy(number)
+    lose_the_pointer(house)
+    serving, _ = house.start()
+    live = await serving.resume(None, None)
+    assert live is not None
+    assert live.model_id == house.ids[1]
+    assert "LATEST.json was missing" in serving.lost
+
+
 async def test_a_file_that_was_only_touched_is_looked_into_and_found_whole(house: House) -> None:
     house.deploy(0)
     serving, _ = house.start()

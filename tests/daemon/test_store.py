@@ -296,8 +296,10 @@ def test_a_full_disk_stores_all_of_a_call_or_nothing(store: Store) -> None:
     assert store.put_bars(BTC, [bar(k) for k in range(5000)], Provenance.REST).added == 4999
 
 
-@pytest.mark.parametrize("damage", ["text", "page", "cut"])
-def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["text", "root", "leaf", "cut"])
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun_with_what_can_be_read(
+    tmp_path: Path, damage: str
+) -> None:
     path = tmp_path / "bars.db"
     with Store(path) as store:
         store.put_bars(BTC, [bar(k) for k in range(2000)], Provenance.REST)
@@ -305,7 +307,8 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path, damage:
     path.write_bytes(
         {
             "text": b"not a database at all" * 100,
-            "page": whole[:4096] + b"\xa5" * 8192 + whole[12288:],
+            "root": whole[:4096] + b"\xa5" * 8192 + whole[12288:],
+            "leaf": whole[:-8192] + b"\xa5" * 4096 + whole[-4096:],
             "cut": whole[: len(whole) // 2],
         }[damage]
     )
@@ -313,7 +316,10 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path, damage:
     with pytest.raises(StoreCorrupt):
         Store(path)
     with Store.open_or_rebuild(path) as store:
-        assert store.newest_t(BTC) is None
+        held = store.held(BTC, 0, 2**62)
+        assert (1900 < len(held) < 2000) == (damage == "leaf")
+        assert all(copy.bar == bar((copy.bar.t - START) // STEP) for copy in held)
+        assert {copy.provenance for copy in held} <= {Provenance.STREAM}  # to be confirmed
         store.put_bars(BTC, [bar(0)], Provenance.REST)
     assert (tmp_path / "bars.db.corrupt-1").read_bytes() == broken
     path.write_bytes(b"again" * 100)

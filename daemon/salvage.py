@@ -1,0 +1,123 @@
+"""Save what can still be read of a damaged database: the venue serves the newest bars only.
+
+A table is read from its beginning to the first page that cannot be, and then from its end
+backwards. What the venue still has is asked for again all the same: a saved copy of it
+counts as unconfirmed.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from daemon.bars import INTERVAL_MS, Provenance
+from daemon.database import Database
+from daemon.hyperliquid.wire import REACH_BARS
+
+# Each table and its key, the order in which it lies in the file.
+_TABLES: Final = {
+    "bars": ("coin", "interval", "t"),
+    "funding": ("coin", "time"),
+    "flow": ("coin", "interval", "t"),
+    "gaps": ("coin", "interval", "from_t"),
+    "silences": ("coin", "interval", "from_t"),
+    "journal": ("seq",),
+}
+_BATCH: Final = 1000
+_IMPOSSIBLE: Final = (
+    "DELETE FROM bars WHERE NOT (low > 0 AND volume >= 0 AND high < 1e300"
+    " AND low <= min(open, close) AND high >= max(open, close))"
+)
+
+
+def salvage(damaged: Path, into: Database) -> dict[str, int]:
+    """Copy all rows of a damaged file that can be read; return how many, by table.
+
+    Args:
+        damaged: The file that was set aside, with its log beside it.
+        into: The new database, still empty.
+
+    Raises:
+        StoreUnavailable: If the disk is full or the new file not writable.
+    """
+    saved = {}
+    source = sqlite3.connect(f"{damaged.absolute().as_uri()}?mode=ro", uri=True)
+    with contextlib.closing(source):
+        for table, key in _TABLES.items():
+            columns = _common_columns(source, into, table)
+            if columns:
+                saved[table] = _copy(source, into, table, columns, key)
+    _doubt(into)
+    return {table: rows for table, rows in saved.items() if rows}
+
+
+def _common_columns(source: sqlite3.Connection, into: Database, table: str) -> list[str]:
+    query = "SELECT name FROM pragma_table_info(?)"
+    try:
+        had = {name for (name,) in source.execute(query, (table,))}
+    except sqlite3.DatabaseError:
+        return []
+    return [name for (name,) in into.read(query, (table,)) if name in had]
+
+
+def _copy(
+    source: sqlite3.Connection, into: Database, table: str, columns: list[str], key: tuple[str, ...]
+) -> int:
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours
+    copied = 0
+    for direction in ("ASC", "DESC"):
+        order = ", ".join(f"{column} {direction}" for column in key)
+        query = f"SELECT {names} FROM {table} ORDER BY {order}"  # noqa: S608 - names of ours
+        end = _End()
+        readable = _readable(source, query, end)
+        while rows := list(islice(readable, _BATCH)):
+            new = _insert(into, insert, rows)
+            copied += new
+            if new < len(rows):
+                return copied  # what follows was there before
+        if end.is_whole:
+            break
+    return copied
+
+
+def _insert(into: Database, insert: str, rows: list[tuple[Any, ...]]) -> int:
+    """Insert what is new and of the right types; return how many rows that was."""
+    with into.writing() as db:
+        before = db.total_changes
+        for row in rows:
+            with contextlib.suppress(sqlite3.IntegrityError):
+                db.execute(insert, row)
+        return db.total_changes - before
+
+
+class _End:
+    """How the reading of a table ended."""
+
+    is_whole = False
+
+
+def _readable(source: sqlite3.Connection, query: str, end: _End) -> Iterator[tuple[Any, ...]]:
+    """Yield rows up to the first page that cannot be read."""
+    with contextlib.suppress(sqlite3.DatabaseError):
+        yield from source.execute(query)
+        end.is_whole = True
+
+
+def _doubt(into: Database) -> None:
+    """Leave out impossible bars, and let the venue confirm those that it still serves."""
+    newest = into.read("SELECT coin, interval, max(t) FROM bars GROUP BY coin, interval")
+    with into.writing() as db:
+        db.execute(_IMPOSSIBLE)
+        for coin, interval, t in newest:
+            from_t = t - REACH_BARS * INTERVAL_MS[interval]
+            db.execute(
+                "UPDATE bars SET provenance = ? WHERE coin = ? AND interval = ? AND t > ?"
+                " AND provenance IN (?, ?)",
+                (
+                    *(Provenance.STREAM.value, coin, interval, from_t),
+                    *(Provenance.REST.value, Provenance.IMPORT.value),
+                ),
+            )

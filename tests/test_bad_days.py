@@ -1,0 +1,34 @@
+"""The table of bad days names tests that exist, and every case of the contract."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "reference" / "bad-days.md").read_text()
+CASES = (
+    *("malformed", "truncated", "duplicated", "reordered", "late", "NaN", "negative", "crossed"),
+    *("absurd", "future", "unknown coin", "silent but open", "429", "500", "clock jumps"),
+    *("gap of minutes", "gap of days", "broker down at the start", "gone for an hour"),
+    *("bot absent", "bot slow", "bot refuses", "bot crashes while loading"),
+    *("child killed", "child hangs", "child out of memory", "child prints garbage"),
+    *("disk full", "read-only", "corrupt database", "model file corrupt", "tampered"),
+    *("LATEST.json lost", "two daemons", "at every step of a deploy"),
+)
+
+
+def test_each_test_that_the_page_names_exists() -> None:
+    named = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", PAGE)
+    assert len(named) > 40
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if not (ROOT / path).exists() or f"def {name}(" not in (ROOT / path).read_text()
+    ]
+    assert not missing, "\n".join(missing)
+
+
+def test_no_row_is_without_a_test_and_no_case_without_a_row() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| ")]
+    untested = [row for row in rows if "`tests/" not in row and "| the same |" not in row]
+    assert [row for row in untested if not row.startswith("| case |")] == []
+    assert [case for case in CASES if case not in PAGE] == []
