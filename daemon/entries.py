@@ -1,8 +1,9 @@
 """The journal and the predictions in it, as rows of the database: written, read, pruned.
 
 Per-bar scores are nine tenths of the journal and of use for weeks; deploys, rollbacks and
-decisions are few, and somebody may ask about them years later. So each kind has an age of
-its own, and old rows go a few at a time: a bar that waits for the store waits milliseconds.
+decisions are few, and somebody may ask about them years later. A bot that starts again and
+again fills a disk too. So kinds have ages of their own, and old rows go a few at a time: a
+bar that waits for the store waits milliseconds.
 """
 
 from collections.abc import Collection, Iterator
@@ -18,6 +19,10 @@ SCORED: Final = "BarScored"
 POINTER_MOVED: Final = "pointer_moved"
 """The kind of every change of what is live; the newest is needed however old it is."""
 
+# Word for word what the index `chatter` says, or it is not used.
+_CHATTER: Final = (
+    "kind IN ('BotSeen', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked', 'command_answered')"
+)
 _PAGE_ROWS: Final = 1000
 _MIN_INT: Final = -(2**62)
 
@@ -119,6 +124,15 @@ def remove_scores(db: Database, slot: SlotName, before_ms: int, limit: int) -> i
         f"SELECT seq FROM journal WHERE slot = ? AND kind = '{SCORED}' AND at_ms < ?"  # noqa: S608
         " ORDER BY at_ms LIMIT ?",
         (str(slot), before_ms, limit),
+    )
+
+
+def remove_chatter(db: Database, before_ms: int, limit: int) -> int:
+    """Remove the oldest entries of kinds that bots and strangers can cause by the thousand."""
+    return _remove(
+        db,
+        f"SELECT seq FROM journal WHERE {_CHATTER} AND at_ms < ? ORDER BY at_ms LIMIT ?",  # noqa: S608
+        (before_ms, limit),
     )
 
 

@@ -127,7 +127,8 @@ def _slot_line(state: SlotState) -> str:
     if state.retrain is not None:
         doing += f" ({state.retrain.step}, {state.retrain.percent:.0f} %)"
     if state.model_id is None or state.model_age_s is None:
-        return f"{doing}, no model yet"
+        why = state.waiting_for.removeprefix("wait: ")
+        return f"no model yet, {why}" if why and state.retrain is None else f"{doing}, no model yet"
     in_days = state.model_age_s >= _TWO_DAYS_S
     age = f"{state.model_age_s / _HOUR_S / (24 if in_days else 1):.0f} {'d' if in_days else 'h'}"
     rate = "not known yet" if state.win_rate is None else f"{state.win_rate:.0%} of {state.trades}"

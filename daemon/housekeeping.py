@@ -29,6 +29,8 @@ SCORES_DAYS: Final = 90
 """Per-bar scores stay for so long; a start reads half of it."""
 SCORES_BARS: Final = 5000
 """And at least so many of them, which is longer at slow intervals."""
+CHATTER_DAYS: Final = 90
+"""What bots and strangers can cause by the thousand: presences, refused commands."""
 OTHERS_DAYS: Final = 3 * 365
 """All other entries of the journal; moves of a pointer stay for ever."""
 CANDIDATES_DAYS: Final = 30
@@ -133,9 +135,11 @@ class Housekeeping:
             gone.scores[str(slot)] = gone.scores.get(str(slot), 0) + count
 
     async def _others(self, gone: Removed) -> None:
-        before_ms = self._venue.now_ms() - OTHERS_DAYS * DAY_MS
-        while count := await self._step(gone, entries.remove_others, before_ms, _ROWS):
-            gone.entries += count
+        ages = ((entries.remove_chatter, CHATTER_DAYS), (entries.remove_others, OTHERS_DAYS))
+        for remove, days in ages:
+            before_ms = self._venue.now_ms() - days * DAY_MS
+            while count := await self._step(gone, remove, before_ms, _ROWS):
+                gone.entries += count
 
     async def _shorten(self, gone: Removed) -> None:
         while (spare := await self._call(gone, Database.spare_pages)) > _SPARE_PAGES:

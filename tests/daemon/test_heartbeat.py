@@ -123,6 +123,8 @@ def test_the_summary_has_age_win_rate_and_what_each_slot_does() -> None:
     assert summary([("BTC-5m", STATE)]) == "BTC-5m: serving, model 3 h old, win rate 52% of 41"
     new = replaced(STATE, phase="collecting", model_id=None, model_age_s=None, win_rate=None)
     assert summary([("BTC-5m", new)]) == "BTC-5m: collecting, no model yet"
+    waits = msgspec.structs.replace(new, waiting_for="wait: collecting bars: it needs 5000")
+    assert summary([("BTC-5m", waits)]) == "BTC-5m: no model yet, collecting bars: it needs 5000"
     fit = RetrainProgress(job="1", step="fit", percent=44.7)
     busy = replaced(STATE, phase="retraining", retrain=fit, model_age_s=5 * 86_400, win_rate=None)
     assert summary([("BTC-5m", busy)]) == (

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from daemon import housekeeping
+from daemon import entries, housekeeping
+from daemon.audit import ANSWERED
 from daemon.bars import DAY_MS, HOUR_MS, Provenance, SlotName
 from daemon.clock import VenueClock
 from daemon.entries import POINTER_MOVED, SCORED
@@ -94,6 +95,19 @@ async def test_decisions_stay_for_years_and_moves_of_a_pointer_for_ever(house: H
     assert (await house.keeping.clean()).entries == 2
     left = [entry.kind for entry in await house.journal(slot=BTC)]
     assert sorted(left) == sorted([POINTER_MOVED, POINTER_MOVED, "Deploy", "rolled_back"])
+
+
+async def test_a_bot_that_starts_again_and_again_does_not_fill_the_disk(house: House) -> None:
+    for days in (91, 89):
+        for kind in ("BotSeen", ANSWERED, "CommandReceived"):
+            await house.write(BTC, days, kind)
+    assert (await house.keeping.clean()).entries == 2
+    plan = await house.store.call(
+        lambda s: s.database.read(
+            f"EXPLAIN QUERY PLAN SELECT seq FROM journal WHERE {entries._CHATTER} AND at_ms < 1"
+        )
+    )
+    assert "chatter" in str(plan)  # else every day begins with a walk through all decisions
 
 
 async def test_bars_of_record_are_kept_whatever_their_age(house: House) -> None:

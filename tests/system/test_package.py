@@ -36,7 +36,7 @@ STORE = f"{DATA}/hyperdrift.sqlite"
 AGE = """
 import sqlite3, sys
 sqlite3.connect(sys.argv[1]).executescript(
-    "DROP TABLE silences; DROP VIEW predictions; DROP INDEX scored_bars;"
+    "DROP INDEX chatter; DROP TABLE silences; DROP VIEW predictions; DROP INDEX scored_bars;"
     "ALTER TABLE flow DROP COLUMN seen; PRAGMA user_version = 1"
 )
 """

@@ -104,7 +104,8 @@ def test_the_units_hold_what_they_are_made_of_and_expose_little(host: Machine) -
 def test_started_means_that_the_feed_is_live_and_the_status_says_what_it_does(
     service: Machine,
 ) -> None:
-    assert service.shown(UNIT, "StatusText") == "BTC-5m: collecting, no model yet"
+    collecting = "BTC-5m: no model yet, collecting bars: the first model needs 5000"
+    assert service.shown(UNIT, "StatusText") == collecting
     before, missing = stored(service)
     assert before >= 10 * 288  # the history that was asked for came before
     assert missing == []
