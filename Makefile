@@ -32,8 +32,8 @@ deb: $(BIN)/python ## a Debian package in dist/
 	@rm -f dist/hyperdrift_*.deb
 	@sh packaging/build.sh $(BIN)/python dist
 
-install: deb ## that package, on this machine, by apt
-	@sudo apt install ./dist/hyperdrift_*_all.deb
+install: deb ## that package, on this machine, by apt, also over one with the same version
+	@sudo apt install --reinstall ./dist/hyperdrift_*_all.deb
 
 lock: ## resolve the pinned requirements again; needs uv
 	uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
