@@ -45,7 +45,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         ConfigError: One sentence that names the key and says what to write.
     """
     if path is None:
-        path = next((p for p in SEARCH_PATHS if p.exists()), None)
+        path = next((p for p in SEARCH_PATHS if _is_there(p)), None)
     raw = _read(path) if path is not None else {}
     _override(raw, os.environ if environ is None else environ)
     where = str(path) if path is not None else "configuration"
@@ -62,13 +62,20 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     return config
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # its folder is not ours to look into: reading says so
+        return True
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
     except OSError as e:
-        raise ConfigError(
-            f"{path}: cannot be read ({e.strerror}); give a file with --config"
-        ) from e
+        sudo = "run this with sudo, or " if isinstance(e, PermissionError) else ""
+        remedy = f"{sudo}give a file with --config"
+        raise ConfigError(f"{path}: cannot be read ({e.strerror}); {remedy}") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: is not TOML: {e}") from e
 

@@ -1,5 +1,6 @@
 """A configuration is read once, and what is wrong with it is said in one sentence."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,18 @@ def test_a_feature_class_that_cannot_be_named_or_found_is_refused(
     file.write_text(f"[features]\n{section}\n")
     with pytest.raises(ConfigError, match=says):
         config.load(file, {})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_configuration_of_others_is_an_error_and_not_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir(mode=0o700)
+    (tmp_path / "etc" / "hyperdrift.toml").write_text("")
+    monkeypatch.setattr(config, "SEARCH_PATHS", (tmp_path / "etc" / "hyperdrift.toml",))
+    os.seteuid(65534)
+    try:
+        with pytest.raises(ConfigError, match="Permission denied.*; run this with sudo"):
+            config.load(None, {})
+    finally:
+        os.seteuid(0)
