@@ -165,7 +165,7 @@ def test_a_configuration_of_others_is_an_error_and_not_the_defaults(
     monkeypatch.setattr(config, "SEARCH_PATHS", (tmp_path / "etc" / "hyperdrift.toml",))
     os.seteuid(65534)
     try:
-        with pytest.raises(ConfigError, match="Permission denied.*; run this with sudo"):
+        with pytest.raises(ConfigError, match=r"Permission denied.*; run this with sudo"):
             config.load(None, {})
     finally:
         os.seteuid(0)
