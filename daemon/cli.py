@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from daemon import host_commands, model_commands, store_commands, training_commands
-from daemon.errors import DaemonError
+from daemon.errors import ConfigError, DaemonError
 from daemon.terminal import (
     INTERRUPTED,
     ConfigOption,
@@ -40,6 +40,9 @@ def main() -> None:
         app()
     except DaemonError as e:
         fail(e)
+    except PermissionError as e:
+        whose = "run this with sudo, or as the user whose file it is"
+        fail(ConfigError(f"{e.filename}: {e.strerror}; {whose}"))
 
 
 @app.command()

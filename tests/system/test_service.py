@@ -241,6 +241,12 @@ def test_a_bot_reads_models_and_nothing_else(service: Machine) -> None:
         said = service.run(*as_bot, "sh", "-c", f"echo 2 >{path}", check=False)
         assert "Permission denied" in said, path
 
+    service.write("/run/readable.toml", service.run("cat", CONFIG))
+    for options in ((), ("--config", "/run/readable.toml")):
+        command = (COMMAND, "bars", "gaps", "--coin", "BTC", *options)
+        said = service.run("runuser", "-u", "nobody", "--", *command, check=False)
+        assert re.fullmatch(r"hyperdrift: .*Permission denied.*; run this with sudo, or .*\n", said)
+
 
 def test_the_bots_unit_gets_the_public_key_and_starts_after_the_service(service: Machine) -> None:
     text = (ROOT / "systemd" / "bot-5m.service").read_text()
