@@ -19,6 +19,7 @@ import joblib
 import numpy as np
 import sklearn
 from numpy.typing import NDArray
+from scipy.linalg import blas
 
 from retrain.libraries import too_old
 
@@ -84,6 +85,7 @@ def main(folder: Path, *, challenge: bool = False) -> int:
         folder: Holds the job, and the candidate when it is done.
         challenge: Only ask whether a retrain would help; leave no candidate.
     """
+    _warm_up()
     try:
         job = read_job(folder)
         if challenge:
@@ -110,6 +112,15 @@ def main(folder: Path, *, challenge: bool = False) -> int:
         manifest=f"{CANDIDATE}/{artifact.manifest_name(model_id)}",
     )
     return 0
+
+
+def _warm_up() -> None:
+    """Let both copies of OpenBLAS, numpy's and scipy's, take their memory while there is some.
+
+    They take it at the first product, and where there is none they try again for ever.
+    """
+    square = np.ones((256, 256))
+    blas.dgemm(1.0, square, square @ square)
 
 
 def read_job(folder: Path) -> pipeline.Job:
