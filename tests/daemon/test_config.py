@@ -8,7 +8,7 @@ import pytest
 from daemon import config
 from daemon.bars import SlotName
 from daemon.errors import ConfigError
-from daemon.settings import Config, MqttSection
+from daemon.settings import Config, MqttSection, SlotSection
 
 # Every key that is documented, each with its documented default.
 WHOLE = """
@@ -169,3 +169,13 @@ def test_a_configuration_of_others_is_an_error_and_not_the_defaults(
             config.load(None, {})
     finally:
         os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    ("interval", "days"), [("5m", 180), ("1h", 5000 / 24), ("12h", 2500), ("24h", 5000)]
+)
+def test_slots_of_long_bars_learn_from_as_many_bars_as_the_venue_serves(
+    interval: str, days: float
+) -> None:
+    assert SlotSection(coin="BTC", interval=interval).history_ms == round(days * 86_400_000)
+    assert SlotSection(coin="BTC", interval=interval, history_days=2).history_ms == 172_800_000
