@@ -32,6 +32,7 @@ from daemon.audit import Audit
 from daemon.bars import Bar, Funding, Provenance, SlotName
 from daemon.bus import Bus
 from daemon.clock import SystemClock, VenueClock
+from daemon.courtesy import spare_what_stays
 from daemon.demo.market import generate
 from daemon.heartbeat import Heartbeat
 from daemon.imports import open_store
@@ -45,7 +46,6 @@ from daemon.trades import TradeBook
 from monitor.events import CommandReceived
 
 SLOT = SlotName("BTC", "5m")
-START_MS = 1_750_032_000_000
 HISTORY = 12_000
 PACE_S = 0.15
 PROBE_S = 0.005
@@ -95,14 +95,16 @@ async def mosquitto(folder: Path) -> AsyncIterator[str]:
 
 
 async def measure(folder: Path, bars: int, nice: int) -> dict[str, Any]:
-    recording = generate(HISTORY + 40 * bars + 2000, SLOT.interval_ms, 11, start_ms=START_MS)
+    step_ms = SLOT.interval_ms
+    start_ms = (time.time_ns() // 1_000_000 // step_ms - HISTORY) * step_ms  # it ends now
+    recording = generate(HISTORY + 40 * bars + 2000, step_ms, 11, start_ms=start_ms)
     columns = (recording.t, recording.open, recording.high, recording.low, recording.close)
     rows = [
         Bar(*row) for row in zip(*(c.tolist() for c in (*columns, recording.volume)), strict=True)
     ]
     config = Config(
         daemon=DaemonSection(data_dir=str(folder / "data")),
-        slots=(SlotSection(coin=SLOT.coin, interval=SLOT.interval, history_days=40),),
+        slots=(SlotSection(coin=SLOT.coin, interval=SLOT.interval, history_days=60),),
         policy={"max_age_days": 0, "on_drift": 0, "on_win_rate": 0, "min_bars": HISTORY},
         gates={"calibrated": 0.1},
         retrain=RetrainSection(nice=nice),
@@ -116,6 +118,7 @@ async def measure(folder: Path, bars: int, nice: int) -> dict[str, Any]:
         stage = Stage(keeper, store, heard, iter(rows[HISTORY:]))
         await stage.until_a_model_is_live()
         keeper.adopt(_refusing(config), keeper._engine.settings)  # noqa: SLF001
+        spare_what_stays()  # as the daemon does when it is ready
         alone, beside = Probe(), Probe()
         await stage.play(bars, alone)
         while len(beside.took_ms) < bars:

@@ -24,6 +24,7 @@ from daemon.clock import Clock, VenueClock
 from daemon.computers import Computer
 from daemon.computers import make as make_computer
 from daemon.config import broker_address, broker_password
+from daemon.courtesy import spare_what_stays
 from daemon.errors import (
     AnotherDaemon,
     ConfigError,
@@ -303,6 +304,7 @@ async def _announce(
     while not feed.venue_state().connected:
         await parts.clock.sleep(_LIVE_CHECK_S)
     presence.tell(feed)  # who asks because we are ready must not read that we wait
+    spare_what_stays()
     states = keepers.items()
     parts.heart.doing(
         lambda: parts.store.trouble or summary((str(slot), k.state()) for slot, k in states)

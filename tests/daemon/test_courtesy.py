@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from daemon.courtesy import TURN_S, considerate
+from daemon.courtesy import TURN_S, considerate, spare_what_stays
 
 
 def test_others_get_their_turn_soon_and_no_collection_starts_until_the_last_one_leaves() -> None:
@@ -30,3 +30,17 @@ def test_a_process_that_collects_by_itself_or_switches_faster_is_left_so() -> No
     finally:
         gc.enable()
         sys.setswitchinterval(before)
+
+
+def test_what_stays_is_not_looked_at_again_and_what_comes_after_is() -> None:
+    try:
+        spare_what_stays()
+        spared = gc.get_freeze_count()
+        assert spared > 10_000  # the libraries of this process
+        assert len(gc.get_objects()) < spared / 10
+        cycle: list[object] = []
+        cycle.append(cycle)
+        del cycle
+        assert gc.collect() >= 1
+    finally:
+        gc.unfreeze()
