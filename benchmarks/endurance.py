@@ -133,9 +133,12 @@ def be_daemon(config: str, diary: Path) -> None:
     def count(loop: asyncio.AbstractEventLoop) -> None:
         while True:
             time.sleep(1)
-            loop.call_soon_threadsafe(
-                lambda: diary.write_text(str(len(asyncio.all_tasks(loop))) + "\n")
-            )
+            loop.call_soon_threadsafe(note, loop)
+
+    def note(loop: asyncio.AbstractEventLoop) -> None:
+        aside = diary.with_suffix(".new")
+        aside.write_text(str(len(asyncio.all_tasks(loop))))
+        aside.replace(diary)
 
     asyncio.set_event_loop_policy(Counted())
     sys.argv = ["hyperdrift", "run", "--config", config]
@@ -230,6 +233,9 @@ async def endure(days: int, speed: float, folder: Path) -> tuple[Series, Looker]
         )
         paper = await stack.enter_async_context(Actor("bot", bot, folder))
         looker = Looker(daemon.pid, folder / "data", diary)
+        while not diary.exists():  # the daemon has begun
+            daemon.check()
+            await asyncio.sleep(0.1)
         began = clock.monotonic()
         for number in range(1, round(days * 24 / EVERY_H) + 1):
             due = began + number * EVERY_H * 3600 / speed
