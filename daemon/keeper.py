@@ -160,6 +160,7 @@ class Keeper:
             case Bar():
                 await self._score(item)
             case BotPresence():
+                await self._mend()  # it may have found nothing that it could load
                 fault = await self._handshake.fault(item)
                 seen = events.BotSeen(
                     **self._serving.now(),
@@ -169,7 +170,7 @@ class Keeper:
                     fault=fault,
                 )
                 await self._handle(seen)
-            case events.Ticked():
+            case events.Ticked() | events.SwapAcked():
                 await self._mend()
                 await self._handle(item)
             case _:
