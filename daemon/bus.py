@@ -306,6 +306,7 @@ def _abandon(client: aiomqtt.Client) -> None:
     """Close what a failed connect left open: the library does not, and may be connecting yet."""
     inner = client._client  # noqa: SLF001 - there is no public way
     inner.on_disconnect = None
+    inner.on_socket_register_write = None  # nobody is to wait for a socket that is closed
     inner.on_socket_open = lambda _client, _data, connection: connection.close()
     inner.disconnect()
 
