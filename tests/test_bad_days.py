@@ -27,6 +27,13 @@ def test_each_test_that_the_page_names_exists() -> None:
     assert not missing, "\n".join(missing)
 
 
+def test_each_line_that_the_page_quotes_is_one_that_the_daemon_writes() -> None:
+    quoted = set(re.findall(r"`([a-z]+\.[a-z_]+)`", PAGE)) - {"retrain.timeout_s"}
+    assert len(quoted) > 25
+    code = "".join(path.read_text() for path in (ROOT / "daemon").rglob("*.py"))
+    assert [line for line in sorted(quoted) if f'"{line}"' not in code] == []
+
+
 def test_no_row_is_without_a_test_and_no_case_without_a_row() -> None:
     rows = [line for line in PAGE.splitlines() if line.startswith("| ")]
     untested = [row for row in rows if "`tests/" not in row and "| the same |" not in row]
