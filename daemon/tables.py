@@ -230,7 +230,8 @@ def _milliseconds(
 def _spacing(path: Path, t: NDArray[np.int64]) -> int:
     steps, counts = np.unique(np.diff(np.unique(t)), return_counts=True)
     if not len(steps):
-        raise BadInput(f"{path} has fewer than two usable rows: say the interval")
+        why = "fewer than two usable rows, which tell no interval: give a longer file"
+        raise BadInput(f"{path} has {why}")
     step = int(steps[counts.argmax()])
     if step not in INTERVAL_MS.values():
         raise BadInput(f"{path} has a row every {step} ms, which is none of the venue's intervals")

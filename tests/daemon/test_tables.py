@@ -126,7 +126,7 @@ def test_bad_rows_are_counted_and_left_out_and_doubles_collapsed(tmp_path: Path)
 def test_the_interval_may_be_said_or_found(tmp_path: Path) -> None:
     path = saved(tmp_path, table())
     assert read_bars(path, 3 * STEP).report.kept == 2
-    with pytest.raises(BadInput, match="fewer than two usable rows: say the interval"):
+    with pytest.raises(BadInput, match="fewer than two usable rows, which tell no interval"):
         read_bars(saved(tmp_path, table().head(1)))
     with pytest.raises(BadInput, match="none of the venue's intervals"):
         read_bars(saved(tmp_path, table(t=START + 7000 * np.arange(ROWS))))
