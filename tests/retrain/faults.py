@@ -212,7 +212,10 @@ def fitted_to_noise(patch: pytest.MonkeyPatch, market: Market) -> None:
     mixed = np.random.default_rng(market.job.seed).permutation
 
     def shuffled(rows: Rows) -> Rows:
-        return replace(rows, labels=mixed(rows.labels))
+        # Among the training rows: mixed with those of the test block they would tell its shares.
+        made = rows.labels.copy()
+        made[rows.train] = mixed(made[rows.train])
+        return replace(rows, labels=made)
 
     fitted_to(patch, shuffled)
 
