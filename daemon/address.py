@@ -9,6 +9,17 @@ from urllib.parse import urlsplit
 from daemon.errors import ConfigError
 
 
+class _Handshake(ssl.SSLSocket):
+    """Closes itself where the handshake fails: the MQTT library forgets it open, try after try."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
     """Where a broker listens, as `mqtt://user@host:1883` or `mqtts://host`.
@@ -56,13 +67,15 @@ class BrokerAddress:
         if not self.tls:
             return None
         try:
-            return ssl.create_default_context(cafile=self.ca_file)
+            context = ssl.create_default_context(cafile=self.ca_file)
         except ssl.SSLError as e:
             msg = f"mqtt.ca_file {self.ca_file}: has no certificate in PEM form"
             raise ConfigError(msg) from e
         except OSError as e:
             msg = f"mqtt.ca_file {self.ca_file}: cannot be read ({e.strerror})"
             raise ConfigError(msg) from e
+        context.sslsocket_class = _Handshake
+        return context
 
     def explain(self, error: BaseException) -> str:
         """Say in one line why a connection failed and what to do about it."""

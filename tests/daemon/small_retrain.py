@@ -27,7 +27,7 @@ def main() -> int:
 
     whole: Any = pipeline.run
     pipeline.run = lambda job, *rest: whole(replace(job, recipe=SMALL), *rest)
-    return child.main(Path(sys.argv[3]))
+    return child.main(Path(sys.argv[3]), challenge="--challenge" in sys.argv[4:])
 
 
 if __name__ == "__main__":

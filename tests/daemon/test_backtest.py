@@ -206,6 +206,9 @@ async def test_it_decides_what_the_daemon_decides_when_fed_the_same_bars(
     assert past == decided
     half = len(trained.jobs) // 2
     assert trained.jobs[half:] == trained.jobs[:half], "the same bars and settings"
+    answers = [text for _, kind, text in past if kind == "challenge"]
+    assert answers
+    assert not [text for text in answers if "failed" in text]
     kinds = {kind for _, kind, _ in past}
     assert kinds >= {
         "decision",
