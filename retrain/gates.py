@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self
 
 from retrain.errors import BadSetting
+from retrain.labels import NEUTRAL
 from retrain.provenance import Provenance
 from retrain.scores import Interval, Scores
 
 MIB: Final = 2**20
+_FEW_NEUTRAL: Final = 0.55
+"""With fewer, hardly any honest model is as often right as the limits of accuracy ask."""
 _UNKNOWN: Final = Interval(math.nan, math.nan)
 
 
@@ -155,6 +158,10 @@ def _accuracy(evidence: Evidence, limits: GateLimits) -> tuple[Gate, Gate]:
         value = scores.decisions.accuracy
         passed = value > limit
         text = f"{name.replace('_', ' ')} {value:.3f} is {_above(passed)} {limit:g}"
+        neutral = scores.class_shares[NEUTRAL]
+        if not passed and neutral < _FEW_NEUTRAL:
+            text += f", which is a limit for about 70 % NEUTRAL and {neutral:.0%} are: where every"
+            text += ' candidate is refused so, set threshold = "auto" for the slot'
         gates.append(Gate(name, value, limit, passed, text, why))
     return gates[0], gates[1]
 
