@@ -136,7 +136,7 @@ def show(found: dict[str, Any]) -> None:
     print("sound" if found["sound"] else f"NOT sound; --seed {found['seed']} does it again")
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=15.0, help="all in all")
     parser.add_argument("--seed", type=int, default=1)
@@ -145,7 +145,11 @@ def main() -> None:
     parser.add_argument("--kinds", default="", help="comma-separated; all by default")
     parser.add_argument("--keep", type=Path, help="a folder for logs and timeline, to look into")
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
     log.configure(logging.ERROR)  # of our own ears
     namespace = in_namespace()
     if not namespace:
