@@ -107,7 +107,7 @@ def test_started_means_that_the_feed_is_live_and_the_status_says_what_it_does(
     collecting = "BTC-5m: no model yet, collecting bars: the first model needs 5000"
     assert service.shown(UNIT, "StatusText") == collecting
     before, missing = stored(service)
-    assert before >= 10 * 288  # the history that was asked for came before
+    assert before >= 10 * 288 - 1  # the history that was asked for; the newest may just be closing
     assert missing == []
     wait_for(lambda: stored(service)[0] > before)
     lines = log_lines(service, service.shown(UNIT, "InvocationID"))
