@@ -50,7 +50,13 @@ def _venue_line(venue: dict[str, Any]) -> str:
         f"{venue['weight_left']} of {venue['weight_per_minute']} weight left in this minute; "
         f"{venue['retries']} calls tried again, {venue['throttled']} of them throttled; "
         f"{venue['clock_jumps']} clock jumps"
+        f"{_oddities('; harmless: ', venue.get('oddities'))}"
     )
+
+
+def _oddities(lead: str, counts: dict[str, int] | None) -> str:
+    """List harmless habits, those of all slots together, or nothing; an older daemon has none."""
+    return lead + ", ".join(f"{n} {kind}" for kind, n in counts.items()) if counts else ""
 
 
 def _feed_facts(feed: dict[str, int] | None) -> tuple[tuple[str, str], ...]:

@@ -122,6 +122,7 @@ class Feed:
             revised=tally.revised,
             refused=refused,
             gaps=tally.gaps,
+            oddities=self._rest.oddities.of_slot(slot),
         )
 
     def venue_state(self) -> VenueState:
@@ -134,6 +135,7 @@ class Feed:
             retries=self._rest.tally.retries,
             throttled=self._rest.tally.throttled,
             clock_jumps=self._venue.jumps,
+            oddities=self._rest.oddities.of_all(),
         )
 
     async def bars(self) -> AsyncIterator[tuple[SlotName, Bar]]:
@@ -206,7 +208,7 @@ class Feed:
                 case Disconnected(why, expected):
                     self._coverage.disconnected()
                     if expected:
-                        log.debug("feed.stream_renewed", why=why)
+                        log.info("feed.stream_renewed", why=why)
                     elif not is_lost:
                         log.warning("feed.stream_lost", why=why)
                         is_lost = True

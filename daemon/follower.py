@@ -19,6 +19,7 @@ from daemon.bars import Bar, Provenance, SlotName
 from daemon.clock import VenueClock
 from daemon.doubts import Doubts, plausible
 from daemon.errors import DaemonError
+from daemon.habits import Habits
 from daemon.history import (
     LONGEST_FILL_BARS,
     Alarm,
@@ -31,6 +32,7 @@ from daemon.history import (
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.budget import Priority
 from daemon.hyperliquid.rest import RestClient
+from daemon.lateness import Lateness
 from daemon.settlements import Settlements
 from daemon.shown import Coverage, Shown
 from daemon.store import AsyncStore, Hole, Store
@@ -134,6 +136,8 @@ class Follower:
         self._from_t = 0  # where the next question begins
         self._stand_ins: set[int] = set()  # bars handed on that REST has not confirmed
         self._shown, self._doubts = Shown(), Doubts(slot)
+        self._habits = Habits(slot, rest.oddities, self._shown, coverage, venue)
+        self._lateness = Lateness(slot, venue)
         self._is_warned = False
         self.tally = FollowerTally()
 
@@ -161,6 +165,7 @@ class Follower:
                 is_done = await self._advance()
             except DaemonError as e:
                 self._troubles.begin(self.slot, e)
+                self._lateness.excuse()
                 self._warn()
                 await self._venue.sleep(next(waits))
                 continue
@@ -177,6 +182,7 @@ class Follower:
             if self.tally.refused == 1:
                 log.warning("feed.future_bar", slot=str(self.slot), t=bar.t, source="stream")
             return
+        self._habits.pushed(bar)
         over = self._shown.take(bar, self._coverage.socket)
         if over is not None and over.t > self._confirmed:
             # The next bar has begun: the stream will not show this one again.
@@ -202,9 +208,10 @@ class Follower:
         """Hand on a stored bar before REST confirms it; nothing if REST was faster."""
         async with self._turn:
             if bar.t == self._after + self._step:
-                await self._hand_over(bar, provenance)
+                await self._hand_over(bar, provenance, led=True)
 
     async def _begin(self, after: int | None) -> None:
+        self._lateness.excuse()  # what closed while nobody was here
         record = await self._store.call(Store.newest_t, self.slot, Provenance.IMPORT)
         if after is None:
             after = closed_t(self.slot, self._venue) if record is None else record
@@ -254,6 +261,7 @@ class Follower:
         if result.revised:
             log.info("feed.revised", slot=str(self.slot), bars=result.revised)
             self.tally.revised += result.revised
+        self._habits.confirmed(certain)
         proved = {bar.t for bar in certain}
         fresh = {t for t in proved if t > self._confirmed or t in self._stand_ins}
         self.tally.confirmed += len(fresh)
@@ -287,13 +295,16 @@ class Follower:
                 continue
             await self._hand_over(*known[t])
 
-    async def _hand_over(self, bar: Bar, provenance: Provenance) -> None:
+    async def _hand_over(self, bar: Bar, provenance: Provenance, *, led: bool = False) -> None:
         if provenance is Provenance.STREAM:
             self.tally.provisional += 1
         elif provenance is Provenance.FILLED:
             self.tally.filled += 1
         if provenance in {Provenance.STREAM, Provenance.FILLED}:
             self._stand_ins.add(bar.t)
+        self._habits.handed_on(bar, provenance, led=led)
+        if provenance is not Provenance.FILLED:  # nobody waits for a bar in which nobody traded
+            self._lateness.handed_on(bar.t)
         await self._emit(self.slot, bar)
         self._after, self._close = bar.t, bar.close
 

@@ -19,7 +19,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VenueState(Message, frozen=True, kw_only=True):
-    """How the connections to the venue are; counts are since the start."""
+    """How the connections to the venue are; counts are since the start.
+
+    `oddities` counts harmless habits by kind (`daemon.oddities`), those of all slots together.
+    """
 
     connected: bool
     reconnects: int
@@ -28,10 +31,11 @@ class VenueState(Message, frozen=True, kw_only=True):
     retries: int
     throttled: int
     clock_jumps: int
+    oddities: dict[str, int] = {}
 
 
 class FeedState(Message, frozen=True, kw_only=True):
-    """What became of a slot's bars since the start."""
+    """What became of a slot's bars since the start; `oddities` counts harmless habits by kind."""
 
     confirmed: int
     provisional: int
@@ -39,6 +43,7 @@ class FeedState(Message, frozen=True, kw_only=True):
     revised: int
     refused: int
     gaps: int
+    oddities: dict[str, int] = {}
 
 
 class DaemonStatus(Message, frozen=True, kw_only=True, omit_defaults=True):

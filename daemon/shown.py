@@ -7,6 +7,7 @@ unbroken socket means that nobody traded, and after a broken one it means nothin
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from daemon.bars import Bar
 
@@ -58,6 +59,17 @@ class Shown:
     """The newest bars of one slot as the stream showed them last."""
 
     _frames: dict[int, tuple[Bar, int]] = field(default_factory=dict)
+    _forgotten_t: int = -1
+
+    def oddity(self, bar: Bar, socket: int) -> Literal["duplicate", "out_of_order"] | None:
+        """Say what is odd about a frame beside those that the same socket showed before."""
+        held = self._frames.get(bar.t)
+        if held == (bar, socket):
+            return "duplicate"
+        newest = max(self._frames, default=bar.t)
+        is_older = bar.t < newest and self._frames[newest][1] == socket
+        is_emptier = held is not None and held[1] == socket and bar.n < held[0].n
+        return "out_of_order" if is_older or is_emptier else None
 
     def take(self, bar: Bar, socket: int) -> Bar | None:
         """Take a frame; return the bar that it shows to be over, if there is one to keep."""
@@ -73,7 +85,8 @@ class Shown:
             return None
         self._frames[bar.t] = (bar, socket)
         if len(self._frames) > _KEPT:
-            del self._frames[min(self._frames)]
+            self._forgotten_t = min(self._frames)
+            del self._frames[self._forgotten_t]
         return None if newest is None else self._frames[newest][0]
 
     def bar(self, t: int) -> Bar | None:
@@ -87,4 +100,5 @@ class Shown:
 
     def is_quiet(self, t: int, close_ms: float, coverage: Coverage) -> bool:
         """Tell whether the stream alone proves that nobody traded in a bar."""
-        return t not in self._frames and coverage.reaches(close_ms, t)
+        is_known = t > self._forgotten_t and t not in self._frames
+        return is_known and coverage.reaches(close_ms, t)

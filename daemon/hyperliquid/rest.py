@@ -22,6 +22,7 @@ from daemon.errors import VenueRefused, VenueUnreachable
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.backoff import Standstill
 from daemon.hyperliquid.budget import Priority, Spent, WeightBudget
+from daemon.oddities import Oddities
 
 log = structlog.get_logger()
 
@@ -88,6 +89,10 @@ class RestClient:
         clock: Real time.
         venue: The venue's clock; its speed scales the budget, `learn_clock` sets it.
         weight_per_minute: Weight to use in any minute of venue time.
+
+    Attributes:
+        tally: What happened since the start.
+        oddities: The venue's harmless habits; whoever listens to its stream adds to them.
     """
 
     def __init__(
@@ -102,7 +107,7 @@ class RestClient:
             _LONGEST_DELAY_S,
             Random(),  # noqa: S311 - jitter, no secret
         )
-        self.tally = RestTally(0, 0, Counter())
+        self.tally, self.oddities = RestTally(0, 0, Counter()), Oddities(venue)
         self._session: aiohttp.ClientSession | None = None
         self._refused: set[wire.RefusedBar] = set()
 
@@ -279,6 +284,7 @@ class RestClient:
                 body = await self._post(request)
             except _HungUp:
                 # An idle connection had ended meanwhile: at once again, on a fresh one.
+                self.oddities.note("connection_dropped")
                 spent.weight += weight
                 body = await self._post(request)
         except _TryAgain as e:

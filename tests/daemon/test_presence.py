@@ -43,6 +43,8 @@ async def test_the_status_tells_the_budget_and_what_became_of_bars(capsys: Any) 
     feed = Feed(rest, stream, store, venue, (BTC,))
     rest.tally.refused[BTC] += 2
     stream.refused[BTC] += 1
+    rest.oddities.note("duplicate", BTC)
+    rest.oddities.note("connection_dropped")
     task = asyncio.create_task(told.run(feed, clock))
     while len(outbox.sent) < 2:
         await asyncio.sleep(0)
@@ -54,8 +56,12 @@ async def test_the_status_tells_the_budget_and_what_became_of_bars(capsys: Any) 
     assert status["venue"]["weight_left"] == status["venue"]["weight_per_minute"] == 800
     assert not status["venue"]["connected"]
     assert status["feed"]["BTC-5m"]["refused"] == 3
+    assert status["feed"]["BTC-5m"]["oddities"] == {"duplicate": 1}
+    assert status["venue"]["oddities"] == {"duplicate": 1, "connection_dropped": 1}
     show_status({"status": status, "slots": {}})
-    assert "800 of 800 weight left" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "800 of 800 weight left" in shown
+    assert "harmless: 1 duplicate, 1 connection_dropped" in shown
     store.close()
 
 
@@ -77,7 +83,7 @@ class Venue:
         self.connected = False
 
     def venue_state(self) -> VenueState:
-        zeros = dict.fromkeys(("reconnects", "weight_left", "retries", "throttled"), 0)
+        zeros: Any = dict.fromkeys(("reconnects", "weight_left", "retries", "throttled"), 0)
         return VenueState(connected=self.connected, weight_per_minute=1, clock_jumps=0, **zeros)
 
 
