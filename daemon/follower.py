@@ -303,8 +303,7 @@ class Follower:
         if provenance in {Provenance.STREAM, Provenance.FILLED}:
             self._stand_ins.add(bar.t)
         self._habits.handed_on(bar, provenance, led=led)
-        if provenance is not Provenance.FILLED:  # nobody waits for a bar in which nobody traded
-            self._lateness.handed_on(bar.t)
+        self._lateness.handed_on(bar.t)
         await self._emit(self.slot, bar)
         self._after, self._close = bar.t, bar.close
 

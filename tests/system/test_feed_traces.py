@@ -61,6 +61,7 @@ def test_a_harmless_habit_is_one_line_with_its_slot_and_is_counted(fault: Fault,
     assert list(btc) == [kind]
     assert btc[kind] >= 2
     assert eth == {}
+    assert lines(logs, "feed.bar_late") == []
 
 
 def test_a_dropped_connection_is_one_line_without_a_slot() -> None:
