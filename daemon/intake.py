@@ -126,8 +126,8 @@ class Intake:
     def _take_prediction(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         found = self._topics.slot_of(topic)
         made = self._payloads.read(topic, payload, PredictionMade)
-        if found is not None and made is not None and made.features is not None:
-            self._keepers[found[0]].compare(made.t, made.features)
+        if found is not None and made is not None:
+            self._keepers[found[0]].predicted(made.t, made.features)
 
     def _take_trade(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         found, trade = self._topics.slot_of(topic), self._payloads.read(topic, payload, TradeReport)

@@ -17,7 +17,9 @@ _EVENTS: dict[str, type[events.Event]] = {
     kind.__name__: kind
     for kind in (
         events.BarScored,
+        events.BotFellSilent,
         events.BotSeen,
+        events.BotSpoke,
         events.ChallengerJudged,
         events.CommandReceived,
         events.FeaturesAgreed,

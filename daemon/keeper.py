@@ -35,9 +35,10 @@ from daemon.settings import Config
 from daemon.store import AsyncStore, Store
 from daemon.topics import Topics
 from daemon.training import Training
+from daemon.vigil import Vigil
 from daemon.workshop import Workshop
 from monitor import actions, events
-from monitor.bots import Mismatch
+from monitor.bots import Mismatch, silence
 from monitor.engine import Engine
 from monitor.errors import MonitorError
 from monitor.policy import PolicySettings
@@ -49,6 +50,9 @@ log = structlog.get_logger()
 
 # Full means that scoring is behind: the feed waits. A closed bar is never dropped.
 INBOX: Final = 4096
+
+# So long, wall time, a bot on a busy machine may be behind before it counts as silent.
+_BUSY_S: Final = 2.0
 
 Item = Bar | BotPresence | events.Event
 
@@ -87,6 +91,7 @@ class Keeper:
     ) -> None:
         self._handshake, self._on_deploy = handshake, on_deploy
         self._sentinel = Sentinel(str(slot), features.NAMES)
+        self._vigil = Vigil(str(slot), _BUSY_S * 1000 * venue.speed)
         self.slot, self._make_engine = slot, make_engine
         self._serving, self._store = serving, store
         self._workshop = Workshop(
@@ -130,9 +135,14 @@ class Keeper:
             return False
         return True
 
-    def compare(self, t: int, theirs: Row) -> None:
-        """Take the features that a bot used for a bar."""
-        for found in self._sentinel.predicted(t, theirs, self._venue.now_ms()):
+    def predicted(self, t: int, theirs: Row | None) -> None:
+        """Take note that a bot predicted a bar, and with which features if it says so."""
+        now_ms = self._venue.now_ms()
+        for spoke in self._vigil.predicted(now_ms):
+            if spoke.silent_since_ms is not None:
+                log.info("bot.speaks", slot=str(self.slot), bot_id=spoke.bot_id)
+            self.put_nowait(spoke)
+        for found in self._sentinel.predicted(t, theirs, now_ms) if theirs is not None else ():
             if self._matters(found):
                 self.put_nowait(found)
 
@@ -160,6 +170,7 @@ class Keeper:
             case Bar():
                 await self._score(item)
             case BotPresence():
+                self._vigil.seen(item.bot_id, online=item.online)
                 await self._mend()  # it may have found nothing that it could load
                 fault = await self._handshake.fault(item)
                 seen = events.BotSeen(
@@ -182,6 +193,8 @@ class Keeper:
         since = self._venue.now_ms() - JOURNAL_DAYS * DAY_MS
         past = await self._store.call(rebuilt, self.slot, since, self._make_engine)
         self._engine = past.engine
+        was = self._engine.snapshot()
+        self._vigil.recall(was.speaker, was.silent_ms)
         for bar in past.bars[-KEPT_BARS:]:
             self._last_bar_t = bar.t
             self._sentinel.scored(bar.t, bar.row, bar.at_ms)
@@ -265,6 +278,14 @@ class Keeper:
         for found in self._sentinel.scored(bar.t, score.row, close_ms):
             if self._matters(found):
                 await self._handle(found)
+        await self._listen_for_the_bot(close_ms, self._lag_ms)
+
+    async def _listen_for_the_bot(self, close_ms: int, lag_ms: int) -> None:
+        """Tell of a bot that lets bars pass: not those that come late, nor while we are deaf."""
+        counts = self._bus.connected and lag_ms < self.slot.interval_ms
+        for fell in self._vigil.closed(close_ms, counts=counts):
+            log.warning("bot.silent", slot=str(self.slot), bot_id=fell.bot_id, why=silence(fell))
+            await self._handle(fell)
 
     async def _handle(self, event: events.Event) -> None:
         """Decide, write down, then act: what a crash cuts short is made good at the next start."""

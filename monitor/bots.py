@@ -1,4 +1,4 @@
-"""What the slot's bots say of themselves: their library and the features that they use.
+"""What the slot's bots say of themselves: their library, the features that they use, or nothing.
 
 A model that no bot can load, or one trained on other features than a bot computes, is
 worth nothing, however good it is. Both are known before a retrain has cost anything.
@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from monitor import events
 from monitor.policy import DAY_MS
+from monitor.pulse import utc
 from monitor.watch import Finding
 
 # As many bars as the shortest window of the features: an hour at 5m.
@@ -44,19 +45,37 @@ class _Bot:
 
 
 class Bots:
-    """What is known of the bots of one slot; `mismatch` is None while the features agree."""
+    """What is known of the bots of one slot.
+
+    Attributes:
+        mismatch: How features differ; None while they agree.
+        speaker: The bot whose predictions were heard last; None before any.
+        silent_ms: Since when it publishes none although it is online; None while it does.
+    """
 
     def __init__(self) -> None:
         self._bots: dict[str, _Bot] = {}
         self.mismatch: Mismatch | None = None
+        self.speaker: str | None = None
+        self.silent_ms: int | None = None
 
-    NEWS: ClassVar = (events.BotSeen, events.FeaturesDiffered, events.FeaturesAgreed)
+    NEWS: ClassVar = (
+        events.BotSeen,
+        events.BotSpoke,
+        events.BotFellSilent,
+        events.FeaturesDiffered,
+        events.FeaturesAgreed,
+    )
 
     def take(self, event: events.Event) -> list[Finding]:
         """Take news of a bot; return what a person has to know."""
         match event:
             case events.BotSeen():
                 return self._seen(event)
+            case events.BotSpoke():
+                return self._spoke(event)
+            case events.BotFellSilent():
+                return self._fell_silent(event)
             case events.FeaturesDiffered():
                 return self._differed(event)
             case events.FeaturesAgreed():
@@ -92,6 +111,21 @@ class Bots:
         text = f"bot {event.bot_id} can load the models that are saved now"
         return [Finding("bot_servable", text, fields)]
 
+    def _spoke(self, event: events.BotSpoke) -> list[Finding]:
+        was_silent, self.silent_ms, self.speaker = self.silent_ms, None, event.bot_id
+        if was_silent is None:
+            return []
+        text = f"bot {event.bot_id} predicts again, after a silence since {utc(was_silent)}"
+        fields: dict[str, object] = {"bot_id": event.bot_id, "since_ms": was_silent}
+        return [Finding("bot_speaks", text, fields)]
+
+    def _fell_silent(self, event: events.BotFellSilent) -> list[Finding]:
+        if self.silent_ms is not None:
+            return []
+        self.silent_ms = event.since_ms
+        fields: dict[str, object] = {"bot_id": event.bot_id, "since_ms": event.since_ms}
+        return [Finding("bot_silent", silence(event), fields, alert=True)]
+
     def _differed(self, event: events.FeaturesDiffered) -> list[Finding]:
         bars = self.mismatch.bars if self.mismatch is not None else 0
         self.mismatch = now = Mismatch(
@@ -123,3 +157,12 @@ class Bots:
         self.mismatch = None
         text = f"the bot's features are ours again, after {now.bars} bars that were not"
         return [Finding("features_agree", text, {"bars": now.bars, "column": now.column})]
+
+
+def silence(event: events.BotFellSilent) -> str:
+    """Say in one line since when a bot is silent, and what to do."""
+    return (
+        f"bot {event.bot_id} is online and has published no prediction since "
+        f"{utc(event.since_ms)}, for {event.bars} closed bars: see in its log whether it hangs, "
+        "and restart it"
+    )

@@ -90,6 +90,8 @@ class Engine:
             paused=self._paused,
             waiting_for=self._out.decision,
             mismatch=self._bots.mismatch,
+            speaker=self._bots.speaker,
+            silent_ms=self._bots.silent_ms,
         )
 
     @property

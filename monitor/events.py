@@ -148,6 +148,26 @@ class BotSeen(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BotSpoke(Event):
+    """A bot published its first prediction, or the first after a silence since a time in ms."""
+
+    bot_id: str
+    silent_since_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotFellSilent(Event):
+    """A bot that is online published no prediction for `bars` closed bars.
+
+    `since_ms` is when its last one was heard.
+    """
+
+    bot_id: str
+    since_ms: int
+    bars: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturesDiffered(Event):
     """The features a bot used for the bar that opened at `t` are not those computed here.
 

@@ -61,6 +61,8 @@ class Snapshot:
     paused: bool
     waiting_for: str
     mismatch: Mismatch | None
+    speaker: str | None = None
+    silent_ms: int | None = None
     model_id: str | None = None
     previous_id: str | None = None
     model_age_s: int | None = None

@@ -26,6 +26,8 @@ ROW = (math.nan, 0.1 + 0.2, -1e-9, *[0.0] * 14)
             passed=False,
             refused_by=("direction",),
         ),
+        events.BotSpoke(slot="BTC-5m", at_ms=9, bot_id="b", silent_since_ms=5),
+        events.BotFellSilent(slot="BTC-5m", at_ms=9, bot_id="b", since_ms=5, bars=3),
         events.CommandReceived(
             slot="BTC-5m", at_ms=9, request_id="r", command="retrain", reason="because"
         ),

@@ -502,6 +502,33 @@ def test_a_bot_that_could_not_load_the_model_is_told_of_once_before_anything_is_
     assert len(only(out, StartRetrain)) == 1
 
 
+def fall_silent(slot: Slot) -> tuple[Action, ...]:
+    return slot.give(events.BotFellSilent, bot_id="b", since_ms=START_MS, bars=3)
+
+
+def test_a_bot_that_falls_silent_is_told_of_once_with_since_when_and_what_to_do() -> None:
+    slot = serving()
+    assert slot.give(events.BotSpoke, bot_id="b") == ()
+    out = fall_silent(slot)
+    (alert,) = only(out, Alert)
+    assert alert.severity == "warning"
+    assert "bot b is online and has published no prediction since 2025-06-16 00:00" in alert.text
+    assert "restart it" in alert.text
+    assert kinds(out) == ["bot_silent"]
+    assert fall_silent(slot) == ()
+    assert slot.engine.snapshot().silent_ms == START_MS
+
+
+def test_a_bot_that_predicts_again_is_told_of_without_an_alert() -> None:
+    slot = serving()
+    fall_silent(slot)
+    out = slot.give(events.BotSpoke, bot_id="b", silent_since_ms=START_MS)
+    assert kinds(out) == ["bot_speaks"]
+    assert only(out, Alert) == []
+    assert (slot.engine.snapshot().speaker, slot.engine.snapshot().silent_ms) == ("b", None)
+    assert kinds(fall_silent(slot)) == ["bot_silent"]
+
+
 def test_a_bot_that_left_counts_for_a_day() -> None:
     slot = Slot()
     slot.give(events.BotSeen, bot_id="b", online=True, fault="too old")
@@ -679,6 +706,13 @@ class AnyOrder(RuleBasedStateMachine):
         self.fault = fault
         given = {"bot_id": "b", "online": online, "fault": fault}
         self.obey(self.slot.give(events.BotSeen, **given))
+
+    @rule(speaks=st.booleans())
+    def a_bot_speaks_or_falls_silent(self, speaks: bool) -> None:
+        if speaks:
+            self.obey(self.slot.give(events.BotSpoke, bot_id="b"))
+        else:
+            self.obey(fall_silent(self.slot))
 
     @rule(agree=st.booleans(), bars=st.integers(1, 15))
     def features_are_compared(self, agree: bool, bars: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -12,10 +13,11 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.address import BrokerAddress
 from daemon.audit import Audit
-from daemon.bars import SlotName
+from daemon.bars import Bar, Provenance, SlotName
 from daemon.bus import Bus
 from daemon.clock import SystemClock, VenueClock
 from daemon.computers import Builtin
@@ -40,6 +42,7 @@ from tests.daemon.mines import Mined
 from tests.daemon.versions import fitted, write_version
 
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
+START_T = 4_000_000_000_000 // 300_000 * 300_000  # no bar is late: all of them are yet to come
 BOT = """
 import asyncio, sys
 from pathlib import Path
@@ -67,6 +70,7 @@ class House:
     """A keeper with a live model, and a second one that is mined."""
 
     keeper: Keeper
+    store: AsyncStore
     registry: Registry
     broker: Iotcore
     public_key: Path
@@ -106,6 +110,18 @@ class House:
             )
         )
 
+    async def close_bars(self, count: int, *, answered: bool) -> None:
+        """Let bars close, one after the other, and the bot say something after each."""
+        newest = await self.store.call(Store.newest_t, SLOT)
+        first = START_T if newest is None else newest + SLOT.interval_ms
+        for t in range(first, first + count * SLOT.interval_ms, SLOT.interval_ms):
+            bar = Bar(t, 100.0, 101.0, 99.0, 100.0, 1.0, 1)
+            await self.store.call(Store.put_bars, SLOT, [bar], Provenance.REST)
+            await self.keeper.put(bar)
+            heard = len(self.answers)
+            while self.keeper.state().last_bar_t != t or (answered and len(self.answers) == heard):
+                await asyncio.sleep(0.01)
+
     def told(self, kind: str, text: str) -> bool:
         return any(event["kind"] == kind and text in event["text"] for event in self.events)
 
@@ -123,8 +139,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     broker = Iotcore(tmp_path)
     await broker.start()
     bus, clock = Bus(BrokerAddress.parse(broker.url), SystemClock()), SystemClock()
-    made = _keeper(bus, registry, signer, VenueClock(clock, 1.0))
-    made_house = House(made[0], registry, broker, public, models)
+    store = AsyncStore(Store(":memory:"))
+    made = _keeper(bus, registry, signer, VenueClock(clock, 1.0), store)
+    made_house = House(made[0], store, registry, broker, public, models)
     ear = Bus(BrokerAddress.parse(broker.url), clock)
     ear.subscribe(TOPICS.event(SLOT), partial(_keep, made_house.events.append))
     ear.subscribe(
@@ -149,11 +166,10 @@ def _keep(keep: Callable[[dict[str, Any]], None], _topic: str, payload: bytes, _
 
 
 def _keeper(
-    bus: Bus, registry: Registry, signer: Signer, venue: VenueClock
+    bus: Bus, registry: Registry, signer: Signer, venue: VenueClock, store: AsyncStore
 ) -> tuple[Keeper, SwapCoordinator]:
     keepers: dict[SlotName, Keeper] = {}
     clock = HastyClock()
-    store = AsyncStore(Store(":memory:"))
     audit, book = Audit(store, clock, venue), TradeBook(venue)
     intake = Intake(keepers, bus, TOPICS, clock=clock, venue=venue, audit=audit, book=book)
     swap = SwapCoordinator(
@@ -181,6 +197,7 @@ def _keeper(
         venue=venue,
         handshake=Handshake(),
     )
+    intake.listen()
     return keepers[SLOT], swap
 
 
@@ -234,3 +251,25 @@ async def test_an_order_without_a_bot_is_loaded_by_the_one_that_comes_later(hous
     await until(lambda: house.live == second, 30)
     async with house.bot(""):
         await until(lambda: second in house.answers, 60)
+
+
+async def test_a_bot_that_stops_to_predict_is_told_of_with_what_to_do_until_it_predicts_again(
+    house: House,
+) -> None:
+    with capture_logs() as logs:
+        async with house.bot("") as process:
+            await until(lambda: house.answers, 60)
+            await house.close_bars(6, answered=True)
+            process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(0.3)  # what it said before is still on its way
+            await house.close_bars(3, answered=False)
+            assert not house.told("alert", "no prediction")
+            await house.close_bars(5, answered=False)
+            await until(lambda: house.told("alert", "no prediction since 20"), 30)
+            assert house.told("alert", "for 3 closed bars: see in its log whether it hangs")
+            process.send_signal(signal.SIGCONT)
+            await until(lambda: house.told("bot_speaks", "bot bad predicts again"), 30)
+            await house.close_bars(6, answered=True)
+    lines = [(e["event"], e["log_level"]) for e in logs if e["event"].startswith("bot.s")]
+    assert lines == [("bot.silent", "warning"), ("bot.speaks", "info")]
+    assert len([event for event in house.events if event["kind"] == "bot_silent"]) == 1
