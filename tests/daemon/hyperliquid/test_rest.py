@@ -50,6 +50,7 @@ async def test_a_connection_that_hangs_up_is_tried_again_at_once_then_after_a_wa
         assert len(venue.requests) == 2
         assert venue.now() == began
         assert rest.tally.retries == 0
+        assert rest.oddities.of_all() == {"connection_dropped": 1}
     async with talking(None, None, now=1.5) as (venue, rest):
         began = venue.now()
         assert len(await rest.candles("BTC", "5m", START)) == 2
