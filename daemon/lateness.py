@@ -17,6 +17,8 @@ LATE_FRAC: Final = 0.2
 """A bar is late after this share of its interval."""
 # REST may take so long to show a bar, which is asked for again every ten seconds.
 _LEAST_MS: Final = 45_000
+# A fast replay: so much wall time says nothing of the venue.
+_LEAST_WALL_S: Final = 0.2
 # A machine at its limit is late with every other bar: that is one episode, not many.
 _ON_TIME_BARS: Final = 3
 
@@ -31,7 +33,8 @@ class Lateness:
 
     def __init__(self, slot: SlotName, venue: VenueClock) -> None:
         self._slot, self._venue = slot, venue
-        self._limit_ms = max(LATE_FRAC * slot.interval_ms, _LEAST_MS)
+        wall_ms = _LEAST_WALL_S * 1000 * venue.speed
+        self._limit_ms = max(LATE_FRAC * slot.interval_ms, _LEAST_MS, wall_ms)
         self._excused_ms = 0
         self._late, self._on_time = 0, 0
 

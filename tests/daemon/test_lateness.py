@@ -9,16 +9,20 @@ from tests.fakes import FakeClock
 BEGIN = 1_750_000_000_000 // 86_400_000 * 86_400_000
 
 
-def told(interval: str, delays_s: list[float], excused_bars: int = 0) -> list[str]:
+def told(
+    interval: str, delays_s: list[float], excused_bars: int = 0, speed: float = 1.0
+) -> list[str]:
     """Hand on bars so long after their closes; return what was said, and the delays."""
     clock, slot = FakeClock(ms=BEGIN), SlotName("BTC", interval)
-    lateness = Lateness(slot, VenueClock(clock))
-    clock.ms = BEGIN + excused_bars * slot.interval_ms
+    venue = VenueClock(clock, speed)
+    lateness = Lateness(slot, venue)
+    clock.ms += round(excused_bars * slot.interval_ms / speed)
     lateness.excuse()
     with capture_logs() as logs:
         for number, delay_s in enumerate(delays_s):
             close_ms = BEGIN + (number + 1) * slot.interval_ms
-            clock.ms = max(clock.ms, close_ms + round(delay_s * 1000))
+            wait_ms = close_ms + delay_s * 1000 - venue.now_ms()
+            clock.ms += max(0, round(wait_ms / speed))
             lateness.handed_on(close_ms - slot.interval_ms)
     return [f"{line['event']} {line.get('delay_s', '')}".strip() for line in logs]
 
@@ -47,3 +51,8 @@ def test_a_machine_at_its_limit_is_one_episode() -> None:
 def test_bars_that_closed_before_they_could_be_expected_are_not_late() -> None:
     assert told("5m", [61], excused_bars=0) == ["feed.bar_late 61.0"]
     assert told("5m", [3] * 20, excused_bars=20) == []
+
+
+def test_on_a_fast_replay_a_fifth_of_a_second_is_never_late() -> None:
+    assert told("5m", [590], speed=3000) == []
+    assert told("5m", [660], speed=3000) == ["feed.bar_late 660.0"]
