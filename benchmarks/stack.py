@@ -35,13 +35,15 @@ class Block:
     """One judged block.
 
     Log losses in nats, `bases` by name. `against_best` is relative to the best of them, chosen
-    in hindsight, with a 95 % interval that does not know of that choice. `calibration` and `ece`
-    are those of the worst class.
+    in hindsight, with a 95 % interval that does not know of that choice. `calibration`, as the
+    gate judges it, and `ece` are those of the worst class. `neutral` is the share of NEUTRAL in
+    the training block and in the judged one.
     """
 
     block: str
     train_rows: int
     test_rows: int
+    neutral: tuple[float, float]
     prior: float
     bases: dict[str, float]
     average: float
@@ -62,7 +64,7 @@ class Block:
             + " | ".join(f"{loss:.4f}" for loss in figures)
             + f" | {self.against_best:+.2%} ({low:+.1%} to {high:+.1%}) "
             f"| {self.against_average:+.2%} | {self.calibration:.3f} | {self.ece:.3f} "
-            f"| {self.calibration_of_average:.3f} |"
+            f"| {self.calibration_of_average:.3f} | {self.neutral[0]:.0%} {self.neutral[1]:.0%} |"
         )
 
 
@@ -88,6 +90,7 @@ def measure(name: str, frame: dataset.Frame, interval: str) -> Block:
         block=name,
         train_rows=len(rows.labels[rows.train]),
         test_rows=len(truth),
+        neutral=(float(prior[labels.NEUTRAL]), stack.class_shares[labels.NEUTRAL]),
         prior=stack.log_loss / (1 - stack.skill),
         bases={b: float(loss.mean()) for b, loss in losses.items()},
         average=average.log_loss,
@@ -95,9 +98,9 @@ def measure(name: str, frame: dataset.Frame, interval: str) -> Block:
         against_best=stack.log_loss / scale - 1,
         against_best_interval=(interval.low / scale, interval.high / scale),
         against_average=stack.log_loss / average.log_loss - 1,
-        calibration=max(stack.calibration),
+        calibration=max(map(min, stack.ece, stack.calibration)),
         ece=max(stack.ece),
-        calibration_of_average=max(average.calibration),
+        calibration_of_average=max(map(min, average.ece, average.calibration)),
         ece_of_average=max(average.ece),
     )
 
@@ -124,8 +127,8 @@ def main() -> None:
     found, skipped = [], {}
     if not args.json:
         print("| block | trained | judged | prior | best base | average | stack", end=" ")
-        print("| against best | against average | calibration | ECE | calibration of average |")
-        print("|" + "---|" * 12)
+        print("| against best | against average | calibration | ECE | its average | NEUTRAL |")
+        print("|" + "---|" * 13)
     for data in args.data:
         for name, frame in windows(data, args.interval, args.windows):
             try:

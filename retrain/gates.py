@@ -135,7 +135,7 @@ def judge(evidence: Evidence, limits: GateLimits) -> tuple[Gate, ...]:
         _overfit(evidence, limits.overfit),
         _beats_prior(evidence.test, limits.beats_prior),
         _direction(evidence, limits.direction),
-        _calibrated(evidence.test, limits.calibrated),
+        _calibrated(evidence, limits.calibrated),
         beats_champion(evidence.champion, limits.beats_champion),
         _parity(evidence.parity, limits.parity),
         _same_bars(evidence.provenance, limits.same_bars),
@@ -213,13 +213,20 @@ def _direction(evidence: Evidence, limit: float) -> Gate:
     return Gate("direction", value, limit, passed, text, why)
 
 
-def _calibrated(test: Scores, limit: float) -> Gate:
-    value = max(test.calibration)
+def _calibrated(evidence: Evidence, limit: float) -> Gate:
+    """Refuse an ECE beyond the limit that the chance of these rows does not explain."""
+    test = evidence.test
+    down, neutral, up = map(min, test.ece, test.calibration)
+    value = max(down, neutral, up)
     passed = value <= limit
-    down, neutral, up = test.calibration
     text = f"calibration error DOWN {down:.3f}, NEUTRAL {neutral:.3f}, UP {up:.3f} beyond chance: "
     text += f"the largest is {'within' if passed else 'beyond'} {limit:g}"
     text += f" (as measured {max(test.ece):.3f})"
+    was, is_now = evidence.train.class_shares[NEUTRAL], test.class_shares[NEUTRAL]
+    if not passed and abs(is_now - was) > limit:
+        mood = "calmer" if is_now > was else "wilder"
+        text += f"; NEUTRAL are {is_now:.0%} after {was:.0%} in training, a {mood} market than"
+        text += ' learnt: where that lasts, threshold = "vol:0.8" has labels follow volatility'
     why = "thresholds on probabilities mean nothing if the probabilities do not come true"
     return Gate("calibrated", value, limit, passed, text, why)
 

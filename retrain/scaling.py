@@ -14,22 +14,43 @@ from retrain.stack import Recipe
 
 _NAMES: Final = {
     "gb_trees": "steps of gradient boosting",
+    "gb_rate": "as their rate",
+    "gb_rows": "of the rows in each",
+    "rf_trees": "trees of the random forest",
+    "et_trees": "of the extra trees",
     "hgb_trees": "steps of histogram boosting",
+    "hgb_rate": "as their rate",
+    "hgb_columns": "of the columns in each",
     "leaf": "rows in a leaf at least",
     "hgb_leaf": "rows in a leaf of histogram boosting at least",
     "bins": "bins of a feature",
 }
+_FEW_ROWS: Final = 1_500
+"""Below this the base models differ by their own chance: slower steps and more trees calm them."""
 
 
 def scaled(recipe: Recipe, n_rows: int) -> Recipe:
-    """Return the recipe for a training block of `n_rows` rows: at most what is given."""
-    return replace(
+    """Return the recipe for a training block of `n_rows` rows."""
+    fitting = replace(
         recipe,
         gb_trees=_between(n_rows // 60, 20, recipe.gb_trees),
         hgb_trees=_between(n_rows // 60, 20, recipe.hgb_trees),
         leaf=_between(n_rows // 20, 20, recipe.leaf),
         hgb_leaf=_between(n_rows // 10, 20, recipe.hgb_leaf),
         bins=_between(n_rows // 256, 16, recipe.bins),
+    )
+    if n_rows >= _FEW_ROWS:
+        return fitting
+    return replace(
+        fitting,
+        gb_trees=fitting.gb_trees * 28 // 5,
+        gb_rate=fitting.gb_rate / 4,
+        gb_rows=0.5,
+        rf_trees=fitting.rf_trees * 2,
+        et_trees=fitting.et_trees * 2,
+        hgb_trees=fitting.hgb_trees * 4,
+        hgb_rate=fitting.hgb_rate / 4,
+        hgb_columns=0.2,
     )
 
 
@@ -43,12 +64,12 @@ def notes(whole: Recipe, used: Recipe, rows: Rows, n_bars: int) -> tuple[str, ..
         n_bars: Bars that the rows were made of.
     """
     train, test = len(rows.labels[rows.train]), len(rows.labels[rows.test])
-    smaller = [
-        f"{getattr(used, one.name)} {_NAMES[one.name]} instead of {getattr(whole, one.name)}"
+    changed = [
+        f"{getattr(used, one.name):g} {_NAMES[one.name]} instead of {getattr(whole, one.name):g}"
         for one in fields(Recipe)
         if getattr(used, one.name) != getattr(whole, one.name) and one.name in _NAMES
     ]
-    if not smaller:
+    if not changed:
         return ()
     block, independent = block_length(test, rows.horizon_bars), test // rows.horizon_bars
     bars = (
@@ -60,7 +81,7 @@ def notes(whole: Recipe, used: Recipe, rows: Rows, n_bars: int) -> tuple[str, ..
         f"blocks of {block} bars; bins of probability to measure calibration in: "
         f"{calibration_bins(test)} instead of {CALIBRATION_BINS}"
     )
-    return bars, f"the model is smaller: {', '.join(smaller)}", gates
+    return bars, f"the model is made for few rows: {', '.join(changed)}", gates
 
 
 def _between(value: int, least: int, most: int) -> int:

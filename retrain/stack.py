@@ -53,9 +53,13 @@ class Recipe:
     """
 
     gb_trees: int = 50
+    gb_rate: float = 0.05
+    gb_rows: float = 0.3
     rf_trees: int = 32
     et_trees: int = 32
     hgb_trees: int = 50
+    hgb_rate: float = 0.04
+    hgb_columns: float = 0.5
     leaf: int = 50
     hgb_leaf: int = 200
     bins: int = 64
@@ -212,21 +216,21 @@ def _base(name: str, recipe: Recipe) -> Any:
     if name == "gb":
         return GradientBoostingClassifier(
             n_estimators=recipe.gb_trees,
-            learning_rate=0.05,
+            learning_rate=recipe.gb_rate,
             max_depth=2,
             min_samples_leaf=recipe.leaf,
-            subsample=0.3,
+            subsample=recipe.gb_rows,
             max_features="sqrt",
             random_state=seed,
         )
     if name == "hgb":
         return HistGradientBoostingClassifier(
             max_iter=recipe.hgb_trees,
-            learning_rate=0.04,
+            learning_rate=recipe.hgb_rate,
             max_leaf_nodes=4,
             min_samples_leaf=recipe.hgb_leaf,
             l2_regularization=5.0,
-            max_features=0.5,
+            max_features=recipe.hgb_columns,
             max_bins=recipe.bins,
             early_stopping=False,  # it would hold out random rows, and they are their neighbours
             random_state=seed,

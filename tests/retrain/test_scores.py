@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn import metrics
 
 from retrain.scores import (
@@ -120,13 +121,20 @@ def overlapping(n: int, horizon: int, seed: int) -> tuple[np.ndarray, np.ndarray
     """Make what happened, alike on neighbouring rows as labels are, and its true probability."""
     rng = np.random.default_rng(seed)
     moved = np.convolve(rng.normal(size=n + horizon), np.ones(horizon), "valid")[:n]
-    return (moved > 0.43 * np.sqrt(horizon)).astype(float), np.full(n, 1 / 3)
+    given = 1 / 3 + 0.1 * np.sin(np.arange(n) / 50 + seed)
+    return (moved > norm.isf(given) * np.sqrt(horizon)).astype(float), given
 
 
-@pytest.mark.parametrize(("n", "horizon"), [(300, 1), (1_500, 4), (7_700, 12)])
-def test_the_error_of_calibration_is_told_without_what_chance_adds(n: int, horizon: int) -> None:
+@pytest.mark.parametrize(("n", "horizon", "seen"), [(300, 1, 0.4), (1_500, 4, 0.6), (7_700, 12, 1)])
+def test_an_error_of_calibration_is_told_where_it_is_surely_more_than_chance(
+    n: int, horizon: int, seen: float
+) -> None:
     drawn = [overlapping(n, horizon, seed) for seed in range(60)]
-    honest = [calibration_error(y, p, horizon) for y, p in drawn]
-    off = [calibration_error(y, p + 0.1, horizon) for y, p in drawn]
-    assert np.mean(honest) < 0.015
-    assert np.mean(off) == pytest.approx(0.1, abs=0.015)
+    honest, off, far_off = (
+        np.array([calibration_error(y, p + gap, horizon) for y, p in drawn])
+        for gap in (0.0, 0.1, 0.25)
+    )
+    assert np.mean(honest > 0) <= 0.05
+    assert np.mean(off > 0) >= seen
+    assert off[off > 0].mean() == pytest.approx(0.11, abs=0.02)
+    assert far_off.min() > 0.15
