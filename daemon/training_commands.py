@@ -101,6 +101,7 @@ def retrain(
     work = retrain_once(settings, slot, SystemClock(), deploy=deploy, force=force, quiet=as_json)
     result = run_async(work)
     if result is None:
+        sys.stderr.write("hyperdrift: interrupted; `hyperdrift models list` shows what is live\n")
         sys.exit(INTERRUPTED)
     if as_json:
         print_json(result.document())

@@ -1,7 +1,10 @@
 """`hyperdrift retrain`: what it does, what it says, and how it ends."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +148,31 @@ async def test_a_child_that_dies_leaves_the_live_model_as_it_was(
         await retrain(config, force=True)
     assert registry.pointer(SLOT).read_bytes() == before
     assert len(registry.versions(SLOT)) == 1
+
+
+def test_interrupted_it_ends_its_child_says_so_and_leaves_no_job(
+    config: Config, tmp_path: Path
+) -> None:
+    (tmp_path / "child.py").write_text(
+        f"import os, pathlib, time\n"
+        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\ntime.sleep(60)\n"
+    )
+    settings = tmp_path / "hyperdrift.toml"
+    settings.write_text(
+        f'[daemon]\ndata_dir = "{config.data_dir}"\n[[slots]]\ncoin = "BTC"\ninterval = "5m"\n'
+        f'[retrain]\npython = "{tmp_path / "python"}"\n[policy]\nmin_bars = 500\n'
+    )
+    asked = ("retrain", "--coin", "BTC", "--config", str(settings))
+    command = [sys.executable, "-m", "daemon.cli", *asked]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 30
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            assert time.monotonic() < until, "the child did not start"
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted; `hyperdrift models list` shows what is live" in said
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
+    assert list((config.data_dir / "jobs").glob("*/job.json")) == []
+    assert Registry(config.data_dir / "models").live(SLOT) is None
