@@ -23,6 +23,11 @@ STALE_MS: Final = 60_000
 PER_MINUTE: Final = 30
 _REMEMBERED: Final = 1000
 
+_CLOCKS: Final = (
+    "if that was just now, the sender's clock and the daemon's differ: set the wrong one "
+    "(`timedatectl set-ntp true`); `hyperdrift doctor` says whether it is the daemon's"
+)
+
 Answer = Callable[[SlotName, CommandReply], None]
 Submit = Callable[[SlotName, Command, str], bool]
 
@@ -68,7 +73,7 @@ class CommandDesk:
         keys: KeyRing | None = None,
     ) -> None:
         self._slots, self._clock, self._submit, self._answer = slots, clock, submit, answer
-        self._keys, self._limit, self._since_ms = keys, RateLimit(clock), clock.now_ms()
+        self._keys, self._limit, self._opened_at = keys, RateLimit(clock), clock.monotonic()
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def take(self, slot: SlotName, payload: bytes, *, retained: bool) -> None:
@@ -102,10 +107,11 @@ class CommandDesk:
             return "retained commands are refused; publish it without the retain flag"
         age_ms = self._clock.now_ms() - command.issued_ms
         if age_ms > STALE_MS:
-            return f"stale: issued {age_ms / 1000:.0f} s ago, at most 60 s are accepted"
+            return f"stale: issued {age_ms / 1000:.0f} s ago, at most 60 s are accepted; {_CLOCKS}"
         if age_ms < -STALE_MS:
-            return f"issued {-age_ms / 1000:.0f} s in the future; set the clock of the sender"
-        if command.issued_ms < self._since_ms:
+            return f"issued {-age_ms / 1000:.0f} s in the future; {_CLOCKS}"
+        # Not a time of the wall clock: that may have been set back since.
+        if age_ms > (self._clock.monotonic() - self._opened_at) * 1000:
             return "issued before this daemon started; ask again"
         return None
 

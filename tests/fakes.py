@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class FakeClock:
-    """A clock that moves when somebody sleeps."""
+    """A clock that moves when somebody sleeps; its wall clock may be set `ahead_ms`."""
 
     ms: int = 1_750_000_000_000
     slept: list[float] = field(default_factory=list)
+    ahead_ms: int = 0
 
     def now_ms(self) -> int:
-        return self.ms
+        return self.ms + self.ahead_ms
 
     def monotonic(self) -> float:
         return self.ms / 1000

@@ -60,7 +60,9 @@ def test_a_fresh_command_goes_through_unanswered_until_the_engine_answers() -> N
     ("fields", "why"),
     [
         ({"issued_ms": CLOCK.ms - 60_001}, "stale: issued 60 s ago"),
+        ({"issued_ms": CLOCK.ms - 60_001}, "clock and the daemon's differ: set the wrong one"),
         ({"issued_ms": CLOCK.ms + 61_000}, "in the future"),
+        ({"issued_ms": CLOCK.ms + 61_000}, "clock and the daemon's differ: set the wrong one"),
         ({"retained": True}, "retained commands are refused"),
         ({"slot": SlotName("ETH", "5m")}, "this daemon has BTC-5m, SOL-5m"),
         ({"command": "format-disk"}, "not a command"),
@@ -115,6 +117,18 @@ def test_what_was_issued_before_the_daemon_started_can_only_be_a_replay() -> Non
     assert "before this daemon started" in office.replies[0].detail
     office.take(issued_ms=clock.ms - 5_000)
     assert len(office.through) == 1
+
+
+@pytest.mark.parametrize("step_ms", [-7_200_000, 7_200_000])
+def test_a_host_whose_clock_is_set_takes_commands_of_its_new_time(step_ms: int) -> None:
+    clock = FakeClock()
+    office = Office(clock=clock)
+    clock.ms += 5_000
+    clock.ahead_ms = step_ms
+    office.take(issued_ms=clock.now_ms())
+    assert len(office.through) == 1
+    office.take(request_id="r2", issued_ms=clock.now_ms() - 5_001)
+    assert "before this daemon started" in office.replies[0].detail
 
 
 def test_more_commands_than_anybody_types_are_refused_until_a_minute_has_passed() -> None:
