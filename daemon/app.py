@@ -20,7 +20,7 @@ from daemon.audit import Audit
 from daemon.bars import SlotName
 from daemon.broker import EmbeddedBroker
 from daemon.bus import Bus, Will
-from daemon.clock import Clock, VenueClock
+from daemon.clock import Clock, VenueClock, watch_steps
 from daemon.computers import Computer
 from daemon.computers import make as make_computer
 from daemon.config import broker_address, broker_password
@@ -153,6 +153,7 @@ async def _work(
     since = {s.name: venue.now_ms() - s.history_ms for s in config.slots}
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(presence.run(feed, parts.clock), name="presence")
+        tasks.create_task(watch_steps(parts.clock), name="clock-steps")
         parts.heart.doing(lambda: "starting: fetching the bars that are missing")
         await feed.backfill(since)
         if flow:

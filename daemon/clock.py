@@ -9,11 +9,17 @@ import asyncio
 import time
 from typing import Final, Protocol
 
+import structlog
+
+log = structlog.get_logger()
+
 # A venue's clock may drift; a step further than this is a jump, which has to be explained.
 _JUMP_MS: Final = 10_000
 _INSISTS_S: Final = 3600.0
 # A clock may be set back while somebody waits: nobody waits longer than this at once.
 _LONGEST_WAIT_S: Final = 30.0
+# A time service steps what is further off than it can correct by running faster or slower.
+_LOOK_S, _STEP_S = 5.0, 5.0
 
 
 class Clock(Protocol):
@@ -46,6 +52,24 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait, letting other tasks run."""
         await asyncio.sleep(seconds)
+
+
+async def watch_steps(clock: Clock) -> None:
+    """Say when the host's clock is set while we run, for ever; nothing here depends on it.
+
+    Commands and bots elsewhere do: what they issue is judged by this clock.
+    """
+    ahead_s = clock.now_ms() / 1000 - clock.monotonic()
+    while True:
+        await clock.sleep(_LOOK_S)
+        was_s, ahead_s = ahead_s, clock.now_ms() / 1000 - clock.monotonic()
+        if abs(by_s := ahead_s - was_s) >= _STEP_S:
+            log.warning(
+                "host.clock_stepped",
+                by_s=round(by_s, 1),
+                remedy="unless this host slept, check its time service (`timedatectl`); "
+                "`hyperdrift doctor` compares it with the venue's",
+            )
 
 
 class VenueClock:

@@ -1,6 +1,9 @@
+import asyncio
 from dataclasses import dataclass
 
-from daemon.clock import VenueClock
+from structlog.testing import capture_logs
+
+from daemon.clock import VenueClock, watch_steps
 from tests.fakes import FakeClock
 
 HOUR = 3_600_000
@@ -111,3 +114,21 @@ def test_the_age_of_the_time_is_infinite_until_it_is_learnt() -> None:
     learn(venue, clock, 0)
     clock.ms += 5_000
     assert venue.age_s() == 10
+
+
+async def test_a_step_of_the_hosts_clock_is_told_once_and_a_slow_drift_is_not() -> None:
+    clock = FakeClock()
+    with capture_logs() as logs:
+        watching = asyncio.create_task(watch_steps(clock))
+        await asyncio.sleep(0)
+        for ahead_ms in (0, 4_000, 7_204_000, 7_204_000, 4_000, 0):
+            clock.ahead_ms = ahead_ms
+            looks = len(clock.slept)
+            while len(clock.slept) < looks + 2:
+                await asyncio.sleep(0)
+        watching.cancel()
+    assert [(entry["event"], entry["by_s"]) for entry in logs] == [
+        ("host.clock_stepped", 7200.0),
+        ("host.clock_stepped", -7200.0),
+    ]
+    assert all("timedatectl" in entry["remedy"] for entry in logs)

@@ -1,23 +1,15 @@
 """An operator, a running daemon, a kill and an old pointer: real processes, from outside."""
 
-import asyncio
-import json
-import os
 import shutil
 import signal
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from daemon import ledger
 from daemon.imports import open_store
-from daemon.keys import own_signer, trusted_keys
-from daemon.registry import Registry
 from tests.daemon.brokers import Mosquitto
-from tests.daemon.versions import START_MS, write_version
-from tests.system.venue import SLOT, Host, Listener, host
+from tests.system.venue import SLOT, Host, Listener, host, hyperdrift, two_versions
 
 pytestmark = pytest.mark.skipif(
     shutil.which("mosquitto_sub") is None, reason="mosquitto-clients is not installed"
@@ -25,26 +17,6 @@ pytestmark = pytest.mark.skipif(
 
 ORDER = f"hyperdrift/{SLOT}/model"
 STATE = f"hyperdrift/{SLOT}/state"
-
-
-async def hyperdrift(machine: Host, *words: str) -> tuple[int, Any]:
-    """Run a command as alice does; return its exit code and what it printed, as JSON."""
-    config = str(machine.folder / "hyperdrift.toml")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "daemon.cli", *words, "--config", config, "--json"),
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "LOGNAME": "alice"},
-    )
-    out, _ = await process.communicate()
-    return process.returncode or 0, json.loads(out or "null")
-
-
-def two_versions(machine: Host) -> tuple[Registry, str, str]:
-    signer, ring = own_signer(machine.data_dir), trusted_keys(machine.data_dir)
-    registry = Registry(machine.data_dir / "models", signer, ring=ring)
-    one, two = (registry.adopt(SLOT, write_version(machine.folder / str(n), n)) for n in (1, 2))
-    registry.deploy(SLOT, one, reason="a test", by="test", at_ms=START_MS)
-    return registry, one, two
 
 
 async def test_a_promotion_goes_through_the_daemon_and_outlives_a_kill_and_an_old_pointer(

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,13 +17,17 @@ from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.demo.recording import Recording
 from daemon.imports import open_store
+from daemon.keys import own_signer, trusted_keys
+from daemon.registry import Registry
 from daemon.signing import generate as generate_keys
 from tests.daemon.secured import SecuredMosquitto
+from tests.daemon.versions import write_version
 
 SLOT = SlotName("BTC", "5m")
 START_MS = 1_748_736_000_000
 HISTORY, STREAMED = 12_000, 6_000
 SPEED = 2000.0
+LONG_AGO_MS = 1_750_000_000_000
 
 
 def market() -> Recording:
@@ -59,7 +65,7 @@ class Host:
         password = self.secured.password_file(user)
         return {"ca_file": str(self.secured.ca_file), "password_file": str(password)}
 
-    def daemon(self) -> Actor:
+    def daemon(self, speed: float = SPEED) -> Actor:
         config = self.folder / "hyperdrift.toml"
         policy = "\n".join(f"{key} = {value}" for key, value in self.policy.items())
         mqtt = "".join(f'{key} = "{value}"\n' for key, value in self._trust("hyperdrift").items())
@@ -67,7 +73,7 @@ class Host:
             f'[daemon]\ndata_dir = "{self.data_dir}"\n'
             '[[slots]]\ncoin = "BTC"\ninterval = "5m"\nhistory_days = 40\n'
             f'[hyperliquid]\nrest_url = "{self.exchange.url}"\nws_url = "{self.exchange.ws_url}"\n'
-            f'speed = {SPEED}\n[mqtt]\nbroker = "{self.broker_url}"\n{mqtt}[policy]\n{policy}\n'
+            f'speed = {speed}\n[mqtt]\nbroker = "{self.broker_url}"\n{mqtt}[policy]\n{policy}\n'
             # A test block of eight days says little about calibration: its error is mostly noise.
             "[gates]\ncalibrated = 0.1\n"
         )
@@ -121,6 +127,27 @@ def fill(host: Host) -> None:
             rec.funding_t[settled].tolist(), rec.funding_rate[settled].tolist(), strict=True
         )
         store.put_funding("BTC", [Funding(*rate) for rate in rates])
+
+
+async def hyperdrift(machine: Host, *words: str) -> tuple[int, Any]:
+    """Run a command as alice does; return its exit code and what it printed, as JSON."""
+    config = str(machine.folder / "hyperdrift.toml")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "daemon.cli", *words, "--config", config, "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "LOGNAME": "alice"},
+    )
+    out, _ = await process.communicate()
+    return process.returncode or 0, json.loads(out or "null")
+
+
+def two_versions(machine: Host) -> tuple[Registry, str, str]:
+    """Put two versions on the machine, the first of them live."""
+    signer, ring = own_signer(machine.data_dir), trusted_keys(machine.data_dir)
+    registry = Registry(machine.data_dir / "models", signer, ring=ring)
+    one, two = (registry.adopt(SLOT, write_version(machine.folder / str(n), n)) for n in (1, 2))
+    registry.deploy(SLOT, one, reason="a test", by="test", at_ms=LONG_AGO_MS)
+    return registry, one, two
 
 
 class Listener:
