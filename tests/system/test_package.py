@@ -9,10 +9,14 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from daemon.database import SCHEMA
+from tests.daemon.versions import write_version
 from tests.system.exchange_process import exchange, free_port
 from tests.system.systemd_ns import ROOT, Machine, machine, why_not
 
@@ -30,19 +34,32 @@ WHY_NOT = why_not() or why_no_apt()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 CONFIG = "/etc/hyperdrift/hyperdrift.toml"
 DATA = "/var/lib/hyperdrift"
+UNIT = "hyperdrift.service"
 KEY = f"{DATA}/keys/hyperdrift.key"
 PROGRAM = "/opt/hyperdrift/bin"
 STORE = f"{DATA}/hyperdrift.sqlite"
-AGE = """
-import sqlite3, sys
-sqlite3.connect(sys.argv[1]).executescript(
-    "DROP INDEX chatter; DROP TABLE silences; DROP VIEW predictions; DROP INDEX scored_bars;"
-    "ALTER TABLE flow DROP COLUMN seen; PRAGMA user_version = 1"
-)
+# As an older version wrote it: its daemon lacks the newest change of the schema.
+OLDER = r"sed -i '/^SCHEMA: Final/i _MIGRATIONS = _MIGRATIONS[:-1]' "
+CODE = "/opt/hyperdrift/env-*/lib/python3*/site-packages/daemon/database.py"
+DEPLOY = """
+import sys
+from pathlib import Path
+from daemon.bars import SlotName
+from daemon.keys import own_signer, trusted_keys
+from daemon.registry import Registry
+data, slot = Path(sys.argv[1]), SlotName("BTC", "5m")
+registry = Registry(data / "models", own_signer(data), ring=trusted_keys(data))
+model_id = registry.adopt(slot, Path(sys.argv[2]))
+registry.deploy(slot, model_id, reason="a test", by="test", at_ms=1_750_000_000_000)
+print(model_id)
 """
-OLDEST = """
-import sqlite3, sys
-print(sqlite3.connect(sys.argv[1]).execute("SELECT min(t) FROM bars").fetchone()[0])
+SCORED = """
+import json, sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+scored = db.execute("SELECT body FROM journal WHERE kind = 'BarScored' ORDER BY seq")
+bars = db.execute("SELECT * FROM bars ORDER BY t").fetchall()
+version = db.execute("PRAGMA user_version").fetchone()[0]
+print(json.dumps([version, [json.loads(body)["t"] for body, in scored], bars]))
 """
 OTHERS = ("env", "PYTHONPATH=/media/packages")  # the dependencies that were not fetched
 APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y")
@@ -98,25 +115,85 @@ def traces(host: Machine) -> str:
     return files + users + units
 
 
-def age(host: Machine) -> None:
-    """Make the store one that the first version wrote, with bars in it."""
-    as_daemon = ("runuser", "-u", "hyperdrift", "--")
-    bars = ("/media/hyperdrift/bars.csv", "--coin", "BTC", "--interval", "5m")
-    host.run(*OTHERS, *as_daemon, "hyperdrift", "import", *bars)
-    host.run(*as_daemon, "/usr/bin/python3", "-c", AGE, STORE)
+AS_DAEMON = ("runuser", "-u", "hyperdrift", "--")
 
 
-def test_it_is_installed_upgraded_with_its_configuration_and_removed_without_a_trace(
+def stored(host: Machine) -> tuple[int, list[int], list[Any]]:
+    """Return the version of the store's schema, the times of bars scored, and all bars."""
+    said = host.run(*AS_DAEMON, "/usr/bin/python3", "-c", SCORED, STORE)
+    version, scored, bars = json.loads(said)
+    return version, scored, bars
+
+
+def live(host: Machine) -> str:
+    """Return what the daemon says is live; a fault if it does not run."""
+    said = json.loads(host.run("hyperdrift", "status", "--json"))
+    assert said["status"]["state"] == "online", said
+    return str(said["slots"]["BTC-5m"]["model_id"])
+
+
+def wait_for_bars(host: Machine, count: int) -> list[int]:
+    """Wait until so many bars were scored; return their times."""
+    until = time.monotonic() + 60
+    while len(scored := stored(host)[1]) < count:
+        assert time.monotonic() < until, "no bar was scored"
+        time.sleep(0.2)
+    return scored
+
+
+def start_an_older_one(host: Machine, folder: Path) -> str:
+    """Have the daemon of an older version serve a model; return which."""
+    version = write_version(folder / "version")
+    host.run("sh", "-c", OLDER + CODE)
+    where = f"/media/hyperdrift/version/{version.name}"
+    python = (
+        *OTHERS,
+        *AS_DAEMON,
+        f"/opt/hyperdrift/{host.run('readlink', PROGRAM).strip()}/python3",
+    )
+    model_id = host.run(*python, "-c", DEPLOY, DATA, where).strip()
+    others = f"[Service]\nEnvironment={OTHERS[1]}\n"
+    host.write("/run/systemd/system/hyperdrift.service.d/others.conf", others)
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "enable", "--now", "hyperdrift")
+    wait_for_bars(host, 2)
+    host.run("rm", "-r", "/run/systemd/system/hyperdrift.service.d")
+    return model_id
+
+
+def it_is_upgraded_while_it_runs(host: Machine, folder: Path) -> None:
+    """The old one goes on until all is fetched; the new one finds model, bars and settings."""
+    model_id = start_an_older_one(host, folder)
+    first, was = host.run("readlink", PROGRAM), host.shown(UNIT, "MainPID")
+    older, _, bars = stored(host)
+    install(host, "new")  # the whole of it, every pinned package
+    assert host.shown(UNIT, "ActiveState") == "active"  # so it says that it is ready
+    assert host.shown(UNIT, "MainPID") not in {was, "0"}
+    assert host.run("tail", "-n1", CONFIG) == "# mine\n"
+    assert host.run("readlink", PROGRAM) != first
+    assert len(host.run("sh", "-c", "ls -d /opt/hyperdrift/env-*").split()) == 1
+
+    found = json.loads(host.run("hyperdrift", "doctor", "--json"))
+    assert found["ok"], found
+    assert {c["name"] for c in found["checks"]} >= {"daemon", "venue", "broker", "store"}
+    assert f"hyperdrift.sqlite.v{older}" in host.run("ls", DATA).split()
+    assert live(host) == model_id
+    scored = wait_for_bars(host, len(stored(host)[1]) + 2)
+    assert set(map(int.__sub__, scored[1:], scored)) == {300_000}
+    newer, _, bars_now = stored(host)
+    assert (older, newer) == (SCHEMA - 1, SCHEMA)
+    assert bars_now[: len(bars) - 1] == bars[:-1]
+
+
+def test_it_is_installed_upgraded_while_it_runs_and_removed_without_a_trace(
     tmp_path: Path,
 ) -> None:
     build(tmp_path)
     tmp_path.chmod(0o755)
-    (tmp_path / "bars.csv").write_text(
-        "t,open,high,low,close,volume\n1735689600000,1,1,1,1,1\n1735689900000,1,1,1,1,1\n"
-    )
     with machine(tmp_path, bare=True) as host, exchange(60.0, 3000) as venue:
         before = traces(host)
-        host.run(*OTHERS, *at(venue), *APT, "install", "/media/hyperdrift/old.deb")
+        said = host.run(*OTHERS, *at(venue), *APT, "install", "/media/hyperdrift/old.deb")
+        assert "systemctl enable --now hyperdrift" in said
         assert host.run("stat", "-c", "%a %U %G", CONFIG).split() == ["640", "root", "hyperdrift"]
         models = host.run("stat", "-c", "%a %U %G", f"{DATA}/models").split()
         assert models == ["2750", "hyperdrift", "hyperdrift-models"]
@@ -125,32 +202,17 @@ def test_it_is_installed_upgraded_with_its_configuration_and_removed_without_a_t
 
         mine = host.run("cat", CONFIG).replace("[mqtt]", f"[mqtt]\nport = {free_port()}")
         host.write(CONFIG, f"{mine}\n{venue}# mine\n")
-        age(host)
-        first = host.run("readlink", PROGRAM)
-        said = install(host, "new")  # the whole of it, every pinned package
-        assert "store          ok (2 bars, schema 1 of" in said
-        assert "systemctl enable --now hyperdrift" in said
-        assert host.run("tail", "-n1", CONFIG) == "# mine\n"
-        assert host.run("readlink", PROGRAM) != first
-        assert len(host.run("sh", "-c", "ls -d /opt/hyperdrift/env-*").split()) == 1
+        it_is_upgraded_while_it_runs(host, tmp_path)
 
-        host.run("systemctl", "enable", "--now", "hyperdrift")  # returns once it is ready
-        found = json.loads(host.run("hyperdrift", "doctor", "--json"))
-        assert found["ok"], found
-        assert {c["name"] for c in found["checks"]} >= {"daemon", "venue", "broker", "store"}
-        copies = host.run("ls", DATA).split()
-        assert "hyperdrift.sqlite.v1" in copies
-        assert host.run("/usr/bin/python3", "-c", OLDEST, STORE) == "1735689600000\n"
-
-        runs = host.shown("hyperdrift.service", "MainPID")
+        runs = host.shown(UNIT, "MainPID")
         said = install(host, "broken", check=False)  # the old one goes on
         assert "packages could not be fetched" in said
-        assert host.shown("hyperdrift.service", "MainPID") == runs
+        assert host.shown(UNIT, "MainPID") == runs
         assert json.loads(host.run("hyperdrift", "doctor", "--json"))["ok"]
         assert len(host.run("sh", "-c", "ls -d /opt/hyperdrift/env-*").split()) == 1
 
         host.run(*APT, "remove", "hyperdrift")
-        assert host.shown("hyperdrift.service", "LoadState") == "not-found"
+        assert host.shown(UNIT, "LoadState") == "not-found"
         assert host.run("tail", "-n1", CONFIG) == "# mine\n"
         assert "env-" not in host.run("ls", "/opt", "/opt/hyperdrift", check=False)
         host.run(*APT, "purge", "hyperdrift")
