@@ -48,7 +48,7 @@ from daemon.keeper import Keeper
 from daemon.keys import command_keys, own_signer, trusted_keys
 from daemon.limits import child_limits, gate_limits, policy_settings
 from daemon.messages import DaemonStatus, SwapAck
-from daemon.patience import PatientStore, patiently
+from daemon.patience import ImpatientStore, PatientStore, patiently
 from daemon.presence import Presence
 from daemon.registry import Registry
 from daemon.reload import Reload
@@ -121,7 +121,8 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         flow = CohortFlow(cohorts, slots, patient, venue) if cohorts else None
         stream = CandleStream(stream_url, clock, slots, flow.coins if flow else ())
         on_trade = flow.take if flow else None
-        feed = Feed(rest, stream, store, venue, slots, on_trade=on_trade, alarm=presence.alarm)
+        tried = ImpatientStore(patient)  # the feed has delays of its own
+        feed = Feed(rest, stream, tried, venue, slots, on_trade=on_trade, alarm=presence.alarm)
         audit = Audit(patient, clock, venue)
         book = TradeBook(venue)
         parts = _Parts(config, clock, venue, patient, bus, topics, audit, book, heart, reload)

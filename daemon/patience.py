@@ -53,6 +53,7 @@ class PatientStore(AsyncStore):
         self, inner: AsyncStore, clock: Clock, alarm: Callable[[str], None] = lambda _: None
     ) -> None:
         self.store, self.inner, self._clock, self._alarm = inner.store, inner, clock, alarm
+        self._refused: set[Callable[..., object]] = set()
         self.trouble = ""
 
     async def call(
@@ -61,26 +62,61 @@ class PatientStore(AsyncStore):
         """Run `method(store, ...)`; wait while the disk is full or cannot be written."""
         while True:
             try:
-                result = await self.inner.call(method, *args, **kwargs)
-            except StoreUnavailable as e:
-                self._begin(str(e))
+                return await self.attempt(method, *args, **kwargs)
+            except StoreUnavailable:
                 await self._clock.sleep(_AGAIN_S)
-            else:
-                self._end()
-                return result
+
+    async def attempt(
+        self, method: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run `method(store, ...)` once, and tell of it if the disk refuses.
+
+        Raises:
+            StoreUnavailable: If it does.
+        """
+        try:
+            result = await self.inner.call(method, *args, **kwargs)
+        except StoreUnavailable as e:
+            self._begin(method, str(e))
+            raise
+        self._end(method)
+        return result
 
     def close(self) -> None:
         """Close the store."""
         self.inner.close()
 
-    def _begin(self, why: str) -> None:
+    def _begin(self, method: Callable[..., object], why: str) -> None:
+        self._refused.add(method)
         if not self.trouble:
             outcome = "the live model goes on answering; what is to be written waits"
             log.error("store.unavailable", why=why, outcome=outcome)
             self._alarm(f"{why}; {outcome}")
         self.trouble = why
 
-    def _end(self) -> None:
-        if self.trouble:
-            log.info("store.back")
+    def _end(self, method: Callable[..., object]) -> None:
+        if method not in self._refused:
+            return  # reading proves nothing: a full disk can be read
+        self._refused.clear()
         self.trouble = ""
+        log.info("store.back")
+
+
+class ImpatientStore(AsyncStore):
+    """A patient store for those who try again in their own way: told of, but not waited for."""
+
+    def __init__(self, patient: PatientStore) -> None:
+        self.store, self._patient = patient.store, patient
+
+    async def call(
+        self, method: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run `method(store, ...)`.
+
+        Raises:
+            StoreUnavailable: If the disk is full or cannot be written.
+        """
+        return await self._patient.attempt(method, *args, **kwargs)
+
+    def close(self) -> None:
+        """Leave it to whom it belongs."""

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.bars import SlotName
+from daemon.bars import Provenance, SlotName
+from daemon.database import StoreUnavailable
 from daemon.folder_lock import folder_lock
-from daemon.patience import PatientStore, patiently
+from daemon.patience import ImpatientStore, PatientStore, patiently
 from daemon.store import AsyncStore, Store
 from tests.fakes import FakeClock
 
@@ -55,6 +56,27 @@ async def test_what_cannot_be_written_waits_for_room_and_is_told_of_once(tmp_pat
     assert "check disk space" in alarms[0]
     assert patient.trouble == ""
     assert sorted(row.body["n"] for row in store.store.journal(SLOT)) == [0, 1, 2]
+    patient.close()
+
+
+async def test_who_does_not_wait_is_refused_and_it_is_told_of_until_the_disk_takes_it(
+    tmp_path: Path,
+) -> None:
+    store, alarms = AsyncStore(Store(tmp_path / "db")), list[str]()
+    patient = PatientStore(store, FakeClock(), alarms.append)
+    impatient, write = ImpatientStore(patient), Store.append_journal
+    fill(store.store)
+    with capture_logs() as logs:
+        for n in range(3):
+            with pytest.raises(StoreUnavailable):
+                await impatient.call(write, SLOT, n, "decision", LONG)
+            await impatient.call(Store.newest_t, SLOT, Provenance.REST)  # reading goes on
+            assert "full" in patient.trouble
+        store.store.database.read("PRAGMA max_page_count = 1000000")
+        await impatient.call(write, SLOT, 3, "decision", LONG)
+    assert [entry["event"] for entry in logs] == ["store.unavailable", "store.back"]
+    assert len(alarms) == 1
+    assert patient.trouble == ""
     patient.close()
 
 
