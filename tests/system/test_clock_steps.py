@@ -21,7 +21,16 @@ from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.imports import open_store
 from tests.daemon.brokers import Mosquitto, until
-from tests.system.venue import SLOT, Host, Listener, host, hyperdrift, publish, two_versions
+from tests.system.venue import (
+    SLOT,
+    Host,
+    Listener,
+    check_store,
+    host,
+    hyperdrift,
+    publish,
+    two_versions,
+)
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 pytestmark = [
@@ -143,19 +152,11 @@ async def a_swap_goes_as_ever(machine: Host, bus: Listener, model_id: str) -> No
 
 
 def nothing_is_lost_or_in_disorder(machine: Host) -> None:
+    assert len(check_store(machine)) > 50
     with open_store(machine.data_dir, read_only=True) as store:
-        stored = store.bars(SLOT, from_t=machine.first_t)
-        assert store.missing(SLOT) == []
-        scored = [row.body["t"] for row in store.journal(SLOT, kinds=["BarScored"])]
         moves = [e.body["deployed_ms"] for e in store.journal(SLOT, kinds=[ledger.POINTER_MOVED])]
-    streamed = machine.recording.between(machine.first_t, int(stored["t"][-1]) + 1)
-    for name in ("t", "open", "high", "low", "close", "volume"):
-        np.testing.assert_array_equal(stored[name], getattr(streamed, name))
-    assert len(stored["t"]) > 50
-    assert scored == sorted(set(scored))
-    assert set(np.diff(scored)) == {SLOT.interval_ms}
-    assert all(a < b for a, b in pairwise(moves))
     assert len(moves) == 6
+    assert all(a < b for a, b in pairwise(moves))
 
 
 def the_bot_took_the_orders_and_answered_every_bar(bus: Listener, models: list[str]) -> None:

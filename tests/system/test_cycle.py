@@ -7,12 +7,10 @@ import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from daemon.imports import open_store
 from tests.daemon.secured import SecuredMosquitto
-from tests.system.venue import SLOT, Host, Listener, host, publish
+from tests.system.venue import SLOT, Host, Listener, check_store, host, publish
 
 pytestmark = pytest.mark.skipif(
     shutil.which("mosquitto_sub") is None, reason="mosquitto-clients is not installed"
@@ -127,16 +125,4 @@ async def a_restart_goes_on_where_it_was(
         ack = await bus.wait_for(ACK, model_id=swapped["model_id"])
         assert ack["status"] == "loaded"
         await bus.wait_for(STATE, phase="probation", model_id=swapped["model_id"])
-    the_store_equals_the_recording(machine)
-
-
-def the_store_equals_the_recording(machine: Host) -> None:
-    with open_store(machine.data_dir, read_only=True) as store:
-        stored = store.bars(SLOT, from_t=machine.first_t)
-        assert store.missing(SLOT) == []
-        scored = [row.body["t"] for row in store.journal(SLOT, kinds=["BarScored"])]
-    streamed = machine.recording.between(machine.first_t, int(stored["t"][-1]) + 1)
-    for name in ("t", "open", "high", "low", "close", "volume"):
-        np.testing.assert_array_equal(stored[name], getattr(streamed, name))
-    assert scored == sorted(set(scored))
-    assert set(np.diff(scored)) == {SLOT.interval_ms}
+    check_store(machine)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from daemon.bars import Bar, Funding, Provenance, SlotName
 from daemon.clock import SystemClock
 from daemon.demo.cast import Actor
@@ -148,6 +150,20 @@ def two_versions(machine: Host) -> tuple[Registry, str, str]:
     one, two = (registry.adopt(SLOT, write_version(machine.folder / str(n), n)) for n in (1, 2))
     registry.deploy(SLOT, one, reason="a test", by="test", at_ms=LONG_AGO_MS)
     return registry, one, two
+
+
+def check_store(machine: Host) -> list[int]:
+    """Hold the bars against the recording and the scores against each other; return whose."""
+    with open_store(machine.data_dir, read_only=True) as store:
+        stored = store.bars(SLOT, from_t=machine.first_t)
+        assert store.missing(SLOT) == []
+        scored = [row.body["t"] for row in store.journal(SLOT, kinds=["BarScored"])]
+    streamed = machine.recording.between(machine.first_t, int(stored["t"][-1]) + 1)
+    for name in ("t", "open", "high", "low", "close", "volume"):
+        np.testing.assert_array_equal(stored[name], getattr(streamed, name))
+    assert scored == sorted(set(scored))
+    assert set(np.diff(scored)) == {SLOT.interval_ms}
+    return scored
 
 
 class Listener:
