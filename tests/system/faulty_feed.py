@@ -24,6 +24,7 @@ from daemon.hyperliquid.stream import CandleStream
 from daemon.hyperliquid.wire import decode_candles
 from daemon.store import Hole, Store
 from tests import virtual_time
+from tests.link import Link
 from tests.virtual_time import InlineStore, LoopClock
 
 # Two bars last forty seconds: the longest that a client holds off an absent venue, and some.
@@ -97,6 +98,7 @@ class Run:
     store: InlineStore
     venue: VenueClock
     logs: list[Any]
+    link: Link
     emitted: dict[SlotName, list[Bar]] = field(default_factory=lambda: {s: [] for s in SLOTS})
 
     async def until(self, venue_ms: float) -> None:
@@ -123,6 +125,9 @@ class Run:
             emitted=self.emitted[slot],
             last_t=(now_ms - _SETTLED_MS) // STEP * STEP - STEP,
         )
+
+    def wrong(self, slot: SlotName) -> list[str]:
+        return self.outcome(slot).differences() + self.outcome(slot).disorder()
 
     def logged(self, event: str) -> list[Any]:
         return [entry for entry in self.logs if entry["event"] == event]
@@ -161,12 +166,16 @@ def play(work: Any, faults: Sequence[Fault], markets: Sequence[Recording] = ()) 
             markets or recordings(), clock, speed=SPEED, start_ms=NOW_MS, faults=faults
         )
         with capture_logs() as logs:
-            async with exchange, RestClient(exchange.url, clock, venue) as rest:
+            async with (
+                exchange,
+                Link(exchange.url) as link,
+                RestClient(link.through(exchange.url), clock, venue) as rest,
+            ):
                 await _greet(rest)
-                stream = CandleStream(exchange.ws_url, clock, SLOTS)
+                stream = CandleStream(link.through(exchange.ws_url), clock, SLOTS)
                 feed = Feed(rest, stream, store, venue, SLOTS)
                 await feed.backfill(dict.fromkeys(SLOTS, START_MS))
-                run = Run(exchange, feed, rest, store, venue, logs)
+                run = Run(exchange, feed, rest, store, venue, logs, link)
                 tasks = [
                     asyncio.create_task(task) for task in (feed.run(), run.drain(), run.keep_time())
                 ]
