@@ -73,7 +73,7 @@ class Feed:
         self._rush = Rush(slots, rest.weight_per_minute)
         # Full means that scoring is behind: the followers wait, no bar is dropped.
         self._bars: asyncio.Queue[tuple[SlotName, Bar]] = asyncio.Queue(_QUEUE_BARS)
-        self._settlements = Settlements(rest, store, venue)
+        self._settlements = Settlements(rest, store, venue, slots, alarm)
         self._followers = {
             slot: Follower(
                 slot,

@@ -55,7 +55,7 @@ class Presence:
             self._bus.publish(self._topics.event(slot), {"kind": "alert", **fields})
 
     def alarm(self, slot: SlotName, kind: str, hole: Hole, text: str) -> None:
-        """Tell everybody of bars that are lost (`gap`) or will be soon (`hole_closing`)."""
+        """Tell everybody of bars: lost (`gap`), soon lost (`hole_closing`), lacking funding."""
         message = {
             "kind": kind,
             "at_ms": self._venue.now_ms(),

@@ -3,38 +3,61 @@
 A bar scored without the rate that was settled before its close would differ from the
 same bar in training. So the newest rate is fetched first; waiting for it is brief,
 because a late rate is a smaller fault than a late bar.
+
+A rate may well stand still for days, so that it is frozen shows in no feature: what tells is
+the age of the newest settlement, while bars come.
 """
 
 import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
-from daemon.bars import DAY_MS, HOUR_MS
+from daemon.bars import DAY_MS, HOUR_MS, SlotName
 from daemon.clock import VenueClock
 from daemon.errors import DaemonError
+from daemon.history import Alarm
 from daemon.hyperliquid.budget import Priority
 from daemon.hyperliquid.rest import RestClient
-from daemon.store import AsyncStore, Store
+from daemon.store import AsyncStore, Hole, Store
 
 log = structlog.get_logger()
 
 _WAITS_S: Final = (0.0, 2.0, 4.0)
 # A settlement is stamped up to half a second after the hour.
 _SETTLED_MS: Final = 2_000
+_STALE_MS: Final = 3 * HOUR_MS
 
 
 class Settlements:
-    """Keeps the funding rates of some coins up to date."""
+    """Keeps the funding rates of some coins up to date.
 
-    def __init__(self, rest: RestClient, store: AsyncStore, venue: VenueClock) -> None:
+    Args:
+        rest: The venue.
+        store: Takes the rates.
+        venue: Its clock.
+        slots: Who is told of a coin whose funding is not settled any more.
+        alarm: How.
+    """
+
+    def __init__(
+        self,
+        rest: RestClient,
+        store: AsyncStore,
+        venue: VenueClock,
+        slots: Collection[SlotName] = (),
+        alarm: Alarm = lambda *_: None,
+    ) -> None:
         self._rest, self._store, self._venue = rest, store, venue
+        self._slots, self._alarm = tuple(slots), alarm
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._newest: dict[str, int] = {}
         self._late: set[str] = set()
+        self._stale: set[str] = set()
 
     async def run(self, coins: Collection[str]) -> None:
         """Fetch each hour's rates when they are settled, ahead of the bars that may use them."""
@@ -51,9 +74,10 @@ class Settlements:
             if coin not in self._newest:
                 stored = await self._store.call(Store.newest_funding_time, coin)
                 self._newest[coin] = stored or 0
-            if self._newest.get(coin, 0) >= due_ms:
-                return
             why = "not settled yet"
+            if self._newest.get(coin, 0) >= due_ms:
+                self._report(coin, due_ms, why)
+                return
             for wait_s in _WAITS_S[:1] if coin in self._late else _WAITS_S:
                 await self._venue.sleep(wait_s)
                 try:
@@ -63,6 +87,8 @@ class Settlements:
                     break
                 if self._newest.get(coin, 0) >= due_ms:
                     break
+            else:  # the venue says so itself
+                self._judge(coin, close_ms)
             self._report(coin, due_ms, why)
 
     async def _prepare(self, coin: str, hour_ms: int) -> None:
@@ -86,3 +112,21 @@ class Settlements:
         elif not late and coin in self._late:
             log.info("feed.funding_back", coin=coin)
             self._late.discard(coin)
+            self._stale.discard(coin)
+
+    def _judge(self, coin: str, close_ms: int) -> None:
+        """Tell of a coin once its newest rate is too old; one that never had any has none."""
+        newest = self._newest[coin]
+        if not newest or close_ms - newest <= _STALE_MS or coin in self._stale:
+            return
+        self._stale.add(coin)
+        since = datetime.fromtimestamp(newest / 1000, UTC).isoformat(timespec="minutes")
+        remedy = (
+            "funding_rate and funding_momentum_1h stand still until then, and no retrain mends it: "
+            "look at the venue's announcements, pause the bot if it relies on them"
+        )
+        log.warning("feed.funding_stale", coin=coin, since=since, remedy=remedy)
+        text = f"the funding of {coin} has not been settled since {since} while bars come; {remedy}"
+        for slot in self._slots:
+            if slot.coin == coin:
+                self._alarm(slot, "alert", Hole(newest, close_ms), text)
