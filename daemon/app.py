@@ -209,7 +209,7 @@ def _desks(parts: _Parts) -> tuple[dict[SlotName, Keeper], SwapCoordinator, Inta
         parts.topics,
         parts.clock,
         on_ack=on_ack,
-        on_silence=intake.unanswered,
+        on_silence=intake.alert,
         on_bot=intake.bot_seen,
         signer=signer,
     )

@@ -27,7 +27,7 @@ from daemon.messages import (
 from daemon.payloads import PayloadReader
 from daemon.signing import KeyRing
 from daemon.topics import Topics
-from daemon.trades import TradeBook
+from daemon.trades import TradeBook, TradeLimit
 from monitor.events import CommandReceived, SwapAcked
 
 log = structlog.get_logger()
@@ -53,7 +53,7 @@ class Intake:
         self._desk = CommandDesk(
             keepers.keys(), clock, self._submit, self._refuse, keys=command_keys
         )
-        self._payloads = PayloadReader()
+        self._payloads, self._limit = PayloadReader(), TradeLimit(venue, self.alert)
 
     def listen(self) -> None:
         """Subscribe; commands for slots that are not ours are answered too."""
@@ -93,8 +93,8 @@ class Intake:
         """Pass on who the slot's bot is."""
         self._keepers[slot].put_nowait(presence)
 
-    def unanswered(self, slot: SlotName, text: str) -> None:
-        """Tell the world that a bot does not answer."""
+    def alert(self, slot: SlotName, text: str) -> None:
+        """Tell the world what a person has to see to: a bot that does not answer, a flood."""
         message = {"kind": "alert", "at_ms": self._venue.now_ms(), "text": text}
         self._bus.publish(self._topics.event(slot), {**message, "severity": "critical"})
 
@@ -133,8 +133,9 @@ class Intake:
         found, trade = self._topics.slot_of(topic), self._payloads.read(topic, payload, TradeReport)
         if found is None or trade is None:
             return
-        closed = self._book.closed(found[0], trade)
-        if closed is None:
+        slot = found[0]
+        if self._book.knows(slot, trade.trade_id) or not self._limit.take(slot):
             return  # QoS 1 may deliver twice
-        if not self._keepers[found[0]].put_nowait(closed):
-            log.warning("trade.dropped", slot=str(found[0]), trade_id=trade.trade_id)
+        closed = self._book.closed(slot, trade)
+        if closed is not None and not self._keepers[slot].put_nowait(closed):
+            log.warning("trade.dropped", slot=str(slot), trade_id=trade.trade_id)

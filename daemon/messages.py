@@ -103,7 +103,7 @@ class PredictionMade(Message, frozen=True, kw_only=True):
 class TradeReport(Message, frozen=True, kw_only=True):
     """`<slot>/trade`: a closed trade; `pnl` after fees in quote units."""
 
-    trade_id: str
+    trade_id: Annotated[str, Meta(max_length=200)]
     side: Side
     opened_ms: int
     closed_ms: int

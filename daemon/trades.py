@@ -1,11 +1,13 @@
 """Closed trades on their way to the engine, each once, whether a message or a file brought it.
 
 The journal remembers which trades were taken, so that a restart may read the whole file
-again and counts nothing twice.
+again and counts nothing twice. A file is the host's own; messages may be anybody's, so they
+have a bound.
 """
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
@@ -26,6 +28,8 @@ log = structlog.get_logger()
 KEPT_DAYS: Final = 45
 # How long a change may stay unseen where the system tells nobody, as on a network share.
 POLL_S: Final = 10.0
+# A bot closes a few trades a bar at most, and sends those of a day at once after an outage.
+PER_BAR, AT_ONCE = 10, 200
 _CLOSED: Final = TradeClosed.__name__
 
 
@@ -46,6 +50,10 @@ class TradeBook:
             for trade_id, at_ms in await store.call(_journalled, slot, self.oldest_ms):
                 self._taken[str(slot), trade_id] = at_ms
 
+    def knows(self, slot: SlotName, trade_id: str) -> bool:
+        """Whether a trade was taken."""
+        return (str(slot), trade_id) in self._taken
+
     @property
     def oldest_ms(self) -> int:
         """Trades that closed before this bear on nothing."""
@@ -53,10 +61,10 @@ class TradeBook:
 
     def closed(self, slot: SlotName, trade: FileTrade | TradeReport) -> TradeClosed | None:
         """Take note of a trade; return it as an event, None if it was taken before."""
-        at_ms, key = self._venue.now_ms(), (str(slot), trade.trade_id)
-        if key in self._taken:
+        at_ms = self._venue.now_ms()
+        if self.knows(slot, trade.trade_id):
             return None
-        self._taken[key] = at_ms
+        self._taken[str(slot), trade.trade_id] = at_ms
         first = next(iter(self._taken))
         if self._taken[first] < self.oldest_ms:
             del self._taken[first]
@@ -69,6 +77,43 @@ class TradeBook:
             closed_ms=trade.closed_ms,
             pnl=trade.pnl,
         )
+
+
+class TradeLimit:
+    """Bounds how many trades of a slot are taken from messages; a flood is told of once.
+
+    Args:
+        venue: Its clock says when a bar is over.
+        tell: Takes the slot and a sentence when a flood begins.
+    """
+
+    def __init__(self, venue: VenueClock, tell: Callable[[SlotName, str], None]) -> None:
+        self._venue, self._tell = venue, tell
+        self._left: dict[SlotName, tuple[int, int]] = {}  # how many more, as of which bar
+        self._refused: Counter[SlotName] = Counter()
+
+    def take(self, slot: SlotName) -> bool:
+        """Say whether one more may pass now."""
+        bar = self._venue.now_ms() // slot.interval_ms
+        left, then = self._left.get(slot, (AT_ONCE, bar))
+        left = min(AT_ONCE, left + PER_BAR * max(0, bar - then))
+        self._left[slot] = (max(0, left - 1), bar)
+        if not left:
+            self._refuse(slot)
+        elif left > PER_BAR and self._refused[slot]:  # else it is the next bar of the same flood
+            log.info("trades.flood_over", slot=str(slot), refused=self._refused.pop(slot))
+        return bool(left)
+
+    def _refuse(self, slot: SlotName) -> None:
+        self._refused[slot] += 1
+        if self._refused[slot] > 1:
+            return
+        remedy = (
+            f"more than {PER_BAR} a bar are not counted: see who may publish on the broker, or, if "
+            "they are the bot's, have it write them to trades.file"
+        )
+        log.warning("trades.flooded", slot=str(slot), remedy=remedy)
+        self._tell(slot, f"a flood of trades is published for {slot}; {remedy}")
 
 
 class TradeFollower(FileSystemEventHandler):

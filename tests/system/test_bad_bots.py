@@ -177,7 +177,7 @@ def _keeper(
         TOPICS,
         clock,
         on_ack=lambda slot, ack: intake.acknowledged(slot, ack, swap.last_ack_ms[slot]),
-        on_silence=intake.unanswered,
+        on_silence=intake.alert,
         on_bot=intake.bot_seen,
         signer=signer,
     )
