@@ -107,10 +107,12 @@ def _readable(source: sqlite3.Connection, query: str, end: _End) -> Iterator[tup
 
 
 def _doubt(into: Database) -> None:
-    """Leave out impossible bars, and let the venue confirm those that it still serves."""
+    """Leave out what cannot be, and let the venue confirm the bars that it still serves."""
     newest = into.read("SELECT coin, interval, max(t) FROM bars GROUP BY coin, interval")
     with into.writing() as db:
         db.execute(_IMPOSSIBLE)
+        # Half of a long entry may lie on the damaged page: no start could read the journal then.
+        db.execute("DELETE FROM journal WHERE NOT json_valid(body)")
         for coin, interval, t in newest:
             from_t = t - REACH_BARS * INTERVAL_MS[interval]
             db.execute(

@@ -65,6 +65,16 @@ def test_what_the_venue_still_serves_is_to_be_confirmed_and_older_bars_stay_as_t
     assert {copy.provenance for copy in held[:doubted]} == {Provenance.IMPORT}
 
 
+def test_an_entry_of_the_journal_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "bars.db"
+    filled(path)
+    with Store(path) as store, store.database.writing() as db:
+        db.execute('UPDATE journal SET body = \'{"n": 7, "text": \x01\' WHERE seq = 8')
+    with Store(tmp_path / "made") as store:
+        salvage(path, store.database)
+        assert [entry.body["n"] for entry in store.journal(SLOT)] == [*range(7), *range(8, ENTRIES)]
+
+
 def test_of_a_file_that_is_no_database_nothing_is_saved(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"no database at all" * 1000)
     with Store(tmp_path / "made") as store:
