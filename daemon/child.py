@@ -126,7 +126,7 @@ async def start(
     """
     try:
         process = await asyncio.create_subprocess_exec(
-            *(*_polite(limits.nice), limits.interpreter, *arguments),
+            *(*_polite(limits), limits.interpreter, *arguments),
             stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -165,18 +165,23 @@ class _Told:
         self._on_line(line)
 
 
-def _polite(nice: int) -> tuple[str, ...]:
-    """Return a command prefix: die with us, and leave processor and disk to others.
+def _polite(limits: Limits) -> tuple[str, ...]:
+    """Return a command prefix: die with us, leave processor, disk and memory to others.
 
     With what util-linux and coreutils have of it on this machine.
     """
     prefix: tuple[str, ...] = ()
     if shutil.which("setpriv"):
         prefix += ("setpriv", "--pdeathsig", "KILL", "--")
-    if nice and shutil.which("nice"):
-        prefix += ("nice", "-n", str(nice))
+    if limits.nice and shutil.which("nice"):
+        prefix += ("nice", "-n", str(limits.nice))
     if shutil.which("ionice"):
         prefix += ("ionice", "--class", "3", "--ignore")  # idle; where refused, as before
+    # Before it starts: on a busy machine a child may be far before we get to `_confine`.
+    if shutil.which("choom"):
+        prefix += ("choom", "-n", _EXPENDABLE, "--")
+    if limits.memory_mib and shutil.which("prlimit"):
+        prefix += ("prlimit", f"--data={limits.memory_mib * _MIB}")
     return prefix
 
 
