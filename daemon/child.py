@@ -9,13 +9,11 @@ import asyncio
 import contextlib
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -28,14 +26,18 @@ log = structlog.get_logger()
 # A line of progress is short; a child that prints more than this without a newline is broken.
 _LONGEST_LINE: Final = 1 << 20
 _KEEP_STDERR: Final = 4000
-_MIB: Final = 1 << 20
+_KIB: Final = 1 << 10
 # How an interpreter, the C++ library and a thread library say that memory has run out.
 _OUT_OF_MEMORY: Final = (
     *("memoryerror", "bad_alloc", "cannot allocate memory", "memory allocation"),
     "start new thread",
 )
-# The kernel ends the process with the highest score first when the machine's memory runs out.
-_EXPENDABLE: Final = "800"
+# What the child's own shell does before it becomes the interpreter: set from outside, it could be
+# past its allocations on a busy machine. The kernel ends the process with the highest score first
+# when memory runs out. What is refused here, or not known, is left out.
+_CONFINE: Final = (
+    '{ echo 800 >/proc/self/oom_score_adj; [ $0 -eq 0 ] || ulimit -d $0; } 2>/dev/null; exec "$@"'
+)
 
 OnLine = Callable[[dict[str, Any]], None]
 
@@ -124,21 +126,18 @@ async def start(
     Raises:
         RetrainFailedError: There is no such interpreter.
     """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *(*_polite(limits), limits.interpreter, *arguments),
-            stdin=stdin,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=_LONGEST_LINE,
-            env=environment,
-            start_new_session=True,  # so that its own workers can be killed with it
-        )
-    except OSError as e:
-        msg = f"{limits.interpreter} cannot be started ({e.strerror}); correct retrain.python"
-        raise RetrainFailedError(msg) from e
-    _confine(process.pid, limits)
-    return process
+    if shutil.which(limits.interpreter) is None:
+        msg = f"{limits.interpreter} is no program that can be started; correct retrain.python"
+        raise RetrainFailedError(msg)
+    return await asyncio.create_subprocess_exec(
+        *(*_polite(limits), limits.interpreter, *arguments),
+        stdin=stdin,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=_LONGEST_LINE,
+        env=environment,
+        start_new_session=True,  # so that its own workers can be killed with it
+    )
 
 
 class _Told:
@@ -177,21 +176,7 @@ def _polite(limits: Limits) -> tuple[str, ...]:
         prefix += ("nice", "-n", str(limits.nice))
     if shutil.which("ionice"):
         prefix += ("ionice", "--class", "3", "--ignore")  # idle; where refused, as before
-    # Before it starts: on a busy machine a child may be far before we get to `_confine`.
-    if shutil.which("choom"):
-        prefix += ("choom", "-n", _EXPENDABLE, "--")
-    if limits.memory_mib and shutil.which("prlimit"):
-        prefix += ("prlimit", f"--data={limits.memory_mib * _MIB}")
-    return prefix
-
-
-def _confine(pid: int, limits: Limits) -> None:
-    # From here, because another interpreter need not know of limits. It has only begun to start.
-    with contextlib.suppress(OSError):  # over already, or on a kernel that knows no such thing
-        if limits.memory_mib:
-            most = limits.memory_mib * _MIB
-            resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
-        Path(f"/proc/{pid}/oom_score_adj").write_text(_EXPENDABLE)
+    return (*prefix, "sh", "-c", _CONFINE, str(limits.memory_mib * _KIB))
 
 
 @contextlib.contextmanager

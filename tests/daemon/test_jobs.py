@@ -194,7 +194,8 @@ async def test_a_verdict_without_one_of_its_fields_is_none(jobs: Any, missing: s
 
 @pytest.mark.parametrize("python", ["/nowhere/python", "/etc/passwd"])
 async def test_an_interpreter_that_cannot_be_started_is_named(tmp_path: Path, python: str) -> None:
-    with pytest.raises(RetrainFailedError, match=python):
+    told = f"{python} is no program that can be started; correct retrain.python"
+    with pytest.raises(RetrainFailedError, match=told):
         await run(Jobs(tmp_path / "jobs", Limits(python)))
 
 
