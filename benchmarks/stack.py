@@ -1,6 +1,7 @@
 """Hold the stack against its parts on the newest fifth of several windows of recorded candles.
 
-python -m benchmarks.stack --data BTC-5m.parquet HYPE-5m.parquet [--interval 1h] [--json]
+python -m benchmarks.stack --data BTC-5m.parquet HYPE-5m.parquet [--interval 1h]
+    [--threshold vol:0.8] [--json]
 
 A file is named after its slot; its funding rates are read from COIN-funding.parquet beside it
 if there are any. Rows, labels and recipe are those of a retrain; nothing is refit and saved.
@@ -68,10 +69,10 @@ class Block:
         )
 
 
-def measure(name: str, frame: dataset.Frame, interval: str) -> Block:
+def measure(name: str, frame: dataset.Frame, interval: str, setting: str) -> Block:
     """Fit the twin of a retrain on one window, and score it and its parts on the test block."""
     horizon, threshold = LABEL_DEFAULTS[interval]
-    rows = dataset.build(frame, horizon, threshold, None, lambda _step: None)
+    rows = dataset.build(frame, horizon, setting or threshold, None, lambda _step: None)
     recipe = scaled(Recipe(), len(rows.labels[rows.train]))
     given, twin = fit_twin(rows, Trainer(recipe, features.NAMES, 2), SIGNAL_RATE)
     truth, test = rows.labels[rows.test], rows.test
@@ -98,9 +99,9 @@ def measure(name: str, frame: dataset.Frame, interval: str) -> Block:
         against_best=stack.log_loss / scale - 1,
         against_best_interval=(interval.low / scale, interval.high / scale),
         against_average=stack.log_loss / average.log_loss - 1,
-        calibration=max(map(min, stack.ece, stack.calibration)),
+        calibration=max(stack.calibration),
         ece=max(stack.ece),
-        calibration_of_average=max(map(min, average.ece, average.calibration)),
+        calibration_of_average=max(average.calibration),
         ece_of_average=max(average.ece),
     )
 
@@ -120,6 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="COIN-INTERVAL.parquet")
     parser.add_argument("--interval", default="", help="put the bars together to longer ones")
+    parser.add_argument("--threshold", default="", help="of the labels: auto or vol:0.8")
     parser.add_argument("--windows", nargs="+", default=list(WINDOWS), help="percent, FROM-TO")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -132,7 +134,8 @@ def main() -> None:
     for data in args.data:
         for name, frame in windows(data, args.interval, args.windows):
             try:
-                found.append(measure(name, frame, SlotName.parse(name.split()[0]).interval))
+                slot = SlotName.parse(name.split()[0])
+                found.append(measure(name, frame, slot.interval, args.threshold))
             except RetrainError as e:
                 skipped[name] = str(e).splitlines()[0]
                 continue

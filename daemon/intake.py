@@ -134,8 +134,9 @@ class Intake:
         if found is None or trade is None:
             return
         slot = found[0]
+        # QoS 1 may deliver twice: that is no flood.
         if self._book.knows(slot, trade.trade_id) or not self._limit.take(slot):
-            return  # QoS 1 may deliver twice
+            return
         closed = self._book.closed(slot, trade)
         if closed is not None and not self._keepers[slot].put_nowait(closed):
             log.warning("trade.dropped", slot=str(slot), trade_id=trade.trade_id)

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Collection
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -24,6 +23,7 @@ from daemon.history import Alarm
 from daemon.hyperliquid.budget import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.store import AsyncStore, Hole, Store
+from monitor.pulse import utc
 
 log = structlog.get_logger()
 
@@ -120,7 +120,7 @@ class Settlements:
         if not newest or close_ms - newest <= _STALE_MS or coin in self._stale:
             return
         self._stale.add(coin)
-        since = datetime.fromtimestamp(newest / 1000, UTC).isoformat(timespec="minutes")
+        since = utc(newest)
         remedy = (
             "funding_rate and funding_momentum_1h stand still until then, and no retrain mends it: "
             "look at the venue's announcements, pause the bot if it relies on them"

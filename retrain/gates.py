@@ -216,8 +216,8 @@ def _direction(evidence: Evidence, limit: float) -> Gate:
 def _calibrated(evidence: Evidence, limit: float) -> Gate:
     """Refuse an ECE beyond the limit that the chance of these rows does not explain."""
     test = evidence.test
-    down, neutral, up = map(min, test.ece, test.calibration)
-    value = max(down, neutral, up)
+    down, neutral, up = test.calibration
+    value = max(test.calibration)
     passed = value <= limit
     text = f"calibration error DOWN {down:.3f}, NEUTRAL {neutral:.3f}, UP {up:.3f} beyond chance: "
     text += f"the largest is {'within' if passed else 'beyond'} {limit:g}"

@@ -41,6 +41,7 @@ def scaled(recipe: Recipe, n_rows: int) -> Recipe:
     )
     if n_rows >= _FEW_ROWS:
         return fitting
+    # A quarter of the rate in four times as many steps, 1.4 times as far for gradient boosting.
     return replace(
         fitting,
         gb_trees=fitting.gb_trees * 28 // 5,

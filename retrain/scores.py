@@ -222,16 +222,17 @@ def calibration_bins(n_rows: int) -> int:
 def calibration_error(
     happened: NDArray[np.float64], given: NDArray[np.float64], horizon_bars: int
 ) -> float:
-    """Return the calibration error of one class that chance does not explain, RMS over bins.
+    """Return the calibration error of one class that chance does not explain.
 
     The binned error of a perfectly calibrated model is not 0: every bin is off by chance, and
     where labels overlap by the horizon by more than its rows would suggest (0.02 to 0.03, on 7,700
-    bars of 5m as on 300 days). So the variance of each bin's gap is taken off its square,
-    as Broecker (2012, Estimating reliability and resolution of probability forecasts) and Kumar,
-    Liang and Ma (2019, Verified uncertainty calibration) do; it comes from the sums over blocks of
-    neighbouring rows, because theirs assumes independent ones. What is left has a spread of its
-    own (the delta method: 4 gap^2 variance + 2 variance^2 a bin), by which few rows put an honest
-    model beyond any limit: an error that is not above 0 at 95 % counts as none.
+    bars of 5m as on 300 days). So the variance of each bin's gap is taken off its square, before
+    the root of their mean is, as Broecker (2012, Estimating reliability and resolution of
+    probability forecasts) and Kumar, Liang and Ma (2019, Verified uncertainty calibration) do; it
+    comes from the sums over blocks of neighbouring rows, because theirs assumes independent ones.
+    What is left has a spread of its own (the delta method: 4 gap^2 variance + 2 variance^2 a bin),
+    by which few rows put an honest model beyond any limit: an error that is not above 0 at 95 %
+    counts as none.
 
     Args:
         happened: 1 where the class occurred, else 0, shape (n,), in time order.
@@ -239,7 +240,8 @@ def calibration_error(
         horizon_bars: Bars that a label spans.
 
     Returns:
-        At least 0; 0 if chance alone may explain what is seen.
+        At least 0 and at most the ECE, which a root mean square may exceed; 0 if chance alone
+        may explain what is seen.
     """
     n = len(given)
     gaps, block = happened - given, np.arange(n) // block_length(n, horizon_bars)
@@ -250,7 +252,9 @@ def calibration_error(
         excess, weight = sums.sum() ** 2 - chance, 1 / (n * len(part))
         squared += weight * excess
         spread += weight**2 * (4 * max(0.0, excess) * chance + 2 * chance**2)
-    return math.sqrt(squared) if squared > _SURELY * math.sqrt(spread) else 0.0
+    if squared <= _SURELY * math.sqrt(spread):
+        return 0.0
+    return min(math.sqrt(squared), _ece(happened, given))
 
 
 def _ece(happened: NDArray[np.float64], given: NDArray[np.float64]) -> float:

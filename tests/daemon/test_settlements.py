@@ -63,7 +63,7 @@ async def test_funding_that_stops_is_told_of_once_and_again_when_it_stops_again(
     assert [(slot, kind) for slot, kind, *_ in desk.alarms] == [(s, "alert") for s in SLOTS[:2]]
     _, _, hole, text = desk.alarms[0]
     assert hole == Hole(LAST, START + 3 * HOUR_MS + 300_000)
-    assert "has not been settled since 2025-06-16T00:00+00:00 while bars come" in text
+    assert "has not been settled since 2025-06-16 00:00 UTC while bars come" in text
     desk.venue.funding = hourly(START, 25)
     await desk.bars(1.0)
     assert desk.lines[2:] == ["feed.funding_back"]

@@ -102,17 +102,8 @@ def test_an_uncalibrated_model_is_refused() -> None:
     assert "calibrated" in refused(both(replace(GOOD, test=test)))
 
 
-def test_of_two_measures_of_calibration_the_kinder_one_decides() -> None:
-    rms = replace(GOOD.test, ece=(0.02, 0.047, 0.03), calibration=(0.01, 0.053, 0.03))
-    chance = replace(GOOD.test, ece=(0.02, 0.08, 0.03), calibration=(0.01, 0.04, 0.03))
-    beyond = replace(GOOD.test, ece=(0.02, 0.06, 0.03), calibration=(0.01, 0.058, 0.03))
-    assert refused(both(replace(GOOD, test=rms))) == []
-    assert refused(both(replace(GOOD, test=chance))) == []
-    assert refused(both(replace(GOOD, test=beyond))) == ["calibrated"]
-
-
 def test_probabilities_that_a_calmer_market_put_wrong_come_with_what_to_set() -> None:
-    wrong = replace(GOOD.test, ece=(0.05, 0.1, 0.05), calibration=(0.05, 0.1, 0.05))
+    wrong = replace(GOOD.test, calibration=(0.05, 0.1, 0.05))
     calmer = replace(wrong, class_shares=(0.2, 0.6, 0.2))
     learnt = replace(GOOD.train, class_shares=(0.3, 0.4, 0.3))
     found = {gate.name: gate for gate in both(replace(GOOD, train=learnt, test=calmer))}

@@ -138,3 +138,10 @@ def test_an_error_of_calibration_is_told_where_it_is_surely_more_than_chance(
     assert np.mean(off > 0) >= seen
     assert off[off > 0].mean() == pytest.approx(0.11, abs=0.02)
     assert far_off.min() > 0.15
+
+
+def test_an_error_of_calibration_is_never_more_than_the_expected_one() -> None:
+    labels, p, future = sample(6_000, seed=3)
+    off = p**2 / (p**2).sum(axis=1, keepdims=True)  # off by much in some bins, by little in others
+    found = scored(labels, off, future)
+    assert all(0 < beyond <= ece for beyond, ece in zip(found.calibration, found.ece, strict=True))
