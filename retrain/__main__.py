@@ -34,6 +34,7 @@ from retrain.errors import BadJob, RetrainError
 from retrain.gates import GateLimits
 
 CANDIDATE: Final = "candidate"
+_BLAS_BYTES: Final = 96 << 20  # more than both copies take, with one thread each
 _COLUMNS: Final = ("t", "open", "high", "low", "close", "volume", "funding", "s_top", "s_bot")
 _REQUIRED: Final = ("slot", "interval", "horizon_bars", "threshold", "at_ms")
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
@@ -85,8 +86,8 @@ def main(folder: Path, *, challenge: bool = False) -> int:
         folder: Holds the job, and the candidate when it is done.
         challenge: Only ask whether a retrain would help; leave no candidate.
     """
-    _warm_up()
     try:
+        _warm_up()
         job = read_job(folder)
         if challenge:
             _tell("finished", **challenger.ask(job).as_dict())
@@ -118,7 +119,11 @@ def _warm_up() -> None:
     """Let both copies of OpenBLAS, numpy's and scipy's, take their memory while there is some.
 
     They take it at the first product, and where there is none they try again for ever.
+
+    Raises:
+        MemoryError: If there is too little already now.
     """
+    np.empty(_BLAS_BYTES, np.uint8)
     square = np.ones((256, 256))
     blas.dgemm(1.0, square, square @ square)
 

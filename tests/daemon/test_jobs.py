@@ -199,12 +199,13 @@ async def test_an_interpreter_that_cannot_be_started_is_named(tmp_path: Path, py
         await run(Jobs(tmp_path / "jobs", Limits(python)))
 
 
+@pytest.mark.parametrize("mib", [160, 285])  # imports do not fit; they do, and OpenBLAS does not
 async def test_a_real_retrain_that_runs_out_of_memory_says_so_and_leaves_nothing(
-    tmp_path: Path,
+    tmp_path: Path, mib: int
 ) -> None:
-    """Not by the fake child: numpy and threads give up in words of their own."""
-    made = Jobs(tmp_path / "jobs", Limits(nice=0, timeout_s=120, memory_mib=160))
+    """Not by the fake child: numpy and threads give up in words of their own, or never."""
+    made = Jobs(tmp_path / "jobs", Limits(nice=0, timeout_s=60, memory_mib=mib))
     spec = {"slot": "BTC-5m", "interval": "5m", "horizon_bars": 6, "threshold": 0.005, "at_ms": 1}
-    with pytest.raises(RetrainFailedError, match="ran out of its 160 MiB"):
+    with pytest.raises(RetrainFailedError, match=f"ran out of its {mib} MiB"):
         await made.retrain("job-1", spec, dict(planted(3_000, seed=1)), lambda _line: None)
     assert not list((tmp_path / "jobs").rglob("manifest*"))
