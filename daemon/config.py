@@ -109,7 +109,17 @@ def _explain(error: str, raw: dict[str, Any]) -> str:
         hint = f"did you mean {near[0]!r}?" if near else _listing(section)
         place_text = f"[{section}] " if section else ""
         return f"{place_text}{key!r} is not a setting; {hint}"
+    path = _of_table(path, raw)
     return f"{path or 'it'}: {what[0].lower()}{what[1:]}, was {_lookup(raw, path)!r}"
+
+
+def _of_table(path: str, raw: dict[str, Any]) -> str:
+    """Name the key of `[policy]` or `[gates]`, of which msgspec says only that it is in there."""
+    name = path.removesuffix("[...]")
+    table = raw.get(name)
+    if name == path or not isinstance(table, dict):
+        return path
+    return next((f"{name}.{key}" for key in table if type(table[key]) not in {int, float}), name)
 
 
 def _listing(section: str) -> str:

@@ -104,6 +104,11 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ('[hyperliquid]\nnetwork = "moonnet"', "write mainnet or testnet"),
         ("[retrain]\nnice = 40", "retrain.nice: expected"),
         (
+            '[gates]\noverfit = 0.2\ncalibrated = "x"',
+            "gates.calibrated: expected `float`, got `str`",
+        ),
+        ("[policy]\ncooldown_hours = true", "policy.cooldown_hours: expected `float`, got `bool`"),
+        (
             '[mqtt]\nbroker = "10.0.0.1"',
             "must be embedded, mqtt://user@host:1883 or mqtts://host",
         ),
