@@ -81,7 +81,11 @@ class StoreUnavailable(DaemonError):
 
 
 class Database:
-    """One SQLite file in WAL mode, or `":memory:"`; usable from any thread, one at a time."""
+    """One SQLite file in WAL mode, or `":memory:"`; usable from any thread, one at a time.
+
+    Attributes:
+        written: Rows that transactions have changed and committed since it was opened.
+    """
 
     def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
         """Open, check and if needed create the file.
@@ -92,6 +96,7 @@ class Database:
             StoreUnavailable: If it cannot be opened.
         """
         self._path, self._lock = Path(path), threading.RLock()
+        self.written = 0
         if read_only and not self._path.is_file():
             msg = f"there is no store at {path}: start the daemon or import bars first"
             raise BadInput(msg)
@@ -124,9 +129,11 @@ class Database:
         """
         with self._lock, self._translated():
             self._db.execute("BEGIN IMMEDIATE")
+            before = self._db.total_changes
             try:
                 yield self._db
                 self._db.execute("COMMIT")
+                self.written += self._db.total_changes - before
             except BaseException:
                 # A failed COMMIT (disk full) may have rolled back already.
                 if self._db.in_transaction:

@@ -53,7 +53,7 @@ class PatientStore(AsyncStore):
         self, inner: AsyncStore, clock: Clock, alarm: Callable[[str], None] = lambda _: None
     ) -> None:
         self.store, self.inner, self._clock, self._alarm = inner.store, inner, clock, alarm
-        self._refused: set[Callable[..., object]] = set()
+        self._refused_at, self._written_then = 0.0, 0
         self.trouble = ""
 
     async def call(
@@ -77,27 +77,30 @@ class PatientStore(AsyncStore):
         try:
             result = await self.inner.call(method, *args, **kwargs)
         except StoreUnavailable as e:
-            self._begin(method, str(e))
+            self._begin(str(e))
             raise
-        self._end(method)
+        self._end()
         return result
 
     def close(self) -> None:
         """Close the store."""
         self.inner.close()
 
-    def _begin(self, method: Callable[..., object], why: str) -> None:
-        self._refused.add(method)
+    def _begin(self, why: str) -> None:
+        self._refused_at, self._written_then = self._clock.monotonic(), self.store.database.written
         if not self.trouble:
             outcome = "the live model goes on answering; what is to be written waits"
             log.error("store.unavailable", why=why, outcome=outcome)
             self._alarm(f"{why}; {outcome}")
         self.trouble = why
 
-    def _end(self, method: Callable[..., object]) -> None:
-        if method not in self._refused:
-            return  # reading proves nothing: a full disk can be read
-        self._refused.clear()
+    def _end(self) -> None:
+        """Believe that the disk is back once it took something, and refused nothing for a while."""
+        if not self.trouble or self.store.database.written == self._written_then:
+            return  # to read, or to write what is there already, proves nothing
+        self._written_then = self.store.database.written
+        if self._clock.monotonic() - self._refused_at < _AGAIN_S:
+            return  # the last free page, perhaps: each return would be an alarm more
         self.trouble = ""
         log.info("store.back")
 

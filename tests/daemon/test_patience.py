@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.bars import Provenance, SlotName
+from daemon.bars import Bar, Provenance, SlotName
 from daemon.database import StoreUnavailable
 from daemon.folder_lock import folder_lock
 from daemon.patience import ImpatientStore, PatientStore, patiently
@@ -63,15 +63,25 @@ async def test_who_does_not_wait_is_refused_and_it_is_told_of_until_the_disk_tak
     tmp_path: Path,
 ) -> None:
     store, alarms = AsyncStore(Store(tmp_path / "db")), list[str]()
-    patient = PatientStore(store, FakeClock(), alarms.append)
+    clock = FakeClock()
+    patient = PatientStore(store, clock, alarms.append)
     impatient, write = ImpatientStore(patient), Store.append_journal
+    bar = Bar(0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    await impatient.call(Store.put_bars, SLOT, [bar], Provenance.REST)
     fill(store.store)
     with capture_logs() as logs:
         for n in range(3):
             with pytest.raises(StoreUnavailable):
                 await impatient.call(write, SLOT, n, "decision", LONG)
             await impatient.call(Store.newest_t, SLOT, Provenance.REST)  # reading goes on
+            await impatient.call(write, SLOT, n, "decision", {})  # the last page has room
+            await clock.sleep(2.0)
+            # What is there already is not written again.
+            await impatient.call(Store.put_bars, SLOT, [bar], Provenance.REST)
             assert "full" in patient.trouble
+            with pytest.raises(StoreUnavailable):
+                await impatient.call(write, SLOT, n, "decision", LONG)
+            await clock.sleep(2.0)
         store.store.database.read("PRAGMA max_page_count = 1000000")
         await impatient.call(write, SLOT, 3, "decision", LONG)
     assert [entry["event"] for entry in logs] == ["store.unavailable", "store.back"]
