@@ -215,7 +215,12 @@ def _verdict(line: Mapping[str, Any]) -> _Verdict:
 
 def _prepare(folder: Path, spec: Mapping[str, Any], frame: Frame) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     arrays: dict[str, Any] = dict(frame)
-    np.savez(folder / "bars.npz", **arrays)
-    (folder / "job.json").write_text(json.dumps(dict(spec)))
+    try:
+        folder.mkdir(parents=True)
+        np.savez(folder / "bars.npz", **arrays)
+        (folder / "job.json").write_text(json.dumps(dict(spec)))
+    except OSError as e:
+        shutil.rmtree(folder, ignore_errors=True)
+        msg = f"{folder} cannot be written ({e.strerror}); check disk space and rights"
+        raise RetrainFailedError(msg) from e

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import shutil
 import sys
 from pathlib import Path
@@ -139,6 +140,27 @@ async def test_a_child_within_its_memory_runs_and_is_the_first_to_go_when_the_ma
 async def test_a_child_waits_for_the_disk_until_nobody_else_wants_it(jobs: Any) -> None:
     script = "import subprocess\nassert b'idle' in subprocess.check_output(['ionice'])\n"
     assert (await run(jobs(script + FINISHED))).passed
+
+
+async def test_a_folder_that_cannot_be_written_is_named(jobs: Any, tmp_path: Path) -> None:
+    (tmp_path / "jobs").write_text("in the way")
+    with pytest.raises(
+        RetrainFailedError, match=r"jobs/job-1 cannot be written \(Not a dir.*rights"
+    ):
+        await run(jobs(FINISHED))
+
+
+async def test_a_disk_that_takes_no_more_is_named_and_nothing_half_written_stays(
+    jobs: Any, tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    try:
+        with pytest.raises(RetrainFailedError, match=r"job-1 cannot be written \(File too large"):
+            await jobs(FINISHED).retrain("job-1", {}, {"close": np.arange(1_000.0)}, print)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "jobs" / "job-1").exists()
 
 
 async def test_the_step_that_it_was_stopped_in_is_named(jobs: Any) -> None:
