@@ -12,6 +12,8 @@ from msgspec import Meta
 Side = Literal["buy", "sell"]
 CommandName = Literal["retrain", "rollback", "promote", "pause", "resume"]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+# What strangers may send is kept and written down: a message is no place for megabytes.
+Name = Annotated[str, Meta(max_length=200)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,21 +76,21 @@ class SwapAck(Message, frozen=True, kw_only=True):
     """`<slot>/model/ack`: what the bot did with a swap order."""
 
     swap_id: str
-    model_id: str
+    model_id: Name
     status: Literal["loaded", "refused"]
     error: str = ""
     load_ms: float = 0.0
-    bot_id: str = ""
+    bot_id: Name = ""
 
 
 class BotPresence(Message, frozen=True, kw_only=True):
     """`<slot>/bot`: retained; the last will has `online` false."""
 
     online: bool
-    bot_id: str
-    model_id: str = ""
-    python: str = ""
-    sklearn: str = ""
+    bot_id: Name
+    model_id: Name = ""
+    python: Name = ""
+    sklearn: Name = ""
 
 
 class PredictionMade(Message, frozen=True, kw_only=True):
@@ -97,13 +99,14 @@ class PredictionMade(Message, frozen=True, kw_only=True):
     t: int
     model_id: str
     p: tuple[Probability, Probability, Probability]
-    features: tuple[float | None, ...] | None = None  # null is what JSON has for NaN
+    # Any number, so that a wrong one can be told of; null is what JSON has for NaN.
+    features: Annotated[tuple[float | None, ...], Meta(max_length=1000)] | None = None
 
 
 class TradeReport(Message, frozen=True, kw_only=True):
     """`<slot>/trade`: a closed trade; `pnl` after fees in quote units."""
 
-    trade_id: Annotated[str, Meta(max_length=200)]
+    trade_id: Name
     side: Side
     opened_ms: int
     closed_ms: int

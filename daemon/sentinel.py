@@ -2,12 +2,14 @@
 
 A model is trained on our features and served on the bot's. Where they part, nothing
 fails: the bot only trades on numbers that the model has never seen. Bots answer a bar
-before, after, or twice as often as we score it, and all of that is well.
+before, after, or a thousand times as often as we score it, and all of that is well: what
+is told of a bar does not grow with it.
 """
 
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from monitor.events import FeaturesAgreed, FeaturesDiffered
@@ -20,8 +22,16 @@ TOLERANCE: Final = 1e-9
 KEPT_BARS, KEPT_ROWS = 64, 256
 
 
+@dataclass(slots=True)
+class _Bar:
+    """Our own row, and the verdict on the bots' so far."""
+
+    ours: tuple[float, ...]
+    told: type[Compared] | None = None
+
+
 class Sentinel:
-    """Compares the rows of one slot, each that differs from those before it once.
+    """Compares the rows of one slot; says of a bar once that a row agrees, once that one differs.
 
     Args:
         slot: Its name.
@@ -30,17 +40,16 @@ class Sentinel:
 
     def __init__(self, slot: str, names: Sequence[str]) -> None:
         self._slot, self._names = slot, tuple(names)
-        self._ours: OrderedDict[int, tuple[float, ...]] = OrderedDict()
+        self._bars: OrderedDict[int, _Bar] = OrderedDict()
         self._early: OrderedDict[tuple[int, Row], None] = OrderedDict()
-        self._done: OrderedDict[tuple[int, Row], None] = OrderedDict()
 
     def scored(self, t: int, row: Sequence[float], at_ms: int) -> list[Compared]:
         """Take our own row of a bar; compare what bots said of it before.
 
         A row with an undefined feature is not compared: it is we who lack history then.
         """
-        self._ours[t] = tuple(row)
-        _shorten(self._ours, KEPT_BARS)
+        self._bars[t] = _Bar(tuple(row))
+        _shorten(self._bars, KEPT_BARS)
         waiting = [key for key in self._early if key[0] == t]
         for key in waiting:
             del self._early[key]
@@ -48,20 +57,20 @@ class Sentinel:
 
     def predicted(self, t: int, theirs: Row, at_ms: int) -> list[Compared]:
         """Take a bot's row of the bar that opened at `t`; None in it stands for NaN."""
-        key = (t, theirs)
-        if key in self._done:
-            return []  # delivered twice
-        ours = self._ours.get(t)
-        if ours is None:
-            if not self._ours or t > next(reversed(self._ours)):
-                self._early[key] = None
+        bar = self._bars.get(t)
+        if bar is None:
+            if not self._bars or t > next(reversed(self._bars)):
+                self._early[t, theirs] = None
                 _shorten(self._early, KEPT_ROWS)
             return []
-        self._done[key] = None
-        _shorten(self._done, KEPT_ROWS)
-        if not all(map(math.isfinite, ours)):
+        # A bar that differed does not agree again, whatever other rows are sent of it.
+        if bar.told is FeaturesDiffered or not all(map(math.isfinite, bar.ours)):
             return []
-        return [self._compare(t, theirs, ours, at_ms)]
+        found = self._compare(t, theirs, bar.ours, at_ms)
+        if bar.told is type(found):
+            return []
+        bar.told = type(found)
+        return [found]
 
     def _compare(self, t: int, theirs: Row, ours: tuple[float, ...], at_ms: int) -> Compared:
         names = self._names

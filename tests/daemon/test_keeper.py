@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import numpy as np
 from structlog.testing import capture_logs
 
 from daemon.bars import Bar, Provenance, SlotName
 from daemon.clock import VenueClock
-from daemon.computers import Builtin
+from daemon.computers import Builtin, Computer, Rows
 from daemon.handshake import Handshake
 from daemon.keeper import Keeper
 from daemon.messages import BotPresence
@@ -67,6 +68,13 @@ class Nothing:
         return None
 
 
+class Ones(Builtin):
+    """Every feature is one; none lacks a past."""
+
+    async def row(self, t: int) -> Rows:
+        return np.ones(len(features.NAMES))
+
+
 @dataclass
 class Life:
     """One life of a daemon."""
@@ -90,7 +98,9 @@ class Life:
 
 
 @asynccontextmanager
-async def life(store: AsyncStore, clock: FakeClock, broker: Broker) -> AsyncIterator[Life]:
+async def life(
+    store: AsyncStore, clock: FakeClock, broker: Broker, computer: Computer | None = None
+) -> AsyncIterator[Life]:
     settings = PolicySettings(min_bars=10**9)
     keeper = Keeper(
         SLOT,
@@ -100,7 +110,7 @@ async def life(store: AsyncStore, clock: FakeClock, broker: Broker) -> AsyncIter
         serving=cast("Serving", Nothing(clock)),
         training=cast("Training", None),
         store=store,
-        scorer=Scorer(SLOT, Builtin(SLOT, store)),
+        scorer=Scorer(SLOT, computer or Builtin(SLOT, store)),
         bus=cast("Any", broker),
         topics=Topics(),
         venue=VenueClock(clock),
@@ -159,4 +169,21 @@ async def test_bars_that_come_late_or_while_the_broker_is_away_make_nobody_silen
         assert "alert" not in broker.kinds()
         await only.bars(28, 1)
         await until(lambda: "alert" in broker.kinds())
+    store.close()
+
+
+async def test_a_flood_of_other_features_is_an_entry_and_a_count_for_each_bar() -> None:
+    store, clock, broker = AsyncStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    async with life(store, clock, broker, Ones(SLOT, store)) as only:
+        await only.bars(0, 3)
+        for number in range(3):
+            for n in range(1000):
+                row = tuple(1.0 + n * 1e-6 if name == "rv_1h" else 1.0 for name in features.NAMES)
+                only.keeper.predicted(START_T + number * STEP, row)
+        await only.bars(3, 1)
+        assert (mismatch := only.keeper.state().mismatch) is not None
+        assert (mismatch.bars, mismatch.column) == (3, "rv_1h")
+    kinds = [entry.kind for entry in store.store.journal(SLOT)]
+    assert kinds.count("FeaturesDiffered") == 3
+    assert broker.kinds().count("features_differ") == 1
     store.close()

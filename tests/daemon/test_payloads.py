@@ -1,8 +1,10 @@
 """What cannot be read is said once."""
 
+import msgspec
+import pytest
 from structlog.testing import capture_logs
 
-from daemon.messages import SwapAck
+from daemon.messages import BotPresence, Message, PredictionMade, SwapAck
 from daemon.payloads import PayloadReader
 
 GOOD = b'{"swap_id": "s", "model_id": "m", "status": "loaded", "colour": "unknown fields pass"}'
@@ -24,3 +26,19 @@ def test_a_topic_that_goes_wrong_is_logged_once_until_it_is_well_again() -> None
         ("bus.malformed", "t"),
         ("bus.malformed", "other"),
     ]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        PredictionMade(t=1, model_id="m", p=(0.2, 0.6, 0.2), features=(0.0,) * 1001),
+        BotPresence(online=True, bot_id="b" * 201),
+        BotPresence(online=True, bot_id="b", sklearn="1" * 201),
+        SwapAck(swap_id="s", model_id="m", status="loaded", bot_id="b" * 201),
+    ],
+)
+def test_a_bot_can_fill_neither_memory_nor_journal_with_one_message(message: Message) -> None:
+    reader = PayloadReader()
+    with capture_logs() as logs:
+        assert reader.read("t", msgspec.json.encode(message), type(message)) is None
+    assert "length" in logs[0]["why"]

@@ -35,7 +35,7 @@ def test_a_bot_may_answer_before_we_do_and_long_after(sentinel: Sentinel) -> Non
     assert agreed(sentinel.scored(0, ROW, 2))
     for n in range(1, KEPT_BARS):
         assert sentinel.scored(n * BAR_MS, ROW, 3) == []
-    assert agreed(sentinel.predicted(0, (*ROW[:2], math.nextafter(ROW[2], 0)), 4))
+    assert agreed(sentinel.predicted(BAR_MS, (*ROW[:2], math.nextafter(ROW[2], 0)), 4))
     sentinel.scored(KEPT_BARS * BAR_MS, ROW, 5)
     assert sentinel.predicted(0, (0.0, 0.0, 0.0), 6) == [], "too late to compare"
 
@@ -50,6 +50,20 @@ def test_a_prediction_that_is_delivered_twice_counts_once_but_another_row_is_com
     (second_bot,) = sentinel.predicted(0, (1.0, -2.0e-4, 0.0), 4)
     assert isinstance(second_bot, FeaturesDiffered)
     assert second_bot.column == "c"
+
+
+def test_however_many_rows_are_sent_of_a_bar_it_differs_once_and_agrees_once(
+    sentinel: Sentinel,
+) -> None:
+    early = [sentinel.predicted(0, (1.0, -2.0e-4, float(n)), 1) for n in range(1000)]
+    found = [*early, sentinel.scored(0, ROW, 2)]
+    sentinel.scored(BAR_MS, ROW, 3)
+    for n in range(1000):
+        found.append(sentinel.predicted(BAR_MS, (1.0 + n * 1e-13, *ROW[1:]), 4))
+        found.append(sentinel.predicted(0, (float(n), 0.0, 0.0), 4))
+        found.append(sentinel.predicted(BAR_MS, (1.0, -2.0e-4, float(n)), 4))
+    told = [(type(event), event.t) for events in found for event in events]
+    assert told == [(FeaturesDiffered, 0), (FeaturesAgreed, BAR_MS), (FeaturesDiffered, BAR_MS)]
 
 
 @pytest.mark.parametrize("undefined", [None, math.inf])
@@ -78,6 +92,4 @@ def test_a_bot_that_sends_nonsense_for_ever_fills_no_memory(sentinel: Sentinel) 
     sentinel.scored(0, ROW, 1)
     for n in range(3 * KEPT_ROWS):
         sentinel.predicted(BAR_MS * (n + 1), ROW, 1)
-        sentinel.predicted(0, (float(n), 0.0, 0.0), 1)
     assert len(sentinel._early) == KEPT_ROWS
-    assert len(sentinel._done) == KEPT_ROWS
