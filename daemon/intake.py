@@ -15,6 +15,7 @@ from daemon.bars import SlotName
 from daemon.bus import Bus
 from daemon.clock import Clock, VenueClock
 from daemon.commands import CommandDesk, no_such_slot
+from daemon.flaps import Flaps
 from daemon.keeper import Keeper
 from daemon.messages import (
     BotPresence,
@@ -54,6 +55,7 @@ class Intake:
             keepers.keys(), clock, self._submit, self._refuse, keys=command_keys
         )
         self._payloads, self._limit = PayloadReader(), TradeLimit(venue, self.alert)
+        self._flaps = Flaps(clock, self.alert)
 
     def listen(self) -> None:
         """Subscribe; commands for slots that are not ours are answered too."""
@@ -89,9 +91,9 @@ class Intake:
             )
         )
 
-    def bot_seen(self, slot: SlotName, presence: BotPresence) -> None:
-        """Pass on who the slot's bot is."""
-        self._keepers[slot].put_nowait(presence)
+    def bot_seen(self, slot: SlotName, presence: BotPresence) -> bool:
+        """Pass on who the slot's bot is; False if that must be tried again later."""
+        return self._flaps.pass_on(slot, lambda: self._keepers[slot].put_nowait(presence))
 
     def alert(self, slot: SlotName, text: str) -> None:
         """Tell the world what a person has to see to: a bot that does not answer, a flood."""

@@ -23,13 +23,15 @@ from retrain.manifest import Manifest
 
 OnAck = Callable[[SlotName, SwapAck], None]
 OnSilence = Callable[[SlotName, str], None]
-OnBot = Callable[[SlotName, BotPresence], None]
+OnBot = Callable[[SlotName, BotPresence], bool]
 
 # Loading takes a second or two; a bot that is busy with its own bar may need longer.
 REPEAT_S = 10.0
 REPEATS = 3
 # A bot that dies this often with an order unanswered dies of loading it.
 DEATHS = 3
+# More bots than anybody runs on one slot; who says that they answered may be anybody.
+BOTS = 100
 
 log = structlog.get_logger()
 
@@ -56,7 +58,8 @@ class SwapCoordinator:
         clock: Wall time; bots live in it, whatever speed the venue runs at.
         on_ack: Called for each answer to a slot's newest order, once per bot and status.
         on_silence: Called once per order when a bot is there and does not answer.
-        on_bot: Called when a bot comes, goes, or comes back with other versions.
+        on_bot: Called when a bot comes, goes, or comes back with other versions. False if it
+            cannot take that now; then it is called again with what is the newest by then.
         signer: Signs orders; None leaves them unsigned.
     """
 
@@ -75,6 +78,7 @@ class SwapCoordinator:
         self._on_ack, self._on_silence, self._on_bot = on_ack, on_silence, on_bot
         self._pending: dict[SlotName, _Pending] = {}
         self._bots: dict[SlotName, BotPresence] = {}
+        self._told: dict[SlotName, tuple[object, ...]] = {}
         self._answered: dict[SlotName, set[tuple[str, str]]] = {}
         self._payloads = PayloadReader()
         self.last_ack_ms: dict[SlotName, float] = {}
@@ -121,19 +125,21 @@ class SwapCoordinator:
         return order.swap_id
 
     async def run(self) -> None:
-        """Repeat unanswered orders, until cancelled."""
+        """Repeat unanswered orders and news that were not taken, until cancelled."""
         while True:
             await self._clock.sleep(1.0)
             self.check()
 
     def check(self) -> None:
-        """Repeat what a bot that is there has left unanswered for `REPEAT_S` seconds."""
+        """Repeat what a bot that is there has left unanswered for `REPEAT_S` seconds, and news."""
         now = self._clock.monotonic()
         for slot, pending in self._pending.items():
             if self.bot(slot) is None or not self._bus.connected:
                 pending.sent_at = now  # nobody to answer; the order is retained for later
             elif not pending.settled and now - pending.sent_at >= REPEAT_S:
                 self._repeat(slot, pending, now)
+        for slot in self._bots:
+            self._tell(slot)
 
     def _repeat(self, slot: SlotName, pending: _Pending, now: float) -> None:
         if pending.repeats < REPEATS:
@@ -159,7 +165,8 @@ class SwapCoordinator:
         if pending is None or ack.swap_id != pending.order.swap_id:
             log.debug("swap.late_ack", slot=str(slot), swap_id=ack.swap_id, status=ack.status)
             return
-        if (ack.bot_id, ack.status) in self._answered[slot]:
+        same = [bot_id for bot_id, status in self._answered[slot] if status == ack.status]
+        if ack.bot_id in same or len(same) == BOTS:
             return
         self._answered[slot].add((ack.bot_id, ack.status))
         pending.settled = pending.answered = True
@@ -181,13 +188,18 @@ class SwapCoordinator:
             return
         known = self._bots.get(found[0])
         self._bots[found[0]] = presence
-        if known is not None and _who(known) == _who(presence):
-            return
-        log.info("bot.presence", slot=str(found[0]), **msgspec.structs.asdict(presence))
         if known is not None and known.online and not presence.online:
             self._note_death(found[0], presence.bot_id)
-        if self._on_bot is not None:
-            self._on_bot(found[0], presence)
+        self._tell(found[0])
+
+    def _tell(self, slot: SlotName) -> None:
+        """Tell who the slot's bot is, if that is news."""
+        presence = self._bots[slot]
+        if self._told.get(slot) == _who(presence):
+            return
+        if self._on_bot is None or self._on_bot(slot, presence):
+            self._told[slot] = _who(presence)
+            log.info("bot.presence", slot=str(slot), **msgspec.structs.asdict(presence))
 
     def _note_death(self, slot: SlotName, bot_id: str) -> None:
         """Take a bot's deaths while it loads for its refusal: it cannot say so itself."""

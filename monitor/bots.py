@@ -14,6 +14,8 @@ from monitor.watch import Finding
 
 # As many bars as the shortest window of the features: an hour at 5m.
 CLEAN_BARS = 12
+# More than anybody runs: whoever may publish can name a new one with every message.
+KNOWN_BOTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,11 @@ class Bots:
         return self.unservable(now_ms)
 
     def _seen(self, event: events.BotSeen) -> list[Finding]:
-        was = self._bots.get(event.bot_id)
+        was = self._bots.pop(event.bot_id, None)
         fault = event.fault
         self._bots[event.bot_id] = _Bot(fault, None if event.online else event.at_ms)
+        if len(self._bots) > KNOWN_BOTS:
+            del self._bots[next(iter(self._bots))]  # the one that was heard of longest ago
         before = was.fault if was is not None else ""
         if fault == before:
             return []

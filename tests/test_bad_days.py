@@ -15,7 +15,7 @@ CASES = (
     *("disk full", "read-only", "corrupt database", "model file corrupt", "tampered"),
     *("LATEST.json lost", "two daemons", "at every step of a deploy"),
     *("host's clock steps", "upgraded while it runs", "stopped while", "flood of trades"),
-    "flood of predictions",
+    *("flood of predictions", "comes and goes without end", "flood of answers"),
     *("slow, cut in mid-frame", "slow, cut in mid-message", "funding no longer settled"),
 )
 

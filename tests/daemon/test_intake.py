@@ -1,8 +1,9 @@
-"""Trades that anybody may publish: a flood of them fills neither memory nor journal."""
+"""What anybody may publish: a flood of it fills neither memory nor journal, and hides nothing."""
 
 import asyncio
 import json
 import shutil
+from collections.abc import Iterable
 from typing import Any, cast
 
 import pytest
@@ -10,8 +11,13 @@ from structlog.testing import capture_logs
 
 from daemon.address import BrokerAddress
 from daemon.bars import SlotName
+from daemon.bus import Bus
 from daemon.clock import VenueClock
+from daemon.flaps import AT_ONCE as BOTS_AT_ONCE
+from daemon.flaps import EVERY_S, Flaps
 from daemon.intake import Intake
+from daemon.messages import BotPresence
+from daemon.swap import SwapCoordinator
 from daemon.topics import Topics
 from daemon.trades import AT_ONCE, PER_BAR, TradeBook, TradeLimit
 from monitor.events import TradeClosed
@@ -21,6 +27,9 @@ from tests.fakes import FakeClock
 SLOT, OTHER, TOPICS = SlotName("BTC", "5m"), SlotName("ETH", "5m"), Topics()
 BAR_MS = SLOT.interval_ms
 FLOOD = 5000
+needs_clients = pytest.mark.skipif(
+    shutil.which("mosquitto_pub") is None, reason="needs mosquitto-clients"
+)
 
 
 def trade(trade_id: str) -> dict[str, Any]:
@@ -42,16 +51,20 @@ class Inbox:
 
 async def pour(port: int, slot: SlotName, ids: list[str]) -> None:
     """Publish a trade a line, as fast as the broker takes them."""
+    await publish(port, TOPICS.trade(slot), [trade(trade_id) for trade_id in ids])
+
+
+async def publish(port: int, topic: str, bodies: Iterable[dict[str, Any]], *options: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        *("mosquitto_pub", "-p", str(port), "-q", "1", "-l", "-t", TOPICS.trade(slot)),
+        *("mosquitto_pub", "-p", str(port), "-q", "1", "-l", "-t", topic, *options),
         stdin=asyncio.subprocess.PIPE,
     )
-    text = "".join(json.dumps(trade(trade_id)) + "\n" for trade_id in ids)
+    text = "".join(json.dumps(body) + "\n" for body in bodies)
     await process.communicate(text.encode())
     assert process.returncode == 0
 
 
-@pytest.mark.skipif(shutil.which("mosquitto_pub") is None, reason="needs mosquitto-clients")
+@needs_clients
 async def test_of_a_flood_of_trades_a_bounded_number_is_taken_and_it_is_told_of_once(
     broker: Mosquitto | Iotcore,
 ) -> None:
@@ -96,3 +109,81 @@ def test_what_a_bot_could_not_send_for_an_hour_is_taken_at_once() -> None:
         clock.ms += 12 * BAR_MS
         assert all(limit.take(SLOT) for _ in range(12 * PER_BAR))
     assert told == []
+
+
+def presence(bot_id: str, *, online: bool) -> dict[str, Any]:
+    return {"online": online, "bot_id": bot_id}
+
+
+class News:
+    """A keeper's inbox, as far as bots go."""
+
+    def __init__(self) -> None:
+        self.taken: list[BotPresence] = []
+
+    def put_nowait(self, item: BotPresence) -> bool:
+        self.taken.append(item)
+        return True
+
+
+def coordinator(bus: Bus, inboxes: dict[SlotName, News], clock: FakeClock) -> SwapCoordinator:
+    """Listen for bots as a daemon does."""
+    nobody, venue = cast("Any", None), VenueClock(clock)
+    keepers = cast("Any", inboxes)
+    intake = Intake(keepers, bus, TOPICS, clock=clock, venue=venue, audit=nobody, book=nobody)
+    swap = SwapCoordinator(
+        bus, TOPICS, clock, on_ack=nobody, on_silence=nobody, on_bot=intake.bot_seen
+    )
+    for slot in inboxes:
+        swap.watch(slot)
+    return swap
+
+
+@needs_clients
+async def test_of_a_bot_that_comes_and_goes_without_end_the_newest_state_stands_and_it_is_told_of(
+    broker: Mosquitto | Iotcore,
+) -> None:
+    clock, port = FakeClock(), BrokerAddress.parse(broker.url).port
+    inboxes, alerts = {SLOT: News(), OTHER: News()}, list[dict[str, Any]]()
+    taken = inboxes[SLOT].taken
+    with capture_logs() as logs:
+        async with connection(broker.url) as bus, connection(broker.url) as ear:
+            ear.subscribe(TOPICS.event(SLOT), lambda _t, body, _r: alerts.append(json.loads(body)))
+            swap = coordinator(bus, inboxes, clock)
+            await asyncio.sleep(0.2)
+            flaps = [presence(f"b{n % 7}", online=bool(n % 2)) for n in range(FLOOD)]
+            await publish(port, TOPICS.bot(SLOT), flaps, "-r")
+            await publish(port, TOPICS.bot(OTHER), [presence("other", online=True)], "-r")
+            await until(lambda: inboxes[OTHER].taken)
+            for last in ("one", "two"):
+                await publish(port, TOPICS.bot(SLOT), [presence(last, online=True)], "-r")
+                await until(lambda: swap.bot(SLOT) == BotPresence(online=True, bot_id=last))  # noqa: B023
+                swap.check()
+            assert len(taken) == BOTS_AT_ONCE
+            clock.ms += round(EVERY_S * 1000) + 1
+            for _ in range(3):
+                swap.check()
+            assert [bot.bot_id for bot in taken[BOTS_AT_ONCE:]] == ["two"]
+            await until(lambda: alerts)
+    said = [entry["event"] for entry in logs if entry["event"].startswith("bot.")]
+    assert said.count("bot.flaps") == len(alerts) == 1
+    assert said.count("bot.presence") == len(taken) + 1
+    assert "comes and goes without end: see its log" in alerts[0]["text"]
+
+
+def test_a_bot_that_is_started_again_now_and_then_is_told_of_each_time() -> None:
+    clock, told = FakeClock(), list[str]()
+    flaps = Flaps(clock, lambda _slot, text: told.append(text))
+    for _ in range(100):
+        clock.ms += round(2 * EVERY_S * 1000)
+        assert all(flaps.pass_on(SLOT, lambda: True) for _ in range(2))
+    assert not any(flaps.pass_on(SLOT, lambda: False) for _ in range(3 * BOTS_AT_ONCE))
+    assert told == []
+    for flood in (1, 2):
+        clock.ms += round((BOTS_AT_ONCE + 1) * EVERY_S * 1000)
+        passed = [flaps.pass_on(SLOT, lambda: True) for _ in range(3 * BOTS_AT_ONCE)]
+        assert (passed.count(True), len(told)) == (BOTS_AT_ONCE, flood)
+        for _ in range(BOTS_AT_ONCE):  # it goes on
+            clock.ms += round(EVERY_S * 1000) + 1
+            passed = [flaps.pass_on(SLOT, lambda: True) for _ in range(3)]
+            assert (passed, len(told)) == ([True, False, False], flood)

@@ -13,7 +13,7 @@ from daemon.bars import SlotName
 from daemon.bus import Bus
 from daemon.clock import SystemClock
 from daemon.messages import BotPresence, SwapAck, SwapOrder
-from daemon.swap import DEATHS, REPEAT_S, REPEATS, SwapCoordinator
+from daemon.swap import BOTS, DEATHS, REPEAT_S, REPEATS, SwapCoordinator
 from daemon.topics import Topics
 from retrain import artifact
 from retrain.manifest import Manifest
@@ -37,6 +37,8 @@ class Room:
     acks: list[SwapAck] = field(default_factory=list)
     silences: list[str] = field(default_factory=list)
     orders: list[SwapOrder] = field(default_factory=list)
+    bots: list[BotPresence] = field(default_factory=list)
+    free: asyncio.Event = field(default_factory=asyncio.Event)
 
     def order(self) -> str:
         return self.swap.order(SLOT, self.manifest, POINTER, "drift")
@@ -76,13 +78,21 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     acks: list[SwapAck] = []
     silences: list[str] = []
     orders: list[SwapOrder] = []
-    clock = FakeClock()
+    bots: list[BotPresence] = []
+    clock, free = FakeClock(), asyncio.Event()
+    free.set()
+
+    def take_bot(_slot: SlotName, bot: BotPresence) -> bool:
+        bots.extend([bot] if free.is_set() else [])
+        return free.is_set()
+
     swap = SwapCoordinator(
         ours,
         TOPICS,
         clock,
         on_ack=lambda _slot, ack: acks.append(ack),
         on_silence=lambda _slot, text: silences.append(text),
+        on_bot=take_bot,
     )
     swap.watch(SLOT)
 
@@ -94,7 +104,7 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     await asyncio.gather(ours.wait_connected(), theirs.wait_connected())
     written = artifact.read_manifest(write_version(tmp_path / "version", 1))
     manifest = replace(written, deployed_ms=MOVED_MS)
-    yield Room(swap, clock, theirs, manifest, acks, silences, orders)
+    yield Room(swap, clock, theirs, manifest, acks, silences, orders, bots, free)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -193,6 +203,37 @@ async def test_a_bot_that_answered_may_come_and_go_as_it_likes(room: Room) -> No
         await room.bot_is(online=True)
         await room.bot_is(online=False)
     assert [ack.status for ack in room.acks] == ["loaded"]
+
+
+async def test_who_the_bot_is_is_told_once_and_what_is_not_taken_then_is_told_later(
+    room: Room,
+) -> None:
+    await room.bot_is(online=True)
+    await room.bot_is(online=True)
+    room.pass_time(1)
+    assert [bot.online for bot in room.bots] == [True]
+    room.free.clear()
+    for online in (False, True, False):
+        await room.bot_is(online=online)
+    room.pass_time(1)
+    room.free.set()
+    assert len(room.bots) == 1
+    for _ in range(2):
+        room.pass_time(1)
+        assert [bot.online for bot in room.bots] == [True, False]
+
+
+async def test_of_a_flood_of_answers_a_bounded_number_is_passed_on_and_none_hides_a_refusal(
+    room: Room,
+) -> None:
+    swap_id = room.order()
+    for n in range(3 * BOTS):
+        ack = {"swap_id": swap_id, "model_id": "m", "status": "loaded", "bot_id": f"forged-{n}"}
+        room.bot.publish(TOPICS.ack(SLOT), ack)
+    await room.settle()
+    assert len(room.acks) == BOTS
+    await room.answer(swap_id, "refused")
+    assert (room.acks[-1].bot_id, room.acks[-1].status) == ("b", "refused")
 
 
 async def test_a_late_answer_after_the_alarm_still_counts(room: Room) -> None:

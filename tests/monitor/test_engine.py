@@ -25,6 +25,7 @@ from monitor.actions import (
     Rollback,
     StartRetrain,
 )
+from monitor.bots import KNOWN_BOTS
 from monitor.calibration import calibrate
 from monitor.engine import Engine
 from monitor.errors import BadObservation
@@ -535,6 +536,17 @@ def test_a_bot_that_left_counts_for_a_day() -> None:
     slot.give(events.BotSeen, bot_id="b", online=False, fault="too old")
     assert only(slot.tick(DAY_MS - 1), StartRetrain) == []
     assert len(only(slot.tick(1), StartRetrain)) == 1
+
+
+def test_of_more_bots_than_anybody_runs_those_that_were_heard_of_last_are_known() -> None:
+    slot = Slot()
+    slot.give(events.BotSeen, bot_id="b", online=True, fault="too old")
+    for n in range(KNOWN_BOTS - 1):
+        slot.give(events.BotSeen, bot_id=f"forged-{n}", online=True)
+    slot.give(events.BotSeen, bot_id="b", online=True, fault="too old")
+    for n in range(KNOWN_BOTS - 1):
+        assert only(slot.give(events.BotSeen, bot_id=f"new-{n}", online=True), StartRetrain) == []
+    assert len(only(slot.give(events.BotSeen, bot_id="last", online=True), StartRetrain)) == 1
 
 
 def test_a_candidate_waits_while_the_bots_features_are_not_ours_and_then_goes_live() -> None:
