@@ -68,6 +68,12 @@ _MIGRATIONS: Final = (
     CREATE INDEX chatter ON journal (at_ms) WHERE kind IN
         ('BotSeen', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked', 'command_answered');
     """,
+    # A bot that comes and goes is heard anew as often as it is seen.
+    """
+    DROP INDEX chatter;
+    CREATE INDEX chatter ON journal (at_ms) WHERE kind IN
+        ('BotSeen', 'BotSpoke', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked', 'command_answered');
+    """,
 )
 
 SCHEMA: Final = len(_MIGRATIONS)

@@ -21,7 +21,8 @@ POINTER_MOVED: Final = "pointer_moved"
 
 # Word for word what the index `chatter` says, or it is not used.
 _CHATTER: Final = (
-    "kind IN ('BotSeen', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked', 'command_answered')"
+    "kind IN ('BotSeen', 'BotSpoke', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked',"
+    " 'command_answered')"
 )
 _PAGE_ROWS: Final = 1000
 _MIN_INT: Final = -(2**62)

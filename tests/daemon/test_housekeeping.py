@@ -99,9 +99,9 @@ async def test_decisions_stay_for_years_and_moves_of_a_pointer_for_ever(house: H
 
 async def test_a_bot_that_starts_again_and_again_does_not_fill_the_disk(house: House) -> None:
     for days in (91, 89):
-        for kind in ("BotSeen", ANSWERED, "CommandReceived"):
+        for kind in ("BotSeen", "BotSpoke", ANSWERED, "CommandReceived"):
             await house.write(BTC, days, kind)
-    assert (await house.keeping.clean()).entries == 2
+    assert (await house.keeping.clean()).entries == 3
     plan = await house.store.call(
         lambda s: s.database.read(
             f"EXPLAIN QUERY PLAN SELECT seq FROM journal WHERE {entries._CHATTER} AND at_ms < 1"
