@@ -165,7 +165,7 @@ async def _work(
         parts.heart.doing(lambda: "starting: scoring what was missed")
         for event in recovered:
             await event.wait()
-        await parts.book.recall(parts.store, keepers)
+        await intake.recall(parts.store)
         intake.listen()
         if config.trades.file:
             tasks.create_task(_follow_trades(parts, keepers), name="trades")

@@ -15,6 +15,8 @@ from daemon.bars import SlotName
 from daemon.clock import Clock
 from daemon.messages import Command, CommandReply
 from daemon.signing import KeyRing
+from daemon.store import Store
+from monitor.events import CommandReceived
 
 log = structlog.get_logger()
 
@@ -75,6 +77,18 @@ class CommandDesk:
         self._slots, self._clock, self._submit, self._answer = slots, clock, submit, answer
         self._keys, self._limit, self._opened_at = keys, RateLimit(clock), clock.monotonic()
         self._seen: OrderedDict[str, None] = OrderedDict()
+        self._before: frozenset[tuple[str, int]] = frozenset()
+
+    def recall(self, store: Store) -> None:
+        """Learn from the journal what was commanded before this start. Blocks.
+
+        That it was issued before says the wall clock, which may since have been set back to then.
+        """
+        received = store.journal(kinds=[CommandReceived.__name__])
+        newest = deque((entry.body for entry in received), maxlen=_REMEMBERED)
+        self._before = frozenset(
+            (body.get("request_id", ""), body.get("issued_ms", 0)) for body in newest
+        )
 
     def take(self, slot: SlotName, payload: bytes, *, retained: bool) -> None:
         """Check one message; every one of them gets exactly one reply, now or from the engine."""
@@ -129,7 +143,8 @@ class CommandDesk:
     def _request_problem(self, command: Command) -> str | None:
         if not command.request_id:
             return "request_id is empty; write any text that you will recognise in the reply"
-        if command.request_id in self._seen:
+        is_replay = (command.request_id, command.issued_ms) in self._before
+        if is_replay or command.request_id in self._seen:
             return "this request_id was handled before; use a new one"
         if command.command == "promote" and not command.model_id:
             return "promote needs model_id; `hyperdrift models list` shows them"

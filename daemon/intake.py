@@ -27,6 +27,7 @@ from daemon.messages import (
 )
 from daemon.payloads import PayloadReader
 from daemon.signing import KeyRing
+from daemon.store import AsyncStore
 from daemon.topics import Topics
 from daemon.trades import TradeBook, TradeLimit
 from monitor.events import CommandReceived, SwapAcked
@@ -56,6 +57,11 @@ class Intake:
         )
         self._payloads, self._limit = PayloadReader(), TradeLimit(venue, self.alert)
         self._flaps = Flaps(clock, self.alert)
+
+    async def recall(self, store: AsyncStore) -> None:
+        """Learn from the journal which trades and commands were taken before this start."""
+        await self._book.recall(store, self._keepers)
+        await store.call(self._desk.recall)
 
     def listen(self) -> None:
         """Subscribe; commands for slots that are not ours are answered too."""
@@ -118,6 +124,7 @@ class Intake:
                 reason=command.reason,
                 model_id=command.model_id,
                 by=by,
+                issued_ms=command.issued_ms,
             )
         )
 

@@ -191,13 +191,17 @@ class FeaturesAgreed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandReceived(Event):
-    """An operator (`by`) asked for something; staleness and signature were checked before."""
+    """An operator (`by`) asked for something; staleness and signature were checked before.
+
+    `issued_ms` is when, by the operator's clock, 0 if unknown.
+    """
 
     request_id: str
     command: str
     reason: str
     model_id: str = ""
     by: str = ""
+    issued_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from daemon import journal
 from daemon.address import BrokerAddress
 from daemon.audit import Audit
 from daemon.bars import SlotName
 from daemon.bus import Bus
-from daemon.clock import SystemClock, VenueClock
+from daemon.clock import Clock, SystemClock, VenueClock
 from daemon.imports import open_store
 from daemon.intake import Intake
 from daemon.messages import CommandReply
@@ -23,33 +24,37 @@ from daemon.store import AsyncStore
 from daemon.topics import Topics
 from daemon.trades import TradeBook
 from monitor.events import CommandReceived, Event
-from tests.daemon.brokers import Iotcore, until
+from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
+from tests.fakes import FakeClock
 
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
 
 
 @dataclass
 class Keeper:
-    """Takes what the intake lets through, and answers as the engine would."""
+    """Takes what the intake lets through, writes it down, and answers as the engine would."""
 
     bus: Bus
+    store: AsyncStore
     through: list[CommandReceived] = field(default_factory=list)
 
     def put_nowait(self, event: Event) -> bool:
         assert isinstance(event, CommandReceived)
         self.through.append(event)
+        self.store.store.append_journal(SLOT, event.at_ms, *journal.body(event))
         reply = CommandReply(request_id=event.request_id, accepted=True, detail="done")
         self.bus.publish(TOPICS.reply(SLOT), reply)
         return True
 
 
-def open_desk(bus: Bus, keeper: Keeper, store: AsyncStore) -> Audit:
+async def open_desk(keeper: Keeper, clock: Clock) -> Audit:
     """Listen for commands as a daemon that starts does."""
-    clock = SystemClock()
-    venue = VenueClock(clock)
+    venue, store = VenueClock(clock), keeper.store
     audit, book = Audit(store, clock, venue), TradeBook(venue)
     keepers: Any = {SLOT: keeper}
-    Intake(keepers, bus, TOPICS, clock=clock, venue=venue, audit=audit, book=book).listen()
+    intake = Intake(keepers, keeper.bus, TOPICS, clock=clock, venue=venue, audit=audit, book=book)
+    await intake.recall(store)
+    intake.listen()
     return audit
 
 
@@ -68,8 +73,9 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     broker, clock = Iotcore(tmp_path), SystemClock()
     await broker.start()
     ours, theirs = (Bus(BrokerAddress.parse(broker.url), clock) for _ in range(2))
-    store, keeper = AsyncStore(open_store(tmp_path)), Keeper(ours)
-    audit = open_desk(ours, keeper, store)
+    store = AsyncStore(open_store(tmp_path))
+    keeper = Keeper(ours, store)
+    audit = await open_desk(keeper, clock)
     replies: list[tuple[str, dict[str, Any]]] = []
     theirs.subscribe(
         "hyperdrift/+/command/reply", lambda t, body, _r: replies.append((t, json.loads(body)))
@@ -127,11 +133,46 @@ async def test_a_command_that_was_kept_by_the_broker_is_answered_and_refused(roo
     room.bus.publish("hyperdrift/BTC-5m/command", body, retain=True)
     await until(lambda: room.replies)
     later = Bus(room.bus._address, SystemClock())
-    keeper = Keeper(later)
-    open_desk(later, keeper, room.store)
+    keeper = Keeper(later, room.store)
+    await open_desk(keeper, SystemClock())
     task = asyncio.create_task(later.run())
     await until(lambda: len(room.replies) == 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert keeper.through == []
     assert "retained commands are refused" in room.replies[1][1]["detail"]
+
+
+@contextlib.asynccontextmanager
+async def life(url: str, store: AsyncStore, clock: FakeClock) -> AsyncIterator[Keeper]:
+    """Hold a daemon that started five seconds ago."""
+    async with connection(url) as bus:
+        keeper = Keeper(bus, store)
+        await open_desk(keeper, clock)
+        clock.ms += 5000
+        await asyncio.sleep(0.2)  # its subscriptions are there
+        yield keeper
+
+
+async def test_a_command_is_not_carried_out_again_after_a_restart_where_the_clock_was_set_back(
+    broker: Mosquitto | Iotcore, tmp_path: Path
+) -> None:
+    store, clock, replies = AsyncStore(open_store(tmp_path)), FakeClock(), list[dict[str, Any]]()
+    body = {"command": "pause", "request_id": "1", "issued_ms": clock.ms + 1000}
+    topic = "hyperdrift/BTC-5m/command"
+    async with connection(broker.url) as operator:
+        operator.subscribe(f"{topic}/reply", lambda _t, body, _r: replies.append(json.loads(body)))
+        async with life(broker.url, store, clock) as first:
+            operator.publish(topic, body)
+            await until(lambda: replies)
+        clock.ms += 3_600_000
+        async with life(broker.url, store, clock) as second:
+            clock.ahead_ms = first.through[0].issued_ms + 1000 - clock.ms
+            operator.publish(topic, body)
+            await until(lambda: len(replies) == 2)
+            operator.publish(topic, {**body, "issued_ms": clock.now_ms()})
+            await until(lambda: len(replies) == 3)
+    store.close()
+    assert [reply["accepted"] for reply in replies] == [True, False, True]
+    assert "handled before; use a new one" in replies[1]["detail"]
+    assert [event.issued_ms for event in second.through] == [clock.now_ms()]
