@@ -28,7 +28,7 @@ from daemon.swap import SwapCoordinator
 from daemon.topics import Topics
 from retrain import artifact
 from retrain.manifest import Manifest
-from tests.daemon.brokers import Iotcore, Mosquitto, until
+from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
 from tests.daemon.versions import certificate, replace_file, rewrite, rows, write_version
 
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
@@ -372,6 +372,35 @@ async def test_an_older_order_is_refused_so_that_a_replay_cannot_bring_back_an_o
         ack = msgspec.json.decode(answers[0], type=SwapAck)
         assert (ack.status, slot.model_id) == ("refused", two)
         assert "older than the last accepted" in ack.error
+
+
+@pytest.mark.parametrize("sees_folder", [True, False])
+async def test_a_bot_that_was_started_again_takes_no_old_model_for_an_old_order(
+    desk: Desk, *, sees_folder: bool
+) -> None:
+    options: dict[str, Any] = {"public_key": desk.root / "public.pem"}
+    if sees_folder:
+        options["models_dir"] = desk.root / "models"
+    one, two = desk.version(), desk.version()
+    old = desk.order(desk.deploy(one))
+    replay = desk.swap._pending[SLOT].order
+    newest = desk.order(desk.deploy(two))
+    desk.bus.publish(TOPICS.model(SLOT), replay, retain=True)  # all that it finds
+    await desk.bus.flush()
+    answers = list[SwapAck]()
+    async with connection(desk.url) as ear:
+        ear.subscribe(
+            TOPICS.ack(SLOT),
+            lambda _t, body, _r: answers.append(msgspec.json.decode(body, type=SwapAck)),
+        )
+        async with bot(desk, **options) as slot:
+            await until(lambda: answers)
+            assert (answers[0].swap_id, answers[0].status) == (old, "refused")
+            assert f"LATEST.json names {two} by now" in answers[0].error
+            assert slot.model_id == (two if sees_folder else None)
+            desk.swap._send(SLOT)  # as it repeats what is not answered
+            assert (await desk.ack_of(newest)).status == "loaded"
+            assert slot.model_id == two
 
 
 async def test_of_many_orders_at_once_the_newest_wins(desk: Desk) -> None:
