@@ -1,6 +1,7 @@
 """Plant each fault into whole runs on several markets, and count by which gates it is refused.
 
-python -m benchmarks.faults [--data BTC-5m.parquet --other HYPE-5m.parquet] [--json]
+python -m benchmarks.faults [--data BTC-5m.parquet --other HYPE-5m.parquet]
+    [--threshold auto] [--json]
 
 A catch counts only where a gate refuses that names the fault, and that the honest run on the
 same bars passed: a market on which nothing passes catches everything. Fewer and smaller trees
@@ -29,12 +30,12 @@ HORIZON_BARS, THRESHOLD = 12, 0.005
 PLANTED_BARS, PLANTED_HORIZON = 4_000, 6
 
 
-def job(frame: Frame, horizon_bars: int, seed: int) -> Job:
+def job(frame: Frame, horizon_bars: int, seed: int, threshold: float | str = THRESHOLD) -> Job:
     return Job(
         slot="TEST-5m",
         interval="5m",
         horizon_bars=horizon_bars,
-        threshold=THRESHOLD,
+        threshold=threshold,
         at_ms=int(frame["t"][-1]),
         frame=frame,
         seed=seed,
@@ -50,7 +51,9 @@ def made_up(seeds: int) -> Iterator[tuple[str, Job, Frame]]:
         yield f"made up {seed}", job(frame, PLANTED_HORIZON, seed), other
 
 
-def recorded(data: Path, other: Path, windows: int, bars: int) -> Iterator[tuple[str, Job, Frame]]:
+def recorded(
+    data: Path, other: Path, windows: int, bars: int, threshold: float | str
+) -> Iterator[tuple[str, Job, Frame]]:
     """Windows of one recording, the newest first, with another coin's bars of the same times."""
     frame, beside = (read(p, p.with_name(f"{p.stem[:-3]}-funding.parquet")) for p in (data, other))
     common = np.intersect1d(frame["t"], beside["t"])
@@ -60,7 +63,7 @@ def recorded(data: Path, other: Path, windows: int, bars: int) -> Iterator[tuple
         window = slice(stop - bars, stop)
         yield (
             f"{data.stem} {k + 1}",
-            job(cut(own, window.start, window.stop), HORIZON_BARS, k),
+            job(cut(own, window.start, window.stop), HORIZON_BARS, k, threshold),
             cut(its, window.start, window.stop),
         )
 
@@ -111,13 +114,14 @@ def main() -> None:
     parser.add_argument("--other", type=Path, help="another coin's candles of the same times")
     parser.add_argument("--markets", type=int, default=3, help="windows of the data, or seeds")
     parser.add_argument("--bars", type=int, default=5_000, help="in each window")
+    parser.add_argument("--threshold", default="", help="of the labels: auto or vol:0.8")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if (args.data is None) != (args.other is None):
         parser.error("--data and --other go together")
     warnings.simplefilter("ignore")
     jobs = (
-        recorded(args.data, args.other, args.markets, args.bars)
+        recorded(args.data, args.other, args.markets, args.bars, args.threshold or THRESHOLD)
         if args.data
         else made_up(args.markets)
     )
