@@ -19,7 +19,9 @@ from daemon.demo.faults import (
     HttpError,
     Malformed,
     Moment,
+    NoTrades,
     StaleRest,
+    Stall,
     Unlisted,
 )
 from daemon.demo.protocol import (
@@ -48,15 +50,37 @@ def frames(
     """Return the frames that a client gets instead of those `pushed` for a coin."""
     if not faults:
         return pushed
-    bad = faults.active(BadBar, at, coin)
-    if bad and bad.where != "rest":
-        pushed = [made for frame in pushed for made in _spoilt_frame(frame, bad, faults)]
-    torn = faults.active(Malformed, at, coin)
-    if torn and torn.where != "rest":
-        pushed = [_torn(frame, torn.how) for frame in pushed]
-    if faults.active(Duplicate, at, coin):
-        pushed = [copy for frame in pushed for copy in (frame, frame)]
-    return pushed
+    bad, torn, twice = _of_stream(coin, faults, at)
+    sent: list[bytes] = []
+    for frame in pushed:
+        made = _spoilt_frame(frame, bad, faults) if bad else [frame]
+        if bad and made != [frame]:
+            faults.touch(bad, at)
+        if torn:
+            faults.touch(torn, at)
+            made = [_torn(one, torn.how) for one in made]
+        if twice and made == [frame]:  # twice nonsense is nonsense
+            faults.touch(twice, at)
+        sent += [copy for one in made for copy in ((one, one) if twice else (one,))]
+    return sent
+
+
+def hides(coin: str, faults: FaultSchedule, at: Moment) -> bool:
+    """Say whether no client can see what else is wrong with a push."""
+    bad, torn, _ = _of_stream(coin, faults, at)
+    unusable = bad is not None and bad.numbers != "future"
+    return bool(torn or unusable or faults.active(Stall, at))
+
+
+def _of_stream(
+    coin: str, faults: FaultSchedule, at: Moment
+) -> tuple[BadBar | None, Malformed | None, Duplicate | None]:
+    bad, torn = faults.active(BadBar, at, coin), faults.active(Malformed, at, coin)
+    return (
+        bad if bad and bad.where != "rest" else None,
+        torn if torn and torn.where != "rest" else None,
+        faults.active(Duplicate, at, coin),
+    )
 
 
 def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> Answer:
@@ -64,6 +88,7 @@ def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> Answer:
     if not faults:
         return ask(body, at.now_ms)
     if error := faults.active(HttpError, at):
+        faults.touch(error, at)
         return Answer(error.status, _NULL)
     try:
         request: Info | None = decode_info(body)
@@ -71,13 +96,15 @@ def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> Answer:
         request = None
     match request:
         case ExchangeStatus():
-            jump = faults.active(ClockJump, at)
+            if jump := faults.active(ClockJump, at):
+                faults.touch(jump, at)
             return ask(body, at.now_ms + (jump.jump_ms if jump else 0))
         case Universe():
             return _without_unlisted(ask(body, at.now_ms), faults, at)
         case CandleSnapshot(window):
             return _candles(ask, body, window.coin, faults, at)
-        case FundingHistory(coin) if faults.active(Unlisted, at, coin):
+        case FundingHistory(coin) if unlisted := faults.active(Unlisted, at, coin):
+            faults.touch(unlisted, at)
             return Answer(500, _NULL)
         case _:
             return ask(body, at.now_ms)
@@ -86,7 +113,7 @@ def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> Answer:
 def quietened(recording: Recording, faults: FaultSchedule) -> Recording:
     """Return the recording as it would be had nobody traded where the faults say so."""
     silent = np.zeros(len(recording), dtype=bool)
-    for begin_ms, end_ms in faults.quiet(recording.coin):
+    for _, begin_ms, end_ms in faults.quiet(recording.coin):
         silent |= (recording.t >= begin_ms) & (recording.t < end_ms)
     silent[0] = False  # a price must come from somewhere
     if not silent.any():
@@ -104,26 +131,44 @@ def quietened(recording: Recording, faults: FaultSchedule) -> Recording:
     )
 
 
+def count_silenced(recordings: Sequence[Recording], faults: FaultSchedule, now_ms: int) -> None:
+    """Count the bars that are over by now, had trades and have none because of a fault."""
+    for fault, touched in faults.touched():
+        if isinstance(fault, NoTrades):
+            touched.times = 0
+            for r in recordings:
+                had = r.t[(r.volume > 0) & (r.t + r.interval_ms < now_ms)]
+                spans = [span for one, *span in faults.quiet(r.coin) if one is fault]
+                touched.times += sum(int(((had >= a) & (had < b)).sum()) for a, b in spans)
+
+
 def _candles(ask: Ask, body: bytes, coin: str, faults: FaultSchedule, at: Moment) -> Answer:
-    if faults.active(Unlisted, at, coin):
+    if unlisted := faults.active(Unlisted, at, coin):
+        faults.touch(unlisted, at)
         return Answer(500, _NULL)
-    stale = faults.active(StaleRest, at, coin)
-    told = ask(body, at.now_ms - (stale.delay_ms if stale else 0))
-    bad = faults.active(BadBar, at, coin)
-    if bad and bad.where != "stream" and told.status == 200:  # noqa: PLR2004 - HTTP
-        rows = [
-            made for row in msgspec.json.decode(told.body) for made in _spoilt(row, bad, faults)
-        ]
-        told = Answer(200, msgspec.json.encode(rows))
     torn = faults.active(Malformed, at, coin)
     if torn and torn.where != "stream":
+        faults.touch(torn, at)
+        told = ask(body, at.now_ms)
         return Answer(told.status, _torn(told.body, torn.how))
+    told = ask(body, at.now_ms)
+    if stale := faults.active(StaleRest, at, coin):
+        fresh, told = told, ask(body, at.now_ms - stale.delay_ms)
+        faults.touch(stale, at, int(told != fresh))
+    bad = faults.active(BadBar, at, coin)
+    if bad and bad.where != "stream" and told.status == 200:  # noqa: PLR2004 - HTTP
+        rows = msgspec.json.decode(told.body)
+        made = [one for row in rows for one in _spoilt(row, bad, faults)]
+        faults.touch(bad, at, int(made != rows))
+        told = Answer(200, msgspec.json.encode(made))
     return told
 
 
 def _without_unlisted(meta: Answer, faults: FaultSchedule, at: Moment) -> Answer:
-    if meta.status != 200 or not faults.active(Unlisted, at):  # noqa: PLR2004 - HTTP
+    unlisted = faults.active(Unlisted, at)
+    if meta.status != 200 or not unlisted:  # noqa: PLR2004 - HTTP
         return meta
+    faults.touch(unlisted, at)
     listed = msgspec.json.decode(meta.body)
     listed["universe"] = [
         coin for coin in listed["universe"] if not faults.active(Unlisted, at, coin["name"])

@@ -18,7 +18,7 @@ from daemon.bus import Bus
 from daemon.clock import Clock
 from daemon.demo.cast import Actor
 from daemon.demo.exchange import ReplayExchange
-from daemon.demo.faults import Fault
+from daemon.demo.faults import Fault, Touched
 from daemon.demo.recording import Recording
 from daemon.demo.screen import Screen
 from daemon.demo.stage import (
@@ -62,7 +62,18 @@ async def serve_exchange(
         screen.tell(f'ws_url = "{exchange.ws_url}"')
         if faults:
             screen.tell(f"{len(faults)} faults to come")
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for fault, touched in exchange.touched():
+                screen.tell(what_it_did(fault, touched))
+
+
+def what_it_did(fault: Fault, touched: Touched) -> str:
+    """Say in a line how often a client met a fault."""
+    kind, begin = fault.__struct_config__.tag, fault.span[0]
+    when = f"{begin:g} s" if fault.of_wall else f"{begin:.0f} ms"
+    return f"{kind} at {when} changed {touched.times} frames, answers, sockets or bars"
 
 
 async def run_demo(options: Options, clock: Clock) -> Summary:

@@ -24,8 +24,10 @@ from daemon.demo.faults import (
     Fault,
     FaultSchedule,
     Moment,
+    NoTrades,
     Slow,
     Stall,
+    Touched,
     Unlisted,
 )
 from daemon.demo.protocol import (
@@ -78,7 +80,7 @@ class ReplayExchange:
             msg = "the exchange has nothing to replay; give it at least one recording"
             raise BadInput(msg)
         check_coins(faults, {recording.coin for recording in recordings})
-        self._faults = FaultSchedule(faults, start_ms)
+        self._faults, self._recordings = FaultSchedule(faults, start_ms), tuple(recordings)
         self._venue = Venue([damage.quietened(r, self._faults) for r in recordings])
         self._clock, self._opened_at = clock, clock.monotonic()
         self._venue_ms, self._at = float(start_ms), clock.monotonic()
@@ -154,6 +156,24 @@ class ReplayExchange:
         """True once nothing goes wrong on purpose any more."""
         return self._faults.over(self._moment())
 
+    def add_faults(self, faults: Sequence[Fault]) -> None:
+        """Plan more faults while it runs.
+
+        Raises:
+            BadInput: If one names a coin that is not replayed, or would have begun already.
+        """
+        check_coins(faults, {recording.coin for recording in self._recordings})
+        self._faults.add(faults, after=self._moment())
+        if any(isinstance(fault, NoTrades) for fault in faults):
+            self._venue = Venue([damage.quietened(r, self._faults) for r in self._recordings])
+            for wanted, stream in self._channels.items():  # what is past is the same
+                stream.source = self._source(wanted) or stream.source
+
+    def touched(self) -> list[tuple[Fault, Touched]]:
+        """Return each fault with what it did to clients so far, in the order they were given."""
+        damage.count_silenced(self._recordings, self._faults, self.now_ms())
+        return self._faults.touched()
+
     def _moment(self) -> Moment:
         return Moment(self.now_ms(), self._clock.monotonic() - self._opened_at)
 
@@ -182,9 +202,12 @@ class ReplayExchange:
             text = "Expected request with `Content-Type: application/json`"
             return web.Response(status=415, text=text)
         transport, body = request.transport, await request.read()
-        if self._faults.active(DroppedKeepalive, self._moment()) and transport in self._used:
+        dropped = self._faults.active(DroppedKeepalive, self._moment())
+        if dropped and transport in self._used:
+            self._faults.touch(dropped, self._moment())
             return _hung_up(transport)
         if slow := self._faults.active(Slow, self._moment()):
+            self._faults.touch(slow, self._moment())
             await self._clock.sleep(slow.delay_ms / 1000 / self._speed)
         answer = damage.answer(self._venue.answer, body, self._faults, self._moment())
         if transport:
@@ -194,7 +217,8 @@ class ReplayExchange:
         )
 
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
-        if self._faults.active(Disconnect, self._moment()):
+        if refused := self._faults.active(Disconnect, self._moment()):
+            self._faults.touch(refused, self._moment())
             return _hung_up(request.transport)
         socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
@@ -251,7 +275,8 @@ class ReplayExchange:
         return True
 
     def _subscribe(self, client: Client, wanted: Subscription) -> bool:
-        unlisted = self._faults.active(Unlisted, self._moment(), wanted.coin)
+        if unlisted := self._faults.active(Unlisted, self._moment(), wanted.coin):
+            self._faults.touch(unlisted, self._moment())
         if unlisted or not self._venue.knows(wanted.coin):
             return False
         if wanted in client.held:
@@ -323,6 +348,8 @@ class ReplayExchange:
         now_s, stalled = self._clock.monotonic(), self._is_stalled()
         ends = self._faults.begins(Disconnect, before, at)
         expires = self._faults.begins(Expired, before, at)
+        for fault in filter(None, (ends, expires)):
+            self._faults.touch(fault, at, len(self._clients))
         for client in tuple(self._clients):
             if stalled:  # what is dead and open stays open
                 client.spoke_at = now_s

@@ -2,14 +2,18 @@
 
 Each fault is one that the venue was seen to have, or that a client must survive. Its time
 counts from the start of the replay, on the venue's clock or on the wall, so a script does
-the same on every run and at any speed.
+the same on every run and at any speed. It also keeps count of what each fault did: one that
+falls where nobody asks and nobody listens touched nothing, and no client can tell of it.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
+
+from daemon.errors import BadInput
 
 _Ms = Annotated[int, Meta(ge=0)]
 _Lasting = Annotated[int, Meta(gt=0)]
@@ -151,14 +155,55 @@ BY_BAR = (NoTrades, BadBar)
 _F = TypeVar("_F", bound=_Fault)
 
 
+@dataclass(slots=True)
+class Touched:
+    """What a fault did to clients.
+
+    Attributes:
+        times: How many frames, answers and sockets were not as they would have been without
+            it; of `no_trades` how many bars, whoever asks for them.
+        first: When the first of them was; None for bars, and if there were none.
+        last: When the last of them was.
+    """
+
+    times: int = 0
+    first: Moment | None = None
+    last: Moment | None = None
+
+
 class FaultSchedule:
     """Knows which faults are on at any moment of a replay that begins at `begin_ms`."""
 
     def __init__(self, faults: Sequence[Fault] = (), begin_ms: int = 0) -> None:
         self._begin_ms = begin_ms
         self._of: dict[type[_Fault], list[_Fault]] = {}
+        self._touched: dict[int, tuple[Fault, Touched]] = {}  # by identity: twins are two
+        self.add(faults)
+
+    def add(self, faults: Sequence[Fault], after: Moment | None = None) -> None:
+        """Plan more of them; times count from the start of the replay as ever.
+
+        Raises:
+            BadInput: If one would have begun before `after`; then none is added.
+        """
+        for fault in faults:
+            if after is not None and fault.span[0] < self._elapsed(fault, after):
+                msg = f"a fault would have begun {fault.span[0]:g} after the start, which is past"
+                raise BadInput(msg)
         for fault in faults:
             self._of.setdefault(type(fault), []).append(fault)
+            self._touched[id(fault)] = fault, Touched()
+
+    def touch(self, fault: _Fault, at: Moment, times: int = 1) -> None:
+        """Count what a fault of this schedule changed at a moment."""
+        if times:
+            _, touched = self._touched[id(fault)]
+            touched.times += times
+            touched.first, touched.last = touched.first or at, at
+
+    def touched(self) -> list[tuple[Fault, Touched]]:
+        """Return each fault with what it did so far, in the order of the script."""
+        return list(self._touched.values())
 
     def __bool__(self) -> bool:
         return bool(self._of)
@@ -172,12 +217,13 @@ class FaultSchedule:
                 return fault
         return None
 
-    def begins(self, kind: type[_Fault], before: Moment, at: Moment) -> bool:
-        """Say whether a fault of a kind begins after one moment and not after another."""
-        return any(
-            self._elapsed(fault, before) < fault.span[0] <= self._elapsed(fault, at)
-            for fault in self._of.get(kind, ())
-        )
+    def begins(self, kind: type[_F], before: Moment, at: Moment) -> _F | None:
+        """Return a fault of a kind that begins after one moment and not after another."""
+        for fault in self._of.get(kind, ()):
+            if self._elapsed(fault, before) < fault.span[0] <= self._elapsed(fault, at):
+                assert isinstance(fault, kind)
+                return fault
+        return None
 
     def over(self, at: Moment) -> bool:
         """Say whether nothing is on any more and nothing is to come."""
@@ -192,10 +238,14 @@ class FaultSchedule:
         begin, end = fault.span
         return begin <= t - self._begin_ms < end
 
-    def quiet(self, coin: str) -> list[tuple[int, int]]:
-        """Return the spans, ms UTC, the end exclusive, in which nobody trades a coin."""
-        spans = [f.span for f in self._of.get(NoTrades, ()) if _means(f, coin)]
-        return [(self._begin_ms + int(begin), self._begin_ms + int(end)) for begin, end in spans]
+    def quiet(self, coin: str) -> list[tuple[NoTrades, int, int]]:
+        """Return when nobody trades a coin: each fault, and its span in ms UTC, end exclusive."""
+        faults = [f for f in self._of.get(NoTrades, ()) if isinstance(f, NoTrades)]
+        return [
+            (fault, self._begin_ms + int(fault.span[0]), self._begin_ms + int(fault.span[1]))
+            for fault in faults
+            if _means(fault, coin)
+        ]
 
     def _elapsed(self, fault: _Fault, at: Moment) -> float:
         return at.wall_s if fault.of_wall else at.now_ms - self._begin_ms

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from daemon.demo import damage
-from daemon.demo.faults import FaultSchedule, Late, Moment, Reorder, Withhold
+from daemon.demo.faults import FaultSchedule, Late, Moment, Reorder, Stall, Withhold
 from daemon.demo.protocol import Subscription
 from daemon.demo.tape import Series
 from daemon.demo.trades import Trades
@@ -52,11 +52,13 @@ class Channel:
     faults: FaultSchedule
     position: int = 0
     listeners: set[Client] = field(default_factory=set)
+    _due: int = 0  # where it would be without a fault
     _overtaken: list[bytes] = field(default_factory=list)
 
     def skip(self, at: Moment) -> None:
         """Begin with what happens after a moment."""
         self.position = self.source.position(self._shown_ms(at))
+        self._due = self.source.position(at.now_ms)
 
     def greeting(self, at: Moment) -> Sequence[bytes]:
         """Return what a new listener is shown first: the forming bar, or the last trades."""
@@ -66,24 +68,37 @@ class Channel:
     def push(self, at: Moment) -> None:
         """Send the listeners all that came to pass since the last time."""
         position = max(self.position, self.source.position(self._shown_ms(at)))
-        for frame in damage.frames(self._frames(position, at), self.coin, self.faults, at):
+        frames = self._frames(position, at)
+        self.position = position
+        if stall := self.faults.active(Stall, at):
+            self.faults.touch(stall, at, len(frames))
+            return
+        for frame in damage.frames(frames, self.coin, self.faults, at):
             for client in self.listeners:
                 client.post(frame)
-        self.position = position
 
     def _shown_ms(self, at: Moment) -> int:
         late = self.faults.active(Late, at, self.coin)
         return at.now_ms - (late.delay_ms if late else 0)
 
     def _frames(self, position: int, at: Moment) -> list[bytes]:
+        is_seen = bool(self.listeners) and not damage.hides(self.coin, self.faults, at)
+        if self.faults:
+            due, self._due = self._due, self.source.position(at.now_ms)
+            if is_seen and (late := self.faults.active(Late, at, self.coin)):
+                self.faults.touch(late, at, self._due - due)
         if isinstance(self.source, Trades):
             return self.source.frames(self.position, position)
-        last_states = not self.faults.active(Withhold, at, self.coin)
-        frames = self.source.frames(self.position, position, last_states=last_states)
-        if not self.faults.active(Reorder, at, self.coin):
+        frames = self.source.frames(self.position, position)
+        if withheld := self.faults.active(Withhold, at, self.coin):
+            whole, frames = frames, self.source.frames(self.position, position, last_states=False)
+            self.faults.touch(withheld, at, is_seen * (len(whole) - len(frames)))
+        mixed = self.faults.active(Reorder, at, self.coin)
+        if not mixed:
             before, self._overtaken = self._overtaken, []
             return before + frames
         waiting = self._overtaken + frames
         pairs = len(waiting) // 2 * 2
         self._overtaken = waiting[pairs:]
+        self.faults.touch(mixed, at, is_seen * pairs)
         return [waiting[k ^ 1] for k in range(pairs)]

@@ -1,6 +1,7 @@
 """Each fault, seen by a plain client of the exchange; time is virtual, the sockets are real."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from daemon.demo.faults import (
     Withhold,
 )
 from daemon.demo.market import generate
+from daemon.errors import BadInput
 from tests import virtual_time
 from tests.daemon.demo.markets import MINUTES_5, START_MS, as_recorded, market
 from tests.virtual_time import LoopClock
@@ -385,3 +387,106 @@ def test_faults_are_over_when_the_last_one_has_ended() -> None:
         return over
 
     assert play(act, Expired(at_ms=BAR), Stall(**span(2, 1))) == [False, False, True]
+
+
+# -- what they did -------------------------------------------------------------------------
+
+EVERY: list[Fault] = [
+    Disconnect(**span(1, 1)),
+    Expired(at_ms=BAR),
+    Stall(**span(1, 1)),
+    Withhold(**span(1, 1.1)),
+    Late(delay_ms=5000, **span(1, 1)),
+    Reorder(**span(1, 1)),
+    Duplicate(**span(1, 1)),
+    NoTrades(coin="BTC", **span(1, 1)),
+    Malformed(**span(1, 1)),
+    BadBar(**span(1, 1)),
+    HttpError(**span(1, 1)),
+    Slow(delay_ms=5000, **span(1, 1)),
+    StaleRest(delay_ms=90_000, **span(1, 1)),
+    DroppedKeepalive(**span(1, 1)),
+    ClockJump(jump_ms=5000, **span(1, 1)),
+]
+
+
+@pytest.mark.parametrize("fault", EVERY, ids=lambda fault: fault.__struct_config__.tag)
+def test_a_fault_counts_what_it_changed_for_a_client_and_without_one_nothing(fault: Fault) -> None:
+    async def meet(client: Client) -> Any:
+        await client.listen(1.4)
+        for kind in ("exchangeStatus", "exchangeStatus"):
+            with contextlib.suppress(aiohttp.ClientError):
+                await client.ask(type=kind)
+        with contextlib.suppress(aiohttp.ClientError):
+            await client.candles()
+        with contextlib.suppress(InvalidHandshake, InvalidMessage, OSError, EOFError):
+            await client.listen(3)
+        return client.exchange.touched()
+
+    async def stay_away(client: Client) -> Any:
+        await client.until(3)
+        return client.exchange.touched()
+
+    ((met, did),) = play(meet, fault)
+    assert met is fault
+    assert did.times >= 1
+    ((_, nothing),) = play(stay_away, fault)
+    if isinstance(fault, NoTrades):  # a bar has no trades whether anybody looks or not
+        assert did.times == nothing.times == 1
+        return
+    assert nothing.times == 0
+    assert nothing.first is None
+    begin_s = BAR / 1000 / SPEED
+    assert begin_s - 0.1 <= did.first.wall_s <= did.last.wall_s < 2.2 * begin_s
+
+
+def test_what_is_changed_and_cannot_be_read_counts_for_the_fault_that_hides_it() -> None:
+    hidden: list[Fault] = [
+        Late(delay_ms=5000, **span(1, 1)),
+        Reorder(**span(1, 1)),
+        Duplicate(**span(1, 1)),
+    ]
+
+    async def act(client: Client) -> Any:
+        await client.listen(3)
+        return [did.times for _, did in client.exchange.touched()]
+
+    for cover in (Malformed(where="stream", **span(0, 3)), Stall(**span(0.5, 2))):
+        assert [times > 0 for times in play(act, cover, *hidden)] == [True, False, False, False]
+
+
+def test_a_stale_answer_that_lacks_nothing_was_not_touched() -> None:
+    async def act(client: Client) -> Any:
+        await client.until(2.5)
+        req = {
+            "coin": "BTC",
+            "interval": "5m",
+            "startTime": NOW_MS - 5 * BAR,
+            "endTime": NOW_MS - 1,
+        }
+        await client.ask(type="candleSnapshot", req=req)
+        return client.exchange.touched()[0][1].times
+
+    assert play(act, StaleRest(delay_ms=BAR, **span(2, 1))) == 0
+
+
+def test_faults_may_be_added_while_it_runs_but_not_to_the_past() -> None:
+    async def act(client: Client) -> Any:
+        listening = asyncio.create_task(client.listen(7))
+        await client.until(2)
+        client.exchange.add_faults([NoTrades(coin="BTC", **span(3, 2)), Duplicate(**span(6, 1))])
+        with pytest.raises(BadInput, match="is past"):
+            client.exchange.add_faults([Duplicate(**span(1, 1))])
+        with pytest.raises(BadInput, match="write BTC or ETH"):
+            client.exchange.add_faults([Duplicate(coin="SOL", **span(6, 1))])
+        seen = await listening
+        return seen, await client.candles(), [did.times for _, did in client.exchange.touched()]
+
+    seen, rows, times = play(act)
+    assert set(seen.bars) == {0, 1, 2, 5, 6}
+    assert [row["n"] == 0 for row in rows[:6]] == [False, False, False, True, True, False]
+    assert rows[2] == recorded(2)
+    doubled = {seen.raw.count(text) for text in seen.raw if b'"t":%d' % (NOW_MS + 6 * BAR) in text}
+    assert doubled == {2}
+    assert times[0] == 2
+    assert times[1] >= 2
