@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from random import Random
 
-from benchmarks.chaos_plan import Planned
-from benchmarks.chaos_stage import MEMORY_MIB, SLOT, TOO_FEW_MIB, Stage
+from benchmarks.chaos_holes import copy_store, is_whole
+from benchmarks.chaos_plan import WORK, Planned
+from benchmarks.chaos_stage import MEMORY_MIB, SLOT, TOO_FEW_MIB, Deed, Stage
+from benchmarks.chaos_traces import Occurrence
 from benchmarks.chaos_units import Unit
 from daemon.imports import STORE_NAME
 
@@ -28,20 +30,26 @@ class Faults:
         self._child, self._bot = asyncio.Lock(), asyncio.Lock()
 
     async def do(self, planned: Planned) -> None:
-        """Do one fault and note when it began and ended."""
-        stage = self._stage
+        """Do one fault, and note when it began and ended, or why it could not be done."""
+        stage, kind = self._stage, planned.kind
         if planned.is_of_exchange:
-            stage.note(f"fault {planned.kind} begins", kind=planned.kind, **planned.details)
+            stage.note(f"fault {kind} begins", **planned.details)
             await asyncio.sleep(planned.for_s)
-            stage.note(f"fault {planned.kind} ends", kind=planned.kind)
+            stage.note(f"fault {kind} ends")
             return
-        act: Callable[[Planned], Awaitable[str]] = getattr(self, planned.kind)
+        act: Callable[[Planned], Awaitable[str]] = getattr(self, kind)
         began = time.time()
         said = await act(planned)
+        ended = time.time()
         details = {k: v for k, v in planned.details.items() if k != "draw"}
-        text = f"fault {planned.kind} {said or 'done'}"
-        stage.note(
-            text, kind=planned.kind, since=began, missed=said.startswith("missed"), **details
+        stage.note(f"fault {kind} {said or 'done'}", **details)
+        if kind in WORK:
+            return
+        if kind in {"child_kill", "child_hang"}:
+            began = ended  # before that there was no child
+        touched = 0 if said.startswith("untouched") else None
+        stage.deeds.append(
+            Deed(Occurrence(kind, began, ended, touched), said if "missed" in said else "")
         )
 
     # -- processes ---------------------------------------------------------------------------
@@ -64,18 +72,20 @@ class Faults:
 
     async def second_daemon(self, _: Planned) -> str:
         """Start another one on the same folder; whichever has the lock stays."""
-        with (self._stage.folder / "second.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *self._stage.daemon._command, stdout=log, stderr=log  # noqa: SLF001
-            )  # fmt: skip
-        with contextlib.suppress(TimeoutError):
+        process = await asyncio.create_subprocess_exec(
+            *self._stage.daemon._command, stdout=asyncio.subprocess.PIPE,  # noqa: SLF001
+            stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        try:
             async with asyncio.timeout(30):
-                code = await process.wait()
-                said = (self._stage.folder / "second.log").read_text().splitlines()
-                return f"refused with code {code}: {said[-1]}"
-        process.kill()
-        await process.wait()
-        return "missed: it was alone"
+                output = (await process.communicate())[0]
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            return "missed: it was alone"
+        for line in output.decode(errors="replace").splitlines():
+            self._stage.manage(f"second daemon: {line}")
+        return f"refused with code {process.returncode}"
 
     async def child_kill(self, planned: Planned) -> str:
         async with self._child_of_a_retrain() as pid:
@@ -130,10 +140,14 @@ class Faults:
     async def bot_never_answers(self, planned: Planned) -> str:
         """Stop it in the moment of a swap, for longer than its order is repeated."""
         async with self._bot:
+            began = time.time()
             self._stage.bot.send(signal.SIGSTOP)
             target = await self.promote(planned)
-            said = await _stopped(self._stage.bot, planned.for_s)
-            return f"{said}; {target}"
+            said = await _stopped(self._stage.bot, 0 if "missed" in target else planned.for_s)
+            if "missed" in target:
+                return target
+            is_asked = bool(self._stage.journal.when(r"swap\.ordered", began))
+            return f"{said}; {target}" if is_asked else "untouched: no order was given"
 
     @contextlib.asynccontextmanager
     async def _child_of_a_retrain(self) -> AsyncIterator[int | None]:
@@ -194,13 +208,18 @@ class Faults:
             size = path.stat().st_size if path.exists() else 0
             if size < 8192:
                 return "missed: there was no store"
+            before = self._stage.folder / f"before-{len(self._stage.befores)}"
+            await asyncio.to_thread(copy_store, path, before)
+            self._stage.befores.append((time.time(), before / path.name))
             with path.open("r+b") as file:
                 if how == "cut":
                     file.truncate(size // 2)
-                    return "done"
-                places = {"header": 0, "page": random.randrange(4096, size, 4096)}
-                file.seek(places.get(how, size - 4096))
-                file.write(random.randbytes(4096))
+                else:
+                    places = {"header": 0, "page": random.randrange(4096, size, 4096)}
+                    file.seek(places.get(how, size - 4096))
+                    file.write(random.randbytes(4096))
+            if await asyncio.to_thread(is_whole, path):
+                return "untouched: nothing was on that page"
         return "done"
 
     async def model_tampered(self, planned: Planned) -> str:
@@ -261,7 +280,8 @@ class Faults:
 
     async def link_slow(self, planned: Planned) -> str:
         async with self._network:
-            limit = ("rate", "96kbit", "burst", "8kb", "latency", "3s")
+            # Everybody together sends some 80 kbit/s: five times what passes now.
+            limit = ("rate", "16kbit", "burst", "3kb", "latency", "3s")
             _run("tc", "qdisc", "replace", "dev", "lo", "root", "tbf", *limit)
             try:
                 await asyncio.sleep(planned.for_s)

@@ -9,6 +9,8 @@ from daemon.demo.fault_script import read_fault
 from daemon.demo.faults import Fault
 
 STEP_MS = 300_000
+DELAYS_MS = [90_000, STEP_MS, 3 * STEP_MS]
+"""Delays that somebody must notice; the venue itself is seconds late on a good day."""
 
 # How long each lasts, in seconds on the wall. What happens at a moment lasts no time.
 PROCESSES = {
@@ -23,7 +25,7 @@ PROCESSES = {
     "broker_hang": (4, 15),
     "broker_gone": (12, 20),
     "bot_kill": (0, 0),
-    "bot_hang": (5, 20),
+    "bot_hang": (8, 20),
     "bot_never_answers": (45, 45),
 }
 FILES = {
@@ -38,7 +40,7 @@ NETWORK = {"link_down": (3, 12), "link_slow": (5, 15), "malformed_messages": (0,
 EXCHANGE = {
     "disconnect": (0.5, 10),
     "expired": (0, 0),
-    "stall": (50, 65),
+    "stall": (58, 66),
     "withhold": (2, 8),
     "late": (2, 8),
     "reorder": (2, 8),
@@ -96,9 +98,9 @@ def _planned(random: Random, at_s: float, kind: str, longest_s: float) -> Planne
     for_s = round(min(longest_s, random.uniform(*ALL[kind])), 1)
     choices: dict[str, dict[str, list[Any]]] = {
         "store_corrupt": {"how": ["header", "page", "tail", "cut"]},
-        "late": {"delay_ms": [2_000, 60_000, STEP_MS]},
-        "slow": {"delay_ms": [2_000, 60_000, STEP_MS]},
-        "stale_rest": {"delay_ms": [2_000, 60_000, STEP_MS]},
+        "late": {"delay_ms": DELAYS_MS},
+        "slow": {"delay_ms": DELAYS_MS},
+        "stale_rest": {"delay_ms": DELAYS_MS},
         "malformed": {"how": ["truncated", "text", "shape"], "where": ["stream", "rest", "both"]},
         "bad_bar": {
             "numbers": ["nan", "infinite", "negative", "zero", "crossed", "future", "absurd"],
@@ -125,18 +127,24 @@ def script(plan: list[Planned], lead_s: float, speed: float) -> str:
     entries = []
     for planned in plan:
         if planned.is_of_exchange:
-            entry = {"kind": planned.kind} | _when(planned, lead_s, speed) | planned.details
-            fault: Fault = read_fault(entry)
-            fields = msgspec.to_builtins(fault)
+            fields = msgspec.to_builtins(fault(planned, lead_s, speed))
             lines = [f"{key} = {msgspec.json.encode(v).decode()}" for key, v in fields.items() if v]
             entries.append("[[faults]]\n" + "\n".join(lines))
     return "\n\n".join(entries)
 
 
-def _when(planned: Planned, lead_s: float, speed: float) -> dict[str, Any]:
-    """Bars are named by the venue's clock, everything else goes by the wall."""
+def fault(planned: Planned, lead_s: float, speed: float) -> Fault:
+    """Return what the exchange is to do; bars are named by its clock, the rest by the wall."""
     begin, length = lead_s + planned.at_s, planned.for_s
+    when: dict[str, Any] = {"at_wall_s": round(begin, 2)}
     if planned.kind in {"no_trades", "bad_bar"}:
-        return {"at_ms": int(begin * speed * 1000), "for_ms": max(1, int(length * speed * 1000))}
-    lasts = {} if planned.kind == "expired" else {"for_wall_s": max(0.1, length)}
-    return {"at_wall_s": round(begin, 2)} | lasts
+        at_ms, for_ms = int(begin * speed * 1000), max(1, int(length * speed * 1000))
+        when = {"at_ms": at_ms, "for_ms": for_ms}
+    elif planned.kind != "expired":
+        when["for_wall_s"] = max(0.1, length)
+    return read_fault({"kind": planned.kind} | when | planned.details)
+
+
+def one(random: Random, kind: str, at_s: float) -> Planned:
+    """Draw one fault of a kind."""
+    return _planned(random, at_s, kind, max(ALL[kind][1], 1.0))

@@ -1,104 +1,51 @@
 """What must be true after `benchmarks.chaos`, and where each fault can be read of."""
 
-import contextlib
-import json
 import re
+import time
 from collections import Counter
-from datetime import datetime
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from benchmarks.chaos_holes import holes, unexplained
 from benchmarks.chaos_plan import WORK, Planned
 from benchmarks.chaos_stage import SLOT, STEP, Stage
+from benchmarks.chaos_traces import TRACES, Occurrence, Verdict, verdicts
 from daemon.bars import Bar, Provenance
 from daemon.errors import DaemonError
-from daemon.imports import STORE_NAME, open_store
+from daemon.imports import open_store
 from daemon.keys import trusted_keys
 from daemon.registry import Registry
 from retrain.errors import RetrainError
 
-# A person finds each kind of fault by one of these, in the log or among the events.
-TRACES = {
-    "daemon_kill": r"daemon ended with SIGKILL",
-    "daemon_stop": r"daemon ended with code 0",
-    "daemon_hang": r"daemon (watchdog|start) timeout",
-    "second_daemon": r"another hyperdrift runs",
-    "child_kill": r"killed by SIGKILL",
-    "child_hang": r"it was stopped.* after 60 s|daemon was stopped meanwhile",
-    "child_out_of_memory": r"ran out of its 300 MiB",
-    "broker_kill": r"bus\.lost",
-    "broker_hang": r"bus\.lost",
-    "broker_gone": r"bus\.lost",
-    "bot_kill": r'"online": false.*bot\.presence',
-    "bot_never_answers": r"swap\.unanswered|has not answered",
-    "disk_full": r"disk is full|No space left|disk I/O error",
-    "read_only": r"readonly|[Rr]ead-only|Permission denied|unable to open database",
-    "store_corrupt": r"store\.corrupt",
-    "model_tampered": r"model\.lost|model\.damaged|swap\.refused|digest",
-    "pointer_lost": r"LATEST\.json was missing|LATEST\.json: cannot be read|model\.lost",
-    "pointer_old": r"an old LATEST\.json came back",
-    "link_down": r"bus\.lost|feed\.stream_lost|feed\.trouble|venue\.unreachable",
-    "malformed_messages": r"malformed|payload",
-    "disconnect": r"feed\.stream_lost",
-    "stall": r"feed\.stream_lost",
-    "malformed": r"feed\.trouble|stream\.odd_frame|odd|cannot be read|not understood",
-    "bad_bar": r"bar_refused|future_bar|price_doubted",
-    "http_error": r"feed\.trouble|venue\.unreachable|funding_late",
-    "clock_jump": r"venue\.clock_jumped",
-}
-# Everyday habits of the venue: counted in `hyperdrift status`, and nothing that a person must know.
-UNTOLD = (
-    *("bot_hang", "link_slow", "expired", "withhold", "late", "reorder", "duplicate"),
-    *("no_trades", "slow", "stale_rest", "dropped_keepalive"),
-)
-_AFTER_S = 75.0
 _LAG_BARS = 4
+_ASIDE = re.compile(r'"set_aside": "([^"]+)".*store\.corrupt')
+_WENT_LIVE = r"swap\.ordered|model\.lost"
+_WRITTEN_S = 1.0
 
 
-class Log:
-    """The lines of a process's log, with the wall time of each that has one."""
+def judge(
+    stage: Stage, plan: list[Planned], truth: dict[int, Bar], *, each: bool
+) -> dict[str, Any]:
+    """Hold all that is left against what must be; `violated` has a sentence for each fault.
 
-    def __init__(self, *paths: Path) -> None:
-        self.lines: list[tuple[float, str]] = []
-        for path in paths:
-            self._read(path)
-        self.lines.sort()
-
-    def _read(self, path: Path) -> None:
-        last = 0.0
-        for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                last = datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()
-            self.lines.append((last, line))
-
-    def has(self, pattern: str, begin: float, end: float) -> bool:
-        return any(begin <= at <= end and re.search(pattern, line) for at, line in self.lines)
-
-
-def judge(stage: Stage, plan: list[Planned], truth: dict[int, Bar]) -> dict[str, Any]:
-    """Hold all that is left against what must be; `violated` has a sentence for each fault."""
-    log = Log(stage.folder / "daemon.log", stage.folder / "second.log")
-    log.lines += [(e["wall"], e["text"]) for e in stage.timeline]
+    Args:
+        stage: When everything is over.
+        plan: What was to be done in the storm.
+        truth: The closed bars that the exchange serves.
+        each: Whether every kind must have been told of at least once.
+    """
     found = {
         "store": _store(stage, truth),
         "scored": _scored(stage, truth),
         "model": _model(stage),
         "bot": _bot(stage, truth),
-        "faults": _faults(stage, plan, log),
-        "processes": _processes(stage, log),
+        "faults": _faults(stage, plan, each=each),
+        "processes": _processes(stage),
     }
     violated = [text for part in found.values() for text in part.pop("violated")]
     return found | {"violated": violated, "sound": not violated}
-
-
-def answers(stage: Stage) -> bool:
-    """Whether what LATEST.json names is whole."""
-    try:
-        live = stage.registry.live(SLOT)
-        return live is not None and bool(stage.registry.verify(SLOT, live.model_id))
-    except (DaemonError, RetrainError):
-        return False
 
 
 def _store(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
@@ -134,20 +81,28 @@ def _store(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
 
 
 def _scored(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
-    """Look for bars that were scored twice, or passed over; a set-aside store begins anew."""
-    stores = [p for p in sorted(stage.data.glob(f"{STORE_NAME}*")) if p.suffix != ".lock"]
-    aside = sum(".corrupt-" in p.name and not p.name.endswith(("-wal", "-shm")) for p in stores)
+    """Look for bars that were scored twice, or lost in another way than with a damaged page."""
+    asides = [
+        (line.at, stage.data / Path(name[1]).name)
+        for line in stage.journal.lines() if (name := _ASIDE.search(line.text))
+    ]  # fmt: skip
     with open_store(stage.data, read_only=True) as store:
         scored = [row.body["t"] for row in store.journal(SLOT, kinds=["BarScored"])]
     violated = []
     if doubled := [t for t, n in Counter(scored).items() if n > 1]:
         violated.append(f"journal: {len(doubled)} bars scored twice, first {doubled[0]}")
-    leaps = [b for a, b in pairwise(scored) if b != a + STEP]
-    if len(leaps) > aside:  # one where a damaged page of the journal could not be saved
-        violated.append(f"journal: {len(leaps)} times bars were passed over, first {leaps[0]}")
+    lost = holes(scored, STEP)
+    wrong = unexplained(lost, stage.befores, asides)
+    if wrong:
+        violated.append(f"journal: {len(wrong)} of {len(lost)} bars are gone, first: {wrong[0]}")
     if not scored or scored[-1] < max(truth) - _LAG_BARS * STEP:
         violated.append("journal: the newest bars were not scored")
-    return {"bars": len(scored), "stores_set_aside": aside, "violated": violated}
+    return {
+        "bars": len(scored),
+        "on_damaged_pages": len(lost),
+        "stores_set_aside": len(asides),
+        "violated": violated,
+    }
 
 
 def _model(stage: Stage) -> dict[str, Any]:
@@ -201,44 +156,77 @@ def _bot(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
             "violated": violated}  # fmt: skip
 
 
-def _faults(stage: Stage, plan: list[Planned], log: Log) -> dict[str, Any]:
-    """Find each fault in the journal: in the timeline, and in what the daemon says."""
-    done: Counter[str] = Counter()
-    missed: Counter[str] = Counter()
-    told: Counter[str] = Counter()
-    # Who was away when it happened tells of nothing, and had nothing to tell.
-    masked: Counter[str] = Counter()
-    away = [at for at, _, _ in stage.daemon.ends]
-    for entry in stage.timeline:
-        if (kind := entry.get("kind")) is None or entry["text"].endswith(" ends"):
+def occurrences(stage: Stage) -> list[Occurrence]:
+    """Return every fault that was done so far, with how often it met the daemon."""
+    done = [_with_end(stage, deed.of) for deed in stage.deeds if not deed.missed]
+    for fault, touched in stage.exchange.touched():
+        begin, end = (edge / (1 if fault.of_wall else stage.speed * 1000) for edge in fault.span)
+        if stage.opened + begin > time.time():
             continue
-        if entry.get("missed"):
-            missed[kind] += 1
-            continue
-        done[kind] += 1
-        pattern = TRACES.get(kind)
-        begin, end = entry.get("since", entry["wall"]) - 1, entry["wall"] + _AFTER_S
-        is_told = pattern is not None and log.has(pattern, begin, end)
-        told[kind] += is_told
-        masked[kind] += not is_told and any(begin < at < end for at in away)
+        first, last = (
+            None if at is None else stage.opened + at.wall_s for at in (touched.first, touched.last)
+        )
+        kind = str(fault.__struct_config__.tag)
+        begin, end = stage.opened + begin, stage.opened + end
+        done.append(Occurrence(kind, begin, end, touched.times, first, last))
+    return done
+
+
+def _with_end(stage: Stage, deed: Occurrence) -> Occurrence:
+    """Note when another version went live, and with it what was damaged was no longer looked at."""
+    if "live" not in TRACES[deed.kind].needs:
+        return deed
+    moved = stage.journal.when(_WENT_LIVE, deed.end + _WRITTEN_S)
+    return replace(deed, gone=moved[0]) if moved else deed
+
+
+def told_so_far(stage: Stage) -> list[Verdict]:
+    """Judge every fault that was done so far by what is in the journal."""
+    daemon, bot, broker = (
+        [*unit.away, *([(unit.away_since, time.time())] if unit.away_since else [])]
+        for unit in (stage.daemon, stage.bot, stage.broker)
+    )
+    spans = stage.journal.spans
+    away = {
+        "daemon": daemon,
+        "disk": spans(r"store\.unavailable", r"store\.back"),
+        "link": [(d.of.begin, d.of.end) for d in stage.deeds if d.of.kind == "link_down"],
+        "stream": spans(r"feed\.stream_lost", r"feed\.stream_(back|connected)"),
+        "rest": spans(r"feed\.trouble", r"feed\.recovered"),
+        "broker": [*broker, *spans(r"bus\.lost", r"bus\.connected")],
+        "bot": bot,
+    }
+    return verdicts(occurrences(stage), stage.journal.lines(), away)
+
+
+def _faults(stage: Stage, plan: list[Planned], *, each: bool) -> dict[str, Any]:
+    """Find each fault that was done in the journal, every one by itself."""
+    found = told_so_far(stage)
+    missed = Counter(deed.of.kind for deed in stage.deeds if deed.missed)
+    done = Counter(v.of.kind for v in found)
+    counts = {outcome: Counter(v.of.kind for v in found if v.outcome == outcome)
+              for outcome in ("told", "masked", "untouched", "untold")}  # fmt: skip
+    began = stage.opened
     violated = [
-        f"journal: {kind} happened {done[kind]} times and no line tells of it"
-        for kind in sorted(done)
-        if kind in TRACES and not told[kind] and masked[kind] < done[kind]
-    ]
-    planned = Counter(p.kind for p in plan)
+        f"journal: {v.of.kind} at {v.of.begin - began:.0f} s and no line tells of it"
+        for v in found if v.outcome == "untold"
+    ]  # fmt: skip
+    planned = Counter(p.kind for p in plan if p.kind not in WORK)
+    never = [kind for kind in planned if each and not counts["told"][kind]]
+    violated += [f"journal: {kind} was never told of" for kind in never]
     unseen = {k: n - done[k] - missed[k] for k, n in planned.items() if n > done[k] + missed[k]}
     if unseen:
         violated.append(f"timeline: not done to the end: {unseen}")
-    table = {
-        kind: {"done": done[kind], "missed": missed[kind], "masked": masked[kind],
-               "told": "-" if kind in UNTOLD or kind in WORK else told[kind]}
-        for kind in sorted(planned)
-    }  # fmt: skip
-    return {"table": table, "violated": violated}
+    counts = {"done": done, **counts, "missed": missed}
+    table = {kind: {name: n[kind] for name, n in counts.items()} for kind in sorted(planned)}
+    masked = [
+        {"kind": v.of.kind, "at_s": round(v.of.begin - began), "by": v.why}
+        for v in found if v.outcome == "masked"
+    ]  # fmt: skip
+    return {"table": table, "masked": masked, "violated": violated}
 
 
-def _processes(stage: Stage, log: Log) -> dict[str, Any]:
+def _processes(stage: Stage) -> dict[str, Any]:
     """Say how the processes fared: what ended by itself, and with what words."""
     violated, ends = [], {}
     for unit in (stage.daemon, stage.bot, stage.broker):
@@ -248,7 +236,7 @@ def _processes(stage: Stage, log: Log) -> dict[str, Any]:
             "by_us": sum(ours for *_, ours in unit.ends),
             "by_itself": dict(by_itself),
         }
-    for name in ("daemon", "bot", "second"):
+    for name in ("daemon", "bot", "manager"):
         path = stage.folder / f"{name}.log"
         traces = path.read_text(errors="replace").count("Traceback") if path.exists() else 0
         if traces:
@@ -260,9 +248,10 @@ def _processes(stage: Stage, log: Log) -> dict[str, Any]:
     if stage.stop_s > 10:
         violated.append(f"daemon: its stop took {stage.stop_s:.1f} s")
     errors = Counter(
-        json.loads(line)["event"]
-        for _, line in log.lines
-        if line.startswith("{") and '"level": "error"' in line
+        event[1]
+        for line in stage.journal.lines()
+        if '"level": "error"' in line.text
+        and (event := re.search(r'"event": "([^"]+)"', line.text))
     )
     return {"ends": ends, "errors_logged": dict(errors), "stop_s": round(stage.stop_s, 1),
             "violated": violated}  # fmt: skip

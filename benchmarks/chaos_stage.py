@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.chaos_journal import Journal
+from benchmarks.chaos_traces import Occurrence
 from benchmarks.chaos_units import Unit
 from daemon.address import BrokerAddress
 from daemon.bars import Bar, Funding, Provenance, SlotName
@@ -24,8 +26,10 @@ from daemon.bus import Bus
 from daemon.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.fault_script import read_script
+from daemon.demo.faults import Fault
 from daemon.demo.market import generate
 from daemon.demo.recording import Recording
+from daemon.errors import DaemonError
 from daemon.hyperliquid.wire import decode_candles
 from daemon.imports import open_store
 from daemon.messages import Command
@@ -33,6 +37,7 @@ from daemon.registry import Registry
 from daemon.signing import Signer
 from daemon.signing import generate as generate_keys
 from daemon.topics import Topics
+from retrain.errors import RetrainError
 from tests.daemon.versions import write_version
 
 SLOT = SlotName("BTC", "5m")
@@ -44,6 +49,14 @@ VERSIONS = 6
 DISK_MIB = 96
 WATCHDOG_S = 15.0
 MEMORY_MIB, TOO_FEW_MIB = 4096, 300
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """A fault that was tried, not one of the exchange; `missed` says why it could not be done."""
+
+    of: Occurrence
+    missed: str = ""
 
 
 @dataclass
@@ -58,6 +71,10 @@ class Stage:
     began: float = field(default_factory=time.monotonic)
     timeline: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    deeds: list[Deed] = field(default_factory=list)
+    befores: list[tuple[float, Path]] = field(default_factory=list)
+    """Copies of the store from just before it was damaged, and when."""
+    opened: float = 0.0
     tell: bool = True
     daemon_was_ready: bool = False
     stop_s: float = 0.0
@@ -68,6 +85,7 @@ class Stage:
             self.port = int(probe.getsockname()[1])
         self.data.mkdir(parents=True)
         self.registry = Registry(self.data / "models")
+        self.journal = Journal(self.folder)
 
     @property
     def disk(self) -> Path:
@@ -96,8 +114,13 @@ class Stage:
     def elapsed(self) -> float:
         return time.monotonic() - self.began
 
+    def manage(self, text: str, **fields: Any) -> None:
+        """Write into the journal what the service manager did."""
+        self.journal.manage(text)
+        self.note(text, **fields)
+
     def note(self, text: str, **fields: Any) -> None:
-        """Write into the timeline: what the service manager and the faults did."""
+        """Write into the timeline what was done, for whoever looks into the run."""
         entry = {"at_s": round(self.elapsed(), 2), "wall": time.time(), "text": text, **fields}
         self.timeline.append(entry)
         with (self.folder / "timeline.jsonl").open("a") as file:
@@ -108,15 +131,21 @@ class Stage:
 
     async def open(self, plan_script: str) -> None:
         """Open the exchange, with its faults, and make the processes, none of them started."""
-        faults = ()
+        faults: tuple[Fault, ...] = ()
         if plan_script:
             (self.folder / "faults.toml").write_text(plan_script)
             faults = read_script(self.folder / "faults.toml")
         start_ms = int(self.recording.t[HISTORY])
-        self.exchange = ReplayExchange(
-            (self.recording,), SystemClock(), speed=self.speed, start_ms=start_ms, faults=faults
+        # One for each: what the daemon's met, the daemon met.
+        self.exchange, self.bots_exchange = (
+            ReplayExchange(
+                (self.recording,), SystemClock(), speed=self.speed, start_ms=start_ms, faults=faults
+            )
+            for _ in range(2)
         )
         await self.exchange.start()
+        self.opened = time.time()
+        await self.bots_exchange.start()
         self.write_config()
         self._make_units()
 
@@ -142,14 +171,14 @@ class Stage:
         follow = (
             *(python, "-m", "benchmarks.chaos_bot", str(self.folder / "bot.diary")),
             *("--slot", slot, "--speed", str(self.speed), "--broker", self.broker_url),
-            *("--venue-url", self.exchange.url, "--ws-url", self.exchange.ws_url),
+            *("--venue-url", self.bots_exchange.url, "--ws-url", self.bots_exchange.ws_url),
             *("--public-key", str(self.public_key)),
         )
-        self.broker = Unit("broker", (mosquitto, "-c", str(broker)), self.folder, self.note)
+        self.broker = Unit("broker", (mosquitto, "-c", str(broker)), self.folder, self.manage)
         self.daemon = Unit(
-            "daemon", (*_mortal(), *run), self.folder, self.note, watchdog_s=WATCHDOG_S
+            "daemon", (*_mortal(), *run), self.folder, self.manage, watchdog_s=WATCHDOG_S
         )
-        self.bot = Unit("bot", follow, self.folder, self.note)
+        self.bot = Unit("bot", follow, self.folder, self.manage)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -168,12 +197,15 @@ class Stage:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
             await self.exchange.stop()
+            await self.bots_exchange.stop()
 
     def _hear(self, topic: str, payload: bytes, retained: bool) -> None:
         with contextlib.suppress(ValueError):
             said = json.loads(payload)
             name = topic.rpartition("/")[2]
             self.events.append({"wall": time.time(), "topic": name, "old": retained, **said})
+            if name == "event":
+                self.journal.hear(self.events[-1])
 
     def command(self, name: str, **fields: str) -> None:
         """Ask the daemon for something, as an operator does."""
@@ -185,6 +217,34 @@ class Stage:
             **fields,
         )
         self.ear.publish(Topics().command(SLOT), request)
+
+    def exchange_s(self) -> float:
+        """Seconds since the exchange opened."""
+        return time.time() - self.opened
+
+    def add_fault(self, fault: Fault) -> None:
+        """Let both exchanges do one more."""
+        for exchange in (self.exchange, self.bots_exchange):
+            exchange.add_faults([fault])
+
+    async def well(self, within_s: float) -> float:
+        """Wait until daemon and bot are at the newest bar, at most so long; return how long."""
+        began = time.monotonic()
+        while (took_s := time.monotonic() - began) < within_s:
+            newest = max((e.get("last_bar_t") or 0 for e in self.events[-50:]), default=0)
+            is_new = self.daemon.is_ready and newest > self.exchange.now_ms() - 3 * STEP
+            if is_new and await asyncio.to_thread(self.answers):
+                break
+            await asyncio.sleep(0.2)
+        return took_s
+
+    def answers(self) -> bool:
+        """Whether what LATEST.json names is whole."""
+        try:
+            live = self.registry.live(SLOT)
+            return live is not None and bool(self.registry.verify(SLOT, live.model_id))
+        except (DaemonError, RetrainError):
+            return False
 
     def truth(self) -> dict[int, Bar]:
         """Return the closed bars that the exchange's REST serves."""

@@ -57,6 +57,9 @@ class Unit:
         self.starts = 0
         self.ends: list[tuple[float, int, bool]] = []
         """When it ended, with what code, and whether we had done it."""
+        self.away: list[tuple[float, float]] = []
+        """When it was dead, stopped or starting, wall; what lasts yet is in `away_since`."""
+        self.away_since: float | None = time.time()
         self._ours = False
 
     @property
@@ -68,10 +71,22 @@ class Unit:
         """Send a signal; False if there is nobody."""
         if self.pid is None:
             return False
-        self._ours = self._ours or number not in {signal.SIGCONT, signal.SIGHUP}
+        if number == signal.SIGCONT:
+            self._is_here()
+        elif number != signal.SIGHUP:
+            self._ours = True
+            self._is_away()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
         return True
+
+    def _is_away(self) -> None:
+        self.away_since = self.away_since or time.time()
+
+    def _is_here(self) -> None:
+        if self.away_since and (self.is_ready or not self._watchdog_s):
+            self.away.append((self.away_since, time.time()))
+            self.away_since = None
 
     @contextlib.asynccontextmanager
     async def held_down(self) -> AsyncIterator[None]:
@@ -128,10 +143,12 @@ class Unit:
                 env=environment, start_new_session=True,
             )  # fmt: skip
         self.starts += 1
+        self._is_here()
         self._note(f"{self.name} started", pid=self._process.pid)
         watch = asyncio.create_task(self._watch(self._process))
         code = await self._process.wait()
         watch.cancel()
+        self._is_away()
         self.is_ready = False
         self.ends.append((time.time(), code, self._ours))
         how = signal.Signals(-code).name if code < 0 else f"code {code}"
@@ -172,6 +189,7 @@ class Unit:
             key, _, value = line.partition("=")
             if key == "READY" and not self.is_ready:
                 self.is_ready = True
+                self._is_here()
                 took_s = round(time.monotonic() - self._began, 1)
                 self._note(f"{self.name} is ready", after_s=took_s)
             if key == "STATUS":
