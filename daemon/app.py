@@ -40,7 +40,7 @@ from daemon.handshake import Handshake
 from daemon.heartbeat import Heartbeat, Pulse, summary
 from daemon.housekeeping import Housekeeping
 from daemon.hyperliquid.rest import RestClient
-from daemon.hyperliquid.stream import CandleStream
+from daemon.hyperliquid.stream import CALM_S, CandleStream
 from daemon.imports import STORE_NAME
 from daemon.intake import Intake
 from daemon.jobs import Jobs
@@ -119,7 +119,8 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         presence = Presence(online, bus, topics, venue)
         patient = PatientStore(store, clock, presence.alert)
         flow = CohortFlow(cohorts, slots, patient, venue) if cohorts else None
-        stream = CandleStream(stream_url, clock, slots, flow.coins if flow else ())
+        coins, calm_s = flow.coins if flow else (), CALM_S / venue.speed
+        stream = CandleStream(stream_url, clock, slots, coins, calm_s=calm_s)
         on_trade = flow.take if flow else None
         tried = ImpatientStore(patient)  # the feed has delays of its own
         feed = Feed(rest, stream, tried, venue, slots, on_trade=on_trade, alarm=presence.alarm)

@@ -33,6 +33,7 @@ from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.budget import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.lateness import Lateness
+from daemon.oddities import CALM_MS
 from daemon.settlements import Settlements
 from daemon.shown import Coverage, Shown
 from daemon.store import AsyncStore, Hole, Store
@@ -139,6 +140,7 @@ class Follower:
         self._habits = Habits(slot, rest.oddities, self._shown, coverage, venue)
         self._lateness = Lateness(slot, venue)
         self._is_warned = False
+        self._future_ms: int | None = None  # when the stream last showed a bar from the future
         self.tally = FollowerTally()
 
     @property
@@ -179,8 +181,7 @@ class Follower:
         """Take a bar as the stream shows it: kept, not handed on before REST was asked."""
         if bar.t > self._venue.now_ms() + self._venue.uncertainty_ms + self._step:
             self.tally.refused += 1
-            if self.tally.refused == 1:
-                log.warning("feed.future_bar", slot=str(self.slot), t=bar.t, source="stream")
+            self._report_future(bar)
             return
         self._habits.pushed(bar)
         over = self._shown.take(bar, self._coverage.socket)
@@ -363,6 +364,13 @@ class Follower:
             await self._store.call(Store.put_bars, self.slot, [bar], Provenance.STREAM)
         except DaemonError as e:
             self._troubles.begin(self.slot, e)
+
+    def _report_future(self, bar: Bar) -> None:
+        """Say that the stream shows a bar that cannot have begun, when it begins to."""
+        now_ms = self._venue.now_ms()
+        if self._future_ms is None or abs(now_ms - self._future_ms) >= CALM_MS:
+            log.warning("feed.future_bar", slot=str(self.slot), t=bar.t, source="stream")
+        self._future_ms = now_ms
 
     def _warn(self) -> None:
         """Say once, in time, that bars are about to leave what the venue still serves."""

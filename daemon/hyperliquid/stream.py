@@ -7,6 +7,7 @@ between, so whoever listens has to fetch what closed meanwhile.
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable
 from random import Random
@@ -35,6 +36,9 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
 _CLOSE_S: Final = 2.0
 _BURST, _BURST_PAUSE_S = 20, 0.1
 _QUEUE_FRAMES: Final = 1024
+CALM_S: Final = 600.0
+"""Without a fault of a frame, after which the next one is a beginning."""
+
 MOST_SUBSCRIPTIONS: Final = 1000
 """The venue's limit for one address."""
 
@@ -69,6 +73,7 @@ class CandleStream:
         wanted: Slots whose coins are known to exist: the venue answers an unknown one by
             closing the whole socket.
         trades_of: Coins whose trades are wanted too.
+        calm_s: What was said of a frame is said again after so long without such a frame.
 
     Raises:
         BadInput: If they are more than the venue allows.
@@ -85,8 +90,10 @@ class CandleStream:
         clock: Clock,
         wanted: Collection[SlotName],
         trades_of: Collection[str] = (),
+        *,
+        calm_s: float = CALM_S,
     ) -> None:
-        self._url, self._clock = url, clock
+        self._url, self._clock, self._calm_s = url, clock, calm_s
         self._wanted: frozenset[Channel] = frozenset([*wanted, *map(TradesOf, trades_of)])
         if len(self._wanted) > MOST_SUBSCRIPTIONS:
             msg = (
@@ -100,7 +107,7 @@ class CandleStream:
         self._random = Random()  # noqa: S311 - jitter, no secret
         self._heard_at = 0.0
         self._unacknowledged: set[Channel] = set()
-        self._odd: set[str] = set()
+        self._odd: dict[str, float] = {}  # what was said, and when there was last reason to
         self.events: asyncio.Queue[StreamEvent] = asyncio.Queue(_QUEUE_FRAMES)
 
     async def run(self) -> None:
@@ -203,12 +210,13 @@ class CandleStream:
         return Disconnected(str(closed), expected="Expired" in str(closed))
 
     def _report(self, event: str, text: str) -> None:
-        """Log a fault once: one that repeats with every frame must not flood the log."""
-        if text not in self._odd:
+        """Log a fault when it begins: one that repeats with every frame must not flood the log."""
+        now = self._clock.monotonic()
+        if now - self._odd.get(text, -math.inf) >= self._calm_s:
             log.warning(event, text=text)
             if len(self._odd) >= _QUEUE_FRAMES:
                 self._odd.clear()
-            self._odd.add(text)
+        self._odd[text] = now
 
 
 def _names(channels: Iterable[Channel]) -> str:

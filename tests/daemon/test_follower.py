@@ -10,6 +10,7 @@ from daemon.bars import Bar, Provenance, SlotName
 from daemon.clock import VenueClock
 from daemon.follower import Follower, Troubles
 from daemon.hyperliquid.rest import RestClient
+from daemon.oddities import CALM_MS
 from daemon.settlements import Settlements
 from daemon.shown import Coverage
 from daemon.store import AsyncStore, Hole, Store
@@ -180,6 +181,16 @@ async def test_a_bar_of_the_stream_from_the_future_is_ignored() -> None:
         await r.follower.push(bar(0))
         await r.follower.push(bar(501))
         assert provenances(r, 0, 600) == []
+
+
+async def test_a_bar_from_the_future_is_told_of_again_after_a_calm() -> None:
+    async with rig(now=0.5) as r:
+        with capture_logs() as logs:
+            for _ in range(2):
+                await r.follower.push(bar(500))
+                await r.follower.push(bar(501))
+                r.clock.ms += CALM_MS
+        assert [(log["event"], log["t"]) for log in logs] == [("feed.future_bar", bar(500).t)] * 2
 
 
 async def test_rows_of_rest_from_the_future_close_nothing() -> None:

@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from daemon.bars import Bar, SlotName
 from daemon.errors import BadInput
 from daemon.hyperliquid.stream import (
+    CALM_S,
     CandleStream,
     Connected,
     Disconnected,
@@ -81,7 +82,10 @@ class Rig:
 
 @asynccontextmanager
 async def rig(
-    *slots: SlotName, answer: Answer = polite, trades_of: Collection[str] = ()
+    *slots: SlotName,
+    answer: Answer = polite,
+    trades_of: Collection[str] = (),
+    calm_s: float = CALM_S,
 ) -> AsyncIterator[Rig]:
     made: list[Rig] = []
 
@@ -91,7 +95,7 @@ async def rig(
     async with serve(handle, "127.0.0.1", 0, compression="deflate") as server:
         port = server.sockets[0].getsockname()[1]
         stream = CandleStream(
-            f"ws://127.0.0.1:{port}/ws", FastClock(FAST), slots or (BTC,), trades_of
+            f"ws://127.0.0.1:{port}/ws", FastClock(FAST), slots or (BTC,), trades_of, calm_s=calm_s
         )
         made.append(Rig(stream, answer=answer))
         task = asyncio.create_task(stream.run())
@@ -225,6 +229,18 @@ async def test_odd_frames_are_logged_once_and_stop_nothing() -> None:
             assert await r.next() == CandleFrame(BTC, bar(8))
         events = [log["event"] for log in logs]
         assert events == ["stream.schema_changed", "stream.bar_refused", "stream.refused"]
+
+
+async def test_an_odd_frame_is_told_of_again_after_a_calm() -> None:
+    async with rig(calm_s=20.0) as r:  # 0.1 s on the wall
+        await r.next()
+        with capture_logs() as logs:
+            for pause_s in (0.0, 0.0, 0.2, 0.0):
+                await asyncio.sleep(pause_s)
+                await r.sockets[0].send({"channel": "candle", "data": {"t": "?"}})
+                await r.sockets[0].push(bar(1))
+                await r.next()
+        assert [log["event"] for log in logs] == ["stream.schema_changed"] * 2
 
 
 async def test_a_reader_that_is_behind_makes_the_socket_wait_and_loses_nothing() -> None:
