@@ -20,7 +20,7 @@ check: $(VENV)/.dev ## format, lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-chaos: $(VENV)/.dev ## fifteen bad minutes; or CHAOS="--minutes 5 --seed 7"
+chaos: $(VENV)/.dev ## fifteen bad minutes and an encore; or CHAOS="--minutes 5 --seed 7"
 	@$(BIN)/python -m benchmarks.chaos $(CHAOS)
 
 oldest: requirements-oldest.txt $(VENV)/.dev ## train under the oldest scikit-learn that works

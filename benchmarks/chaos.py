@@ -31,6 +31,7 @@ from benchmarks.chaos_encore import encore
 from benchmarks.chaos_faults import Faults
 from benchmarks.chaos_proof import judge
 from benchmarks.chaos_stage import Stage, prepare
+from benchmarks.chaos_traces import AWAY
 from daemon import log
 
 NAMESPACE = "HYPERDRIFT_CHAOS_NAMESPACE"
@@ -129,8 +130,11 @@ def show(found: dict[str, Any]) -> None:
     for kind, row in faults.items():
         print(f"  {kind:20}" + "".join(f"{row[name]:10}" for name in columns))
     print("  masked, and by what:")
-    for one in found["faults"]["masked"]:
+    masked = found["faults"]["masked"]
+    for one in masked:
         print(f"    {one['at_s']:5} s  {one['kind']:20} {one['by']}")
+    for name in sorted({name for one in masked for name in one["by"].split()}):
+        print(f"    {name}: {AWAY[name]}")
     print(f"  done again in peace, {found['encore_s']} s: {', '.join(found['encore']) or 'none'}")
     for part in ("store", "scored", "model", "bot", "processes"):
         print(f"  {part}: {json.dumps(found[part])}")
