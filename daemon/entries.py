@@ -10,9 +10,13 @@ from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import structlog
 
 from daemon.bars import SlotName
 from daemon.database import Database
+from daemon.errors import BadInput
+
+log = structlog.get_logger()
 
 SCORED: Final = "BarScored"
 """The kind of what the models said of one bar."""
@@ -48,6 +52,16 @@ class Prediction(NamedTuple):
     p_up: float
 
 
+def _entry(seq: int, name: str | None, at_ms: int, kind: str, body: str) -> JournalEntry | None:
+    """Read a row; one that a bad disk has changed must not end every start from now on."""
+    try:
+        of = None if name is None else SlotName.parse(name)
+        return JournalEntry(seq, of, at_ms, kind, msgspec.json.decode(body, type=dict[str, Any]))
+    except (msgspec.DecodeError, BadInput) as e:
+        log.warning("journal.illegible", seq=seq, kind=kind, why=str(e))
+        return None
+
+
 def append(db: Database, slot: SlotName | None, at_ms: int, kind: str, body: dict[str, Any]) -> int:
     """Write one entry; return its sequence number."""
     text = msgspec.json.encode(body).decode()
@@ -80,9 +94,9 @@ def read(
     )
     since = _MIN_INT if since_ms is None else since_ms
     while rows := db.read(query, (after_seq, whose, wanted, since, _PAGE_ROWS)):
-        for seq, name, at_ms, kind, body in rows:
-            of = None if name is None else SlotName.parse(name)
-            yield JournalEntry(seq, of, at_ms, kind, msgspec.json.decode(body))
+        for row in rows:
+            if entry := _entry(*row):
+                yield entry
         after_seq = rows[-1][0]
 
 

@@ -8,6 +8,7 @@ counts as unconfirmed.
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +45,8 @@ def salvage(damaged: Path, into: Database) -> dict[str, int]:
     """
     saved = {}
     source = sqlite3.connect(f"{damaged.absolute().as_uri()}?mode=ro", uri=True)
+    # A text that is none must not end the reading; what it says is looked at afterwards.
+    source.text_factory = lambda raw: raw.decode(errors="replace")
     with contextlib.closing(source):
         for table, key in _TABLES.items():
             columns = _common_columns(source, into, table)
@@ -69,16 +72,14 @@ def _copy(
     insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours
     copied = 0
     for direction in ("ASC", "DESC"):
-        order = ", ".join(f"{column} {direction}" for column in key)
-        query = f"SELECT {names} FROM {table} ORDER BY {order}"  # noqa: S608 - names of ours
-        end = _End()
-        readable = _readable(source, query, end)
-        while rows := list(islice(readable, _BATCH)):
-            new = _insert(into, insert, rows)
+        reading = _Reading(source, table, columns, key, direction)
+        rows = reading.rows()
+        while batch := list(islice(rows, _BATCH)):
+            new = _insert(into, insert, batch)
             copied += new
-            if new < len(rows):
+            if direction == "DESC" and not new:
                 return copied  # what follows was there before
-        if end.is_whole:
+        if reading.is_whole:
             break
     return copied
 
@@ -93,17 +94,37 @@ def _insert(into: Database, insert: str, rows: list[tuple[Any, ...]]) -> int:
         return db.total_changes - before
 
 
-class _End:
-    """How the reading of a table ended."""
+@dataclass(slots=True)
+class _Reading:
+    """One way through a table; `is_whole` once it came to the end."""
 
-    is_whole = False
+    source: sqlite3.Connection
+    table: str
+    columns: list[str]
+    key: tuple[str, ...]
+    direction: str
+    is_whole: bool = False
 
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Yield rows up to the first page that cannot be read."""
+        last: tuple[Any, ...] | None = None
+        with contextlib.suppress(sqlite3.DatabaseError):
+            for row in self.source.execute(self._query()):
+                yield row
+                last = row
+            self.is_whole = True
+            return
+        # Python's library reads a row ahead, and keeps the last good one to itself.
+        with contextlib.suppress(sqlite3.DatabaseError):
+            at = () if last is None else tuple(last[self.columns.index(name)] for name in self.key)
+            yield from self.source.execute(self._query(after=bool(at)) + " LIMIT 1", at)
 
-def _readable(source: sqlite3.Connection, query: str, end: _End) -> Iterator[tuple[Any, ...]]:
-    """Yield rows up to the first page that cannot be read."""
-    with contextlib.suppress(sqlite3.DatabaseError):
-        yield from source.execute(query)
-        end.is_whole = True
+    def _query(self, *, after: bool = False) -> str:
+        names, key = ", ".join(self.columns), ", ".join(self.key)
+        order = ", ".join(f"{name} {self.direction}" for name in self.key)
+        sign, marks = (">" if self.direction == "ASC" else "<"), ", ".join("?" * len(self.key))
+        where = f"WHERE ({key}) {sign} ({marks})" if after else ""
+        return f"SELECT {names} FROM {self.table} {where} ORDER BY {order}"  # noqa: S608 - names of ours
 
 
 def _doubt(into: Database) -> None:

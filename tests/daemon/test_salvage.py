@@ -1,5 +1,7 @@
 """Of a damaged database all is saved but what lay on the damaged pages."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 from daemon.bars import Bar, Funding, Provenance, SlotName
@@ -46,6 +48,36 @@ def test_a_damaged_page_costs_what_lay_on_it_and_nothing_else(tmp_path: Path) ->
         assert len(held) + len(entries) > (BARS + ENTRIES) * 0.6, page
         assert [copy.bar for copy in held] == [bar((c.bar.t - START) // STEP) for c in held]
         assert entries == sorted(set(entries))
+
+
+def test_every_row_that_the_damaged_file_still_gives_is_saved(tmp_path: Path) -> None:
+    path = tmp_path / "bars.db"
+    filled(path)
+    damage(path, path.stat().st_size // PAGE - 1)  # a leaf of the journal
+    with Store(tmp_path / "made") as store:
+        salvage(path, store.database)
+        saved = {seq for (seq,) in store.database.read("SELECT seq FROM journal")}
+    readable = set()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        for seq in range(1, ENTRIES + 1):
+            with contextlib.suppress(sqlite3.DatabaseError):
+                if db.execute("SELECT body FROM journal WHERE seq = ?", (seq,)).fetchone():
+                    readable.add(seq)
+    assert ENTRIES - 60 < len(readable) < ENTRIES
+    assert saved == readable
+
+
+def test_a_text_that_is_none_costs_its_own_row_only(tmp_path: Path) -> None:
+    path = tmp_path / "bars.db"
+    filled(path)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE journal SET body = '{\"n\": 1, ?' WHERE seq = 5")
+        db.execute("UPDATE journal SET body = CAST(X'7B22FF' AS TEXT) WHERE seq = 7")
+    db.close()
+    with Store(tmp_path / "made") as store:
+        assert salvage(path, store.database)["bars"] == BARS
+        entries = [entry.seq for entry in store.journal(SLOT)]
+    assert entries == [seq for seq in range(1, ENTRIES + 1) if seq not in {5, 7}]
 
 
 def test_what_the_venue_still_serves_is_to_be_confirmed_and_older_bars_stay_as_they_were(
