@@ -69,7 +69,14 @@ class VenueRefused(DaemonError):
 
 
 class SchemaChanged(DaemonError):
-    """The exchange sent something its documentation does not describe."""
+    """The exchange sent something its documentation does not describe.
+
+    `what` names the answer or frame, and is the same whatever it holds.
+    """
+
+    def __init__(self, text: str, what: str = "") -> None:
+        super().__init__(text)
+        self.what = what
 
 
 class StoreCorrupt(DaemonError):

@@ -174,7 +174,7 @@ class CandleStream:
             try:
                 frame = wire.decode_frame(text)
             except SchemaChanged as e:
-                self._report("stream.schema_changed", str(e))
+                self._report("stream.schema_changed", str(e), kind=e.what)
                 continue
             await self._take(frame)
 
@@ -209,14 +209,14 @@ class CandleStream:
         # The venue closes every socket after some three hours, saying so: nothing is wrong.
         return Disconnected(str(closed), expected="Expired" in str(closed))
 
-    def _report(self, event: str, text: str) -> None:
-        """Log a fault when it begins: one that repeats with every frame must not flood the log."""
-        now = self._clock.monotonic()
-        if now - self._odd.get(text, -math.inf) >= self._calm_s:
+    def _report(self, event: str, text: str, kind: str = "") -> None:
+        """Log a fault when its kind begins: one with every frame must not flood the log."""
+        now, key = self._clock.monotonic(), f"{event} {kind or text}"
+        if now - self._odd.get(key, -math.inf) >= self._calm_s:
             log.warning(event, text=text)
             if len(self._odd) >= _QUEUE_FRAMES:
                 self._odd.clear()
-        self._odd[text] = now
+        self._odd[key] = now
 
 
 def _names(channels: Iterable[Channel]) -> str:

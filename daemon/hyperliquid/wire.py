@@ -25,6 +25,8 @@ META_REQUEST: Final = b'{"type":"meta"}'
 STATUS_REQUEST: Final = b'{"type":"exchangeStatus"}'
 PING: Final = '{"method":"ping"}'
 
+_GREETING: Final = b"Websocket connection established"
+"""The one frame that may be plain text, and the first."""
 _QUOTED_CHARS: Final = 200
 _LATEST_MS: Final = 10**13  # the year 2286
 
@@ -257,13 +259,12 @@ def decode_frame(text: bytes) -> Frame:
     """Read one WebSocket frame.
 
     Raises:
-        SchemaChanged: If a channel that we use has another shape than documented.
+        SchemaChanged: If a channel that we use has another shape than documented, or if it
+            is no frame at all.
     """
-    try:
-        envelope = msgspec.json.decode(text, type=_Envelope)
-    except msgspec.DecodeError:
-        # The first frame may be plain text; anything else that is not JSON is no candle either.
+    if text.startswith(_GREETING):
         return OtherFrame("")
+    envelope = _decode(text, _Envelope, "frame")
     match envelope.channel:
         case "candle":
             return _pushed(bytes(envelope.data))
@@ -361,7 +362,7 @@ def _decode(body: bytes, shape: Any, what: str) -> Any:
         return msgspec.json.decode(body, type=shape, strict=False)
     except msgspec.DecodeError as e:
         msg = f"the venue's {what} has an unknown shape ({e}): {_quoted(body)}"
-        raise SchemaChanged(msg) from e
+        raise SchemaChanged(msg, what) from e
 
 
 def _quoted(body: bytes) -> str:

@@ -112,7 +112,13 @@ def test_no_bytes_whatever_raise_anything_but_schema_changed(body: bytes) -> Non
 
 @given(st.integers(1, len(frame(CANDLE)) - 1))
 def test_a_truncated_frame_is_no_candle(cut: int) -> None:
-    assert wire.decode_frame(frame(CANDLE)[:cut]) == wire.OtherFrame("")
+    with pytest.raises(SchemaChanged, match="the venue's frame has an unknown shape"):
+        wire.decode_frame(frame(CANDLE)[:cut])
+
+
+def test_what_is_no_frame_is_not_taken_for_a_greeting() -> None:
+    with pytest.raises(SchemaChanged, match=r"frame has an unknown shape .*: upstream request"):
+        wire.decode_frame(b"upstream request timeout")
 
 
 def test_rows_of_another_slot_are_not_taken_for_ours() -> None:
