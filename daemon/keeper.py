@@ -226,7 +226,7 @@ class Keeper:
         live = await self._serving.resume(shadow_id, was.model_id, after_ms)
         await self._note_move()
         if (why := self._serving.lost) and why != self._mourned:
-            outcome = f"{live.model_id} was put live again" if live else "there is no other one"
+            outcome = f"{live.model_id} was put live again" if live else self._serving.remedy
             text = f"the live model was lost or damaged ({why}); {outcome}"
             await self._act(actions.Alert(**self._serving.now(), severity="critical", text=text))
         self._mourned = why

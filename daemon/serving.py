@@ -51,6 +51,7 @@ class Serving:
         self.champion: artifact.LoadedModel | None = None
         self.shadow: artifact.LoadedModel | None = None
         self.lost = ""  # why what was live could not be found, at the last look
+        self.remedy = ""  # and, where nothing could be put in its place, what to do
         self._seen: Stamps = ()
 
     @property
@@ -75,15 +76,26 @@ class Serving:
         """
         try:
             live, model = await asyncio.to_thread(self._find_live, known_id, after_ms)
-        except (DaemonError, RetrainError, OSError) as e:
-            self.lost = str(e)
-            remedy = "`hyperdrift models verify` says what is wrong; ask for a retrain"
-            log.critical("model.none_usable", slot=str(self.slot), why=str(e), remedy=remedy)
+        except OSError as e:
+            where = e.filename or self._registry.folder(self.slot)
+            self._give_up(
+                f"{where} cannot be written ({e.strerror})",
+                "check disk space and rights; it is tried again every minute",
+            )
+            return None
+        except (DaemonError, RetrainError) as e:
+            self._give_up(
+                str(e), "`hyperdrift models verify` says what is wrong; ask for a retrain"
+            )
             return None
         if live is not None and model is not None:
             await self._seat(model, shadow_id)
             self._order(live, "the daemon started")
         return live
+
+    def _give_up(self, why: str, remedy: str) -> None:
+        log.critical("model.none_usable", slot=str(self.slot), why=why, remedy=remedy)
+        self.lost, self.remedy = self.lost or why, f"no other could be put live, {why}: {remedy}"
 
     async def is_whole(self) -> bool:
         """Whether LATEST.json and the live version's files are as they were when it went live."""

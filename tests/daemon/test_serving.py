@@ -175,6 +175,25 @@ async def test_a_file_that_was_only_touched_is_looked_into_and_found_whole(house
     assert await serving.is_whole()
 
 
+async def test_a_folder_that_takes_nothing_is_told_from_one_with_no_other_version(
+    house: House,
+) -> None:
+    house.deploy(0)
+    house.clock.ms += 5000
+    known_id = house.deploy(1)
+    serving, _ = house.start()
+    live = await serving.resume(None, known_id)
+    assert live is not None
+    bring_an_old_pointer_back(house)
+    backup = house.pointer.parent / "backup"
+    backup.rename(house.root / "backup")
+    backup.write_text("in the way")
+    assert await serving.resume(None, known_id, live.deployed_ms) is None
+    assert "an old LATEST.json came back" in serving.lost
+    assert "backup" in serving.remedy
+    assert "cannot be written (Not a directory): check disk space and rights" in serving.remedy
+
+
 async def test_a_model_that_could_not_be_found_is_looked_for_again(house: House) -> None:
     known_id = house.deploy(0)
     hidden = house.pointer.parent.rename(house.root / "hidden")
