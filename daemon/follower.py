@@ -140,7 +140,7 @@ class Follower:
         self._habits = Habits(slot, rest.oddities, self._shown, coverage, venue)
         self._lateness = Lateness(slot, venue)
         self._is_warned = False
-        self._future_ms: int | None = None  # when the stream last showed a bar from the future
+        self._future_ms: int | None = None  # when the venue last showed a bar from the future
         self.tally = FollowerTally()
 
     @property
@@ -181,7 +181,7 @@ class Follower:
         """Take a bar as the stream shows it: kept, not handed on before REST was asked."""
         if bar.t > self._venue.now_ms() + self._venue.uncertainty_ms + self._step:
             self.tally.refused += 1
-            self._report_future(bar)
+            self._report_future(bar, "stream")
             return
         self._habits.pushed(bar)
         over = self._shown.take(bar, self._coverage.socket)
@@ -279,7 +279,7 @@ class Follower:
             latest_ms = self._venue.now_ms() + self._venue.uncertainty_ms
             if rows[-1].t > latest_ms:
                 self.tally.refused += 1
-                log.warning("feed.future_bar", slot=str(self.slot), t=rows[-1].t, source="rest")
+                self._report_future(rows[-1], "rest")
             return [bar for bar in rows if bar.t <= latest_ms]
         return rows
 
@@ -365,11 +365,11 @@ class Follower:
         except DaemonError as e:
             self._troubles.begin(self.slot, e)
 
-    def _report_future(self, bar: Bar) -> None:
-        """Say that the stream shows a bar that cannot have begun, when it begins to."""
+    def _report_future(self, bar: Bar, source: str) -> None:
+        """Say that the venue shows a bar that cannot have begun, when it begins to."""
         now_ms = self._venue.now_ms()
         if self._future_ms is None or abs(now_ms - self._future_ms) >= CALM_MS:
-            log.warning("feed.future_bar", slot=str(self.slot), t=bar.t, source="stream")
+            log.warning("feed.future_bar", slot=str(self.slot), t=bar.t, source=source)
         self._future_ms = now_ms
 
     def _warn(self) -> None:
