@@ -71,7 +71,7 @@ log = structlog.get_logger()
 
 _RETRY_S: Final = 5.0
 _TICK_S: Final = 60.0
-_CLOCK_S, _DOUBTED_CLOCK_S = 60.0, 25.0
+_CLOCK_S, _DOUBTED_CLOCK_S, _VAGUE_CLOCK_S = 60.0, 25.0, 5.0
 _GOODBYE_S: Final = 2.0
 _LIVE_CHECK_S: Final = 0.1
 
@@ -119,8 +119,9 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         presence = Presence(online, bus, topics, venue)
         patient = PatientStore(store, clock, presence.alert)
         flow = CohortFlow(cohorts, slots, patient, venue) if cohorts else None
-        coins, calm_s = flow.coins if flow else (), CALM_S / venue.speed
-        stream = CandleStream(stream_url, clock, slots, coins, calm_s=calm_s)
+        stream = CandleStream(
+            stream_url, clock, slots, flow.coins if flow else (), calm_s=CALM_S / venue.speed
+        )
         on_trade = flow.take if flow else None
         tried = ImpatientStore(patient)  # the feed has delays of its own
         feed = Feed(rest, stream, tried, venue, slots, on_trade=on_trade, alarm=presence.alarm)
@@ -328,7 +329,8 @@ async def _tick(keepers: Mapping[SlotName, Keeper], clock: Clock, venue: VenueCl
 async def _keep_time(rest: RestClient, venue: VenueClock, clock: Clock) -> None:
     """Follow the venue's clock."""
     while True:
-        await clock.sleep(_CLOCK_S if venue.is_trusted else _DOUBTED_CLOCK_S)
+        known_s = _VAGUE_CLOCK_S if venue.is_vague else _CLOCK_S
+        await clock.sleep(known_s if venue.is_trusted else _DOUBTED_CLOCK_S)
         with contextlib.suppress(DaemonError):  # the feed says so, once
             await rest.learn_clock()
 

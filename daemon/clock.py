@@ -16,6 +16,8 @@ log = structlog.get_logger()
 # A venue's clock may drift; a step further than this is a jump, which has to be explained.
 _JUMP_MS: Final = 10_000
 _INSISTS_S: Final = 3600.0
+# What was learnt over a good line is not given up so soon for what a bad one says, wall time.
+_SHARP_S: Final = 600.0
 # A clock may be set back while somebody waits: nobody waits longer than this at once.
 _LONGEST_WAIT_S: Final = 30.0
 # A time service steps what is further off than it can correct by running faster or slower.
@@ -105,6 +107,11 @@ class VenueClock:
         """Whether what the venue last said of its time fits what it said before."""
         return self._claim is None
 
+    @property
+    def is_vague(self) -> bool:
+        """Whether the answer that the time was learnt from took longer than a second."""
+        return self.uncertainty_ms > 1000 * self._speed
+
     def now_ms(self) -> int:
         """Return the venue's time in ms UTC, as well as it is known."""
         return self.at_ms(self._clock.monotonic())
@@ -128,13 +135,18 @@ class VenueClock:
         jump_ms = venue_ms - self._carried(received)
         took_ms = (received - sent) * 1000 * self._speed
         margin_ms = _JUMP_MS + took_ms + self.uncertainty_ms + 1000 * abs(self._speed - 1)
-        if self._is_learnt and abs(jump_ms) > margin_ms:
+        is_jump = self._is_learnt and abs(jump_ms) > margin_ms
+        if is_jump:
             is_explained = self._explains(venue_ms, received, jump_ms, margin_ms)
             if not is_explained and not self._insists(jump_ms, received, margin_ms):
                 return
             self.jumps += is_explained
             self._left = (self._venue_ms, self._at)
-        self._claim, self._is_learnt = None, True
+        self._claim = None
+        is_vaguer = took_ms > 2 * self.uncertainty_ms + 1000 * self._speed
+        if self._is_learnt and not is_jump and is_vaguer and received - self._at < _SHARP_S:
+            return  # over a bad line: it contradicts nothing, and says less than is known
+        self._is_learnt = True
         self._venue_ms, self._at = float(venue_ms), received
         self._wall_ms = float(self._clock.now_ms())
         self.uncertainty_ms = took_ms

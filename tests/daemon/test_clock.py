@@ -92,6 +92,33 @@ def test_a_replay_that_was_halted_is_believed_at_once() -> None:
     assert venue.now_ms() == 506 * HOUR + 60_000
 
 
+def test_an_answer_over_a_bad_line_does_not_blur_what_is_known() -> None:
+    clock = FakeClock()
+    venue = VenueClock(clock)
+    learn(venue, clock, 5 * HOUR)
+    sent = clock.monotonic()
+    clock.ms += 20_000
+    venue.learn(5 * HOUR + 19_000, sent, clock.monotonic())
+    assert venue.uncertainty_ms == 0
+    assert venue.now_ms() == 5 * HOUR + 20_000
+    clock.ms += 590_000  # so long ago that the clocks may have drifted apart
+    venue.learn(5 * HOUR + 609_000, clock.monotonic() - 20, clock.monotonic())
+    assert venue.uncertainty_ms == 20_000
+    assert venue.is_vague
+
+
+def test_an_answer_over_a_bad_line_still_tells_of_a_jump_and_of_its_end() -> None:
+    clock = FakeClock()
+    venue = VenueClock(clock)
+    start = clock.ms + 50 * HOUR
+    learn(venue, clock, start)
+    venue.learn(start + 2 * HOUR, clock.monotonic() - 20, clock.monotonic())
+    assert not venue.is_trusted
+    venue.learn(start, clock.monotonic() - 20, clock.monotonic())
+    assert venue.is_trusted
+    assert venue.uncertainty_ms == 0
+
+
 async def test_who_waits_notices_that_the_clock_was_set_ahead() -> None:
     clock = FakeClock()
     venue = VenueClock(clock)
