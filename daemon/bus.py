@@ -15,6 +15,7 @@ import socket
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import aiomqtt
 import msgspec
@@ -186,7 +187,7 @@ class Bus:
         if self._will is not None:
             body = msgspec.json.encode(self._will.payload)
             will = aiomqtt.Will(self._will.topic, body, qos=1, retain=True)
-        return aiomqtt.Client(
+        return _Client(
             self._address.host,
             self._address.port,
             username=self._address.user,
@@ -295,11 +296,30 @@ class Bus:
 
     def _note_loss(self, error: BaseException) -> None:
         """Say why the connection is lost, once, and again when a person has to act on it."""
-        why = self._address.explain(error)
+        why = self._address.explain(error) or f"no answer within {ANSWER_S:g} s"
         explained = why != str(error)
         if not self._lost_logged or (explained and why != self.trouble):
             log.warning("bus.lost", broker=str(self._address), why=why, retrying=True)
         self._lost_logged, self.trouble = True, why
+
+
+class _Client(aiomqtt.Client):
+    """The library's; but it waits for no socket that is closed before the loop gets to it."""
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ARG002
+        # From any thread: the library connects in one of its own.
+        self._loop.call_soon_threadsafe(self._wait_to_write, client, sock)
+
+    def _wait_to_write(self, client: Any, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.add_writer(sock, self._write, client)
+
+    def _write(self, client: Any) -> None:
+        try:
+            client.loop_write()
+        except Exception as e:  # noqa: BLE001 - whatever it is, it ends the connection
+            if not self._disconnected.done():
+                self._disconnected.set_exception(e)
 
 
 def _abandon(client: aiomqtt.Client) -> None:

@@ -198,6 +198,19 @@ async def test_the_will_is_published_when_the_process_dies_and_when_it_says_good
     await broker.stop()
 
 
+async def test_a_socket_that_closes_before_anything_was_written_to_it_is_no_uproar() -> None:
+    uproar: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: uproar.append(context))
+    bus = Bus(BrokerAddress.parse("mqtt://127.0.0.1:9"), SystemClock(), name="test")
+    client = bus._make_client()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        client._on_socket_register_write(client._client, None, ours)
+        ours.close()
+        await asyncio.sleep(0.01)
+    assert uproar == []
+
+
 async def test_a_broker_that_never_answers_leaves_no_socket_behind() -> None:
     opened, closed = asyncio.Event(), asyncio.Event()
 
