@@ -24,6 +24,7 @@ Kind = Literal[
     "last_state_missing",
     "nobody_trades",
     "connection_dropped",
+    "error_answer",
     "stale_answer",
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -38,6 +39,7 @@ _WHY: Final[dict[Kind, str]] = {
     "last_state_missing": "the stream never pushed the last state of a bar; what REST has is kept",
     "nobody_trades": "nobody traded in a bar; it is kept flat at the last close, nothing is lost",
     "connection_dropped": "REST dropped a connection without an answer; it was asked again at once",
+    "error_answer": "REST answered with an error or not in time; it was asked again",
     "stale_answer": "REST lagged behind and lacked trades of a closed bar; the store has them now",
 }
 

@@ -164,7 +164,7 @@ async def test_a_backfill_waits_for_a_venue_that_is_away_and_gives_up_what_it_ca
             with capture_logs() as logs:
                 await feed.backfill({BTC: START})
             events = [log["event"] for log in logs if log["log_level"] != "debug"]
-            assert events == ["feed.trouble", "feed.backfilled", "feed.recovered"]
+            assert events == ["feed.oddity", "feed.trouble", "feed.backfilled", "feed.recovered"]
             assert len(store.bars(BTC)["t"]) == 50
             fake.faults.extend([(200, "{}"), (200, "{}")])
             await feed.backfill({BTC: START - 9000 * STEP, SlotName("BTC", "15m"): START})

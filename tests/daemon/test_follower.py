@@ -236,7 +236,7 @@ async def test_a_hole_beyond_reach_is_logged_stored_and_passed_over() -> None:
         assert [log["log_level"] for log in logs if log["event"] == "feed.gap"] == ["error"] * 2
 
 
-async def test_a_venue_that_is_away_for_an_hour_costs_no_bar_and_two_log_lines() -> None:
+async def test_a_venue_that_is_away_for_an_hour_costs_no_bar_and_four_log_lines() -> None:
     async with rig(now=0.5) as r:
         r.venue.put(bar(k) for k in range(60))
         r.venue.faults.extend([(500, "null")] * 300)
@@ -245,7 +245,7 @@ async def test_a_venue_that_is_away_for_an_hour_costs_no_bar_and_two_log_lines()
         assert not r.venue.faults
         assert got == [bar(k) for k in range(len(got))]
         events = [log["event"] for log in logs if log["log_level"] in {"info", "warning"}]
-        assert events == ["feed.trouble", "feed.recovered"]
+        assert events == ["feed.oddity", "feed.trouble", "feed.oddity", "feed.recovered"]
 
 
 async def test_an_answer_of_unknown_shape_stops_nothing() -> None:

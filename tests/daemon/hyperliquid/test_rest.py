@@ -41,6 +41,7 @@ async def test_a_passing_fault_is_tried_again(fault: Fault) -> None:
     async with talking(fault, fault, now=1.5) as (venue, rest):
         assert len(await rest.candles("BTC", "5m", START)) == 2
         assert len(venue.requests) == 3
+        assert rest.oddities.of_all() == {"error_answer": 2}
 
 
 async def test_a_connection_that_hangs_up_is_tried_again_at_once_then_after_a_wait() -> None:
