@@ -54,7 +54,7 @@ def frames(
     sent: list[bytes] = []
     for frame in pushed:
         made = _spoilt_frame(frame, bad, faults) if bad else [frame]
-        if bad and made != [frame]:
+        if bad and made != [frame] and not torn:  # what cannot be read hides what it says
             faults.touch(bad, at)
         if torn:
             faults.touch(torn, at)

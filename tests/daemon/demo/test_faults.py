@@ -445,6 +445,7 @@ def test_what_is_changed_and_cannot_be_read_counts_for_the_fault_that_hides_it()
         Late(delay_ms=5000, **span(1, 1)),
         Reorder(**span(1, 1)),
         Duplicate(**span(1, 1)),
+        BadBar(numbers="zero", where="stream", **span(1, 1)),
     ]
 
     async def act(client: Client) -> Any:
@@ -452,7 +453,7 @@ def test_what_is_changed_and_cannot_be_read_counts_for_the_fault_that_hides_it()
         return [did.times for _, did in client.exchange.touched()]
 
     for cover in (Malformed(where="stream", **span(0, 3)), Stall(**span(0.5, 2))):
-        assert [times > 0 for times in play(act, cover, *hidden)] == [True, False, False, False]
+        assert [times > 0 for times in play(act, cover, *hidden)] == [True] + 4 * [False]
 
 
 def test_a_stale_answer_that_lacks_nothing_was_not_touched() -> None:
