@@ -7,9 +7,9 @@ fault script, on a small disk of their own and a network of their own (Linux nam
 root or not). Processes are killed and hung, the disk is filled, files are damaged, the link is
 cut, the exchange lies. Then the faults end, and everybody has a minute to recover without
 hands. What no line could tell of in the storm is done once more, in peace, for ten minutes at
-most. The store must equal what the exchange serves, the live model must answer, and every
-fault that met anything must be found in the journal, each time that it was done. Ends with 1
-and what was violated, if anything was.
+most, and a retrain is asked for. The store must equal what the exchange serves, the live model
+must answer, the retrain must leave a candidate, and every fault that met anything must be found
+in the journal, each time that it was done. Ends with 1 and what was violated, if anything was.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import chaos_plan
-from benchmarks.chaos_encore import encore
+from benchmarks.chaos_encore import encore, retrain
 from benchmarks.chaos_faults import Faults
 from benchmarks.chaos_proof import judge
 from benchmarks.chaos_stage import Stage, prepare
@@ -58,7 +58,8 @@ async def survive(
         namespace: Whether disk and network are our own.
         tell: Print the timeline as it happens.
         calm_s: Without a new fault at the end.
-        encore_s: At most for doing again what nothing told of; with 0 that is no fault.
+        encore_s: At most for doing again what nothing told of; with 0 that is no fault, and
+            no retrain is asked for.
     """
     possible = tuple(
         k for k in (kinds or chaos_plan.ALL) if namespace or k not in chaos_plan.NEEDS_NAMESPACE
@@ -74,15 +75,16 @@ async def survive(
         stage.note("no more faults")
         await asyncio.sleep(calm_s)
         recovered_s = calm_s + await stage.well(RECOVER_S)
-        began = stage.elapsed()
+        began, is_asked = stage.elapsed(), encore_s > 0
         again = await encore(stage, plan, seed, encore_s)
+        stage.retrained = await retrain(stage) if is_asked else None
         encore_s = stage.elapsed() - began
         recovered_s = max(recovered_s, await stage.well(RECOVER_S))
         await asyncio.sleep(3)
         stage.daemon_was_ready = stage.daemon.is_ready
         stage.stop_s = await _stop(stage)
         truth = stage.truth()
-    found = await asyncio.to_thread(judge, stage, plan, truth, each=encore_s > 0)
+    found = await asyncio.to_thread(judge, stage, plan, truth, each=is_asked)
     return {
         "seed": seed, "seconds": seconds, "faults_planned": len(plan), "namespace": namespace,
         "recovered_within_s": round(recovered_s, 1), "encore": again,

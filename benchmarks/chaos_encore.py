@@ -17,6 +17,7 @@ from benchmarks.chaos_stage import Stage
 from benchmarks.chaos_traces import AFTER_S
 
 TRIES = 3
+RETRAIN_S = 120.0
 _LOOK_S = 2.0
 _AHEAD_S = 1.0
 
@@ -46,6 +47,23 @@ async def encore(stage: Stage, plan: list[Planned], seed: int, longest_s: float)
             if await _is_told(stage, kind, random):
                 break
     return again
+
+
+async def retrain(stage: Stage) -> str:
+    """Ask for one retrain when all is over: in the storm each may have met a fault.
+
+    Returns:
+        What it came to, or an empty string if it left no candidate.
+    """
+    heard, until = len(stage.events), time.monotonic() + RETRAIN_S
+    stage.command("retrain")
+    while time.monotonic() < until:
+        await asyncio.sleep(0.5)
+        for event in stage.events[heard:]:
+            if event.get("kind") == "retrain_finished":
+                stage.note(event["text"])
+                return str(event["text"])
+    return ""
 
 
 async def _told(stage: Stage) -> set[str]:

@@ -14,7 +14,7 @@ from random import Random
 from benchmarks.chaos_holes import copy_store, is_whole
 from benchmarks.chaos_plan import WORK, Planned
 from benchmarks.chaos_stage import MEMORY_MIB, SLOT, TOO_FEW_MIB, Deed, Stage
-from benchmarks.chaos_traces import Occurrence
+from benchmarks.chaos_traces import TRACES, Occurrence
 from benchmarks.chaos_units import Unit
 from daemon.imports import STORE_NAME
 
@@ -68,6 +68,8 @@ class Faults:
             return "missed: it was not up"
         while len(unit.ends) == ends:
             await asyncio.sleep(0.1)
+        if not unit.was_hung:
+            return "untouched: it was killed before the watchdog bit"
         return "ended by the watchdog"
 
     async def second_daemon(self, _: Planned) -> str:
@@ -175,12 +177,16 @@ class Faults:
         """Fill the disk to the last byte, and whatever is freed meanwhile."""
         async with self._disk:
             filler, until = self._stage.disk / "filler", time.monotonic() + planned.for_s
+            is_whole, began = False, time.time()
             try:
                 while time.monotonic() < until:
                     await asyncio.to_thread(_fill, filler)
                     await asyncio.sleep(0.2)
+                is_whole = await asyncio.to_thread(self._stage.is_stored)
             finally:
                 filler.unlink(missing_ok=True)
+        if is_whole and not self._stage.journal.when(TRACES["disk_full"].line, began):
+            return "untouched: all that was written fitted into room that the store had"
         return f"for {planned.for_s:g} s"
 
     async def read_only(self, planned: Planned) -> str:

@@ -22,7 +22,7 @@ PROCESSES = {
     "child_hang": (0, 0),
     "child_out_of_memory": (0, 0),
     "broker_kill": (0, 0),
-    "broker_hang": (4, 15),
+    "broker_hang": (13, 18),
     "broker_gone": (12, 20),
     "bot_kill": (0, 0),
     "bot_hang": (8, 20),

@@ -13,6 +13,7 @@ from benchmarks.chaos_plan import WORK, Planned
 from benchmarks.chaos_stage import SLOT, STEP, Stage
 from benchmarks.chaos_traces import TRACES, Occurrence, Verdict, verdicts
 from daemon.bars import Bar, Provenance
+from daemon.demo.faults import ClockJump
 from daemon.errors import DaemonError
 from daemon.imports import open_store
 from daemon.keys import trusted_keys
@@ -23,6 +24,8 @@ _LAG_BARS = 4
 _ASIDE = re.compile(r'"set_aside": "([^"]+)".*store\.corrupt')
 _WENT_LIVE = r"swap\.ordered|model\.lost"
 _WRITTEN_S = 1.0
+_LEARNT_S = 7.0  # a slow link that is over until the venue's time is known well again
+_CLOSES_S = 4.0  # a clock that is right again until that is known and the next bar closes
 
 
 def judge(
@@ -123,9 +126,13 @@ def _model(stage: Stage) -> dict[str, Any]:
     for who, model_id in said.items():
         if model_id != live_id:
             violated.append(f"model: {who} answers with {model_id}, LATEST.json names {live_id}")
+    if stage.retrained == "":
+        violated.append("model: a retrain after all faults left no candidate")
     swaps = Counter(e["kind"] for e in stage.events if e["topic"] == "event")
-    kinds = ("swapped", "rolled_back", "swap_refused", "retrain_started", "retrain_failed")
-    return {"live": live_id, **{k: swaps[k] for k in kinds}, "violated": violated}
+    kinds = ("swapped", "rolled_back", "swap_refused", "retrain_started", "retrain_finished",
+             "retrain_failed")  # fmt: skip
+    counts = {k: swaps[k] for k in kinds}
+    return {"live": live_id, **counts, "retrained": stage.retrained, "violated": violated}
 
 
 def _bot(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
@@ -195,8 +202,22 @@ def told_so_far(stage: Stage) -> list[Verdict]:
         "rest": spans(r"feed\.trouble", r"feed\.recovered"),
         "broker": [*broker, *spans(r"bus\.lost", r"bus\.connected")],
         "bot": bot,
+        "clock": _set_back(stage),
+        "bars": spans(r"feed\.bar_late", r"feed\.bars_on_time"),
+        "time": [
+            (d.of.begin, d.of.end + _LEARNT_S) for d in stage.deeds if d.of.kind == "link_slow"
+        ],
     }
     return verdicts(occurrences(stage), stage.journal.lines(), away)
+
+
+def _set_back(stage: Stage) -> list[tuple[float, float]]:
+    """Return when the venue's clock was before the newest bar, so that none closed."""
+    return [
+        (stage.opened + fault.span[0], stage.opened + fault.span[1] + _CLOSES_S)
+        for fault, _ in stage.exchange.touched()
+        if isinstance(fault, ClockJump) and fault.jump_ms < 0
+    ]
 
 
 def _faults(stage: Stage, plan: list[Planned], *, each: bool) -> dict[str, Any]:

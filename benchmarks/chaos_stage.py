@@ -78,6 +78,8 @@ class Stage:
     tell: bool = True
     daemon_was_ready: bool = False
     stop_s: float = 0.0
+    retrained: str | None = None
+    """What a retrain after all faults came to; empty if to nothing, None if not asked for."""
 
     def __post_init__(self) -> None:
         with socket.socket() as probe:
@@ -245,6 +247,13 @@ class Stage:
             return live is not None and bool(self.registry.verify(SLOT, live.model_id))
         except (DaemonError, RetrainError):
             return False
+
+    def is_stored(self) -> bool:
+        """Whether the daemon's store has the newest bars."""
+        with contextlib.suppress(DaemonError), open_store(self.data, read_only=True) as store:
+            newest = max((held.bar.t for held in store.held(SLOT, 0, 2**62)), default=0)
+            return newest >= self.exchange.now_ms() - 4 * STEP
+        return False
 
     def truth(self) -> dict[int, Bar]:
         """Return the closed bars that the exchange's REST serves."""

@@ -16,6 +16,7 @@ Spans = Sequence[tuple[float, float]]
 
 BEFORE_S, AFTER_S = 1.0, 75.0
 """An occurrence is told by a line from so long before it began until so long after it ended."""
+_SOON_S = 3.0
 _SAME_S = 0.5  # a log line and the event over MQTT that says the same
 _ENDED = r"^daemon ended with"
 
@@ -39,6 +40,7 @@ class Trace(NamedTuple):
         lasts_s: For how long it must have been touched to be able to notice.
         until: The line that ends what `line` says began; until then it is not said again.
         calm_s: After so long without it, the next one is said again.
+        is_kept: What `line` says began is known over a restart of the daemon.
         after_s: Until so long after the end a line tells of it: shorter where the venue does
             the same on a good day, now and then.
     """
@@ -50,6 +52,7 @@ class Trace(NamedTuple):
     lasts_s: float = 0.0
     until: str = ""
     calm_s: float = 0.0
+    is_kept: bool = False
     after_s: float = AFTER_S
 
 
@@ -59,8 +62,11 @@ AWAY = {
     "link": "down",
     "stream": "the daemon has said feed.stream_lost and not yet feed.stream_back",
     "rest": "the daemon has said feed.trouble and not yet feed.recovered",
+    "bars": "the daemon has said feed.bar_late and not yet feed.bars_on_time",
+    "time": "the link was slow, and the venue's time learnt over it",
     "broker": "dead or stopped, or the daemon has said bus.lost and not yet bus.connected",
     "bot": "dead, stopped or starting",
+    "clock": "the venue's clock was set back, and no bar closed",
     "live": "another version went live before the daemon looked at the files again",
 }
 """What masks: a fault is masked if it met the daemon only while one of what it needs was so."""
@@ -90,11 +96,15 @@ TRACES: Mapping[str, Trace] = {
     "child_hang": Trace(r"it was stopped.* after 60 s", ("daemon", "disk"), tell_s=62),
     "child_out_of_memory": Trace(r"ran out of its 300 MiB", ("daemon", "disk")),
     "broker_kill": _NO_BROKER._replace(manager=r"broker ended with SIGKILL"),
-    "broker_hang": _NO_BROKER,
+    "broker_hang": _NO_BROKER._replace(  # noticed where a bar is published: 10 s may an answer take
+        needs=("daemon", "link", "rest", "clock"), tell_s=0, lasts_s=11.5
+    ),
     "broker_gone": _NO_BROKER._replace(manager=r"broker ended with SIGKILL"),
     "bot_kill": Trace(r'"online": false.*bot\.presence', _BUS, r"bot ended with SIGKILL"),
-    "bot_hang": Trace(r"bot\.silent", _BUS, lasts_s=5, until=r"bot\.speaks"),
-    "bot_never_answers": Trace(r"swap\.unanswered", _BUS, tell_s=40),
+    "bot_hang": Trace(
+        r"bot\.silent", (*_BUS, "rest", "clock"), lasts_s=5, until=r"bot\.speaks", is_kept=True
+    ),
+    "bot_never_answers": Trace(r"swap\.unanswered", _BUS, lasts_s=41.5, after_s=5.0),
     "disk_full": Trace(
         r"disk is full|No space left|disk I/O error", ("daemon",), until=r"store\.back"
     ),
@@ -111,17 +121,26 @@ TRACES: Mapping[str, Trace] = {
     "disconnect": _LOST,
     "expired": Trace(r"feed\.stream_renewed", ("daemon", "link", "stream")),
     "stall": _LOST._replace(tell_s=0, lasts_s=56),
-    "withhold": _oddity("last_state_missing", (*_STREAM, "rest")),
-    "late": _oddity("late_frame", _STREAM, 1.5),
+    "withhold": _oddity("last_state_missing", (*_STREAM, "rest", "bars", "time")),
+    "late": _oddity("late_frame", (*_STREAM, "time"), 1.5),
     "reorder": _oddity("out_of_order|late_frame", _STREAM),
     "duplicate": _oddity("duplicate", _STREAM),
-    "no_trades": _oddity("nobody_trades", (*_STREAM, "rest"), 1.5),
-    "malformed": Trace(rf"stream\.schema_changed|{_TROUBLE}", ("daemon", "disk", "link")),
+    "no_trades": _oddity("nobody_trades", (*_STREAM, "rest", "bars"), 1.5),
+    "malformed": Trace(
+        rf"stream\.schema_changed|{_TROUBLE}", ("daemon", "disk", "link"), calm_s=2.0
+    ),
     "bad_bar": Trace(
-        r"bar_refused|future_bar|price_doubted", ("daemon", "disk", "link", "stream", "rest")
+        r"bar_refused|future_bar|price_doubted",
+        ("daemon", "disk", "link", "stream", "rest"),
+        calm_s=2.0,
+        after_s=10.0,
     ),
     "http_error": Trace(
-        _TROUBLE, ("daemon", "disk", "link"), lasts_s=1.5, until=r"feed\.recovered"
+        rf'{_TROUBLE}|"kind": "error_answer".*feed\.oddity',
+        ("daemon", "disk", "link"),
+        lasts_s=1.5,
+        calm_s=2.0,
+        after_s=10.0,
     ),
     "slow": Trace(r"feed\.bar_late", _REST, lasts_s=1.5, until=r"feed\.bars_on_time"),
     "stale_rest": Trace(
@@ -193,11 +212,11 @@ def _of_one_kind(
 ) -> list[Verdict]:
     trace = TRACES[occurrences[0].kind]
     met = [o for o in occurrences if o.touched != 0]
-    told = _assigned(met, _times(journal, "daemon", trace.line), trace)
+    masks = {o: _masks(o, trace, away) for o in met}
+    told = _told(met, masks, _times(journal, "daemon", trace.line), trace)
     told |= _shared(met, told, journal, trace)
-    masks = {o: _masks(o, trace, away) for o in met if o not in told}
-    mute = [o for o in masks if masks[o] or not trace.line]
-    told |= _assigned(mute, _times(journal, "manager", trace.manager), trace)
+    mute = [o for o in met if o not in told and (masks[o] or not trace.line)]
+    told |= set(_assigned(mute, _times(journal, "manager", trace.manager), trace, trace.after_s))
     found = []
     for occurrence in occurrences:
         if occurrence.touched == 0:
@@ -218,19 +237,34 @@ def _times(journal: Sequence[Line], by: str, pattern: str) -> list[float]:
     return times[:1] + [b for a, b in pairwise(times) if b - a > _SAME_S]
 
 
-def _assigned(
-    occurrences: Collection[Occurrence], times: Sequence[float], trace: Trace
+def _told(
+    met: Sequence[Occurrence],
+    masks: Mapping[Occurrence, tuple[str, ...]],
+    times: Sequence[float],
+    trace: Trace,
 ) -> set[Occurrence]:
-    """Give each line to the occurrence that can wait least for one; return who got one."""
-    told: set[Occurrence] = set()
+    """Give each line to an occurrence: what was said while it lasted was said of it."""
+    told = _assigned(met, times, trace, min(_SOON_S, trace.after_s))
+    for is_masked in (False, True):  # what nothing hides cannot do without one
+        some = [o for o in met if o not in told and bool(masks[o]) is is_masked]
+        left = [at for at in times if at not in told.values()]
+        told |= _assigned(some, left, trace, trace.after_s)
+    return set(told)
+
+
+def _assigned(
+    occurrences: Collection[Occurrence], times: Sequence[float], trace: Trace, after_s: float
+) -> dict[Occurrence, float]:
+    """Give each line to the occurrence that can wait least for one; return who got which."""
+    told: dict[Occurrence, float] = {}
     for at in times:
         waiting = [
             o
             for o in occurrences
-            if o not in told and o.begin - BEFORE_S - trace.calm_s <= at <= o.end + trace.after_s
+            if o not in told and o.begin - BEFORE_S - trace.calm_s <= at <= o.end + after_s
         ]
         if waiting:
-            told.add(min(waiting, key=lambda o: o.end))
+            told[min(waiting, key=lambda o: o.end)] = at
     return told
 
 
@@ -240,7 +274,7 @@ def _shared(
     """Return who else is told by a line that says what began before and still lasted."""
     ends = _times(journal, "manager", _ENDED)
     begins = _times(journal, "daemon", trace.line)
-    over = sorted([*ends, *_times(journal, "daemon", trace.until)])
+    over = [*([] if trace.is_kept else ends), *_times(journal, "daemon", trace.until)]
     shared: set[Occurrence] = set()
     for number, occurrence in enumerate(occurrences):
         if occurrence in told:

@@ -61,6 +61,8 @@ class Unit:
         """When it was dead, stopped or starting, wall; what lasts yet is in `away_since`."""
         self.away_since: float | None = time.time()
         self._ours = False
+        self.was_hung = False
+        """Whether its last end was ours for its silence."""
 
     @property
     def pid(self) -> int | None:
@@ -132,6 +134,7 @@ class Unit:
 
     async def _once(self) -> int:
         self.is_ready, self._ours, self._began = False, False, time.monotonic()
+        self.was_hung = False
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
         if self._watchdog_s:
             environment["NOTIFY_SOCKET"] = str(self._address)
@@ -162,7 +165,7 @@ class Unit:
                 continue
             what = "watchdog" if self.is_ready else "start"
             self._note(f"{self.name} {what} timeout, killed with SIGABRT")
-            was_ours = self._ours
+            was_ours, self.was_hung = self._ours, True
             for number in (signal.SIGABRT, signal.SIGKILL):
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(number)

@@ -61,8 +61,16 @@ def test_without_such_a_line_it_is_untold(journal: list[Line]) -> None:
 def test_one_line_does_not_tell_of_two_faults() -> None:
     two = [Occurrence("child_kill", T, T), Occurrence("child_kill", T + 30, T + 30)]
     line = daemon(T + 31, "was killed by SIGKILL in the step fold 2")
-    assert outcomes(two, [line]) == ["told", "untold"]
+    assert outcomes(two, [line]) == ["untold", "told"]
     assert outcomes(two, [line, daemon(T + 60, line.text)]) == ["told", "told"]
+
+
+def test_a_line_long_after_is_left_to_what_nothing_hides() -> None:
+    hidden, plain = Occurrence("child_kill", T, T), Occurrence("child_kill", T + 20, T + 20)
+    line = daemon(T + 50, "was killed by SIGKILL in the step fold 2")
+    assert outcomes([hidden, plain], [line]) == ["told", "untold"]
+    away: Spans = [(T - 1, T + 9)]
+    assert outcomes([hidden, plain], [line], daemon=away) == ["masked", "told"]
 
 
 def test_what_is_said_in_the_log_and_as_an_event_is_said_once() -> None:
@@ -96,6 +104,13 @@ def test_what_was_lost_before_and_is_not_back_needs_no_second_line() -> None:
     assert outcomes([fault], [lost]) == ["told"]
     assert outcomes([fault], [lost, back]) == ["untold"]
     assert outcomes([fault], [lost, manager(T - 9, "daemon ended with code 1")]) == ["untold"]
+
+
+def test_a_silence_is_remembered_over_a_restart_of_the_daemon() -> None:
+    hang = Occurrence("bot_hang", T, T + 10)
+    silent, ended = daemon(T - 20, "bot.silent"), manager(T - 9, "daemon ended with SIGKILL")
+    assert outcomes([hang], [silent, ended]) == ["told"]
+    assert outcomes([hang], [silent, daemon(T - 5, "bot.speaks")]) == ["untold"]
 
 
 # -- masks ---------------------------------------------------------------------------------
