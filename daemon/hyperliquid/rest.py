@@ -269,7 +269,8 @@ class RestClient:
             except _TryAgain as e:
                 why = str(e)
                 self.tally.retries += 1
-                self.oddities.note("error_answer")
+                if not isinstance(e, _HungUp):  # that has been noted
+                    self.oddities.note("error_answer")
                 log.debug("rest.retry", why=why, request=request.decode())
         msg = (
             f"{self._url} does not answer ({why}, {_TRIES} times): check the network and its status"

@@ -73,6 +73,14 @@ def test_a_dropped_connection_is_one_line_without_a_slot() -> None:
     assert of_slots == [{}, {}]
 
 
+def test_answers_that_are_errors_are_one_line_and_counted() -> None:
+    logs, counts, of_slots = play(watch, [HttpError(status=502, **SPAN)])
+    (line,) = lines(logs, "feed.oddity")
+    assert line["kind"] == "error_answer"
+    assert counts["error_answer"] > 2
+    assert of_slots == [{}, {}]
+
+
 @pytest.mark.parametrize(
     "faults",
     [[], [Disconnect(**SPAN)], [Expired(at_ms=2 * STEP)], [Stall(at_ms=2 * STEP, for_ms=5 * STEP)]],
