@@ -28,6 +28,7 @@ class Faults:
         self._stage = stage
         self._broker, self._network, self._disk = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._child, self._bot = asyncio.Lock(), asyncio.Lock()
+        self._since: dict[str, float] = {}  # of what had to wait for another of its kind
 
     async def do(self, planned: Planned) -> None:
         """Do one fault, and note when it began and ended, or why it could not be done."""
@@ -40,7 +41,7 @@ class Faults:
         act: Callable[[Planned], Awaitable[str]] = getattr(self, kind)
         began = time.time()
         said = await act(planned)
-        ended = time.time()
+        began, ended = self._since.pop(kind, began), time.time()
         details = {k: v for k, v in planned.details.items() if k != "draw"}
         stage.note(f"fault {kind} {said or 'done'}", **details)
         if kind in WORK:
@@ -52,12 +53,21 @@ class Faults:
             Deed(Occurrence(kind, began, ended, touched), said if "missed" in said else "")
         )
 
+    @contextlib.asynccontextmanager
+    async def _alone(self, lock: asyncio.Lock, planned: Planned) -> AsyncIterator[None]:
+        """Wait for what cannot be done at the same time; only now it begins."""
+        async with lock:
+            self._since[planned.kind] = time.time()
+            yield
+
     # -- processes ---------------------------------------------------------------------------
 
     async def daemon_kill(self, _: Planned) -> str:
         return await _killed(self._stage.daemon, signal.SIGKILL)
 
     async def daemon_stop(self, _: Planned) -> str:
+        if self._stage.daemon.is_stopped:
+            return "missed: it hung"
         return await _killed(self._stage.daemon, signal.SIGTERM)
 
     async def daemon_hang(self, _: Planned) -> str:
@@ -118,30 +128,30 @@ class Faults:
             stage.write_config(MEMORY_MIB)
             stage.daemon.send(signal.SIGHUP)
 
-    async def broker_kill(self, _: Planned) -> str:
-        async with self._broker:
+    async def broker_kill(self, planned: Planned) -> str:
+        async with self._alone(self._broker, planned):
             return await _killed(self._stage.broker, signal.SIGKILL)
 
     async def broker_hang(self, planned: Planned) -> str:
-        async with self._broker:
+        async with self._alone(self._broker, planned):
             return await _stopped(self._stage.broker, planned.for_s)
 
     async def broker_gone(self, planned: Planned) -> str:
-        async with self._broker, self._stage.broker.held_down():
+        async with self._alone(self._broker, planned), self._stage.broker.held_down():
             await asyncio.sleep(planned.for_s)
         return f"was {planned.for_s * self._stage.speed / 3600:.1f} h of the venue's time"
 
-    async def bot_kill(self, _: Planned) -> str:
-        async with self._bot:
+    async def bot_kill(self, planned: Planned) -> str:
+        async with self._alone(self._bot, planned):
             return await _killed(self._stage.bot, signal.SIGKILL)
 
     async def bot_hang(self, planned: Planned) -> str:
-        async with self._bot:
+        async with self._alone(self._bot, planned):
             return await _stopped(self._stage.bot, planned.for_s)
 
     async def bot_never_answers(self, planned: Planned) -> str:
         """Stop it in the moment of a swap, for longer than its order is repeated."""
-        async with self._bot:
+        async with self._alone(self._bot, planned):
             began = time.time()
             self._stage.bot.send(signal.SIGSTOP)
             target = await self.promote(planned)
@@ -175,7 +185,7 @@ class Faults:
 
     async def disk_full(self, planned: Planned) -> str:
         """Fill the disk to the last byte, and whatever is freed meanwhile."""
-        async with self._disk:
+        async with self._alone(self._disk, planned):
             filler, until = self._stage.disk / "filler", time.monotonic() + planned.for_s
             is_whole, began = False, time.time()
             try:
@@ -191,7 +201,7 @@ class Faults:
 
     async def read_only(self, planned: Planned) -> str:
         """Take the right to write from every folder and file; what is open stays, so kill it."""
-        async with self._disk:
+        async with self._alone(self._disk, planned):
             modes: dict[Path, int] = {}
             for path in (self._stage.data, *self._stage.data.rglob("*")):
                 with contextlib.suppress(OSError):
@@ -276,7 +286,7 @@ class Faults:
     # -- network -----------------------------------------------------------------------------
 
     async def link_down(self, planned: Planned) -> str:
-        async with self._network:
+        async with self._alone(self._network, planned):
             _run("ip", "link", "set", "lo", "down")
             try:
                 await asyncio.sleep(planned.for_s)
@@ -285,7 +295,7 @@ class Faults:
         return f"for {planned.for_s:g} s"
 
     async def link_slow(self, planned: Planned) -> str:
-        async with self._network:
+        async with self._alone(self._network, planned):
             # Everybody together sends some 80 kbit/s: five times what passes now.
             limit = ("rate", "16kbit", "burst", "3kb", "latency", "3s")
             _run("tc", "qdisc", "replace", "dev", "lo", "root", "tbf", *limit)

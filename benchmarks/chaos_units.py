@@ -61,8 +61,8 @@ class Unit:
         """When it was dead, stopped or starting, wall; what lasts yet is in `away_since`."""
         self.away_since: float | None = time.time()
         self._ours = False
-        self.was_hung = False
-        """Whether its last end was ours for its silence."""
+        self.is_stopped = self.was_hung = False
+        """Whether it has been sent SIGSTOP; whether its last end was ours for its silence."""
 
     @property
     def pid(self) -> int | None:
@@ -73,6 +73,7 @@ class Unit:
         """Send a signal; False if there is nobody."""
         if self.pid is None:
             return False
+        self.is_stopped = number == signal.SIGSTOP or (self.is_stopped and number != signal.SIGCONT)
         if number == signal.SIGCONT:
             self._is_here()
         elif number != signal.SIGHUP:
@@ -134,7 +135,7 @@ class Unit:
 
     async def _once(self) -> int:
         self.is_ready, self._ours, self._began = False, False, time.monotonic()
-        self.was_hung = False
+        self.is_stopped = self.was_hung = False
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
         if self._watchdog_s:
             environment["NOTIFY_SOCKET"] = str(self._address)

@@ -348,7 +348,7 @@ class ReplayExchange:
         now_s, stalled = self._clock.monotonic(), self._is_stalled()
         ends = self._faults.begins(Disconnect, before, at)
         expires = self._faults.begins(Expired, before, at)
-        for fault in filter(None, (ends, expires)):
+        for fault in filter(None, (ends, None if stalled else expires)):
             self._faults.touch(fault, at, len(self._clients))
         for client in tuple(self._clients):
             if stalled:  # what is dead and open stays open

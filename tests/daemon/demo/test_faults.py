@@ -456,6 +456,14 @@ def test_what_is_changed_and_cannot_be_read_counts_for_the_fault_that_hides_it()
         assert [times > 0 for times in play(act, cover, *hidden)] == [True] + 4 * [False]
 
 
+def test_a_socket_that_is_stalled_does_not_expire_and_nothing_is_counted() -> None:
+    async def act(client: Client) -> Any:
+        seen = await client.listen(3)
+        return seen.closed, [did.times > 0 for _, did in client.exchange.touched()]
+
+    assert play(act, Stall(**span(0.5, 2)), Expired(at_ms=BAR)) == (None, [True, False])
+
+
 def test_a_stale_answer_that_lacks_nothing_was_not_touched() -> None:
     async def act(client: Client) -> Any:
         await client.until(2.5)
