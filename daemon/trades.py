@@ -31,6 +31,10 @@ POLL_S: Final = 10.0
 # A bot closes a few trades a bar at most, and sends those of a day at once after an outage.
 PER_BAR, AT_ONCE = 10, 200
 _CLOSED: Final = TradeClosed.__name__
+_UNREADABLE: Final = (
+    "let the daemon's user read the file and its folder (a service sees no home folders); until "
+    "then none of its trades count"
+)
 
 
 class TradeBook:
@@ -150,9 +154,11 @@ class TradeFollower(FileSystemEventHandler):
         watching = False
         try:
             while True:
-                if not watching and self._path.parent.is_dir():
-                    await asyncio.to_thread(observer.schedule, self, str(self._path.parent))
-                    watching = True
+                # Without it, for whatever reason the system has, the reader only looks less often.
+                with contextlib.suppress(OSError):
+                    if not watching and self._path.parent.is_dir():
+                        await asyncio.to_thread(observer.schedule, self, str(self._path.parent))
+                        watching = True
                 await self._read()
                 await self._wait()
         finally:
@@ -174,7 +180,9 @@ class TradeFollower(FileSystemEventHandler):
                     await self._take(trade)
         except OSError as e:
             if not self._troubled:
-                log.warning("trades.unreadable", file=str(self._path), why=str(e))
+                log.warning(
+                    "trades.unreadable", file=str(self._path), why=str(e), remedy=_UNREADABLE
+                )
             self._troubled = True
         else:
             self._troubled = False

@@ -250,6 +250,18 @@ async def test_a_file_that_may_not_be_read_is_said_once(desk: Desk, tmp_path: Pa
     assert logs[0]["event"] == "trades.unreadable"
 
 
+async def test_a_file_in_a_folder_that_may_not_be_looked_into_is_said_once_and_ends_nothing(
+    desk: Desk, tmp_path: Path
+) -> None:
+    path = tmp_path / ("x" * 300) / "trades.jsonl"  # refused to root, too
+    with capture_logs() as logs:
+        async with desk.following(path, BTC), asyncio.timeout(8):
+            while not logs:
+                await asyncio.sleep(0.01)
+    assert logs[0]["event"] == "trades.unreadable"
+    assert "let the daemon's user read the file" in logs[0]["remedy"]
+
+
 def _until(true: Callable[[], bool]) -> None:
     while not true():
         os.sched_yield()
