@@ -88,5 +88,6 @@ class BrokerAddress:
         code = getattr(getattr(error, "rc", None), "value", getattr(error, "rc", None))
         if code in {4, 5, 134, 135}:  # MQTT 3.1.1 and 5
             who = f"user {self.user!r}" if self.user else "a client without a user"
-            return f"it refuses {who}; check the user in mqtt.broker and mqtt.password_file"
+            where = "check the user in mqtt.broker and mqtt.password_file (or the credential)"
+            return f"it refuses {who}; {where}"
         return str(error)

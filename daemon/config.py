@@ -29,6 +29,8 @@ from daemon.settings import (
 from daemon.trade_file import FIELDS, WHERE
 
 SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift.toml"))
+# Where the service's unit looks for the broker's password; root's commands find it there too.
+CREDSTORE: Final = Path("/etc/credstore/hyperdrift.mqtt-password")
 _PREFIX: Final = "HYPERDRIFT_"
 _COMPUTER: Final = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
 _VOLATILITY: Final = re.compile(r"vol:(\d+(\.\d+)?)")
@@ -219,7 +221,7 @@ def broker_address(mqtt: MqttSection) -> BrokerAddress:
 
 
 def broker_password(mqtt: MqttSection) -> str | None:
-    """Read the broker's password from its file or from the service manager's credential.
+    """Read the broker's password from its file, or from what the service manager is given for us.
 
     Raises:
         ConfigError: If the file cannot be read.
@@ -229,6 +231,8 @@ def broker_password(mqtt: MqttSection) -> str | None:
     # systemd lets nobody into the folder when it found no credential to put there.
     if path is None and credentials and os.access(f"{credentials}/mqtt-password", os.F_OK):
         path = Path(credentials) / "mqtt-password"
+    if path is None and mqtt.broker != "embedded" and os.access(CREDSTORE, os.R_OK):
+        path = CREDSTORE
     if path is None:
         return None
     try:

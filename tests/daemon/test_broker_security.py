@@ -94,7 +94,8 @@ async def test_a_wrong_password_and_no_user_at_all_are_one_clear_line(
         async with remote.connected(address, SystemClock(), secret or None):
             pass
     who = f"user '{user}'" if user else "a client without a user"
-    why = f"it refuses {who}; check the user in mqtt.broker and mqtt.password_file"
+    where = "check the user in mqtt.broker and mqtt.password_file (or the credential)"
+    why = f"it refuses {who}; {where}"
     assert str(caught.value) == f"the broker at {address} cannot be reached: {why}"
     assert [entry["why"] for entry in logs if entry["event"] == "bus.lost"] == [why]
 

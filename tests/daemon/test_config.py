@@ -145,6 +145,18 @@ def test_a_password_comes_from_its_file_or_from_the_service_managers_credential(
     assert config.broker_password(given) == "from a file"
 
 
+def test_a_command_of_root_finds_the_password_that_the_service_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr(config, "CREDSTORE", tmp_path / "mqtt-password")
+    secured = MqttSection(broker="mqtts://hyperdrift@broker.example")
+    assert config.broker_password(secured) is None
+    (tmp_path / "mqtt-password").write_text("for the service\n")
+    assert config.broker_password(secured) == "for the service"
+    assert config.broker_password(MqttSection()) is None  # the embedded one has no passwords
+
+
 @pytest.mark.parametrize(
     ("section", "says"),
     [
