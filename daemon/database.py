@@ -5,7 +5,9 @@ one, not as a traceback; both are dealt with here, so that `daemon.store` is abo
 """
 
 import contextlib
+import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -108,6 +110,8 @@ class Database:
             raise BadInput(msg)
         target = f"{self._path.absolute().as_uri()}?mode=ro" if read_only else str(path)
         with self._translated():
+            if not read_only and target != ":memory:":
+                _keep_to_ourselves(self._path)
             self._db = sqlite3.connect(
                 target,
                 uri=read_only,
@@ -160,6 +164,7 @@ class Database:
         aside = path.with_name(path.name + ".part")
         with self._lock, self._translated():
             aside.unlink(missing_ok=True)
+            _keep_to_ourselves(aside)
             target = sqlite3.connect(aside)
             try:
                 self._db.backup(target)
@@ -230,6 +235,26 @@ class Database:
         except OSError as e:
             msg = f"cannot write beside {self._path} ({e}): check disk space and rights"
             raise StoreUnavailable(msg) from e
+
+
+def _keep_to_ourselves(path: Path) -> None:
+    """Have the file there, for its owner and group alone: readers of models may pass its folder.
+
+    Raises:
+        StoreUnavailable: If it cannot be written: SQLite would open it to read, for good.
+    """
+    # Never opened here but to be made: closing it would drop the locks of another connection.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+    if not os.access(path, os.W_OK):
+        why = "it is not this user's to write, or on a file system that is mounted read-only"
+        raise StoreUnavailable(
+            f"the store {path} cannot be used ({why}): check disk space and rights"
+        )
+    for part in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # gone, or another user's
+            if (mode := stat.S_IMODE(part.stat().st_mode)) & 0o007:
+                part.chmod(mode & ~0o007)
 
 
 def set_aside(path: Path) -> Path:

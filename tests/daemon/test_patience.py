@@ -137,6 +137,28 @@ def test_a_folder_that_cannot_be_written_any_more_is_waited_for_one_that_never_c
     assert without_roots_power(LOCK.format(path=str(before))) == "locked"
 
 
+OPEN = """
+from pathlib import Path
+from daemon.errors import DaemonError
+from daemon.store import Store
+try:
+    Store.open_or_rebuild(Path({path!r})).close()
+    print("opened")
+except DaemonError as e:
+    print(type(e).__name__, e)
+"""
+
+
+def test_a_store_that_is_not_ours_to_write_is_not_opened_before_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "db"  # opened to read, SQLite would refuse every write until the next start
+    Store(path).close()
+    path.chmod(0o444)
+    said = without_roots_power(OPEN.format(path=str(path)))
+    assert said.startswith(f"StoreUnavailable the store {path} cannot be used (it is not this")
+    path.chmod(0o644)
+    assert without_roots_power(OPEN.format(path=str(path))) == "opened"
+
+
 async def test_other_faults_are_not_waited_for() -> None:
     def fail() -> None:
         raise ValueError

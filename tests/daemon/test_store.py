@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -284,6 +285,20 @@ def test_a_reader_of_no_store_is_told_what_to_do(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="check disk space and rights"):
         Store(tmp_path / "no" / "bars.db")
+
+
+def test_others_may_not_read_it_whoever_made_it_and_with_whatever_rights(tmp_path: Path) -> None:
+    path, was = tmp_path / "bars.db", os.umask(0o022)
+    try:
+        with Store(path) as store:
+            files = sorted(tmp_path.iterdir())
+            store.database.backup(tmp_path / "copy.db")
+            assert [p.stat().st_mode & 0o777 for p in (*files, tmp_path / "copy.db")] == [0o640] * 4
+    finally:
+        os.umask(was)
+    path.chmod(0o644)
+    Store(path).close()
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_a_full_disk_stores_all_of_a_call_or_nothing(store: Store) -> None:
