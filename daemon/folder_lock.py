@@ -12,7 +12,11 @@ from daemon.database import StoreUnavailable
 from daemon.errors import ConfigError, DataFolderBusy
 
 # What a disk has that is in trouble for a while; anything else is a folder that was never right.
-_TROUBLES: Final = {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO}
+_TROUBLES: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+_WRITE: Final = (
+    "write a folder that this user may write; a service sees no home folders and writes only where "
+    "ReadWritePaths= of its unit lets it"
+)
 
 
 @contextlib.contextmanager
@@ -29,11 +33,10 @@ def folder_lock(data_dir: Path) -> Iterator[None]:
         data_dir.mkdir(parents=True, exist_ok=True)
         handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as e:
-        if e.errno in _TROUBLES or lock.exists():
+        if e.errno in _TROUBLES or os.path.exists(lock):  # noqa: PTH110 - False if it may not look
             msg = f"{data_dir} cannot be written ({e.strerror}): check disk space and rights"
             raise StoreUnavailable(msg) from e
-        msg = f"daemon.data_dir {data_dir}: {e.strerror}; write a folder that this user may write"
-        raise ConfigError(msg) from e
+        raise ConfigError(f"daemon.data_dir {data_dir}: {e.strerror}; {_WRITE}") from e
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as e:

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from daemon.bars import Bar, Provenance, SlotName
 from daemon.database import StoreUnavailable
+from daemon.errors import ConfigError
 from daemon.folder_lock import folder_lock
 from daemon.patience import ImpatientStore, PatientStore, patiently
 from daemon.store import AsyncStore, Store
@@ -135,6 +136,35 @@ def test_a_folder_that_cannot_be_written_any_more_is_waited_for_one_that_never_c
     for path in (before, before / "lock"):
         path.chmod(0o755)
     assert without_roots_power(LOCK.format(path=str(before))) == "locked"
+
+
+def test_a_folder_that_may_not_be_looked_into_is_a_mistake_that_names_the_key(
+    tmp_path: Path,
+) -> None:
+    data, home = tmp_path / "home" / "data", tmp_path / "home"
+    data.mkdir(parents=True)
+    home.chmod(0)
+    said = without_roots_power(LOCK.format(path=str(data)))
+    home.chmod(0o755)
+    assert said.startswith(f"ConfigError daemon.data_dir {data}: Permission denied; write a folder")
+
+
+def test_a_folder_on_a_read_only_file_system_is_waited_for_only_if_it_was_used_before(
+    tmp_path: Path,
+) -> None:
+    mount = ("mount", "-t", "tmpfs", "tmpfs", str(tmp_path))
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount")
+    try:
+        with folder_lock(tmp_path / "before"):
+            pass
+        subprocess.run(("mount", "-o", "remount,ro", str(tmp_path)), check=True)
+        with pytest.raises(StoreUnavailable), folder_lock(tmp_path / "before"):
+            pass
+        with pytest.raises(ConfigError, match="ReadWritePaths"), folder_lock(tmp_path / "never"):
+            pass
+    finally:
+        subprocess.run(("umount", str(tmp_path)), check=True)
 
 
 OPEN = """
