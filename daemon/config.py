@@ -5,7 +5,6 @@ a default that silently replaces what a person meant would trade their money on 
 Environment variables `HYPERDRIFT_<SECTION>__<KEY>` override the file.
 """
 
-import difflib
 import os
 import re
 import tomllib
@@ -17,11 +16,13 @@ import msgspec
 
 from daemon.address import BrokerAddress
 from daemon.errors import BadInput, ConfigError
+from daemon.mistakes import explain
 from daemon.settings import (
     LABEL_DEFAULTS,
     NETWORKS,
     Config,
     FeaturesSection,
+    HyperliquidSection,
     MqttSection,
     SlotSection,
     TradesSection,
@@ -54,11 +55,13 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     try:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as e:
-        raise ConfigError(f"{where}: {_explain(str(e), raw)}") from e
+        raise ConfigError(f"{where}: {explain(str(e), raw)}") from e
     try:
         problem = _problem(config)
     except BadInput as e:
         raise ConfigError(f"{where}: [[slots]] {e}") from e
+    except ConfigError as e:
+        raise ConfigError(f"{where}: {e}") from e
     if problem:
         raise ConfigError(f"{where}: {problem}")
     return config
@@ -73,7 +76,7 @@ def _is_there(path: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as e:
         sudo = "run this with sudo, or " if isinstance(e, PermissionError) else ""
         remedy = f"{sudo}give a file with --config"
@@ -100,51 +103,6 @@ def _value(text: str) -> Any:
         return text  # an unquoted string, as shells like them
 
 
-def _explain(error: str, raw: dict[str, Any]) -> str:
-    """Turn msgspec's message into: which key, what is wrong, what to write."""
-    what, _, place = error.partition(" - at `")
-    path = place.rstrip("`").removeprefix("$").removeprefix(".")
-    unknown = re.search(r"unknown field `(.+?)`", what)
-    if unknown:
-        key, section = unknown[1], path
-        near = difflib.get_close_matches(key, _known_keys(section), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else _listing(section)
-        place_text = f"[{section}] " if section else ""
-        return f"{place_text}{key!r} is not a setting; {hint}"
-    path = _of_table(path, raw)
-    return f"{path or 'it'}: {what[0].lower()}{what[1:]}, was {_lookup(raw, path)!r}"
-
-
-def _of_table(path: str, raw: dict[str, Any]) -> str:
-    """Name the key of `[policy]` or `[gates]`, of which msgspec says only that it is in there."""
-    name = path.removesuffix("[...]")
-    table = raw.get(name)
-    if name == path or not isinstance(table, dict):
-        return path
-    return next((f"{name}.{key}" for key in table if type(table[key]) not in {int, float}), name)
-
-
-def _listing(section: str) -> str:
-    return f"the settings here are {', '.join(sorted(_known_keys(section)))}"
-
-
-def _known_keys(section: str) -> tuple[str, ...]:
-    name = section.partition("[")[0].partition(".")[0]
-    struct: Any = {"": Config, "slots": SlotSection}.get(name)
-    if struct is None:
-        struct = type(getattr(Config(), name))
-    return tuple(struct.__struct_fields__)
-
-
-def _lookup(raw: Any, path: str) -> object:
-    for part in re.findall(r"[^.\[\]]+", path):
-        if isinstance(raw, dict):
-            raw = raw.get(part)
-        elif isinstance(raw, list) and part.isdigit() and int(part) < len(raw):
-            raw = raw[int(part)]
-    return raw
-
-
 def _problem(config: Config) -> str | None:
     """Check what types cannot say."""
     if not config.slots:
@@ -156,10 +114,11 @@ def _problem(config: Config) -> str | None:
         problem = _slot_problem(slot)
         if problem:
             return f"[[slots]] {slot.name}: {problem}"
-    if config.hyperliquid.network not in NETWORKS:
-        return f"hyperliquid.network is {config.hyperliquid.network!r}; write mainnet or testnet"
+    _check_limits(config)
     return (
-        _features_problem(config.features)
+        _folder_problem(config.daemon.data_dir)
+        or _venue_problem(config.hyperliquid)
+        or _features_problem(config.features)
         or _mqtt_problem(config.mqtt)
         or _trades_problem(config.trades)
         or _unbuilt(config)
@@ -180,6 +139,37 @@ def _slot_problem(slot: SlotSection) -> str | None:
     return None
 
 
+def _check_limits(config: Config) -> None:
+    """Check the names and values of `[policy]` and `[gates]`.
+
+    Raises:
+        ConfigError: If one cannot be used.
+    """
+    if not (config.policy or config.gates):
+        return
+    from daemon import limits  # noqa: PLC0415 - with it come the libraries of a retrain
+
+    limits.gate_limits(config.gates)
+    for slot in config.slots:
+        limits.policy_settings(config.policy, slot.name)
+
+
+def _folder_problem(data_dir: str) -> str | None:
+    """Refuse what would be another folder for each command, by where it is typed."""
+    if Path(data_dir).expanduser().is_absolute():
+        return None
+    return f"daemon.data_dir is {data_dir!r}; write a whole path, from / or ~ on"
+
+
+def _venue_problem(venue: HyperliquidSection) -> str | None:
+    if venue.network not in NETWORKS:
+        return f"hyperliquid.network is {venue.network!r}; write mainnet or testnet"
+    for name, url, scheme in (("rest_url", venue.rest_url, "http"), ("ws_url", venue.ws_url, "ws")):
+        if url and not url.startswith((f"{scheme}://", f"{scheme}s://")):
+            return f"hyperliquid.{name} is {url!r}; write {scheme}s://... (or {scheme}://...)"
+    return None
+
+
 def _features_problem(features: FeaturesSection) -> str | None:
     if features.computer == "builtin":
         return None
@@ -192,6 +182,8 @@ def _features_problem(features: FeaturesSection) -> str | None:
 
 
 def _mqtt_problem(mqtt: MqttSection) -> str | None:
+    if not mqtt.prefix or set("+#") & set(mqtt.prefix):
+        return f'mqtt.prefix is {mqtt.prefix!r}; write a name without + and #, like "hyperdrift"'
     if mqtt.broker == "embedded" and mqtt.ca_file:
         return "mqtt.ca_file is of no use with the embedded broker; remove the key"
     try:

@@ -7,7 +7,7 @@ The names in `[policy]` and `[gates]` are defined where they are used, in `monit
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Final
 
 from daemon import child
 from daemon.bars import SlotName
@@ -15,6 +15,11 @@ from daemon.errors import ConfigError
 from daemon.settings import RetrainSection
 from monitor.policy import PolicySettings, default_settings
 from retrain.gates import GateLimits
+
+# What has to be at least so much, as a share: 55 for 55 % is a limit that nothing ever passes.
+_SHARES: Final = frozenset(
+    {"train_accuracy", "test_accuracy", "all_classes", "same_bars", "win_rate_floor"}
+)
 
 
 def child_limits(section: RetrainSection) -> child.Limits:
@@ -50,9 +55,16 @@ def _checked(name: str, section: Mapping[str, float], default: Any) -> dict[str,
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
             raise ConfigError(f"[{name}] {key!r} is not a setting; {hint}")
-        kind = type(known[key])
-        if value < 0 or (kind is int and value != int(value)):
-            wanted = "a whole number of at least 0" if kind is int else "a number of at least 0"
-            raise ConfigError(f"[{name}] {key} = {value}; write {wanted}")
+        if wanted := _wanted(key, value, kind := type(known[key])):
+            raise ConfigError(f"[{name}] {key} = {str(value).lower()}; write {wanted}")
         checked[key] = kind(value)
     return checked
+
+
+def _wanted(key: str, value: float, kind: type) -> str:
+    """Say what to write instead of a value, or nothing where it is of its kind."""
+    if kind is bool:
+        return "" if value in {0, 1} else "true or false"
+    if isinstance(value, bool) or not value >= 0 or (kind is int and value % 1 != 0):
+        return "a whole number of at least 0" if kind is int else "a number of at least 0"
+    return "a fraction, like 0.55 for 55 %" if key in _SHARES and value > 1 else ""

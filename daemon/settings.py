@@ -164,7 +164,7 @@ class Config(_Section, frozen=True, kw_only=True):
     features: FeaturesSection = FeaturesSection()
     trades: TradesSection = TradesSection()
     retrain: RetrainSection = RetrainSection()
-    policy: dict[str, float] = msgspec.field(default_factory=dict)
+    policy: dict[str, float | bool] = msgspec.field(default_factory=dict)
     gates: dict[str, float] = msgspec.field(default_factory=dict)
     swap: SwapSection = SwapSection()
     web: WebSection = WebSection()

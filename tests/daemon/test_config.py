@@ -69,6 +69,14 @@ def test_without_a_file_it_watches_btc_5m_on_mainnet_with_the_embedded_broker(
     assert found.mqtt.broker == "embedded"
 
 
+def test_switches_of_the_policy_are_true_or_false(tmp_path: Path) -> None:
+    assert read(tmp_path, "[policy]\non_drift = false\n").policy == {"on_drift": False}
+
+
+def test_a_file_saved_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert read(tmp_path, "\ufeff[retrain]\nnice = 3\n").retrain.nice == 3
+
+
 def test_24h_is_the_venues_1d(tmp_path: Path) -> None:
     found = read(tmp_path, '[[slots]]\ncoin = "BTC"\ninterval = "24h"\n')
     (slot,) = found.slots
@@ -93,7 +101,12 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ('[mqtt]\nbrokr = "embedded"', "[mqtt] 'brokr' is not a setting; did you mean 'broker'?"),
         ("[colour]\nx = 1", "'colour' is not a setting; the settings here are daemon"),
         ('[[slots]]\ncoin = "BTC"\nhorizon = 3', "did you mean 'horizon_bars'?"),
-        ('[[slots]]\ncoin = "BTC"\nhorizon_bars = "x"', "slots[0].horizon_bars: expected"),
+        (
+            '[[slots]]\ncoin = "BTC"\nhorizon_bars = "x"',
+            "[[slots]] number 1: horizon_bars is 'x'; write a whole number",
+        ),
+        ('[[slots]]\ninterval = "5m"', '[[slots]] has no coin; write one, like coin = "BTC"'),
+        ('[slots]\ncoin = "BTC"', "write [[slots]], in two brackets"),
         ('[[slots]]\ncoin = "BTC"\ninterval = "7m"', "interval '7m' is not one of 1m"),
         ('[[slots]]\ncoin = "BTC"\ninterval = "15m"', "write horizon_bars and threshold"),
         ('[[slots]]\ncoin = "BTC"\nthreshold = 5.0', "like 0.005 for 0.5 %"),
@@ -102,12 +115,18 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ('[[slots]]\ncoin = "BTC/USD"', "is not written COIN-INTERVAL"),
         ("slots = []", "there is no [[slots]]"),
         ('[hyperliquid]\nnetwork = "moonnet"', "write mainnet or testnet"),
-        ("[retrain]\nnice = 40", "retrain.nice: expected"),
-        (
-            '[gates]\noverfit = 0.2\ncalibrated = "x"',
-            "gates.calibrated: expected `float`, got `str`",
-        ),
-        ("[policy]\ncooldown_hours = true", "policy.cooldown_hours: expected `float`, got `bool`"),
+        ("[retrain]\nnice = 40", "retrain.nice is 40; write a whole number of at most 19"),
+        ('[retrain]\nmemory_mib = "4G"', "retrain.memory_mib is '4G'; write a whole number"),
+        ('[swap]\non_deploy = "x"', """swap.on_deploy is 'x'; write a list, like ["a", "b"]"""),
+        ('[gates]\noverfit = 0.2\ncalibrated = "x"', "gates.calibrated is 'x'; write a number"),
+        ("[gates]\noverfit = true", "gates.overfit is true; write a number"),
+        ("[gates]\nover_fit = 0.2", "[gates] 'over_fit' is not a setting; did you mean 'overfit'?"),
+        ('[policy]\non_drift = "no"', "policy.on_drift is 'no'; write a number, or true or false"),
+        ("[policy]\ncooldown_hours = true", "cooldown_hours = true; write a number of at least 0"),
+        ("[policy]\ncooldown = 3", "[policy] 'cooldown' is not a setting; did you mean"),
+        ('[daemon]\ndata_dir = "data"', "daemon.data_dir is 'data'; write a whole path"),
+        ('[hyperliquid]\nrest_url = "api.x"', "hyperliquid.rest_url is 'api.x'; write https://"),
+        ('[mqtt]\nprefix = "a/#"', "mqtt.prefix is 'a/#'; write a name without"),
         (
             '[mqtt]\nbroker = "10.0.0.1"',
             "must be embedded, mqtt://user@host:1883 or mqtts://host",
