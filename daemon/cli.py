@@ -51,6 +51,8 @@ def run(config: ConfigOption = None, verbose: bool = False) -> None:
     import faulthandler
     import signal
 
+    import structlog
+
     # A reload that comes while we start finds nobody who listens yet, and must not end us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from daemon import config as configuration
@@ -62,7 +64,17 @@ def run(config: ConfigOption = None, verbose: bool = False) -> None:
     settings = configuration.load(config)
     from daemon import app as daemon
 
-    run_async(daemon.run(settings, SystemClock(), lambda: configuration.load(config)))
+    try:
+        run_async(daemon.run(settings, SystemClock(), lambda: configuration.load(config)))
+    except DaemonError:
+        raise
+    except PermissionError as e:
+        whose = f"it has to be {getpass.getuser()}'s, `sudo hyperdrift doctor` says how"
+        raise ConfigError(f"{e.filename}: {e.strerror}; {whose}") from e
+    except Exception:  # noqa: BLE001 - whatever it is, one line that a filter finds
+        remedy = "this is a fault of hyperdrift: report it with this line"
+        structlog.get_logger().critical("daemon.crashed", remedy=remedy, exc_info=True)
+        sys.exit(1)
 
 
 @app.command()

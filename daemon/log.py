@@ -67,17 +67,23 @@ class StormLimit:
         return {**line, "left_out": missing} if missing else line
 
 
+def mark(level: str, stream: TextIO, environ: Mapping[str, str] | None = None) -> str:
+    """Return what tells journald how urgent a line is; nothing where another reads the stream."""
+    to_journal = _is_journal(stream, os.environ if environ is None else environ)
+    return f"<{_PRIORITIES.get(level, 6)}>" if to_journal else ""
+
+
 def _renderer(stream: TextIO, environ: Mapping[str, str]) -> Processor:
     if stream.isatty():
         return structlog.dev.ConsoleRenderer()
-    as_json = structlog.processors.JSONRenderer()
-    if not _is_journal(stream, environ):
-        return as_json
+    render = structlog.processors.JSONRenderer()
 
-    def with_priority(logger: WrappedLogger, method: str, line: EventDict) -> str:
-        return f"<{_PRIORITIES.get(str(line.get('level')), 6)}>{as_json(logger, method, line)!s}"
+    def as_json(logger: WrappedLogger, method: str, line: EventDict) -> str:
+        whole = structlog.processors.format_exc_info(logger, method, line)
+        level = str(line.get("level"))
+        return f"{mark(level, stream, environ)}{render(logger, method, whole)!s}"
 
-    return with_priority
+    return as_json
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -41,8 +41,10 @@ Progress = Callable[[float], None]
 
 
 def fail(error: DaemonError) -> NoReturn:
-    """End with one line on stderr and the error's exit code."""
-    sys.stderr.write(f"hyperdrift: {error}\n")
+    """End with one line on stderr, urgent where journald reads it, and the error's exit code."""
+    from daemon.log import mark
+
+    sys.stderr.write(f"{mark('error', sys.stderr)}hyperdrift: {error}\n")
     sys.exit(error.exit_code)
 
 

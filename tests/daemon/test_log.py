@@ -13,19 +13,35 @@ from daemon.log import StormLimit
 from tests.fakes import FakeClock
 
 ROOT = Path(__file__).parents[2]
-WRITE = """
+BEGIN = """
 import os, sys, logging, structlog
 from daemon import log
 end = os.fstat(2)
-log.configure(environ={"JOURNAL_STREAM": sys.argv[1].format(end=end)})
-structlog.get_logger().warning("feed.stream_lost", why="gone")
+os.environ["JOURNAL_STREAM"] = sys.argv[1].format(end=end)
+log.configure()
 """
+WRITE = 'structlog.get_logger().warning("feed.stream_lost", why="gone")'
+TRACE = """
+try:
+    {}["a fault"]
+except KeyError:
+    structlog.get_logger().exception("bus.handler_failed")
+"""
+REFUSED = """
+from daemon import app, cli
+from daemon.errors import ConfigError
+async def run(*_):
+    raise ERROR
+app.run, sys.argv = run, ["hyperdrift", "run"]
+cli.main()
+"""
+JOURNAL = "{end.st_dev}:{end.st_ino}"
 
 
-def written(stream: str, *, on_terminal: bool = False) -> str:
+def written(stream: str, code: str = WRITE, *, on_terminal: bool = False) -> str:
     master, slave = os.openpty()
     done = subprocess.Popen(
-        (sys.executable, "-c", WRITE, stream),
+        (sys.executable, "-c", BEGIN + code, stream),
         stderr=slave if on_terminal else subprocess.PIPE,
         cwd=ROOT,
     )
@@ -37,10 +53,27 @@ def written(stream: str, *, on_terminal: bool = False) -> str:
 
 
 def test_under_journald_a_line_is_json_with_the_priority_in_front() -> None:
-    said = written("{end.st_dev}:{end.st_ino}")
+    said = written(JOURNAL)
     assert said.startswith("<4>{")
     line = json.loads(said.removeprefix("<4>"))
     assert (line["event"], line["level"], line["why"]) == ("feed.stream_lost", "warning", "gone")
+
+
+def test_what_failed_is_in_the_line_with_the_place() -> None:
+    line = json.loads(written(JOURNAL, TRACE).removeprefix("<3>"))
+    assert "KeyError: 'a fault'" in line["exception"]
+    assert 'File "<string>", line' in line["exception"]
+
+
+def test_under_journald_what_ends_the_daemon_is_one_urgent_line() -> None:
+    said = written(JOURNAL, REFUSED.replace("ERROR", "ConfigError('mqtt.port is taken')"))
+    assert said == "<3>hyperdrift: mqtt.port is taken\n"
+    said = written(JOURNAL, REFUSED.replace("ERROR", "PermissionError(13, 'no', '/x/keys')"))
+    assert said.startswith("<3>hyperdrift: /x/keys: no; it has to be ")
+    said = written(JOURNAL, REFUSED.replace("ERROR", "RuntimeError('a bug')"))
+    assert said.count("\n") == 1
+    line = json.loads(said.removeprefix("<2>"))
+    assert (line["event"], "RuntimeError: a bug" in line["exception"]) == ("daemon.crashed", True)
 
 
 def test_in_a_pipe_or_file_it_is_json_alone_also_where_the_variable_was_inherited() -> None:
