@@ -75,6 +75,9 @@ class Signer:
         """
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        except PermissionError as e:
+            remedy = "give it to the user who is to sign with it, as that user's alone (mode 600)"
+            raise ConfigError(f"signing key {path} cannot be read: {remedy}") from e
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as e:
             why = e.strerror if isinstance(e, OSError) else "it is no private key"
             remedy = "put it back from a copy, or remove it and its .pub"

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="TOML file [default: hyperdrift.toml, /etc/hyperdrift/hyperdrift.toml]"
+        "--config",
+        readable=False,  # reading it says more than the parser would
+        help="TOML file [default: hyperdrift.toml, /etc/hyperdrift/hyperdrift.toml]",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]

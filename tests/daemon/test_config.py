@@ -9,6 +9,7 @@ from daemon import config
 from daemon.bars import SlotName
 from daemon.errors import ConfigError
 from daemon.settings import Config, MqttSection, SlotSection
+from tests.daemon.powerless import without_roots_power
 
 # Every key that is documented, each with its documented default.
 WHOLE = """
@@ -205,6 +206,17 @@ def test_a_configuration_of_others_is_an_error_and_not_the_defaults(
             config.load(None, {})
     finally:
         os.seteuid(0)
+
+
+def test_a_file_that_may_not_be_read_is_one_line_also_where_it_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "hyperdrift.toml"
+    path.touch(mode=0)
+    code = (
+        f"import sys; from daemon import cli; sys.argv = ['', 'doctor', '--config', {str(path)!r}]"
+    )
+    said = without_roots_power(f"{code}; cli.main()")
+    assert said.startswith(f"hyperdrift: {path}: cannot be read (Permission denied); run this with")
+    assert "\n" not in said
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
 """A disk that refuses for a while: what was to be written waits, is told of once, is written."""
 
 import asyncio
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from daemon.errors import ConfigError
 from daemon.folder_lock import folder_lock
 from daemon.patience import ImpatientStore, PatientStore, patiently
 from daemon.store import AsyncStore, Store
+from tests.daemon.powerless import without_roots_power
 from tests.fakes import FakeClock
 
 SLOT = SlotName("BTC", "5m")
@@ -99,14 +98,6 @@ async def test_a_start_waits_for_a_store_that_cannot_be_opened(tmp_path: Path) -
     store.close()
     assert len(clock.slept) >= 3
     assert [entry["event"] for entry in logs] == ["store.unavailable", "store.back"]
-
-
-def without_roots_power(code: str) -> str:
-    """Run Python as a user whom file modes bind; return what it prints."""
-    powers = "-dac_override,-dac_read_search"
-    bound = ("setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", "--")
-    command = (*(bound if os.geteuid() == 0 else ()), sys.executable, "-c", code)
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 LOCK = """

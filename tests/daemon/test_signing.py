@@ -7,6 +7,7 @@ import pytest
 from daemon.errors import BadInput, ConfigError, VersionRefused
 from daemon.messages import Command
 from daemon.signing import Signer, Verifier, generate
+from tests.daemon.powerless import without_roots_power
 
 
 @pytest.fixture
@@ -79,3 +80,23 @@ def test_a_key_that_is_missing_or_nonsense_is_an_error_of_configuration(
     (tmp_path / "bad.pem").write_text("not a key")
     with pytest.raises(ConfigError, match="cannot be used"):
         load(tmp_path / "bad.pem")
+
+
+LOAD = """
+from pathlib import Path
+from daemon.errors import ConfigError
+from daemon.signing import Signer
+try:
+    Signer.load(Path({path!r}))
+except ConfigError as e:
+    print(e)
+"""
+
+
+def test_a_key_that_may_not_be_read_is_given_to_its_user_and_not_removed(
+    keys: tuple[Path, Path],
+) -> None:
+    keys[0].chmod(0)
+    said = without_roots_power(LOAD.format(path=str(keys[0])))
+    assert said.startswith(f"signing key {keys[0]} cannot be read: give it to the user")
+    assert "remove" not in said
