@@ -46,10 +46,11 @@ from daemon.intake import Intake
 from daemon.jobs import Jobs
 from daemon.keeper import Keeper
 from daemon.keys import command_keys, own_signer, trusted_keys
-from daemon.limits import child_limits, gate_limits, policy_settings
+from daemon.limits import child_limits, policy_settings
 from daemon.messages import DaemonStatus, SwapAck
 from daemon.patience import ImpatientStore, PatientStore, patiently
 from daemon.presence import Presence
+from daemon.reach import unreachable
 from daemon.registry import Registry
 from daemon.reload import Reload
 from daemon.scoring import Scorer
@@ -88,9 +89,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         ConfigError: A setting, a coin or a port that cannot be used.
         AnotherDaemon: Another process has the data folder.
     """
-    gate_limits(config.gates)  # a misspelt one must not wait for the first retrain
-    if config.web.listen:
-        log.warning("web.not_built", listen=config.web.listen, remedy="use `hyperdrift status`")
+    await _look_over(config)
     slots = tuple(section.name for section in config.slots)
     cohort_file = config.features.cohort_file
     cohorts = read_cohorts(cohort_file) if cohort_file else None
@@ -116,7 +115,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         heart.doing(lambda: "starting: waiting for the venue")
         await _greet_venue(rest, slots, clock)
         topics = Topics(config.mqtt.prefix)
-        presence = Presence(online, bus, topics, venue)
+        presence = Presence(online, bus, topics, venue, lambda: heart.start)
         patient = PatientStore(store, clock, presence.alert)
         flow = CohortFlow(cohorts, slots, patient, venue) if cohorts else None
         stream = CandleStream(
@@ -129,6 +128,14 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         book = TradeBook(venue)
         parts = _Parts(config, clock, venue, patient, bus, topics, audit, book, heart, reload)
         await _work(parts, rest, feed, flow, presence)
+
+
+async def _look_over(config: Config) -> None:
+    """Say at once what would else be found with the first retrain, or the first trade."""
+    if config.web.listen:
+        log.warning("web.not_built", listen=config.web.listen, remedy="use `hyperdrift status`")
+    for why in await asyncio.to_thread(unreachable, config):
+        log.warning("config.unreachable", why=why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,14 +314,17 @@ async def _announce(
     parts.heart.doing(lambda: "starting: waiting for the venue's stream")
     while not feed.venue_state().connected:
         await parts.clock.sleep(_LIVE_CHECK_S)
-    presence.tell(feed)  # who asks because we are ready must not read that we wait
     spare_what_stays()
     states = keepers.items()
     parts.heart.doing(
-        lambda: parts.store.trouble or summary((str(slot), k.state()) for slot, k in states)
+        lambda: (
+            parts.store.trouble
+            or summary(((str(slot), k.state()) for slot, k in states), parts.bus.trouble)
+        )
     )
     pulses = [delivery, *(keeper.pulse for keeper in keepers.values())]
     parts.heart.ready(pulses, excused=lambda: bool(parts.store.trouble))
+    presence.tell(feed)  # who asks because we are ready must not read that we wait
     log.info("daemon.ready", slots=[str(slot) for slot in keepers])
 
 
@@ -363,6 +373,7 @@ def _online(slots: tuple[SlotName, ...], clock: Clock) -> DaemonStatus:
         version=version("hyperdrift"),
         slots=tuple(map(str, slots)),
         since_ms=clock.now_ms(),
+        doing="starting: waiting for the venue",
     )
 
 

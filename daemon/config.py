@@ -47,8 +47,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     Raises:
         ConfigError: One sentence that names the key and says what to write.
     """
-    if path is None:
-        path = next((p for p in SEARCH_PATHS if _is_there(p)), None)
+    path = find(path)
     raw = _read(path) if path is not None else {}
     _override(raw, os.environ if environ is None else environ)
     where = str(path) if path is not None else "configuration"
@@ -65,6 +64,11 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     if problem:
         raise ConfigError(f"{where}: {problem}")
     return config
+
+
+def find(path: Path | None = None) -> Path | None:
+    """Return `path`, or the first of the usual places with a file, or None."""
+    return path or next((p for p in SEARCH_PATHS if _is_there(p)), None)
 
 
 def _is_there(path: Path) -> bool:

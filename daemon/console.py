@@ -34,7 +34,8 @@ def show_status(document: dict[str, Any]) -> None:
     """Print the answer of `status`, a few lines a slot."""
     console = Console(highlight=False, soft_wrap=True)
     daemon = document["status"]
-    console.print(f"daemon {daemon['state']} {daemon.get('version', '')}".rstrip())
+    doing = f", {daemon['doing']}" if daemon.get("doing") else ""
+    console.print(f"daemon {daemon['state']} {daemon.get('version', '')}".rstrip() + doing)
     if venue := daemon.get("venue"):
         console.print(_venue_line(venue))
     for slot, state in sorted(document["slots"].items()):

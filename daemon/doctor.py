@@ -7,6 +7,7 @@ changes nothing: the store is opened to read, and no lock is taken.
 import asyncio
 import socket
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -36,10 +37,15 @@ _START: Final = "`systemctl start hyperdrift`, or `hyperdrift run`"
 Presences = dict[str, BotPresence]
 
 
-async def check_up(config: Config, clock: Clock) -> list[Check]:
-    """Return every check, in an order in which faults are best mended."""
-    found = [Check("configuration", note=", ".join(str(slot.name) for slot in config.slots))]
-    found += await asyncio.to_thread(premises.inspect, config)
+async def check_up(config: Config, clock: Clock, file: Path | None = None) -> list[Check]:
+    """Return every check, in an order in which faults are best mended.
+
+    Args:
+        config: What the daemon runs with.
+        clock: This host's.
+        file: Where the configuration was read from.
+    """
+    found = await asyncio.to_thread(premises.inspect, config, file)
     venue, broker = await asyncio.gather(_venue(config, clock), _broker(config, clock))
     return [*found, *venue, *broker]
 
@@ -114,7 +120,7 @@ async def _broker(config: Config, clock: Clock) -> list[Check]:
         address, password = broker_address(mqtt), broker_password(mqtt)
         if embedded and not await asyncio.to_thread(_listens, address.host, address.port):
             silent = Check("broker", note=f"embedded: {address} comes with the daemon")
-            return [silent, Check("daemon", note=f"not running; {_START}")]
+            return [silent, _absent(config)]
         async with remote.connected(address, clock, password) as bus:
             bots = _listen_for_bots(bus, topics)
             said = await remote.status(bus, topics, clock)
@@ -138,7 +144,7 @@ def _listens(host: str, port: int) -> bool:
 def _daemon(config: Config, status: dict[str, Any]) -> Check:
     """Judge what the running daemon says of itself."""
     if status["state"] != "online":
-        return Check("daemon", note=f"not running; {_START}")
+        return _absent(config)
     ours, runs = version("hyperdrift"), status.get("version", "")
     restart = "restart it: `systemctl restart hyperdrift`"
     if runs != ours:
@@ -147,10 +153,19 @@ def _daemon(config: Config, status: dict[str, Any]) -> Check:
     if wanted != has:
         wrong = f"it follows {', '.join(sorted(has))}, configured is {', '.join(sorted(wanted))}"
         return Check("daemon", f"{wrong}; {restart}")
+    if doing := status.get("doing"):
+        return Check("daemon", note=f"version {runs}, {doing}")
     venue = status.get("venue")
     if venue and not venue["connected"]:
         return Check("daemon", "its stream from the venue is down; `journalctl -u hyperdrift`")
     return Check("daemon", note=f"version {runs}, {len(has)} slot{'s' * (len(has) != 1)}")
+
+
+def _absent(config: Config) -> Check:
+    """Judge that no daemon runs: a fault once there is something for it to go on with."""
+    if not premises.has_store(config):
+        return Check("daemon", note=f"not running; {_START}")
+    return Check("daemon", f"it is not running: {_START}; `journalctl -u hyperdrift -n 5` says why")
 
 
 def _listen_for_bots(bus: Bus, topics: Topics) -> Presences:

@@ -79,6 +79,11 @@ class Heartbeat:
             self._supervisor.status("stopping")
             self._supervisor.stopping()
 
+    @property
+    def start(self) -> str:
+        """How far the start is, in words; empty once it is over."""
+        return "" if self._is_ready else self._describe()
+
     def doing(self, describe: Callable[[], str]) -> None:
         """From now on say of us what `describe` returns."""
         self._describe = describe
@@ -115,11 +120,17 @@ class Heartbeat:
         self._is_stuck = bool(stuck)
 
 
-def summary(states: Iterable[tuple[str, SlotState]]) -> str:
-    """Say in one line what each slot does, how old its model is and how it does."""
+def summary(states: Iterable[tuple[str, SlotState]], no_broker: str = "") -> str:
+    """Say in one line what each slot does, how old its model is and how it does.
+
+    Args:
+        states: Each slot with its state.
+        no_broker: Why the broker is away, if it is: no order and no command passes meanwhile.
+    """
     slots = [f"{name}: {_slot_line(state)}" for name, state in states]
     more = len(slots) - _SHOWN_SLOTS
-    return "; ".join(slots[:_SHOWN_SLOTS] + ([f"and {more} more"] if more > 0 else []))
+    shown = slots[:_SHOWN_SLOTS] + ([f"and {more} more"] if more > 0 else [])
+    return "; ".join(shown + ([f"no broker: {no_broker}"] if no_broker else []))
 
 
 def _slot_line(state: SlotState) -> str:

@@ -25,7 +25,8 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     from daemon.clock import SystemClock
 
     log.configure(logging.CRITICAL)  # what it finds is in the answer
-    found = run_async(checks.check_up(configuration.load(config), SystemClock()))
+    settings, file = configuration.load(config), configuration.find(config)
+    found = run_async(checks.check_up(settings, SystemClock(), file))
     if found is None:
         sys.exit(INTERRUPTED)
     if as_json:

@@ -49,12 +49,16 @@ class FeedState(Message, frozen=True, kw_only=True):
 
 
 class DaemonStatus(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """`status`: retained; the last will is `{"state": "offline"}`."""
+    """`status`: retained; the last will is `{"state": "offline"}`.
+
+    `doing` says in words how far a start is, and is empty once the daemon is ready.
+    """
 
     state: Literal["online", "offline"]
     version: str = ""
     slots: tuple[str, ...] = ()
     since_ms: int = 0
+    doing: str = ""
     venue: VenueState | None = None
     feed: dict[str, FeedState] = {}
 

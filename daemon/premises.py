@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from daemon.database import SCHEMA, Database
 from daemon.errors import ConfigError, DaemonError, StoreCorrupt
 from daemon.imports import STORE_NAME
 from daemon.keys import command_keys, private_path, public_path
+from daemon.reach import unreachable
 from daemon.settings import Config
 from daemon.signing import Signer
 
@@ -38,9 +40,23 @@ class Check:
     unreachable: bool = False
 
 
-def inspect(config: Config) -> list[Check]:
+def inspect(config: Config, file: Path | None = None) -> list[Check]:
     """Check the host's side of a configuration. Blocks while it reads the whole store."""
-    return [folders(config), disk(config), store(config), keys(config)]
+    here = [folders(config), disk(config), store(config), keys(config)]
+    return [*configuration(config, file), *here]
+
+
+def configuration(config: Config, file: Path | None = None) -> list[Check]:
+    """Check that the daemon's user reaches its configuration and what is named there."""
+    uid = config.data_dir.stat().st_uid if config.data_dir.is_dir() else os.geteuid()
+    if problems := unreachable(config, uid, file):
+        return [Check("configuration", problem) for problem in problems]
+    return [Check("configuration", note=", ".join(str(slot.name) for slot in config.slots))]
+
+
+def has_store(config: Config) -> bool:
+    """Tell whether a daemon or a command has begun a store; False where we may not look."""
+    return os.path.exists(config.data_dir / STORE_NAME)  # noqa: PTH110 - Path would raise
 
 
 def folders(config: Config) -> Check:
@@ -142,6 +158,9 @@ def _rights(root: Path) -> str:
     if os.statvfs(root).f_flag & os.ST_RDONLY:
         return f"{root} is on a file system that is mounted read-only: `mount -o remount,rw` it"
     owner = root.stat().st_uid
+    most = Counter(path.lstat().st_uid for path in _kept(root)).most_common(1)[0][0]
+    if owner == 0 != most:
+        return f"{root} is root's, what is in it {_user(most)}'s: `chown {_user(most)} {root}`"
     for path in _kept(root):
         found = path.lstat()
         if stat.S_IMODE(found.st_mode) & stat.S_IWOTH and not path.is_symlink():

@@ -4,6 +4,7 @@ A person who asks `hyperdrift status` sees the budget and the counters as they w
 most ten seconds ago; lost bars, and bars that soon will be lost, are events at once.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -28,10 +29,19 @@ class Presence:
         bus: Where to.
         topics: How it is addressed.
         venue: Alarms carry its time.
+        start: Says how far the start is; empty once it is over.
     """
 
-    def __init__(self, online: DaemonStatus, bus: Bus, topics: Topics, venue: VenueClock) -> None:
+    def __init__(
+        self,
+        online: DaemonStatus,
+        bus: Bus,
+        topics: Topics,
+        venue: VenueClock,
+        start: Callable[[], str] = lambda: "",
+    ) -> None:
         self._online, self._bus, self._topics, self._venue = online, bus, topics, venue
+        self._start = start
 
     async def run(self, feed: Feed, clock: Clock) -> None:
         """Tell how the feed is every ten seconds, and when its stream comes or goes, for ever."""
@@ -44,7 +54,7 @@ class Presence:
     def tell(self, feed: Feed) -> bool:
         """Tell how the feed is; return whether its stream is there."""
         slots, venue = {str(slot): feed.state(slot) for slot in feed.slots}, feed.venue_state()
-        status = msgspec.structs.replace(self._online, venue=venue, feed=slots)
+        status = msgspec.structs.replace(self._online, doing=self._start(), venue=venue, feed=slots)
         self._bus.publish(self._topics.status, status, retain=True)
         return venue.connected
 

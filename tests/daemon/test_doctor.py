@@ -152,6 +152,26 @@ async def test_a_daemon_of_another_version_or_with_other_slots_is_to_be_restarte
         await broker.stop()
 
 
+async def test_a_daemon_that_ended_is_no_good_news_and_one_that_starts_says_how_far_it_is(
+    machine: Host, venue: None, tmp_path: Path
+) -> None:
+    broker = Iotcore(tmp_path)
+    await broker.start()
+    machine.settings["mqtt.broker"] = broker.url
+    try:
+        async with connection(broker.url) as bus:
+            bus.publish(TOPICS.status, DaemonStatus(state="offline"), retain=True)
+            await bus.flush()
+            found = await machine.check_up()
+            assert found["daemon"].problem.startswith("it is not running: `systemctl start")
+            assert doctor.exit_code(list(found.values())) == 1
+            bus.publish(TOPICS.status, online(doing="starting: scoring"), retain=True)
+            await bus.flush()
+            assert (await machine.check_up())["daemon"].note.endswith("starting: scoring")
+    finally:
+        await broker.stop()
+
+
 async def test_a_bot_that_could_not_load_the_next_model_is_named(
     machine: Host, venue: None, tmp_path: Path
 ) -> None:
@@ -200,7 +220,7 @@ async def test_a_wrong_password_is_told_from_a_broker_that_is_away(
         assert "it refuses user 'hyperdrift'" in found["broker"].problem
         right = broker.password_file("hyperdrift")
         monkeypatch.setenv("HYPERDRIFT_MQTT__PASSWORD_FILE", str(right))
-        assert problems(await machine.check_up()) == set()
+        assert problems(await machine.check_up()) == {"daemon"}  # there is none to ask
     finally:
         await broker.stop()
     found = await machine.check_up()
@@ -216,7 +236,7 @@ async def test_a_clock_that_is_off_is_to_be_set(
     async with exchange(late_ms=60_000) as urls:
         name_venue(monkeypatch, urls)
         found = await machine.check_up()
-    assert problems(found) == {"clock"}
+    assert problems(found) == {"clock", "daemon"}
     assert "60 s ahead of the venue: `timedatectl set-ntp true`" in found["clock"].problem
     assert doctor.exit_code(list(found.values())) == 1
 
@@ -289,6 +309,14 @@ def test_what_everybody_may_write_is_named(machine: Host, name: str) -> None:
 def test_a_file_that_root_left_behind_is_named(machine: Host) -> None:
     os.chown(machine.data_dir, 12345, 12345)
     assert "is not 12345's: `chown -R 12345" in premises.folders(machine.config()).problem
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_folder_that_became_roots_is_given_back_and_not_its_files_to_root(machine: Host) -> None:
+    for path in (machine.store, machine.data_dir / "keys", *(machine.data_dir / "keys").iterdir()):
+        os.chown(path, 12345, 12345)
+    problem = premises.folders(machine.config()).problem
+    assert problem.endswith(f"`chown 12345 {machine.data_dir}`")
 
 
 def test_a_private_key_that_others_may_read_is_named(machine: Host) -> None:

@@ -131,3 +131,4 @@ def test_the_summary_has_age_win_rate_and_what_each_slot_does() -> None:
         "BTC-5m: retraining (fit, 45 %), model 5 d old, win rate not known yet"
     )
     assert summary([(str(n), new) for n in range(6)]).endswith("; and 2 more")
+    assert summary([("BTC-5m", new)], "refused").endswith("no model yet; no broker: refused")
