@@ -39,6 +39,22 @@ def configure(level: int = logging.INFO, environ: Mapping[str, str] | None = Non
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()])
+    # What the connection to the broker does, `daemon.bus` says in its own words.
+    logging.getLogger("mqtt").setLevel(logging.CRITICAL)
+
+
+class _Libraries(logging.Handler):
+    """Passes on what libraries log: in the form of our own lines, or it would be bare text."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        structlog.get_logger().log(
+            record.levelno,
+            f"library.{record.name}",
+            text=record.getMessage(),
+            exc_info=record.exc_info,
+        )
 
 
 class StormLimit:

@@ -27,6 +27,10 @@ try:
 except KeyError:
     structlog.get_logger().exception("bus.handler_failed")
 """
+LIBRARY = """
+logging.getLogger("mqtt").warning("failed to receive on socket")
+logging.getLogger("asyncio").error("Task exception was never retrieved")
+"""
 REFUSED = """
 from daemon import app, cli
 from daemon.errors import ConfigError
@@ -63,6 +67,16 @@ def test_what_failed_is_in_the_line_with_the_place() -> None:
     line = json.loads(written(JOURNAL, TRACE).removeprefix("<3>"))
     assert "KeyError: 'a fault'" in line["exception"]
     assert 'File "<string>", line' in line["exception"]
+
+
+def test_what_libraries_log_is_a_line_like_ours_and_what_the_bus_says_is_not_said_twice() -> None:
+    said = written(JOURNAL, LIBRARY)
+    assert said.count("\n") == 1
+    line = json.loads(said.removeprefix("<3>"))
+    assert (line["event"], line["text"]) == (
+        "library.asyncio",
+        "Task exception was never retrieved",
+    )
 
 
 def test_under_journald_what_ends_the_daemon_is_one_urgent_line() -> None:
