@@ -325,7 +325,7 @@ async def _announce(
     pulses = [delivery, *(keeper.pulse for keeper in keepers.values())]
     parts.heart.ready(pulses, excused=lambda: bool(parts.store.trouble))
     presence.tell(feed)  # who asks because we are ready must not read that we wait
-    log.info("daemon.ready", slots=[str(slot) for slot in keepers])
+    log.info("daemon.ready", version=version("hyperdrift"), slots=[str(slot) for slot in keepers])
 
 
 async def _tick(keepers: Mapping[SlotName, Keeper], clock: Clock, venue: VenueClock) -> None:
