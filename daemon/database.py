@@ -246,12 +246,13 @@ def _keep_to_ourselves(path: Path) -> None:
     # Never opened here but to be made: closing it would drop the locks of another connection.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
-    if not os.access(path, os.W_OK):
-        why = "it is not this user's to write, or on a file system that is mounted read-only"
-        raise StoreUnavailable(
-            f"the store {path} cannot be used ({why}): check disk space and rights"
-        )
     for part in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
+        if not part.exists():
+            continue
+        if not os.access(part, os.W_OK):
+            why = "it is not this user's to write, or on a file system that is mounted read-only"
+            msg = f"the store {part} cannot be used ({why}): check disk space and rights"
+            raise StoreUnavailable(msg)
         with contextlib.suppress(FileNotFoundError, PermissionError):  # gone, or another user's
             if (mode := stat.S_IMODE(part.stat().st_mode)) & 0o007:
                 part.chmod(mode & ~0o007)

@@ -170,13 +170,17 @@ except DaemonError as e:
 """
 
 
-def test_a_store_that_is_not_ours_to_write_is_not_opened_before_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "db"  # opened to read, SQLite would refuse every write until the next start
-    Store(path).close()
-    path.chmod(0o444)
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_a_store_that_is_not_ours_to_write_is_not_opened_before_it_is(
+    tmp_path: Path, suffix: str
+) -> None:
+    path, part = tmp_path / "db", tmp_path / f"db{suffix}"
+    Store(path).close()  # opened to read, SQLite would refuse every write until the next start
+    part.touch()
+    part.chmod(0o444)
     said = without_roots_power(OPEN.format(path=str(path)))
-    assert said.startswith(f"StoreUnavailable the store {path} cannot be used (it is not this")
-    path.chmod(0o644)
+    assert said.startswith(f"StoreUnavailable the store {part} cannot be used (it is not this")
+    part.chmod(0o644)
     assert without_roots_power(OPEN.format(path=str(path))) == "opened"
 
 
