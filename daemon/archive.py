@@ -218,6 +218,8 @@ def _lines(path: Path, on_bytes: OnBytes = lambda _: None) -> Iterator[_Line]:
                 done = raw.tell()
     except (msgspec.MsgspecError, ValueError) as e:
         raise BadInput(f"{path} line {number}: not a line of the venue's archive ({e})") from e
+    except PermissionError:
+        raise  # the command line says what to do
     except (OSError, EOFError, RuntimeError) as e:
         raise BadInput(f"{path} cannot be read past line {number} ({e}): fetch it again") from e
 

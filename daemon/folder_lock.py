@@ -40,10 +40,15 @@ def folder_lock(data_dir: Path) -> Iterator[None]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as e:
+        who = os.pread(handle, 20, 0).decode(errors="replace").strip()
         os.close(handle)
-        msg = f"another hyperdrift runs on {data_dir}; stop it or set another daemon.data_dir"
-        raise DataFolderBusy(msg) from e
+        which = f" (process {who})" if who.isdecimal() else ""
+        msg = f"another hyperdrift{which} runs on {data_dir}"
+        raise DataFolderBusy(f"{msg}; stop it or set another daemon.data_dir") from e
     try:
+        with contextlib.suppress(OSError):  # on a full disk, the lock is as good without a name
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)

@@ -36,7 +36,10 @@ def add(app: typer.Typer) -> None:
 def import_(
     files: Annotated[
         list[Path],
-        typer.Argument(help="CSV, Parquet, Feather, JSON lines, or the venue's archive (.lz4)."),
+        typer.Argument(
+            readable=False,  # reading it says more than the parser would
+            help="CSV, Parquet, Feather, JSON lines, or the venue's archive (.lz4).",
+        ),
     ],
     coin: CoinOption,
     interval: IntervalOption = "5m",

@@ -5,6 +5,8 @@ is recognised is written down here once, and what is not is refused with a sente
 that names the file, the column and what to do.
 """
 
+import errno
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +159,8 @@ def _read(path: Path) -> "pd.DataFrame":
         raise BadInput(f"{path} is none of {', '.join(readers)}: convert it, or rename it rightly")
     try:
         table = reader()
+    except PermissionError as e:  # the command line says what to do
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from e
     # Each format's library has errors of its own, and all of them mean the same here.
     except Exception as e:
         raise BadInput(

@@ -28,7 +28,7 @@ def test_a_second_daemon_is_refused_and_a_killed_one_leaves_no_lock(tmp_path: Pa
     with subprocess.Popen((sys.executable, "-c", HOLD, tmp_path), stdout=subprocess.PIPE) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == b"held\n"
-        refusal = r"another hyperdrift runs on .*; stop it or set"
+        refusal = rf"another hyperdrift \(process {first.pid}\) runs on .*; stop it or set"
         with pytest.raises(DataFolderBusy, match=refusal), folder_lock(tmp_path):
             pass
         # Not 2, after which a service is not started again: an operator's command soon is done.

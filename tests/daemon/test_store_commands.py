@@ -22,6 +22,7 @@ from daemon.demo.market import generate
 from daemon.folder_lock import folder_lock
 from daemon.holdings import verify
 from daemon.imports import STORE_NAME, open_store
+from tests.daemon.powerless import without_roots_power
 
 RECORDING = generate(6200, 300_000, 11, start_ms=1_750_000_200_000, change_at=None)
 SLOT = SlotName(RECORDING.coin, "5m")
@@ -102,6 +103,19 @@ def recorded(first: int, last: int) -> list[Bar]:
     return [Bar(*row) for row in zip(*columns, strict=True)]
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "lz4"])
+def test_a_file_that_may_not_be_read_is_one_line(tmp_path: Path, kind: str) -> None:
+    file, config = tmp_path / f"bars.{kind}", tmp_path / "hyperdrift.toml"
+    file.touch(mode=0)
+    config.write_text(f'[daemon]\ndata_dir = "{tmp_path / "data"}"\n')
+    words = ["", "import", str(file), "--coin", "BTC", "--config", str(config)]
+    said = without_roots_power(
+        f"import sys; from daemon import cli; sys.argv = {words}; cli.main()"
+    )
+    whose = "run this with sudo, or as the user whose file it is"
+    assert said == f"hyperdrift: {file}: Permission denied; {whose}"
+
+
 def test_a_backfill_brings_all_that_is_in_reach_and_names_the_gap_before_it(shell, venue) -> None:
     s = shell(venue)
     s.put(recorded(0, 100))
@@ -128,7 +142,7 @@ def test_a_backfill_beside_a_daemon_is_refused_in_one_line(shell, venue) -> None
         for words in (["backfill"], ["import", "bars.csv"]):
             code, out, err = s.call(*words, *NAMED)
             assert (code, out, err.count("\n")) == (2, "", 1)
-            assert "another hyperdrift runs on" in err
+            assert "another hyperdrift (process" in err
 
 
 def test_a_backfill_of_an_unknown_coin_or_without_a_venue_is_one_line(shell, venue) -> None:
