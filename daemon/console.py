@@ -73,6 +73,7 @@ def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     drift = max(state["drift"].items(), key=lambda pair: pair[1], default=None)
     return (
         ("model", state["model_id"] or "none yet"),
+        *((("trouble", state["trouble"]),) if state.get("trouble") else ()),
         ("trained to", f"{_age(state['model_age_s'])} ago" if state["model_id"] else "-"),
         ("win rate", "-" if rate is None else f"{rate:.1%} of {state['trades']}"),
         ("P&L, 7 days", f"{state['pnl_7d']:+.2f}"),

@@ -134,6 +134,8 @@ def summary(states: Iterable[tuple[str, SlotState]], no_broker: str = "") -> str
 
 
 def _slot_line(state: SlotState) -> str:
+    if state.trouble:
+        return f"its model cannot be used: {state.trouble}"
     doing = state.phase
     if state.retrain is not None:
         doing += f" ({state.retrain.step}, {state.retrain.percent:.0f} %)"

@@ -356,6 +356,7 @@ class Keeper:
             retrain=self._workshop.progress,
             pnl_7d=now.pnl_7d,
             waiting_for=now.waiting_for,
+            trouble="" if self._serving.champion else self._serving.lost,
             probation=now.probation,
             mismatch=_mismatch(now.mismatch),
         )

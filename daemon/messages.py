@@ -167,7 +167,7 @@ class FeatureMismatch(Message, frozen=True, kw_only=True):
 
 
 class SlotState(Message, frozen=True, kw_only=True):
-    """`<slot>/state`: retained."""
+    """`<slot>/state`: retained; `trouble` says why the live model cannot be used, if it cannot."""
 
     phase: str
     model_id: str | None
@@ -180,5 +180,6 @@ class SlotState(Message, frozen=True, kw_only=True):
     retrain: RetrainProgress | None
     pnl_7d: float = 0.0
     waiting_for: str = ""
+    trouble: str = ""
     probation: dict[str, float] | None = None
     mismatch: FeatureMismatch | None
