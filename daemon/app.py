@@ -50,7 +50,7 @@ from daemon.limits import child_limits, policy_settings
 from daemon.messages import DaemonStatus, SwapAck
 from daemon.patience import ImpatientStore, PatientStore, patiently
 from daemon.presence import Presence
-from daemon.reach import unreachable
+from daemon.reach import look_over
 from daemon.registry import Registry
 from daemon.reload import Reload
 from daemon.scoring import Scorer
@@ -89,7 +89,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         ConfigError: A setting, a coin or a port that cannot be used.
         AnotherDaemon: Another process has the data folder.
     """
-    await _look_over(config)
+    await asyncio.to_thread(look_over, config)
     slots = tuple(section.name for section in config.slots)
     cohort_file = config.features.cohort_file
     cohorts = read_cohorts(cohort_file) if cohort_file else None
@@ -128,14 +128,6 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         book = TradeBook(venue)
         parts = _Parts(config, clock, venue, patient, bus, topics, audit, book, heart, reload)
         await _work(parts, rest, feed, flow, presence)
-
-
-async def _look_over(config: Config) -> None:
-    """Say at once what would else be found with the first retrain, or the first trade."""
-    if config.web.listen:
-        log.warning("web.not_built", listen=config.web.listen, remedy="use `hyperdrift status`")
-    for why in await asyncio.to_thread(unreachable, config):
-        log.warning("config.unreachable", why=why)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from daemon.settings import Config
+
+log = structlog.get_logger()
 
 # Of these a service is shown none, or its own.
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - no file is made
@@ -35,6 +39,14 @@ def unreachable(config: Config, uid: int | None = None, path: Path | None = None
         group = f"`chgrp hyperdrift {path}; chmod 640 {path}`"
         found.append(f"the daemon's user may not read {path}: {group}")
     return [problem for problem in found if problem]
+
+
+def look_over(config: Config) -> None:
+    """Log at once what would else be found with the first retrain, or the first trade."""
+    if config.web.listen:
+        log.warning("web.not_built", listen=config.web.listen, remedy="use `hyperdrift status`")
+    for why in unreachable(config):
+        log.warning("config.unreachable", why=why)
 
 
 def _named(config: Config) -> Iterator[tuple[str, Path, str]]:

@@ -82,7 +82,7 @@ async def every_topic_is_as_documented(bus: Listener, model_id: str) -> None:
     state = await bus.wait_for(STATE, model_id=model_id, phase="serving")
     assert set(state) == {
         "phase", "model_id", "model_age_s", "win_rate", "trades", "drift", "last_bar_t",
-        "lag_ms", "retrain", "pnl_7d", "waiting_for", "probation", "mismatch",
+        "lag_ms", "retrain", "pnl_7d", "waiting_for", "trouble", "probation", "mismatch",
     }  # fmt: skip
 
 
