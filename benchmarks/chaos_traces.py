@@ -91,7 +91,7 @@ TRACES: Mapping[str, Trace] = {
     "daemon_kill": Trace("", (), r"daemon ended with SIGKILL"),
     "daemon_stop": Trace("", (), r"daemon ended with code 0"),
     "daemon_hang": Trace("", (), r"daemon (watchdog|start) timeout"),
-    "second_daemon": Trace("", (), r"another hyperdrift runs"),
+    "second_daemon": Trace("", (), r"another hyperdrift .*runs on"),
     "child_kill": Trace(r"killed by SIGKILL", ("daemon", "disk")),
     "child_hang": Trace(r"it was stopped.* after 60 s", ("daemon", "disk"), tell_s=62),
     "child_out_of_memory": Trace(r"ran out of its 300 MiB", ("daemon", "disk")),
