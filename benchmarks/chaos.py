@@ -85,6 +85,9 @@ async def survive(
         stage.stop_s = await _stop(stage)
         truth = stage.truth()
     found = await asyncio.to_thread(judge, stage, plan, truth, each=is_asked)
+    if recovered_s >= calm_s + RECOVER_S:
+        found["violated"].append(f"recovery: not all was well within {recovered_s:.0f} s")
+        found["sound"] = False
     return {
         "seed": seed, "seconds": seconds, "faults_planned": len(plan), "namespace": namespace,
         "recovered_within_s": round(recovered_s, 1), "encore": again,

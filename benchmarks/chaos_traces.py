@@ -100,7 +100,11 @@ TRACES: Mapping[str, Trace] = {
         needs=("daemon", "link", "rest", "clock"), tell_s=0, lasts_s=11.5
     ),
     "broker_gone": _NO_BROKER._replace(manager=r"broker ended with SIGKILL"),
-    "bot_kill": Trace(r'"online": false.*bot\.presence', _BUS, r"bot ended with SIGKILL"),
+    # A bot killed in the moment in which it takes leave of the broker has no last will; that it
+    # comes back without a model says the same.
+    "bot_kill": Trace(
+        r'"online": (false|true.*"model_id": "",).*bot\.presence', _BUS, r"bot ended with SIGKILL"
+    ),
     "bot_hang": Trace(
         r"bot\.silent", (*_BUS, "rest", "clock"), lasts_s=5, until=r"bot\.speaks", is_kept=True
     ),

@@ -166,6 +166,17 @@ def test_the_manager_tells_for_a_daemon_that_could_not_and_only_then() -> None:
     assert outcomes([kill], [ended, daemon(T + 1, "bus.lost")]) == ["told"]
 
 
+def test_a_bot_that_comes_back_without_a_model_was_started_anew() -> None:
+    kill = Occurrence("bot_kill", T, T)
+    seen = '"online": {}, "bot_id": "paper", "model_id": "{}", "event": "bot.presence"'
+    for online, model_id, outcome in (
+        ("false", "m", "told"),
+        ("true", "", "told"),
+        ("true", "m", "untold"),
+    ):
+        assert outcomes([kill], [daemon(T + 1, seen.format(online, model_id))]) == [outcome]
+
+
 def test_the_end_of_a_daemon_is_told_by_its_manager() -> None:
     kill = Occurrence("daemon_kill", T, T)
     assert outcomes([kill], [manager(T, "daemon ended with SIGKILL")]) == ["told"]
