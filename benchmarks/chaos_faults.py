@@ -243,14 +243,16 @@ class Faults:
         random = Random(planned.details["draw"])
         with contextlib.suppress(Exception):
             live = self._stage.registry.live(SLOT)
-            if live is not None and len(await asyncio.to_thread(self._whole)) > 1:
+            before = self._stage.registry.previous(SLOT)
+            # With no way back left nobody could help, and that is another matter.
+            if live is not None and before in await asyncio.to_thread(self._whole):
                 path = self._stage.models / str(live.document["meta_classifier"])
                 path.chmod(0o644)
                 with path.open("r+b") as file:
                     file.seek(random.randrange(path.stat().st_size))
                     file.write(b"\x00\xff\x00\xff")
                 return f"{path.name}"
-        return "missed: no two whole versions"
+        return "missed: the version before it is not whole"
 
     def _whole(self) -> list[str]:
         found = []
