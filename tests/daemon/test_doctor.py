@@ -15,6 +15,7 @@ import pytest
 from daemon import cli, doctor, premises
 from daemon import config as configuration
 from daemon.bars import SlotName
+from daemon.bus import Bus
 from daemon.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
@@ -96,6 +97,19 @@ def name_venue(monkeypatch: pytest.MonkeyPatch, urls: tuple[str, str]) -> None:
     monkeypatch.setenv("HYPERDRIFT_HYPERLIQUID__WS_URL", urls[1])
 
 
+@pytest.fixture
+async def bus(machine: Host, tmp_path: Path) -> AsyncIterator[Bus]:
+    """Speak on the broker that the machine's configuration names."""
+    broker = Iotcore(tmp_path)
+    await broker.start()
+    machine.settings["mqtt.broker"] = broker.url
+    try:
+        async with connection(broker.url) as speaking:
+            yield speaking
+    finally:
+        await broker.stop()
+
+
 def online(**changes: object) -> DaemonStatus:
     said = {"version": version("hyperdrift"), "slots": (str(SLOT),), **changes}
     return DaemonStatus(state="online", **said)  # type: ignore[arg-type]
@@ -134,64 +148,43 @@ async def test_all_is_well_before_the_first_start_and_nothing_is_made(
 
 
 async def test_a_daemon_of_another_version_or_with_other_slots_is_to_be_restarted(
-    machine: Host, venue: None, tmp_path: Path
+    machine: Host, venue: None, bus: Bus
 ) -> None:
-    broker = Iotcore(tmp_path)
-    await broker.start()
-    machine.settings["mqtt.broker"] = broker.url
-    try:
-        async with connection(broker.url) as bus:
-            bus.publish(TOPICS.status, online(version="0.0.1"), retain=True)
-            await bus.flush()
-            assert "it is version 0.0.1" in (await machine.check_up())["daemon"].problem
-            bus.publish(TOPICS.status, online(slots=("SOL-1h",)), retain=True)
-            await bus.flush()
-            found = await machine.check_up()
-            assert "it follows SOL-1h, configured is BTC-5m; restart" in found["daemon"].problem
-    finally:
-        await broker.stop()
+    bus.publish(TOPICS.status, online(version="0.0.1"), retain=True)
+    await bus.flush()
+    assert "it is version 0.0.1" in (await machine.check_up())["daemon"].problem
+    bus.publish(TOPICS.status, online(slots=("SOL-1h",)), retain=True)
+    await bus.flush()
+    found = await machine.check_up()
+    assert "it follows SOL-1h, configured is BTC-5m; restart" in found["daemon"].problem
 
 
 async def test_a_daemon_that_ended_is_no_good_news_and_one_that_starts_says_how_far_it_is(
-    machine: Host, venue: None, tmp_path: Path
+    machine: Host, venue: None, bus: Bus
 ) -> None:
-    broker = Iotcore(tmp_path)
-    await broker.start()
-    machine.settings["mqtt.broker"] = broker.url
-    try:
-        async with connection(broker.url) as bus:
-            bus.publish(TOPICS.status, DaemonStatus(state="offline"), retain=True)
-            await bus.flush()
-            found = await machine.check_up()
-            assert found["daemon"].problem.startswith("it is not running: `systemctl start")
-            assert doctor.exit_code(list(found.values())) == 1
-            bus.publish(TOPICS.status, online(doing="starting: scoring"), retain=True)
-            await bus.flush()
-            assert (await machine.check_up())["daemon"].note.endswith("starting: scoring")
-    finally:
-        await broker.stop()
+    bus.publish(TOPICS.status, DaemonStatus(state="offline"), retain=True)
+    await bus.flush()
+    found = await machine.check_up()
+    assert found["daemon"].problem.startswith("it is not running: `systemctl start")
+    assert doctor.exit_code(list(found.values())) == 1
+    bus.publish(TOPICS.status, online(doing="starting: scoring"), retain=True)
+    await bus.flush()
+    assert (await machine.check_up())["daemon"].note.endswith("starting: scoring")
 
 
 async def test_a_bot_that_could_not_load_the_next_model_is_named(
-    machine: Host, venue: None, tmp_path: Path
+    machine: Host, venue: None, bus: Bus
 ) -> None:
-    broker = Iotcore(tmp_path)
-    await broker.start()
-    machine.settings["mqtt.broker"] = broker.url
-    try:
-        async with connection(broker.url) as bus:
-            bot = BotPresence(online=True, bot_id="old", python="3.11.2", sklearn="0.9.1")
-            bus.publish(TOPICS.bot(SLOT), bot, retain=True)
-            await bus.flush()
-            found = await machine.check_up()
-            assert "bot old has scikit-learn 0.9.1" in found["bot"].problem
-            bot = BotPresence(online=True, bot_id="lost")
-            bus.publish(TOPICS.bot(SLOT), BotPresence(online=False, bot_id="old"), retain=True)
-            bus.publish(TOPICS.bot(SlotName("SOL", "1h")), bot, retain=True)
-            await bus.flush()
-            assert "no [[slots]]" in (await machine.check_up())["bot"].problem
-    finally:
-        await broker.stop()
+    bot = BotPresence(online=True, bot_id="old", python="3.11.2", sklearn="0.9.1")
+    bus.publish(TOPICS.bot(SLOT), bot, retain=True)
+    await bus.flush()
+    found = await machine.check_up()
+    assert "bot old has scikit-learn 0.9.1" in found["bot"].problem
+    bot = BotPresence(online=True, bot_id="lost")
+    bus.publish(TOPICS.bot(SLOT), BotPresence(online=False, bot_id="old"), retain=True)
+    bus.publish(TOPICS.bot(SlotName("SOL", "1h")), bot, retain=True)
+    await bus.flush()
+    assert "no [[slots]]" in (await machine.check_up())["bot"].problem
 
 
 async def test_a_strange_broker_on_the_embedded_brokers_port_is_found(

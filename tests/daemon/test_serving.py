@@ -20,6 +20,7 @@ from daemon.swap import SwapCoordinator
 from daemon.topics import Topics
 from monitor import actions, events
 from retrain import artifact
+from retrain.manifest import Manifest
 from tests.daemon.versions import certificate, replace_file, rewrite, write_version
 from tests.fakes import FakeClock
 
@@ -124,6 +125,17 @@ def bring_an_old_pointer_back(house: House) -> None:
     house.pointer.write_bytes(backup.read_bytes())
 
 
+async def second_deployed(house: House) -> tuple[Serving, Manifest]:
+    """Serve the second of two versions that went live in turn."""
+    house.deploy(0)
+    house.clock.ms += 5000
+    known_id = house.deploy(1)
+    serving, _ = house.start()
+    live = await serving.resume(None, known_id)
+    assert live is not None
+    return serving, live
+
+
 @pytest.mark.parametrize(
     ("damage", "number"),
     [
@@ -136,16 +148,11 @@ def bring_an_old_pointer_back(house: House) -> None:
 async def test_what_is_lost_while_it_serves_is_noticed_and_put_back(
     house: House, damage: Any, number: int
 ) -> None:
-    house.deploy(0)
-    house.clock.ms += 5000
-    known_id = house.deploy(1)
-    serving, _ = house.start()
-    live = await serving.resume(None, known_id)
-    assert live is not None
+    serving, live = await second_deployed(house)
     assert await serving.is_whole()
     damage(house)
     assert not await serving.is_whole()
-    back = await serving.resume(None, known_id, live.deployed_ms)
+    back = await serving.resume(None, live.model_id, live.deployed_ms)
     assert back is not None
     assert serving.lost
     assert back.model_id == house.ids[number]
@@ -178,17 +185,12 @@ async def test_a_file_that_was_only_touched_is_looked_into_and_found_whole(house
 async def test_a_folder_that_takes_nothing_is_told_from_one_with_no_other_version(
     house: House,
 ) -> None:
-    house.deploy(0)
-    house.clock.ms += 5000
-    known_id = house.deploy(1)
-    serving, _ = house.start()
-    live = await serving.resume(None, known_id)
-    assert live is not None
+    serving, live = await second_deployed(house)
     bring_an_old_pointer_back(house)
     backup = house.pointer.parent / "backup"
     backup.rename(house.root / "backup")
     backup.write_text("in the way")
-    assert await serving.resume(None, known_id, live.deployed_ms) is None
+    assert await serving.resume(None, live.model_id, live.deployed_ms) is None
     assert "an old LATEST.json came back" in serving.lost
     assert "backup" in serving.remedy
     assert "cannot be written (Not a directory): check disk space and rights" in serving.remedy

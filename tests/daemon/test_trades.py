@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -239,17 +238,6 @@ async def test_the_file_of_two_slots_says_whose_each_trade_is(desk: Desk, tmp_pa
     assert '"slot"' in said["remedy"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-async def test_a_file_that_may_not_be_read_is_said_once(desk: Desk, tmp_path: Path) -> None:
-    path = tmp_path / "trades.jsonl"
-    append(path, line(1))
-    path.chmod(0)
-    with capture_logs() as logs:
-        async with desk.following(path, BTC):
-            await asyncio.to_thread(_until, lambda: bool(logs))
-    assert logs[0]["event"] == "trades.unreadable"
-
-
 async def test_a_file_in_a_folder_that_may_not_be_looked_into_is_said_once_and_ends_nothing(
     desk: Desk, tmp_path: Path
 ) -> None:
@@ -260,8 +248,3 @@ async def test_a_file_in_a_folder_that_may_not_be_looked_into_is_said_once_and_e
                 await asyncio.sleep(0.01)
     assert logs[0]["event"] == "trades.unreadable"
     assert "let the daemon's user read the file" in logs[0]["remedy"]
-
-
-def _until(true: Callable[[], bool]) -> None:
-    while not true():
-        os.sched_yield()
