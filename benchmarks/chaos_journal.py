@@ -26,6 +26,7 @@ class Journal:
         self._manager: list[Line] = []
         self._daemon: list[Line] = []
         self._read_to, self._last = 0, 0.0
+        self._counts: tuple[int, dict[str, int]] = (0, {})
 
     def manage(self, text: str) -> None:
         """Write down what the service manager did, or what a process of its said."""
@@ -37,6 +38,22 @@ class Journal:
     def hear(self, event: dict[str, Any]) -> None:
         """Take an event that the daemon published."""
         self._events.append(Line(event["wall"], "daemon", json.dumps(event)))
+
+    def count(self, status: dict[str, Any]) -> None:
+        """Take the daemon's status: which oddities it counted since its last one.
+
+        Of what lasts there is a line an hour; that it lasted, the counts say.
+        """
+        since_ms, counts = (
+            status.get("since_ms", 0),
+            (status.get("venue") or {}).get("oddities", {}),
+        )
+        before = self._counts[1] if self._counts[0] == since_ms else {}
+        self._counts = (since_ms, counts)
+        self._events += [
+            Line(status["wall"], "daemon", f"counted more: {kind}")
+            for kind, times in counts.items() if times > before.get(kind, 0)
+        ]  # fmt: skip
 
     def lines(self) -> Sequence[Line]:
         """Return everything so far, oldest first."""

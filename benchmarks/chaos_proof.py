@@ -1,8 +1,10 @@
 """What must be true after `benchmarks.chaos`, and where each fault can be read of."""
 
+import math
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -202,6 +204,9 @@ def told_so_far(stage: Stage) -> list[Verdict]:
         "rest": spans(r"feed\.trouble", r"feed\.recovered"),
         "broker": [*broker, *spans(r"bus\.lost", r"bus\.connected")],
         "bot": bot,
+        "presence": _between(
+            spans(r'"online": true.*bot\.presence', r'"online": false.*bot\.presence')
+        ),
         "clock": _set_back(stage),
         "bars": spans(r"feed\.bar_late", r"feed\.bars_on_time"),
         "time": [
@@ -209,6 +214,12 @@ def told_so_far(stage: Stage) -> list[Verdict]:
         ],
     }
     return verdicts(occurrences(stage), stage.journal.lines(), away)
+
+
+def _between(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the time outside of spans that follow each other."""
+    edges = [0.0, *(edge for span in spans for edge in span), math.inf]
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def _set_back(stage: Stage) -> list[tuple[float, float]]:

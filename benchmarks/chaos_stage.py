@@ -208,6 +208,8 @@ class Stage:
             self.events.append({"wall": time.time(), "topic": name, "old": retained, **said})
             if name == "event":
                 self.journal.hear(self.events[-1])
+            elif name == "status" and not retained:
+                self.journal.count(self.events[-1])
 
     def command(self, name: str, **fields: str) -> None:
         """Ask the daemon for something, as an operator does."""

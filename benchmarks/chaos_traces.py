@@ -17,6 +17,7 @@ Spans = Sequence[tuple[float, float]]
 BEFORE_S, AFTER_S = 1.0, 75.0
 """An occurrence is told by a line from so long before it began until so long after it ended."""
 _SOON_S = 3.0
+_HOUR_S, _STATUS_S = 12.0, 11.0  # at 300 times real time; from one status to the next
 _SAME_S = 0.5  # a log line and the event over MQTT that says the same
 _ENDED = r"^daemon ended with"
 
@@ -40,6 +41,7 @@ class Trace(NamedTuple):
         lasts_s: For how long it must have been touched to be able to notice.
         until: The line that ends what `line` says began; until then it is not said again.
         calm_s: After so long without it, the next one is said again.
+        counts: What the daemon's status counts, of which there is a line an hour while it lasts.
         is_kept: What `line` says began is known over a restart of the daemon.
         after_s: Until so long after the end a line tells of it: shorter where the venue does
             the same on a good day, now and then.
@@ -52,6 +54,7 @@ class Trace(NamedTuple):
     lasts_s: float = 0.0
     until: str = ""
     calm_s: float = 0.0
+    counts: str = ""
     is_kept: bool = False
     after_s: float = AFTER_S
 
@@ -65,6 +68,7 @@ AWAY = {
     "bars": "the daemon has said feed.bar_late and not yet feed.bars_on_time",
     "time": "the link was slow, and the venue's time learnt over it",
     "broker": "dead or stopped, or the daemon has said bus.lost and not yet bus.connected",
+    "presence": "the daemon has not said that the bot is online, or that it is no more",
     "bot": "dead, stopped or starting",
     "clock": "the venue's clock was set back, and no bar closed",
     "live": "another version went live before the daemon looked at the files again",
@@ -84,12 +88,12 @@ _TROUBLE = r"feed\.trouble|venue\.unreachable|feed\.funding_late|feed\.backfill_
 
 def _oddity(kinds: str, needs: tuple[str, ...], lasts_s: float = 0.0) -> Trace:
     line = rf'"kind": "({kinds})".*feed\.oddity'
-    return Trace(line, needs, lasts_s=lasts_s, calm_s=2.0, after_s=10.0)
+    return Trace(line, needs, lasts_s=lasts_s, calm_s=2.0, counts=kinds, after_s=10.0)
 
 
 TRACES: Mapping[str, Trace] = {
     "daemon_kill": Trace("", (), r"daemon ended with SIGKILL"),
-    "daemon_stop": Trace("", (), r"daemon ended with code 0"),
+    "daemon_stop": Trace("", (), r"daemon ended with (code 0|SIGTERM)"),
     "daemon_hang": Trace("", (), r"daemon (watchdog|start) timeout"),
     "second_daemon": Trace("", (), r"another hyperdrift .*runs on"),
     "child_kill": Trace(r"killed by SIGKILL", ("daemon", "disk")),
@@ -103,10 +107,16 @@ TRACES: Mapping[str, Trace] = {
     # A bot killed in the moment in which it takes leave of the broker has no last will; that it
     # comes back without a model says the same.
     "bot_kill": Trace(
-        r'"online": (false|true.*"model_id": "",).*bot\.presence', _BUS, r"bot ended with SIGKILL"
+        r'"online": (false|true.*"model_id": "",).*bot\.presence',
+        (*_BUS, "presence"),
+        r"bot ended with SIGKILL",
     ),
     "bot_hang": Trace(
-        r"bot\.silent", (*_BUS, "rest", "clock"), lasts_s=5, until=r"bot\.speaks", is_kept=True
+        r"bot\.silent",
+        (*_BUS, "rest", "clock", "presence"),
+        lasts_s=5,
+        until=r"bot\.speaks",
+        is_kept=True,
     ),
     "bot_never_answers": Trace(r"swap\.unanswered", _BUS, lasts_s=41.5, after_s=5.0),
     "disk_full": Trace(
@@ -144,11 +154,17 @@ TRACES: Mapping[str, Trace] = {
         ("daemon", "disk", "link"),
         lasts_s=1.5,
         calm_s=2.0,
+        counts="error_answer",
         after_s=10.0,
     ),
     "slow": Trace(r"feed\.bar_late", _REST, lasts_s=1.5, until=r"feed\.bars_on_time"),
     "stale_rest": Trace(
-        r'"kind": "stale_answer"|feed\.bar_late', _REST, lasts_s=1.5, calm_s=2.0, after_s=10.0
+        r'"kind": "stale_answer"|feed\.bar_late',
+        _REST,
+        lasts_s=1.5,
+        calm_s=2.0,
+        counts="stale_answer",
+        after_s=10.0,
     ),
     "dropped_keepalive": _oddity("connection_dropped", ("daemon", "link", "rest")),
     "clock_jump": Trace(r"venue\.clock_jumped", _REST),
@@ -293,9 +309,20 @@ def _shared(
                 for earlier in occurrences[:number]
                 if earlier in told | shared
             )
-        if lasts:
+        if lasts or _went_on(occurrence, begins, journal, trace):
             shared.add(occurrence)
     return shared
+
+
+def _went_on(
+    occurrence: Occurrence, begins: Sequence[float], journal: Sequence[Line], trace: Trace
+) -> bool:
+    """Whether it was counted, in an episode of which a line was written within the hour."""
+    first, last = occurrence.met
+    if not trace.counts or not any(first - _HOUR_S - trace.calm_s <= b <= first for b in begins):
+        return False
+    counted = _times(journal, "daemon", rf"^counted more: ({trace.counts})$")
+    return any(first <= at <= last + _STATUS_S for at in counted)
 
 
 def _masks(occurrence: Occurrence, trace: Trace, away: Mapping[str, Spans]) -> tuple[str, ...]:

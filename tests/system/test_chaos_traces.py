@@ -93,6 +93,16 @@ def test_a_second_fault_within_the_same_episode_shares_its_line() -> None:
     assert outcomes([duplicate(T), duplicate(T + 9)], journal) == ["told", "untold"]
 
 
+def test_what_was_counted_in_an_episode_that_lasts_shares_the_line_of_the_hour() -> None:
+    line, counted = oddity(T - 8), daemon(T + 6, "counted more: duplicate")
+    assert outcomes([duplicate(T)], [line]) == ["untold"]
+    assert outcomes([duplicate(T)], [line, counted]) == ["told"]
+    assert outcomes([duplicate(T)], [oddity(T - 16), counted]) == ["untold"]
+    assert outcomes([duplicate(T)], [line, daemon(T - 1, counted.text)]) == ["untold"]
+    other = daemon(T + 6, "counted more: late_frame")
+    assert outcomes([duplicate(T)], [line, other]) == ["untold"]
+
+
 def test_an_episode_does_not_outlive_the_daemon() -> None:
     ended = manager(T + 3, "daemon ended with SIGKILL")
     assert outcomes([duplicate(T), duplicate(T + 4)], [oddity(T + 1), ended]) == ["told", "untold"]
