@@ -14,8 +14,9 @@ from random import Random
 from benchmarks.chaos_holes import copy_store, is_whole
 from benchmarks.chaos_plan import WORK, Planned
 from benchmarks.chaos_stage import MEMORY_MIB, SLOT, TOO_FEW_MIB, Deed, Stage
-from benchmarks.chaos_traces import TRACES, Occurrence
+from benchmarks.chaos_traces import TRACES
 from benchmarks.chaos_units import Unit
+from benchmarks.chaos_verdicts import Occurrence
 from daemon.imports import STORE_NAME
 
 CHILD_WAIT_S = 25.0

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos_traces import Line
+from benchmarks.chaos_verdicts import Line
 
 _STAMP = re.compile(r'"timestamp": "([^"]+)"')
 

@@ -13,7 +13,8 @@ from typing import Any
 from benchmarks.chaos_holes import holes, unexplained
 from benchmarks.chaos_plan import WORK, Planned
 from benchmarks.chaos_stage import SLOT, STEP, Stage
-from benchmarks.chaos_traces import TRACES, Occurrence, Verdict, verdicts
+from benchmarks.chaos_traces import TRACES
+from benchmarks.chaos_verdicts import Occurrence, Verdict, verdicts
 from daemon.bars import Bar, Provenance
 from daemon.demo.faults import ClockJump
 from daemon.errors import DaemonError
@@ -191,9 +192,9 @@ def _with_end(stage: Stage, deed: Occurrence) -> Occurrence:
 
 def told_so_far(stage: Stage) -> list[Verdict]:
     """Judge every fault that was done so far by what is in the journal."""
-    daemon, bot, broker = (
+    daemon, broker = (
         [*unit.away, *([(unit.away_since, time.time())] if unit.away_since else [])]
-        for unit in (stage.daemon, stage.bot, stage.broker)
+        for unit in (stage.daemon, stage.broker)
     )
     spans = stage.journal.spans
     away = {
@@ -203,7 +204,6 @@ def told_so_far(stage: Stage) -> list[Verdict]:
         "stream": spans(r"feed\.stream_lost", r"feed\.stream_(back|connected)"),
         "rest": spans(r"feed\.trouble", r"feed\.recovered"),
         "broker": [*broker, *spans(r"bus\.lost", r"bus\.connected")],
-        "bot": bot,
         "presence": _between(
             spans(r'"online": true.*bot\.presence', r'"online": false.*bot\.presence')
         ),

@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 
 from benchmarks.chaos_journal import Journal
-from benchmarks.chaos_traces import Occurrence
 from benchmarks.chaos_units import Unit
+from benchmarks.chaos_verdicts import Occurrence
 from daemon.address import BrokerAddress
 from daemon.bars import Bar, Funding, Provenance, SlotName
 from daemon.bus import Bus

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from benchmarks.chaos_plan import ALL, WORK
-from benchmarks.chaos_traces import AWAY, TRACES, Line, Occurrence, Spans, verdicts
+from benchmarks.chaos_traces import AWAY, TRACES
+from benchmarks.chaos_verdicts import Line, Occurrence, Spans, verdicts
 
 T = 1000.0
 
