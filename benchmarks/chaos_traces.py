@@ -105,7 +105,8 @@ TRACES: Mapping[str, Trace] = {
     "model_tampered": Trace(r"model\.lost|swap\.refused|digest", _FILES, tell_s=62),
     "pointer_lost": Trace(r"LATEST\.json was missing|model\.lost", _FILES, tell_s=62),
     "pointer_old": Trace(r"an old LATEST\.json came back", _FILES, tell_s=62),
-    "link_down": Trace(rf"bus\.lost|feed\.stream_lost|feed\.bar_late|{_TROUBLE}"),
+    # Known when it is over, by late bars, or when nobody has answered for ten seconds.
+    "link_down": Trace(rf"bus\.lost|feed\.stream_lost|feed\.bar_late|{_TROUBLE}", lasts_s=10.5),
     "link_slow": Trace(rf"bus\.lost|feed\.stream_lost|feed\.bar_late|{_TROUBLE}"),
     "malformed_messages": Trace(r"bus\.malformed", _BUS),
     "disconnect": _LOST,
@@ -120,7 +121,8 @@ TRACES: Mapping[str, Trace] = {
         rf"stream\.schema_changed|{_TROUBLE}", ("daemon", "disk", "link"), calm_s=2.0
     ),
     "bad_bar": Trace(
-        r"bar_refused|future_bar|price_doubted",
+        # A price of the stream alone that REST contradicts in time is only another last state.
+        r'bar_refused|future_bar|price_doubted|"kind": "last_state_missing".*feed\.oddity',
         ("daemon", "disk", "link", "stream", "rest"),
         calm_s=2.0,
         after_s=10.0,
