@@ -52,14 +52,14 @@ $(BIN)/python:
 		|| { echo "hyperdrift needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: requirements.txt pyproject.toml | $(BIN)/python
+$(VENV)/.run: requirements.txt pyproject.toml client/pyproject.toml | $(BIN)/python
 	@echo "hyperdrift: installing pinned packages, about a minute the first time"
 	@$(PIP) --require-hashes -r requirements.txt
-	@$(PIP) --no-deps -e .
+	@$(PIP) --no-deps -e ./client -e .
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt pyproject.toml | $(BIN)/python
+$(VENV)/.dev: requirements-dev.txt pyproject.toml client/pyproject.toml | $(BIN)/python
 	@echo "hyperdrift: installing pinned packages for tests, about a minute the first time"
 	@$(PIP) --require-hashes -r requirements-dev.txt
-	@$(PIP) --no-deps -e .
+	@$(PIP) --no-deps -e ./client -e .
 	@touch $(VENV)/.run $@

@@ -24,9 +24,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from river import drift as river_drift
 
-from monitor.calibration import Calibration, calibrate
-from monitor.drift import DriftMonitor
-from monitor.reference import DAY_MS
+from monitor.drift.calibration import Calibration, calibrate
+from monitor.drift.drift_monitor import DriftMonitor
+from monitor.drift.reference import DAY_MS
 from retrain import features
 
 BAR_MS = 300_000

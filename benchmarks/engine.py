@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from scipy.signal import lfilter
 
-from daemon import journal
-from daemon.bars import Bar, Provenance, SlotName
-from daemon.recovery import JOURNAL_DAYS, rebuilt
-from daemon.store import Store
+from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.runtime import event_codec
+from daemon.runtime.recovery import JOURNAL_DAYS, rebuilt
+from daemon.store.store import Store
 from monitor import events
-from monitor.calibration import calibrate
+from monitor.drift.calibration import calibrate
 from monitor.engine import Engine
 from monitor.policy import DAY_MS, PolicySettings
 from retrain import features
@@ -113,7 +113,7 @@ def started(served: events.ModelServed, folder: Path) -> float:
                 [
                     (str(SLOT), e.at_ms, k, json.dumps(b))
                     for e in news
-                    for k, b in [journal.body(e)]
+                    for k, b in [event_codec.body(e)]
                 ],
             )
         bars = (e for e in news if isinstance(e, events.BarScored))

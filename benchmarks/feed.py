@@ -29,15 +29,15 @@ from hyperliquid.websocket_manager import WebsocketManager
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from daemon import log
-from daemon.bars import MINUTE_MS, SlotName
-from daemon.clock import SystemClock, VenueClock
+from daemon.core import logs
+from daemon.core.bars import MINUTE_MS, SlotName
+from daemon.core.clock import SystemClock, VenueClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate, load
-from daemon.feed import Feed
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream, Disconnected
-from daemon.store import AsyncStore, Store
+from daemon.market_data.feed import Feed
+from daemon.store.store import AsyncStore, Store
 
 HOUR_MS = 60 * MINUTE_MS
 STEP = 5 * MINUTE_MS
@@ -296,7 +296,7 @@ def main() -> None:
     parser.add_argument("--play", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--shower", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    log.configure(logging.ERROR)  # stdout is for the figures
+    logs.configure(logging.ERROR)  # stdout is for the figures
     if options.play:
         asyncio.run(play(options.coins, options.speed, options.data))
     if options.shower:

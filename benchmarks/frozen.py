@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from monitor.calibration import Calibration, calibrate
-from monitor.drift import DriftMonitor
-from monitor.pulse import ALL, Pulse
-from monitor.reference import DAY_MS
+from monitor.drift.calibration import Calibration, calibrate
+from monitor.drift.drift_monitor import DriftMonitor
+from monitor.drift.feed_health import ALL, Pulse
+from monitor.drift.reference import DAY_MS
 from monitor.watch import FLAT_BARS
 from retrain import features
 

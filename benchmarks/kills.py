@@ -25,15 +25,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from daemon import app, log
-from daemon import config as configuration
-from daemon.bars import Bar, Provenance, SlotName
-from daemon.clock import SystemClock
+from daemon import app
+from daemon.config import loader as configuration
+from daemon.core import logs
+from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.hyperliquid.wire import decode_candles
-from daemon.imports import STORE_NAME
-from daemon.store import Store
+from daemon.ingest.importer import STORE_NAME
+from daemon.store.store import Store
 
 SLOT = SlotName("BTC", "5m")
 STEP = SLOT.interval_ms
@@ -66,7 +67,7 @@ class Report(NamedTuple):
 
 def run_daemon(config: str) -> None:
     """Be the daemon, until killed."""
-    log.configure(logging.CRITICAL)
+    logs.configure(logging.CRITICAL)
     asyncio.run(app.run(configuration.load(Path(config)), SystemClock()))
 
 

@@ -26,23 +26,24 @@ from typing import Any
 
 import numpy as np
 
-from daemon import app, log
-from daemon.address import BrokerAddress
-from daemon.audit import Audit
-from daemon.bars import Bar, Funding, Provenance, SlotName
-from daemon.bus import Bus
-from daemon.clock import SystemClock, VenueClock
-from daemon.courtesy import spare_what_stays
+from daemon import app
+from daemon.config.schema import Config, DaemonSection, RetrainSection, SlotSection
+from daemon.core import logs
+from daemon.core.bars import Bar, Funding, Provenance, SlotName
+from daemon.core.clock import SystemClock, VenueClock
 from daemon.demo.market import generate
-from daemon.heartbeat import Heartbeat
-from daemon.imports import open_store
-from daemon.keeper import Keeper
-from daemon.patience import PatientStore
-from daemon.settings import Config, DaemonSection, RetrainSection, SlotSection
-from daemon.store import AsyncStore, Store
-from daemon.supervisor import Supervisor
-from daemon.topics import Topics
-from daemon.trades import TradeBook
+from daemon.ingest.importer import open_store
+from daemon.runtime.command_log import Audit
+from daemon.runtime.slot_runner import Keeper
+from daemon.runtime.trades import TradeBook
+from daemon.service.systemd_notify import Supervisor
+from daemon.service.watchdog import Heartbeat
+from daemon.store.retrying_store import PatientStore
+from daemon.store.store import AsyncStore, Store
+from hyperdrift.loading import spare_what_stays
+from hyperdrift.mqtt.broker_address import BrokerAddress
+from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.topics import Topics
 from monitor.events import CommandReceived
 
 SLOT = SlotName("BTC", "5m")
@@ -236,7 +237,7 @@ def main() -> None:
     parser.add_argument("--nice", type=int, default=RetrainSection().nice)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    log.configure(40)
+    logs.configure(40)
     with tempfile.TemporaryDirectory(prefix="latency-") as folder:
         found = asyncio.run(measure(Path(folder), given.bars, given.nice))
     print(json.dumps(found, indent=None if given.json else 1))

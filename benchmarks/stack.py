@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.retrain import read
-from daemon.bars import SlotName
-from daemon.settings import LABEL_DEFAULTS
+from daemon.config.schema import LABEL_DEFAULTS
+from daemon.core.bars import SlotName
 from retrain import dataset, features, labels
 from retrain.errors import RetrainError
 from retrain.meta import CLASSES

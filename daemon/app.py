@@ -16,16 +16,14 @@ from typing import Final
 
 import structlog
 
-from daemon.audit import Audit
-from daemon.bars import SlotName
-from daemon.broker import EmbeddedBroker
-from daemon.bus import Bus, Will
-from daemon.clock import Clock, VenueClock, watch_steps
-from daemon.computers import Computer
-from daemon.computers import make as make_computer
-from daemon.config import broker_address, broker_password
-from daemon.courtesy import spare_what_stays
-from daemon.errors import (
+from daemon.config.file_access import look_over
+from daemon.config.limits import child_limits, policy_settings
+from daemon.config.loader import broker_address, broker_password
+from daemon.config.reload import Reload
+from daemon.config.schema import Config, MqttSection, SlotSection
+from daemon.core.bars import SlotName
+from daemon.core.clock import Clock, VenueClock, watch_steps
+from daemon.core.errors import (
     AnotherDaemon,
     ConfigError,
     DaemonError,
@@ -33,36 +31,38 @@ from daemon.errors import (
     VenueRefused,
     VenueUnreachable,
 )
-from daemon.feed import Feed
-from daemon.flow import CohortFlow, read_cohorts
-from daemon.folder_lock import folder_lock
-from daemon.handshake import Handshake
-from daemon.heartbeat import Heartbeat, Pulse, summary
-from daemon.housekeeping import Housekeeping
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CALM_S, CandleStream
-from daemon.imports import STORE_NAME
-from daemon.intake import Intake
-from daemon.jobs import Jobs
-from daemon.keeper import Keeper
-from daemon.keys import command_keys, own_signer, trusted_keys
-from daemon.limits import child_limits, policy_settings
-from daemon.messages import DaemonStatus, SwapAck
-from daemon.patience import ImpatientStore, PatientStore, patiently
-from daemon.presence import Presence
-from daemon.reach import look_over
-from daemon.registry import Registry
-from daemon.reload import Reload
-from daemon.scoring import Scorer
-from daemon.serving import Serving
-from daemon.settings import Config, MqttSection, SlotSection
-from daemon.store import AsyncStore, Store
-from daemon.supervisor import Supervisor
-from daemon.swap import SwapCoordinator
-from daemon.topics import Topics
-from daemon.trade_file import TradeFile
-from daemon.trades import TradeBook, TradeFollower
-from daemon.training import Training
+from daemon.ingest.importer import STORE_NAME
+from daemon.market_data.feed import Feed
+from daemon.market_data.order_flow import CohortFlow, read_cohorts
+from daemon.mqtt.embedded_broker import EmbeddedBroker
+from daemon.registry.bot_compatibility import Handshake
+from daemon.registry.keys import command_keys, own_signer, trusted_keys
+from daemon.registry.registry import Registry
+from daemon.runtime.command_log import Audit
+from daemon.runtime.message_router import Intake
+from daemon.runtime.serving import Serving
+from daemon.runtime.slot_runner import Keeper
+from daemon.runtime.swap import SwapCoordinator
+from daemon.runtime.trade_file import TradeFile
+from daemon.runtime.trades import TradeBook, TradeFollower
+from daemon.scoring.feature_computers import Computer
+from daemon.scoring.feature_computers import make as make_computer
+from daemon.scoring.scorer import Scorer
+from daemon.service.retention import Housekeeping
+from daemon.service.status_publisher import Presence
+from daemon.service.systemd_notify import Supervisor
+from daemon.service.watchdog import Heartbeat, Pulse, summary
+from daemon.store.folder_lock import folder_lock
+from daemon.store.retrying_store import ImpatientStore, PatientStore, patiently
+from daemon.store.store import AsyncStore, Store
+from daemon.training.jobs import Jobs
+from daemon.training.training import Training
+from hyperdrift.loading import spare_what_stays
+from hyperdrift.mqtt.connection import Bus, Will
+from hyperdrift.mqtt.messages import DaemonStatus, SwapAck
+from hyperdrift.mqtt.topics import Topics
 from monitor.engine import Engine
 from monitor.events import Ticked, TradeClosed
 from monitor.policy import PolicySettings

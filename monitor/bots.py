@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from monitor import events
+from monitor.drift.feed_health import utc
 from monitor.policy import DAY_MS
-from monitor.pulse import utc
 from monitor.watch import Finding
 
 # As many bars as the shortest window of the features: an hour at 5m.

@@ -11,7 +11,7 @@ from typing import Any
 
 from monitor import events
 from monitor.challenge import Challenge
-from monitor.drift import Calibration, DriftMonitor
+from monitor.drift.drift_monitor import Calibration, DriftMonitor
 from monitor.errors import BadObservation, BadReference
 from monitor.outcomes import SignalBook
 from monitor.policy import PolicySettings

@@ -11,8 +11,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
+from monitor.drift.page_hinkley import Hinkley
 from monitor.errors import BadObservation
-from monitor.hinkley import Hinkley
 from monitor.policy import DAY_MS
 
 # Half of a fall of ten points, the one that matters: the CUSUM for p against p - 0.1.

@@ -11,10 +11,12 @@ umask 022
 chmod 755 "$tree"
 
 share=$tree/opt/hyperdrift/share
-mkdir -p "$share/doc/hyperdrift" "$tree/etc/hyperdrift" "$tree/usr/bin" "$tree/DEBIAN" \
+client=$tree/usr/share/hyperdrift
+mkdir -p "$share/doc/hyperdrift" "$client" "$tree/etc/hyperdrift" "$tree/usr/bin" "$tree/DEBIAN" \
     "$tree/lib/systemd/system" "$tree/usr/lib/sysusers.d" "$tree/usr/lib/tmpfiles.d"
 "$python" -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir "$share" .
-rm -rf build
+"$python" -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir "$client" ./client
+rm -rf build client/build
 cp requirements.txt "$share/"
 cp -r README.md CHANGELOG.md LICENSE docs/howto/*.md "$share/doc/hyperdrift/"
 cp systemd/bot-5m.service systemd/mosquitto.acl systemd/mosquitto.conf "$share/doc/hyperdrift/"

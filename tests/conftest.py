@@ -1,9 +1,12 @@
 """What every test starts with."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
+
+from tests.daemon.brokers import Iotcore, Mosquitto
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +14,16 @@ def _plain_logs() -> Iterator[None]:
     """Forget how a command under test set up logging: its stderr ends with the test."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(params=[Mosquitto, Iotcore])
+async def broker(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[Mosquitto | Iotcore]:
+    """A running broker, each kind in turn."""
+    made: Mosquitto | Iotcore = request.param(tmp_path)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()

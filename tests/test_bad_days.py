@@ -42,7 +42,9 @@ def collected(path: Path) -> set[str]:
 def test_each_line_that_the_page_quotes_is_one_that_the_daemon_writes() -> None:
     quoted = set(re.findall(r"`([a-z]+\.[a-z_]+)`", PAGE)) - {"retrain.timeout_s"}
     assert len(quoted) > 25
-    code = "".join(path.read_text() for path in (ROOT / "daemon").rglob("*.py"))
+    code = "".join(
+        path.read_text() for side in ("daemon", "client") for path in (ROOT / side).rglob("*.py")
+    )
     assert [line for line in sorted(quoted) if f'"{line}"' not in code] == []
 
 

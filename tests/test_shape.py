@@ -10,7 +10,7 @@ LONGEST_MODULE = 400
 
 
 def modules() -> Iterator[Path]:
-    for package in ("daemon", "retrain", "monitor"):
+    for package in ("client", "daemon", "retrain", "monitor"):
         yield from sorted((ROOT / package).rglob("*.py"))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from daemon.store import AsyncStore, Store
+from daemon.store.store import AsyncStore, Store
 
 P = ParamSpec("P")
 R = TypeVar("R")

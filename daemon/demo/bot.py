@@ -18,16 +18,16 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from daemon import log as logs
-from daemon.bars import Bar, SlotName
-from daemon.clock import Clock, SystemClock, VenueClock
-from daemon.errors import DaemonError, VenueUnreachable
-from daemon.feed import Feed
+from daemon.core import logs
+from daemon.core.bars import Bar, SlotName
+from daemon.core.clock import Clock, SystemClock, VenueClock
+from daemon.core.errors import DaemonError, VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
-from daemon.messages import Side, TradeReport
-from daemon.slot import ModelSlot, Prediction
-from daemon.store import AsyncStore, Store
+from daemon.market_data.feed import Feed
+from daemon.store.store import AsyncStore, Store
+from hyperdrift.mqtt.messages import Side, TradeReport
+from hyperdrift.slot import ModelSlot, Prediction
 from retrain import features
 from retrain.decision import DOWN, NEUTRAL, UP
 

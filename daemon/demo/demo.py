@@ -13,15 +13,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from daemon.address import BrokerAddress
-from daemon.bus import Bus
-from daemon.clock import Clock
-from daemon.demo.cast import Actor
+from daemon.core.clock import Clock
+from daemon.demo.event_log import Story, Summary
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault, Touched
+from daemon.demo.processes import Actor
 from daemon.demo.recording import Recording
 from daemon.demo.screen import Screen
-from daemon.demo.stage import (
+from daemon.demo.setup import (
     CHANGE_AFTER,
     Options,
     Stage,
@@ -30,9 +29,10 @@ from daemon.demo.stage import (
     set_stage,
     write_config,
 )
-from daemon.demo.story import Story, Summary
-from daemon.messages import Command
-from daemon.topics import Topics
+from hyperdrift.mqtt.broker_address import BrokerAddress
+from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.messages import Command
+from hyperdrift.mqtt.topics import Topics
 
 PATIENCE_BARS: Final = 400
 _LOOK_S: Final = 0.5

@@ -14,8 +14,9 @@ from weakref import WeakSet
 import msgspec
 from aiohttp import WSMsgType, web
 
-from daemon.clock import Clock
-from daemon.demo import damage
+from daemon.core.clock import Clock
+from daemon.core.errors import BadInput
+from daemon.demo import frame_faults
 from daemon.demo.fault_script import check_coins
 from daemon.demo.faults import (
     Disconnect,
@@ -47,7 +48,6 @@ from daemon.demo.streams import Channel, Client
 from daemon.demo.tape import Series
 from daemon.demo.trades import Trades
 from daemon.demo.venue import Venue
-from daemon.errors import BadInput
 
 SILENCE_S = 60.0
 _UNKNOWN_COIN_S = 0.12
@@ -81,7 +81,7 @@ class ReplayExchange:
             raise BadInput(msg)
         check_coins(faults, {recording.coin for recording in recordings})
         self._faults, self._recordings = FaultSchedule(faults, start_ms), tuple(recordings)
-        self._venue = Venue([damage.quietened(r, self._faults) for r in recordings])
+        self._venue = Venue([frame_faults.quietened(r, self._faults) for r in recordings])
         self._clock, self._opened_at = clock, clock.monotonic()
         self._venue_ms, self._at = float(start_ms), clock.monotonic()
         self._speed, self._paused = _positive(speed), False
@@ -165,13 +165,13 @@ class ReplayExchange:
         check_coins(faults, {recording.coin for recording in self._recordings})
         self._faults.add(faults, after=self._moment())
         if any(isinstance(fault, NoTrades) for fault in faults):
-            self._venue = Venue([damage.quietened(r, self._faults) for r in self._recordings])
+            self._venue = Venue([frame_faults.quietened(r, self._faults) for r in self._recordings])
             for wanted, stream in self._channels.items():  # what is past is the same
                 stream.source = self._source(wanted) or stream.source
 
     def touched(self) -> list[tuple[Fault, Touched]]:
         """Return each fault with what it did to clients so far, in the order they were given."""
-        damage.count_silenced(self._recordings, self._faults, self.now_ms())
+        frame_faults.count_silenced(self._recordings, self._faults, self.now_ms())
         return self._faults.touched()
 
     def _moment(self) -> Moment:
@@ -209,7 +209,7 @@ class ReplayExchange:
         if slow := self._faults.active(Slow, self._moment()):
             self._faults.touch(slow, self._moment())
             await self._clock.sleep(slow.delay_ms / 1000 / self._speed)
-        answer = damage.answer(self._venue.answer, body, self._faults, self._moment())
+        answer = frame_faults.answer(self._venue.answer, body, self._faults, self._moment())
         if transport:
             self._used.add(transport)
         return web.Response(
@@ -323,7 +323,7 @@ class ReplayExchange:
     def _posted(self, frame: Post) -> bytes:
         """Answer a REST request that came over the socket."""
         payload = bytes(frame.request.payload)
-        answer = damage.answer(self._venue.answer, payload, self._faults, self._moment())
+        answer = frame_faults.answer(self._venue.answer, payload, self._faults, self._moment())
         response: dict[str, object]
         if frame.request.type != "info" or answer.status in {400, 422}:
             response = {"type": "error", "payload": answer.body.decode()}

@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.bars import INTERVAL_MS
-from daemon.errors import BadInput
+from daemon.core.bars import INTERVAL_MS
+from daemon.core.errors import BadInput
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

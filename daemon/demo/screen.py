@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from daemon.demo.story import Story, Summary
+from daemon.demo.event_log import Story, Summary
 
 _EVERY_BARS: Final = 50
 _EVERY_PERCENT: Final = 20.0

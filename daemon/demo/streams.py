@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from daemon.demo import damage
+from daemon.demo import frame_faults
 from daemon.demo.faults import FaultSchedule, Late, Moment, Reorder, Stall, Withhold
 from daemon.demo.protocol import Subscription
 from daemon.demo.tape import Series
@@ -63,7 +63,7 @@ class Channel:
     def greeting(self, at: Moment) -> Sequence[bytes]:
         """Return what a new listener is shown first: the forming bar, or the last trades."""
         greeting = self.source.greeting(self._shown_ms(at))
-        return damage.frames([greeting], self.coin, self.faults, at) if greeting else ()
+        return frame_faults.frames([greeting], self.coin, self.faults, at) if greeting else ()
 
     def push(self, at: Moment) -> None:
         """Send the listeners all that came to pass since the last time."""
@@ -73,7 +73,7 @@ class Channel:
         if stall := self.faults.active(Stall, at):
             self.faults.touch(stall, at, len(frames))
             return
-        for frame in damage.frames(frames, self.coin, self.faults, at):
+        for frame in frame_faults.frames(frames, self.coin, self.faults, at):
             for client in self.listeners:
                 client.post(frame)
 
@@ -82,7 +82,7 @@ class Channel:
         return at.now_ms - (late.delay_ms if late else 0)
 
     def _frames(self, position: int, at: Moment) -> list[bytes]:
-        is_seen = bool(self.listeners) and not damage.hides(self.coin, self.faults, at)
+        is_seen = bool(self.listeners) and not frame_faults.hides(self.coin, self.faults, at)
         if self.faults:
             due, self._due = self._due, self.source.position(at.now_ms)
             if is_seen and (late := self.faults.active(Late, at, self.coin)):

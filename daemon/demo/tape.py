@@ -9,7 +9,7 @@ The same state answers REST and drives the stream, so the two can never disagree
 import msgspec
 import numpy as np
 
-from daemon.demo.chance import between, unit
+from daemon.demo.keyed_random import between, unit
 from daemon.demo.protocol import Candle, channel, decimal_text
 from daemon.demo.recording import Ints, Recording
 

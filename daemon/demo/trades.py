@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.demo.chance import between, scrambled, unit
+from daemon.demo.keyed_random import between, scrambled, unit
 from daemon.demo.protocol import Trade, channel, decimal_text
 from daemon.demo.tape import Tape
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from daemon.bars import INTERVAL_MS
+from daemon.core.bars import INTERVAL_MS
 from daemon.demo.protocol import (
     Answer,
     CandleSnapshot,

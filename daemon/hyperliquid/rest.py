@@ -16,13 +16,13 @@ from typing import Final, NamedTuple, Self
 import aiohttp
 import structlog
 
-from daemon.bars import HOUR_MS, Bar, Funding, SlotName, interval_name
-from daemon.clock import Clock, VenueClock
-from daemon.errors import VenueRefused, VenueUnreachable
+from daemon.core.bars import HOUR_MS, Bar, Funding, SlotName, interval_name
+from daemon.core.clock import Clock, VenueClock
+from daemon.core.errors import VenueRefused, VenueUnreachable
 from daemon.hyperliquid import wire
+from daemon.hyperliquid.anomaly_log import Oddities
 from daemon.hyperliquid.backoff import Standstill
-from daemon.hyperliquid.budget import Priority, Spent, WeightBudget
-from daemon.oddities import Oddities
+from daemon.hyperliquid.rate_limit import Priority, Spent, WeightBudget
 
 log = structlog.get_logger()
 

@@ -17,13 +17,13 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from daemon.bars import SlotName
-from daemon.cancellation import in_own_task
-from daemon.clock import Clock, VenueClock
-from daemon.errors import BadInput, SchemaChanged
+from daemon.core.bars import SlotName
+from daemon.core.clock import Clock, VenueClock
+from daemon.core.errors import BadInput, SchemaChanged
+from daemon.core.tasks import in_own_task
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.backoff import delays
-from daemon.hyperliquid.budget import Priority, WeightBudget
+from daemon.hyperliquid.rate_limit import Priority, WeightBudget
 from daemon.hyperliquid.wire import CandleFrame, Channel, Trades, TradesOf
 
 log = structlog.get_logger()

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from daemon.bars import INTERVAL_MS, Bar, Funding, SlotName
-from daemon.errors import SchemaChanged
+from daemon.core.bars import INTERVAL_MS, Bar, Funding, SlotName
+from daemon.core.errors import SchemaChanged
 
 FUNDING_PAGE_ROWS: Final = 500
 """Most rows of one `fundingHistory` answer."""

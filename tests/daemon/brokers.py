@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.address import BrokerAddress
-from daemon.broker import EmbeddedBroker
-from daemon.bus import Bus
-from daemon.clock import SystemClock
+from daemon.core.clock import SystemClock
+from daemon.mqtt.embedded_broker import EmbeddedBroker
+from hyperdrift.mqtt.broker_address import BrokerAddress
+from hyperdrift.mqtt.connection import Bus
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 

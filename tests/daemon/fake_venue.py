@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from daemon.bars import HOUR_MS, Bar, Funding, SlotName
+from daemon.core.bars import HOUR_MS, Bar, Funding, SlotName
 
 BTC = SlotName("BTC", "5m")
 STEP = BTC.interval_ms

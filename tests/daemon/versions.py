@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from daemon.admission import GATES
+from hyperdrift.verification import GATES
 from retrain import artifact, features
 
 SLOT = "BTC-5m"

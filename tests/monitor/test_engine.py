@@ -26,7 +26,7 @@ from monitor.actions import (
     StartRetrain,
 )
 from monitor.bots import KNOWN_BOTS
-from monitor.calibration import calibrate
+from monitor.drift.calibration import calibrate
 from monitor.engine import Engine
 from monitor.errors import BadObservation
 from monitor.policy import DAY_MS, HOUR_MS, PolicySettings

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daemon.jobs import Jobs, Limits
+from daemon.training.jobs import Jobs, Limits
 from tests.retrain.planted import HORIZON, THRESHOLD, planted
 
 OLDEST = os.environ.get("HYPERDRIFT_OLDEST", "")

@@ -10,19 +10,19 @@ from typing import Any
 import msgspec
 from structlog.testing import capture_logs
 
-from daemon.bars import Bar, Provenance, SlotName
-from daemon.clock import VenueClock
-from daemon.copies import Stored
+from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.clock import VenueClock
+from daemon.core.errors import DaemonError
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault
 from daemon.demo.market import generate
 from daemon.demo.recording import Recording
-from daemon.errors import DaemonError
-from daemon.feed import Feed
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.hyperliquid.wire import decode_candles
-from daemon.store import Hole, Store
+from daemon.market_data.feed import Feed
+from daemon.store.bar_merge import Stored
+from daemon.store.store import Hole, Store
 from tests import virtual_time
 from tests.link import Link
 from tests.virtual_time import InlineStore, LoopClock

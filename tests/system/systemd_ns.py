@@ -194,8 +194,10 @@ def _environment(folder: Path) -> dict[Path, Path]:
     command = home / "bin" / "hyperdrift"
     command.write_text(f"#!{HOME}/bin/python3\nfrom daemon.cli import main\n\nmain()\n")
     command.chmod(0o755)
-    (site / "shown.pth").write_text(f"{HOME}/packages\n{HOME}/source\n")
-    ours = {ROOT / name: HOME / "source" / name for name in ("daemon", "monitor", "retrain")}
+    (site / "shown.pth").write_text(f"{HOME}/packages\n{HOME}/source\n{HOME}/source/client\n")
+    ours = {
+        ROOT / name: HOME / "source" / name for name in ("client", "daemon", "monitor", "retrain")
+    }
     return {home: HOME, packages: HOME / "packages", **ours}
 
 

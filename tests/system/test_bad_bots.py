@@ -15,24 +15,24 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.address import BrokerAddress
-from daemon.audit import Audit
-from daemon.bars import Bar, Provenance, SlotName
-from daemon.bus import Bus
-from daemon.clock import SystemClock, VenueClock
-from daemon.computers import Builtin
-from daemon.handshake import Handshake
-from daemon.intake import Intake
-from daemon.keeper import Keeper
-from daemon.registry import Registry
-from daemon.scoring import Scorer
-from daemon.serving import Serving
-from daemon.signing import Signer, generate
-from daemon.store import AsyncStore, Store
-from daemon.swap import SwapCoordinator
-from daemon.topics import Topics
-from daemon.trades import TradeBook
-from daemon.training import Training
+from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.clock import SystemClock, VenueClock
+from daemon.registry.bot_compatibility import Handshake
+from daemon.registry.registry import Registry
+from daemon.runtime.command_log import Audit
+from daemon.runtime.message_router import Intake
+from daemon.runtime.serving import Serving
+from daemon.runtime.slot_runner import Keeper
+from daemon.runtime.swap import SwapCoordinator
+from daemon.runtime.trades import TradeBook
+from daemon.scoring.feature_computers import Builtin
+from daemon.scoring.scorer import Scorer
+from daemon.store.store import AsyncStore, Store
+from daemon.training.training import Training
+from hyperdrift.mqtt.broker_address import BrokerAddress
+from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.topics import Topics
+from hyperdrift.signatures import Signer, generate
 from monitor.engine import Engine
 from monitor.events import CommandReceived
 from monitor.policy import PolicySettings
@@ -46,7 +46,7 @@ START_T = 4_000_000_000_000 // 300_000 * 300_000  # no bar is late: all of them 
 BOT = """
 import asyncio, sys
 from pathlib import Path
-from daemon.slot import ModelSlot
+from hyperdrift.slot import ModelSlot
 async def main():
     slot = ModelSlot(sys.argv[1], "BTC-5m", bot_id="bad", public_key=Path(sys.argv[2]))
     await slot.start()

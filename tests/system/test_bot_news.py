@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.bus import Bus
-from daemon.imports import open_store
-from daemon.messages import BotPresence, PredictionMade
-from daemon.topics import Topics
+from daemon.ingest.importer import open_store
+from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.messages import BotPresence, PredictionMade
+from hyperdrift.mqtt.topics import Topics
 from retrain import features
 from tests.daemon.brokers import Mosquitto, connection
 from tests.system.test_cycle import COMMAND, EVENT, REPLY, STATE, command

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos_holes import copy_store, holes, is_whole, unexplained
+from benchmarks.chaos.journal_gaps import copy_store, holes, is_whole, unexplained
 
 Case = tuple[list[tuple[float, Path]], list[tuple[float, Path]], list[int]]
 STEP = 10

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from benchmarks.chaos_plan import ALL, WORK
-from benchmarks.chaos_traces import AWAY, TRACES
-from benchmarks.chaos_verdicts import Line, Occurrence, Spans, verdicts
+from benchmarks.chaos.plan import ALL, WORK
+from benchmarks.chaos.traces import AWAY, TRACES
+from benchmarks.chaos.verdicts import Line, Occurrence, Spans, verdicts
 
 T = 1000.0
 

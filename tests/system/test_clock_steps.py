@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon import ledger
-from daemon.clock import SystemClock
+from daemon.core.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
-from daemon.imports import open_store
+from daemon.ingest.importer import open_store
+from daemon.registry import deployment_log
 from tests.daemon.brokers import Mosquitto, until
 from tests.system.venue import (
     SLOT,
@@ -154,7 +154,9 @@ async def a_swap_goes_as_ever(machine: Host, bus: Listener, model_id: str) -> No
 def nothing_is_lost_or_in_disorder(machine: Host) -> None:
     assert len(check_store(machine)) > 50
     with open_store(machine.data_dir, read_only=True) as store:
-        moves = [e.body["deployed_ms"] for e in store.journal(SLOT, kinds=[ledger.POINTER_MOVED])]
+        moves = [
+            e.body["deployed_ms"] for e in store.journal(SLOT, kinds=[deployment_log.POINTER_MOVED])
+        ]
     assert len(moves) == 6
     assert all(a < b for a, b in pairwise(moves))
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from daemon.bars import HOUR_MS
-from daemon.clock import SystemClock
+from daemon.core.bars import HOUR_MS
+from daemon.core.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from tests.daemon.demo.markets import MINUTES_5, START_MS, as_recorded, market
 

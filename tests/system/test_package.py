@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from daemon.database import SCHEMA
+from daemon.store.database import SCHEMA
 from tests.daemon.versions import write_version
 from tests.system.exchange_process import exchange, free_port
 from tests.system.systemd_ns import ROOT, Machine, machine, why_not
@@ -40,13 +40,13 @@ PROGRAM = "/opt/hyperdrift/bin"
 STORE = f"{DATA}/hyperdrift.sqlite"
 # As an older version wrote it: its daemon lacks the newest change of the schema.
 OLDER = r"sed -i '/^SCHEMA: Final/i _MIGRATIONS = _MIGRATIONS[:-1]' "
-CODE = "/opt/hyperdrift/env-*/lib/python3*/site-packages/daemon/database.py"
+CODE = "/opt/hyperdrift/env-*/lib/python3*/site-packages/daemon/store/database.py"
 DEPLOY = """
 import sys
 from pathlib import Path
-from daemon.bars import SlotName
-from daemon.keys import own_signer, trusted_keys
-from daemon.registry import Registry
+from daemon.core.bars import SlotName
+from daemon.registry.keys import own_signer, trusted_keys
+from daemon.registry.registry import Registry
 data, slot = Path(sys.argv[1]), SlotName("BTC", "5m")
 registry = Registry(data / "models", own_signer(data), ring=trusted_keys(data))
 model_id = registry.adopt(slot, Path(sys.argv[2]))

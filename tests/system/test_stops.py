@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon import journal
-from daemon.demo.cast import Actor, ActorLeft
-from daemon.imports import STORE_NAME, open_store
-from daemon.registry import Registry
+from daemon.demo.processes import Actor, ActorLeft
+from daemon.ingest.importer import STORE_NAME, open_store
+from daemon.registry.registry import Registry
+from daemon.runtime import event_codec
 from monitor.events import BarScored
 from tests.daemon.brokers import Mosquitto, until
 from tests.system.venue import (
@@ -109,7 +109,7 @@ async def scoring_what_was_missed(stage: Stage) -> None:
         slot=str(SLOT), at_ms=int(old) + 300_000, t=int(old), close=1.0, row=(0.0,) * 17
     )
     with open_store(stage.machine.data_dir) as store:
-        store.append_journal(SLOT, event.at_ms, *journal.body(event))
+        store.append_journal(SLOT, event.at_ms, *event_codec.body(event))
 
 
 async def in_the_middle_of_that(stage: Stage) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.swap import run
-from benchmarks.swap_stage import Settings
+from benchmarks.swap.__main__ import run
+from benchmarks.swap.setup import Settings
 
 SWAPS, KILLS = 24, 6
 

@@ -12,16 +12,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from daemon.bars import Bar, Funding, Provenance, SlotName
-from daemon.clock import SystemClock
-from daemon.demo.cast import Actor
+from daemon.core.bars import Bar, Funding, Provenance, SlotName
+from daemon.core.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
+from daemon.demo.processes import Actor
 from daemon.demo.recording import Recording
-from daemon.imports import open_store
-from daemon.keys import own_signer, trusted_keys
-from daemon.registry import Registry
-from daemon.signing import generate as generate_keys
+from daemon.ingest.importer import open_store
+from daemon.registry.keys import own_signer, trusted_keys
+from daemon.registry.registry import Registry
+from hyperdrift.signatures import generate as generate_keys
 from tests.daemon.secured import SecuredMosquitto
 from tests.daemon.versions import write_version
 

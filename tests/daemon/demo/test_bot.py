@@ -1,8 +1,8 @@
 import pytest
 
-from daemon.bars import Bar, SlotName
+from daemon.core.bars import Bar, SlotName
 from daemon.demo.bot import FEE, NOTIONAL, PaperTrader
-from daemon.slot import Prediction
+from hyperdrift.slot import Prediction
 
 SLOT = SlotName("BTC", "5m")
 DOWN, NEUTRAL, UP = (Prediction("m", 0.1, 0.8, 0.1, decision) for decision in range(3))

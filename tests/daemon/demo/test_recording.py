@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from daemon.bars import HOUR_MS
+from daemon.core.bars import HOUR_MS
+from daemon.core.errors import BadInput
 from daemon.demo.recording import Recording
-from daemon.errors import BadInput
 from tests.daemon.demo.markets import MINUTES_5, START_MS, market
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daemon.bars import HOUR_MS
+from daemon.core.bars import HOUR_MS
 from daemon.demo.protocol import decimal_text
 from daemon.demo.venue import Venue
 from tests.daemon.demo.markets import MINUTES_5, START_MS, market

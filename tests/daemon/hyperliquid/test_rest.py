@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.bars import HOUR_MS
-from daemon.clock import VenueClock
-from daemon.errors import SchemaChanged, VenueRefused, VenueUnreachable
+from daemon.core.bars import HOUR_MS
+from daemon.core.clock import VenueClock
+from daemon.core.errors import SchemaChanged, VenueRefused, VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
 from tests.daemon.fake_venue import START, STEP, FakeVenue, Fault, bar, hourly, serving
 from tests.fakes import FakeClock

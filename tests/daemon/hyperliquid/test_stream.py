@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from daemon.bars import Bar, SlotName
-from daemon.errors import BadInput
+from daemon.core.bars import Bar, SlotName
+from daemon.core.errors import BadInput
 from daemon.hyperliquid.stream import (
     CALM_S,
     CandleStream,

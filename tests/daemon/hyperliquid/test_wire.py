@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.bars import HOUR_MS, Bar, Funding, SlotName
-from daemon.errors import SchemaChanged
+from daemon.core.bars import HOUR_MS, Bar, Funding, SlotName
+from daemon.core.errors import SchemaChanged
 from daemon.hyperliquid import wire
 
 FIXTURES = Path(os.environ.get("HYPERDRIFT_DATA", "../shared/data/hyperliquid")).parents[1] / (

@@ -1,0 +1,201 @@
+"""Fifteen bad minutes: random faults, several at once, and what is left afterwards.
+
+python -m benchmarks.chaos [--minutes 15] [--seed 1] [--every-s 5] [--json]
+
+The real daemon, the reference paper bot, a real mosquitto and the replay exchange with a
+fault script, on a small disk of their own and a network of their own (Linux namespaces,
+root or not). Processes are killed and hung, the disk is filled, files are damaged, the link is
+cut, the exchange lies. Then the faults end, and everybody has a minute to recover without
+hands. What no line could tell of in the storm is done once more, in peace, for ten minutes at
+most, and a retrain is asked for. The store must equal what the exchange serves, the live model
+must answer, the retrain must leave a candidate, and every fault that met anything must be found
+in the journal, each time that it was done. Ends with 1 and what was violated, if anything was.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chaos import plan
+from benchmarks.chaos.faults import Faults
+from benchmarks.chaos.judgement import judge
+from benchmarks.chaos.second_pass import encore, retrain
+from benchmarks.chaos.setup import Stage, prepare
+from benchmarks.chaos.traces import AWAY
+from daemon.core import logs
+
+NAMESPACE = "HYPERDRIFT_CHAOS_NAMESPACE"
+LEAD_S = 10.0
+"""Until the first fault: the daemon starts."""
+RECOVER_S = 120.0
+"""Until all must be well again after the last fault."""
+
+
+async def survive(
+    folder: Path, *, seconds: float, seed: int, every_s: float, speed: float = 300.0,
+    kinds: tuple[str, ...] = (), namespace: bool = False, tell: bool = True, calm_s: float = 60.0,
+    encore_s: float = 600.0,
+) -> dict[str, Any]:  # fmt: skip
+    """Do it; return what was found.
+
+    Args:
+        folder: For everything; must be empty.
+        seconds: How long faults begin.
+        seed: Of the market and of the faults.
+        every_s: Seconds from one fault to the next in the mean.
+        speed: Venue seconds per wall second.
+        kinds: Which faults; all that are possible here by default.
+        namespace: Whether disk and network are our own.
+        tell: Print the timeline as it happens.
+        calm_s: Without a new fault at the end.
+        encore_s: At most for doing again what nothing told of; with 0 that is no fault, and
+            no retrain is asked for.
+    """
+    possible = tuple(k for k in (kinds or plan.ALL) if namespace or k not in plan.NEEDS_NAMESPACE)
+    planned = plan.draw(seed, seconds, every_s, possible)
+    total_s = LEAD_S + seconds + calm_s + 2 * RECOVER_S + encore_s
+    stage = await asyncio.to_thread(prepare, folder, total_s, speed, seed, namespace=namespace)
+    stage.tell = tell
+    await stage.open(plan.script(planned, LEAD_S, speed))
+    stage.began = time.monotonic()
+    async with stage.running():
+        await _inflict(stage, planned)
+        stage.note("no more faults")
+        await asyncio.sleep(calm_s)
+        recovered_s = calm_s + await stage.well(RECOVER_S)
+        began, is_asked = stage.elapsed(), encore_s > 0
+        again = await encore(stage, planned, seed, encore_s)
+        stage.retrained = await retrain(stage) if is_asked else None
+        encore_s = stage.elapsed() - began
+        recovered_s = max(recovered_s, await stage.well(RECOVER_S))
+        await asyncio.sleep(3)
+        stage.daemon_was_ready = stage.daemon.is_ready
+        stage.stop_s = await _stop(stage)
+        truth = stage.truth()
+    found = await asyncio.to_thread(judge, stage, planned, truth, each=is_asked)
+    if recovered_s >= calm_s + RECOVER_S:
+        found["violated"].append(f"recovery: not all was well within {recovered_s:.0f} s")
+        found["sound"] = False
+    return {
+        "seed": seed, "seconds": seconds, "faults_planned": len(planned), "namespace": namespace,
+        "recovered_within_s": round(recovered_s, 1), "encore": again,
+        "encore_s": round(encore_s), **found,
+    }  # fmt: skip
+
+
+async def _inflict(stage: Stage, every: list[plan.Planned]) -> None:
+    faults = Faults(stage)
+    async with asyncio.TaskGroup() as tasks:
+        for planned in every:
+            await asyncio.sleep(max(0.0, LEAD_S + planned.at_s - stage.elapsed()))
+            tasks.create_task(faults.do(planned), name=planned.kind)
+
+
+async def _stop(stage: Stage) -> float:
+    stage.daemon._may_run.clear()  # noqa: SLF001
+    took_s = await stage.daemon.stop()
+    stage.note("daemon stopped", after_s=round(took_s, 2))
+    return took_s
+
+
+def in_namespace() -> bool:
+    """Go on in a mount and network namespace of our own if the kernel lets us."""
+    if os.environ.get(NAMESPACE):
+        # Packets of an ordinary size, or a slow link would pass either none or all of them.
+        subprocess.run(["ip", "link", "set", "lo", "up", "mtu", "1500"], check=True)
+        return True
+    if not all(map(shutil.which, ("unshare", "ip", "tc", "mount"))):
+        return False
+    become = ["unshare", "--mount", "--net", *(() if os.geteuid() == 0 else ["--map-root-user"])]
+    trial = [*become, "sh", "-c", "ip link set lo up && mount -t tmpfs none /mnt"]
+    if subprocess.run(trial, capture_output=True, check=False).returncode:
+        return False
+    command = [*become, sys.executable, "-m", "benchmarks.chaos", *sys.argv[1:]]
+    return os.execvpe("unshare", command, os.environ | {NAMESPACE: "1"})
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print it for people."""
+    faults = found["faults"]["table"]
+    print(f"\nseed {found['seed']}: {found['faults_planned']} faults in {found['seconds']:g} s")
+    columns = ("done", "told", "masked", "untouched", "untold", "missed")
+    print(f"  {'fault':20}" + "".join(f"{name:>10}" for name in columns))
+    for kind, row in faults.items():
+        print(f"  {kind:20}" + "".join(f"{row[name]:10}" for name in columns))
+    print("  masked, and by what:")
+    masked = found["faults"]["masked"]
+    for one in masked:
+        print(f"    {one['at_s']:5} s  {one['kind']:20} {one['by']}")
+    for name in sorted({name for one in masked for name in one["by"].split()}):
+        print(f"    {name}: {AWAY[name]}")
+    print(f"  done again in peace, {found['encore_s']} s: {', '.join(found['encore']) or 'none'}")
+    for part in ("store", "scored", "model", "bot", "processes"):
+        print(f"  {part}: {json.dumps(found[part])}")
+    print(f"  all well {found['recovered_within_s']:g} s after the last fault")
+    for text in found["violated"]:
+        print(f"  VIOLATED  {text}")
+    print("sound" if found["sound"] else f"NOT sound; --seed {found['seed']} does it again")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=15.0, help="of the storm")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--every-s", type=float, default=5.0)
+    parser.add_argument("--speed", type=float, default=300.0)
+    parser.add_argument("--kinds", default="", help="comma-separated; all by default")
+    parser.add_argument("--keep", type=Path, help="a folder for logs and timeline, to look into")
+    parser.add_argument("--encore-s", type=float, default=600.0, help="at most, after the storm")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    logs.configure(logging.ERROR)  # of our own ears
+    namespace = in_namespace()
+    if not namespace:
+        left_out = ", ".join(plan.NEEDS_NAMESPACE)
+        print(f"no namespace can be made here: without {left_out}", file=sys.stderr)
+    calm_s = min(60.0, given.minutes * 60 / 5)
+    with contextlib.ExitStack() as stack:
+        folder = given.keep or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f"seed {given.seed}, in {folder}", file=sys.stderr)
+        kinds = tuple(filter(None, given.kinds.split(",")))
+        found = asyncio.run(
+            survive(
+                folder,
+                seconds=given.minutes * 60 - LEAD_S - calm_s,
+                seed=given.seed,
+                every_s=given.every_s,
+                speed=given.speed,
+                kinds=kinds,
+                namespace=namespace,
+                calm_s=calm_s,
+                encore_s=given.encore_s,
+            )
+        )
+        if namespace:
+            subprocess.run(["umount", "--lazy", folder / "disk"], check=False)
+    if given.json:
+        print(json.dumps(found))
+    else:
+        show(found)
+    sys.exit(0 if found["sound"] else 1)
+
+
+if __name__ == "__main__":
+    main()

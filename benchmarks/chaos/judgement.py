@@ -1,0 +1,289 @@
+"""What must be true after `benchmarks.chaos`, and where each fault can be read of."""
+
+import math
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chaos.journal_gaps import holes, unexplained
+from benchmarks.chaos.plan import WORK, Planned
+from benchmarks.chaos.setup import SLOT, STEP, Stage
+from benchmarks.chaos.traces import TRACES
+from benchmarks.chaos.verdicts import Occurrence, Verdict, verdicts
+from daemon.core.bars import Bar, Provenance
+from daemon.core.errors import DaemonError
+from daemon.demo.faults import ClockJump
+from daemon.ingest.importer import open_store
+from daemon.registry.keys import trusted_keys
+from daemon.registry.registry import Registry
+from retrain.errors import RetrainError
+
+_LAG_BARS = 4
+_ASIDE = re.compile(r'"set_aside": "([^"]+)".*store\.corrupt')
+_WENT_LIVE = r"swap\.ordered|model\.lost"
+_WRITTEN_S = 1.0
+_LEARNT_S = 7.0  # a slow link that is over until the venue's time is known well again
+_CLOSES_S = 4.0  # a clock that is right again until that is known and the next bar closes
+
+
+def judge(
+    stage: Stage, plan: list[Planned], truth: dict[int, Bar], *, each: bool
+) -> dict[str, Any]:
+    """Hold all that is left against what must be; `violated` has a sentence for each fault.
+
+    Args:
+        stage: When everything is over.
+        plan: What was to be done in the storm.
+        truth: The closed bars that the exchange serves.
+        each: Whether every kind must have been told of at least once.
+    """
+    found = {
+        "store": _store(stage, truth),
+        "scored": _scored(stage, truth),
+        "model": _model(stage),
+        "bot": _bot(stage, truth),
+        "faults": _faults(stage, plan, each=each),
+        "processes": _processes(stage),
+    }
+    violated = [text for part in found.values() for text in part.pop("violated")]
+    return found | {"violated": violated, "sound": not violated}
+
+
+def _store(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
+    """Compare the store with what the exchange serves, bar for bar."""
+    with open_store(stage.data, read_only=True) as store:
+        held = {s.bar.t: s for s in store.held(SLOT, 0, 2**62)}
+        # What a damaged page held and the venue has no more is lost, and said so.
+        gaps = [gap for gap in store.gaps(SLOT) if gap.to_t >= min(truth)]
+        fault = store.fault()
+    settled = sorted(truth)[:-_LAG_BARS]
+    missing = [t for t in settled if t not in held]
+    wrong = [
+        t
+        for t in settled
+        if t in held and (held[t].bar, held[t].provenance) != (truth[t], Provenance.REST)
+        and held[t].provenance is not Provenance.IMPORT
+    ]  # fmt: skip
+    invented = [
+        t for t, s in held.items() if settled[0] <= t <= settled[-1]
+        and t not in truth and (s.provenance is not Provenance.FILLED or s.bar.volume)
+    ]  # fmt: skip
+    violated = []
+    for name, bars in (("missing", missing), ("wrong", wrong), ("invented", invented)):
+        if bars:
+            examples = [str(held.get(t)) + " / " + str(truth.get(t)) for t in bars[:2]]
+            violated.append(f"store: {len(bars)} bars {name}, first {bars[0]}: {examples}")
+    if gaps:
+        violated.append(f"store: {len(gaps)} gaps given up, first {gaps[0]}")
+    if fault:
+        violated.append(f"store: {fault}")
+    return {"compared": len(settled), "equal": len(settled) - len(missing) - len(wrong),
+            "violated": violated}  # fmt: skip
+
+
+def _scored(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
+    """Look for bars that were scored twice, or lost in another way than with a damaged page."""
+    asides = [
+        (line.at, stage.data / Path(name[1]).name)
+        for line in stage.journal.lines() if (name := _ASIDE.search(line.text))
+    ]  # fmt: skip
+    with open_store(stage.data, read_only=True) as store:
+        scored = [row.body["t"] for row in store.journal(SLOT, kinds=["BarScored"])]
+    violated = []
+    if doubled := [t for t, n in Counter(scored).items() if n > 1]:
+        violated.append(f"journal: {len(doubled)} bars scored twice, first {doubled[0]}")
+    lost = holes(scored, STEP)
+    wrong = unexplained(lost, stage.befores, asides)
+    if wrong:
+        violated.append(f"journal: {len(wrong)} of {len(lost)} bars are gone, first: {wrong[0]}")
+    if not scored or scored[-1] < max(truth) - _LAG_BARS * STEP:
+        violated.append("journal: the newest bars were not scored")
+    return {
+        "bars": len(scored),
+        "on_damaged_pages": len(lost),
+        "stores_set_aside": len(asides),
+        "violated": violated,
+    }
+
+
+def _model(stage: Stage) -> dict[str, Any]:
+    """Check that what LATEST.json names is whole, ours, and what daemon and bot answer with."""
+    registry = Registry(stage.data / "models", ring=trusted_keys(stage.data))
+    violated, live_id = [], ""
+    try:
+        live = registry.live(SLOT)
+        live_id = live.model_id if live is not None else ""
+        registry.load(SLOT, live_id)
+    except (DaemonError, RetrainError) as e:
+        violated.append(f"model: LATEST.json does not verify: {e}")
+    states = [e for e in stage.events if e["topic"] == "state"]
+    said = {
+        "daemon": states[-1].get("model_id") if states else None,
+        "bot": next((e["model_id"] for e in reversed(stage.events) if e.get("online")), None),
+    }
+    for who, model_id in said.items():
+        if model_id != live_id:
+            violated.append(f"model: {who} answers with {model_id}, LATEST.json names {live_id}")
+    if stage.retrained == "":
+        violated.append("model: a retrain after all faults left no candidate")
+    swaps = Counter(e["kind"] for e in stage.events if e["topic"] == "event")
+    kinds = ("swapped", "rolled_back", "swap_refused", "retrain_started", "retrain_finished",
+             "retrain_failed")  # fmt: skip
+    counts = {k: swaps[k] for k in kinds}
+    return {"live": live_id, **counts, "retrained": stage.retrained, "violated": violated}
+
+
+def _bot(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
+    """Look for bars that a living bot with a model did not answer."""
+    lives: list[list[tuple[float, int]]] = []
+    born: list[float] = []
+    for line in (stage.folder / "bot.diary").read_text().splitlines():
+        at, t = line.split()[:2]
+        if t == "0":
+            lives.append([])
+            born.append(float(at))
+        else:
+            lives[-1].append((float(at), int(t)))
+    unanswered = [
+        b for life in lives for (_, a), (_, b) in pairwise(life) if b != a + STEP
+    ]  # fmt: skip
+    violated = []
+    if unanswered:
+        violated.append(
+            f"bot: {len(unanswered)} holes in its answers, first before {unanswered[0]}"
+        )
+    newest = max((t for life in lives for _, t in life), default=0)
+    if not lives or not lives[-1] or newest < max(truth) - _LAG_BARS * STEP:
+        violated.append("bot: the newest bars were not answered")
+    blind = [life[0][0] - at for at, life in zip(born, lives, strict=True) if life]
+    return {"lives": len(lives), "answers": sum(map(len, lives)),
+            "longest_until_first_answer_s": round(max(blind, default=0), 1),
+            "violated": violated}  # fmt: skip
+
+
+def occurrences(stage: Stage) -> list[Occurrence]:
+    """Return every fault that was done so far, with how often it met the daemon."""
+    done = [_with_end(stage, deed.of) for deed in stage.deeds if not deed.missed]
+    for fault, touched in stage.exchange.touched():
+        begin, end = (edge / (1 if fault.of_wall else stage.speed * 1000) for edge in fault.span)
+        if stage.opened + begin > time.time():
+            continue
+        first, last = (
+            None if at is None else stage.opened + at.wall_s for at in (touched.first, touched.last)
+        )
+        kind = str(fault.__struct_config__.tag)
+        begin, end = stage.opened + begin, stage.opened + end
+        done.append(Occurrence(kind, begin, end, touched.times, first, last))
+    return done
+
+
+def _with_end(stage: Stage, deed: Occurrence) -> Occurrence:
+    """Note when another version went live, and with it what was damaged was no longer looked at."""
+    if "live" not in TRACES[deed.kind].needs:
+        return deed
+    moved = stage.journal.when(_WENT_LIVE, deed.end + _WRITTEN_S)
+    return replace(deed, gone=moved[0]) if moved else deed
+
+
+def told_so_far(stage: Stage) -> list[Verdict]:
+    """Judge every fault that was done so far by what is in the journal."""
+    daemon, broker = (
+        [*unit.away, *([(unit.away_since, time.time())] if unit.away_since else [])]
+        for unit in (stage.daemon, stage.broker)
+    )
+    spans = stage.journal.spans
+    away = {
+        "daemon": daemon,
+        "disk": spans(r"store\.unavailable", r"store\.back"),
+        "link": [(d.of.begin, d.of.end) for d in stage.deeds if d.of.kind == "link_down"],
+        "stream": spans(r"feed\.stream_lost", r"feed\.stream_(back|connected)"),
+        "rest": spans(r"feed\.trouble", r"feed\.recovered"),
+        "broker": [*broker, *spans(r"bus\.lost", r"bus\.connected")],
+        "presence": _between(
+            spans(r'"online": true.*bot\.presence', r'"online": false.*bot\.presence')
+        ),
+        "clock": _set_back(stage),
+        "bars": spans(r"feed\.bar_late", r"feed\.bars_on_time"),
+        "time": [
+            (d.of.begin, d.of.end + _LEARNT_S) for d in stage.deeds if d.of.kind == "link_slow"
+        ],
+    }
+    return verdicts(occurrences(stage), stage.journal.lines(), away)
+
+
+def _between(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the time outside of spans that follow each other."""
+    edges = [0.0, *(edge for span in spans for edge in span), math.inf]
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _set_back(stage: Stage) -> list[tuple[float, float]]:
+    """Return when the venue's clock was before the newest bar, so that none closed."""
+    return [
+        (stage.opened + fault.span[0], stage.opened + fault.span[1] + _CLOSES_S)
+        for fault, _ in stage.exchange.touched()
+        if isinstance(fault, ClockJump) and fault.jump_ms < 0
+    ]
+
+
+def _faults(stage: Stage, plan: list[Planned], *, each: bool) -> dict[str, Any]:
+    """Find each fault that was done in the journal, every one by itself."""
+    found = told_so_far(stage)
+    missed = Counter(deed.of.kind for deed in stage.deeds if deed.missed)
+    done = Counter(v.of.kind for v in found)
+    counts = {outcome: Counter(v.of.kind for v in found if v.outcome == outcome)
+              for outcome in ("told", "masked", "untouched", "untold")}  # fmt: skip
+    began = stage.opened
+    violated = [
+        f"journal: {v.of.kind} at {v.of.begin - began:.0f} s and no line tells of it"
+        for v in found if v.outcome == "untold"
+    ]  # fmt: skip
+    planned = Counter(p.kind for p in plan if p.kind not in WORK)
+    never = [kind for kind in planned if each and not counts["told"][kind]]
+    violated += [f"journal: {kind} was never told of" for kind in never]
+    unseen = {k: n - done[k] - missed[k] for k, n in planned.items() if n > done[k] + missed[k]}
+    if unseen:
+        violated.append(f"timeline: not done to the end: {unseen}")
+    counts = {"done": done, **counts, "missed": missed}
+    table = {kind: {name: n[kind] for name, n in counts.items()} for kind in sorted(planned)}
+    masked = [
+        {"kind": v.of.kind, "at_s": round(v.of.begin - began), "by": v.why}
+        for v in found if v.outcome == "masked"
+    ]  # fmt: skip
+    return {"table": table, "masked": masked, "violated": violated}
+
+
+def _processes(stage: Stage) -> dict[str, Any]:
+    """Say how the processes fared: what ended by itself, and with what words."""
+    violated, ends = [], {}
+    for unit in (stage.daemon, stage.bot, stage.broker):
+        by_itself = Counter(code for _, code, ours in unit.ends if not ours)
+        ends[unit.name] = {
+            "starts": unit.starts,
+            "by_us": sum(ours for *_, ours in unit.ends),
+            "by_itself": dict(by_itself),
+        }
+    for name in ("daemon", "bot", "manager"):
+        path = stage.folder / f"{name}.log"
+        traces = path.read_text(errors="replace").count("Traceback") if path.exists() else 0
+        if traces:
+            violated.append(f"{name}: {traces} tracebacks in its log")
+    if any("is not started again" in e["text"] for e in stage.timeline):
+        violated.append("daemon: it gave up for good, as for a mistake in the configuration")
+    if not stage.daemon_was_ready:
+        violated.append("daemon: it was not ready at the end")
+    if stage.stop_s > 10:
+        violated.append(f"daemon: its stop took {stage.stop_s:.1f} s")
+    errors = Counter(
+        event[1]
+        for line in stage.journal.lines()
+        if '"level": "error"' in line.text
+        and (event := re.search(r'"event": "([^"]+)"', line.text))
+    )
+    return {"ends": ends, "errors_logged": dict(errors), "stop_s": round(stage.stop_s, 1),
+            "violated": violated}  # fmt: skip

@@ -1,0 +1,300 @@
+"""What is on stage in `benchmarks.chaos`: venue, broker, daemon, bot, an ear, a timeline."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.chaos.journal import Journal
+from benchmarks.chaos.processes import Unit
+from benchmarks.chaos.verdicts import Occurrence
+from daemon.core.bars import Bar, Funding, Provenance, SlotName
+from daemon.core.clock import SystemClock
+from daemon.core.errors import DaemonError
+from daemon.demo.exchange import ReplayExchange
+from daemon.demo.fault_script import read_script
+from daemon.demo.faults import Fault
+from daemon.demo.market import generate
+from daemon.demo.recording import Recording
+from daemon.hyperliquid.wire import decode_candles
+from daemon.ingest.importer import open_store
+from daemon.registry.registry import Registry
+from hyperdrift.mqtt.broker_address import BrokerAddress
+from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.messages import Command
+from hyperdrift.mqtt.topics import Topics
+from hyperdrift.signatures import Signer
+from hyperdrift.signatures import generate as generate_keys
+from retrain.errors import RetrainError
+from tests.daemon.versions import write_version
+
+SLOT = SlotName("BTC", "5m")
+STEP = SLOT.interval_ms
+START_MS = 1_750_032_000_000
+HISTORY = 6_000
+IMPORTED = HISTORY - 4_000
+VERSIONS = 6
+DISK_MIB = 96
+WATCHDOG_S = 15.0
+MEMORY_MIB, TOO_FEW_MIB = 4096, 300
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """A fault that was tried, not one of the exchange; `missed` says why it could not be done."""
+
+    of: Occurrence
+    missed: str = ""
+
+
+@dataclass
+class Stage:
+    """Everything that is watched and hurt."""
+
+    folder: Path
+    recording: Recording
+    speed: float
+    has_namespace: bool
+    port: int = 0
+    began: float = field(default_factory=time.monotonic)
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    deeds: list[Deed] = field(default_factory=list)
+    befores: list[tuple[float, Path]] = field(default_factory=list)
+    """Copies of the store from just before it was damaged, and when."""
+    opened: float = 0.0
+    tell: bool = True
+    daemon_was_ready: bool = False
+    stop_s: float = 0.0
+    retrained: str | None = None
+    """What a retrain after all faults came to; empty if to nothing, None if not asked for."""
+
+    def __post_init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.data.mkdir(parents=True)
+        self.registry = Registry(self.data / "models")
+        self.journal = Journal(self.folder)
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk"
+
+    @property
+    def data(self) -> Path:
+        return self.disk / "data"
+
+    @property
+    def models(self) -> Path:
+        return self.data / "models" / str(SLOT)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "hyperdrift.toml"
+
+    @property
+    def broker_url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    @property
+    def public_key(self) -> Path:
+        return self.data / "keys" / "hyperdrift.pub"
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    def manage(self, text: str, **fields: Any) -> None:
+        """Write into the journal what the service manager did."""
+        self.journal.manage(text)
+        self.note(text, **fields)
+
+    def note(self, text: str, **fields: Any) -> None:
+        """Write into the timeline what was done, for whoever looks into the run."""
+        entry = {"at_s": round(self.elapsed(), 2), "wall": time.time(), "text": text, **fields}
+        self.timeline.append(entry)
+        with (self.folder / "timeline.jsonl").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        if self.tell:
+            extra = " ".join(f"{k}={v}" for k, v in fields.items() if k != "ours")
+            print(f"{entry['at_s']:8.1f}  {text}  {extra}", file=sys.stderr, flush=True)
+
+    async def open(self, plan_script: str) -> None:
+        """Open the exchange, with its faults, and make the processes, none of them started."""
+        faults: tuple[Fault, ...] = ()
+        if plan_script:
+            (self.folder / "faults.toml").write_text(plan_script)
+            faults = read_script(self.folder / "faults.toml")
+        start_ms = int(self.recording.t[HISTORY])
+        # One for each: what the daemon's met, the daemon met.
+        self.exchange, self.bots_exchange = (
+            ReplayExchange(
+                (self.recording,), SystemClock(), speed=self.speed, start_ms=start_ms, faults=faults
+            )
+            for _ in range(2)
+        )
+        await self.exchange.start()
+        self.opened = time.time()
+        await self.bots_exchange.start()
+        self.write_config()
+        self._make_units()
+
+    def write_config(self, memory_mib: int = MEMORY_MIB) -> None:
+        self.config.write_text(
+            f'[daemon]\ndata_dir = "{self.data}"\n'
+            f'[[slots]]\ncoin = "{SLOT.coin}"\ninterval = "{SLOT.interval}"\nhistory_days = 30\n'
+            f'[hyperliquid]\nrest_url = "{self.exchange.url}"\nws_url = "{self.exchange.ws_url}"\n'
+            f'speed = {self.speed}\n[mqtt]\nbroker = "{self.broker_url}"\n'
+            f"[retrain]\ntimeout_s = 60\nmemory_mib = {memory_mib}\n"
+            "[policy]\ncooldown_hours = 6\nmin_new_bars = 144\nretry_bars = 144\n"
+            "probation_hours = 8\nmax_age_days = 0\n[gates]\ncalibrated = 0.1\n"
+        )
+
+    def _make_units(self) -> None:
+        broker = self.folder / "mosquitto.conf"
+        broker.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n")
+        mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+        if mosquitto is None:
+            raise SystemExit("mosquitto is not installed: apt install mosquitto")
+        python, slot = sys.executable, str(SLOT)
+        run = (python, "-m", "daemon.cli", "run", "--config", str(self.config))
+        follow = (
+            *(python, "-m", "benchmarks.chaos.bot", str(self.folder / "bot.diary")),
+            *("--slot", slot, "--speed", str(self.speed), "--broker", self.broker_url),
+            *("--venue-url", self.bots_exchange.url, "--ws-url", self.bots_exchange.ws_url),
+            *("--public-key", str(self.public_key)),
+        )
+        self.broker = Unit("broker", (mosquitto, "-c", str(broker)), self.folder, self.manage)
+        self.daemon = Unit(
+            "daemon", (*_mortal(), *run), self.folder, self.manage, watchdog_s=WATCHDOG_S
+        )
+        self.bot = Unit("bot", follow, self.folder, self.manage)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the processes and listen to all that is said, until the block ends."""
+        tasks = [asyncio.create_task(unit.run()) for unit in (self.broker, self.daemon, self.bot)]
+        self.ear = Bus(BrokerAddress.parse(self.broker_url), SystemClock(), name="chaos")
+        for name in ("event", "state", "command/reply"):
+            self.ear.subscribe(f"hyperdrift/{SLOT}/{name}", self._hear)
+        self.ear.subscribe("hyperdrift/status", self._hear)
+        self.ear.subscribe(f"hyperdrift/{SLOT}/bot", self._hear)
+        listening = asyncio.create_task(self.ear.run())
+        try:
+            yield
+        finally:
+            for task in (tasks[2], tasks[1], tasks[0], listening):  # the broker last
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            await self.exchange.stop()
+            await self.bots_exchange.stop()
+
+    def _hear(self, topic: str, payload: bytes, retained: bool) -> None:
+        with contextlib.suppress(ValueError):
+            said = json.loads(payload)
+            name = topic.rpartition("/")[2]
+            self.events.append({"wall": time.time(), "topic": name, "old": retained, **said})
+            if name == "event":
+                self.journal.hear(self.events[-1])
+            elif name == "status" and not retained:
+                self.journal.count(self.events[-1])
+
+    def command(self, name: str, **fields: str) -> None:
+        """Ask the daemon for something, as an operator does."""
+        request = Command(
+            command=name,  # type: ignore[arg-type]
+            request_id=secrets.token_hex(6),
+            reason="chaos",
+            issued_ms=time.time_ns() // 1_000_000,
+            **fields,
+        )
+        self.ear.publish(Topics().command(SLOT), request)
+
+    def exchange_s(self) -> float:
+        """Seconds since the exchange opened."""
+        return time.time() - self.opened
+
+    def add_fault(self, fault: Fault) -> None:
+        """Let both exchanges do one more."""
+        for exchange in (self.exchange, self.bots_exchange):
+            exchange.add_faults([fault])
+
+    async def well(self, within_s: float) -> float:
+        """Wait until daemon and bot are at the newest bar, at most so long; return how long."""
+        began = time.monotonic()
+        while (took_s := time.monotonic() - began) < within_s:
+            newest = max((e.get("last_bar_t") or 0 for e in self.events[-50:]), default=0)
+            is_new = self.daemon.is_ready and newest > self.exchange.now_ms() - 3 * STEP
+            if is_new and await asyncio.to_thread(self.answers):
+                break
+            await asyncio.sleep(0.2)
+        return took_s
+
+    def answers(self) -> bool:
+        """Whether what LATEST.json names is whole."""
+        try:
+            live = self.registry.live(SLOT)
+            return live is not None and bool(self.registry.verify(SLOT, live.model_id))
+        except (DaemonError, RetrainError):
+            return False
+
+    def is_stored(self) -> bool:
+        """Whether the daemon's store has the newest bars."""
+        with contextlib.suppress(DaemonError), open_store(self.data, read_only=True) as store:
+            newest = max((held.bar.t for held in store.held(SLOT, 0, 2**62)), default=0)
+            return newest >= self.exchange.now_ms() - 4 * STEP
+        return False
+
+    def truth(self) -> dict[int, Bar]:
+        """Return the closed bars that the exchange's REST serves."""
+        window = {"coin": SLOT.coin, "interval": SLOT.interval, "startTime": START_MS}
+        request = msgspec.json.encode({"type": "candleSnapshot", "req": window})
+        answer = self.exchange._venue.answer(request, self.exchange.now_ms())  # noqa: SLF001
+        rows = decode_candles(answer.body, SLOT).frames
+        return {frame.bar.t: frame.bar for frame in rows[:-1]}
+
+
+def _mortal() -> tuple[str, ...]:
+    """Return a prefix that takes root's power over file modes, or no folder were read-only."""
+    powers = "-dac_override,-dac_read_search"
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        return ()
+    return ("setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", "--")
+
+
+def prepare(folder: Path, seconds: float, speed: float, seed: int, *, namespace: bool) -> Stage:
+    """Make a market, a store with its older half, keys, and versions that were live in turn."""
+    bars = HISTORY + int(1.3 * (seconds + 300) * speed * 1000 / STEP)
+    recording = generate(bars, STEP, seed, start_ms=START_MS)
+    (folder / "disk").mkdir()
+    if namespace:
+        size = f"size={DISK_MIB}m"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", folder / "disk"], check=True)
+    stage = Stage(folder, recording, speed, namespace)
+    with open_store(stage.data) as store:
+        columns = (recording.t, recording.open, recording.high, recording.low, recording.close)
+        rows = zip(*(c[:IMPORTED].tolist() for c in (*columns, recording.volume)), strict=True)
+        store.put_bars(SLOT, [Bar(*row) for row in rows], Provenance.IMPORT)
+        known = recording.funding_t < recording.t[HISTORY]
+        rates = zip(recording.funding_t[known], recording.funding_rate[known], strict=True)
+        store.put_funding(SLOT.coin, [Funding(int(t), float(rate)) for t, rate in rates])
+    private = stage.data / "keys" / "hyperdrift.key"
+    generate_keys(private, stage.public_key)
+    stage.registry = registry = Registry(stage.data / "models", Signer.load(private))
+    for number in range(VERSIONS):
+        model_id = registry.adopt(SLOT, write_version(folder / "versions", number))
+        at_ms = START_MS + number * 60_000
+        registry.deploy(SLOT, model_id, reason="before", by="chaos", at_ms=at_ms)
+    return stage

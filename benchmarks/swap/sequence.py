@@ -1,0 +1,98 @@
+"""The course of `benchmarks.swap`: swap after swap, some with a death in them."""
+
+import random
+import time
+from dataclasses import dataclass, field
+
+from benchmarks.swap.setup import VICTIMS, Pointer, Reader, Settings, Stage
+
+SETTLE_S = 120.0
+
+
+@dataclass
+class Record:
+    undisturbed: list[tuple[int, int]] = field(default_factory=list)  # order, acknowledgement
+    undisturbed_ms: list[float] = field(default_factory=list)
+    disturbed_ms: dict[str, list[float]] = field(
+        default_factory=lambda: {role: [] for role in VICTIMS}
+    )
+    load_ms: list[float] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def play(stage: Stage, pointer: Pointer, daemon: Reader, bot: Reader, settings: Settings) -> Record:
+    """Order swap after swap and wait until the bot has what the registry calls live."""
+    rng, record = random.Random(settings.seed), Record()
+    targets = sorted(
+        p.stem.removeprefix("manifest_") for p in pointer.path.parent.glob("manifest_*")
+    )
+    fatal = set(rng.sample(range(settings.swaps), settings.kills))
+    for number in range(settings.swaps):
+        stage.check()
+        target = rng.choice([t for t in targets if t != pointer.now])
+        began = time.monotonic_ns()
+        stage.order(target)
+        victim = ""
+        if number in fatal:
+            victim = VICTIMS[len(stage.deaths) % 3]
+            time.sleep(rng.uniform(0.0, 0.4))
+            stage.kill(victim)
+            time.sleep(rng.uniform(0.0, 0.5))
+            stage.start(victim)
+        settle(pointer, daemon, record, began, target, victim=victim)
+        if victim:
+            whole(stage, daemon, bot)
+        time.sleep(rng.uniform(0.0, 0.1))
+    return record
+
+
+def whole(stage: Stage, daemon: Reader, bot: Reader) -> None:
+    """Wait until everybody is back at the broker after the last death."""
+    died_ns, victim = stage.deaths[-1]
+    waiting = {"daemon": [daemon], "bot": [bot], "broker": [daemon, bot]}[victim]
+    deadline = time.monotonic() + SETTLE_S
+    while time.monotonic() < deadline:
+        daemon.new()
+        bot.new()
+        if all(reader.connected_since(died_ns) for reader in waiting):
+            return
+        time.sleep(0.01)
+    raise SystemExit(f"not everybody came back after the {victim} died")
+
+
+def settle(
+    pointer: Pointer,
+    daemon: Reader,
+    record: Record,
+    began: int,
+    target: str,
+    *,
+    victim: str,
+) -> None:
+    """Wait until a bot has acknowledged what the pointer says."""
+    deadline = time.monotonic() + SETTLE_S
+    restarted = False
+    while time.monotonic() < deadline:
+        for line in daemon.new():
+            if line["event"] == "ready":
+                restarted = True
+            if line["event"] == "changed" and not line["ok"]:
+                record.failed.append(line["error"])
+                return
+            if line["event"] != "ack":
+                continue
+            if line["status"] == "refused":
+                record.refused.append(line["error"])
+                continue
+            if line["model"] != pointer.now or (line["model"] != target and not restarted):
+                continue
+            if victim:
+                record.disturbed_ms[victim].append((time.monotonic_ns() - began) / 1e6)
+            else:
+                record.undisturbed.append((began, line["ns"]))
+                record.undisturbed_ms.append(line["took_ms"])
+                record.load_ms.append(line["load_ms"])
+            return
+        time.sleep(0.002)
+    raise SystemExit(f"no bot took {target} within {SETTLE_S:g} s")

@@ -1,0 +1,93 @@
+"""Where a broker is, whom to trust there, and what it means when it will not have us."""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from daemon.core.errors import ConfigError
+
+
+class _Handshake(ssl.SSLSocket):
+    """Closes itself where the handshake fails: the MQTT library forgets it open, try after try."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Where a broker listens, as `mqtt://user@host:1883` or `mqtts://host`.
+
+    `ca_file` holds the certificates that vouch for it; None trusts those of the system.
+    """
+
+    host: str
+    port: int
+    user: str | None = None
+    tls: bool = False
+    ca_file: Path | None = None
+
+    @classmethod
+    def parse(cls, url: str, ca_file: Path | None = None) -> Self:
+        """Read a broker's address.
+
+        Raises:
+            ConfigError: If it is not one, or has a password in it.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as e:
+            raise ConfigError(f"mqtt.broker {url!r}: {e}; write mqtt://user@host:1883") from e
+        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
+            msg = f"mqtt.broker {url!r} must be embedded, mqtt://user@host:1883 or mqtts://host"
+            raise ConfigError(msg)
+        if parts.password is not None:
+            raise ConfigError(f"mqtt.broker at {parts.hostname}: give the password in a file")
+        tls = parts.scheme == "mqtts"
+        if ca_file is not None and not tls:
+            raise ConfigError(f"mqtt.ca_file is of no use with {url}; write mqtts://")
+        return cls(parts.hostname, port or (8883 if tls else 1883), parts.username, tls, ca_file)
+
+    def __str__(self) -> str:
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+    def trust(self) -> ssl.SSLContext | None:
+        """Return what TLS needs, None without TLS.
+
+        Raises:
+            ConfigError: If `ca_file` cannot be used.
+        """
+        if not self.tls:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except ssl.SSLError as e:
+            msg = f"mqtt.ca_file {self.ca_file}: has no certificate in PEM form"
+            raise ConfigError(msg) from e
+        except OSError as e:
+            msg = f"mqtt.ca_file {self.ca_file}: cannot be read ({e.strerror})"
+            raise ConfigError(msg) from e
+        context.sslsocket_class = _Handshake
+        return context
+
+    def explain(self, error: BaseException) -> str:
+        """Say in one line why a connection failed and what to do about it."""
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"its certificate is not to be trusted ({cause.verify_message}); "
+                "name the CA that signed it in mqtt.ca_file, and the host as the certificate does"
+            )
+        code = getattr(getattr(error, "rc", None), "value", getattr(error, "rc", None))
+        if code in {4, 5, 134, 135}:  # MQTT 3.1.1 and 5
+            who = f"user {self.user!r}" if self.user else "a client without a user"
+            where = "check the user in mqtt.broker and mqtt.password_file (or the credential)"
+            return f"it refuses {who}; {where}"
+        return str(error)

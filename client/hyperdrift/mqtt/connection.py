@@ -1,0 +1,350 @@
+"""One MQTT connection for the process, kept up for ever, that never holds anybody up.
+
+Callers publish into a bounded outbox and go on; a broker that is slow, absent or
+restarted costs them nothing. Brokers forget retained messages when they restart, so
+whoever owns a retained topic has to publish it again after each connect: done here,
+once, for everybody.
+"""
+
+import asyncio
+import contextlib
+import math
+import random
+import secrets
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiomqtt
+import msgspec
+import structlog
+
+from daemon.core.clock import Clock
+from daemon.core.tasks import in_own_task
+from hyperdrift.mqtt.broker_address import BrokerAddress
+
+Handler = Callable[[str, bytes, bool], None]
+Payload = msgspec.Struct | Mapping[str, object]
+
+# The daemon's longest absence of a broker, an hour, is about 700 events of a slot at 5m.
+OUTBOX = 1000
+# Publishes under way at once: enough for a broker that is 50 ms away, few enough to resend.
+WINDOW = 8
+# Brokers close the connection on larger ones, which would then be sent again for ever.
+MAX_PAYLOAD = 900_000
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 15.0
+# A connection that held this long was a good one: the next loss starts at the first delay.
+GOOD_SESSION_S = 10.0
+# What a broker may take to answer, and to take leave of.
+ANSWER_S, GOODBYE_S = 10.0, 1.0
+# Handlers only take a note, so messages do not pile up; beyond this the newest are dropped.
+INBOX = 10_000
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes, retained, when this process is gone."""
+
+    topic: str
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Event:
+    """A message that is not retained, on its way."""
+
+    topic: str
+    body: bytes
+
+
+class Bus:
+    """An MQTT 3.1.1 client that reconnects for ever; everything is sent with QoS 1.
+
+    `publish` and `subscribe` may be called before, during and between connections, from
+    the event loop's thread. Delivery is at least once: what was not acknowledged when a
+    connection broke is sent again on the next one.
+    """
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        clock: Clock,
+        *,
+        name: str = "hyperdrift",
+        password: str | None = None,
+        will: Will | None = None,
+    ) -> None:
+        self._address, self._clock, self._password, self._will = address, clock, password, will
+        self._tls = address.trust()
+        # One identity for the life of the process: the broker then drops a half-open older
+        # connection at once, and its will cannot overwrite our presence a minute later.
+        self._client_id = f"{name}-{secrets.token_hex(4)}"
+        self._handlers: dict[str, list[Handler]] = {}
+        self._faulty: set[Handler] = set()
+        self._unsubscribed: dict[str, None] = {}
+        self._retained: dict[str, bytes] = {}
+        self._stale: dict[str, None] = {}  # retained topics that the broker does not have yet
+        self._events: deque[_Event] = deque()
+        self._under_way: dict[_Event | str, None] = {}
+        self._dropped = 0
+        self._work, self._idle, self._up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._idle.set()
+        self._lost_logged = False
+        self.trouble = ""  # why there is no connection, in words
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted this connection and all subscriptions were sent."""
+        return self._up.is_set()
+
+    async def wait_connected(self) -> None:
+        """Wait until `connected`."""
+        await self._up.wait()
+
+    async def flush(self) -> None:
+        """Wait until the broker has everything that was published so far."""
+        await self._idle.wait()
+
+    def publish(self, topic: str, payload: Payload, *, retain: bool = False) -> None:
+        """Hand over a message; it is sent when the broker is there.
+
+        Of a retained topic only the newest value is kept, and always. When `OUTBOX` of the
+        others wait, the topic with most of them loses its oldest: a stream of predictions
+        must not push out the one reply or trade, and old news is worth least.
+        """
+        body = msgspec.json.encode(payload)
+        if len(body) > MAX_PAYLOAD:
+            log.error("bus.payload_too_large", topic=topic, bytes=len(body), limit=MAX_PAYLOAD)
+            return
+        if retain:
+            self._retained[topic] = body
+            self._stale[topic] = None
+        else:
+            self._events.append(_Event(topic, body))
+            if len(self._events) > OUTBOX:
+                self._drop_oldest()
+        self._wake()
+
+    def subscribe(self, topic_filter: str, handler: Handler) -> None:
+        """Call `handler(topic, payload, retained)` for every message that matches, for ever.
+
+        Handlers run on the event loop and must only take a note. Filters of one bus must
+        not overlap, or brokers differ in how often they deliver.
+        """
+        if topic_filter not in self._handlers:
+            self._unsubscribed[topic_filter] = None
+        self._handlers.setdefault(topic_filter, []).append(handler)
+        self._wake()
+
+    async def run(self) -> None:
+        """Own the connection until cancelled; then say goodbye with the will's payload."""
+        delay = FIRST_DELAY_S
+        while True:
+            began = self._clock.monotonic()
+            try:
+                await in_own_task(self._session())
+            except* (aiomqtt.MqttError, OSError) as group:
+                self._note_loss(_first(group))
+            finally:
+                self._up.clear()
+            if self._clock.monotonic() - began > GOOD_SESSION_S:
+                delay = FIRST_DELAY_S
+            # Jitter, so that a hundred bots do not return to a restarted broker as one.
+            await self._clock.sleep(random.uniform(delay / 2, delay))  # noqa: S311 - no secret
+            delay = min(2 * delay, LONGEST_DELAY_S)
+
+    async def _session(self) -> None:
+        """Connect, serve until the connection breaks, put back what was not acknowledged."""
+        client = self._make_client()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await client.__aenter__()
+        except BaseException:
+            _abandon(client)
+            raise
+        try:
+            await self._serve(client)
+        finally:
+            self._put_back()
+            with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._say_goodbye(client)
+
+    async def _say_goodbye(self, client: aiomqtt.Client) -> None:
+        try:
+            if self._will is not None:  # a clean disconnect makes the broker forget it
+                body = msgspec.json.encode(self._will.payload)
+                await client.publish(self._will.topic, body, qos=1, retain=True)
+        finally:
+            await client.__aexit__(None, None, None)
+
+    def _make_client(self) -> aiomqtt.Client:
+        will = None
+        if self._will is not None:
+            body = msgspec.json.encode(self._will.payload)
+            will = aiomqtt.Will(self._will.topic, body, qos=1, retain=True)
+        return _Client(
+            self._address.host,
+            self._address.port,
+            username=self._address.user,
+            password=self._password,
+            identifier=self._client_id,
+            will=will,
+            clean_session=True,
+            keepalive=30,
+            tls_context=self._tls,
+            max_queued_incoming_messages=INBOX,
+            # Timeouts are ours: on Python 3.11 the library's may swallow a cancellation.
+            timeout=math.inf,
+            # Without it every small packet waits for the one before it to be acknowledged.
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+        )
+
+    async def _serve(self, client: aiomqtt.Client) -> None:
+        self._unsubscribed.clear()
+        for topic_filter in list(self._handlers):
+            await self._subscribe(client, topic_filter)
+        self._stale.update(dict.fromkeys(self._retained))
+        self._up.set()
+        self._lost_logged, self.trouble = False, ""
+        log.info("bus.connected", broker=str(self._address), dropped=self._dropped)
+        self._dropped = 0
+        self._wake()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._receive(client), name="bus-receive")
+            for n in range(WINDOW):
+                tasks.create_task(self._send(client), name=f"bus-send-{n}")
+
+    async def _subscribe(self, client: aiomqtt.Client, topic_filter: str) -> None:
+        async with asyncio.timeout(ANSWER_S):
+            codes = await client.subscribe(topic_filter, qos=1)
+        for code in codes:
+            if not isinstance(code, int) and code.is_failure:
+                log.error("bus.subscription_refused", filter=topic_filter, why=str(code))
+
+    async def _send(self, client: aiomqtt.Client) -> None:
+        """Send what waits. Several run at once; each hands its message over before it awaits."""
+        while True:
+            await self._work.wait()
+            if self._unsubscribed:
+                await self._subscribe(client, self._unsubscribed.popitem()[0])
+            elif self._stale:
+                topic = next(iter(self._stale))
+                del self._stale[topic]
+                await self._deliver(client, topic, topic, self._retained[topic])
+            elif self._events:
+                event = self._events.popleft()
+                await self._deliver(client, event, event.topic, event.body)
+            else:
+                self._work.clear()
+                self._settle()
+
+    async def _deliver(
+        self, client: aiomqtt.Client, key: _Event | str, topic: str, body: bytes
+    ) -> None:
+        self._under_way[key] = None
+        async with asyncio.timeout(ANSWER_S):
+            await client.publish(topic, body, qos=1, retain=isinstance(key, str))
+        _acknowledge_segments(client)
+        self._under_way.pop(key, None)
+        self._settle()
+
+    def _settle(self) -> None:
+        if not (self._under_way or self._stale or self._events):
+            self._idle.set()
+
+    async def _receive(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            _acknowledge_segments(client)
+            topic, body = message.topic, message.payload
+            if not isinstance(body, bytes):
+                continue
+            for topic_filter, handlers in list(self._handlers.items()):
+                if topic.matches(topic_filter):
+                    for handler in handlers:
+                        self._call(handler, topic.value, body, retained=message.retain)
+
+    def _call(self, handler: Handler, topic: str, body: bytes, *, retained: bool) -> None:
+        try:
+            handler(topic, body, retained)
+        except Exception:
+            if handler not in self._faulty:
+                log.exception("bus.handler_failed", topic=topic)
+            self._faulty.add(handler)
+        else:
+            self._faulty.discard(handler)
+
+    def _wake(self) -> None:
+        self._idle.clear()
+        self._work.set()
+
+    def _put_back(self) -> None:
+        unsure = [key for key in self._under_way if isinstance(key, _Event)]
+        self._events.extendleft(reversed(unsure))
+        self._under_way.clear()
+
+    def _drop_oldest(self) -> None:
+        ((chatty, _),) = Counter(event.topic for event in self._events).most_common(1)
+        self._events.remove(next(event for event in self._events if event.topic == chatty))
+        if not self._dropped:
+            log.warning("bus.outbox_full", kept=OUTBOX, dropping="oldest")
+        self._dropped += 1
+
+    def _note_loss(self, error: BaseException) -> None:
+        """Say why the connection is lost, once, and again when a person has to act on it."""
+        why = self._address.explain(error) or f"no answer within {ANSWER_S:g} s"
+        explained = why != str(error)
+        if not self._lost_logged or (explained and why != self.trouble):
+            log.warning("bus.lost", broker=str(self._address), why=why, retrying=True)
+        self._lost_logged, self.trouble = True, why
+
+
+class _Client(aiomqtt.Client):
+    """The library's; but it waits for no socket that is closed before the loop gets to it."""
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ARG002
+        # From any thread: the library connects in one of its own.
+        self._loop.call_soon_threadsafe(self._wait_to_write, client, sock)
+
+    def _wait_to_write(self, client: Any, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.add_writer(sock, self._write, client)
+
+    def _write(self, client: Any) -> None:
+        try:
+            client.loop_write()
+        except Exception as e:  # noqa: BLE001 - whatever it is, it ends the connection
+            if not self._disconnected.done():
+                self._disconnected.set_exception(e)
+
+
+def _abandon(client: aiomqtt.Client) -> None:
+    """Close what a failed connect left open: the library does not, and may be connecting yet."""
+    inner = client._client  # noqa: SLF001 - there is no public way
+    inner.on_disconnect = None
+    inner.on_socket_register_write = None  # nobody is to wait for a socket that is closed
+    inner.on_socket_open = lambda _client, _data, connection: connection.close()
+    inner.disconnect()
+
+
+def _acknowledge_segments(client: aiomqtt.Client) -> None:
+    """Acknowledge on TCP level what was just read.
+
+    Brokers leave Nagle's algorithm on and so hold back an answer until the packet before
+    it is acknowledged, which Linux does 40 ms late. The option does not last: it is set
+    after each packet. A request and its answer take 88 ms on loopback without both options.
+    """
+    quick, connection = getattr(socket, "TCP_QUICKACK", None), client._client.socket()  # noqa: SLF001 - no public way
+    if quick is not None and isinstance(connection, socket.socket):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            connection.setsockopt(socket.IPPROTO_TCP, quick, 1)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,267 @@
+"""The hot swap from the bot's side: what a bot imports to always answer with the live model.
+
+A bot must never stand without a model, and never trust one that it cannot vouch for.
+So the old model answers until the new one has passed every check, in a thread, and
+then takes over in one assignment; a refused one changes nothing.
+
+    slot = ModelSlot("mqtt://127.0.0.1:1883", "BTC-5m", bot_id="my-bot")
+    await slot.start()
+    prediction = slot.predict(features)      # 17 numbers, in the order of the manifest
+    await slot.stop()
+"""
+
+import asyncio
+import contextlib
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from daemon.core.bars import SlotName
+from daemon.core.clock import Clock, SystemClock
+from daemon.core.errors import VersionRefused
+from hyperdrift.live_model import LiveModel, NoModel, Prediction
+from hyperdrift.mqtt.broker_address import BrokerAddress
+from hyperdrift.mqtt.connection import Bus, Will
+from hyperdrift.mqtt.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, TradeReport
+from hyperdrift.mqtt.topics import Topics
+from hyperdrift.verification import warm_up
+
+__all__ = ["ModelSlot", "NoModel", "Prediction"]
+
+LATEST = "LATEST.json"
+# What stop() grants the last messages; a broker that is away then goes without them.
+GOODBYE_S = 2.0
+
+log = structlog.get_logger()
+
+
+class ModelSlot:
+    """The live model of one slot, swapped on the daemon's orders.
+
+    Orders are handled one after the other and the newest wins. The same order again, or
+    one for the model that is live already, is acknowledged at once. An order issued
+    before the last accepted one is refused, whatever its reason: a rollback is a new
+    order too, so an older one can only be a replay.
+
+    Args:
+        broker_url: `mqtt://user@host:1883` or `mqtts://host`.
+        slot: `BTC-5m`.
+        bot_id: Names this bot to the daemon.
+        prefix: First level of all topics.
+        password: For the user in `broker_url`.
+        ca_file: Certificates that vouch for an `mqtts://` broker; None trusts the system's.
+        public_key: The daemon's public key; given, whatever it did not sign is refused.
+            Without it, whoever may publish on the broker chooses what this process loads.
+        models_dir: The models folder as this bot sees it. Given, versions are only ever
+            looked for in its folder for the slot, and the live one is loaded at start also
+            without a broker; otherwise orders must name a path that exists here.
+        computer: The daemon's `features.computer`, where that is this bot's own class.
+        clock: Real time.
+    """
+
+    def __init__(
+        self,
+        broker_url: str,
+        slot: str,
+        *,
+        bot_id: str,
+        prefix: str = "hyperdrift",
+        password: str | None = None,
+        ca_file: Path | None = None,
+        public_key: Path | None = None,
+        models_dir: Path | None = None,
+        computer: str = "builtin",
+        clock: Clock | None = None,
+    ) -> None:
+        self.slot = SlotName.parse(slot)
+        self._clock, self._topics, self._bot_id = clock or SystemClock(), Topics(prefix), bot_id
+        self._model = LiveModel(self.slot, public_key, computer)
+        self._folder = models_dir / str(self.slot) if models_dir is not None else None
+        self._sklearn = version("scikit-learn")
+        self._bus = Bus(
+            BrokerAddress.parse(broker_url, ca_file),
+            self._clock,
+            name=f"bot-{bot_id}",
+            password=password,
+            will=Will(self._topics.bot(self.slot), self._presence(online=False)),
+        )
+        self._bus.subscribe(self._topics.model(self.slot), self._take_order)
+        self._accepted: SwapOrder | None = None
+        self._has_model = asyncio.Event()
+        # Full means that a newer order came: the older one is dropped, it was overtaken.
+        self._orders: asyncio.Queue[SwapOrder] = asyncio.Queue(maxsize=1)
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+
+    @property
+    def model_id(self) -> str | None:
+        """The model that answers now; None before the first one."""
+        return self._model.model_id
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there. Predictions do not need it."""
+        return self._bus.connected
+
+    async def start(self, wait_s: float = 0.0) -> None:
+        """Load what is live, connect, and follow the daemon's orders until `stop`.
+
+        Neither a daemon nor a broker need be there.
+
+        Args:
+            wait_s: Wait this long for the first model.
+
+        Raises:
+            NoModel: If `wait_s` is positive and no model came in that time.
+        """
+        if self._folder is not None and (self._folder / LATEST).exists():
+            await self._load_at_start(self._folder / LATEST)
+        self._announce()
+        self._tasks = (
+            asyncio.create_task(self._bus.run(), name="slot-bus"),
+            asyncio.create_task(self._follow_orders(), name="slot-orders"),
+        )
+        for task in self._tasks:
+            task.add_done_callback(_note_end)
+        if wait_s > 0:
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._has_model.wait()
+            except TimeoutError:
+                raise NoModel(self.slot) from None
+
+    async def stop(self) -> None:
+        """Say goodbye and disconnect; the model goes on answering."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S if self._bus.connected else 0):
+                await self._bus.flush()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = ()
+
+    def predict(self, features: Sequence[float]) -> Prediction:
+        """Return what the live model says of one bar, in about ten milliseconds.
+
+        One call is answered by one model from beginning to end; a swap takes effect
+        between two calls.
+
+        Args:
+            features: Shape (17,), raw, in the order of `retrain.features.NAMES`.
+
+        Raises:
+            NoModel: Before the first model.
+            ValueError: If scikit-learn cannot use the features, for example a NaN.
+        """
+        return self._model.predict(features)
+
+    def publish_prediction(
+        self, t: int, prediction: Prediction, features: Sequence[float] | None = None
+    ) -> None:
+        """Tell the daemon what was predicted for the bar that opened at `t` (ms UTC).
+
+        With `features`, the daemon compares them with its own and warns of a difference.
+        """
+        p = (prediction.p_down, prediction.p_neutral, prediction.p_up)
+        row = tuple(map(float, features)) if features is not None else None
+        message = PredictionMade(t=t, model_id=prediction.model_id, p=p, features=row)
+        self._bus.publish(self._topics.prediction(self.slot), message)
+
+    def publish_trade(self, trade: TradeReport) -> None:
+        """Tell the daemon of a closed trade, so that it follows the real win rate."""
+        self._bus.publish(self._topics.trade(self.slot), trade)
+
+    async def _load_at_start(self, path: Path) -> None:
+        try:
+            await asyncio.to_thread(self._model.take, path)
+            self._has_model.set()
+        except VersionRefused as e:
+            log.warning("slot.refused", slot=str(self.slot), model_id=e.model_id, why=e.reason)
+
+    def _take_order(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
+        try:
+            order = msgspec.json.decode(payload, type=SwapOrder)
+        except msgspec.MsgspecError as e:
+            log.warning("slot.malformed_order", topic=topic, why=str(e))
+            return
+        verifier = self._model.verifier
+        if verifier is not None and not verifier.verify_payload(payload):
+            self._acknowledge(order, "the order is not signed with the daemon's key", 0.0)
+            return
+        waiting = self._orders.get_nowait() if self._orders.full() else order
+        self._orders.put_nowait(max(order, waiting, key=lambda o: o.issued_ms))
+
+    async def _follow_orders(self) -> None:
+        with contextlib.suppress(ImportError):  # the order that needs it is then refused with it
+            await asyncio.to_thread(warm_up)
+        while True:
+            order = await self._orders.get()
+            began, error = self._clock.monotonic(), ""
+            try:
+                await self._obey(order)
+            except VersionRefused as e:
+                error = e.reason
+            # A version may fail to load in any way at all; the old model goes on answering.
+            except Exception as e:  # noqa: BLE001
+                error = f"{type(e).__name__}: {e}"
+            self._acknowledge(order, error, (self._clock.monotonic() - began) * 1000)
+
+    async def _obey(self, order: SwapOrder) -> None:
+        """Make the ordered version live.
+
+        Raises:
+            VersionRefused: If it may not be; nothing was changed.
+        """
+        last = self._accepted
+        if last is not None and order.issued_ms < last.issued_ms:
+            raise VersionRefused(order.model_id, "the order is older than the last accepted one")
+        if not self._model.is_of(order):
+            await asyncio.to_thread(self._model.take, self._path_of(order), order)
+            self._has_model.set()
+        self._accepted = order
+
+    def _path_of(self, order: SwapOrder) -> Path:
+        if self._folder is not None:
+            return self._folder / LATEST
+        path = Path(order.manifest)
+        if not path.is_absolute():
+            reason = "the order has a relative path; give ModelSlot models_dir"
+            raise VersionRefused(order.model_id, reason)
+        return path
+
+    def _acknowledge(self, order: SwapOrder, error: str, load_ms: float) -> None:
+        ack = SwapAck(
+            swap_id=order.swap_id,
+            model_id=order.model_id,
+            status="refused" if error else "loaded",
+            error=error,
+            load_ms=round(load_ms, 3),
+            bot_id=self._bot_id,
+        )
+        self._bus.publish(self._topics.ack(self.slot), ack)
+        fields = {"slot": str(self.slot), "model_id": order.model_id, "reason": order.reason}
+        if error:
+            log.warning("slot.refused", **fields, why=error, still_live=self.model_id)
+        else:
+            log.info("slot.swapped", **fields, load_ms=round(load_ms, 1))
+            self._announce()
+
+    def _announce(self) -> None:
+        self._bus.publish(self._topics.bot(self.slot), self._presence(online=True), retain=True)
+
+    def _presence(self, *, online: bool) -> BotPresence:
+        return BotPresence(
+            online=online,
+            bot_id=self._bot_id,
+            model_id=self.model_id or "",
+            python=platform.python_version(),
+            sklearn=self._sklearn,
+        )
+
+
+def _note_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("slot.stopped_following", task=task.get_name(), exc_info=error)

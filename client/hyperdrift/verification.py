@@ -1,0 +1,171 @@
+"""What a model version must show before it may answer for a slot.
+
+A model file is a pickle: loading it runs it. So everything that can be known from the
+outside, who released it, whether every file is whole, what its gates said, is checked
+before the first byte is unpickled, and what it computes is checked before it goes live.
+"""
+
+import platform
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from daemon.core.bars import SlotName
+from daemon.core.errors import VersionRefused
+from hyperdrift.loading import considerate
+from hyperdrift.mqtt.messages import SwapOrder
+from hyperdrift.signatures import Verifier
+from retrain.errors import ArtifactError
+from retrain.manifest import Manifest, manifest_name
+
+if TYPE_CHECKING:
+    from retrain.artifact import LoadedModel
+
+# A certificate without one of these is incomplete: a gate that was not run did not pass.
+GATES = frozenset(
+    {
+        "train_accuracy",
+        "test_accuracy",
+        "all_classes",
+        "overfit",
+        "beats_prior",
+        "direction",
+        "calibrated",
+        "beats_champion",
+        "parity",
+        "loads",
+        "budget",
+    }
+)
+
+
+def certificate_fault(meta: Mapping[str, Any]) -> str | None:
+    """Say why the gates do not vouch for a version, or None if they do.
+
+    Args:
+        meta: Its training_meta; the digest was checked before.
+    """
+    gates = meta.get("gates")
+    if not isinstance(gates, list) or not all(isinstance(gate, dict) for gate in gates):
+        return "its training_meta has no certificate"
+    if missing := GATES - {str(gate.get("name")) for gate in gates}:
+        return f"its certificate is incomplete, without {', '.join(sorted(missing))}"
+    if refused := [str(gate.get("name")) for gate in gates if gate.get("passed") is not True]:
+        return f"its gates refused it ({', '.join(refused)})"
+    return None if meta.get("passed") is True else "its certificate says that it did not pass"
+
+
+def warm_up() -> None:
+    """Import what `admit` needs, two seconds that the first swap would take longer. Blocks."""
+    from retrain import artifact  # noqa: F401, PLC0415 - for the import itself
+
+
+def admit(
+    path: Path,
+    slot: SlotName,
+    order: SwapOrder | None = None,
+    verifier: Verifier | None = None,
+    *,
+    after_ms: int = 0,
+    computer: str = "builtin",
+) -> "LoadedModel":
+    """Load the version that a LATEST.json names, after every check. Blocks for seconds.
+
+    Args:
+        path: The LATEST.json; the version's files lie beside it.
+        slot: Whose model it must be.
+        order: The swap order that announced it; None when a bot starts without one.
+        verifier: Demands the daemon's signature.
+        after_ms: When the pointer moved to the model that answers now, ms UTC; a version that
+            was made live before that is a replay.
+        computer: Who computes the features that the model will be given: we, or the bot's
+            `package.module:Class`.
+
+    Raises:
+        VersionRefused: If anything is not as it should be; nothing was changed.
+    """
+    # Here, because it brings pandas and scikit-learn: seconds that an importing bot pays once,
+    # in a thread, instead of at its start.
+    from retrain import artifact  # noqa: PLC0415
+
+    try:
+        manifest = artifact.read_manifest(path)
+        _check_identity(manifest, slot, order, computer)
+        if verifier is not None:
+            verifier.verify(manifest.document)
+        if manifest.deployed_ms < after_ms:
+            reason = "an old LATEST.json came back; a newer one was live already"
+            raise VersionRefused(manifest.model_id, reason)
+        contents = artifact.check_files(manifest, path.parent)
+        if not manifest.promoted_by:
+            fault = certificate_fault(msgspec.json.decode(contents[manifest.training_meta]))
+            if fault is not None:
+                raise VersionRefused(manifest.model_id, fault)
+        # A private copy of the bytes that were checked: a file replaced since has no say.
+        with tempfile.TemporaryDirectory(prefix="hyperdrift-") as private:
+            copy = Path(private) / manifest_name(manifest.model_id)
+            copy.write_bytes(msgspec.json.encode(manifest.document))
+            for name, content in contents.items():
+                (copy.parent / name).write_bytes(content)
+            with considerate():
+                return artifact.load(copy)
+    except (ArtifactError, OSError, msgspec.MsgspecError) as e:
+        raise VersionRefused(order.model_id if order else "", str(e)) from e
+
+
+def _check_identity(
+    manifest: Manifest, slot: SlotName, order: SwapOrder | None, computer: str
+) -> None:
+    """Refuse a version of another slot, another order, another formula or another library."""
+    # Here for the same reason as above.
+    import sklearn  # noqa: PLC0415
+
+    from retrain import features  # noqa: PLC0415
+    from retrain.computers import BUILTIN  # noqa: PLC0415
+
+    reason = None
+    if manifest.slot != str(slot):
+        reason = f"it is a model of {manifest.slot}, not of {slot}"
+    elif order is not None and manifest.model_id != order.model_id:
+        reason = f"LATEST.json names {manifest.model_id} by now; the next order will say so too"
+    elif order is not None and dict(manifest.sha256) != order.sha256:
+        reason = "the digests of the order are not those of LATEST.json; deploy it again"
+    elif manifest.computer != computer:
+        reason = f"it reads the features of {manifest.computer}, this bot computes {computer}"
+    elif computer == BUILTIN and manifest.schema_hash != features.schema_hash():
+        reason = "it was trained on other features; install the same hyperdrift on both sides"
+    elif manifest.feature_dim != len(features.NAMES):
+        reason = f"it takes {manifest.feature_dim} features, must take {len(features.NAMES)}"
+    elif not same_library(manifest.sklearn, sklearn.__version__):
+        reason = (
+            f"it was written by scikit-learn {manifest.sklearn} and {sklearn.__version__} is "
+            f"installed here; install {_minor(manifest.sklearn)} or set retrain.python to this one"
+        )
+    elif not same_language(manifest.python):
+        reason = (
+            f"it was written by Python {manifest.python}, this bot runs "
+            f"{platform.python_version()}; set retrain.python to this one"
+        )
+    if reason is not None:
+        raise VersionRefused(order.model_id if order else manifest.model_id, reason)
+
+
+def same_library(saved_with: str, installed: str) -> bool:
+    """Whether a model saved with one version of scikit-learn may be loaded with another."""
+    return _minor(saved_with) == _minor(installed)
+
+
+def same_language(saved_with: str) -> bool:
+    """Whether a file written by one version of Python may be read by this one.
+
+    Minor versions read each other's pickles of scikit-learn's classes, which hold no code;
+    what else could differ is what the golden rows are for.
+    """
+    return saved_with.partition(".")[0] == platform.python_version_tuple()[0]
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])

@@ -1,0 +1,1 @@
+"""What the command line shows and does beside a running daemon."""

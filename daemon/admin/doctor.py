@@ -1,0 +1,200 @@
+"""Ask everything that a daemon depends on how it is, and say what to do about each fault.
+
+It works beside a running daemon, which it asks over MQTT, and before the first start. It
+changes nothing: the store is opened to read, and no lock is taken.
+"""
+
+import asyncio
+import socket
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from rich.console import Console
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from daemon.admin import host_checks, remote_client
+from daemon.admin.host_checks import Check
+from daemon.config.loader import broker_address, broker_password
+from daemon.config.schema import Config
+from daemon.core.clock import Clock, VenueClock
+from daemon.core.errors import ConfigError, DaemonError, Unreachable, VenueUnreachable
+from daemon.hyperliquid.rest import RestClient
+from daemon.registry.bot_compatibility import Handshake
+from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.messages import BotPresence
+from hyperdrift.mqtt.topics import Topics
+
+# The retries of one call take longer; a person who asks wants to know by then.
+_VENUE_S: Final = 20.0
+_STREAM_S: Final = 10.0
+# A command is stale after 60 s, so an operator's clock and the daemon's must be closer than that.
+_CLOCK_LIMIT_MS: Final = 5000
+_START: Final = "`systemctl start hyperdrift`, or `hyperdrift run`"
+
+Presences = dict[str, BotPresence]
+
+
+async def check_up(config: Config, clock: Clock, file: Path | None = None) -> list[Check]:
+    """Return every check, in an order in which faults are best mended.
+
+    Args:
+        config: What the daemon runs with.
+        clock: This host's.
+        file: Where the configuration was read from.
+    """
+    found = await asyncio.to_thread(host_checks.inspect, config, file)
+    venue, broker = await asyncio.gather(_venue(config, clock), _broker(config, clock))
+    return [*found, *venue, *broker]
+
+
+def exit_code(found: list[Check]) -> int:
+    """Return 0 if all is well, 4 if venue or broker does not answer, 1 for any other fault."""
+    if any(check.unreachable for check in found):
+        return Unreachable.exit_code
+    return int(any(check.problem for check in found))
+
+
+def document(found: list[Check]) -> dict[str, Any]:
+    """Return the checks as `--json` prints them."""
+    checks = [
+        {"name": c.name, "ok": not c.problem, "problem": c.problem, "note": c.note} for c in found
+    ]
+    return {"ok": exit_code(found) == 0, "checks": checks}
+
+
+def show(found: list[Check]) -> None:
+    """Print a line a check."""
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for check in found:
+        verdict = check.problem or ("ok" + f" ({check.note})" * bool(check.note))
+        console.print(f"{check.name:<15}{verdict}")
+
+
+async def _venue(config: Config, clock: Clock) -> list[Check]:
+    rest_url, stream_url = config.hyperliquid.urls
+    venue = VenueClock(clock, config.hyperliquid.speed)
+    try:
+        async with asyncio.timeout(_VENUE_S), RestClient(rest_url, clock, venue) as rest:
+            await rest.learn_clock()
+            await rest.require_coins(slot.coin for slot in config.slots)
+        stream = await _stream(stream_url)
+    except TimeoutError:
+        why = f"{rest_url} does not answer within {_VENUE_S:g} s: check the network"
+        return [Check("venue", why, unreachable=True)]
+    except DaemonError as e:
+        gone = isinstance(e, VenueUnreachable)
+        return [Check("venue", str(e), unreachable=gone)]
+    found = Check("venue", stream, rest_url, unreachable=bool(stream))
+    return [found, _clock(venue, clock)]
+
+
+async def _stream(url: str) -> str:
+    """Say why the venue's stream cannot be opened, or nothing."""
+    try:
+        async with connect(url, open_timeout=_STREAM_S, close_timeout=1):
+            return ""
+    except (OSError, WebSocketException, TimeoutError) as e:
+        why = str(e) or type(e).__name__
+        return f"{url} cannot be opened ({why}): let port 443 out through the firewall"
+
+
+def _clock(venue: VenueClock, clock: Clock) -> Check:
+    """Compare the host's clock with the venue's, where that runs like a clock."""
+    if venue.speed != 1:
+        return Check("clock", note=f"not compared: the venue runs at {venue.speed:g} x")
+    offset_ms = clock.now_ms() - venue.now_ms()
+    if abs(offset_ms) <= _CLOCK_LIMIT_MS + venue.uncertainty_ms:
+        return Check("clock", note=f"{offset_ms:+} ms against the venue")
+    where = "behind" if offset_ms < 0 else "ahead of"
+    wrong = f"this host is {abs(offset_ms) / 1000:.0f} s {where} the venue"
+    return Check("clock", f"{wrong}: `timedatectl set-ntp true`")
+
+
+async def _broker(config: Config, clock: Clock) -> list[Check]:
+    mqtt, topics = config.mqtt, Topics(config.mqtt.prefix)
+    embedded = mqtt.broker == "embedded"
+    try:
+        address, password = broker_address(mqtt), broker_password(mqtt)
+        if embedded and not await asyncio.to_thread(_listens, address.host, address.port):
+            silent = Check("broker", note=f"embedded: {address} comes with the daemon")
+            return [silent, _absent(config)]
+        async with remote_client.connected(address, clock, password) as bus:
+            bots = _listen_for_bots(bus, topics)
+            said = await remote_client.status(bus, topics, clock)
+    except (ConfigError, Unreachable) as e:
+        return [Check("broker", str(e), unreachable=isinstance(e, Unreachable))]
+    daemon = _daemon(config, said["status"])
+    if embedded and said["status"]["state"] != "online":
+        taken = f"another broker than the daemon's has port {mqtt.port}: stop it, set mqtt.port"
+        return [Check("broker", f'{taken}, or set mqtt.broker = "{address}"'), daemon]
+    return [Check("broker", note=str(address)), daemon, *await _bots(config, topics, bots)]
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def _daemon(config: Config, status: dict[str, Any]) -> Check:
+    """Judge what the running daemon says of itself."""
+    if status["state"] != "online":
+        return _absent(config)
+    ours, runs = version("hyperdrift"), status.get("version", "")
+    restart = "restart it: `systemctl restart hyperdrift`"
+    if runs != ours:
+        return Check("daemon", f"it is version {runs}, installed is {ours}; {restart}")
+    wanted, has = {str(s.name) for s in config.slots}, set(status.get("slots", ()))
+    if wanted != has:
+        wrong = f"it follows {', '.join(sorted(has))}, configured is {', '.join(sorted(wanted))}"
+        return Check("daemon", f"{wrong}; {restart}")
+    if doing := status.get("doing"):
+        return Check("daemon", note=f"version {runs}, {doing}")
+    venue = status.get("venue")
+    if venue and not venue["connected"]:
+        return Check("daemon", "its stream from the venue is down; `journalctl -u hyperdrift`")
+    return Check("daemon", note=f"version {runs}, {len(has)} slot{'s' * (len(has) != 1)}")
+
+
+def _absent(config: Config) -> Check:
+    """Judge that no daemon runs: a fault once there is something for it to go on with."""
+    if not host_checks.has_store(config):
+        return Check("daemon", note=f"not running; {_START}")
+    return Check("daemon", f"it is not running: {_START}; `journalctl -u hyperdrift -n 5` says why")
+
+
+def _listen_for_bots(bus: Bus, topics: Topics) -> Presences:
+    """Take down the presence of every bot, by topic."""
+    bots: Presences = {}
+
+    def take(topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
+        try:
+            bot = msgspec.json.decode(payload, type=BotPresence)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return  # the daemon logs it
+        if bot.online:
+            bots[topic] = bot
+
+    bus.subscribe(f"{topics.prefix}/+/bot", take)
+    return bots
+
+
+async def _bots(config: Config, topics: Topics, bots: Presences) -> list[Check]:
+    """Judge whether each bot could load what is trained here."""
+    if not bots:
+        return [Check("bots", note="none is online")]
+    handshake, known = Handshake(config.retrain.python), {s.name for s in config.slots}
+    found = []
+    for topic, bot in sorted(bots.items()):
+        slot = topics.slot_of(topic)
+        problem = await handshake.fault(bot)
+        if not problem and slot is not None and slot[0] not in known:
+            problem = f"bot {bot.bot_id} follows {slot[0]}, which has no [[slots]]: add it"
+        note = f"{bot.bot_id}: Python {bot.python}, scikit-learn {bot.sklearn}"
+        found.append(Check("bot", problem, note))
+    return found

@@ -1,0 +1,121 @@
+"""Talk to a running daemon over MQTT: what `hyperdrift status` and `hyperdrift command` do."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import msgspec
+
+from daemon.core.bars import SlotName
+from daemon.core.clock import Clock
+from daemon.core.errors import BrokerUnreachable
+from hyperdrift.mqtt.broker_address import BrokerAddress
+from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.messages import Command, CommandName, CommandReply
+from hyperdrift.mqtt.topics import Topics
+from hyperdrift.signatures import Signer
+
+_NOBODY: Final = (
+    "nothing listens there; start the broker (an embedded one comes with the daemon), "
+    "or write its address in mqtt.broker"
+)
+_CONNECT_S: Final = 5.0
+_REPLY_S: Final = 10.0
+# Retained messages arrive at once after the subscription; one that is late is not there.
+_SETTLE_S: Final = 0.5
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    address: BrokerAddress, clock: Clock, password: str | None = None
+) -> AsyncIterator[Bus]:
+    """Hold a connection to the broker.
+
+    Raises:
+        BrokerUnreachable: If there is none within five seconds.
+    """
+    bus = Bus(address, clock, name="hyperdrift-cli", password=password)
+    task = asyncio.create_task(bus.run(), name="bus")
+    try:
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                await bus.wait_connected()
+        except TimeoutError:
+            why = bus.trouble or "it does not answer; is the daemon running?"
+            if os.strerror(errno.ECONNREFUSED) in why:
+                why = _NOBODY
+            msg = f"the broker at {address} cannot be reached: {why}"
+            raise BrokerUnreachable(msg) from None
+        yield bus
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def status(bus: Bus, topics: Topics, clock: Clock) -> dict[str, Any]:
+    """Return the retained state of the daemon and its slots: {"status": ..., "slots": {...}}."""
+    daemon: dict[str, Any] = {}
+    slots: dict[str, Any] = {}
+
+    def take_status(_topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
+        daemon.update(msgspec.json.decode(payload))
+
+    def take_state(topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
+        if found := topics.slot_of(topic):
+            slots[str(found[0])] = msgspec.json.decode(payload)
+
+    bus.subscribe(topics.status, take_status)
+    bus.subscribe(f"{topics.prefix}/+/state", take_state)
+    await clock.sleep(_SETTLE_S)
+    return {"status": daemon or {"state": "unknown"}, "slots": slots}
+
+
+async def command(
+    bus: Bus,
+    topics: Topics,
+    slot: SlotName,
+    name: CommandName,
+    *,
+    clock: Clock,
+    reason: str = "",
+    model_id: str = "",
+    by: str = "",
+    signer: Signer | None = None,
+) -> CommandReply:
+    """Send one command, signed if there is a `signer`, and wait for its reply.
+
+    Raises:
+        BrokerUnreachable: If no daemon answers within ten seconds.
+    """
+    request = Command(
+        command=name,
+        request_id=secrets.token_hex(8),
+        reason=reason,
+        issued_ms=clock.now_ms(),
+        model_id=model_id,
+        slot=str(slot),
+        by=by,
+    )
+    if signer is not None:
+        request = msgspec.structs.replace(request, signature=signer.sign_message(request))
+    answer: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
+
+    def take(_topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
+        with contextlib.suppress(msgspec.DecodeError):
+            reply = msgspec.json.decode(payload, type=CommandReply)
+            if reply.request_id == request.request_id and not answer.done():
+                answer.set_result(reply)
+
+    bus.subscribe(topics.reply(slot), take)
+    bus.publish(topics.command(slot), request)
+    try:
+        async with asyncio.timeout(_REPLY_S):
+            return await answer
+    except TimeoutError:
+        msg = f"no daemon answered for {slot} within {_REPLY_S:g} s; look at `hyperdrift status`"
+        raise BrokerUnreachable(msg) from None

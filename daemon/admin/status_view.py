@@ -1,0 +1,151 @@
+"""What the command line shows a person of a running daemon, and asks of it."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+from rich.console import Console
+
+from daemon.admin import remote_client
+from daemon.config.loader import broker_address, broker_password
+from daemon.config.schema import Config
+from daemon.core.bars import SlotName
+from daemon.core.clock import Clock
+from daemon.core.errors import BadInput
+from daemon.registry.keys import command_signer
+from hyperdrift.mqtt.messages import CommandName, CommandReply
+from hyperdrift.mqtt.topics import Topics
+
+
+async def status(config: Config, clock: Clock) -> dict[str, Any]:
+    """Return what the daemon and its slots last said of themselves.
+
+    Raises:
+        BrokerUnreachable: If there is no broker.
+    """
+    topics = Topics(config.mqtt.prefix)
+    async with remote_client.connected(
+        broker_address(config.mqtt), clock, broker_password(config.mqtt)
+    ) as bus:
+        return await remote_client.status(bus, topics, clock)
+
+
+def show_status(document: dict[str, Any]) -> None:
+    """Print the answer of `status`, a few lines a slot."""
+    console = Console(highlight=False, soft_wrap=True)
+    daemon = document["status"]
+    doing = f", {daemon['doing']}" if daemon.get("doing") else ""
+    console.print(f"daemon {daemon['state']} {daemon.get('version', '')}".rstrip() + doing)
+    if venue := daemon.get("venue"):
+        console.print(_venue_line(venue))
+    for slot, state in sorted(document["slots"].items()):
+        console.print(f"{slot}: {_phase(state)}")
+        for name, text in (*_facts(state), *_feed_facts(daemon.get("feed", {}).get(slot))):
+            console.print(f"  {name:<14}{text}")
+
+
+def _venue_line(venue: dict[str, Any]) -> str:
+    stream = "connected" if venue["connected"] else "not connected"
+    return (
+        f"venue {stream}, lost {venue['reconnects']} times; "
+        f"{venue['weight_left']} of {venue['weight_per_minute']} weight left in this minute; "
+        f"{venue['retries']} calls tried again, {venue['throttled']} of them throttled; "
+        f"{venue['clock_jumps']} clock jumps"
+        f"{_oddities('; harmless: ', venue.get('oddities'))}"
+    )
+
+
+def _oddities(lead: str, counts: dict[str, int] | None) -> str:
+    """List harmless habits, those of all slots together, or nothing; an older daemon has none."""
+    return lead + ", ".join(f"{n} {kind}" for kind, n in counts.items()) if counts else ""
+
+
+def _feed_facts(feed: dict[str, int] | None) -> tuple[tuple[str, str], ...]:
+    if feed is None:
+        return ()
+    names = ("confirmed", "provisional", "filled", "revised", "refused")
+    bars = ", ".join(f"{feed[name]} {name}" for name in names)
+    return (("bars", f"{bars}, {feed['gaps']} lost, since the start"),)
+
+
+def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    rate, lag = state["win_rate"], state["lag_ms"]
+    drift = max(state["drift"].items(), key=lambda pair: pair[1], default=None)
+    return (
+        ("model", state["model_id"] or "none yet"),
+        *((("trouble", state["trouble"]),) if state.get("trouble") else ()),
+        ("trained to", f"{_age(state['model_age_s'])} ago" if state["model_id"] else "-"),
+        ("win rate", "-" if rate is None else f"{rate:.1%} of {state['trades']}"),
+        ("P&L, 7 days", f"{state['pnl_7d']:+.2f}"),
+        ("highest drift", f"{drift[0]}, {drift[1]:.0%} of the alarm" if drift else "-"),
+        ("lag", "-" if lag is None else f"{lag} ms from a bar's close to its score"),
+        *_probation_facts(state["probation"]),
+        ("decision", state["waiting_for"] or "-"),
+    )
+
+
+def _probation_facts(probation: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    """Say how the new model compares; before an outcome is known, what either would make of it."""
+    if probation is None:
+        return ()
+    if "excess" in probation:
+        known = f"{probation['excess']:+.3f} nats against the previous model"
+        text = f"{known} over {probation['pairs']:.0f} pairs, evidence {probation['evidence']:.1f}"
+        return (("probation", f"{text} : 1 that it is worse"),)
+    right, ours = probation["excess_if_previous_right"], probation["excess_if_new_right"]
+    text = f"{right:+.3f} nats a bar if the previous model is right, {ours:+.3f} if the new one is"
+    return (("probation", f"{text}; no outcome is known yet"),)
+
+
+async def command(
+    config: Config,
+    clock: Clock,
+    name: str,
+    slot: str,
+    *,
+    reason: str,
+    model_id: str,
+    by: str,
+    key: Path | None = None,
+) -> CommandReply:
+    """Send a command and return the daemon's reply.
+
+    It is signed with the private key in `key`, or with the daemon's own if we may read it.
+
+    Raises:
+        BadInput: If there is no such command or the slot is misspelt.
+        BrokerUnreachable: If there is no broker, or no daemon that answers.
+    """
+    try:
+        wanted: CommandName = msgspec.convert(name, CommandName)
+    except msgspec.ValidationError as e:
+        known = ", ".join(get_args(CommandName))
+        raise BadInput(f"command {name!r} is not one of {known}") from e
+    topics, target = Topics(config.mqtt.prefix), SlotName.parse(slot)
+    signer = command_signer(config, key)
+    async with remote_client.connected(
+        broker_address(config.mqtt), clock, broker_password(config.mqtt)
+    ) as bus:
+        return await remote_client.command(
+            bus,
+            topics,
+            target,
+            wanted,
+            clock=clock,
+            reason=reason,
+            model_id=model_id,
+            by=by,
+            signer=signer,
+        )
+
+
+def _phase(state: dict[str, Any]) -> str:
+    job = state["retrain"]
+    return f"{state['phase']} {job['step']} {job['percent']:.0f} %" if job else str(state["phase"])
+
+
+def _age(seconds: int | None) -> str:
+    if seconds is None:
+        return "-"
+    days, rest = divmod(seconds, 86_400)
+    return f"{days} d {rest // 3600} h" if days else f"{rest // 3600} h {rest % 3600 // 60} min"

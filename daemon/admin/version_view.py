@@ -1,0 +1,204 @@
+"""What a person sees of a slot's versions: which there are, what is in one, and is it whole."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Column, Table
+
+from daemon.config.schema import Config
+from daemon.core.bars import SlotName
+from daemon.core.errors import VersionRefused
+from daemon.ingest.importer import STORE_NAME, open_store
+from daemon.registry import deployment_log
+from daemon.registry.keys import public_path, trusted_keys
+from daemon.registry.latest_pointer import LATEST
+from daemon.registry.registry import Registry
+from hyperdrift import version_files
+from hyperdrift.signatures import Verifier
+from hyperdrift.verification import admit, certificate_fault
+from retrain.errors import RetrainError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one version or of the pointer; without a `problem` all is well."""
+
+    model_id: str
+    what: str
+    problem: str = ""
+    note: str = ""
+
+
+def versions(config: Config, slot: str) -> list[dict[str, Any]]:
+    """Return every version of a slot, newest first."""
+    return [asdict(info) for info in _registry(config).versions(SlotName.parse(slot))]
+
+
+def show(config: Config, slot: str, model_id: str) -> dict[str, Any]:
+    """Return what one version says of itself: its manifest, its certificate and its place.
+
+    Raises:
+        VersionRefused: If it does not exist or what describes it is damaged.
+    """
+    registry, name = _registry(config), SlotName.parse(slot)
+    folder, wanted = registry.folder(name), _known(registry, name, model_id)
+    manifest = version_files.read(registry.manifest_path(name, wanted))
+    meta = version_files.read_certificate(manifest, folder)
+    info = next(info for info in registry.versions(name) if info.model_id == wanted)
+    sizes = {file: _size(folder / file) for file in manifest.sha256}
+    return {
+        **asdict(info),
+        "fault": certificate_fault(meta),
+        "horizon_bars": manifest.horizon_bars,
+        "threshold": manifest.threshold,
+        "signal_threshold": {"up": manifest.up, "down": manifest.down},
+        "trained_to_ms": manifest.trained_to_ms,
+        "sklearn": manifest.sklearn,
+        "python": manifest.python,
+        "git_commit": manifest.document.get("git_commit", ""),
+        "gates": meta.get("gates", []),
+        "scores": meta.get("scores", {}),
+        "settings": meta.get("settings", {}),
+        "timings": meta.get("timings", {}),
+        "files": {
+            file: {"bytes": sizes[file], "sha256": digest}
+            for file, digest in manifest.sha256.items()
+        },
+        "report": str(folder / manifest.report),
+    }
+
+
+def find(config: Config, slot: str, model_id: str) -> str:
+    """Return the one version of a slot whose id begins with `model_id`.
+
+    Raises:
+        VersionRefused: If there is none, or more than one.
+    """
+    return _known(_registry(config), SlotName.parse(slot), model_id)
+
+
+def verify(config: Config, slot: str, model_id: str = "") -> list[Finding]:
+    """Prove one version, or the pointer as a bot would and then every version.
+
+    Raises:
+        VersionRefused: If there is no such version.
+    """
+    registry, name = _registry(config), SlotName.parse(slot)
+    if model_id:
+        return [_version(registry, name, _known(registry, name, model_id))]
+    found = [_version(registry, name, info.model_id) for info in registry.versions(name)]
+    return [_pointer(config, registry, name), *found]
+
+
+def _pointer(config: Config, registry: Registry, slot: SlotName) -> Finding:
+    path, known = registry.pointer(slot), _newest_move(config, slot)
+    if not path.exists():
+        problem = "it is missing; `hyperdrift models rollback` goes back" if known else ""
+        return Finding("", LATEST, problem, "" if known else "nothing is live yet")
+    public = public_path(config.data_dir)
+    verifier = Verifier.load(public) if public.exists() else None
+    after_ms = int(known["deployed_ms"]) if known else 0
+    try:
+        model_id = admit(path, slot, None, verifier, after_ms=after_ms).model_id
+    except VersionRefused as e:
+        return Finding(e.model_id, LATEST, e.reason)
+    return Finding(model_id, LATEST, note="" if verifier else f"{public} is not there: unsigned")
+
+
+def _version(registry: Registry, slot: SlotName, model_id: str) -> Finding:
+    try:
+        manifest = registry.load(slot, model_id).manifest
+        fault = certificate_fault(version_files.read_certificate(manifest, registry.folder(slot)))
+    except VersionRefused as e:
+        return Finding(model_id, "version", e.reason)
+    except (RetrainError, OSError) as e:
+        return Finding(model_id, "version", str(e))
+    return Finding(model_id, "version", note=fault or "")
+
+
+def _newest_move(config: Config, slot: SlotName) -> dict[str, Any] | None:
+    if not (config.data_dir / STORE_NAME).exists():
+        return None
+    with open_store(config.data_dir, read_only=True) as store:
+        return deployment_log.newest(store, slot)
+
+
+def _registry(config: Config) -> Registry:
+    return Registry(config.data_dir / "models", ring=trusted_keys(config.data_dir))
+
+
+def _known(registry: Registry, slot: SlotName, model_id: str) -> str:
+    """Return the one version whose id begins so.
+
+    Raises:
+        VersionRefused: If there is none, or more than one.
+    """
+    ids = [info.model_id for info in registry.versions(slot)]
+    found = [known for known in ids if known.startswith(model_id)]
+    if model_id in ids or len(found) == 1:
+        return model_id if model_id in ids else found[0]
+    why = "it begins more than one version" if found else f"{slot} has no such version"
+    raise VersionRefused(model_id, f"{why}; `hyperdrift models list --slot {slot}` shows them")
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+# What a person reads.
+
+
+def show_versions(found: list[dict[str, Any]]) -> None:
+    """Print the answer of `versions` as a table."""
+    table = Table("", Column("model", no_wrap=True), "test accuracy", "skill", "gates", box=SIMPLE)
+    for info in found:
+        mark = "live" if info["live"] else "previous" if info["previous"] else ""
+        verdict = "passed" if info["passed"] else "refused by " + ", ".join(info["refused_by"])
+        if info["promoted_by"]:
+            verdict += f"; promoted by {info['promoted_by']}"
+        row = (_number(info["test_accuracy"], 3), _number(info["skill"], 4))
+        table.add_row(mark, info["model_id"], *row, info["problem"] or verdict)
+    Console().print(table if found else "no versions yet")
+
+
+def show_version(info: dict[str, Any]) -> None:
+    """Print the answer of `show`: a line a fact, then a line a gate."""
+    console = Console(highlight=False, soft_wrap=True)
+    place = "live" if info["live"] else "previous" if info["previous"] else "not live"
+    signal = info["signal_threshold"]
+    for name, text in (
+        ("model", info["model_id"]),
+        ("place", place + (f", promoted by {info['promoted_by']}" * bool(info["promoted_by"]))),
+        ("trained", info["trained_at_utc"]),
+        ("labels", f"{info['horizon_bars']} bars ahead, threshold {info['threshold']}"),
+        ("signals", f"UP from {signal['up']:.4f}, DOWN from {signal['down']:.4f}"),
+        ("made with", f"scikit-learn {info['sklearn']}, Python {info['python']}"),
+        ("gates", info["fault"] or "passed every one"),
+        ("report", info["report"]),
+    ):
+        console.print(f"{name:<10}{text}")
+    for gate in info["gates"]:
+        verdict = gate.get("verdict") or gate.get("name")
+        console.print(f"  {'pass' if gate.get('passed') is True else 'FAIL'}  {verdict}")
+    for file, facts in info["files"].items():
+        console.print(f"  {facts['sha256'][:12]}  {facts['bytes'] or 'missing':>10}  {file}")
+
+
+def show_findings(found: list[Finding]) -> None:
+    """Print the answer of `verify`, a line each."""
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in found:
+        what = finding.what if finding.what == LATEST else ""
+        name = " ".join(part for part in (what, finding.model_id) if part)
+        verdict = f"REFUSED: {finding.problem}" if finding.problem else "ok"
+        console.print(f"{name}: {verdict}" + (f" ({finding.note})" if finding.note else ""))
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

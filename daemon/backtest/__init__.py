@@ -1,0 +1,1 @@
+"""The second shell of the engine: history instead of a live market."""

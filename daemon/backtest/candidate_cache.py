@@ -1,0 +1,173 @@
+"""Candidates for a backtest: trained once for all policies, kept on disk, found again.
+
+A day of the past takes as long to train as a day of the present. So a candidate is found
+by what it was made of (bars, settings, champion), and its base models by the rows they
+were fitted to: policies that retrain at the same bar share them, and a backtest that was
+interrupted goes on where it was.
+"""
+
+import asyncio
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.core.errors import DataFolderBusy, RetrainFailedError
+from daemon.core.subprocesses import OnLine
+from daemon.store.folder_lock import folder_lock
+from daemon.training.jobs import Challenge, Jobs, Outcome
+from daemon.training.training import calibration_name
+
+_VERDICT: Final = "verdict.json"
+_FITS: Final = "fits"
+
+Frame = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A candidate as it was judged; `manifest` and what belongs to it are in `folder`."""
+
+    folder: Path
+    model_id: str
+    passed: bool
+    refused_by: tuple[str, ...]
+    detail: str
+    seconds: float
+
+    @property
+    def manifest(self) -> Path:
+        """Path of its manifest."""
+        return self.folder / f"manifest_{self.model_id}.json"
+
+
+class Candidates:
+    """Trains candidates, or finds them again.
+
+    Args:
+        root: A folder of their own.
+        jobs: Runs the child processes, in the same folder.
+        false_alarms_per_month: What drift is calibrated to.
+    """
+
+    def __init__(self, root: Path, jobs: Jobs, false_alarms_per_month: float) -> None:
+        self._root, self._jobs, self._rate = root, jobs, false_alarms_per_month
+
+    async def judged(
+        self, spec: Mapping[str, Any], frame: Frame, champion_id: str, on_line: OnLine
+    ) -> Judged:
+        """Return the candidate of a job.
+
+        Args:
+            spec: The content of `job.json`.
+            frame: The bars that it may see.
+            champion_id: Version of the model that it is compared with, empty for none.
+            on_line: Called with each line of a child that has to run.
+
+        Raises:
+            RetrainFailedError: If the child ended without a candidate, now or at an earlier try.
+        """
+        key = await asyncio.to_thread(self._key, spec, frame, champion_id)
+        found = await asyncio.to_thread(self._find, key)
+        if found is None:
+            found = await self._train(key, spec, frame, on_line)
+        if "error" in found:
+            raise RetrainFailedError(found["error"])
+        return Judged(
+            folder=self._root / key / "candidate",
+            model_id=found["model_id"],
+            passed=found["passed"],
+            refused_by=tuple(found["refused_by"]),
+            detail=found["detail"],
+            seconds=found["seconds"],
+        )
+
+    async def challenged(self, job_id: str, spec: Mapping[str, Any], frame: Frame) -> Challenge:
+        """Return what a quick challenger says; being quick, it is asked anew each time."""
+        try:
+            return await self._jobs.challenge(job_id, spec, frame)
+        except RetrainFailedError as e:
+            return Challenge(None, f"the quick challenger failed: {e}")
+
+    def forget_fits(self) -> None:
+        """Remove the base models: large, and of use only while policies retrain at one bar."""
+        shutil.rmtree(self._root / _FITS, ignore_errors=True)
+
+    def _key(self, spec: Mapping[str, Any], frame: Frame, champion_id: str) -> str:
+        made_of = {k: v for k, v in spec.items() if k not in {"reason", "champion"}}
+        made_of |= {"champion": champion_id, "version": version("hyperdrift"), "drift": self._rate}
+        digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
+        for name in sorted(frame):
+            digest.update(np.ascontiguousarray(frame[name]).tobytes())
+        return f"{spec['at_ms']}-{digest.hexdigest()[:16]}"
+
+    def _find(self, key: str) -> dict[str, Any] | None:
+        path = self._root / key / _VERDICT
+        try:
+            found: dict[str, Any] = json.loads(path.read_text())
+            path.touch()  # its age counts from when it was last of use
+        except (OSError, ValueError):
+            return None
+        return found
+
+    async def _train(
+        self, key: str, spec: Mapping[str, Any], frame: Frame, on_line: OnLine
+    ) -> dict[str, Any]:
+        try:
+            job = {**spec, "fits": str(self._root / _FITS)}
+            outcome = await self._jobs.retrain(key, job, frame, on_line)
+            if outcome.passed:
+                on_line({"event": "progress", "step": "drift calibration", "percent": 99.0})
+                text = await self._jobs.calibrate(key, self._rate)
+                (outcome.folder / calibration_name(outcome.model_id)).write_text(text)
+            verdict = _verdict(outcome)
+        except RetrainFailedError as e:
+            verdict = {"error": str(e)}
+        folder = self._root / key
+        await asyncio.to_thread(_keep, folder, verdict)
+        return verdict
+
+
+def forget_old(root: Path, before_s: float) -> int:
+    """Remove candidates last asked for before a time, s since 1970; return how many.
+
+    Removes nothing while a backtest runs.
+    """
+    if not root.is_dir():
+        return 0
+    try:
+        with folder_lock(root):
+            old = [p for p in root.iterdir() if p.is_dir() and _last_of_use_s(p) < before_s]
+            for folder in old:
+                shutil.rmtree(folder, ignore_errors=True)
+    except DataFolderBusy:
+        return 0
+    return len(old)
+
+
+def _last_of_use_s(folder: Path) -> float:
+    verdict = folder / _VERDICT  # none where a job was interrupted
+    return (verdict if verdict.exists() else folder).stat().st_mtime
+
+
+def _verdict(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "model_id": outcome.model_id,
+        "passed": outcome.passed,
+        "refused_by": list(outcome.refused_by),
+        "detail": "; ".join(outcome.refusals),
+        "seconds": round(outcome.seconds, 3),
+    }
+
+
+def _keep(folder: Path, verdict: Mapping[str, Any]) -> None:
+    """Write the verdict last: a folder without one was left by an interrupted job."""
+    (folder / "bars.npz").unlink(missing_ok=True)
+    (folder / _VERDICT).write_text(json.dumps(verdict))

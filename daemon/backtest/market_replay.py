@@ -1,0 +1,77 @@
+"""The stored past of a slot: its bars, their features, and what a model says of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.backtest.candidate_cache import Judged
+from daemon.core.bars import SlotName
+from daemon.store import market_closures
+from retrain import artifact, features
+
+_CHUNK: Final = 2016
+
+Frame = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """The stored bars of a slot as `features.compute` takes them, and their rows (n, 17).
+
+    `others` are bars of other coins, which tell an outage of the venue from a pause.
+    """
+
+    slot: SlotName
+    frame: Frame
+    rows: NDArray[np.float64]
+    others: tuple[Frame, ...] = ()
+
+    @classmethod
+    def of(cls, slot: SlotName, frame: Frame, others: Iterable[Frame] = ()) -> "Market":
+        """Compute the features once: a row does not depend on the bars after it."""
+        return cls(slot, frame, features.compute(frame), tuple(others))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def close_ms(self, bar: int) -> int:
+        """Return when a bar closed."""
+        return int(self.frame["t"][bar]) + self.slot.interval_ms
+
+    def until(self, at_ms: int, since_ms: int) -> Frame:
+        """Return what a model could learn from at `at_ms`: closed bars, without silences."""
+        span = since_ms, at_ms - self.slot.interval_ms
+        frame, *others = (_between(bars, *span) for bars in (self.frame, *self.others))
+        return market_closures.without(frame, market_closures.find(frame, others, self.slot))
+
+
+class Version:
+    """A model that was live for a while; it answers many bars at once, which costs far less."""
+
+    def __init__(self, judged: Judged, market: Market) -> None:
+        self.judged, self._market = judged, market
+        self.model = artifact.load(judged.manifest)
+        self._p = np.full((len(market), 3), np.nan)
+        self._asked: set[int] = set()
+
+    def p(self, bar: int) -> tuple[float, float, float] | None:
+        """Return DOWN, NEUTRAL, UP of a bar; None where a feature is undefined."""
+        chunk = bar // _CHUNK
+        if chunk not in self._asked:
+            self._asked.add(chunk)
+            part = slice(chunk * _CHUNK, (chunk + 1) * _CHUNK)
+            known = np.isfinite(self._market.rows[part]).all(axis=1)
+            if known.any():
+                self._p[part][known] = self.model.predict(self._market.rows[part][known])
+        down, neutral, up = self._p[bar].tolist()
+        return (down, neutral, up) if np.isfinite(down) else None
+
+
+def _between(frame: Frame, from_t: int, to_t: int) -> Frame:
+    """Return the bars that opened from `from_t` to `to_t`, both included."""
+    t = frame["t"]
+    part = slice(int(np.searchsorted(t, from_t)), int(np.searchsorted(t, to_t, side="right")))
+    return {name: column[part] for name, column in frame.items()}

@@ -1,0 +1,251 @@
+"""One policy over the stored bars: the second shell of the engine.
+
+The same engine and the same retrain as live, driven by history. A model is trained on the
+bars that had closed by then and answers from the next bar on; nothing here looks ahead.
+One assumption is made: a retrain takes a minute of market time, so that its verdict is
+known before the next bar closes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from daemon.backtest import performance
+from daemon.backtest.candidate_cache import Candidates, Judged
+from daemon.backtest.market_replay import Market, Version
+from daemon.config.schema import Config
+from daemon.core.bars import MINUTE_MS
+from daemon.core.errors import RetrainFailedError
+from daemon.core.subprocesses import OnLine
+from daemon.runtime.serving import Change, change_reason, model_served
+from daemon.training.training import challenger_judged, job_spec
+from monitor import actions, events
+from monitor.engine import Engine
+from monitor.policy import PolicySettings
+from retrain import artifact, features
+
+TRAINING_MS: Final = MINUTE_MS
+"""Assumed length of a retrain, market time."""
+_CHUNK: Final = 2016
+
+OnBars = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Record:
+    """What one policy did: its decisions as the daemon would have published them."""
+
+    published: list[actions.Publish] = field(default_factory=list)
+    trained: list[dict[str, Any]] = field(default_factory=list)
+    training_s: float = 0.0
+
+    def at(self, kind: str) -> list[int]:
+        """Return when events of a kind happened, ms UTC."""
+        return [item.at_ms for item in self.published if item.kind == kind]
+
+
+class Run:
+    """One policy over one market.
+
+    Args:
+        market: The bars.
+        config: Labels, gates and retrain settings, as the daemon would use them.
+        settings: The policy.
+        candidates: Trains, or finds what was trained before.
+        history_bars: Bars that are stored when the daemon starts.
+        timer: Seconds that never step back.
+
+    Attributes:
+        record: What it did.
+        threshold: The label threshold of its first model, None before that.
+        waited_s: Seconds spent on candidates, training or finding them.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        config: Config,
+        settings: PolicySettings,
+        candidates: Candidates,
+        *,
+        history_bars: int,
+        timer: Callable[[], float],
+    ) -> None:
+        self._market, self._config, self._candidates = market, config, candidates
+        self._timer = timer
+        self._section = config.slot(market.slot)
+        self._start = history_bars
+        self._engine = Engine(
+            str(market.slot),
+            settings,
+            interval_ms=market.slot.interval_ms,
+            names=features.NAMES,
+            history_bars=history_bars,
+        )
+        self._versions: dict[str, Version] = {}
+        self._live: Version | None = None
+        self._shadow: Version | None = None
+        self._order: actions.StartRetrain | actions.AskChallenger | None = None
+        self.record = Record()
+        n = len(market)
+        self._p = np.full((n, 3), np.nan)
+        self._up, self._down = np.full(n, np.inf), np.full(n, np.inf)
+        self.threshold: float | str | None = None
+        self.waited_s = 0.0
+
+    # What a retrain is compared with, as `daemon.training.training` asks for it.
+
+    @property
+    def champion(self) -> artifact.LoadedModel | None:
+        """The live model, None before the first."""
+        return self._live.model if self._live else None
+
+    @property
+    def champion_path(self) -> str | None:
+        """Where its manifest is."""
+        return str(self._live.judged.manifest) if self._live else None
+
+    async def through(self, on_bars: OnBars, on_line: OnLine) -> None:
+        """Hand every bar to the engine and do what it orders.
+
+        Args:
+            on_bars: Called with the number of bars done.
+            on_line: Called with the lines of each child that trains.
+        """
+        await asyncio.to_thread(self._handle, events.Ticked(**self._now(self._start - 1)))
+        bar = self._start
+        while bar < len(self._market) or self._order is not None:
+            if self._order is not None:
+                order, self._order = self._order, None
+                if isinstance(order, actions.AskChallenger):
+                    await self._challenge(order)
+                else:
+                    await self._retrain(order, on_line)
+            else:
+                bar = await asyncio.to_thread(self._advance, bar)
+                on_bars(bar)
+
+    def answers(self) -> performance.Answers:
+        """Return what the live models said of each bar."""
+        frame = self._market.frame
+        return performance.Answers(frame["t"], frame["close"], self._p, self._up, self._down)
+
+    def _now(self, bar: int) -> dict[str, Any]:
+        return {"slot": str(self._market.slot), "at_ms": self._market.close_ms(bar)}
+
+    def _advance(self, bar: int) -> int:
+        """Score bars until the engine orders a retrain; return the next one."""
+        stop = min(len(self._market), bar + _CHUNK)
+        while bar < stop and self._order is None:
+            self._score(bar)
+            bar += 1
+        return bar
+
+    def _score(self, bar: int) -> None:
+        live, shadow = self._live, self._shadow
+        if shadow is not None and not self._engine.snapshot().probation_ends_ms:
+            self._shadow = shadow = None
+        p = live.p(bar) if live else None
+        if live is not None and p is not None:
+            self._p[bar], self._up[bar], self._down[bar] = p, live.model.up, live.model.down
+        self._handle(
+            events.BarScored(
+                **self._now(bar),
+                t=int(self._market.frame["t"][bar]),
+                close=float(self._market.frame["close"][bar]),
+                row=tuple(self._market.rows[bar].tolist()),
+                model_id=live.model.model_id if live else None,
+                p=p,
+                shadow_id=shadow.model.model_id if shadow else None,
+                shadow_p=shadow.p(bar) if shadow else None,
+            )
+        )
+
+    def _handle(self, event: events.Event) -> None:
+        for order in self._engine.handle(event):
+            match order:
+                case actions.StartRetrain() | actions.AskChallenger():
+                    self._order = order
+                case actions.Deploy() | actions.Promote() | actions.Rollback():
+                    self._handle(self._change(order))
+                case actions.Publish():
+                    self.record.published.append(order)
+
+    def _change(self, order: Change) -> events.ModelServed:
+        back = isinstance(order, actions.Rollback)
+        target = order.to_model_id if isinstance(order, actions.Rollback) else order.model_id
+        previous, self._live = self._live, self._versions[target]
+        self._shadow = None if back else previous
+        manifest = self._live.model.manifest
+        self.threshold = self.threshold or manifest.threshold
+        return model_served(
+            manifest,
+            self._live.judged.folder,
+            previous_id=previous.model.model_id if previous else None,
+            reason=change_reason(order),
+            slot=order.slot,
+            at_ms=order.at_ms,
+        )
+
+    async def _challenge(self, order: actions.AskChallenger) -> None:
+        spec = job_spec(self._config, self._section, order, self)
+        since = order.at_ms - self._section.history_ms
+        began = self._timer()
+        answer = await self._candidates.challenged(
+            order.job_id, spec, self._market.until(order.at_ms, since)
+        )
+        self.waited_s += self._timer() - began
+        judged = challenger_judged(answer, order, order.at_ms)
+        await asyncio.to_thread(self._handle, judged)
+
+    async def _retrain(self, order: actions.StartRetrain, on_line: OnLine) -> None:
+        slot, job = order.slot, order.job_id
+        done_ms = order.at_ms + TRAINING_MS
+        spec = job_spec(self._config, self._section, order, self)
+        since = order.at_ms - self._section.history_ms
+        frame = self._market.until(order.at_ms, since)
+        champion_id = self._live.model.model_id if self._live else ""
+        began = self._timer()
+        try:
+            judged = await self._candidates.judged(spec, frame, champion_id, on_line)
+        except RetrainFailedError as e:
+            failed = events.RetrainFailed(slot=slot, at_ms=done_ms, job_id=job, error=str(e))
+            self.record.trained.append({**_begun(order), "passed": False, "error": str(e)})
+            await asyncio.to_thread(self._handle, failed)
+            return
+        finally:
+            self.waited_s += self._timer() - began
+        self._note(order, judged)
+        if judged.passed:
+            self._versions[judged.model_id] = await asyncio.to_thread(Version, judged, self._market)
+        judging = events.JudgingBegan(slot=slot, at_ms=done_ms, job_id=job)
+        await asyncio.to_thread(self._handle, judging)
+        finished = events.RetrainFinished(
+            slot=slot,
+            at_ms=done_ms,
+            job_id=job,
+            model_id=judged.model_id,
+            passed=judged.passed,
+            refused_by=judged.refused_by,
+            detail=judged.detail,
+        )
+        await asyncio.to_thread(self._handle, finished)
+
+    def _note(self, order: actions.StartRetrain, judged: Judged) -> None:
+        self.record.training_s += judged.seconds
+        self.record.trained.append(
+            {
+                **_begun(order),
+                "model_id": judged.model_id,
+                "passed": judged.passed,
+                "refused_by": list(judged.refused_by),
+                "seconds": judged.seconds,
+            }
+        )
+
+
+def _begun(order: actions.StartRetrain) -> dict[str, Any]:
+    return {"at_ms": order.at_ms, "trigger": order.trigger, "reason": order.reason}

@@ -1,0 +1,197 @@
+"""The command line: one thin function a command, everything heavy imported inside it.
+
+`--help` has to answer at once, and importing scikit-learn alone takes longer than that.
+"""
+
+import getpass
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli import host_commands, model_commands, store_commands, training_commands
+from daemon.cli.options import (
+    INTERRUPTED,
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    KeyOption,
+    SlotOption,
+    fail,
+    print_json,
+    run_async,
+)
+from daemon.core.errors import ConfigError, DaemonError
+
+app = typer.Typer(
+    name="hyperdrift",
+    help="Keep the model of a live Hyperliquid trading bot fresh.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def main() -> None:
+    """Run a command; a person's mistake is one line on stderr and an exit code, no traceback."""
+    try:
+        app()
+    except DaemonError as e:
+        fail(e)
+    except PermissionError as e:
+        whose = "run this with sudo, or as the user whose file it is"
+        fail(ConfigError(f"{e.filename}: {e.strerror}; {whose}"))
+
+
+@app.command()
+def run(config: ConfigOption = None, verbose: bool = False) -> None:
+    """Run the daemon in the foreground."""
+    import faulthandler
+    import signal
+
+    import structlog
+
+    # A reload that comes while we start finds nobody who listens yet, and must not end us.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    from daemon.config import loader as configuration
+    from daemon.core import logs
+    from daemon.core.clock import SystemClock
+
+    faulthandler.enable()  # a watchdog's SIGABRT shows where each thread is stuck
+    logs.configure(logging.DEBUG if verbose else logging.INFO)
+    settings = configuration.load(config)
+    from daemon import app as daemon
+
+    try:
+        run_async(daemon.run(settings, SystemClock(), lambda: configuration.load(config)))
+    except DaemonError:
+        raise
+    except PermissionError as e:
+        whose = f"it has to be {getpass.getuser()}'s, `sudo hyperdrift doctor` says how"
+        raise ConfigError(f"{e.filename}: {e.strerror}; {whose}") from e
+    except Exception:  # noqa: BLE001 - whatever it is, one line that a filter finds
+        remedy = "this is a fault of hyperdrift: report it with this line"
+        structlog.get_logger().critical("daemon.crashed", remedy=remedy, exc_info=True)
+        sys.exit(1)
+
+
+@app.command()
+def demo(
+    data: DataOption = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Venue seconds per wall second [ten bars a second].")
+    ] = None,
+    until: Annotated[str, typer.Option(help="`swap` ends after one whole cycle.")] = "",
+    timeout: Annotated[float, typer.Option(help="Give up after so many seconds; 0 never.")] = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a whole cycle on this machine: exchange, broker, daemon and paper bot."""
+    from daemon.core import logs
+    from daemon.core.clock import SystemClock
+    from daemon.demo.demo import run_demo
+    from daemon.demo.setup import Options
+
+    if until not in {"", "swap"}:
+        raise typer.BadParameter("write --until swap or leave it out")
+    logs.configure(logging.ERROR)  # the story is told on the screen
+    options = Options(
+        data=data, speed=speed, until_swap=until == "swap", timeout_s=timeout, quiet=as_json
+    )
+    summary = run_async(run_demo(options, SystemClock()))
+    if summary is None:
+        sys.exit(INTERRUPTED)
+    if as_json:
+        print_json(summary.document())
+    sys.exit(summary.exit_code)
+
+
+@app.command()
+def exchange(
+    data: DataOption = None,
+    port: Annotated[int, typer.Option(help="TCP port on 127.0.0.1.")] = 8765,
+    speed: Annotated[float, typer.Option(help="Venue seconds per wall second.")] = 1.0,
+    history: Annotated[int, typer.Option(help="Bars that are past when it starts.")] = 5000,
+    faults: Annotated[
+        Path | None, typer.Option(help="TOML file of what goes wrong, and when.")
+    ] = None,
+) -> None:
+    """Replay candles in Hyperliquid's own protocol, for a client of your own."""
+    from daemon.core.clock import SystemClock
+    from daemon.demo.demo import serve_exchange
+    from daemon.demo.fault_script import read_script
+    from daemon.demo.setup import load_recording
+
+    recording = load_recording(data)
+    if not 0 < history < len(recording):
+        raise typer.BadParameter(f"--history must be between 1 and {len(recording) - 1}")
+    run_async(
+        serve_exchange(
+            recording,
+            SystemClock(),
+            port=port,
+            speed=speed,
+            history=history,
+            faults=read_script(faults) if faults else (),
+        )
+    )
+
+
+@app.command()
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show what the running daemon is doing."""
+    from daemon.admin import status_view
+    from daemon.config import loader as configuration
+    from daemon.core import logs
+    from daemon.core.clock import SystemClock
+
+    logs.configure(logging.ERROR)
+    document = run_async(status_view.status(configuration.load(config), SystemClock()))
+    if as_json:
+        print_json(document)
+    elif document is not None:
+        status_view.show_status(document)
+
+
+@app.command()
+def command(
+    name: Annotated[str, typer.Argument(help="retrain, rollback, promote, pause or resume")],
+    slot: SlotOption,
+    reason: Annotated[str, typer.Option(help="For the journal.")] = "",
+    model: Annotated[str, typer.Option(help="Version to promote, or to go back to.")] = "",
+    key: KeyOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the running daemon to do something; exit code 3 if it declines."""
+    from daemon.admin import status_view
+    from daemon.config import loader as configuration
+    from daemon.core import logs
+    from daemon.core.clock import SystemClock
+
+    logs.configure(logging.ERROR)
+    settings = configuration.load(config)
+    reply = run_async(
+        status_view.command(
+            settings,
+            SystemClock(),
+            name,
+            slot,
+            reason=reason,
+            model_id=model,
+            by=getpass.getuser(),
+            key=key,
+        )
+    )
+    if reply is None:
+        sys.exit(INTERRUPTED)
+    if as_json:
+        print_json({"accepted": reply.accepted, "detail": reply.detail})
+    else:
+        typer.echo(("accepted: " if reply.accepted else "declined: ") + reply.detail)
+    sys.exit(0 if reply.accepted else 3)
+
+
+for commands in (store_commands, training_commands, model_commands, host_commands):
+    commands.add(app)

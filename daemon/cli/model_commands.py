@@ -1,0 +1,196 @@
+"""Commands of the registry and its keys: which versions exist, which is live, who may say so."""
+
+import getpass
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli.options import (
+    INTERRUPTED,
+    ConfigOption,
+    JsonOption,
+    KeyOption,
+    SlotOption,
+    print_json,
+    run_async,
+)
+
+models = typer.Typer(help="The registry: which versions exist and which one is live.")
+
+ModelArgument = Annotated[
+    str, typer.Argument(help="A version from `models list`; its beginning will do.")
+]
+REFUSED = 3
+
+
+def add(app: typer.Typer) -> None:
+    """Put these commands on the command line."""
+    app.add_typer(models, name="models", no_args_is_help=True)
+    app.command()(keygen)
+
+
+@models.command("list")
+def list_models(slot: SlotOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List every version of a slot, newest first."""
+    from daemon.admin import version_view
+    from daemon.config import loader as configuration
+
+    found = version_view.versions(configuration.load(config), slot)
+    if as_json:
+        print_json(found)
+    else:
+        version_view.show_versions(found)
+
+
+@models.command()
+def show(
+    model_id: ModelArgument,
+    slot: SlotOption,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a version says of itself: gates, scores, files."""
+    from daemon.admin import version_view
+    from daemon.config import loader as configuration
+
+    found = version_view.show(configuration.load(config), slot, model_id)
+    if as_json:
+        print_json(found)
+    else:
+        version_view.show_version(found)
+
+
+@models.command()
+def verify(
+    slot: SlotOption,
+    model_id: Annotated[str, typer.Argument(help="One version [the pointer and all].")] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check signatures, digests and golden rows, as a bot does; exit code 3 if one is refused."""
+    from daemon.admin import version_view
+    from daemon.config import loader as configuration
+
+    found = version_view.verify(configuration.load(config), slot, model_id)
+    if as_json:
+        print_json([asdict(finding) for finding in found])
+    else:
+        version_view.show_findings(found)
+    sys.exit(REFUSED if any(finding.problem for finding in found) else 0)
+
+
+@models.command()
+def promote(
+    model_id: ModelArgument,
+    slot: SlotOption,
+    reason: Annotated[str, typer.Option(help="For the journal and the bots' logs.")],
+    key: KeyOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a version live by hand, whatever its gates said; this is recorded as such."""
+    _move(slot, model_id, reason=reason, key=key, config=config, as_json=as_json, back=False)
+
+
+@models.command()
+def rollback(
+    slot: SlotOption,
+    to: Annotated[str, typer.Option(help="Version [what was live before].")] = "",
+    reason: Annotated[str, typer.Option(help="For the journal and the bots' logs.")] = "",
+    key: KeyOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put an earlier version back live; also where LATEST.json is lost or damaged."""
+    _move(slot, to, reason=reason, key=key, config=config, as_json=as_json, back=True)
+
+
+def _move(
+    slot: str,
+    model_id: str,
+    *,
+    reason: str,
+    key: Path | None,
+    config: Path | None,
+    as_json: bool,
+    back: bool,
+) -> None:
+    from daemon.admin import manual_deploy, version_view
+    from daemon.config import loader as configuration
+    from daemon.core import logs
+    from daemon.core.bars import SlotName
+    from daemon.core.clock import SystemClock
+
+    logs.configure(logging.ERROR)
+    settings, clock = configuration.load(config), SystemClock()
+    wanted = version_view.find(settings, slot, model_id) if model_id else ""
+    wish = manual_deploy.Wish(
+        slot=SlotName.parse(slot), by=getpass.getuser(), reason=reason.strip()
+    )
+    if not wish.reason and not back:
+        raise typer.BadParameter("write --reason in a few words: it stands in the journal")
+    bench = manual_deploy.Workbench(settings, clock, key)
+    moved = run_async(bench.rollback(wish, wanted) if back else bench.promote(wish, wanted))
+    if moved is None:
+        sys.exit(INTERRUPTED)
+    if as_json:
+        print_json(asdict(moved) | {"by": wish.by, "reason": wish.reason})
+    else:
+        typer.echo(
+            f"{moved.model_id} is live, before it {moved.previous_id} (through {moved.through})"
+        )
+
+
+@models.command()
+def prune(
+    slot: SlotOption,
+    keep: Annotated[int, typer.Option(min=1, help="Newest versions that stay.")] = 30,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove old versions; the live, the previous and the last good one always stay."""
+    from daemon.admin import manual_deploy
+    from daemon.config import loader as configuration
+    from daemon.core.bars import SlotName
+    from daemon.core.clock import SystemClock
+
+    bench = manual_deploy.Workbench(configuration.load(config), SystemClock())
+    wish = manual_deploy.Wish(slot=SlotName.parse(slot), by=getpass.getuser(), reason="")
+    removed = bench.prune(wish, keep)
+    if as_json:
+        print_json({"removed": list(removed)})
+    else:
+        typer.echo("\n".join(f"removed {model_id}" for model_id in removed) or "nothing to remove")
+
+
+def keygen(
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to put an operator's key: FILE.key and FILE.pub [the daemon's]."),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an Ed25519 key pair, sign what is live with it; an existing one is never overwritten."""
+    from daemon.admin import manual_deploy
+    from daemon.config import loader as configuration
+    from daemon.registry import keys
+    from hyperdrift.signatures import generate
+
+    if out is not None:
+        private, public = out.with_suffix(".key"), out.with_suffix(".pub")
+        generate(private, public)
+    else:
+        settings = configuration.load(config)
+        private, public = keys.private_path(settings.data_dir), keys.public_path(settings.data_dir)
+        manual_deploy.new_keys(settings)
+    if as_json:
+        print_json({"private": str(private), "public": str(public)})
+        return
+    whose = "bots: public_key=" if out is None else "the daemon: mqtt.command_keys = "
+    typer.echo(f"private key {private}, for its owner alone")
+    typer.echo(f"public key  {public}, for {whose}{str(public)!r}")

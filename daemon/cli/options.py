@@ -1,0 +1,112 @@
+"""What every command has in common: its options, how it runs, how it ends."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from daemon.core.errors import DaemonError
+
+if TYPE_CHECKING:
+    from daemon.config.schema import Config
+    from daemon.core.bars import SlotName
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        readable=False,  # reading it says more than the parser would
+        help="TOML file [default: hyperdrift.toml, /etc/hyperdrift/hyperdrift.toml]",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+SlotOption = Annotated[str, typer.Option("--slot", help="For example BTC-5m.")]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", help="Private key that signs the command [the daemon's, if readable]."),
+]
+CoinOption = Annotated[str, typer.Option("--coin", help="As the venue writes it, e.g. BTC.")]
+IntervalOption = Annotated[str, typer.Option("--interval", help="5m, 1h, 12h, 24h, ...")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Candles: Parquet, CSV or Feather [made up].")
+]
+
+INTERRUPTED = 130
+
+Progress = Callable[[float], None]
+
+
+def fail(error: DaemonError) -> NoReturn:
+    """End with one line on stderr, urgent where journald reads it, and the error's exit code."""
+    from daemon.core.logs import mark
+
+    sys.stderr.write(f"{mark('error', sys.stderr)}hyperdrift: {error}\n")
+    sys.exit(error.exit_code)
+
+
+def run_async(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine until it is done or this process is asked to stop."""
+
+    async def interruptible() -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(interruptible())
+    except asyncio.CancelledError:
+        return None
+    except BaseExceptionGroup as group:
+        known = group.subgroup(DaemonError)
+        if known is None or group.split(DaemonError)[1] is not None:
+            raise  # a bug: show where
+        fail(_first(known))
+
+
+def _first(error: BaseException) -> DaemonError:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, DaemonError)
+    return error
+
+
+@contextmanager
+def progress(what: str, total: float | None, *, quiet: bool = False) -> Iterator[Progress]:
+    """Show a bar on stderr, on a terminal only; the block is given what moves it on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:24}"), BarColumn(), TimeRemainingColumn())
+    hidden = quiet or not console.is_terminal
+    with Bar(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, advance=done)
+
+
+def settings_and_slot(config: Path | None, coin: str, interval: str) -> "tuple[Config, SlotName]":
+    """Read the configuration and name the slot that a command is about.
+
+    Raises:
+        ConfigError: If the configuration cannot be used.
+        BadInput: If the venue has no such interval.
+    """
+    from daemon.config import loader as configuration
+    from daemon.core.bars import SlotName, interval_name
+
+    return configuration.load(config), SlotName(coin, interval_name(interval))
+
+
+def print_json(document: Any) -> None:
+    """Write one document on stdout."""
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -1,0 +1,239 @@
+"""Commands that fill the bar store and look into it."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daemon.cli.options import (
+    INTERRUPTED,
+    CoinOption,
+    ConfigOption,
+    IntervalOption,
+    JsonOption,
+    print_json,
+    progress,
+    run_async,
+    settings_and_slot,
+)
+
+if TYPE_CHECKING:
+    from daemon.ingest.store_report import Stretch
+
+WRONG = 3
+
+bars = typer.Typer(no_args_is_help=True, help="Look into the bar store.")
+
+
+def add(app: typer.Typer) -> None:
+    """Put these commands on the command line."""
+    app.command("import")(import_)
+    app.command()(backfill)
+    app.add_typer(bars, name="bars")
+
+
+def import_(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            readable=False,  # reading it says more than the parser would
+            help="CSV, Parquet, Feather, JSON lines, or the venue's archive (.lz4).",
+        ),
+    ],
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    kind: Annotated[str, typer.Option(help="bars or funding")] = "bars",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fill the store from files, for history beyond the venue's reach.
+
+    What the venue confirmed is never replaced by a file; bars that were pushed or filled in are.
+    """
+    from daemon.core.clock import SystemClock
+    from daemon.ingest.importer import import_files, open_store
+    from daemon.market_data.order_flow import read_cohorts
+    from daemon.store.folder_lock import folder_lock
+
+    settings, slot = settings_and_slot(config, coin, interval)
+    cohort_file = settings.features.cohort_file
+    cohorts = read_cohorts(cohort_file) if cohort_file else None
+    size = sum(path.stat().st_size for path in files if path.exists())
+    with (
+        folder_lock(settings.data_dir),
+        open_store(settings.data_dir) as store,
+        progress("reading", size, quiet=as_json) as on_bytes,
+    ):
+        now_ms = SystemClock().now_ms()
+        reports = import_files(
+            store, slot, files, kind, now_ms=now_ms, cohorts=cohorts, on_bytes=on_bytes
+        )
+        documents = []
+        for report in reports:
+            documents.append(report.document())
+            if not as_json:
+                typer.echo(report)
+    if as_json:
+        print_json({"slot": str(slot), "files": documents})
+
+
+def backfill(
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    days: Annotated[float, typer.Option(help="How far back; the venue has 5000 bars.")] = 180.0,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fill the store with what the venue still serves; the daemon must not run."""
+    import logging
+
+    from daemon.core import logs
+    from daemon.core.bars import DAY_MS
+    from daemon.core.clock import SystemClock
+    from daemon.hyperliquid.wire import REACH_BARS
+    from daemon.ingest import backfill_command as work
+    from daemon.ingest.importer import open_store
+    from daemon.store.folder_lock import folder_lock
+    from daemon.store.store import AsyncStore
+
+    logs.configure(logging.CRITICAL)  # the report below says what is lost
+    settings, slot = settings_and_slot(config, coin, interval)
+    wanted = min(REACH_BARS, days * DAY_MS / slot.interval_ms)
+    with folder_lock(settings.data_dir), progress(f"{slot}", wanted, quiet=as_json) as on_bars:
+        store = AsyncStore(open_store(settings.data_dir))
+        try:
+            call = work.backfill(settings, slot, store, SystemClock(), days=days, on_bars=on_bars)
+            filled = run_async(call)
+        finally:
+            store.close()
+    if filled is None:
+        sys.exit(INTERRUPTED)
+    if as_json:
+        print_json(filled.document())
+        return
+    typer.echo(
+        f"{slot}: {filled.added} bars and {filled.funding} rates added, {filled.bars} bars stored"
+    )
+    _show(filled.gaps)
+
+
+@bars.command("export")
+def export_(
+    file: Annotated[Path, typer.Argument(help="*.csv, *.parquet or *.feather")],
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the bars of a slot to a file that `import` reads back exactly."""
+    from daemon.ingest.importer import open_store
+    from daemon.ingest.store_report import export
+
+    settings, slot = settings_and_slot(config, coin, interval)
+    with open_store(settings.data_dir, read_only=True) as store:
+        count = export(store, slot, file)
+    if as_json:
+        print_json({"slot": str(slot), "file": str(file), "bars": count})
+    else:
+        typer.echo(f"{count} bars of {slot} are in {file}")
+
+
+@bars.command()
+def gaps(
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List missing, filled and unconfirmed bars, and what helps."""
+    from dataclasses import asdict
+
+    from daemon.core.clock import SystemClock
+    from daemon.ingest.importer import open_store
+    from daemon.ingest.store_report import stretches
+
+    settings, slot = settings_and_slot(config, coin, interval)
+    with open_store(settings.data_dir, read_only=True) as store:
+        found = stretches(store, slot, SystemClock().now_ms())
+        count = len(store.bars(slot)["t"])
+    if as_json:
+        rows = [asdict(stretch) for stretch in found]
+        print_json({"slot": str(slot), "bars": count, "stretches": rows})
+        return
+    typer.echo(f"{slot}: {count} bars stored")
+    _show(found)
+
+
+@bars.command()
+def verify(
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the database and the bars, also against the venue; exit code 3 if one is wrong."""
+    from daemon.core.clock import SystemClock
+    from daemon.core.errors import StoreCorrupt
+    from daemon.ingest import backfill_command as work
+    from daemon.ingest.importer import open_store
+    from daemon.ingest.store_report import damaged
+    from daemon.store.store import AsyncStore
+
+    settings, slot = settings_and_slot(config, coin, interval)
+    try:
+        store = AsyncStore(open_store(settings.data_dir, read_only=True))
+        try:
+            verdict = run_async(work.verify_with_venue(settings, slot, store, SystemClock()))
+        finally:
+            store.close()
+    except StoreCorrupt as e:
+        verdict = damaged(slot, str(e))
+    if verdict is None:
+        sys.exit(INTERRUPTED)
+    if as_json:
+        print_json(verdict.document())
+    else:
+        for line in verdict.lines():
+            typer.echo(line)
+    sys.exit(0 if verdict.sound else WRONG)
+
+
+@bars.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to; must not exist.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the whole database as of this moment, also while the daemon writes it."""
+    from daemon.config import loader as configuration
+    from daemon.core.errors import BadInput
+    from daemon.ingest.importer import open_store
+
+    if file.exists():
+        raise BadInput(f"{file} exists: name another file")
+    with open_store(configuration.load(config).data_dir, read_only=True) as store:
+        store.backup(file)
+    size = file.stat().st_size
+    if as_json:
+        print_json({"file": str(file), "bytes": size})
+    else:
+        typer.echo(
+            f"{file}: {size / 2**20:.1f} MiB; to restore it, stop the daemon and put it in place"
+        )
+
+
+def _show(found: "list[Stretch] | tuple[Stretch, ...]") -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    from daemon.ingest.importer import utc
+
+    if not found:
+        typer.echo("no gaps")
+        return
+    table = Table("", "from (UTC)", "to", "bars", "remedy", box=SIMPLE)
+    for one in found:
+        table.add_row(one.kind, utc(one.from_t), utc(one.to_t), str(one.bars), one.remedy)
+    Console(soft_wrap=True).print(table)

@@ -1,0 +1,138 @@
+"""Commands that label, train and judge on the stored bars."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from daemon.cli.options import (
+    INTERRUPTED,
+    CoinOption,
+    ConfigOption,
+    IntervalOption,
+    JsonOption,
+    print_json,
+    run_async,
+    settings_and_slot,
+)
+from daemon.core.errors import BadInput
+
+
+def add(app: typer.Typer) -> None:
+    """Put these commands on the command line."""
+    app.command()(labels)
+    app.command()(parity)
+    app.command()(retrain)
+    app.command()(backtest)
+
+
+def labels(coin: CoinOption, interval: IntervalOption = "5m", config: ConfigOption = None) -> None:
+    """Show the shares of DOWN, NEUTRAL and UP for several horizons and thresholds."""
+    from daemon.config import loader as configuration
+    from daemon.core.bars import SlotName, interval_name
+    from daemon.ingest.importer import label_table
+
+    settings = configuration.load(config)
+    typer.echo(label_table(settings.data_dir, SlotName(coin, interval_name(interval))))
+
+
+def parity(
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    computer: Annotated[
+        list[str] | None,
+        typer.Option(help='"builtin" or "package.module:Class"; once or twice.'),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two computers of features over the stored bars; exit code 3 if they differ.
+
+    One --computer is compared with ours; without any, the configured one with ours; the same
+    one twice with itself as it is served live.
+    """
+    from daemon.config import loader as configuration
+    from daemon.core import logs
+    from daemon.core.bars import SlotName, interval_name
+    from daemon.scoring.feature_parity import REFUSED, compare
+
+    logs.configure()
+    settings = configuration.load(config)
+    first, second = _pair(computer or [], settings.features.computer)
+    found = run_async(compare(settings, SlotName(coin, interval_name(interval)), first, second))
+    if found is None:
+        sys.exit(INTERRUPTED)
+    if as_json:
+        print_json(found.document())
+    else:
+        for line in found.lines():
+            typer.echo(line)
+    sys.exit(0 if found.agrees else REFUSED)
+
+
+def _pair(asked: list[str], configured: str) -> tuple[str, str]:
+    match asked:
+        case []:
+            return "builtin", configured
+        case [one]:
+            return "builtin", one
+        case [one, two]:
+            return one, two
+    raise BadInput(f"--computer is given {len(asked)} times; give it once or twice")
+
+
+def retrain(
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    deploy: Annotated[bool, typer.Option(help="Put it live if every gate passes.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Skip cooldown and evidence, never the gates.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the pipeline now on the stored bars; exit code 3 if a gate refuses."""
+    from daemon.core import logs
+    from daemon.core.clock import SystemClock
+    from daemon.training.one_shot import retrain_once
+
+    logs.configure()
+    settings, slot = settings_and_slot(config, coin, interval)
+    work = retrain_once(settings, slot, SystemClock(), deploy=deploy, force=force, quiet=as_json)
+    result = run_async(work)
+    if result is None:
+        sys.stderr.write("hyperdrift: interrupted; `hyperdrift models list` shows what is live\n")
+        sys.exit(INTERRUPTED)
+    if as_json:
+        print_json(result.document())
+    sys.exit(result.exit_code)
+
+
+def backtest(
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    policy: Annotated[
+        str, typer.Option(help="Which policies, separated by commas.")
+    ] = "drift,never,weekly,daily",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what each policy would have done on the stored bars."""
+    from daemon.backtest import backtest as backtesting
+    from daemon.backtest import report
+    from daemon.core import logs
+    from daemon.core.clock import SystemClock
+
+    logs.configure()
+    settings, slot = settings_and_slot(config, coin, interval)
+    names = [name.strip() for name in policy.split(",")]
+    work = backtesting.backtest(settings, slot, names, SystemClock(), quiet=as_json)
+    results = run_async(work)
+    if results is None:
+        sys.exit(INTERRUPTED)
+    path = report.write(settings.data_dir / "backtest" / f"{slot}.html", slot, results)
+    if as_json:
+        print_json({"report": str(path), "policies": [r.document() for r in results]})
+    else:
+        report.show(results)
+        typer.echo(f"report: {path}")

@@ -1,0 +1,103 @@
+"""Whether the daemon's user reaches the files that the configuration names.
+
+They belong to others: a bot's trades, its interpreter, a list of addresses. A missing one,
+or one under a home folder, which a service does not see, is otherwise found weeks later.
+"""
+
+import os
+import pwd
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from daemon.config.schema import Config
+
+log = structlog.get_logger()
+
+# Of these a service is shown none, or its own.
+_HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - no file is made
+_READ, _ENTER = "-r", "-x"
+
+
+def unreachable(config: Config, uid: int | None = None, path: Path | None = None) -> list[str]:
+    """Say of every file that cannot be used: which key, what is wrong, what to do.
+
+    Args:
+        config: What names the files.
+        uid: The user whose service is to reach them; None for ourselves, here and now.
+        path: The configuration itself.
+    """
+    who = {} if uid is None else _identity(uid)
+    found = [
+        (uid is not None and _hidden(key, name, config.data_dir)) or _problem(key, name, flag, who)
+        for key, name, flag in _named(config)
+    ]
+    if path is not None and not _may(_READ, path, who):
+        group = f"`chgrp hyperdrift {path}; chmod 640 {path}`"
+        found.append(f"the daemon's user may not read {path}: {group}")
+    return [problem for problem in found if problem]
+
+
+def look_over(config: Config) -> None:
+    """Log at once what would else be found with the first retrain, or the first trade."""
+    if config.web.listen:
+        log.warning("web.not_built", listen=config.web.listen, remedy="use `hyperdrift status`")
+    for why in unreachable(config):
+        log.warning("config.unreachable", why=why)
+
+
+def _named(config: Config) -> Iterator[tuple[str, Path, str]]:
+    """Yield each file that is named: its key, where it is, what is to be done with it."""
+    mqtt, python, cohorts = config.mqtt, config.retrain.python, config.features.cohort_file
+    for key, name, flag in (
+        ("trades.file", config.trades.file and str(config.trades.path), _READ),
+        ("features.cohort_file", str(Path(cohorts).expanduser()) if cohorts else "", _READ),
+        ("features.path", config.features.folder, _ENTER),
+        ("retrain.python", python if "/" in python else "", _ENTER),
+        ("mqtt.password_file", mqtt.password_file, _READ),
+        ("mqtt.ca_file", mqtt.ca_file, _READ),
+        *(("mqtt.command_keys", str(Path(name).expanduser()), _READ) for name in mqtt.command_keys),
+    ):
+        if name:
+            yield key, Path(name), flag
+
+
+def _hidden(key: str, path: Path, data_dir: Path) -> str:
+    """Say that a service is not shown a file; one whose data is in such a place is none."""
+    for place in _HIDDEN:
+        if path.is_relative_to(place) and not data_dir.is_relative_to(place):
+            return f"{key}: a service sees nothing of {place}: put {path} elsewhere"
+    return ""
+
+
+def _problem(key: str, path: Path, flag: str, who: dict[str, Any]) -> str:
+    """Say what is wrong with one file, or nothing."""
+    if _may(flag, path, who):
+        return ""
+    if _may("-e", path, {}):
+        rights = "change its rights, or those of a folder above it"
+        return f"{key}: the daemon's user may not use {path}: {rights}"
+    if key == "trades.file":  # the bot makes it with its first trade
+        return ""
+    return f"{key}: {path} is not there: put it there, or change the key"
+
+
+def _may(flag: str, path: Path, who: dict[str, Any]) -> bool:
+    """Have the system say it, which also knows of access lists."""
+    command = ("test", flag, str(path))
+    return subprocess.run(command, **who, check=False).returncode == 0  # noqa: S603 - no shell
+
+
+def _identity(uid: int) -> dict[str, Any]:
+    """Return what makes a process one of that user's; nothing where we are that already."""
+    if os.geteuid() == uid or os.geteuid() != 0:
+        return {}
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return {}
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    return {"user": uid, "group": user.pw_gid, "extra_groups": groups}

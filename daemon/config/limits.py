@@ -1,0 +1,70 @@
+"""The limits that a person sets, as those who keep them take them.
+
+The names in `[policy]` and `[gates]` are defined where they are used, in `monitor` and
+`retrain`; this module makes a misspelt one a clear error instead of a limit that is not applied.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, Final
+
+from daemon.config.schema import RetrainSection
+from daemon.core import subprocesses
+from daemon.core.bars import SlotName
+from daemon.core.errors import ConfigError
+from monitor.policy import PolicySettings, default_settings
+from retrain.gates import GateLimits
+
+# What has to be at least so much, as a share: 55 for 55 % is a limit that nothing ever passes.
+_SHARES: Final = frozenset(
+    {"train_accuracy", "test_accuracy", "all_classes", "same_bars", "win_rate_floor"}
+)
+
+
+def child_limits(section: RetrainSection) -> subprocesses.Limits:
+    """Return how a retrain's child process may run."""
+    return subprocesses.Limits(section.python, section.nice, section.timeout_s, section.memory_mib)
+
+
+def policy_settings(section: Mapping[str, float], slot: SlotName) -> PolicySettings:
+    """Return the policy of a slot: the defaults of its interval with what the section says.
+
+    Raises:
+        ConfigError: If a key is not a setting, or a value not of its kind or negative.
+    """
+    default = default_settings(slot.interval_ms)
+    return replace(default, **_checked("policy", section, default))
+
+
+def gate_limits(section: Mapping[str, float]) -> GateLimits:
+    """Return the limits of the gates.
+
+    Raises:
+        ConfigError: If a key is not a gate, or a value not of its kind or negative.
+    """
+    default = GateLimits()
+    return replace(default, **_checked("gates", section, default))
+
+
+def _checked(name: str, section: Mapping[str, float], default: Any) -> dict[str, Any]:
+    known = {field.name: getattr(default, field.name) for field in fields(default)}
+    checked: dict[str, Any] = {}
+    for key, value in section.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise ConfigError(f"[{name}] {key!r} is not a setting; {hint}")
+        if wanted := _wanted(key, value, kind := type(known[key])):
+            raise ConfigError(f"[{name}] {key} = {str(value).lower()}; write {wanted}")
+        checked[key] = kind(value)
+    return checked
+
+
+def _wanted(key: str, value: float, kind: type) -> str:
+    """Say what to write instead of a value, or nothing where it is of its kind."""
+    if kind is bool:
+        return "" if value in {0, 1} else "true or false"
+    if isinstance(value, bool) or not value >= 0 or (kind is int and value % 1 != 0):
+        return "a whole number of at least 0" if kind is int else "a number of at least 0"
+    return "a fraction, like 0.55 for 55 %" if key in _SHARES and value > 1 else ""

@@ -1,0 +1,251 @@
+"""Read the configuration once, into one frozen value.
+
+A misspelt key is an error that names the key, says what is wrong and what to write:
+a default that silently replaces what a person meant would trade their money on it.
+Environment variables `HYPERDRIFT_<SECTION>__<KEY>` override the file.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from daemon.config.schema import (
+    LABEL_DEFAULTS,
+    NETWORKS,
+    Config,
+    FeaturesSection,
+    HyperliquidSection,
+    MqttSection,
+    SlotSection,
+    TradesSection,
+)
+from daemon.config.validation_errors import explain
+from daemon.core.errors import BadInput, ConfigError
+from daemon.runtime.trade_file import FIELDS, WHERE
+from hyperdrift.mqtt.broker_address import BrokerAddress
+
+SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift.toml"))
+# Where the service's unit looks for the broker's password; root's commands find it there too.
+CREDSTORE: Final = Path("/etc/credstore/hyperdrift.mqtt-password")
+_PREFIX: Final = "HYPERDRIFT_"
+_COMPUTER: Final = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
+_VOLATILITY: Final = re.compile(r"vol:(\d+(\.\d+)?)")
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """Read `path`, or the first of the usual places, or take the defaults.
+
+    Args:
+        path: A TOML file; None searches `hyperdrift.toml`, then `/etc/hyperdrift/`.
+        environ: Where overrides are looked up; the process environment by default.
+
+    Raises:
+        ConfigError: One sentence that names the key and says what to write.
+    """
+    path = find(path)
+    raw = _read(path) if path is not None else {}
+    _override(raw, os.environ if environ is None else environ)
+    where = str(path) if path is not None else "configuration"
+    try:
+        config = msgspec.convert(raw, Config)
+    except msgspec.ValidationError as e:
+        raise ConfigError(f"{where}: {explain(str(e), raw)}") from e
+    try:
+        problem = _problem(config)
+    except BadInput as e:
+        raise ConfigError(f"{where}: [[slots]] {e}") from e
+    except ConfigError as e:
+        raise ConfigError(f"{where}: {e}") from e
+    if problem:
+        raise ConfigError(f"{where}: {problem}")
+    return config
+
+
+def find(path: Path | None = None) -> Path | None:
+    """Return `path`, or the first of the usual places with a file, or None."""
+    return path or next((p for p in SEARCH_PATHS if _is_there(p)), None)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # its folder is not ours to look into: reading says so
+        return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as e:
+        sudo = "run this with sudo, or " if isinstance(e, PermissionError) else ""
+        remedy = f"{sudo}give a file with --config"
+        raise ConfigError(f"{path}: cannot be read ({e.strerror}); {remedy}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: is not TOML: {e}") from e
+
+
+def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for name, text in environ.items():
+        section, separator, key = name.removeprefix(_PREFIX).lower().partition("__")
+        if not name.startswith(_PREFIX) or not separator:
+            continue
+        table = raw.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{name}: [[{section}]] is a list; set it in the file")
+        table[key] = _value(text)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # an unquoted string, as shells like them
+
+
+def _problem(config: Config) -> str | None:
+    """Check what types cannot say."""
+    if not config.slots:
+        return "there is no [[slots]]; write one with coin and interval"
+    names = [slot.name for slot in config.slots]
+    if len(set(names)) < len(names):
+        return "two [[slots]] have the same coin and interval; remove one"
+    for slot in config.slots:
+        problem = _slot_problem(slot)
+        if problem:
+            return f"[[slots]] {slot.name}: {problem}"
+    _check_limits(config)
+    return (
+        _folder_problem(config.daemon.data_dir)
+        or _venue_problem(config.hyperliquid)
+        or _features_problem(config.features)
+        or _mqtt_problem(config.mqtt)
+        or _trades_problem(config.trades)
+        or _unbuilt(config)
+    )
+
+
+def _slot_problem(slot: SlotSection) -> str | None:
+    if slot.name.interval not in LABEL_DEFAULTS and (
+        slot.horizon_bars is None or slot.threshold is None
+    ):
+        return "this interval has no measured defaults; write horizon_bars and threshold"
+    threshold = slot.label_threshold
+    if isinstance(threshold, str):
+        if threshold != "auto" and not _VOLATILITY.fullmatch(threshold):
+            return f'threshold is {threshold!r}; write a fraction like 0.005, "auto" or "vol:0.8"'
+    elif not 0 < threshold < 1:
+        return f"threshold is {threshold}; write a fraction between 0 and 1, like 0.005 for 0.5 %"
+    return None
+
+
+def _check_limits(config: Config) -> None:
+    """Check the names and values of `[policy]` and `[gates]`.
+
+    Raises:
+        ConfigError: If one cannot be used.
+    """
+    if not (config.policy or config.gates):
+        return
+    from daemon.config import limits  # noqa: PLC0415 - with it come the libraries of a retrain
+
+    limits.gate_limits(config.gates)
+    for slot in config.slots:
+        limits.policy_settings(config.policy, slot.name)
+
+
+def _folder_problem(data_dir: str) -> str | None:
+    """Refuse what would be another folder for each command, by where it is typed."""
+    if Path(data_dir).expanduser().is_absolute():
+        return None
+    return f"daemon.data_dir is {data_dir!r}; write a whole path, from / or ~ on"
+
+
+def _venue_problem(venue: HyperliquidSection) -> str | None:
+    if venue.network not in NETWORKS:
+        return f"hyperliquid.network is {venue.network!r}; write mainnet or testnet"
+    for name, url, scheme in (("rest_url", venue.rest_url, "http"), ("ws_url", venue.ws_url, "ws")):
+        if url and not url.startswith((f"{scheme}://", f"{scheme}s://")):
+            return f"hyperliquid.{name} is {url!r}; write {scheme}s://... (or {scheme}://...)"
+    return None
+
+
+def _features_problem(features: FeaturesSection) -> str | None:
+    if features.computer == "builtin":
+        return None
+    if not _COMPUTER.fullmatch(features.computer):
+        wrong = f"features.computer is {features.computer!r}"
+        return f'{wrong}; write "builtin" or "package.module:Class"'
+    if features.path and not Path(features.path).expanduser().is_dir():
+        return f"features.path {features.path!r} is not a folder; write the one of the package"
+    return None
+
+
+def _mqtt_problem(mqtt: MqttSection) -> str | None:
+    if not mqtt.prefix or set("+#") & set(mqtt.prefix):
+        return f'mqtt.prefix is {mqtt.prefix!r}; write a name without + and #, like "hyperdrift"'
+    if mqtt.broker == "embedded" and mqtt.ca_file:
+        return "mqtt.ca_file is of no use with the embedded broker; remove the key"
+    try:
+        broker_address(mqtt)
+    except ConfigError as e:
+        return str(e)
+    return None
+
+
+def _trades_problem(trades: TradesSection) -> str | None:
+    known = (*FIELDS, *WHERE)
+    for name in trades.columns:
+        if name not in known:
+            return f"[trades.columns] {name!r} is not a field of a trade; write {', '.join(known)}"
+    return None
+
+
+def broker_address(mqtt: MqttSection) -> BrokerAddress:
+    """Return where the broker answers, also for the embedded one.
+
+    Raises:
+        ConfigError: If there is a password in it.
+    """
+    if mqtt.broker == "embedded":
+        return BrokerAddress.parse(f"mqtt://127.0.0.1:{mqtt.port}")
+    return BrokerAddress.parse(mqtt.broker, Path(mqtt.ca_file) if mqtt.ca_file else None)
+
+
+def broker_password(mqtt: MqttSection) -> str | None:
+    """Read the broker's password from its file, or from what the service manager is given for us.
+
+    Raises:
+        ConfigError: If the file cannot be read.
+    """
+    path = Path(mqtt.password_file) if mqtt.password_file else None
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    # systemd lets nobody into the folder when it found no credential to put there.
+    if path is None and credentials and os.access(f"{credentials}/mqtt-password", os.F_OK):
+        path = Path(credentials) / "mqtt-password"
+    if path is None and mqtt.broker != "embedded" and os.access(CREDSTORE, os.R_OK):
+        path = CREDSTORE
+    if path is None:
+        return None
+    try:
+        return path.read_text().strip()
+    except OSError as e:
+        raise ConfigError(
+            f"mqtt.password_file {path}: cannot be read ({e.strerror}): write the password there"
+        ) from e
+
+
+def _unbuilt(config: Config) -> str | None:
+    """Refuse what this version does not do, rather than ignore it."""
+    asked = {
+        "retrain.backend": config.retrain.backend != "local",
+        "notify.urls": bool(config.notify.urls),
+    }
+    for key, wanted in asked.items():
+        if wanted:
+            return f"{key} is not built yet in this version; remove the key"
+    return None

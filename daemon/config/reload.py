@@ -1,0 +1,109 @@
+"""Take a changed configuration while the daemon runs, where that is safe, and refuse the rest.
+
+On SIGHUP the file is read again. What is only looked up when a retrain is decided on, trained or
+judged can change at once. Everything else is built into what runs; a change of one such key
+refuses the whole file, so that what runs is never half of the one and half of the other.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from daemon.config.limits import gate_limits, policy_settings
+from daemon.config.schema import Config
+from daemon.core.bars import SlotName
+from daemon.core.errors import ConfigError
+from monitor.policy import PolicySettings
+
+log = structlog.get_logger()
+
+_POLICY: Final = (
+    *("cooldown_hours", "min_new_bars", "min_bars", "max_age_days", "schedule_days"),
+    *("on_drift", "on_win_rate", "challenge"),
+)
+_RETRAIN: Final = ("nice", "timeout_s", "memory_mib", "signal_rate", "seed")
+LIVE: Final = frozenset(
+    {"swap.on_deploy"} | {f"policy.{key}" for key in _POLICY} | {f"retrain.{k}" for k in _RETRAIN}
+)
+"""Keys that can change while the daemon runs, beside all of `[gates]`."""
+
+
+class Reconfigurable(Protocol):
+    """Who goes on with another configuration: the keeper of a slot."""
+
+    slot: SlotName
+
+    def adopt(self, config: Config, settings: PolicySettings) -> None:
+        """Use these from now on."""
+        ...
+
+
+class Reload:
+    """Reads the configuration again when it is asked to.
+
+    Args:
+        config: What the daemon runs with.
+        read: Reads it again, from where it came.
+    """
+
+    def __init__(self, config: Config, read: Callable[[], Config]) -> None:
+        self._config, self._read = config, read
+        self.asked = asyncio.Event()
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take SIGHUP for a request while the block runs."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self.asked.set)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+
+    async def run(self, keepers: Iterable[Reconfigurable]) -> None:
+        """Serve requests for ever."""
+        keepers = tuple(keepers)
+        while True:
+            await self.asked.wait()
+            self.asked.clear()
+            try:
+                found = await asyncio.to_thread(self._read)
+                changed = self._adopt(found, keepers)
+            except ConfigError as e:
+                log.error("config.reload_refused", why=str(e))  # noqa: TRY400 - no trace
+            else:
+                log.info("config.reloaded", changed=changed)
+
+    def _adopt(self, found: Config, keepers: tuple[Reconfigurable, ...]) -> list[str]:
+        changed = changes(self._config, found)
+        fixed = [key for key in changed if key not in LIVE and not key.startswith("gates.")]
+        if fixed:
+            msg = f"{', '.join(fixed)}: needs a restart; nothing of the file is used until then"
+            raise ConfigError(msg)
+        gate_limits(found.gates)
+        settings = [policy_settings(found.policy, keeper.slot) for keeper in keepers]
+        for keeper, policy in zip(keepers, settings, strict=True):
+            keeper.adopt(found, policy)
+        self._config = found
+        return changed
+
+
+def changes(old: Config, new: Config) -> list[str]:
+    """Return the keys that differ, as `section.key`; the list of slots is one key."""
+    before, after = _flat(old), _flat(new)
+    return sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for section, content in msgspec.to_builtins(config).items():
+        if isinstance(content, dict):
+            flat |= {f"{section}.{key}": value for key, value in content.items()}
+        else:
+            flat[f"[[{section}]]"] = content
+    return flat

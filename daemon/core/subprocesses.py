@@ -1,0 +1,267 @@
+"""One child process: told its limits, listened to, and gone when it is over, whatever it did.
+
+What a child writes is not to be trusted: it may be killed in the middle of a line, or run
+under an interpreter that prints what it likes. Only lines of the agreed form reach a listener,
+and every end is one sentence that a person can act on.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+import structlog
+
+from daemon.core.errors import RetrainFailedError
+
+log = structlog.get_logger()
+
+# A line of progress is short; a child that prints more than this without a newline is broken.
+_LONGEST_LINE: Final = 1 << 20
+_KEEP_STDERR: Final = 4000
+_KIB: Final = 1 << 10
+# How an interpreter, the C++ library and a thread library say that memory has run out.
+_OUT_OF_MEMORY: Final = (
+    *("memoryerror", "bad_alloc", "cannot allocate memory", "memory allocation"),
+    "start new thread",
+)
+# What the child's own shell does before it becomes the interpreter: set from outside, it could be
+# past its allocations on a busy machine. The kernel ends the process with the highest score first
+# when memory runs out. What is refused here, or not known, is left out.
+_CONFINE: Final = (
+    '{ echo 800 >/proc/self/oom_score_adj; [ $0 -eq 0 ] || ulimit -d $0; } 2>/dev/null; exec "$@"'
+)
+
+OnLine = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a child may run: its interpreter, niceness (0 to 19), time in seconds, memory in MiB.
+
+    Memory is what the child has asked for of its own (RLIMIT_DATA), whether it touched it or
+    not: with its threads' stacks and buffers several times what is resident. 0 sets no limit.
+    """
+
+    python: str = ""
+    nice: int = 10
+    timeout_s: float = 3600.0
+    memory_mib: int = 4096
+
+    @property
+    def interpreter(self) -> str:
+        """The interpreter of the child process; ours by default."""
+        return self.python or sys.executable
+
+
+class _Progress(msgspec.Struct, tag_field="event", tag="progress"):
+    step: str
+    percent: Annotated[float, msgspec.Meta(ge=0, le=100)]
+
+
+class _Gate(msgspec.Struct, tag_field="event", tag="gate"):
+    name: str
+    passed: bool
+
+
+class _Failed(msgspec.Struct, tag_field="event", tag="failed"):
+    error: str
+    kind: str = ""
+
+
+_FORMS: Final = {"progress": _Progress, "gate": _Gate, "failed": _Failed}
+
+
+async def run(
+    arguments: tuple[str, ...], limits: Limits, environment: Mapping[str, str], on_line: OnLine
+) -> dict[str, Any]:
+    """Run `limits.interpreter` with these arguments; return its line `finished`.
+
+    A cancelled caller takes the child and its workers with it.
+
+    Args:
+        arguments: What the interpreter is given.
+        limits: How the child may run.
+        environment: The whole environment of the child.
+        on_line: Called with each JSON line of the child while it runs.
+
+    Raises:
+        RetrainFailedError: It ended in any other way, and why.
+    """
+    process = await start(arguments, limits, environment)
+    told = _Told(on_line)
+    try:
+        with _workers_end_with(process):
+            async with asyncio.timeout(limits.timeout_s), asyncio.TaskGroup() as tasks:
+                errors = tasks.create_task(tail(process.stderr), name="child-stderr")
+                async for line in _json_lines(process.stdout):
+                    told.hear(line)
+                code = await process.wait()
+    except TimeoutError:
+        limit = f"{limits.timeout_s:.0f} s (retrain.timeout_s)"
+        raise RetrainFailedError(f"it was stopped{told.place} after {limit}") from None
+    finally:
+        await end(process)
+    if code == 0 and told.finished:
+        return told.finished
+    raise RetrainFailedError(_why(code, errors.result(), told, limits))
+
+
+async def start(
+    arguments: tuple[str, ...],
+    limits: Limits,
+    environment: Mapping[str, str],
+    *,
+    stdin: int = asyncio.subprocess.DEVNULL,
+) -> asyncio.subprocess.Process:
+    """Start a child within its limits, to be talked to by the caller.
+
+    Raises:
+        RetrainFailedError: There is no such interpreter.
+    """
+    if shutil.which(limits.interpreter) is None:
+        msg = f"{limits.interpreter} is no program that can be started; correct retrain.python"
+        raise RetrainFailedError(msg)
+    return await asyncio.create_subprocess_exec(
+        *(*_polite(limits), limits.interpreter, *arguments),
+        stdin=stdin,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=_LONGEST_LINE,
+        env=environment,
+        start_new_session=True,  # so that its own workers can be killed with it
+    )
+
+
+class _Told:
+    """What the child has said so far."""
+
+    def __init__(self, on_line: OnLine) -> None:
+        self._on_line, self._step = on_line, ""
+        self.finished: dict[str, Any] | None = None
+        self.failed: _Failed | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it was when it ended, to be put into a sentence."""
+        return f" in the step {self._step!r}" if self._step else ""
+
+    def hear(self, line: dict[str, Any]) -> None:
+        match line.get("event"):
+            case "progress":
+                self._step = line["step"]
+            case "finished":
+                self.finished = line
+            case "failed":
+                self.failed = msgspec.convert(line, _Failed)
+        self._on_line(line)
+
+
+def _polite(limits: Limits) -> tuple[str, ...]:
+    """Return a command prefix: die with us, leave processor, disk and memory to others.
+
+    With what util-linux and coreutils have of it on this machine.
+    """
+    prefix: tuple[str, ...] = ()
+    if shutil.which("setpriv"):
+        prefix += ("setpriv", "--pdeathsig", "KILL", "--")
+    if limits.nice and shutil.which("nice"):
+        prefix += ("nice", "-n", str(limits.nice))
+    if shutil.which("ionice"):
+        prefix += ("ionice", "--class", "3", "--ignore")  # idle; where refused, as before
+    return (*prefix, "sh", "-c", _CONFINE, str(limits.memory_mib * _KIB))
+
+
+@contextlib.contextmanager
+def _workers_end_with(process: asyncio.subprocess.Process) -> Iterator[None]:
+    """Kill the child's own children when it is over: one that held its output would hold us up.
+
+    `process.wait()` cannot tell us: it waits for the end of that output too.
+    """
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        _kill_group(process.pid)
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def over() -> None:
+        loop.remove_reader(descriptor)
+        _kill_group(process.pid)
+
+    loop.add_reader(descriptor, over)
+    try:
+        yield
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+async def _json_lines(stream: asyncio.StreamReader | None) -> AsyncIterator[dict[str, Any]]:
+    """Yield the lines of the agreed form; anything else is passed over, once loudly."""
+    garbage = 0
+    while stream is not None:
+        try:
+            raw = await stream.readline()
+        except ValueError:  # longer than the limit; the rest of it is garbage too
+            raw = b"?"
+        if not raw:
+            return
+        try:
+            line = json.loads(raw)
+            if isinstance(line, dict) and (form := _FORMS.get(str(line.get("event")))):
+                msgspec.convert(line, form)
+        except ValueError:  # msgspec's is one too
+            line = None
+        if isinstance(line, dict):
+            yield line
+            continue
+        garbage += 1
+        if garbage == 1:
+            log.warning("retrain.garbage", text=raw[:200].decode(errors="replace"))
+
+
+async def tail(stream: asyncio.StreamReader | None) -> str:
+    """Read a stream to its end, keeping the last part."""
+    kept = b""
+    while stream is not None and (chunk := await stream.read(65536)):
+        kept = (kept + chunk)[-_KEEP_STDERR:]
+    return kept.decode(errors="replace")
+
+
+def _why(code: int, stderr: str, told: _Told, limits: Limits) -> str:
+    """Return one sentence about an end without a result."""
+    error, kind = (told.failed.error, told.failed.kind) if told.failed else ("", "")
+    if limits.memory_mib and _is_about_memory(f"{kind} {error} {stderr}"):
+        remedy = "raise retrain.memory_mib, or train on less with history_days"
+        return f"it ran out of its {limits.memory_mib} MiB of memory{told.place}; {remedy}"
+    if told.failed:
+        return error
+    if code < 0:
+        memory = "; the kernel does that when memory runs out" if code == -signal.SIGKILL else ""
+        return f"the retrain process was killed by {signal.Signals(-code).name}{told.place}{memory}"
+    last = stderr.strip().rpartition("\n")[2] or "without a word"
+    return f"the retrain process ended with {code}{told.place}: {last}"
+
+
+def _is_about_memory(words: str) -> bool:
+    return any(word in words.lower() for word in _OUT_OF_MEMORY)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Make sure that the child and its workers are gone."""
+    _kill_group(process.pid)
+    await process.wait()

@@ -1,0 +1,81 @@
+"""The other processes of the demo: started together, gone together, heard when they fail."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from daemon.core.errors import DaemonError
+
+_STOP_S: Final = 10.0
+_LAST_WORDS: Final = 5
+
+
+class ActorLeft(DaemonError):
+    """A process of the demo ended before the demo did."""
+
+
+class Actor:
+    """A Python process with its log in a file; stopped politely, then not."""
+
+    def __init__(self, name: str, arguments: tuple[str, ...], folder: Path) -> None:
+        self._name, self._arguments = name, arguments
+        self._log = folder / f"{name}.log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        with self._log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *self._arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._log.parent,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+                start_new_session=True,  # Ctrl-C is for the demo, which stops the others
+            )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        process = self._process
+        if process is None:
+            return
+        self.signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await process.wait()
+        except TimeoutError:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Its number, 0 before it was started."""
+        return self._process.pid if self._process else 0
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it is still there."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    def check(self) -> None:
+        """Make sure that it is there.
+
+        Raises:
+            ActorLeft: If it is not, with its last words.
+        """
+        if self._process is None or self._process.returncode is None:
+            return
+        words = self._log.read_text(errors="replace").strip().splitlines()[-_LAST_WORDS:]
+        said = "\n  ".join(words) or "without a word"
+        msg = f"the {self._name} ended with code {self._process.returncode}:\n  {said}"
+        raise ActorLeft(msg)

@@ -1,0 +1,95 @@
+"""Harmless habits of the venue: counted by kind and slot, told once while they last.
+
+A duplicated push or a dropped idle connection loses nothing, and a person who looks into
+something else still wants to find it in the log. There is one line when a kind begins
+after a calm and one an hour while it lasts, for all slots together: six lines an hour for
+each kind at most, whatever the venue does and however many slots are followed.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import structlog
+
+from daemon.core.bars import HOUR_MS, MINUTE_MS, SlotName
+from daemon.core.clock import VenueClock
+
+log = structlog.get_logger()
+
+Kind = Literal[
+    "duplicate",
+    "out_of_order",
+    "late_frame",
+    "last_state_missing",
+    "nobody_trades",
+    "connection_dropped",
+    "error_answer",
+    "stale_answer",
+]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+CALM_MS: Final = 10 * MINUTE_MS
+"""Venue time without a kind after which the next one is a beginning."""
+
+_WHY: Final[dict[Kind, str]] = {
+    "duplicate": "the stream pushed the same state of a candle again; it changes nothing",
+    "out_of_order": "the stream pushed an older state after a newer one; the newer one is kept",
+    "late_frame": "the stream pushed a bar long after its close; REST decides, nothing is lost",
+    "last_state_missing": "the stream never pushed the last state of a bar; what REST has is kept",
+    "nobody_trades": "nobody traded in a bar; it is kept flat at the last close, nothing is lost",
+    "connection_dropped": "REST dropped a connection without an answer; it was asked again at once",
+    "error_answer": "REST answered with an error or not in time; it was asked again",
+    "stale_answer": "REST lagged behind and lacked trades of a closed bar; the store has them now",
+}
+
+
+@dataclass(slots=True)
+class _Episode:
+    """One kind, from a calm to the next: when it was last seen and told of, ms, and how often."""
+
+    seen_ms: int
+    told_ms: int
+    times: int = 1
+
+
+class Oddities:
+    """Counts what is odd and does no harm.
+
+    Args:
+        venue: Calms and hours are the venue's.
+    """
+
+    def __init__(self, venue: VenueClock) -> None:
+        self._venue = venue
+        self._counts: Counter[tuple[SlotName | None, Kind]] = Counter()
+        self._episodes: dict[Kind, _Episode] = {}
+
+    def note(self, kind: Kind, slot: SlotName | None = None) -> None:
+        """Count one of a kind; say so if it begins, or lasts for another hour."""
+        self._counts[slot, kind] += 1
+        now_ms, episode = self._venue.now_ms(), self._episodes.get(kind)
+        # Either way: the venue's clock may be set back.
+        if episode is None or abs(now_ms - episode.seen_ms) >= CALM_MS:
+            self._episodes[kind] = episode = _Episode(now_ms, now_ms)
+            self._say(kind, slot, episode)
+            return
+        episode.times, episode.seen_ms = episode.times + 1, now_ms
+        if now_ms - episode.told_ms >= HOUR_MS:
+            episode.told_ms = now_ms
+            self._say(kind, slot, episode)
+
+    def of_slot(self, slot: SlotName) -> dict[str, int]:
+        """Return how often each kind was seen of a slot since the start."""
+        return {kind: n for kind in KINDS if (n := self._counts[slot, kind])}
+
+    def of_all(self) -> dict[str, int]:
+        """Return how often each kind was seen since the start, slots or none."""
+        sums: Counter[str] = Counter()
+        for (_, kind), n in self._counts.items():
+            sums[kind] += n
+        return {kind: sums[kind] for kind in KINDS if kind in sums}
+
+    def _say(self, kind: Kind, slot: SlotName | None, episode: _Episode) -> None:
+        whose = {} if slot is None else {"slot": str(slot)}
+        log.info("feed.oddity", kind=kind, **whose, times=episode.times, why=_WHY[kind])

@@ -1,0 +1,1 @@
+"""Files that people bring, and the venue's archive, into the store."""

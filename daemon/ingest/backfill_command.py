@@ -1,0 +1,139 @@
+"""The venue's past of one slot into the store, without a daemon; and what it says of the store."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from daemon.config.schema import Config
+from daemon.core.bars import DAY_MS, Bar, Provenance, SlotName
+from daemon.core.clock import Clock, VenueClock
+from daemon.core.errors import BadInput, Unreachable, VenueRefused
+from daemon.hyperliquid.rate_limit import Priority
+from daemon.hyperliquid.rest import RestClient
+from daemon.hyperliquid.wire import REACH_BARS
+from daemon.ingest.store_report import Stretch, Verdict, stretches, verify
+from daemon.market_data.backfill import History, closed_t
+from daemon.store.store import AsyncStore, Store
+
+_PIECE_BARS: Final = 1000
+
+OnBars = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a backfill brought, and what is still missing."""
+
+    slot: str
+    added: int
+    bars: int
+    from_t: int | None
+    to_t: int | None
+    funding: int
+    gaps: tuple[Stretch, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+@asynccontextmanager
+async def _venue(
+    config: Config, coin: str, clock: Clock
+) -> AsyncIterator[tuple[RestClient, VenueClock]]:
+    """Hold a connection to the venue, its clock known and the coin looked up."""
+    venue = VenueClock(clock, config.hyperliquid.speed)
+    url, _ = config.hyperliquid.urls
+    async with RestClient(url, clock, venue, config.hyperliquid.weight_per_minute) as rest:
+        await rest.learn_clock()
+        try:
+            await rest.require_coins([coin])
+        except VenueRefused as e:
+            raise BadInput(f"--coin: {e}") from e
+        yield rest, venue
+
+
+async def backfill(
+    config: Config,
+    slot: SlotName,
+    store: AsyncStore,
+    clock: Clock,
+    *,
+    days: float,
+    on_bars: OnBars = lambda _: None,
+) -> Filled:
+    """Store what the venue still serves of the last `days` days.
+
+    Args:
+        config: Where the venue is.
+        slot: Whose bars and funding; it need not be configured.
+        store: Where to.
+        clock: Real time.
+        days: How far back; the venue keeps the newest 5000 bars.
+        on_bars: Told of each piece how many bars it spans.
+
+    Raises:
+        VenueUnreachable: If the venue does not answer.
+        BadInput: If it has no such coin.
+        StoreUnavailable: If the store cannot be written.
+    """
+    before = await store.call(_count, slot)
+    async with _venue(config, slot.coin, clock) as (rest, venue):
+        step, closed = slot.interval_ms, closed_t(slot, venue)
+        from_ms = venue.now_ms() - round(days * DAY_MS)
+        first = max(-(-from_ms // step) * step, closed - (REACH_BARS - 1) * step)
+        for start in range(first, closed + 1, _PIECE_BARS * step):
+            end = min(start + (_PIECE_BARS - 1) * step, closed)
+            await _fetch(rest, store, slot, start, end)
+            on_bars((end - start) // step + 1)
+        # Quiet times, lost bars and funding are the same work as at the start of the daemon.
+        await History(rest, store, venue).fetch(slot, from_ms)
+        now_ms = venue.now_ms()
+    after = await store.call(_count, slot)
+    t = (await store.call(Store.bars, slot))["t"]
+    gaps = await store.call(stretches, slot, now_ms)
+    return Filled(
+        slot=str(slot),
+        added=after[0] - before[0],
+        bars=after[0],
+        from_t=int(t[0]) if len(t) else None,
+        to_t=int(t[-1]) if len(t) else None,
+        funding=after[1] - before[1],
+        gaps=tuple(gap for gap in gaps if gap.kind == "missing"),
+    )
+
+
+async def verify_with_venue(
+    config: Config, slot: SlotName, store: AsyncStore, clock: Clock
+) -> Verdict:
+    """Check the stored bars of a slot, also against the venue if it answers.
+
+    Raises:
+        BadInput: If the venue has no such coin.
+    """
+    try:
+        async with _venue(config, slot.coin, clock) as (rest, venue):
+            closed = closed_t(slot, venue)
+            start = closed - (REACH_BARS - 1) * slot.interval_ms
+            rows = await rest.candles(*slot, start, priority=Priority.BACKFILL)
+            served: list[Bar] | None = [bar for bar in rows if bar.t <= closed]
+            unasked = ""
+    except Unreachable as e:
+        served, unasked = None, str(e)
+    return await store.call(verify, slot, served, unasked)
+
+
+async def _fetch(rest: RestClient, store: AsyncStore, slot: SlotName, start: int, end: int) -> None:
+    held = await store.call(Store.held, slot, start, end)
+    sure = sum(copy.provenance in {Provenance.REST, Provenance.IMPORT} for copy in held)
+    if sure == (end - start) // slot.interval_ms + 1:
+        return
+    rows = await rest.candles(*slot, start, end, priority=Priority.BACKFILL)
+    bars = [bar for bar in rows if start <= bar.t <= end]
+    await store.call(Store.put_bars, slot, bars, Provenance.REST)
+
+
+def _count(store: Store, slot: SlotName) -> tuple[int, int]:
+    """Return how many bars and rates are stored."""
+    return len(store.bars(slot)["t"]), len(store.funding(slot.coin, 0, 2**62))

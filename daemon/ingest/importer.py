@@ -1,0 +1,268 @@
+"""Fill the store from files, and say exactly what became of every row.
+
+A file may hold bars that are stored already. They are compared and the result is told,
+with the largest difference; what the venue itself confirmed is never replaced by a file.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from daemon.core.bars import MINUTE_MS, Bar, Provenance, SlotName
+from daemon.core.errors import BadInput
+from daemon.ingest.table_readers import TableReport, read_bars, read_funding
+from daemon.ingest.venue_archive import SUFFIX, read_archive
+from daemon.market_data.order_flow import Cohorts
+from daemon.store.bar_merge import Stored
+from daemon.store.store import Store
+from retrain import labels
+
+STORE_NAME = "hyperdrift.sqlite"
+_HORIZONS = (1, 4, 12, 24, 48)
+_THRESHOLDS = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025)
+_EXAMPLES: Final = 3
+_COLUMNS: Final = ("open", "high", "low", "close", "volume")
+
+OnBytes = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where a file and the store disagree on a bar; `relative` is the largest of the bar."""
+
+    t: int
+    column: str
+    stored: float
+    other: float
+    relative: float
+
+    def __str__(self) -> str:
+        what = f"{self.column} of {utc(self.t)}"
+        return f"{what}: stored {self.stored:g}, here {self.other:g} ({self.relative:.2%})"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Bars that were stored already, held against the same bars of another source."""
+
+    equal: int
+    differ: int
+    largest: Difference | None
+    examples: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BarsReport:
+    """What became of a file of bars; `kept` are those that the store has from a better source."""
+
+    file: str
+    added: int
+    revised: int
+    kept: int
+    overlap: Overlap
+    left_out: int
+    why: str
+
+    def __str__(self) -> str:
+        """Say it in a line or two."""
+        over = self.overlap
+        text = f"{self.file}: {self.added} bars added, {over.equal} already there"
+        if over.differ:
+            text += (
+                f", {over.differ} differ from what is stored: {self.revised} replaced (pushed, "
+                f"filled in, or imported with less volume), {self.kept} kept as they were; "
+                f"the largest difference is {over.largest}"
+            )
+        return text + (f"; {self.left_out} rows left out, {self.why}" if self.left_out else "")
+
+    def document(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {"kind": "bars", **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class FundingReport:
+    """What became of a file of funding rates; a rate that was stored differently stays."""
+
+    file: str
+    added: int
+    equal: int
+    kept: int
+    left_out: int
+    why: str
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        text = f"{self.file}: {self.added} rates added, {self.equal} already there"
+        if self.kept:
+            text += f", {self.kept} differ from what is stored and were not taken"
+        return text + (f"; {self.left_out} rows left out, {self.why}" if self.left_out else "")
+
+    def document(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {"kind": "funding", **asdict(self)}
+
+
+Report = BarsReport | FundingReport
+
+
+def open_store(data_dir: Path, *, read_only: bool = False) -> Store:
+    """Open the store of a data folder.
+
+    Raises:
+        BadInput: If `read_only` and there is none yet.
+        StoreCorrupt: If it cannot be read.
+    """
+    if not read_only:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    return Store(data_dir / STORE_NAME, read_only=read_only)
+
+
+def import_files(
+    store: Store,
+    slot: SlotName,
+    files: Sequence[Path],
+    kind: str = "bars",
+    *,
+    now_ms: int,
+    cohorts: Cohorts | None = None,
+    on_bytes: OnBytes = lambda _: None,
+) -> Iterator[Report]:
+    """Import `bars` or `funding` from each file, all of a file or nothing; yield a report on each.
+
+    Archive files (`.lz4`) are taken together, because a bar may begin in one and end in the next.
+
+    Args:
+        store: Where to.
+        slot: Whose bars; funding is its coin's.
+        files: In any order.
+        kind: `bars` or `funding`.
+        now_ms: Bars that have not closed by then are left out.
+        cohorts: Whose flow to sum up from archive files.
+        on_bytes: Told how many bytes of the files are done since the last time.
+
+    Raises:
+        BadInput: If a file cannot be read as that, or `kind` is neither.
+    """
+    if kind not in {"bars", "funding"}:
+        raise BadInput(f"--kind {kind!r} is not bars or funding")
+    archives = [path for path in files if path.suffix == SUFFIX]
+    if archives and kind == "funding":
+        raise BadInput(f"{archives[0]} holds trades, not funding: leave out --kind")
+    if archives:
+        yield _import_archive(store, slot, archives, cohorts, on_bytes)
+    for path in files:
+        if path.suffix != SUFFIX:
+            if kind == "bars":
+                yield _import_bars(store, slot, path, now_ms)
+            else:
+                yield _import_funding(store, slot, path)
+            on_bytes(path.stat().st_size)
+
+
+def compare(held: Iterable[Stored], bars: Iterable[Bar]) -> Overlap:
+    """Hold bars against the stored ones of the same times."""
+    stored = {copy.bar.t: copy.bar for copy in held}
+    equal, found = 0, []
+    for bar in bars:
+        if (before := stored.get(bar.t)) is None:
+            continue
+        difference = _difference(before, bar)
+        equal += difference is None
+        if difference is not None:
+            found.append(difference)
+    largest = max(found, key=lambda d: d.relative, default=None)
+    return Overlap(equal, len(found), largest, tuple(found[:_EXAMPLES]))
+
+
+def label_table(data_dir: Path, slot: SlotName) -> str:
+    """Return the class shares of the stored bars for several horizons and thresholds.
+
+    Raises:
+        BadInput: If there are too few bars.
+    """
+    with open_store(data_dir, read_only=True) as store:
+        close = store.bars(slot)["close"]
+    if len(close) <= max(_HORIZONS):
+        raise BadInput(f"{slot} has {len(close)} bars stored; import some or run the daemon first")
+    return labels.format_table(labels.table(close, _HORIZONS, _THRESHOLDS))
+
+
+def utc(t: int) -> str:
+    """Write a time for people."""
+    return f"{datetime.fromtimestamp(t / 1000, UTC):%Y-%m-%d %H:%M}"
+
+
+def _import_bars(store: Store, slot: SlotName, path: Path, now_ms: int) -> BarsReport:
+    table = read_bars(path)
+    if table.interval_ms != slot.interval_ms:
+        minutes = table.interval_ms / MINUTE_MS
+        msg = (
+            f"{path} has bars {minutes:g} minutes apart; give the interval they have, not {slot}'s"
+        )
+        raise BadInput(msg)
+    closed = int(np.count_nonzero(table.t + slot.interval_ms <= now_ms))
+    why = _why(table.report)
+    if closed < len(table.t):
+        open_text = f"the bar of {utc(int(table.t[closed]))} has not closed yet"
+        why = f"{why}; {open_text}" if why else open_text
+    left_out = table.report.bad + table.report.duplicates + len(table.t) - closed
+    return _put(store, slot, path.name, table.bars()[:closed], left_out=left_out, why=why)
+
+
+def _import_archive(
+    store: Store,
+    slot: SlotName,
+    paths: Sequence[Path],
+    cohorts: Cohorts | None,
+    on_bytes: OnBytes,
+) -> BarsReport:
+    found = read_archive(paths, slot, cohorts, on_bytes)
+    name = paths[0].name if len(paths) == 1 else f"{len(paths)} archive files"
+    why = "bars that the files do not hold from end to end"
+    name = f"{name} ({found.trades} trades)"
+    report = _put(store, slot, name, found.bars, left_out=found.partial, why=why)
+    store.put_flow(slot, found.flows)
+    return report
+
+
+def _put(
+    store: Store, slot: SlotName, name: str, bars: list[Bar], *, left_out: int, why: str
+) -> BarsReport:
+    held = store.held(slot, bars[0].t, bars[-1].t) if bars else []
+    overlap = compare(held, bars)
+    result = store.put_bars(slot, bars, Provenance.IMPORT)
+    return BarsReport(name, result.added, result.revised, result.conflicts, overlap, left_out, why)
+
+
+def _import_funding(store: Store, slot: SlotName, path: Path) -> FundingReport:
+    table = read_funding(path)
+    rates = table.rates()
+    known = dict(store.funding(slot.coin, rates[0].time, rates[-1].time))
+    new = [rate for rate in rates if rate.time not in known]
+    equal = sum(known.get(rate.time) == rate.rate for rate in rates)
+    store.put_funding(slot.coin, new)
+    left_out = table.report.bad + table.report.duplicates
+    kept = len(rates) - len(new) - equal
+    return FundingReport(path.name, len(new), equal, kept, left_out, _why(table.report))
+
+
+def _why(report: TableReport) -> str:
+    repeated = f"{report.duplicates} repeated" if report.duplicates else ""
+    first = f"the first bad one is {report.first_bad}" if report.bad else ""
+    return "; ".join(filter(None, (first, repeated)))
+
+
+def _difference(stored: Bar, other: Bar) -> Difference | None:
+    """Return the column in which two copies of a bar differ most; None if they are equal."""
+    worst: Difference | None = None
+    for name in _COLUMNS:
+        before, now = getattr(stored, name), getattr(other, name)
+        relative = abs(now - before) / before if before else float(now != before)
+        if now != before and (worst is None or relative > worst.relative):
+            worst = Difference(stored.t, name, before, now, relative)
+    return worst

@@ -1,0 +1,1 @@
+"""From stream and REST to bars of record; funding, order flow, backfill."""

@@ -1,0 +1,91 @@
+"""What the venue does to one slot that is odd and harmless, recognised.
+
+Every judgement waits until it cannot be wrong in ordinary operation: a first frame after
+a reconnect repeats nothing, a last state counts as missing only where one whole socket
+covered the bar and the next bar has been confirmed since.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.clock import VenueClock
+from daemon.hyperliquid.anomaly_log import Oddities
+from daemon.market_data.backfill import grace_ms
+from daemon.market_data.stream_cache import Coverage, Shown
+
+# Bars handed on flat for want of an answer that are remembered, until REST has them.
+_REMEMBERED: Final = 48
+# A push that was so long on its way on this machine, wall time, says nothing of the venue.
+_ON_ITS_WAY_S: Final = 0.1
+
+
+class Habits:
+    """Looks at one slot's frames, answers and bars.
+
+    Args:
+        slot: Whose.
+        oddities: Takes what is found.
+        shown: What the stream showed; asked before it takes a frame.
+        coverage: What the stream's silence means.
+        venue: Tells how late a frame is.
+    """
+
+    def __init__(
+        self,
+        slot: SlotName,
+        oddities: Oddities,
+        shown: Shown,
+        coverage: Coverage,
+        venue: VenueClock,
+    ) -> None:
+        self._slot, self._oddities, self._venue = slot, oddities, venue
+        self._shown, self._coverage = shown, coverage
+        self._said: dict[int, Bar] = {}  # what REST said last of bars that are not judged yet
+        self._judged_t = -1
+        self._lacking: set[int] = set()  # bars that were taken for quiet ones
+
+    def pushed(self, bar: Bar) -> None:
+        """Look at a frame, before `Shown` takes it."""
+        if oddity := self._shown.oddity(bar, self._coverage.socket):
+            self._oddities.note(oddity, self._slot)
+        late_ms = self._venue.now_ms() - bar.t - self._slot.interval_ms
+        way_ms = _ON_ITS_WAY_S * 1000 * self._venue.speed
+        if late_ms > max(2 * grace_ms(self._venue), way_ms):
+            self._oddities.note("late_frame", self._slot)
+
+    def confirmed(self, certain: Sequence[Bar]) -> None:
+        """Look at closed bars as REST has them, ascending; the newest is asked for once more."""
+        for bar in certain:
+            said = self._said.get(bar.t)
+            had_fewer = said is not None and said.n < bar.n
+            if had_fewer or (bar.t in self._lacking and bar.volume > 0):
+                self._oddities.note("stale_answer", self._slot)
+            self._lacking.discard(bar.t)
+            if bar.t > self._judged_t:
+                self._said[bar.t] = bar
+        for t in sorted(self._said)[:-1]:
+            self._judged_t = t
+            if self._was_cut_short(self._said.pop(t)):
+                self._oddities.note("last_state_missing", self._slot)
+
+    def handed_on(self, bar: Bar, provenance: Provenance, *, led: bool) -> None:
+        """Look at a bar that is handed on; `led` if REST was not asked about it yet."""
+        if bar.volume == 0:
+            self._oddities.note("nobody_trades", self._slot)
+        if led:
+            return
+        if provenance is Provenance.FILLED:
+            self._lacking.add(bar.t)
+            if len(self._lacking) > _REMEMBERED:
+                self._lacking.discard(min(self._lacking))
+        elif provenance is Provenance.STREAM and bar.volume > 0:
+            # REST still lacked it when it was overdue, and the stream had shown its trades.
+            self._oddities.note("stale_answer", self._slot)
+
+    def _was_cut_short(self, bar: Bar) -> bool:
+        """Tell whether an unbroken socket did not show all of a bar."""
+        final_ms = bar.t + self._slot.interval_ms + grace_ms(self._venue)
+        if shown := self._shown.final(bar.t, final_ms, self._coverage):
+            return shown != bar
+        return bar.volume > 0 and self._shown.is_quiet(bar.t, final_ms, self._coverage)

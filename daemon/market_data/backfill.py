@@ -1,0 +1,165 @@
+"""The past of a slot: what the venue still serves of it, and what is lost.
+
+The venue keeps the newest 5000 bars and all funding rates. A start fetches what the
+store lacks of them; holes that nobody can fill any more are written down, so that
+nothing mistakes them for quiet markets.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import structlog
+
+from daemon.core.bars import HOUR_MS, Bar, Provenance, SlotName
+from daemon.core.clock import VenueClock
+from daemon.hyperliquid.rate_limit import Priority
+from daemon.hyperliquid.rest import RestClient
+from daemon.hyperliquid.wire import REACH_BARS
+from daemon.market_data.price_checks import INSIST_MS, Doubts
+from daemon.store.store import AsyncStore, Hole, Store
+
+log = structlog.get_logger()
+
+LONGEST_FILL_BARS: Final = 12
+"""A longer hole between two bars is a gap, not a pause in trading."""
+# So much of the venue's reach may be lacking before a person is told: at 5m that leaves
+# four days to act, at 1m 21 hours.
+_WARN_BARS: Final = REACH_BARS * 3 // 4
+
+Alarm = Callable[[SlotName, str, Hole, str], None]
+"""Takes what a person must know: slot, kind, the bars concerned, and a sentence."""
+
+# A bar's last trades reach the venue's books up to 2.6 s after its close.
+_GRACE_MS: Final = 3_000
+# In 2023 rates were settled every eight hours: the one in force may be that old.
+_FUNDING_LEAD_MS: Final = 9 * HOUR_MS
+
+
+def grace_ms(venue: VenueClock) -> float:
+    """How long after its close a bar is final for certain, ms of venue time."""
+    return max(_GRACE_MS, 2 * venue.uncertainty_ms)
+
+
+def closed_t(slot: SlotName, venue: VenueClock, at_ms: int | None = None) -> int:
+    """Open time of the newest bar closed for certain by the venue's clock, now or at a time."""
+    certain_ms = (venue.now_ms() if at_ms is None else at_ms) - grace_ms(venue)
+    return int(certain_ms // slot.interval_ms - 1) * slot.interval_ms
+
+
+def flat_bars(hole: Hole, close: float, step_ms: int) -> list[Bar]:
+    """Make the bars of a market in which nobody traded since a close."""
+    times = range(hole.from_t, hole.to_t + step_ms, step_ms)
+    return [Bar(t, close, close, close, close, 0.0) for t in times]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Fetches the past of slots into the store; `alarm` is told of bars that are lost."""
+
+    rest: RestClient
+    store: AsyncStore
+    venue: VenueClock
+    alarm: Alarm = lambda *_: None
+
+    async def fetch(self, slot: SlotName, from_ms: int) -> None:
+        """Store all that the venue serves of a slot's bars and funding since `from_ms`.
+
+        Raises:
+            Unreachable: If the venue does not answer.
+            SchemaChanged: If its answer is not understood.
+            StoreUnavailable: If the store cannot be written.
+        """
+        step = slot.interval_ms
+        from_t = -(-from_ms // step) * step
+        reach_t = max(from_t, closed_t(slot, self.venue) - (REACH_BARS - 1) * step)
+        if (first := await self._first_lacking(slot, reach_t)) is not None:
+            await self._fetch_bars(slot, first)
+        await self._mend(slot, from_t, reach_t)
+        await self._fetch_funding(slot, from_t)
+
+    async def _first_lacking(self, slot: SlotName, from_t: int) -> int | None:
+        """Open time of the oldest closed bar since `from_t` that is not of record."""
+        held = await self.store.call(Store.held, slot, from_t, closed_t(slot, self.venue))
+        sure = [s.bar.t for s in held if s.provenance in {Provenance.REST, Provenance.IMPORT}]
+        grid = range(from_t, closed_t(slot, self.venue) + 1, slot.interval_ms)
+        lacking = np.setdiff1d(np.array(grid), np.array(sure))
+        return int(lacking[0]) if len(lacking) else None
+
+    async def _fetch_bars(self, slot: SlotName, from_t: int) -> None:
+        closed = closed_t(slot, self.venue)
+        bars = [bar for bar in await self._believed(slot, from_t) if bar.t <= closed]
+        result = await self.store.call(Store.put_bars, slot, bars, Provenance.REST)
+        log.info("feed.backfilled", slot=str(slot), from_t=from_t, **result._asdict())
+
+    async def _believed(self, slot: SlotName, from_t: int) -> list[Bar]:
+        """Fetch bars; ask again a minute later where prices are hard to believe."""
+        doubts = Doubts(slot)
+        before = (await self.store.call(Store.bars, slot, to_t=from_t - 1, last=1))["close"]
+        close = float(before[0]) if len(before) else None
+        rows: list[Bar] = []
+        for wait_s in (INSIST_MS / 1000, 0.0):
+            rows = await self.rest.candles(*slot, from_t, priority=Priority.BACKFILL)
+            doubted = doubts.first(rows, close, self.venue.now_ms())
+            if doubted is None:
+                return rows
+            rows = [bar for bar in rows if bar.t < doubted]
+            await self.venue.sleep(wait_s)
+        return rows  # the rest is the follower's to ask for, until it is believed
+
+    async def _mend(self, slot: SlotName, from_t: int, reach_t: int) -> None:
+        """Fill short holes, in which nobody traded; write long ones down as lost."""
+        known = set(await self.store.call(Store.gaps, slot))
+        for hole in await self.store.call(Store.missing, slot, from_t):
+            bars = (hole.to_t - hole.from_t) // slot.interval_ms + 1
+            before = hole.from_t - slot.interval_ms
+            if hole.from_t >= reach_t and bars <= LONGEST_FILL_BARS:
+                last = (await self.store.call(Store.held, slot, before, before))[0].bar
+                flat = flat_bars(hole, last.close, slot.interval_ms)
+                await self.store.call(Store.put_bars, slot, flat, Provenance.FILLED)
+            elif hole not in known:
+                await give_up(self.store, slot, hole, self.alarm)
+
+    async def _fetch_funding(self, slot: SlotName, from_t: int) -> None:
+        t = (await self.store.call(Store.bars, slot, from_t=from_t))["t"]
+        if not len(t):
+            return
+        coin, wanted = slot.coin, int(t[0]) - _FUNDING_LEAD_MS
+        oldest = await self.store.call(Store.oldest_funding_time, coin)
+        newest = await self.store.call(Store.newest_funding_time, coin)
+        spans: list[tuple[int, int | None]] = []
+        if oldest is None or newest is None:
+            spans.append((wanted, None))
+        else:
+            if oldest - wanted > HOUR_MS:
+                spans.append((wanted, oldest - 1))
+            spans.append((newest + 1, None))
+        for start, end in spans:
+            rates = await self.rest.funding(coin, start, end, priority=Priority.BACKFILL)
+            await self.store.call(Store.put_funding, coin, rates)
+
+
+async def give_up(store: AsyncStore, slot: SlotName, hole: Hole, alarm: Alarm) -> None:
+    """Write down, loudly, that bars are lost."""
+    bars = (hole.to_t - hole.from_t) // slot.interval_ms + 1
+    remedy = "the venue has no such bars any more: import them from a file if you have one"
+    log.error("feed.gap", slot=str(slot), **hole._asdict(), bars=bars, remedy=remedy)
+    await store.call(Store.note_gap, slot, hole)
+    alarm(slot, "gap", hole, f"{bars} bars of {slot} are lost; {remedy}")
+
+
+def warn_of_reach(slot: SlotName, newest_t: int, venue: VenueClock, alarm: Alarm) -> bool:
+    """Say so, loudly, if bars after `newest_t` will soon be too old for the venue to serve."""
+    hole = Hole(newest_t + slot.interval_ms, closed_t(slot, venue))
+    bars = (hole.to_t - newest_t) // slot.interval_ms
+    if bars < _WARN_BARS:
+        return False
+    left_h = max(0, REACH_BARS - bars) * slot.interval_ms / HOUR_MS
+    text = (
+        f"{bars} bars of {slot} could not be fetched yet; the venue serves the newest {REACH_BARS}"
+        f" only, so the first are lost in {left_h:.0f} h: make the venue reachable before"
+    )
+    log.error("feed.hole_closing", slot=str(slot), **hole._asdict(), bars=bars, why=text)
+    alarm(slot, "hole_closing", hole, text)
+    return True

@@ -1,0 +1,132 @@
+"""Funding rates, settled every hour, in the store before the bar that may use them.
+
+A bar scored without the rate that was settled before its close would differ from the
+same bar in training. So the newest rate is fetched first; waiting for it is brief,
+because a late rate is a smaller fault than a late bar.
+
+A rate may well stand still for days, so that it is frozen shows in no feature: what tells is
+the age of the newest settlement, while bars come.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Final
+
+import structlog
+
+from daemon.core.bars import DAY_MS, HOUR_MS, SlotName
+from daemon.core.clock import VenueClock
+from daemon.core.errors import DaemonError
+from daemon.hyperliquid.rate_limit import Priority
+from daemon.hyperliquid.rest import RestClient
+from daemon.market_data.backfill import Alarm
+from daemon.store.store import AsyncStore, Hole, Store
+from monitor.drift.feed_health import utc
+
+log = structlog.get_logger()
+
+_WAITS_S: Final = (0.0, 2.0, 4.0)
+# A settlement is stamped up to half a second after the hour.
+_SETTLED_MS: Final = 2_000
+_STALE_MS: Final = 3 * HOUR_MS
+
+
+class Settlements:
+    """Keeps the funding rates of some coins up to date.
+
+    Args:
+        rest: The venue.
+        store: Takes the rates.
+        venue: Its clock.
+        slots: Who is told of a coin whose funding is not settled any more.
+        alarm: How.
+    """
+
+    def __init__(
+        self,
+        rest: RestClient,
+        store: AsyncStore,
+        venue: VenueClock,
+        slots: Collection[SlotName] = (),
+        alarm: Alarm = lambda *_: None,
+    ) -> None:
+        self._rest, self._store, self._venue = rest, store, venue
+        self._slots, self._alarm = tuple(slots), alarm
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._newest: dict[str, int] = {}
+        self._late: set[str] = set()
+        self._stale: set[str] = set()
+
+    async def run(self, coins: Collection[str]) -> None:
+        """Fetch each hour's rates when they are settled, ahead of the bars that may use them."""
+        while True:
+            hour_ms = (self._venue.now_ms() // HOUR_MS + 1) * HOUR_MS
+            await self._venue.sleep_until(hour_ms + _SETTLED_MS)
+            await asyncio.gather(*(self._prepare(coin, hour_ms) for coin in coins))
+
+    async def require(self, coin: str, close_ms: int, priority: Priority = Priority.LIVE) -> None:
+        """Store the rates settled before a bar's close, if they can be had soon."""
+        # Stamped some ms after the hour: a bar that closes on the hour cannot know that rate.
+        due_ms = (close_ms - 1) // HOUR_MS * HOUR_MS
+        async with self._locks[coin]:
+            if coin not in self._newest:
+                stored = await self._store.call(Store.newest_funding_time, coin)
+                self._newest[coin] = stored or 0
+            why = "not settled yet"
+            if self._newest.get(coin, 0) >= due_ms:
+                self._report(coin, due_ms, why)
+                return
+            for wait_s in _WAITS_S[:1] if coin in self._late else _WAITS_S:
+                await self._venue.sleep(wait_s)
+                try:
+                    await self._fetch(coin, close_ms, priority)
+                except DaemonError as e:
+                    why = str(e)
+                    break
+                if self._newest.get(coin, 0) >= due_ms:
+                    break
+            else:  # the venue says so itself
+                self._judge(coin, close_ms)
+            self._report(coin, due_ms, why)
+
+    async def _prepare(self, coin: str, hour_ms: int) -> None:
+        if self._newest.get(coin, 0) < hour_ms:
+            with contextlib.suppress(DaemonError):  # a bar that needs the rate says so
+                await self._fetch(coin, hour_ms + 1, Priority.ROUTINE)
+
+    async def _fetch(self, coin: str, close_ms: int, priority: Priority) -> None:
+        newest = await self._store.call(Store.newest_funding_time, coin)
+        start_ms = close_ms - DAY_MS if newest is None else newest + 1
+        if rates := await self._rest.funding(coin, start_ms, priority=priority):
+            await self._store.call(Store.put_funding, coin, rates)
+            newest = rates[-1].time
+        self._newest[coin] = newest or 0
+
+    def _report(self, coin: str, due_ms: int, why: str) -> None:
+        late = self._newest.get(coin, 0) < due_ms
+        if late and coin not in self._late:
+            log.warning("feed.funding_late", coin=coin, due_ms=due_ms, why=why)
+            self._late.add(coin)
+        elif not late and coin in self._late:
+            log.info("feed.funding_back", coin=coin)
+            self._late.discard(coin)
+            self._stale.discard(coin)
+
+    def _judge(self, coin: str, close_ms: int) -> None:
+        """Tell of a coin once its newest rate is too old; one that never had any has none."""
+        newest = self._newest[coin]
+        if not newest or close_ms - newest <= _STALE_MS or coin in self._stale:
+            return
+        self._stale.add(coin)
+        since = utc(newest)
+        remedy = (
+            "funding_rate and funding_momentum_1h stand still until then, and no retrain mends it: "
+            "look at the venue's announcements, pause the bot if it relies on them"
+        )
+        log.warning("feed.funding_stale", coin=coin, since=since, remedy=remedy)
+        text = f"the funding of {coin} has not been settled since {since} while bars come; {remedy}"
+        for slot in self._slots:
+            if slot.coin == coin:
+                self._alarm(slot, "alert", Hole(newest, close_ms), text)

@@ -1,0 +1,67 @@
+"""Bars that are handed on late: told once, when it begins and when it is over.
+
+A bot trades on a bar when it gets it. What closed while nobody was here, or while the venue
+was away, is late for a reason that the log has already.
+"""
+
+from typing import Final
+
+import structlog
+
+from daemon.core.bars import SlotName
+from daemon.core.clock import VenueClock
+
+log = structlog.get_logger()
+
+LATE_FRAC: Final = 0.2
+"""A bar is late after this share of its interval."""
+# REST may take so long to show a bar, which is asked for again every ten seconds.
+_LEAST_MS: Final = 45_000
+# A fast replay: so much wall time says nothing of the venue.
+_LEAST_WALL_S: Final = 0.2
+# A machine at its limit is late with every other bar: that is one episode, not many.
+_ON_TIME_BARS: Final = 3
+
+
+class Lateness:
+    """How late the bars of one slot are.
+
+    Args:
+        slot: Whose.
+        venue: Its time counts.
+    """
+
+    def __init__(self, slot: SlotName, venue: VenueClock) -> None:
+        self._slot, self._venue = slot, venue
+        wall_ms = _LEAST_WALL_S * 1000 * venue.speed
+        self._limit_ms = max(LATE_FRAC * slot.interval_ms, _LEAST_MS, wall_ms)
+        self._excused_ms = 0
+        self._late, self._on_time = 0, 0
+
+    def excuse(self) -> None:
+        """Expect no punctuality of bars that have closed by now."""
+        self._excused_ms = self._venue.now_ms()
+
+    def handed_on(self, t: int) -> None:
+        """Look at the bar that opened at `t`, which is handed on now."""
+        close_ms = t + self._slot.interval_ms
+        if close_ms <= self._excused_ms:
+            return
+        late_ms = self._venue.now_ms() - close_ms
+        if late_ms > self._limit_ms:
+            self._late, self._on_time = self._late + 1, 0
+            if self._late == 1:
+                self._tell(t, late_ms / 1000)
+        elif self._late:
+            self._on_time += 1
+            if self._on_time >= _ON_TIME_BARS:
+                log.info("feed.bars_on_time", slot=str(self._slot), late_bars=self._late)
+                self._late = 0
+
+    def _tell(self, t: int, delay_s: float) -> None:
+        limit_s = self._limit_ms / 1000
+        why = (
+            f"the bar was handed on {delay_s:.0f} s after its close, {limit_s:.0f} s is the limit:"
+            " the venue answers slowly or this machine is overloaded; run `hyperdrift doctor`"
+        )
+        log.warning("feed.bar_late", slot=str(self._slot), t=t, delay_s=round(delay_s, 1), why=why)

@@ -1,0 +1,89 @@
+"""Prices that cannot be believed at once, and when they are.
+
+A price a hundred times the last one is nearly always somebody's fault, and a model
+trained on it is worthless. It may also be true: coins crash and are redenominated. So
+the venue has to say it twice, a minute apart, or by both its ways; then it is the
+market, whatever we think of it.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from daemon.core.bars import Bar, SlotName
+
+log = structlog.get_logger()
+
+FACTOR: Final = 5.0
+"""Prices above this multiple of the last close, or below its inverse, are doubted."""
+
+INSIST_MS: Final = 60_000
+_ALIKE: Final = 1.5
+_REMEMBERED: Final = 64
+
+
+class Doubts:
+    """The doubted bars of one slot."""
+
+    def __init__(self, slot: SlotName) -> None:
+        self._slot = slot
+        self._since: dict[int, tuple[Bar, int]] = {}
+        self.refused = 0
+
+    def first(
+        self, rows: Sequence[Bar], close: float | None, now_ms: int, shown: Bar | None = None
+    ) -> int | None:
+        """Return the t of the first bar that is not to be believed yet.
+
+        Args:
+            rows: Bars as REST has them, ascending.
+            close: The last close before them, None if there is none: then the first is believed.
+            now_ms: Venue time.
+            shown: The stream's copy of one of them, which may confirm it.
+        """
+        for bar in rows:
+            agreed = shown is not None and shown.t == bar.t and _alike(shown, bar)
+            if not plausible(bar, close) and not agreed and not self._insisted(bar, close, now_ms):
+                return bar.t
+            close = bar.close
+        return None
+
+    def refuse_shown(self, bar: Bar, close: float | None) -> None:
+        """Count and report a bar of the stream that is not taken."""
+        self.refused += 1
+        self._say(bar, close, "not taken from the stream; REST decides")
+
+    def _insisted(self, bar: Bar, close: float | None, now_ms: int) -> bool:
+        before = self._since.get(bar.t)
+        if before is None or not _alike(before[0], bar):
+            if len(self._since) >= _REMEMBERED:
+                self._since.clear()
+            self._since[bar.t] = (bar, now_ms)
+            self.refused += 1
+            self._say(bar, close, "asked again; taken if REST still says so in a minute")
+            return False
+        if now_ms - before[1] < INSIST_MS:
+            return False
+        log.warning("feed.price_believed", slot=str(self._slot), t=bar.t, close=bar.close)
+        return True
+
+    def _say(self, bar: Bar, close: float | None, outcome: str) -> None:
+        low, high = f"{bar.low:g}", f"{bar.high:g}"
+        why = f"prices of {low} to {high} after a close of {close or 0:g}: {outcome}"
+        log.warning("feed.price_doubted", slot=str(self._slot), t=bar.t, why=why)
+
+
+def plausible(bar: Bar, close: float | None) -> bool:
+    """Tell whether a bar's prices are near enough to the last close."""
+    return close is None or _within(bar, close, FACTOR)
+
+
+def _alike(one: Bar, other: Bar) -> bool:
+    """Tell whether two copies of a bar say about the same."""
+    pairs = ((one.low, other.low), (one.high, other.high), (one.close, other.close))
+    return all(a / _ALIKE <= b <= a * _ALIKE for a, b in pairs)
+
+
+def _within(bar: Bar, price: float, factor: float) -> bool:
+    return price / factor <= bar.low and bar.high <= price * factor

@@ -1,0 +1,87 @@
+"""Bars of a rush: so many close at once that the venue's weight cannot confirm each first.
+
+One call confirms one slot and costs 21 of the weight of a minute. Where the slots that
+close together need more than a minute's weight, the last would be confirmed minutes
+after its close. Then the stream's bars are stored and handed on as soon as the stream
+alone proves them final, and REST confirms them when their turn comes; a bar that the
+stream cannot prove waits for REST, ahead of those that are only confirmed.
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+import structlog
+
+from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.clock import VenueClock
+from daemon.core.errors import DaemonError
+from daemon.hyperliquid.rest import CONFIRMING_WEIGHT
+from daemon.market_data.backfill import grace_ms
+from daemon.market_data.bar_follower import Follower, Troubles
+from daemon.store.store import AsyncStore, Store
+
+log = structlog.get_logger()
+
+# What is left is for clocks, repeated questions and funding.
+_SHARE: Final = 0.9
+_LOOK_AGAIN_S: Final = 1.0
+_LOOKS: Final = 20
+
+
+class Rush:
+    """Hands on what the stream proves, where REST's turn comes too late.
+
+    Args:
+        slots: All that are followed.
+        weight_per_minute: What REST may spend.
+    """
+
+    def __init__(self, slots: Collection[SlotName], weight_per_minute: int) -> None:
+        self._slots = tuple(slots)
+        self._most = int(_SHARE * weight_per_minute / CONFIRMING_WEIGHT)
+
+    def is_on(self, close_ms: int) -> bool:
+        """Tell whether more bars close at a time than a minute's weight confirms."""
+        return sum(close_ms % slot.interval_ms == 0 for slot in self._slots) > self._most
+
+    @property
+    def is_possible(self) -> bool:
+        """Tell whether there may ever be one."""
+        return len(self._slots) > self._most
+
+    async def run(
+        self,
+        followers: Collection[Follower],
+        store: AsyncStore,
+        venue: VenueClock,
+        troubles: Troubles,
+    ) -> None:
+        """Lead every rush; ends only when cancelled."""
+        log.info("feed.many_slots", slots=len(self._slots), confirmed_first=self._most)
+        close_ms = venue.now_ms()
+        while True:
+            close_ms = self._next(max(close_ms, venue.now_ms()))
+            await venue.sleep_until(close_ms + grace_ms(venue))
+            for _ in range(_LOOKS):
+                offers = [(f, offer) for f in followers if (offer := f.offer(close_ms))]
+                try:
+                    await store.call(_put, [(f.slot, *offer) for f, offer in offers])
+                except DaemonError as e:
+                    troubles.begin(self._slots[0], e)
+                    offers = []
+                for follower, offer in offers:
+                    await follower.lead(*offer)
+                await venue.sleep(_LOOK_AGAIN_S)
+
+    def _next(self, now_ms: int) -> int:
+        """Return the next time at which a rush is on."""
+        close_ms = now_ms
+        while True:
+            close_ms = min((close_ms // s.interval_ms + 1) * s.interval_ms for s in self._slots)
+            if self.is_on(close_ms):
+                return close_ms
+
+
+def _put(store: Store, offers: Collection[tuple[SlotName, Bar, Provenance]]) -> None:
+    for slot, bar, provenance in offers:
+        store.put_bars(slot, [bar], provenance)

@@ -1,0 +1,143 @@
+"""The embedded broker: MQTT on this machine without installing anything.
+
+The broker cannot be stopped from within, so it runs as a child process. It watches its
+standard input, which closes when this process ends in whatever way, so no orphan keeps
+the port.
+"""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from daemon.core.clock import Clock
+from daemon.core.errors import BrokerUnreachable, ConfigError
+
+HOST = "127.0.0.1"
+READY_S = 10.0
+_CHILD: Final = Path(__file__).with_name("embedded_broker_process.py")
+
+log = structlog.get_logger()
+
+
+class EmbeddedBroker:
+    """A broker on 127.0.0.1 for as long as the `async with` lasts; restarted if it dies.
+
+    It has no passwords and forgets retained messages when it restarts; whoever owns one
+    publishes it again on reconnect (`hyperdrift.mqtt.connection` does).
+    """
+
+    def __init__(self, clock: Clock, port: int | None = None) -> None:
+        self._clock, self._wanted = clock, port
+        self.port = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Address for `hyperdrift.mqtt.connection.BrokerAddress.parse`."""
+        return f"mqtt://{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The broker's process, None while there is none."""
+        return self._process.pid if self._process is not None else None
+
+    async def __aenter__(self) -> Self:
+        """Start it and wait until it accepts connections.
+
+        Raises:
+            ConfigError: If the port is taken.
+            BrokerUnreachable: If it does not come up.
+        """
+        self.port = _free_port(self._wanted or 0)
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        self._keeper = asyncio.create_task(self._keep(), name="embedded-broker")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop it; the port is free afterwards."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        await self._stop()
+
+    async def _start(self) -> None:
+        self._process = process = await asyncio.create_subprocess_exec(
+            # -P: a folder named iotcore beside the daemon must not be taken for the package.
+            *(sys.executable, "-P", str(_CHILD), HOST, str(self.port)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl+C is for the daemon, which says goodbye first
+        )
+        deadline = self._clock.monotonic() + READY_S
+        while not await _answers(self.port):
+            if process.returncode is not None or self._clock.monotonic() > deadline:
+                msg = f"the embedded broker did not come up on {HOST}:{self.port}; see its output"
+                raise BrokerUnreachable(msg)
+            await self._clock.sleep(0.02)
+        log.info("broker.ready", url=self.url, pid=process.pid)
+
+    async def _keep(self) -> None:
+        """Start it again whenever it ends."""
+        while True:
+            if self._process is not None:
+                code = await self._process.wait()
+                log.error("broker.died", code=code, restarting=True)
+            try:
+                await self._start()
+            except (BrokerUnreachable, OSError) as e:
+                await self._stop()
+                log.error("broker.restart_failed", why=str(e))  # noqa: TRY400 - expected, no trace
+                await self._clock.sleep(1.0)
+
+    async def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()  # it keeps nothing, so there is nothing to lose
+        await process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+            with contextlib.suppress(OSError):
+                await process.stdin.wait_closed()
+
+
+def _free_port(wanted: int) -> int:
+    """Return `wanted` if it is free, or any free port for 0."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+        except OSError as e:
+            msg = f"port {wanted} of {HOST} is taken: stop what listens there, or point mqtt.broker"
+            raise ConfigError(f"{msg} at it, mqtt://{HOST}:{wanted}") from e
+        return int(probe.getsockname()[1])
+
+
+async def _answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True

@@ -1,0 +1,1 @@
+"""Model versions on disk: pointer, keys, signing, retention."""

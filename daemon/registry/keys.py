@@ -1,0 +1,80 @@
+"""The keys of a data folder: the daemon signs with one, and trusts what its own ever signed.
+
+A bot is given `hyperdrift.pub`. After a change of keys the old public key may stay in the
+folder under another name: versions that it signed can then still be gone back to.
+"""
+
+import os
+from pathlib import Path
+
+import structlog
+
+from daemon.config.schema import Config
+from daemon.core.errors import ConfigError
+from hyperdrift.signatures import KeyRing, Signer, generate, write_public
+
+log = structlog.get_logger()
+
+NAME = "hyperdrift"
+
+
+def private_path(data_dir: Path) -> Path:
+    """Return where the daemon's private key is; it may not exist."""
+    return data_dir / "keys" / f"{NAME}.key"
+
+
+def public_path(data_dir: Path) -> Path:
+    """Return where the public key is that bots are given."""
+    return data_dir / "keys" / f"{NAME}.pub"
+
+
+def own_signer(data_dir: Path) -> Signer:
+    """Return the signer of a data folder; the first use makes its key pair.
+
+    Raises:
+        ConfigError: If the private key cannot be used.
+    """
+    private, public = private_path(data_dir), public_path(data_dir)
+    if not private.exists():
+        generate(private, public)
+        log.info("keys.generated", public=str(public))
+    elif not public.exists():
+        write_public(private, public)
+    return Signer.load(private)
+
+
+def trusted_keys(data_dir: Path) -> KeyRing | None:
+    """Return the public keys of a data folder, today's and retired ones; None if it has none.
+
+    Raises:
+        ConfigError: If one of them cannot be used.
+    """
+    found = sorted((data_dir / "keys").glob("*.pub"))
+    return KeyRing.load(found) if found else None
+
+
+def command_keys(config: Config) -> KeyRing | None:
+    """Return the keys of those who may command, the daemon's own among them; None: no key needed.
+
+    Raises:
+        ConfigError: If one of them cannot be used.
+    """
+    if not config.mqtt.command_keys:
+        return None
+    listed = [Path(path).expanduser() for path in config.mqtt.command_keys]
+    try:
+        return KeyRing.load([*listed, public_path(config.data_dir)])
+    except ConfigError as e:
+        raise ConfigError(f"mqtt.command_keys: {e}") from e
+
+
+def command_signer(config: Config, path: Path | None) -> Signer | None:
+    """Return what signs commands: the key at `path`, else the daemon's own if we may read it.
+
+    Raises:
+        ConfigError: If the key cannot be used.
+    """
+    own = private_path(config.data_dir)
+    if path is not None:
+        return Signer.load(path)
+    return Signer.load(own) if os.access(own, os.R_OK) else None

@@ -1,0 +1,171 @@
+"""LATEST.json of one slot: what it says, what it said before, and how it is moved.
+
+The pointer is the only file that is ever replaced, and each move of it carries a time
+that only grows, also when the wall clock steps back or the daemon starts again. Orders
+to bots take their time from it, so that an old one can be told from a new one.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from daemon.core.atomic_files import Files
+from daemon.core.errors import VersionRefused
+from hyperdrift import version_files
+from hyperdrift.signatures import KeyRing, Signer
+from retrain.manifest import Manifest, manifest_name, parse, stamp
+
+LATEST: Final = "LATEST.json"
+# Enough to go back through a bad month; the rest of the history is in backup/.
+LINEAGE: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A change of what is live: what is done, by whom, why and when (ms UTC)."""
+
+    action: str
+    by: str
+    reason: str
+    at_ms: int
+
+
+class Pointer:
+    """The pointer of the versions in `folder`.
+
+    Args:
+        folder: Where the slot's versions lie.
+        files: The file operations.
+        signer: Signs what is written; None leaves it unsigned.
+        ring: The keys whose signatures are trusted; None trusts what is there.
+    """
+
+    def __init__(
+        self, folder: Path, files: Files, signer: Signer | None, ring: KeyRing | None
+    ) -> None:
+        self.folder, self.path = folder, folder / LATEST
+        self._files, self._signer, self._ring = files, signer, ring
+
+    def read(self) -> Manifest | None:
+        """Return what is live, None before the first deploy.
+
+        Raises:
+            VersionRefused: If the file is damaged or somebody else's.
+        """
+        if not self.path.exists():
+            return None
+        manifest = version_files.read(self.path)
+        self.check_trusted(manifest)
+        return manifest
+
+    def check_trusted(self, manifest: Manifest) -> None:
+        """Refuse what none of our keys signed."""
+        if self._ring is None or self._ring.signer_of(manifest.document) is not None:
+            return
+        what = "the signature of its manifest is not ours" if manifest.signature else "not signed"
+        reason = f"{what}; another hand wrote it: `hyperdrift models rollback` goes back"
+        raise VersionRefused(manifest.model_id, reason)
+
+    def newest(self) -> dict[str, Any]:
+        """Return the live pointer's content, its newest readable backup if it is lost, else {}."""
+        for path in (self.path, *(backup / LATEST for backup in self.backups())):
+            if (document := self._trusted(path)) is not None:
+                return document
+        return {}
+
+    def lost(self) -> bool:
+        """Whether nothing readable says what is live."""
+        return self._trusted(self.path) is None
+
+    def lineage(self) -> list[str]:
+        """Return what was live before the live version, newest first."""
+        newest = self.newest()
+        lineage = [str(model_id) for model_id in newest.get("lineage", [])]
+        return [str(newest["model_id"]), *lineage] if newest and self.lost() else lineage
+
+    def promoted_by(self, model_id: str) -> str | None:
+        """Return who once put this version live by hand."""
+        for path in (self.path, *(backup / LATEST for backup in self.backups())):
+            document = self._trusted(path)
+            if document is not None and document.get("model_id") == model_id:
+                return document.get("promoted_by")
+        return None
+
+    def backups(self) -> list[Path]:
+        """Return the folders with what was live before, newest first."""
+        return sorted((self.folder / "backup").glob("[0-9]*"), reverse=True)
+
+    def prune_backups(self, keep: int) -> None:
+        """Remove all but the newest `keep`; one that is listed is whole."""
+        for backup in self.backups()[keep:]:
+            self._files.rename(backup, backup.with_name(f".{backup.name}.partial"))
+        for leftover in (self.folder / "backup").glob(".*.partial"):
+            self._files.remove(leftover)
+
+    def move(
+        self, manifest: Manifest, move: Move, *, lineage: list[str], promoted_by: str | None
+    ) -> Manifest:
+        """Back up the pointer and its files, then point to `manifest`; return what is live now."""
+        newest = self.newest()
+        at_ms = max(move.at_ms, version_files.deployed_ms(newest) + 1)
+        document = {
+            **manifest.document,
+            "promoted_by": promoted_by,
+            "lineage": lineage[:LINEAGE],
+            "deployed": {
+                "at_ms": at_ms,
+                "action": move.action,
+                "reason": move.reason,
+                "by": move.by,
+                "previous": newest.get("model_id"),
+            },
+        }
+        self._back_up(at_ms)
+        return self._replace(document)
+
+    def renew(self) -> Manifest | None:
+        """Return what is live, signed with the key of today; bots know no other one.
+
+        Raises:
+            VersionRefused: If the pointer is damaged or somebody else's.
+        """
+        manifest = self.read()
+        if manifest is None or self._signer is None:
+            return manifest
+        if self._signer.sign(manifest.document) == manifest.signature:
+            return manifest
+        return self._replace(dict(manifest.document))
+
+    def _replace(self, document: dict[str, Any]) -> Manifest:
+        document.pop("signature", None)
+        if self._signer is not None:
+            document["signature"] = self._signer.sign(document)
+        self._files.replace(self.path, json.dumps(document, indent=1).encode() + b"\n")
+        return parse(document)
+
+    def _back_up(self, at_ms: int) -> None:
+        """Keep the live pointer and its files under second names, complete or not at all."""
+        if not self.path.exists():
+            return
+        root = self.folder / "backup"
+        while (target := root / stamp(at_ms)).exists():
+            at_ms += 1000  # two moves in one second
+        aside = root / f".{target.name}.partial"
+        self._files.remove(aside)
+        self._files.make_folder(aside)
+        self._files.link(self.path, aside / LATEST)
+        document = version_files.document_of(self.path) or {}
+        names = [*document.get("sha256", {}), manifest_name(str(document.get("model_id", "")))]
+        for name in names:
+            if (self.folder / name).is_file():  # a lost file must not prevent the way out
+                self._files.link(self.folder / name, aside / name)
+        self._files.sync_folder(aside)
+        self._files.rename(aside, target)
+        self._files.sync_folder(root)
+
+    def _trusted(self, path: Path) -> dict[str, Any] | None:
+        document = version_files.document_of(path)
+        if document is None or self._ring is None or self._ring.signer_of(document):
+            return document
+        return None

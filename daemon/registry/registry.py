@@ -1,0 +1,315 @@
+"""The model folders: which versions exist, which one is live, and how that changes.
+
+Version files never change and are never overwritten. `LATEST.json` is the only file
+that is replaced, in one step and last, so a reader sees the old version or the new one
+and never a mixture, whatever is killed in between. The pointer carries the versions
+that were live before it, so going back needs no second file that could disagree.
+"""
+
+import functools
+import json
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from daemon.core.atomic_files import Files
+from daemon.core.bars import SlotName
+from daemon.core.errors import VersionRefused
+from daemon.registry.latest_pointer import Move, Pointer
+from hyperdrift import version_files
+from hyperdrift.loading import considerate
+from hyperdrift.signatures import KeyRing, Signer
+from hyperdrift.verification import certificate_fault
+from hyperdrift.version_files import VersionInfo
+from retrain import artifact
+from retrain.manifest import Manifest, manifest_name
+
+_VERSION_FILE: Final = re.compile(r".+_(\d{8}_\d{6}_[0-9a-f]+)(\.[a-z]+)+")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _alone(
+    method: Callable[Concatenate["Registry", P], R],
+) -> Callable[Concatenate["Registry", P], R]:
+    """Let one thread at a time change the folders: none may prune what another puts live."""
+
+    @functools.wraps(method)
+    def guarded(self: "Registry", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return guarded
+
+
+class Registry:
+    """All slots' versions under one folder. Synchronous: call it from a thread.
+
+    Args:
+        models_dir: Holds one folder per slot.
+        signer: Signs each version and each pointer; None leaves them unsigned.
+        ring: The keys that versions and pointers must be signed with; None demands none.
+        files: The file operations, replaced in tests that pull the plug.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        signer: Signer | None = None,
+        files: Files | None = None,
+        *,
+        ring: KeyRing | None = None,
+    ) -> None:
+        self._root, self._signer, self._files = models_dir.absolute(), signer, files or Files()
+        self._ring = ring
+        self.lock = threading.RLock()
+
+    def folder(self, slot: SlotName) -> Path:
+        """Return where the slot's versions are."""
+        return self._root / str(slot)
+
+    def pointer(self, slot: SlotName) -> Path:
+        """Return the path of the slot's LATEST.json, which may not exist."""
+        return self._pointer(slot).path
+
+    def manifest_path(self, slot: SlotName, model_id: str) -> Path:
+        """Return the path of a version's own manifest, which may not exist."""
+        return self.folder(slot) / manifest_name(model_id)
+
+    @_alone
+    def adopt(self, slot: SlotName, manifest_path: Path) -> str:
+        """Copy a candidate into the slot's folder, live or not; return its model id.
+
+        The manifest comes last, so a version that is listed is whole. Adopting the same
+        candidate again changes nothing.
+
+        Raises:
+            VersionRefused: If a file is not as its digest says, or another one has its name.
+        """
+        manifest, folder = version_files.read(manifest_path), self.folder(slot)
+        version_files.check_slot(manifest, slot)
+        contents = version_files.check_files(manifest, manifest_path.parent)
+        for path in manifest_path.parent.glob(f"*_{manifest.model_id}.*"):
+            if path != manifest_path:  # what was made beside it, such as a drift calibration
+                contents.setdefault(path.name, path.read_bytes())
+        self._files.make_folder(folder)
+        for name, content in contents.items():
+            self._create(manifest.model_id, folder / name, content)
+        own = folder / manifest_name(manifest.model_id)
+        self._create(manifest.model_id, own, self._signed(manifest))
+        return manifest.model_id
+
+    def live(self, slot: SlotName) -> Manifest | None:
+        """Return the manifest of the live version, None before the first deploy.
+
+        Raises:
+            VersionRefused: If LATEST.json is damaged or somebody else's.
+        """
+        return self._pointer(slot).read()
+
+    def renew(self, slot: SlotName) -> Manifest | None:
+        """Return what `live` does, signed again if the key changed since.
+
+        Raises:
+            VersionRefused: If LATEST.json is damaged or somebody else's.
+        """
+        return self._pointer(slot).renew()
+
+    def previous(self, slot: SlotName) -> str | None:
+        """Return the version that a rollback would go back to, if there is one."""
+        return next(iter(self._pointer(slot).lineage()), None)
+
+    def verify(self, slot: SlotName, model_id: str) -> Manifest:
+        """Check a version's signature, then compare every file with its digest.
+
+        Raises:
+            VersionRefused: If it does not exist or a file is missing, damaged or foreign.
+        """
+        path = self.manifest_path(slot, model_id)
+        manifest = version_files.read(path)
+        if manifest.model_id != model_id:
+            raise VersionRefused(model_id, f"{path.name} is the manifest of {manifest.model_id}")
+        version_files.check_slot(manifest, slot)
+        self._pointer(slot).check_trusted(manifest)
+        version_files.check_files(manifest, path.parent)
+        return manifest
+
+    def load(self, slot: SlotName, model_id: str) -> artifact.LoadedModel:
+        """Load a version, after `verify`.
+
+        Raises:
+            VersionRefused: If it may not be loaded.
+            ArtifactError: If it cannot be.
+        """
+        self.verify(slot, model_id)
+        with considerate():
+            return artifact.load(self.manifest_path(slot, model_id))
+
+    def way_back(self, slot: SlotName, to: str) -> artifact.LoadedModel:
+        """Load `to`, or where it is damaged the newest other version that was live before.
+
+        Raises:
+            VersionRefused: If there is none.
+        """
+        problems = []
+        for model_id in dict.fromkeys([to, *self._pointer(slot).lineage()]):
+            try:
+                return self.load(slot, model_id)
+            except (VersionRefused, artifact.ArtifactError) as e:
+                problems.append(str(e))
+        raise VersionRefused(to, f"there is nothing to roll back to: {'; '.join(problems)}")
+
+    def versions(self, slot: SlotName) -> tuple[VersionInfo, ...]:
+        """Return every version of the slot, newest first, damaged ones included."""
+        pointer = self._pointer(slot)
+        previous, newest = self.previous(slot), pointer.newest()
+        live = None if pointer.lost() else newest.get("model_id")
+        found = []
+        for path in sorted(self.folder(slot).glob(manifest_name("*")), reverse=True):
+            model_id = path.stem.removeprefix("manifest_")
+            promoted_by = newest.get("promoted_by") if model_id == live else None
+            found.append(
+                replace(
+                    version_files.describe(path, model_id),
+                    live=model_id == live,
+                    previous=model_id == previous,
+                    promoted_by=promoted_by,
+                )
+            )
+        return tuple(found)
+
+    @_alone
+    def deploy(
+        self,
+        slot: SlotName,
+        model_id: str,
+        *,
+        reason: str,
+        by: str,
+        at_ms: int,
+        promoted_by: str | None = None,
+    ) -> Manifest:
+        """Make a version live and return its pointer; the previous one goes to backup/.
+
+        Args:
+            slot: Whose model.
+            model_id: An adopted version.
+            reason: Why, for the record.
+            by: Who or what decided, for the record.
+            at_ms: When, ms UTC; names the backup.
+            promoted_by: The operator who puts it live although its gates refused it.
+
+        Raises:
+            VersionRefused: If a digest is wrong, or a gate refused it and nobody promoted it.
+        """
+        manifest, pointer = self.verify(slot, model_id), self._pointer(slot)
+        if promoted_by is None:
+            self._check_certificate(slot, manifest)
+        newest = pointer.newest()
+        current = newest.get("model_id")
+        lineage = [m for m in newest.get("lineage", []) if m != model_id]
+        if current and current != model_id:
+            lineage = [current, *[m for m in lineage if m != current]]
+        action = "deploy" if promoted_by is None else "promote"
+        move = Move(action=action, by=by, reason=reason, at_ms=at_ms)
+        return pointer.move(manifest, move, lineage=lineage, promoted_by=promoted_by)
+
+    @_alone
+    def rollback(
+        self, slot: SlotName, to: str | None = None, *, reason: str, by: str, at_ms: int
+    ) -> Manifest:
+        """Put an earlier version back live and return its pointer.
+
+        Without `to` it is the newest that was live before this one and is intact. The
+        versions gone back over are not previous ones afterwards: a second rollback goes
+        further back and never returns to what the first one left.
+
+        Raises:
+            VersionRefused: If there is no such version, or it is damaged.
+        """
+        pointer = self._pointer(slot)
+        lineage = pointer.lineage()
+        manifest = self.verify(slot, to) if to else self._newest_intact(slot, lineage)
+        promoted_by = pointer.promoted_by(manifest.model_id)
+        if promoted_by is None:
+            self._check_certificate(slot, manifest)
+        older = lineage
+        if manifest.model_id in lineage:
+            older = lineage[lineage.index(manifest.model_id) + 1 :]
+        move = Move(action="rollback", by=by, reason=reason, at_ms=at_ms)
+        return pointer.move(manifest, move, lineage=older, promoted_by=promoted_by)
+
+    @_alone
+    def prune(self, slot: SlotName, keep: int) -> tuple[str, ...]:
+        """Remove all but the newest `keep` versions and backups; return what was removed.
+
+        Never removed: the live version, the one before it (which scores beside it while it
+        is on probation) and the newest that passed its gates and is whole.
+        """
+        pointer = self._pointer(slot)
+        live = pointer.newest().get("model_id")
+        spared = {live, self.previous(slot), self._last_good(slot, live)}
+        removed = []
+        for info in self.versions(slot)[keep:]:
+            if info.model_id not in spared:
+                # The manifest first: a version that is listed is whole.
+                self._files.remove(self.manifest_path(slot, info.model_id))
+                removed.append(info.model_id)
+        self._sweep(slot)
+        pointer.prune_backups(keep)
+        return tuple(removed)
+
+    def _sweep(self, slot: SlotName) -> None:
+        """Remove files of versions that have no manifest, also those that a crash left."""
+        for path in sorted(self.folder(slot).glob("*_*")):
+            match = _VERSION_FILE.fullmatch(path.name)
+            if match and not self.manifest_path(slot, match[1]).exists():
+                self._files.remove(path)
+
+    def _last_good(self, slot: SlotName, live: str | None) -> str | None:
+        for model_id in [live, *self._pointer(slot).lineage()]:
+            try:
+                if model_id is not None:
+                    self._check_certificate(slot, self.verify(slot, model_id))
+                    return model_id
+            except VersionRefused:
+                continue
+        return None
+
+    def _pointer(self, slot: SlotName) -> Pointer:
+        return Pointer(self.folder(slot), self._files, self._signer, self._ring)
+
+    def _signed(self, manifest: Manifest) -> bytes:
+        """Return a version's own manifest as it is kept: under our signature if we have one."""
+        document = dict(manifest.document)
+        if self._signer is not None:
+            document["signature"] = self._signer.sign(document)
+        return json.dumps(document, indent=1).encode() + b"\n"
+
+    def _create(self, model_id: str, path: Path, content: bytes) -> None:
+        try:
+            self._files.create(path, content)
+        except FileExistsError as e:
+            if path.read_bytes() != content:
+                reason = f"{path.name} exists with another content; versions are never overwritten"
+                raise VersionRefused(model_id, reason) from e
+
+    def _check_certificate(self, slot: SlotName, manifest: Manifest) -> None:
+        if (
+            reason := certificate_fault(version_files.read_certificate(manifest, self.folder(slot)))
+        ) is not None:
+            raise VersionRefused(manifest.model_id, f"{reason}; promote it by hand if it must be")
+
+    def _newest_intact(self, slot: SlotName, lineage: list[str]) -> Manifest:
+        problems = []
+        for model_id in lineage:
+            try:
+                return self.verify(slot, model_id)
+            except VersionRefused as e:
+                problems.append(str(e))
+        why = "; ".join(problems) or "no other version was ever live"
+        raise VersionRefused("", f"there is nothing to roll back to: {why}")

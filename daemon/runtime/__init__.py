@@ -1,0 +1,1 @@
+"""One slot's life around the engine: inbox, recovery, serving, swap, commands, bots."""

@@ -1,0 +1,47 @@
+"""Answers to commands, in the journal: who was refused what stands there beside what was done."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from daemon.core.bars import SlotName
+from daemon.core.clock import Clock, VenueClock
+from daemon.runtime.commands import RateLimit
+from daemon.store.store import AsyncStore, Store
+from hyperdrift.mqtt.messages import CommandReply
+
+log = structlog.get_logger()
+
+ANSWERED: Final = "command_answered"
+
+
+class Audit:
+    """Writes refusals down from a task of its own; a stranger's flood does not fill the disk."""
+
+    def __init__(self, store: AsyncStore, clock: Clock, venue: VenueClock) -> None:
+        self._store, self._venue, self._limit = store, venue, RateLimit(clock)
+        # Full means that the disk is slow: the log has them all.
+        self._waiting: asyncio.Queue[tuple[SlotName, CommandReply]] = asyncio.Queue(100)
+
+    def refused(self, slot: SlotName, reply: CommandReply) -> None:
+        """Take note of a refusal."""
+        if not self._waiting.full() and self._limit.take():
+            self._waiting.put_nowait((slot, reply))
+
+    async def run(self) -> None:
+        """Write what was noted, until cancelled."""
+        while True:
+            slot, reply = await self._waiting.get()
+            at_ms = self._venue.now_ms()
+            await self._store.call(append_answer, slot, at_ms, reply)
+
+
+def append_answer(store: Store, slot: SlotName, at_ms: int, reply: CommandReply) -> None:
+    """Write one answer to the journal."""
+    entry = {
+        "request_id": reply.request_id,
+        "accepted": reply.accepted,
+        "detail": reply.detail,
+    }
+    store.append_journal(slot, at_ms, ANSWERED, entry)

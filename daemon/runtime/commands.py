@@ -1,0 +1,178 @@
+"""What operators ask over MQTT: checked here, answered once each, decided by the engine.
+
+A command that is retained or old could be replayed by a broker long after anybody
+wanted it, and one that is malformed deserves an answer, not silence.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from daemon.core.bars import SlotName
+from daemon.core.clock import Clock
+from daemon.store.store import Store
+from hyperdrift.mqtt.messages import Command, CommandReply
+from hyperdrift.signatures import KeyRing
+from monitor.events import CommandReceived
+
+log = structlog.get_logger()
+
+STALE_MS: Final = 60_000
+# More than any person types, and few enough that every request id of a minute is remembered.
+PER_MINUTE: Final = 30
+_REMEMBERED: Final = 1000
+
+_CLOCKS: Final = (
+    "if that was just now, the sender's clock and the daemon's differ: set the wrong one "
+    "(`timedatectl set-ntp true`); `hyperdrift doctor` says whether it is the daemon's"
+)
+
+Answer = Callable[[SlotName, CommandReply], None]
+Submit = Callable[[SlotName, Command, str], bool]
+
+
+class RateLimit:
+    """Lets `per_minute` things through in any minute."""
+
+    def __init__(self, clock: Clock, per_minute: int = PER_MINUTE) -> None:
+        self._clock = clock
+        self._taken: deque[float] = deque(maxlen=per_minute)
+
+    def take(self) -> bool:
+        """Say whether one more may pass now."""
+        now = self._clock.monotonic()
+        if len(self._taken) == self._taken.maxlen and now - self._taken[0] < STALE_MS / 1000:
+            return False
+        self._taken.append(now)
+        return True
+
+
+class _RequestId(msgspec.Struct, frozen=True):
+    request_id: str = ""
+
+
+class CommandDesk:
+    """Take commands for `slots`; hand the good ones to `submit`, refuse the others by `answer`.
+
+    Args:
+        slots: Whose commands may pass.
+        clock: Real time; what was issued before the desk opened can only be a replay.
+        submit: Takes a slot, its command and who sent it; False when it cannot take more now.
+        answer: Takes the refusals.
+        keys: Public keys of those who may command; None lets everybody who reaches the broker.
+    """
+
+    def __init__(
+        self,
+        slots: Collection[SlotName],
+        clock: Clock,
+        submit: Submit,
+        answer: Answer,
+        *,
+        keys: KeyRing | None = None,
+    ) -> None:
+        self._slots, self._clock, self._submit, self._answer = slots, clock, submit, answer
+        self._keys, self._limit, self._opened_at = keys, RateLimit(clock), clock.monotonic()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._before: frozenset[tuple[str, int]] = frozenset()
+
+    def recall(self, store: Store) -> None:
+        """Learn from the journal what was commanded before this start. Blocks.
+
+        That it was issued before says the wall clock, which may since have been set back to then.
+        """
+        received = store.journal(kinds=[CommandReceived.__name__])
+        newest = deque((entry.body for entry in received), maxlen=_REMEMBERED)
+        self._before = frozenset(
+            (body.get("request_id", ""), body.get("issued_ms", 0)) for body in newest
+        )
+
+    def take(self, slot: SlotName, payload: bytes, *, retained: bool) -> None:
+        """Check one message; every one of them gets exactly one reply, now or from the engine."""
+        try:
+            command = msgspec.json.decode(payload, type=Command)
+            document = msgspec.json.decode(payload, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError) as e:
+            self._refuse(slot, _request_id(payload), f"not a command: {e}")
+            return
+        key = self._keys.signer_of(document) if self._keys is not None else None
+        problem = (
+            self._transport_problem(slot, command, retained=retained)
+            or self._signature_problem(slot, command, key)
+            or self._request_problem(command)
+        )
+        if problem:
+            self._refuse(slot, command.request_id, problem)
+            return
+        self._seen[command.request_id] = None
+        while len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        if not self._submit(slot, command, _who(command, key)):
+            self._refuse(slot, command.request_id, "too busy; ask again in a minute")
+
+    def _transport_problem(self, slot: SlotName, command: Command, *, retained: bool) -> str | None:
+        if slot not in self._slots:
+            have = ", ".join(sorted(map(str, self._slots)))
+            return f"slot {slot} is not configured here; this daemon has {have}"
+        if retained:
+            return "retained commands are refused; publish it without the retain flag"
+        age_ms = self._clock.now_ms() - command.issued_ms
+        if age_ms > STALE_MS:
+            return f"stale: issued {age_ms / 1000:.0f} s ago, at most 60 s are accepted; {_CLOCKS}"
+        if age_ms < -STALE_MS:
+            return f"issued {-age_ms / 1000:.0f} s in the future; {_CLOCKS}"
+        # Not a time of the wall clock: that may have been set back since.
+        if age_ms > (self._clock.monotonic() - self._opened_at) * 1000:
+            return "issued before this daemon started; ask again"
+        return None
+
+    def _signature_problem(self, slot: SlotName, command: Command, key: str | None) -> str | None:
+        if self._keys is None:
+            return None
+        if not command.signature:
+            return "not signed; this daemon takes commands of mqtt.command_keys only"
+        if key is None:
+            return "its signature is not of a key in mqtt.command_keys"
+        if command.slot != str(slot):  # else it could be sent on to another slot
+            return f"signed for slot {command.slot or '(none)'}, sent to {slot}"
+        return None
+
+    def _request_problem(self, command: Command) -> str | None:
+        if not command.request_id:
+            return "request_id is empty; write any text that you will recognise in the reply"
+        is_replay = (command.request_id, command.issued_ms) in self._before
+        if is_replay or command.request_id in self._seen:
+            return "this request_id was handled before; use a new one"
+        if command.command == "promote" and not command.model_id:
+            return "promote needs model_id; `hyperdrift models list` shows them"
+        if not self._limit.take():
+            return f"more than {PER_MINUTE} commands in a minute; ask again in a minute"
+        return None
+
+    def _refuse(self, slot: SlotName, request_id: str, why: str) -> None:
+        log.warning("command.refused", slot=str(slot), request_id=request_id, why=why)
+        self._answer(slot, CommandReply(request_id=request_id, accepted=False, detail=why))
+
+
+def no_such_slot(topic: str, payload: bytes) -> CommandReply:
+    """Return the answer to a command whose topic names no slot at all."""
+    log.warning("command.refused", topic=topic, why="no slot")
+    detail = f"{topic} names no slot; write one like BTC-5m"
+    return CommandReply(request_id=_request_id(payload), accepted=False, detail=detail)
+
+
+def _who(command: Command, key: str | None) -> str:
+    """Name who sent a command: as the sender says, and as the signature proves."""
+    claimed = command.by or "operator"
+    return f"{claimed} (key {key})" if key else claimed
+
+
+def _request_id(payload: bytes) -> str:
+    """Find out whom to answer, if the message says so at all."""
+    try:
+        return msgspec.json.decode(payload, type=_RequestId).request_id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,66 @@
+"""Events to journal rows and back: what the store keeps so that a start is a recovery.
+
+An engine is rebuilt by handing it the stored events again, so a row must give back
+exactly the event that was handled. JSON has no NaN: an undefined feature is null.
+"""
+
+import math
+from typing import Any
+
+import msgspec
+
+from daemon.core.bars import SlotName
+from daemon.store.store import Store
+from monitor import events
+
+_EVENTS: dict[str, type[events.Event]] = {
+    kind.__name__: kind
+    for kind in (
+        events.BarScored,
+        events.BotFellSilent,
+        events.BotSeen,
+        events.BotSpoke,
+        events.ChallengerJudged,
+        events.CommandReceived,
+        events.FeaturesAgreed,
+        events.FeaturesDiffered,
+        events.JudgingBegan,
+        events.ModelServed,
+        events.RetrainFailed,
+        events.RetrainFinished,
+        events.SwapAcked,
+        events.SwapFailed,
+        events.Ticked,
+        events.TradeClosed,
+    )
+}
+
+
+def body(event: events.Event) -> tuple[str, dict[str, Any]]:
+    """Return the kind of the row and its fields, without `slot` and `at_ms`, which are columns."""
+    fields: dict[str, Any] = msgspec.to_builtins(event)
+    del fields["slot"], fields["at_ms"]
+    if isinstance(event, events.BarScored):
+        fields["row"] = [None if math.isnan(x) else x for x in event.row]
+    return type(event).__name__, fields
+
+
+def event(slot: str, at_ms: int, kind: str, fields: dict[str, Any]) -> events.Event | None:
+    """Rebuild the event of a row; None for a row that is not an event of this version."""
+    event_type = _EVENTS.get(kind)
+    if event_type is None:
+        return None
+    whole = {**fields, "slot": slot, "at_ms": at_ms}
+    if "row" in whole:
+        whole["row"] = [math.nan if x is None else x for x in whole["row"]]
+    try:
+        return msgspec.convert(whole, event_type)
+    except msgspec.ValidationError:
+        return None
+
+
+def read(store: Store, slot: SlotName, since_ms: int) -> list[events.Event]:
+    """Return the events of a slot since a time in ms, oldest first."""
+    rows = store.journal(slot, since_ms=since_ms)
+    found = (event(str(slot), row.at_ms, row.kind, row.body) for row in rows)
+    return [each for each in found if each is not None]

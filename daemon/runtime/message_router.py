@@ -1,0 +1,151 @@
+"""What bots and operators say over MQTT, turned into events of the engine.
+
+Handlers run on the event loop and only take a note. A message that cannot be read is
+logged once per topic and otherwise passed over: a bot with a bug must not stop the
+daemon that watches it.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+import structlog
+
+from daemon.core.bars import SlotName
+from daemon.core.clock import Clock, VenueClock
+from daemon.runtime.command_log import Audit
+from daemon.runtime.commands import CommandDesk, no_such_slot
+from daemon.runtime.presence_debounce import Flaps
+from daemon.runtime.slot_runner import Keeper
+from daemon.runtime.trades import TradeBook, TradeLimit
+from daemon.store.store import AsyncStore
+from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.messages import (
+    BotPresence,
+    Command,
+    CommandReply,
+    PredictionMade,
+    SwapAck,
+    TradeReport,
+)
+from hyperdrift.mqtt.payloads import PayloadReader
+from hyperdrift.mqtt.topics import Topics
+from hyperdrift.signatures import KeyRing
+from monitor.events import CommandReceived, SwapAcked
+
+log = structlog.get_logger()
+
+
+class Intake:
+    """Listens for all slots; `keepers` get what was said, and may be filled until `listen`."""
+
+    def __init__(
+        self,
+        keepers: Mapping[SlotName, Keeper],
+        bus: Bus,
+        topics: Topics,
+        *,
+        clock: Clock,
+        venue: VenueClock,
+        audit: Audit,
+        book: TradeBook,
+        command_keys: KeyRing | None = None,
+    ) -> None:
+        self._keepers, self._bus, self._topics, self._venue = keepers, bus, topics, venue
+        self._audit, self._book = audit, book
+        self._desk = CommandDesk(
+            keepers.keys(), clock, self._submit, self._refuse, keys=command_keys
+        )
+        self._payloads, self._limit = PayloadReader(), TradeLimit(venue, self.alert)
+        self._flaps = Flaps(clock, self.alert)
+
+    async def recall(self, store: AsyncStore) -> None:
+        """Learn from the journal which trades and commands were taken before this start."""
+        await self._book.recall(store, self._keepers)
+        await store.call(self._desk.recall)
+
+    def listen(self) -> None:
+        """Subscribe; commands for slots that are not ours are answered too."""
+        self._bus.subscribe(f"{self._topics.prefix}/+/command", self._take_command)
+        for slot in self._keepers:
+            self._bus.subscribe(self._topics.trade(slot), self._take_trade)
+            self._bus.subscribe(self._topics.prediction(slot), self._take_prediction)
+
+    def acknowledged(self, slot: SlotName, ack: SwapAck, order_to_ack_ms: float) -> None:
+        """Pass a bot's answer to a swap order on, and tell the world how long it took."""
+        at_ms = self._venue.now_ms()
+        text = f"bot {ack.bot_id} {ack.status} {ack.model_id}" + (ack.error and f": {ack.error}")
+        message = {
+            "kind": "acknowledged",
+            "at_ms": at_ms,
+            "text": text,
+            "model_id": ack.model_id,
+            "bot_id": ack.bot_id,
+            "status": ack.status,
+            "load_ms": ack.load_ms,
+            "order_to_ack_ms": round(order_to_ack_ms, 3),
+        }
+        self._bus.publish(self._topics.event(slot), message)
+        self._keepers[slot].put_nowait(
+            SwapAcked(
+                slot=str(slot),
+                at_ms=at_ms,
+                swap_id=ack.swap_id,
+                model_id=ack.model_id,
+                bot_id=ack.bot_id,
+                loaded=ack.status == "loaded",
+                error=ack.error,
+            )
+        )
+
+    def bot_seen(self, slot: SlotName, presence: BotPresence) -> bool:
+        """Pass on who the slot's bot is; False if that must be tried again later."""
+        return self._flaps.pass_on(slot, lambda: self._keepers[slot].put_nowait(presence))
+
+    def alert(self, slot: SlotName, text: str) -> None:
+        """Tell the world what a person has to see to: a bot that does not answer, a flood."""
+        message = {"kind": "alert", "at_ms": self._venue.now_ms(), "text": text}
+        self._bus.publish(self._topics.event(slot), {**message, "severity": "critical"})
+
+    def _take_command(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - Handler
+        if found := self._topics.slot_of(topic):
+            self._desk.take(found[0], payload, retained=retained)
+        else:
+            self._bus.publish(f"{topic}/reply", no_such_slot(topic, payload))
+
+    def _submit(self, slot: SlotName, command: Command, by: str) -> bool:
+        fields = msgspec.structs.asdict(command) | {"slot": str(slot), "by": by}
+        log.info("command.received", **fields)
+        return self._keepers[slot].put_nowait(
+            CommandReceived(
+                slot=str(slot),
+                at_ms=self._venue.now_ms(),
+                request_id=command.request_id,
+                command=command.command,
+                reason=command.reason,
+                model_id=command.model_id,
+                by=by,
+                issued_ms=command.issued_ms,
+            )
+        )
+
+    def _refuse(self, slot: SlotName, reply: CommandReply) -> None:
+        self._bus.publish(self._topics.reply(slot), reply)
+        self._audit.refused(slot, reply)
+
+    def _take_prediction(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
+        found = self._topics.slot_of(topic)
+        made = self._payloads.read(topic, payload, PredictionMade)
+        if found is not None and made is not None:
+            self._keepers[found[0]].predicted(made.t, made.features)
+
+    def _take_trade(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
+        found, trade = self._topics.slot_of(topic), self._payloads.read(topic, payload, TradeReport)
+        if found is None or trade is None:
+            return
+        slot = found[0]
+        # QoS 1 may deliver twice: that is no flood.
+        if self._book.knows(slot, trade.trade_id) or not self._limit.take(slot):
+            return
+        closed = self._book.closed(slot, trade)
+        if closed is not None and not self._keepers[slot].put_nowait(closed):
+            log.warning("trade.dropped", slot=str(slot), trade_id=trade.trade_id)

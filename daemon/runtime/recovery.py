@@ -1,0 +1,50 @@
+"""Rebuild a slot's engine from the journal: a start after any kind of end is this."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from daemon.core.bars import SlotName
+from daemon.runtime import event_codec
+from daemon.store.store import Store
+from monitor import actions, events
+from monitor.engine import Engine
+
+# What happened longer ago no longer bears on any decision.
+JOURNAL_DAYS: Final = 45
+# What a crash may cut short and a start finishes.
+_RESUMED: Final = (actions.AskChallenger, actions.Deploy, actions.Promote, actions.Rollback)
+
+
+class Rebuilt(NamedTuple):
+    """An engine as it was, the bars that it has seen, oldest first, and its last big order."""
+
+    engine: Engine
+    bars: list[events.BarScored]
+    order: actions.Action | None
+
+
+def rebuilt(
+    store: Store, slot: SlotName, since_ms: int, make_engine: Callable[[int], Engine]
+) -> Rebuilt:
+    """Hand a new engine everything that was journalled; what it orders was carried out.
+
+    It takes seconds where bars are many: call it on the store's own thread.
+
+    Args:
+        store: Holds the journal and the bars.
+        slot: The slot.
+        since_ms: Events before this are left out.
+        make_engine: Makes an engine that begins after so many bars.
+    """
+    past = event_codec.read(store, slot, since_ms)
+    bars = [event for event in past if isinstance(event, events.BarScored)]
+    stored = store.bars(slot)["t"]
+    before = int(np.count_nonzero(stored < bars[0].t)) if bars else len(stored)
+    engine, order = make_engine(before), None
+    for event in past:
+        for action in engine.handle(event):
+            if isinstance(action, _RESUMED):
+                order = action
+    return Rebuilt(engine, bars, order)

@@ -1,0 +1,125 @@
+"""What a slot has in training: at most one retrain or one quick challenger, and how far it is.
+
+It runs beside the slot's inbox, and what comes of it goes through that inbox like everything
+else. Whatever happens to the child, the slot goes on with the model that it has.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from daemon.config.schema import Config
+from daemon.core.errors import DaemonError
+from daemon.runtime.serving import Serving
+from daemon.training.jobs import Challenge, Outcome
+from daemon.training.training import Training, challenger_judged
+from hyperdrift.mqtt.messages import RetrainProgress
+from monitor import actions, events
+from retrain.errors import RetrainError
+
+JUDGING: Final = "judge"
+
+
+class Workshop:
+    """Trains what the engine orders.
+
+    `progress` is how far the retrain is, None while none runs.
+
+    Args:
+        training: Runs a retrain.
+        serving: The live model, which a candidate is compared with.
+        put: Takes what came of it; may wait.
+        put_nowait: Takes news of the way; False if there is no room for them.
+        show: Called when there is progress to be shown.
+        announce: Takes a message for everybody who listens to the slot.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        serving: Serving,
+        *,
+        put: Callable[[events.Event], Awaitable[None]],
+        put_nowait: Callable[[events.Event], bool],
+        show: Callable[[], None],
+        announce: Callable[[Mapping[str, object]], None],
+    ) -> None:
+        self._training, self._serving = training, serving
+        self._put, self._put_nowait, self._show, self._announce = put, put_nowait, show, announce
+        self._challenge: asyncio.Task[None] | None = None
+        self.progress: RetrainProgress | None = None
+
+    def reconfigure(self, config: Config) -> None:
+        """Train by another configuration from now on."""
+        self._training = self._training.reconfigured(config)
+
+    def take(
+        self, order: actions.AskChallenger | actions.StartRetrain, tasks: asyncio.TaskGroup
+    ) -> None:
+        """Begin what is ordered, as one of `tasks`."""
+        if isinstance(order, actions.AskChallenger):
+            work, name = self._challenged(order), f"challenge-{order.job_id}"
+            self._challenge = tasks.create_task(work, name=name)
+            return
+        if self._challenge is not None:
+            self._challenge.cancel()  # forced: nobody waits for its answer any more
+        self.progress = RetrainProgress(job=order.job_id, step="start", percent=0.0)
+        tasks.create_task(self._retrain(order), name=f"retrain-{order.job_id}")
+
+    async def _retrain(self, order: actions.StartRetrain) -> None:
+        self._show()
+        now, job_id = self._serving.now, order.job_id
+        try:
+            outcome = await self._training.run(order, self._serving, self._on_line)
+        except (DaemonError, RetrainError, OSError) as e:
+            await self._put(events.RetrainFailed(**now(), job_id=job_id, error=str(e)))
+            return
+        finally:
+            self.progress = None
+        self._announce(_verdict(order, outcome, now()["at_ms"]))
+        await self._put(
+            events.RetrainFinished(
+                **now(),
+                job_id=job_id,
+                model_id=outcome.model_id,
+                passed=outcome.passed,
+                refused_by=outcome.refused_by,
+                detail="; ".join(outcome.refusals),
+            )
+        )
+
+    async def _challenged(self, order: actions.AskChallenger) -> None:
+        try:
+            answer = await self._training.challenge(order, self._serving)
+        except (DaemonError, RetrainError, OSError) as e:
+            answer = Challenge(None, f"the quick challenger failed: {e}")
+        await self._put(challenger_judged(answer, order, self._serving.now()["at_ms"]))
+
+    def _on_line(self, line: dict[str, Any]) -> None:
+        """Take a line of the retrain child."""
+        if line.get("event") != "progress" or self.progress is None:
+            return
+        job, step = self.progress.job, str(line.get("step"))
+        if step == JUDGING != self.progress.step:
+            self._put_nowait(events.JudgingBegan(**self._serving.now(), job_id=job))
+        percent = float(line.get("percent", 0.0))
+        self.progress = RetrainProgress(job=job, step=step, percent=percent)
+        self._show()
+
+
+def _verdict(order: actions.StartRetrain, outcome: Outcome, at_ms: int) -> dict[str, object]:
+    """Return the message that tells of a candidate, gate by gate."""
+    verdict = "passed every gate" if outcome.passed else "was refused"
+    return {
+        "kind": "verdict",
+        "at_ms": at_ms,
+        "text": f"{outcome.model_id} {verdict}",
+        "job": order.job_id,
+        "trigger": order.trigger,
+        "reason": order.reason,
+        "model_id": outcome.model_id,
+        "passed": outcome.passed,
+        "gates": list(outcome.gates),
+        "notes": list(outcome.notes),
+        "seconds": round(outcome.seconds, 3),
+    }

@@ -1,0 +1,293 @@
+"""The live model of one slot, seen from the daemon: what is on disk, in memory and ordered.
+
+A change goes live in one order: files and pointer first, then our own copy, then the
+order to the bot. A crash anywhere in between leaves a pointer that names one whole
+version, and the next start carries on from it.
+"""
+
+import asyncio
+import math
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from daemon.core.bars import SlotName
+from daemon.core.clock import Clock, VenueClock
+from daemon.core.errors import DaemonError, VersionRefused
+from daemon.registry.registry import Registry
+from daemon.runtime.swap import SwapCoordinator
+from daemon.training.training import read_calibration
+from monitor import actions, events
+from retrain import artifact
+from retrain.errors import RetrainError
+from retrain.manifest import Manifest
+
+log = structlog.get_logger()
+
+BY_ITSELF = "hyperdrift"
+OPERATOR = "operator"
+
+Change = actions.Deploy | actions.Promote | actions.Rollback
+# Name, inode, size and time of change in ns, of files.
+Stamps = tuple[tuple[str, int, int, int], ...]
+
+
+class Serving:
+    """Loads, deploys and rolls back; `champion` answers, `shadow` is the one before it."""
+
+    def __init__(
+        self,
+        slot: SlotName,
+        registry: Registry,
+        swap: SwapCoordinator,
+        *,
+        clock: Clock,
+        venue: VenueClock,
+    ) -> None:
+        self.slot, self._registry, self._swap = slot, registry, swap
+        self._clock, self._venue = clock, venue
+        self.pointer: Manifest | None = None
+        self.champion: artifact.LoadedModel | None = None
+        self.shadow: artifact.LoadedModel | None = None
+        self.lost = ""  # why what was live could not be found, at the last look
+        self.remedy = ""  # and, where nothing could be put in its place, what to do
+        self._seen: Stamps = ()
+
+    @property
+    def champion_path(self) -> str | None:
+        """Path of the live version's own manifest, None without one."""
+        if self.champion is None:
+            return None
+        return str(self._registry.manifest_path(self.slot, self.champion.model_id))
+
+    async def resume(
+        self, shadow_id: str | None, known_id: str | None, after_ms: int = 0
+    ) -> Manifest | None:
+        """Load what the files say is live, and order the bot to have it; None before the first.
+
+        Where LATEST.json or what it names is lost, damaged or somebody else's, the newest
+        version that is whole goes live again; the bots' old model answers meanwhile.
+
+        Args:
+            shadow_id: The version that scores beside it, on probation.
+            known_id: What was live according to the journal, None if nothing was.
+            after_ms: When the pointer was moved last according to the journal, ms UTC.
+        """
+        try:
+            live, model = await asyncio.to_thread(self._find_live, known_id, after_ms)
+        except OSError as e:
+            where = e.filename or self._registry.folder(self.slot)
+            self._give_up(
+                f"{where} cannot be written ({e.strerror})",
+                "check disk space and rights; it is tried again every minute",
+            )
+            return None
+        except (DaemonError, RetrainError) as e:
+            self._give_up(
+                str(e), "`hyperdrift models verify` says what is wrong; ask for a retrain"
+            )
+            return None
+        if live is not None and model is not None:
+            await self._seat(model, shadow_id)
+            self._order(live, "the daemon started")
+        return live
+
+    def _give_up(self, why: str, remedy: str) -> None:
+        log.critical("model.none_usable", slot=str(self.slot), why=why, remedy=remedy)
+        self.lost, self.remedy = self.lost or why, f"no other could be put live, {why}: {remedy}"
+
+    async def is_whole(self) -> bool:
+        """Whether LATEST.json and the live version's files are as they were when it went live."""
+        return await asyncio.to_thread(self._check)
+
+    async def change(self, action: Change) -> events.ModelServed | events.SwapFailed:
+        """Carry out a change of the live model; the event says how it went.
+
+        The version is loaded before the pointer moves: what cannot be served never goes live.
+        """
+        previous = self.champion.model_id if self.champion else None
+        back = isinstance(action, actions.Rollback)
+        target = action.to_model_id if isinstance(action, actions.Rollback) else action.model_id
+        reason = change_reason(action)
+        try:
+            model = await asyncio.to_thread(self._prepare, action, target)
+            manifest = await asyncio.to_thread(self._move_pointer, action, model.model_id)
+        except (DaemonError, RetrainError, OSError) as e:
+            return events.SwapFailed(**self.now(), model_id=target, error=str(e))
+        if back:  # what was left is nothing to go back to
+            previous = await asyncio.to_thread(self._registry.previous, self.slot)
+        await self._seat(model, None if back else previous)
+        self._order(manifest, reason)
+        return await self.served(manifest, previous, reason)
+
+    async def found(self, manifest: Manifest, was_id: str | None) -> events.ModelServed:
+        """Say that `manifest` was made live while the daemon did not look, as the pointer has it.
+
+        Args:
+            manifest: What is live.
+            was_id: What was live when the daemon last looked.
+        """
+        deployed = dict(manifest.document.get("deployed", {}))
+        why = f"{deployed.get('reason') or 'found live at start'} (by {deployed.get('by', '?')})"
+        if deployed.get("action") == "rollback":
+            previous = next(iter(manifest.document.get("lineage", [])), None)
+            return await self.served(manifest, previous, f"rollback: {why}")
+        return await self.served(manifest, was_id, why)
+
+    async def served(
+        self, manifest: Manifest, previous_id: str | None, reason: str
+    ) -> events.ModelServed:
+        """Say that `manifest` is live, with all that its monitoring needs."""
+        folder = self._registry.folder(self.slot)
+        return await asyncio.to_thread(
+            model_served, manifest, folder, previous_id=previous_id, reason=reason, **self.now()
+        )
+
+    def now(self) -> dict[str, Any]:
+        """Return the fields that every event of now has."""
+        return {"slot": str(self.slot), "at_ms": self._venue.now_ms()}
+
+    def _check(self) -> bool:
+        if self.pointer is None:
+            return not self.lost
+        if (stamps := self._stamps(self.pointer)) == self._seen:
+            return True
+        try:
+            live = self._registry.live(self.slot)
+            if live is None or live.signature != self.pointer.signature:
+                return False
+            if (live.model_id, live.deployed_ms) != (
+                self.pointer.model_id,
+                self.pointer.deployed_ms,
+            ):
+                return False
+            self._registry.verify(self.slot, live.model_id)
+        except (DaemonError, RetrainError, OSError):
+            return False
+        self._seen = stamps
+        return True
+
+    def _stamps(self, pointer: Manifest) -> Stamps:
+        """Return what changes with a file, of each that makes up the live version."""
+        path = self._registry.pointer(self.slot)
+        found = []
+        for name in (path.name, *sorted(pointer.sha256)):
+            try:
+                stat = (path.parent / name).stat()
+            except OSError:
+                found.append((name, 0, 0, 0))
+            else:
+                found.append((name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        return tuple(found)
+
+    def _find_live(
+        self, known_id: str | None, after_ms: int
+    ) -> tuple[Manifest | None, artifact.LoadedModel | None]:
+        self.lost = ""
+        try:
+            live = self._registry.renew(self.slot)
+            if live is not None and live.deployed_ms < after_ms:
+                raise VersionRefused(live.model_id, "an old LATEST.json came back")
+            if live is not None:
+                return live, self._registry.load(self.slot, live.model_id)
+            if known_id is None and self._registry.previous(self.slot) is None:
+                return None, None
+            why = "LATEST.json was missing"
+        except (DaemonError, RetrainError, OSError) as e:
+            why = str(e)
+        log.error("model.lost", slot=str(self.slot), model_id=known_id, why=why)
+        self.lost = why
+        model = self._registry.way_back(self.slot, known_id or "")
+        at_ms = max(self._clock.now_ms(), after_ms + 1)  # the pointer that knew is gone
+        live = self._registry.rollback(
+            self.slot, model.model_id, reason=why, by=BY_ITSELF, at_ms=at_ms
+        )
+        return live, model
+
+    def _prepare(self, action: Change, target: str) -> artifact.LoadedModel:
+        if isinstance(action, actions.Rollback) and not action.by:
+            return self._registry.way_back(self.slot, target)
+        return self._registry.load(self.slot, target)
+
+    def _move_pointer(self, action: Change, target: str) -> Manifest:
+        at_ms = self._clock.now_ms()
+        if isinstance(action, actions.Rollback):
+            by = action.by or BY_ITSELF
+            return self._registry.rollback(
+                self.slot, target, reason=action.reason, by=by, at_ms=at_ms
+            )
+        promoted_by = (action.by or OPERATOR) if isinstance(action, actions.Promote) else None
+        return self._registry.deploy(
+            self.slot,
+            target,
+            reason=action.reason,
+            by=promoted_by or BY_ITSELF,
+            at_ms=at_ms,
+            promoted_by=promoted_by,
+        )
+
+    async def _seat(self, champion: artifact.LoadedModel, shadow_id: str | None) -> None:
+        shadow = None
+        if shadow_id and shadow_id != champion.model_id:
+            try:
+                shadow = await asyncio.to_thread(self._registry.load, self.slot, shadow_id)
+            except (DaemonError, RetrainError, OSError) as e:
+                log.warning("shadow.unreadable", slot=str(self.slot), model=shadow_id, why=str(e))
+        self.champion, self.shadow = champion, shadow
+
+    def _order(self, manifest: Manifest, reason: str) -> None:
+        self.pointer = manifest
+        self._swap.order(self.slot, manifest, self._registry.pointer(self.slot), reason)
+
+
+def model_served(
+    manifest: Manifest, folder: Path, *, previous_id: str | None, reason: str, **now: Any
+) -> events.ModelServed:
+    """Say that a version in `folder` is live; `now` has the slot and the time."""
+    return events.ModelServed(
+        **now,
+        model_id=manifest.model_id,
+        previous_id=previous_id,
+        reason=reason,
+        trained_to_ms=manifest.trained_to_ms,
+        horizon_bars=manifest.horizon_bars,
+        threshold=_threshold_in_force(manifest, folder),
+        up=manifest.up,
+        down=manifest.down,
+        calibration=read_calibration(folder, manifest.model_id),
+        win_rate=_judged_win_rate(manifest, folder),
+    )
+
+
+def _threshold_in_force(manifest: Manifest, folder: Path) -> float:
+    """Return the label threshold as a fraction, for "vol:" ones as it was when it was trained.
+
+    0, which calls every move one, where a version of somebody else's making does not tell.
+    """
+    if isinstance(manifest.threshold, float):
+        return manifest.threshold
+    try:
+        return float(artifact.training_meta(manifest, folder)["settings"]["threshold_in_force"])
+    except (RetrainError, KeyError, TypeError, ValueError):
+        return 0.0
+
+
+def _judged_win_rate(manifest: Manifest, folder: Path) -> float | None:
+    """Return the share of signals that won on the test block; None if there were none."""
+    try:
+        scores = artifact.training_meta(manifest, folder)["scores"]["test"]
+        rate = scores["decisions"]["win_rate"]
+    except (RetrainError, KeyError, TypeError):  # a version of somebody else's making
+        return None
+    return float(rate) if isinstance(rate, float) and math.isfinite(rate) else None
+
+
+def change_reason(action: Change) -> str:
+    """Say why the live model changes, in the words of the order."""
+    match action:
+        case actions.Deploy():
+            return action.reason
+        case actions.Rollback():
+            return f"rollback: {action.reason}"
+    return f"promoted: {action.reason}"

@@ -1,0 +1,231 @@
+"""The hot swap from the daemon's side: give the order, repeat it, tell what came of it.
+
+The order is retained, so a bot that was away finds it when it returns. What is watched
+here is only whether the bots that are there answer.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from daemon.core.bars import SlotName
+from daemon.core.clock import Clock
+from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.messages import BotPresence, SwapAck, SwapOrder
+from hyperdrift.mqtt.payloads import PayloadReader
+from hyperdrift.mqtt.topics import Topics
+from hyperdrift.signatures import Signer
+from retrain.manifest import Manifest
+
+OnAck = Callable[[SlotName, SwapAck], None]
+OnSilence = Callable[[SlotName, str], None]
+OnBot = Callable[[SlotName, BotPresence], bool]
+
+# Loading takes a second or two; a bot that is busy with its own bar may need longer.
+REPEAT_S = 10.0
+REPEATS = 3
+# A bot that dies this often with an order unanswered dies of loading it.
+DEATHS = 3
+# More bots than anybody runs on one slot; who says that they answered may be anybody.
+BOTS = 100
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Pending:
+    """The newest order of a slot and how long it has been waiting."""
+
+    order: SwapOrder
+    ordered_at: float
+    sent_at: float
+    repeats: int = 0
+    deaths: int = 0
+    settled: bool = False  # answered, or told of: not repeated any more
+    answered: bool = False
+
+
+class SwapCoordinator:
+    """Gives swap orders for all slots and follows them until a bot answers.
+
+    Args:
+        bus: The connection; orders wait in it while the broker is away.
+        topics: How topics are spelled.
+        clock: Wall time; bots live in it, whatever speed the venue runs at.
+        on_ack: Called for each answer to a slot's newest order, once per bot and status.
+        on_silence: Called once per order when a bot is there and does not answer.
+        on_bot: Called when a bot comes, goes, or comes back with other versions. False if it
+            cannot take that now; then it is called again with what is the newest by then.
+        signer: Signs orders; None leaves them unsigned.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        topics: Topics,
+        clock: Clock,
+        *,
+        on_ack: OnAck,
+        on_silence: OnSilence,
+        on_bot: OnBot | None = None,
+        signer: Signer | None = None,
+    ) -> None:
+        self._bus, self._topics, self._clock, self._signer = bus, topics, clock, signer
+        self._on_ack, self._on_silence, self._on_bot = on_ack, on_silence, on_bot
+        self._pending: dict[SlotName, _Pending] = {}
+        self._bots: dict[SlotName, BotPresence] = {}
+        self._told: dict[SlotName, tuple[object, ...]] = {}
+        self._answered: dict[SlotName, set[tuple[str, str]]] = {}
+        self._payloads = PayloadReader()
+        self.last_ack_ms: dict[SlotName, float] = {}
+
+    def watch(self, slot: SlotName) -> None:
+        """Listen to the bots of a slot; once per slot, before its first order."""
+        self._bus.subscribe(self._topics.ack(slot), self._take_ack)
+        self._bus.subscribe(self._topics.bot(slot), self._take_presence)
+
+    def bot(self, slot: SlotName) -> BotPresence | None:
+        """Return what the slot's bot last said of itself; None if none is online."""
+        presence = self._bots.get(slot)
+        return presence if presence is not None and presence.online else None
+
+    def order(self, slot: SlotName, manifest: Manifest, path: Path, reason: str) -> str:
+        """Tell the slot's bots to load a version; return the swap id.
+
+        Args:
+            slot: Whose model.
+            manifest: The pointer that is live now.
+            path: The LATEST.json it was written to, as the bots see it.
+            reason: Why, for the bots' logs.
+        """
+        # Bots refuse what is older than what they have. The pointer's time only grows, also over
+        # our own restarts and when the wall clock steps back; said again, it is the same order.
+        issued_ms = manifest.deployed_ms
+        order = SwapOrder(
+            swap_id=f"{issued_ms}-{secrets.token_hex(4)}",
+            model_id=manifest.model_id,
+            manifest=str(path),
+            sha256=dict(manifest.sha256),
+            sklearn=manifest.sklearn,
+            reason=reason,
+            issued_ms=issued_ms,
+        )
+        if self._signer is not None:
+            signature = self._signer.sign_message(order)
+            order = msgspec.structs.replace(order, signature=signature)
+        now = self._clock.monotonic()
+        self._pending[slot] = _Pending(order, ordered_at=now, sent_at=now)
+        self._answered[slot] = set()
+        self._send(slot)
+        log.info("swap.ordered", slot=str(slot), model_id=order.model_id, swap_id=order.swap_id)
+        return order.swap_id
+
+    async def run(self) -> None:
+        """Repeat unanswered orders and news that were not taken, until cancelled."""
+        while True:
+            await self._clock.sleep(1.0)
+            self.check()
+
+    def check(self) -> None:
+        """Repeat what a bot that is there has left unanswered for `REPEAT_S` seconds, and news."""
+        now = self._clock.monotonic()
+        for slot, pending in self._pending.items():
+            if self.bot(slot) is None or not self._bus.connected:
+                pending.sent_at = now  # nobody to answer; the order is retained for later
+            elif not pending.settled and now - pending.sent_at >= REPEAT_S:
+                self._repeat(slot, pending, now)
+        for slot in self._bots:
+            self._tell(slot)
+
+    def _repeat(self, slot: SlotName, pending: _Pending, now: float) -> None:
+        if pending.repeats < REPEATS:
+            pending.repeats, pending.sent_at = pending.repeats + 1, now
+            self._send(slot)
+            return
+        pending.settled = True
+        text = (
+            f"bot {self._bots[slot].bot_id} has not answered the order to load "
+            f"{pending.order.model_id} after {REPEATS} repeats; look at its log"
+        )
+        log.warning("swap.unanswered", slot=str(slot), swap_id=pending.order.swap_id)
+        self._on_silence(slot, text)
+
+    def _send(self, slot: SlotName) -> None:
+        self._bus.publish(self._topics.model(slot), self._pending[slot].order, retain=True)
+
+    def _take_ack(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
+        found, ack = self._topics.slot_of(topic), self._payloads.read(topic, payload, SwapAck)
+        if found is None or ack is None:
+            return
+        slot, pending = found[0], self._pending.get(found[0])
+        if pending is None or ack.swap_id != pending.order.swap_id:
+            log.debug("swap.late_ack", slot=str(slot), swap_id=ack.swap_id, status=ack.status)
+            return
+        same = [bot_id for bot_id, status in self._answered[slot] if status == ack.status]
+        if ack.bot_id in same or len(same) == BOTS:
+            return
+        self._answered[slot].add((ack.bot_id, ack.status))
+        pending.settled = pending.answered = True
+        took_ms = (self._clock.monotonic() - pending.ordered_at) * 1000
+        self.last_ack_ms[slot] = took_ms
+        fields = {"slot": str(slot), "model_id": ack.model_id, "bot_id": ack.bot_id}
+        if ack.status == "loaded":
+            log.info("swap.loaded", **fields, order_to_ack_ms=round(took_ms, 1))
+        else:
+            log.warning("swap.refused", **fields, why=ack.error)
+        self._on_ack(slot, ack)
+
+    def _take_presence(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
+        found, presence = (
+            self._topics.slot_of(topic),
+            self._payloads.read(topic, payload, BotPresence),
+        )
+        if found is None or presence is None:
+            return
+        known = self._bots.get(found[0])
+        self._bots[found[0]] = presence
+        if known is not None and known.online and not presence.online:
+            self._note_death(found[0], presence.bot_id)
+        self._tell(found[0])
+
+    def _tell(self, slot: SlotName) -> None:
+        """Tell who the slot's bot is, if that is news."""
+        presence = self._bots[slot]
+        if self._told.get(slot) == _who(presence):
+            return
+        if self._on_bot is None or self._on_bot(slot, presence):
+            self._told[slot] = _who(presence)
+            log.info("bot.presence", slot=str(slot), **msgspec.structs.asdict(presence))
+
+    def _note_death(self, slot: SlotName, bot_id: str) -> None:
+        """Take a bot's deaths while it loads for its refusal: it cannot say so itself."""
+        pending = self._pending.get(slot)
+        if pending is None or pending.answered:
+            return
+        pending.deaths += 1
+        if pending.deaths < DEATHS:
+            return
+        pending.settled = pending.answered = True
+        order = pending.order
+        error = f"it died {DEATHS} times while it was to load it; look at its log"
+        log.warning("swap.deadly", slot=str(slot), model_id=order.model_id, bot_id=bot_id)
+        took_ms = (self._clock.monotonic() - pending.ordered_at) * 1000
+        self.last_ack_ms[slot] = took_ms
+        self._on_ack(
+            slot,
+            SwapAck(
+                swap_id=order.swap_id,
+                model_id=order.model_id,
+                status="refused",
+                error=error,
+                bot_id=bot_id,
+            ),
+        )
+
+
+def _who(bot: BotPresence) -> tuple[object, ...]:
+    return bot.online, bot.bot_id, bot.python, bot.sklearn

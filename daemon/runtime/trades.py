@@ -1,0 +1,225 @@
+"""Closed trades on their way to the engine, each once, whether a message or a file brought it.
+
+The journal remembers which trades were taken, so that a restart may read the whole file
+again and counts nothing twice. A file is the host's own; messages may be anybody's, so they
+have a bound.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
+
+import structlog
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+
+from daemon.core.bars import DAY_MS, SlotName
+from daemon.core.clock import Clock, VenueClock
+from daemon.runtime.trade_file import FileTrade, TradeFile
+from daemon.store.store import AsyncStore, Store
+from hyperdrift.mqtt.messages import TradeReport
+from monitor.events import TradeClosed
+
+log = structlog.get_logger()
+
+# Trades that closed longer ago bear on no decision; the file may hold years of them.
+KEPT_DAYS: Final = 45
+# How long a change may stay unseen where the system tells nobody, as on a network share.
+POLL_S: Final = 10.0
+# A bot closes a few trades a bar at most, and sends those of a day at once after an outage.
+PER_BAR, AT_ONCE = 10, 200
+_CLOSED: Final = TradeClosed.__name__
+_UNREADABLE: Final = (
+    "let the daemon's user read the file and its folder (a service sees no home folders); until "
+    "then none of its trades count"
+)
+
+
+class TradeBook:
+    """Knows which trades were taken.
+
+    Args:
+        venue: The venue's clock.
+    """
+
+    def __init__(self, venue: VenueClock) -> None:
+        self._venue = venue
+        self._taken: dict[tuple[str, str], int] = {}
+
+    async def recall(self, store: AsyncStore, slots: Collection[SlotName]) -> None:
+        """Learn from the journal what was taken before this start."""
+        for slot in slots:
+            for trade_id, at_ms in await store.call(_journalled, slot, self.oldest_ms):
+                self._taken[str(slot), trade_id] = at_ms
+
+    def knows(self, slot: SlotName, trade_id: str) -> bool:
+        """Whether a trade was taken."""
+        return (str(slot), trade_id) in self._taken
+
+    @property
+    def oldest_ms(self) -> int:
+        """Trades that closed before this bear on nothing."""
+        return self._venue.now_ms() - KEPT_DAYS * DAY_MS
+
+    def closed(self, slot: SlotName, trade: FileTrade | TradeReport) -> TradeClosed | None:
+        """Take note of a trade; return it as an event, None if it was taken before."""
+        at_ms = self._venue.now_ms()
+        if self.knows(slot, trade.trade_id):
+            return None
+        self._taken[str(slot), trade.trade_id] = at_ms
+        first = next(iter(self._taken))
+        if self._taken[first] < self.oldest_ms:
+            del self._taken[first]
+        return TradeClosed(
+            slot=str(slot),
+            at_ms=at_ms,
+            trade_id=trade.trade_id,
+            side=trade.side,
+            opened_ms=trade.opened_ms,
+            closed_ms=trade.closed_ms,
+            pnl=trade.pnl,
+        )
+
+
+class TradeLimit:
+    """Bounds how many trades of a slot are taken from messages; a flood is told of once.
+
+    Args:
+        venue: Its clock says when a bar is over.
+        tell: Takes the slot and a sentence when a flood begins.
+    """
+
+    def __init__(self, venue: VenueClock, tell: Callable[[SlotName, str], None]) -> None:
+        self._venue, self._tell = venue, tell
+        self._left: dict[SlotName, tuple[int, int]] = {}  # how many more, as of which bar
+        self._refused: Counter[SlotName] = Counter()
+
+    def take(self, slot: SlotName) -> bool:
+        """Say whether one more may pass now."""
+        bar = self._venue.now_ms() // slot.interval_ms
+        left, then = self._left.get(slot, (AT_ONCE, bar))
+        left = min(AT_ONCE, left + PER_BAR * max(0, bar - then))
+        self._left[slot] = (max(0, left - 1), bar)
+        if not left:
+            self._refuse(slot)
+        elif left > PER_BAR and self._refused[slot]:  # else it is the next bar of the same flood
+            log.info("trades.flood_over", slot=str(slot), refused=self._refused.pop(slot))
+        return bool(left)
+
+    def _refuse(self, slot: SlotName) -> None:
+        self._refused[slot] += 1
+        if self._refused[slot] > 1:
+            return
+        remedy = (
+            f"more than {PER_BAR} a bar are not counted: see who may publish on the broker, or, if "
+            "they are the bot's, have it write them to trades.file"
+        )
+        log.warning("trades.flooded", slot=str(slot), remedy=remedy)
+        self._tell(slot, f"a flood of trades is published for {slot}; {remedy}")
+
+
+class TradeFollower(FileSystemEventHandler):
+    """Follows the file of trades and gives each to the book.
+
+    Args:
+        file: What to read.
+        slots: Whose trades it may hold.
+        book: Knows which are news.
+        put: Hands a trade to its slot.
+        clock: For the waits between looks.
+    """
+
+    def __init__(
+        self,
+        file: TradeFile,
+        *,
+        slots: Collection[SlotName],
+        book: TradeBook,
+        put: Callable[[SlotName, TradeClosed], Awaitable[None]],
+        clock: Clock,
+    ) -> None:
+        self._file, self._path, self._slots = file, file.path, tuple(slots)
+        self._book, self._put, self._clock = book, put, clock
+        self._changed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._troubled = self._homeless = False
+
+    async def run(self) -> None:
+        """Read what is there, then whatever is appended, for ever."""
+        self._loop = asyncio.get_running_loop()
+        observer = Observer()
+        observer.start()
+        watching = False
+        try:
+            while True:
+                # Without it, for whatever reason the system has, the reader only looks less often.
+                with contextlib.suppress(OSError):
+                    if not watching and self._path.parent.is_dir():
+                        await asyncio.to_thread(observer.schedule, self, str(self._path.parent))
+                        watching = True
+                await self._read()
+                await self._wait()
+        finally:
+            observer.stop()
+            self._file.close()
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Wake the reader; watchdog calls this from its own thread."""
+        ours = str(self._path) in {event.src_path, event.dest_path}
+        if ours and event.event_type not in {"opened", "closed_no_write"} and self._loop:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting
+                self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def _read(self) -> None:
+        self._changed.clear()
+        try:
+            while trades := await asyncio.to_thread(self._file.new):
+                for trade in trades:
+                    await self._take(trade)
+        except OSError as e:
+            if not self._troubled:
+                log.warning(
+                    "trades.unreadable", file=str(self._path), why=str(e), remedy=_UNREADABLE
+                )
+            self._troubled = True
+        else:
+            self._troubled = False
+
+    async def _take(self, trade: FileTrade) -> None:
+        slot = self._slot(trade)
+        if slot is None or trade.closed_ms < self._book.oldest_ms:
+            return
+        if closed := self._book.closed(slot, trade):
+            await self._put(slot, closed)
+
+    def _slot(self, trade: FileTrade) -> SlotName | None:
+        """Return whose trade it is; None for a trade of a slot that is not ours."""
+        if trade.slot:
+            return next((slot for slot in self._slots if str(slot) == trade.slot), None)
+        ours = [slot for slot in self._slots if not trade.coin or slot.coin == trade.coin]
+        if len(ours) > 1 and not self._homeless:
+            self._homeless = True
+            remedy = 'write a column "slot" (BTC-5m) or "coin", or name it in [trades.columns]'
+            log.warning(
+                "trades.whose", file=str(self._path), may_be=list(map(str, ours)), remedy=remedy
+            )
+        return ours[0] if len(ours) == 1 else None
+
+    async def _wait(self) -> None:
+        """Wait for a change, or until it is time to look anyway."""
+        waits = {
+            asyncio.create_task(self._changed.wait(), name="trades-changed"),
+            asyncio.create_task(self._clock.sleep(POLL_S), name="trades-poll"),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+def _journalled(store: Store, slot: SlotName, since_ms: int) -> list[tuple[str, int]]:
+    entries = store.journal(slot, kinds=[_CLOSED], since_ms=since_ms)
+    return [(str(entry.body["trade_id"]), entry.at_ms) for entry in entries]

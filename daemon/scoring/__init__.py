@@ -1,0 +1,1 @@
+"""The features of a closed bar, and what the models say of it."""

@@ -1,0 +1,223 @@
+"""The features of a closed bar: ours, or those of a class of the bot's own.
+
+A bot's class is not our code: it may raise, hang, print, or take the process down. So it
+lives in a child process, one instance a slot, under the interpreter of the retrain, and all
+that a failure costs is the score of a bar and one line that says so.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from daemon.config.schema import FeaturesSection
+from daemon.core import subprocesses
+from daemon.core.bars import SlotName
+from daemon.core.errors import ComputingFailed, RetrainFailedError
+from daemon.core.subprocesses import Limits
+from daemon.store.store import AsyncStore, Store
+from retrain import features
+from retrain.computers import BUILTIN, TAIL_BARS, inputs
+
+log = structlog.get_logger()
+
+Frame = Mapping[str, NDArray[Any]]
+Rows = NDArray[np.float64]
+
+ANSWER_S: Final = 30.0
+"""How long a bot's class may take for a bar, or for a thousand when it begins."""
+_CHUNK: Final = 1000
+# The cohort flow of a bar is that of 12 bars.
+_LEAD_BARS: Final = 11
+
+
+class Computer(Protocol):
+    """Computes the features of one slot's bars."""
+
+    @property
+    def schema_hash(self) -> str | None:
+        """Names its formulas, as versions do; None while it is not known."""
+        ...
+
+    async def row(self, t: int) -> Rows:
+        """Return the features of the stored bar that opened at `t`, shape (17,), NaN if unknown."""
+        ...
+
+    async def close(self) -> None:
+        """End what it holds."""
+        ...
+
+
+def make(
+    section: FeaturesSection,
+    slot: SlotName,
+    store: AsyncStore,
+    limits: Limits,
+    environment: Callable[[], Mapping[str, str]],
+) -> Computer:
+    """Return the computer that the configuration asks for."""
+    if section.computer == BUILTIN:
+        return Builtin(slot, store)
+    return BotComputer(slot, store, Conversation(section, limits, environment()))
+
+
+class Builtin:
+    """Our own features, on a thread."""
+
+    def __init__(self, slot: SlotName, store: AsyncStore) -> None:
+        self._slot, self._store = slot, store
+        self.schema_hash: str | None = features.schema_hash()
+
+    async def row(self, t: int) -> Rows:
+        """Compute the row on the last `features.LIVE_BARS` bars."""
+        frame = await self._store.call(Store.frame, self._slot, to_t=t, last=features.LIVE_BARS)
+        rows: Rows = await asyncio.to_thread(features.compute, frame)
+        return np.asarray(rows[-1])
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+
+class BotComputer:
+    """A class of the bot's own, fed every bar once, in order.
+
+    It begins `TAIL_BARS` bars back: at the start, after a failure, and where bars are missing
+    between the last that it was fed and the one that is asked for.
+    """
+
+    def __init__(self, slot: SlotName, store: AsyncStore, talk: "Conversation") -> None:
+        self._slot, self._store, self._talk = slot, store, talk
+        self._fed_t: int | None = None
+        self._failed = False
+
+    @property
+    def schema_hash(self) -> str | None:
+        """Of the class as it was when the child imported it."""
+        return self._talk.schema_hash
+
+    async def row(self, t: int) -> Rows:
+        """Feed the bar; a failure is one line in the log and a row of NaN."""
+        try:
+            row = await self._row(t)
+        except ComputingFailed as e:
+            self._fed_t = None
+            await self._talk.end()
+            if not self._failed:
+                log.error("features.failed", slot=str(self._slot), why=str(e))  # noqa: TRY400
+            self._failed = True
+            return np.full(len(features.NAMES), np.nan)
+        if self._failed:
+            log.info("features.recovered", slot=str(self._slot))
+        self._failed = False
+        self._fed_t = t
+        return row
+
+    async def close(self) -> None:
+        """End the child."""
+        await self._talk.end()
+
+    async def _row(self, t: int) -> Rows:
+        frame = await self._frame(t, 2)
+        if self._fed_t is not None and frame["t"][-2:-1] == [self._fed_t]:
+            rows = await self._talk.ask(inputs(frame)[-1:])
+            return np.asarray(rows[-1])
+        frame = await self._frame(t, TAIL_BARS + 1)
+        fed = inputs(frame)[max(0, len(frame["t"]) - TAIL_BARS - 1) :]
+        return np.asarray((await self._talk.ask(fed, begin=True))[-1])
+
+    async def _frame(self, t: int, bars: int) -> Frame:
+        return await self._store.call(Store.frame, self._slot, to_t=t, last=bars + _LEAD_BARS)
+
+
+class Conversation:
+    """A child that runs a bot's class, and what is said with it."""
+
+    def __init__(
+        self, section: FeaturesSection, limits: Limits, environment: Mapping[str, str]
+    ) -> None:
+        self._arguments = ("-m", "retrain.computing", section.computer, section.folder)
+        # A bar that closed has to be answered: unlike a retrain, this may not wait its turn.
+        self._limits, self._environment = replace(limits, nice=0), environment
+        self._name = section.computer
+        self._process: asyncio.subprocess.Process | None = None
+        self._errors: asyncio.Task[str] | None = None
+        self.schema_hash: str | None = None
+
+    async def ask(self, rows: Rows, *, begin: bool = False) -> Rows:
+        """Feed bars to the instance, to a new one with `begin`; start the child if need be.
+
+        Args:
+            rows: As `retrain.computers.inputs` gives them, shape (n, 8), at least one.
+            begin: Whether what was fed before is forgotten.
+
+        Returns:
+            Their features, shape (n, 17).
+
+        Raises:
+            ComputingFailed: It failed, ended, or did not answer in time. The child is of no
+                more use: `end` it.
+        """
+        given: list[Sequence[float]] = []
+        for start in range(0, len(rows), _CHUNK):
+            asked = {"inputs": rows[start : start + _CHUNK].tolist(), "begin": begin and not start}
+            given += await self._exchange(asked)
+        return np.asarray(given, dtype=np.float64)
+
+    async def end(self) -> None:
+        """End the child."""
+        process, errors = self._process, self._errors
+        self._process = self._errors = None
+        if process is not None and errors is not None:
+            await subprocesses.end(process)
+            await errors
+
+    async def _exchange(self, asked: dict[str, Any]) -> Sequence[Sequence[float]]:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                if self._process is None:
+                    await self._begin()
+                assert self._process is not None
+                assert self._process.stdin is not None
+                with contextlib.suppress(ConnectionError):  # it ended: what it wrote says why
+                    self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+                    await self._process.stdin.drain()
+                rows: Sequence[Sequence[float]] = (await self._line())["rows"]
+        except TimeoutError:
+            raise ComputingFailed(self._name, f"gave no answer for {ANSWER_S:.0f} s") from None
+        except (ValueError, KeyError, TypeError) as e:
+            raise ComputingFailed(self._name, f"gave an answer that cannot be read ({e})") from e
+        return rows
+
+    async def _begin(self) -> None:
+        try:
+            self._process = await subprocesses.start(
+                self._arguments, self._limits, self._environment, stdin=asyncio.subprocess.PIPE
+            )
+        except RetrainFailedError as e:
+            raise ComputingFailed(self._name, str(e)) from e
+        self._errors = asyncio.create_task(
+            subprocesses.tail(self._process.stderr), name="computer-stderr"
+        )
+        self.schema_hash = str((await self._line())["schema_hash"])
+
+    async def _line(self) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        raw = await self._process.stdout.readline()
+        line = json.loads(raw) if raw else {"error": await self._last_words()}
+        if "error" in line:
+            raise ComputingFailed(self._name, str(line["error"]))
+        return dict(line)
+
+    async def _last_words(self) -> str:
+        assert self._process is not None
+        assert self._errors is not None
+        code = await self._process.wait()
+        said = (await self._errors).strip().rpartition("\n")[2] or "without a word"
+        return f"its process ended with {code}: {said}"

@@ -1,0 +1,1 @@
+"""The service manager, the watchdog, retention, the published status."""

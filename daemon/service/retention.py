@@ -1,0 +1,192 @@
+"""Remove what nobody needs any more: once a day, a little at a time, and say what went.
+
+A service that is installed and forgotten must not fill its disk. What a recovery, a
+backtest or a question about the past needs is kept: every bar, rate and flow, every move of
+a pointer. `docs/decisions/0006-what-is-kept-for-how-long.md` has the ages and why.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from daemon.backtest.candidate_cache import forget_old
+from daemon.core.bars import DAY_MS, HOUR_MS, SlotName
+from daemon.core.clock import Clock, VenueClock
+from daemon.core.errors import DaemonError
+from daemon.store import journal_table
+from daemon.store.database import Database
+from daemon.store.store import AsyncStore, Store
+
+log = structlog.get_logger()
+
+R = TypeVar("R")
+
+SCORES_DAYS: Final = 90
+"""Per-bar scores stay for so long; a start reads half of it."""
+SCORES_BARS: Final = 5000
+"""And at least so many of them, which is longer at slow intervals."""
+CHATTER_DAYS: Final = 90
+"""What bots and strangers can cause by the thousand: presences, refused commands."""
+OTHERS_DAYS: Final = 3 * 365
+"""All other entries of the journal; moves of a pointer stay for ever."""
+CANDIDATES_DAYS: Final = 30
+"""Candidates that no backtest has asked for."""
+COPIES_DAYS: Final = 90
+"""Copies of the database from before a migration."""
+
+PRUNED: Final = "pruned"
+"""The kind of the journal's entry that says what was removed."""
+
+_FIRST_AFTER_S: Final = HOUR_MS // 1000
+_EVERY_S: Final = DAY_MS // 1000
+# Rows and pages of one step: a bar that comes meanwhile waits a few milliseconds for it.
+_ROWS: Final = 100
+_PAGES: Final = 64
+# What is removed today is written again tomorrow: only what is left beyond that is given back.
+_SPARE_PAGES: Final = 2048
+_PAUSE_S: Final = 0.05
+
+
+@dataclass(slots=True)
+class Removed:
+    """What one round removed; `longest_ms` is the longest that the store was held at once."""
+
+    scores: dict[str, int] = field(default_factory=dict)
+    entries: int = 0
+    candidates: int = 0
+    copies: tuple[str, ...] = ()
+    pages: int = 0
+    longest_ms: float = 0.0
+
+    def anything(self) -> bool:
+        """Whether there was anything to remove."""
+        return bool(self.scores or self.entries or self.candidates or self.copies or self.pages)
+
+
+class Housekeeping:
+    """Prunes the store and the folders beside it while the daemon runs.
+
+    Args:
+        store: The store.
+        database: Its file, beside which old copies of it lie.
+        backtests: Where backtests keep their candidates.
+        slots: The quiet time is the middle half of the shortest of their bars.
+        clock: Real time: the ages of files, and the pauses.
+        venue: The venue's time: the ages of what is in the journal.
+    """
+
+    def __init__(
+        self,
+        store: AsyncStore,
+        database: Path,
+        backtests: Path,
+        slots: Collection[SlotName],
+        *,
+        clock: Clock,
+        venue: VenueClock,
+    ) -> None:
+        self._store, self._database, self._backtests = store, database, backtests
+        self._clock, self._venue = clock, venue
+        self._bar_ms = min(slot.interval_ms for slot in slots)
+
+    async def run(self) -> None:
+        """Clean up once a day of venue time, until cancelled; a fault waits for the next day."""
+        await self._venue.sleep(_FIRST_AFTER_S)
+        while True:
+            try:
+                await self.clean()
+            except (DaemonError, OSError) as e:
+                log.warning("housekeeping.failed", why=str(e), next_try="in a day")
+            await self._venue.sleep(_EVERY_S)
+
+    async def clean(self) -> Removed:
+        """Remove what is too old; log and journal what went, if anything did.
+
+        Raises:
+            StoreUnavailable: If the store cannot be written.
+            OSError: If a folder cannot be.
+        """
+        gone = Removed()
+        if not self._venue.is_trusted:
+            return gone  # a wrong clock makes everything look old
+        for slot in await self._call(gone, journal_table.scored_slots):
+            await self._scores(slot, gone)
+        await self._others(gone)
+        await self._shorten(gone)
+        now_ms = self._clock.now_ms()
+        gone.copies = await asyncio.to_thread(_remove_copies, self._database, now_ms)
+        before_s = (now_ms - CANDIDATES_DAYS * DAY_MS) / 1000
+        gone.candidates = await asyncio.to_thread(forget_old, self._backtests, before_s)
+        if gone.anything():
+            said = asdict(gone) | {"copies": list(gone.copies)}
+            log.info("housekeeping.pruned", **said)
+            await self._store.call(Store.append_journal, None, self._venue.now_ms(), PRUNED, said)
+        return gone
+
+    async def _scores(self, slot: SlotName, gone: Removed) -> None:
+        # Counted from the newest one: what a slot that stood still last saw is not old.
+        newest_ms = await self._call(gone, journal_table.newest_score_ms, slot)
+        before_ms = newest_ms - max(SCORES_DAYS * DAY_MS, SCORES_BARS * slot.interval_ms)
+        while count := await self._step(gone, journal_table.remove_scores, slot, before_ms, _ROWS):
+            gone.scores[str(slot)] = gone.scores.get(str(slot), 0) + count
+
+    async def _others(self, gone: Removed) -> None:
+        ages = (
+            (journal_table.remove_chatter, CHATTER_DAYS),
+            (journal_table.remove_others, OTHERS_DAYS),
+        )
+        for remove, days in ages:
+            before_ms = self._venue.now_ms() - days * DAY_MS
+            while count := await self._step(gone, remove, before_ms, _ROWS):
+                gone.entries += count
+
+    async def _shorten(self, gone: Removed) -> None:
+        while (spare := await self._call(gone, Database.spare_pages)) > _SPARE_PAGES:
+            pages = min(_PAGES, spare - _SPARE_PAGES)
+            await self._step(gone, Database.give_back, pages)
+            if await self._call(gone, Database.spare_pages) >= spare:
+                return  # a file that cannot be shortened
+            gone.pages += pages
+
+    async def _step(self, gone: Removed, work: Callable[..., R], *args: Any) -> R:
+        """Do one piece of work at a quiet time, and let others to the store before the next."""
+        await self._quiet()
+        done = await self._call(gone, work, *args)
+        await self._clock.sleep(_PAUSE_S)
+        return done
+
+    async def _call(self, gone: Removed, work: Callable[..., R], *args: Any) -> R:
+        def timed(store: Store) -> tuple[R, float]:
+            began = self._clock.monotonic()
+            return work(store.database, *args), self._clock.monotonic() - began
+
+        done, took_s = await self._store.call(timed)
+        gone.longest_ms = max(gone.longest_ms, round(took_s * 1000, 1))
+        return done
+
+    async def _quiet(self) -> None:
+        """Wait for the middle half of a bar: around its ends bars arrive and are scored."""
+        early_ms = self._bar_ms // 4 - self._venue.now_ms() % self._bar_ms
+        if early_ms > 0:
+            await self._venue.sleep(early_ms / 1000)
+        elif early_ms < -self._bar_ms // 2:
+            await self._venue.sleep((early_ms + self._bar_ms) / 1000)
+
+
+def _remove_copies(database: Path, now_ms: int) -> tuple[str, ...]:
+    """Remove old copies from before a migration; a damaged one is for a person to judge."""
+    found = [
+        p for p in database.parent.glob(f"{database.name}.v*") if _age(p, now_ms) > COPIES_DAYS
+    ]
+    for path in found:
+        path.unlink()
+    return tuple(sorted(path.name for path in found))
+
+
+def _age(path: Path, now_ms: int) -> float:
+    """Return the days since a file was last written."""
+    return (now_ms - path.stat().st_mtime * 1000) / DAY_MS

@@ -1,0 +1,148 @@
+"""Tell the service manager that the daemon is alive, and only while it is.
+
+An event loop that turns proves little: the loop that bars go through may wait for ever for
+a disk or a lock. So each of those loops has a pulse, and one that is not felt silences the
+heartbeat: a stuck loop then is a crash, and a start is a recovery.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Final
+
+import structlog
+
+from daemon.core.clock import Clock
+from daemon.service.systemd_notify import Supervisor
+from hyperdrift.mqtt.messages import SlotState
+
+log = structlog.get_logger()
+
+# Two beats may be late without harm, or one piece of work take half the limit.
+_BEATS_PER_LIMIT: Final = 4
+_BEAT_S: Final = 10.0
+# A start may wait for the venue for as long as it is away, but the event loop has to turn.
+_START_S: Final = 120.0
+_SHOWN_SLOTS: Final = 4
+_HOUR_S: Final = 3600
+_TWO_DAYS_S: Final = 48 * _HOUR_S
+
+
+class Pulse:
+    """The sign of life of one loop: it waits for work, or is at another piece than last time."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._at_work = False
+        self._begun = self._felt = 0
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold around one piece of work."""
+        self._at_work, self._begun = True, self._begun + 1
+        try:
+            yield
+        finally:
+            self._at_work = False
+
+    def is_felt(self) -> bool:
+        """Tell whether the loop waits, or has begun anything since the last call."""
+        felt, self._felt = self._felt, self._begun
+        return not self._at_work or self._begun > felt
+
+
+class Heartbeat:
+    """What the service manager hears of us: starting, ready, alive, stopping.
+
+    Args:
+        supervisor: The service manager.
+        clock: Paces the beats.
+    """
+
+    def __init__(self, supervisor: Supervisor, clock: Clock) -> None:
+        self._supervisor, self._clock = supervisor, clock
+        limit_s = supervisor.watchdog_s
+        self._every_s = min(_BEAT_S, limit_s / _BEATS_PER_LIMIT) if limit_s else _BEAT_S
+        self._pulses: tuple[Pulse, ...] = ()
+        self._excused: Callable[[], bool] = lambda: False
+        self._describe: Callable[[], str] = lambda: "starting"
+        self._is_ready = self._is_stuck = False
+
+    @contextlib.asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """Beat until the block ends, then say that we stop."""
+        beats = asyncio.create_task(self._run(), name="heartbeat")
+        try:
+            yield
+        finally:
+            beats.cancel()
+            self._supervisor.status("stopping")
+            self._supervisor.stopping()
+
+    @property
+    def start(self) -> str:
+        """How far the start is, in words; empty once it is over."""
+        return "" if self._is_ready else self._describe()
+
+    def doing(self, describe: Callable[[], str]) -> None:
+        """From now on say of us what `describe` returns."""
+        self._describe = describe
+        self._supervisor.status(describe())
+
+    def ready(self, pulses: Iterable[Pulse], excused: Callable[[], bool] = lambda: False) -> None:
+        """Say that the start is over; from now on these have to be felt.
+
+        Args:
+            pulses: The loops that bars go through.
+            excused: Whether they wait for something that a restart would wait for too.
+        """
+        self._pulses, self._excused, self._is_ready = tuple(pulses), excused, True
+        self._supervisor.ready()
+        self._supervisor.status(self._describe())
+
+    async def _run(self) -> None:
+        while self._supervisor.is_there:
+            self._beat()
+            await self._clock.sleep(self._every_s)
+
+    def _beat(self) -> None:
+        self._supervisor.status(self._describe())
+        if not self._is_ready:
+            self._supervisor.starting(_START_S)
+            return
+        stuck = [pulse.name for pulse in self._pulses if not pulse.is_felt()]
+        if self._excused():
+            stuck = []
+        if not stuck:
+            self._supervisor.alive()
+        elif not self._is_stuck:
+            log.error("heartbeat.stopped", stuck=stuck, outcome="unless it goes on, a restart")
+        self._is_stuck = bool(stuck)
+
+
+def summary(states: Iterable[tuple[str, SlotState]], no_broker: str = "") -> str:
+    """Say in one line what each slot does, how old its model is and how it does.
+
+    Args:
+        states: Each slot with its state.
+        no_broker: Why the broker is away, if it is: no order and no command passes meanwhile.
+    """
+    slots = [f"{name}: {_slot_line(state)}" for name, state in states]
+    more = len(slots) - _SHOWN_SLOTS
+    shown = slots[:_SHOWN_SLOTS] + ([f"and {more} more"] if more > 0 else [])
+    return "; ".join(shown + ([f"no broker: {no_broker}"] if no_broker else []))
+
+
+def _slot_line(state: SlotState) -> str:
+    if state.trouble:
+        return f"its model cannot be used: {state.trouble}"
+    doing = state.phase
+    if state.retrain is not None:
+        doing += f" ({state.retrain.step}, {state.retrain.percent:.0f} %)"
+    if state.model_id is None or state.model_age_s is None:
+        why = state.waiting_for.removeprefix("wait: ")
+        return f"no model yet, {why}" if why and state.retrain is None else f"{doing}, no model yet"
+    in_days = state.model_age_s >= _TWO_DAYS_S
+    age = f"{state.model_age_s / _HOUR_S / (24 if in_days else 1):.0f} {'d' if in_days else 'h'}"
+    rate = "not known yet" if state.win_rate is None else f"{state.win_rate:.0%} of {state.trades}"
+    return f"{doing}, model {age} old, win rate {rate}"

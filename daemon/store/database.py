@@ -1,0 +1,278 @@
+"""The database file: opened, checked, brought to the present schema, its errors made ours.
+
+A damaged file must not keep the daemon from starting, and a full disk must read as
+one, not as a traceback; both are dealt with here, so that `daemon.store.store` is about rows.
+"""
+
+import contextlib
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from daemon.core.errors import BadInput, DaemonError, StoreCorrupt
+
+_BUSY_TIMEOUT_S: Final = 10.0
+# What a burst of writing leaves of the log beside the file.
+_LOG_BYTES: Final = 16 * 2**20
+_INCREMENTAL: Final = 2
+
+# Each entry brings the schema from the version of its position to the next.
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE bars (
+        coin TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL,
+        open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL,
+        volume REAL NOT NULL, n INTEGER NOT NULL,
+        provenance TEXT NOT NULL, revisions INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (coin, interval, t)) STRICT, WITHOUT ROWID;
+    CREATE TABLE funding (
+        coin TEXT NOT NULL, time INTEGER NOT NULL, rate REAL NOT NULL,
+        PRIMARY KEY (coin, time)) STRICT, WITHOUT ROWID;
+    CREATE TABLE flow (
+        coin TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL,
+        s_top REAL NOT NULL, s_bot REAL NOT NULL,
+        PRIMARY KEY (coin, interval, t)) STRICT, WITHOUT ROWID;
+    CREATE TABLE gaps (
+        coin TEXT NOT NULL, interval TEXT NOT NULL,
+        from_t INTEGER NOT NULL, to_t INTEGER NOT NULL,
+        PRIMARY KEY (coin, interval, from_t)) STRICT, WITHOUT ROWID;
+    CREATE TABLE journal (
+        seq INTEGER PRIMARY KEY, slot TEXT, at_ms INTEGER NOT NULL,
+        kind TEXT NOT NULL, body TEXT NOT NULL) STRICT;
+    CREATE INDEX journal_by_time ON journal (at_ms);
+    """,
+    # The journal holds every prediction already, so that a start can hand it to the engine;
+    # the view is for whoever wants to read them as a table.
+    """
+    ALTER TABLE flow ADD COLUMN seen REAL NOT NULL DEFAULT 0;
+    CREATE INDEX scored_bars ON journal (slot, at_ms) WHERE kind = 'BarScored';
+    CREATE VIEW predictions AS
+        SELECT slot, json_extract(body, '$.t') AS t, json_extract(body, '$.model_id') AS model_id,
+            json_extract(body, '$.p[0]') AS p_down, json_extract(body, '$.p[1]') AS p_neutral,
+            json_extract(body, '$.p[2]') AS p_up
+        FROM journal WHERE kind = 'BarScored' AND json_extract(body, '$.p[0]') IS NOT NULL;
+    """,
+    # Stretches without a market, which no model may learn from (`daemon.store.market_closures`).
+    """
+    CREATE TABLE silences (
+        coin TEXT NOT NULL, interval TEXT NOT NULL,
+        from_t INTEGER NOT NULL, to_t INTEGER NOT NULL, kind TEXT NOT NULL,
+        PRIMARY KEY (coin, interval, from_t)) STRICT, WITHOUT ROWID;
+    """,
+    # Entries that somebody outside may cause by the thousand, found without a walk through the rest
+    # (`daemon.store.journal_table.remove_chatter`).
+    """
+    CREATE INDEX chatter ON journal (at_ms) WHERE kind IN
+        ('BotSeen', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked', 'command_answered');
+    """,
+    # A bot that comes and goes is heard anew as often as it is seen.
+    """
+    DROP INDEX chatter;
+    CREATE INDEX chatter ON journal (at_ms) WHERE kind IN
+        ('BotSeen', 'BotSpoke', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked', 'command_answered');
+    """,
+)
+
+SCHEMA: Final = len(_MIGRATIONS)
+"""The version of the schema that this hyperdrift writes."""
+
+
+class StoreUnavailable(DaemonError):
+    """The database cannot be read or written just now: disk full, no rights, locked."""
+
+    transient: ClassVar[bool] = True
+
+
+class Database:
+    """One SQLite file in WAL mode, or `":memory:"`; usable from any thread, one at a time.
+
+    Attributes:
+        written: Rows that transactions have changed and committed since it was opened.
+    """
+
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+        """Open, check and if needed create the file.
+
+        Raises:
+            StoreCorrupt: If the file is damaged or no database.
+            BadInput: If a newer hyperdrift wrote it, or `read_only` and it is not there.
+            StoreUnavailable: If it cannot be opened.
+        """
+        self._path, self._lock = Path(path), threading.RLock()
+        self.written = 0
+        if read_only and not self._path.is_file():
+            msg = f"there is no store at {path}: start the daemon or import bars first"
+            raise BadInput(msg)
+        target = f"{self._path.absolute().as_uri()}?mode=ro" if read_only else str(path)
+        with self._translated():
+            if not read_only and target != ":memory:":
+                _keep_to_ourselves(self._path)
+            self._db = sqlite3.connect(
+                target,
+                uri=read_only,
+                timeout=_BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        try:
+            self._prepare(read_only=read_only)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; the last to do so folds the write-ahead log into it."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold a transaction: all that is written inside, or nothing.
+
+        Raises:
+            StoreUnavailable: If the disk is full or the file not writable.
+        """
+        with self._lock, self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            before = self._db.total_changes
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+                self.written += self._db.total_changes - before
+            except BaseException:
+                # A failed COMMIT (disk full) may have rolled back already.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return all rows of a query."""
+        with self._lock, self._translated():
+            return self._db.execute(query, tuple(values)).fetchall()
+
+    def backup(self, path: Path) -> None:
+        """Copy the whole database to a file, as of this moment.
+
+        Raises:
+            StoreUnavailable: If the copy cannot be written.
+        """
+        aside = path.with_name(path.name + ".part")
+        with self._lock, self._translated():
+            aside.unlink(missing_ok=True)
+            _keep_to_ourselves(aside)
+            target = sqlite3.connect(aside)
+            try:
+                self._db.backup(target)
+            finally:
+                target.close()
+            aside.replace(path)
+
+    def spare_pages(self) -> int:
+        """Return how many pages of the file hold nothing."""
+        found: int = self.read("PRAGMA freelist_count")[0][0]
+        return found
+
+    def give_back(self, pages: int) -> None:
+        """Shorten the file by so many of its spare pages.
+
+        Raises:
+            StoreUnavailable: If the file is not writable.
+        """
+        with self._lock, self._translated():
+            # Not `execute`, which would stop after the first page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({pages})")
+
+    def _prepare(self, *, read_only: bool) -> None:
+        with self._translated():
+            version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+            if version > len(_MIGRATIONS):
+                msg = f"{self._path} was written by a newer hyperdrift: install that one again"
+                raise BadInput(msg)
+            if read_only:
+                return
+            if version == 0:
+                self._db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            if (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                msg = f"{self._path} is damaged: {found}"
+                raise StoreCorrupt(msg)
+            if 0 < version < len(_MIGRATIONS):
+                # What the old version wrote stays readable for it, should anybody go back.
+                self.backup(self._path.with_name(f"{self._path.name}.v{version}"))
+            for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
+                self._db.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
+            self._let_it_shrink()
+
+    def _let_it_shrink(self) -> None:
+        """Rewrite a file that cannot give pages back, as those of early versions; once, seconds."""
+        if self._db.execute("PRAGMA auto_vacuum").fetchone()[0] == _INCREMENTAL:
+            return
+        # It takes as much room again: without it, the next start tries.
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+            self._db.execute("VACUUM")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn SQLite's errors into ours."""
+        try:
+            yield
+        except sqlite3.OperationalError as e:
+            msg = f"the store {self._path} cannot be used ({e}): check disk space and rights"
+            raise StoreUnavailable(msg) from e
+        except sqlite3.DatabaseError as e:
+            if type(e) is not sqlite3.DatabaseError:  # its subclasses are bugs of ours
+                raise
+            msg = f"{self._path} is damaged or no database ({e})"
+            raise StoreCorrupt(msg) from e
+        except OSError as e:
+            msg = f"cannot write beside {self._path} ({e}): check disk space and rights"
+            raise StoreUnavailable(msg) from e
+
+
+def _keep_to_ourselves(path: Path) -> None:
+    """Have the file there, for its owner and group alone: readers of models may pass its folder.
+
+    Raises:
+        StoreUnavailable: If it cannot be written: SQLite would open it to read, for good.
+    """
+    # Never opened here but to be made: closing it would drop the locks of another connection.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+    for part in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
+        if not part.exists():
+            continue
+        if not os.access(part, os.W_OK):
+            why = "it is not this user's to write, or on a file system that is mounted read-only"
+            msg = f"the store {part} cannot be used ({why}): check disk space and rights"
+            raise StoreUnavailable(msg)
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # gone, or another user's
+            if (mode := stat.S_IMODE(part.stat().st_mode)) & 0o007:
+                part.chmod(mode & ~0o007)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file, with its log, to `<name>.corrupt-<n>`; return the new name.
+
+    Raises:
+        StoreUnavailable: If the folder does not allow it.
+    """
+    number = 1
+    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
+        number += 1
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+    except OSError as e:
+        msg = f"cannot move the damaged {path} aside ({e}): check the folder's rights"
+        raise StoreUnavailable(msg) from e
+    return aside

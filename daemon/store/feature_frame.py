@@ -1,0 +1,78 @@
+"""What a bar is scored with beside its prices: funding and cohort flow as known at its close."""
+
+from collections.abc import Collection
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.core.bars import SlotName
+from daemon.store.database import Database
+from retrain.features import funding_as_of
+
+Columns = dict[str, NDArray[Any]]
+
+ENOUGH_SEEN: Final = 0.95
+"""Share of a bar's volume whose trades must have been seen for its flow to be known."""
+
+
+class Flow(NamedTuple):
+    """Signed taker volume of the cohorts in the bar at `t`, and the volume whose trades were seen.
+
+    All in base units.
+    """
+
+    t: int
+    s_top: float
+    s_bot: float
+    seen: float
+
+
+def table(rows: Collection[tuple[float, ...]], columns: int) -> NDArray[np.float64]:
+    """Return rows as an array of shape (columns, rows)."""
+    count = len(rows) * columns
+    flat = np.fromiter(chain.from_iterable(rows), np.float64, count)
+    return np.ascontiguousarray(flat.reshape(-1, columns).T)
+
+
+def funding_column(db: Database, slot: SlotName, t: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the rate in force at the close of each bar, shape (n_bars,), NaN before the first."""
+    first, final = _ends(t)
+    # From the rate that was in force at the first close on.
+    rows = db.read(
+        "SELECT time, rate FROM funding WHERE coin = ?1 AND time <= ?3 AND time >="
+        " coalesce((SELECT max(time) FROM funding WHERE coin = ?1 AND time <= ?2), ?2)"
+        " ORDER BY time",
+        (slot.coin, first + slot.interval_ms, final + slot.interval_ms),
+    )
+    times, rates = table(rows, 2)
+    return funding_as_of(t + slot.interval_ms, times.astype(np.int64), rates)
+
+
+def flow_columns(
+    db: Database, slot: SlotName, t: NDArray[np.int64], volume: NDArray[np.float64]
+) -> Columns:
+    """Return s_top and s_bot of each bar, shape (n_bars,).
+
+    0 where no flow was recorded, for lack of a cohort; NaN where one was but too much of the
+    bar's volume went by unseen.
+    """
+    rows = db.read(
+        "SELECT t, s_top, s_bot, seen FROM flow WHERE coin = ? AND interval = ?"
+        " AND t BETWEEN ? AND ? ORDER BY t",
+        (*slot, *_ends(t)),
+    )
+    times, *sums, seen = table(rows, 4)
+    recorded = np.isin(t, times)
+    at = np.searchsorted(times, t[recorded])
+    enough = seen[at] >= ENOUGH_SEEN * volume[recorded]
+    columns = {}
+    for name, column in zip(("s_top", "s_bot"), sums, strict=True):
+        columns[name] = np.zeros(len(t))
+        columns[name][recorded] = np.where(enough, column[at], np.nan)
+    return columns
+
+
+def _ends(t: NDArray[np.int64]) -> tuple[int, int]:
+    return (int(t[0]), int(t[-1])) if len(t) else (0, 0)

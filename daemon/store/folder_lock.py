@@ -1,0 +1,54 @@
+"""One process at a time on a folder: the kernel holds the lock and lets it go with the process."""
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from daemon.core.errors import ConfigError, DataFolderBusy
+from daemon.store.database import StoreUnavailable
+
+# What a disk has that is in trouble for a while; anything else is a folder that was never right.
+_TROUBLES: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+_WRITE: Final = (
+    "write a folder that this user may write; a service sees no home folders and writes only where "
+    "ReadWritePaths= of its unit lets it"
+)
+
+
+@contextlib.contextmanager
+def folder_lock(data_dir: Path) -> Iterator[None]:
+    """Own the data folder: two daemons on one would deploy over each other.
+
+    Raises:
+        ConfigError: If the folder cannot be made or written.
+        StoreUnavailable: If it could be before, or its disk is full or read-only.
+        DataFolderBusy: If another process has it.
+    """
+    lock = data_dir / "lock"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as e:
+        if e.errno in _TROUBLES or os.path.exists(lock):  # noqa: PTH110 - False if it may not look
+            msg = f"{data_dir} cannot be written ({e.strerror}): check disk space and rights"
+            raise StoreUnavailable(msg) from e
+        raise ConfigError(f"daemon.data_dir {data_dir}: {e.strerror}; {_WRITE}") from e
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        who = os.pread(handle, 20, 0).decode(errors="replace").strip()
+        os.close(handle)
+        which = f" (process {who})" if who.isdecimal() else ""
+        msg = f"another hyperdrift{which} runs on {data_dir}"
+        raise DataFolderBusy(f"{msg}; stop it or set another daemon.data_dir") from e
+    try:
+        with contextlib.suppress(OSError):  # on a full disk, the lock is as good without a name
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,165 @@
+"""The journal and the predictions in it, as rows of the database: written, read, pruned.
+
+Per-bar scores are nine tenths of the journal and of use for weeks; deploys, rollbacks and
+decisions are few, and somebody may ask about them years later. A bot that starts again and
+again fills a disk too. So kinds have ages of their own, and old rows go a few at a time: a
+bar that waits for the store waits milliseconds.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import structlog
+
+from daemon.core.bars import SlotName
+from daemon.core.errors import BadInput
+from daemon.store.database import Database
+
+log = structlog.get_logger()
+
+SCORED: Final = "BarScored"
+"""The kind of what the models said of one bar."""
+POINTER_MOVED: Final = "pointer_moved"
+"""The kind of every change of what is live; the newest is needed however old it is."""
+
+# Word for word what the index `chatter` says, or it is not used.
+_CHATTER: Final = (
+    "kind IN ('BotSeen', 'BotSpoke', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked',"
+    " 'command_answered')"
+)
+_PAGE_ROWS: Final = 1000
+_MIN_INT: Final = -(2**62)
+
+
+class JournalEntry(NamedTuple):
+    """One event or decision; `slot` is None for those of the whole daemon."""
+
+    seq: int
+    slot: SlotName | None
+    at_ms: int
+    kind: str
+    body: dict[str, Any]
+
+
+class Prediction(NamedTuple):
+    """What the model that was live said of the bar at `t`."""
+
+    t: int
+    model_id: str
+    p_down: float
+    p_neutral: float
+    p_up: float
+
+
+def _entry(seq: int, name: str | None, at_ms: int, kind: str, body: str) -> JournalEntry | None:
+    """Read a row; one that a bad disk has changed must not end every start from now on."""
+    try:
+        of = None if name is None else SlotName.parse(name)
+        return JournalEntry(seq, of, at_ms, kind, msgspec.json.decode(body, type=dict[str, Any]))
+    except (msgspec.DecodeError, BadInput) as e:
+        log.warning("journal.illegible", seq=seq, kind=kind, why=str(e))
+        return None
+
+
+def append(db: Database, slot: SlotName | None, at_ms: int, kind: str, body: dict[str, Any]) -> int:
+    """Write one entry; return its sequence number."""
+    text = msgspec.json.encode(body).decode()
+    with db.writing() as connection:
+        cursor = connection.execute(
+            "INSERT INTO journal (slot, at_ms, kind, body) VALUES (?, ?, ?, ?)",
+            (None if slot is None else str(slot), at_ms, kind, text),
+        )
+    return int(cursor.lastrowid or 0)
+
+
+def read(
+    db: Database,
+    slot: SlotName | None,
+    after_seq: int,
+    kinds: Collection[str] | None,
+    since_ms: int | None,
+) -> Iterator[JournalEntry]:
+    """Yield entries in the order in which they were written; see `Store.journal`."""
+    if since_ms is not None:
+        # Without this the query below would walk the whole past to find its first row.
+        first = db.read("SELECT min(seq) FROM journal WHERE at_ms >= ?", (since_ms,))
+        after_seq = max(after_seq, (first[0][0] or 1) - 1)
+    whose = None if slot is None else str(slot)
+    wanted = None if kinds is None else msgspec.json.encode(list(kinds)).decode()
+    query = (
+        "SELECT * FROM journal WHERE seq > ?1 AND (?2 IS NULL OR slot = ?2)"
+        " AND (?3 IS NULL OR kind IN (SELECT value FROM json_each(?3)))"
+        " AND at_ms >= ?4 ORDER BY seq LIMIT ?5"
+    )
+    since = _MIN_INT if since_ms is None else since_ms
+    while rows := db.read(query, (after_seq, whose, wanted, since, _PAGE_ROWS)):
+        for row in rows:
+            if entry := _entry(*row):
+                yield entry
+        after_seq = rows[-1][0]
+
+
+def predictions(db: Database, slot: SlotName, from_t: int | None) -> Iterator[Prediction]:
+    """Yield what the live model said of each bar, oldest first."""
+    rows = db.read(
+        "SELECT t, model_id, p_down, p_neutral, p_up FROM predictions"
+        " WHERE slot = ? AND t >= ? ORDER BY t",
+        (str(slot), _MIN_INT if from_t is None else from_t),
+    )
+    return map(Prediction._make, rows)
+
+
+def scored_slots(db: Database) -> list[SlotName]:
+    """Return every slot with scores in the journal, also one that is not configured any more."""
+    found: list[SlotName] = []
+    name = ""
+    while (
+        name := db.read(
+            # A step along the index, not a walk through it.
+            f"SELECT min(slot) FROM journal WHERE kind = '{SCORED}' AND slot > ?",  # noqa: S608
+            (name,),
+        )[0][0]
+    ) is not None:
+        found.append(SlotName.parse(name))
+    return found
+
+
+def newest_score_ms(db: Database, slot: SlotName) -> int:
+    """Return the time of the newest score of a slot that has any, ms."""
+    query = f"SELECT max(at_ms) FROM journal WHERE slot = ? AND kind = '{SCORED}'"  # noqa: S608
+    newest: int = db.read(query, (str(slot),))[0][0]
+    return newest
+
+
+def remove_scores(db: Database, slot: SlotName, before_ms: int, limit: int) -> int:
+    """Remove the oldest scores of a slot; return how many of at most `limit` went."""
+    return _remove(
+        db,
+        f"SELECT seq FROM journal WHERE slot = ? AND kind = '{SCORED}' AND at_ms < ?"  # noqa: S608
+        " ORDER BY at_ms LIMIT ?",
+        (str(slot), before_ms, limit),
+    )
+
+
+def remove_chatter(db: Database, before_ms: int, limit: int) -> int:
+    """Remove the oldest entries of kinds that bots and strangers can cause by the thousand."""
+    return _remove(
+        db,
+        f"SELECT seq FROM journal WHERE {_CHATTER} AND at_ms < ? ORDER BY at_ms LIMIT ?",  # noqa: S608
+        (before_ms, limit),
+    )
+
+
+def remove_others(db: Database, before_ms: int, limit: int) -> int:
+    """Remove the oldest of all other entries, moves of a pointer excepted."""
+    return _remove(
+        db,
+        "SELECT seq FROM journal WHERE at_ms < ? AND kind NOT IN (?, ?) ORDER BY at_ms LIMIT ?",
+        (before_ms, SCORED, POINTER_MOVED, limit),
+    )
+
+
+def _remove(db: Database, which: str, values: tuple[Any, ...]) -> int:
+    with db.writing() as connection:
+        return connection.execute(f"DELETE FROM journal WHERE seq IN ({which})", values).rowcount  # noqa: S608

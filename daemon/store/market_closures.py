@@ -1,0 +1,147 @@
+"""Bars in which no market was open: before a listing, and while the venue was down.
+
+The venue serves both as if they were bars: before a listing with an index's moving
+prices, in an outage flat. Nobody could trade in them, so a model must not learn from
+them. They stay in the store, as the venue has them, with their spans written beside;
+a training frame leaves them out, and the hole that remains keeps features and labels
+from reaching across.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.core.bars import Provenance, SlotName
+from daemon.store.store import Store
+
+PRELISTING: Final = "prelisting"
+OUTAGE: Final = "outage"
+
+# A coin that pauses in fewer bars than this, as a rule, can tell of an outage with others.
+_LIVELY_FRAC: Final = 0.05
+# One that alone must tell is expected never to pause; then two bars in a row are no chance.
+_RESTLESS_FRAC: Final = 0.01
+_ALONE_BARS: Final = 2
+# A dozen others are enough to tell, and as many as a large fleet can ask at no great cost.
+_WITNESSES: Final = 12
+_LEAST_VOTES: Final = 2
+
+
+class Silence(NamedTuple):
+    """A stretch without a market: first and last t, and which kind."""
+
+    from_t: int
+    to_t: int
+    kind: str
+
+
+def training_frame(
+    store: Store, slot: SlotName, from_t: int, others: Collection[SlotName]
+) -> dict[str, NDArray[Any]]:
+    """Read what a model may learn from: bars of record, without silences, which are marked.
+
+    Args:
+        store: Where the bars are.
+        slot: Whose.
+        from_t: The first open time.
+        others: Other slots, whose coins tell an outage from a pause.
+    """
+    record = store.newest_t(slot, Provenance.IMPORT)
+    frame = store.frame(slot, from_t=from_t, to_t=record)
+    found = find(
+        frame, [store.bars(other, from_t=from_t) for other in witnesses(slot, others)], slot
+    )
+    _mark(store, slot, from_t, found)
+    return without(frame, found)
+
+
+def without(
+    frame: Mapping[str, NDArray[Any]], found: Collection[Silence]
+) -> dict[str, NDArray[Any]]:
+    """Return the bars of a frame that lie in no silence."""
+    kept = np.ones(len(frame["t"]), dtype=bool)
+    for silence in found:
+        kept &= (frame["t"] < silence.from_t) | (frame["t"] > silence.to_t)
+    return {name: column[kept] for name, column in frame.items()}
+
+
+def find(
+    frame: Mapping[str, NDArray[Any]],
+    others: Collection[Mapping[str, NDArray[Any]]],
+    slot: SlotName,
+) -> list[Silence]:
+    """Recognise the silences of one slot.
+
+    Args:
+        frame: Its t, open, high, low, close and volume, each of shape (n_bars,), oldest first.
+        others: t and volume of other coins at the same interval.
+        slot: Its interval says which bars are adjacent.
+    """
+    t = frame["t"]
+    first = _listed(frame)
+    quiet = (frame["volume"] == 0) & (np.arange(len(t)) >= first)
+    silences = [Silence(int(t[0]), int(t[first - 1]), PRELISTING)] if first else []
+    own = quiet[first:].mean() if first < len(t) else 1.0
+    lively = [other for other in others if _is_lively(other)]
+    votes = np.full(len(t), int(own < _LIVELY_FRAC))
+    shut = quiet.copy()
+    for other in lively:
+        at = np.isin(t, other["t"])
+        votes += at
+        shut &= ~at | np.isin(t, other["t"][other["volume"] == 0])
+    runs = _runs(t, shut & (votes >= _LEAST_VOTES), slot.interval_ms)
+    if not lively and own < _RESTLESS_FRAC:
+        runs = [
+            run for run in _runs(t, quiet, slot.interval_ms) if run[1] - run[0] + 1 >= _ALONE_BARS
+        ]
+    return [*silences, *(Silence(int(t[a]), int(t[b]), OUTAGE) for a, b in runs)]
+
+
+def known(store: Store, slot: SlotName) -> list[Silence]:
+    """Return the silences that were found, oldest first."""
+    rows = store.database.read(
+        "SELECT from_t, to_t, kind FROM silences WHERE coin = ? AND interval = ? ORDER BY from_t",
+        slot,
+    )
+    return [Silence(*row) for row in rows]
+
+
+def _mark(store: Store, slot: SlotName, from_t: int, found: Collection[Silence]) -> None:
+    """Replace what was known since `from_t` by what was found now."""
+    with store.database.writing() as db:
+        db.execute(
+            "DELETE FROM silences WHERE coin = ? AND interval = ? AND to_t >= ?", (*slot, from_t)
+        )
+        rows = [(*slot, *silence) for silence in found]
+        db.executemany("INSERT OR REPLACE INTO silences VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def witnesses(slot: SlotName, others: Collection[SlotName]) -> list[SlotName]:
+    """Return which of the other slots tell an outage from a pause of this one."""
+    same = sorted(o for o in others if o.interval == slot.interval and o.coin != slot.coin)
+    return same[:_WITNESSES]
+
+
+def _is_lively(bars: Mapping[str, NDArray[Any]]) -> bool:
+    return bool(len(bars["t"]) and (bars["volume"] == 0).mean() < _LIVELY_FRAC)
+
+
+def _listed(frame: Mapping[str, NDArray[Any]]) -> int:
+    """Return the index of the first bar after the venue's back-fill, 0 if there is none of it."""
+    traded = np.flatnonzero(frame["volume"] > 0)
+    first = int(traded[0]) if len(traded) else len(frame["t"])
+    close = frame["close"][:first]
+    moved = np.any(frame["high"][:first] != frame["low"][:first]) or np.any(np.diff(close) != 0)
+    return first if moved else 0
+
+
+def _runs(t: NDArray[np.int64], where: NDArray[np.bool_], step_ms: int) -> list[tuple[int, int]]:
+    """Return first and last index of each run of adjacent bars."""
+    at = np.flatnonzero(where)
+    if not len(at):
+        return []
+    breaks = np.flatnonzero((np.diff(at) > 1) | (np.diff(t[at]) > step_ms))
+    firsts, lasts = np.r_[at[0], at[breaks + 1]], np.r_[at[breaks], at[-1]]
+    return list(zip(firsts.tolist(), lasts.tolist(), strict=True))

@@ -1,0 +1,146 @@
+"""Save what can still be read of a damaged database: the venue serves the newest bars only.
+
+A table is read from its beginning to the first page that cannot be, and then from its end
+backwards. What the venue still has is asked for again all the same: a saved copy of it
+counts as unconfirmed.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from daemon.core.bars import INTERVAL_MS, Provenance
+from daemon.hyperliquid.wire import REACH_BARS
+from daemon.store.database import Database
+
+# Each table and its key, the order in which it lies in the file.
+_TABLES: Final = {
+    "bars": ("coin", "interval", "t"),
+    "funding": ("coin", "time"),
+    "flow": ("coin", "interval", "t"),
+    "gaps": ("coin", "interval", "from_t"),
+    "silences": ("coin", "interval", "from_t"),
+    "journal": ("seq",),
+}
+_BATCH: Final = 1000
+_IMPOSSIBLE: Final = (
+    "DELETE FROM bars WHERE NOT (low > 0 AND volume >= 0 AND high < 1e300"
+    " AND low <= min(open, close) AND high >= max(open, close))"
+)
+
+
+def salvage(damaged: Path, into: Database) -> dict[str, int]:
+    """Copy all rows of a damaged file that can be read; return how many, by table.
+
+    Args:
+        damaged: The file that was set aside, with its log beside it.
+        into: The new database, still empty.
+
+    Raises:
+        StoreUnavailable: If the disk is full or the new file not writable.
+    """
+    saved = {}
+    source = sqlite3.connect(f"{damaged.absolute().as_uri()}?mode=ro", uri=True)
+    # A text that is none must not end the reading; what it says is looked at afterwards.
+    source.text_factory = lambda raw: raw.decode(errors="replace")
+    with contextlib.closing(source):
+        for table, key in _TABLES.items():
+            columns = _common_columns(source, into, table)
+            if columns:
+                saved[table] = _copy(source, into, table, columns, key)
+    _doubt(into)
+    return {table: rows for table, rows in saved.items() if rows}
+
+
+def _common_columns(source: sqlite3.Connection, into: Database, table: str) -> list[str]:
+    query = "SELECT name FROM pragma_table_info(?)"
+    try:
+        had = {name for (name,) in source.execute(query, (table,))}
+    except sqlite3.DatabaseError:
+        return []
+    return [name for (name,) in into.read(query, (table,)) if name in had]
+
+
+def _copy(
+    source: sqlite3.Connection, into: Database, table: str, columns: list[str], key: tuple[str, ...]
+) -> int:
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours
+    copied = 0
+    for direction in ("ASC", "DESC"):
+        reading = _Reading(source, table, columns, key, direction)
+        rows = reading.rows()
+        while batch := list(islice(rows, _BATCH)):
+            new = _insert(into, insert, batch)
+            copied += new
+            if direction == "DESC" and not new:
+                return copied  # what follows was there before
+        if reading.is_whole:
+            break
+    return copied
+
+
+def _insert(into: Database, insert: str, rows: list[tuple[Any, ...]]) -> int:
+    """Insert what is new and of the right types; return how many rows that was."""
+    with into.writing() as db:
+        before = db.total_changes
+        for row in rows:
+            with contextlib.suppress(sqlite3.IntegrityError):
+                db.execute(insert, row)
+        return db.total_changes - before
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One way through a table; `is_whole` once it came to the end."""
+
+    source: sqlite3.Connection
+    table: str
+    columns: list[str]
+    key: tuple[str, ...]
+    direction: str
+    is_whole: bool = False
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Yield rows up to the first page that cannot be read."""
+        last: tuple[Any, ...] | None = None
+        with contextlib.suppress(sqlite3.DatabaseError):
+            for row in self.source.execute(self._query()):
+                yield row
+                last = row
+            self.is_whole = True
+            return
+        # Python's library reads a row ahead, and keeps the last good one to itself.
+        with contextlib.suppress(sqlite3.DatabaseError):
+            at = () if last is None else tuple(last[self.columns.index(name)] for name in self.key)
+            yield from self.source.execute(self._query(after=bool(at)) + " LIMIT 1", at)
+
+    def _query(self, *, after: bool = False) -> str:
+        names, key = ", ".join(self.columns), ", ".join(self.key)
+        order = ", ".join(f"{name} {self.direction}" for name in self.key)
+        sign, marks = (">" if self.direction == "ASC" else "<"), ", ".join("?" * len(self.key))
+        where = f"WHERE ({key}) {sign} ({marks})" if after else ""
+        return f"SELECT {names} FROM {self.table} {where} ORDER BY {order}"  # noqa: S608 - names of ours
+
+
+def _doubt(into: Database) -> None:
+    """Leave out what cannot be, and let the venue confirm the bars that it still serves."""
+    newest = into.read("SELECT coin, interval, max(t) FROM bars GROUP BY coin, interval")
+    with into.writing() as db:
+        db.execute(_IMPOSSIBLE)
+        # Half of a long entry may lie on the damaged page: no start could read the journal then.
+        db.execute("DELETE FROM journal WHERE NOT json_valid(body)")
+        for coin, interval, t in newest:
+            from_t = t - REACH_BARS * INTERVAL_MS[interval]
+            db.execute(
+                "UPDATE bars SET provenance = ? WHERE coin = ? AND interval = ? AND t > ?"
+                " AND provenance IN (?, ?)",
+                (
+                    *(Provenance.STREAM.value, coin, interval, from_t),
+                    *(Provenance.REST.value, Provenance.IMPORT.value),
+                ),
+            )

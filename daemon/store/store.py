@@ -1,0 +1,350 @@
+"""The one database: bars, funding, order flow, gaps and the journal.
+
+A start rebuilds everything from here, so a row is either wholly in or not at all, and
+the result does not depend on the order in which copies of a bar arrive: of two copies
+the better trusted one stays, of two equally trusted ones the one with more volume,
+because a copy taken too early has seen too few trades.
+
+One process writes, through one `Store`; others open it with `read_only`.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
+
+import msgspec
+import numpy as np
+import structlog
+
+from daemon.core.bars import Bar, Funding, Provenance, SlotName
+from daemon.core.errors import BadInput, StoreCorrupt
+from daemon.store import journal_table
+from daemon.store.bar_merge import RANK, PutResult, Stored, merge
+from daemon.store.database import Database, set_aside
+from daemon.store.feature_frame import Columns, Flow, flow_columns, funding_column, table
+from daemon.store.journal_table import JournalEntry, Prediction
+from daemon.store.repair import salvage
+
+log = structlog.get_logger()
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_MIN_INT, _MAX_INT = -(2**62), 2**62
+_PRICES: Final = ("open", "high", "low", "close", "volume")
+
+_UPSERT_BAR: Final = """
+    INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET open = excluded.open, high = excluded.high, low = excluded.low,
+        close = excluded.close, volume = excluded.volume, n = excluded.n,
+        provenance = excluded.provenance, revisions = excluded.revisions
+"""
+
+
+class Hole(NamedTuple):
+    """Bars that are not there: the first and the last missing t."""
+
+    from_t: int
+    to_t: int
+
+
+class Store:
+    """The database file, or `":memory:"`; every method may be called from any thread."""
+
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+        """Open, check and if needed create the database.
+
+        Args:
+            path: The file, or `":memory:"`.
+            read_only: Open beside the daemon that writes it.
+
+        Raises:
+            StoreCorrupt: If the file is damaged or no database.
+            BadInput: If a newer hyperdrift wrote it, or `read_only` and it is not there.
+            StoreUnavailable: If it cannot be opened.
+        """
+        self._db = Database(path, read_only=read_only)
+
+    @classmethod
+    def open_or_rebuild(cls, path: Path | str) -> Self:
+        """Open; set a damaged file aside as `<name>.corrupt-<n>`, save what can be read of it.
+
+        Raises:
+            BadInput: If a newer hyperdrift wrote it.
+            StoreUnavailable: If it cannot be opened, or set aside.
+        """
+        try:
+            return cls(path)
+        except StoreCorrupt as e:
+            aside = set_aside(Path(path))
+            log.error("store.corrupt", why=str(e), set_aside=str(aside))  # noqa: TRY400 - no trace
+            store = cls(path)
+            log.warning("store.salvaged", rows=salvage(aside, store.database))
+            return store
+
+    def close(self) -> None:
+        """Close the file; the last writer folds the log into it."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def database(self) -> Database:
+        """The file, for modules that keep a table of their own in it."""
+        return self._db
+
+    # --- bars ---
+
+    def put_bars(self, slot: SlotName, bars: Iterable[Bar], provenance: Provenance) -> PutResult:
+        """Store bars, all or none, whatever is there already.
+
+        Args:
+            slot: Whose bars.
+            bars: In any order; a t may occur more than once.
+            provenance: Where all of them come from.
+
+        Raises:
+            BadInput: If a bar's numbers are impossible; nothing is stored then.
+            StoreUnavailable: If the disk is full or the file not writable.
+        """
+        new = [Stored(bar, provenance, 0) for bar in bars]
+        for stored in new:
+            if fault := stored.bar.fault():
+                msg = f"the {slot} bar at t={stored.bar.t} cannot be stored: {fault}"
+                raise BadInput(msg)
+        if not new:
+            return PutResult()
+        with self._db.writing() as db:
+            span = min(s.bar.t for s in new), max(s.bar.t for s in new)
+            held = self._held(slot, *span)
+            before = dict(held)
+            result = merge(held, new)
+            changed = [s for t, s in held.items() if s != before.get(t)]
+            db.executemany(_UPSERT_BAR, [_row(slot, stored) for stored in changed])
+        return result
+
+    def newest_t(self, slot: SlotName, at_least: Provenance = Provenance.FILLED) -> int | None:
+        """Open time of the newest bar that is trusted at least so much; None if there is none."""
+        trusted = [p.value for p in Provenance if RANK[p] >= RANK[at_least]]
+        rows = self._db.read(
+            "SELECT t FROM bars WHERE coin = ? AND interval = ? AND provenance IN"
+            " (SELECT value FROM json_each(?)) ORDER BY t DESC LIMIT 1",
+            (*slot, _json(trusted)),
+        )
+        return rows[0][0] if rows else None
+
+    def held(self, slot: SlotName, from_t: int, to_t: int) -> list[Stored]:
+        """Bars from `from_t` to `to_t`, both inclusive, with where they come from; oldest first."""
+        return list(self._held(slot, from_t, to_t).values())
+
+    def bars(
+        self,
+        slot: SlotName,
+        from_t: int | None = None,
+        to_t: int | None = None,
+        last: int | None = None,
+    ) -> Columns:
+        """Read bars, oldest first.
+
+        Args:
+            slot: Whose bars.
+            from_t: First open time, inclusive.
+            to_t: Last open time, inclusive.
+            last: Only the newest so many of them.
+
+        Returns:
+            t (int64), open, high, low, close, volume (float64), each of shape (n_bars,).
+        """
+        rows = self._db.read(
+            "SELECT t, open, high, low, close, volume FROM bars WHERE coin = ? AND interval = ?"
+            " AND t BETWEEN ? AND ? ORDER BY t DESC LIMIT ?",
+            (
+                *slot,
+                _MIN_INT if from_t is None else from_t,
+                _MAX_INT if to_t is None else to_t,
+                -1 if last is None else last,
+            ),
+        )
+        # Milliseconds fit a float64 exactly for the next 285,000 years.
+        columns = table(rows[::-1], 6)
+        return {"t": columns[0].astype(np.int64)} | dict(zip(_PRICES, columns[1:], strict=True))
+
+    def frame(
+        self,
+        slot: SlotName,
+        last: int | None = None,
+        from_t: int | None = None,
+        to_t: int | None = None,
+    ) -> Columns:
+        """Read what `retrain.features.compute` takes, oldest first.
+
+        Bars newer than the one at hand may be stored already: whoever scores the bar at t
+        passes `to_t=t`.
+
+        Returns:
+            The columns of `bars`, and funding as known at each close (NaN before the first
+            rate), s_top and s_bot (0 where no flow was recorded, NaN where too little of it
+            was seen), each of shape (n_bars,).
+        """
+        frame = self.bars(slot, from_t, to_t, last)
+        t = frame["t"]
+        funding = {"funding": funding_column(self._db, slot, t)}
+        return frame | funding | flow_columns(self._db, slot, t, frame["volume"])
+
+    def missing(self, slot: SlotName, from_t: int | None = None) -> list[Hole]:
+        """Holes between stored bars, oldest first."""
+        rows = self._db.read(
+            "SELECT before, t FROM (SELECT t, lag(t) OVER (ORDER BY t) AS before FROM bars"
+            " WHERE coin = ? AND interval = ? AND t >= ?) WHERE t - before > ? ORDER BY t",
+            (*slot, _MIN_INT if from_t is None else from_t, slot.interval_ms),
+        )
+        step = slot.interval_ms
+        return [Hole(before + step, after - step) for before, after in rows]
+
+    def note_gap(self, slot: SlotName, gap: Hole) -> None:
+        """Remember bars that nobody can serve any more."""
+        with self._db.writing() as db:
+            db.execute("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?)", (*slot, *gap))
+
+    def gaps(self, slot: SlotName) -> list[Hole]:
+        """Bars that were given up, oldest first."""
+        rows = self._db.read(
+            "SELECT from_t, to_t FROM gaps WHERE coin = ? AND interval = ? ORDER BY from_t", slot
+        )
+        return [Hole(*row) for row in rows]
+
+    # --- funding and flow ---
+
+    def put_funding(self, coin: str, rates: Iterable[Funding]) -> None:
+        """Store settled rates, all or none; a later copy of a rate replaces it."""
+        with self._db.writing() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO funding VALUES (?, ?, ?)",
+                [(coin, rate.time, rate.rate) for rate in rates],
+            )
+
+    def funding(self, coin: str, from_ms: int, to_ms: int) -> list[Funding]:
+        """Settled rates stamped from `from_ms` to `to_ms`, both inclusive, oldest first."""
+        rows = self._db.read(
+            "SELECT time, rate FROM funding WHERE coin = ? AND time BETWEEN ? AND ? ORDER BY time",
+            (coin, from_ms, to_ms),
+        )
+        return [Funding(*row) for row in rows]
+
+    def newest_funding_time(self, coin: str) -> int | None:
+        """Stamp of the newest settled rate, ms UTC; None if there is none."""
+        newest: int | None = self._db.read("SELECT max(time) FROM funding WHERE coin = ?", (coin,))[
+            0
+        ][0]
+        return newest
+
+    def oldest_funding_time(self, coin: str) -> int | None:
+        """Stamp of the oldest settled rate, ms UTC; None if there is none."""
+        oldest: int | None = self._db.read("SELECT min(time) FROM funding WHERE coin = ?", (coin,))[
+            0
+        ][0]
+        return oldest
+
+    def put_flow(self, slot: SlotName, flows: Iterable[Flow]) -> None:
+        """Store the flow of bars, all or none; of two copies the one that saw more stays."""
+        with self._db.writing() as db:
+            db.executemany(
+                "INSERT INTO flow (coin, interval, t, s_top, s_bot, seen) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET s_top = excluded.s_top, s_bot = excluded.s_bot,"
+                " seen = excluded.seen WHERE excluded.seen >= seen",
+                [(*slot, *flow) for flow in flows],
+            )
+
+    def newest_flow_t(self, slot: SlotName) -> int | None:
+        """Open time of the newest bar that has a flow, known or not; None if there is none."""
+        query = "SELECT max(t) FROM flow WHERE coin = ? AND interval = ?"
+        newest: int | None = self._db.read(query, slot)[0][0]
+        return newest
+
+    # --- journal ---
+
+    def append_journal(
+        self, slot: SlotName | None, at_ms: int, kind: str, body: dict[str, Any]
+    ) -> int:
+        """Write one event or decision down; return its sequence number."""
+        return journal_table.append(self._db, slot, at_ms, kind, body)
+
+    def journal(
+        self,
+        slot: SlotName | None = None,
+        after_seq: int = 0,
+        kinds: Collection[str] | None = None,
+        since_ms: int | None = None,
+    ) -> Iterator[JournalEntry]:
+        """Read entries in the order in which they were written.
+
+        Args:
+            slot: Only this slot's; None is all.
+            after_seq: Only later ones.
+            kinds: Only these.
+            since_ms: Only those that happened at this time or later.
+        """
+        return journal_table.read(self._db, slot, after_seq, kinds, since_ms)
+
+    def predictions(self, slot: SlotName, from_t: int | None = None) -> Iterator[Prediction]:
+        """Read what the live model said of each bar, oldest first; they live in the journal."""
+        return journal_table.predictions(self._db, slot, from_t)
+
+    # --- the file ---
+
+    def backup(self, path: Path) -> None:
+        """Copy the whole database to a file, as of this moment.
+
+        Raises:
+            StoreUnavailable: If the copy cannot be written.
+        """
+        self._db.backup(path)
+
+    def fault(self) -> str | None:
+        """Check every page and index, which takes seconds; say what is wrong, None if nothing."""
+        found: str = self._db.read("PRAGMA integrity_check(1)")[0][0]
+        return None if found == "ok" else found
+
+    def _held(self, slot: SlotName, from_t: int, to_t: int) -> dict[int, Stored]:
+        rows = self._db.read(
+            "SELECT t, open, high, low, close, volume, n, provenance, revisions FROM bars"
+            " WHERE coin = ? AND interval = ? AND t BETWEEN ? AND ? ORDER BY t",
+            (*slot, from_t, to_t),
+        )
+        return {row[0]: Stored(Bar(*row[:7]), Provenance(row[7]), row[8]) for row in rows}
+
+
+class AsyncStore:
+    """A `Store` called from the event loop, on a thread of its own so that no disk stalls it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+
+    async def call(
+        self, method: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run `method(store, ...)`, for example `await store.call(Store.newest_t, slot)`."""
+        work = functools.partial(method, self.store, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def close(self) -> None:
+        """Finish what was begun and close the file."""
+        self._thread.shutdown()
+        self.store.close()
+
+
+def _row(slot: SlotName, stored: Stored) -> tuple[Any, ...]:
+    values = msgspec.structs.astuple(stored.bar)
+    return (*slot, *values, stored.provenance.value, stored.revisions)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,1 @@
+"""Retrains and other jobs in child processes."""

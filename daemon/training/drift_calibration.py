@@ -1,0 +1,54 @@
+"""Calibrate the drift monitor of a candidate, in a child process.
+
+It takes seconds of computing on the training window, which the daemon's event loop
+must not pay, and it needs both `retrain` (the features) and `monitor` (the detectors),
+which do not know each other.
+
+    python -m daemon.calibration JOB_DIR FALSE_ALARMS_PER_MONTH
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from daemon.core.bars import DAY_MS, SlotName
+from monitor.drift.calibration import calibrate as calibrate_drift
+from retrain import features
+
+# Older rows say less about what is normal now: at 5m this is 139 days.
+REFERENCE_ROWS = 40_000
+
+
+def calibrate(folder: Path, false_alarms_per_month: float) -> str:
+    """Return the calibration, as JSON text, for the bars and settings of one job folder."""
+    job = json.loads((folder / "job.json").read_text())
+    with np.load(folder / "bars.npz") as bars:
+        frame = {name: bars[name] for name in bars.files}
+    # A bot's own class ran in the retrain, under the interpreter that has what it needs.
+    theirs = folder / "features.npy"
+    rows = np.load(theirs) if theirs.exists() else features.compute(frame)
+    known = np.isfinite(rows).all(axis=1)
+    interval_ms = SlotName.parse(job["slot"]).interval_ms
+    calibration = calibrate_drift(
+        rows[known][-REFERENCE_ROWS:],
+        features.NAMES,
+        DAY_MS // interval_ms,
+        reference_t=frame["t"][known][-REFERENCE_ROWS:],
+        false_alarms_per_month=false_alarms_per_month,
+        seed=int(job.get("seed", 0)),
+    )
+    return calibration.to_json()
+
+
+def main(arguments: list[str]) -> int:
+    """Write `calibration.json` into the job folder and say so in one JSON line."""
+    folder, rate = Path(arguments[0]), float(arguments[1])
+    (folder / "calibration.json").write_text(calibrate(folder, rate))
+    sys.stdout.write(json.dumps({"event": "finished"}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,226 @@
+"""Run a retrain in a child process: progress while it runs, limits, and no way to hurt us.
+
+A retrain takes every core it gets for seconds to minutes and may run out of memory.
+In its own process, at a lower priority, it can be killed, can hang or print garbage,
+and the live model goes on answering.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+import retrain
+from daemon.core import subprocesses
+from daemon.core.errors import RetrainFailedError
+from daemon.core.subprocesses import Limits, OnLine
+
+__all__ = ["Jobs", "Limits", "Outcome"]
+
+Frame = Mapping[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A candidate that a child left: its folder, its verdict, every gate.
+
+    `notes` say what is smaller or less sure than it would be with more bars.
+    """
+
+    folder: Path
+    manifest: Path
+    model_id: str
+    passed: bool
+    refused_by: tuple[str, ...]
+    gates: tuple[dict[str, Any], ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """The sentence of each gate that the candidate did not pass."""
+        return tuple(str(g.get("verdict", g["name"])) for g in self.gates if not g["passed"])
+
+
+class Challenge(msgspec.Struct, frozen=True):
+    """What a quick challenger said; the log losses in nats, None where nothing was compared."""
+
+    helps: bool | None
+    text: str
+    rows: int = 0
+    champion: float | None = None
+    fresh: float | None = None
+    stale: float | None = None
+
+
+class Jobs:
+    """Job folders under `root`, one child process at a time in each."""
+
+    def __init__(self, root: Path, limits: Limits) -> None:
+        self._root, self._limits = root, limits
+
+    def limited(self, limits: Limits) -> "Jobs":
+        """Return the same folders with other limits."""
+        return Jobs(self._root, limits)
+
+    def clear(self) -> None:
+        """Remove what an earlier, killed daemon left behind."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    async def retrain(
+        self, job_id: str, spec: Mapping[str, Any], frame: Frame, on_line: OnLine
+    ) -> Outcome:
+        """Train and judge one candidate.
+
+        Args:
+            job_id: Names the folder.
+            spec: The content of `job.json`, as `python -m retrain` documents it.
+            frame: The bars, as `retrain.features.compute` takes them.
+            on_line: Called with each JSON line of the child while it runs.
+
+        Raises:
+            RetrainFailedError: The child ended without a candidate, and why.
+        """
+        folder = self._root / job_id
+        await asyncio.to_thread(_prepare, folder, spec, frame)
+        gates: list[dict[str, Any]] = []
+        notes: list[str] = []
+        started = asyncio.get_running_loop().time()
+
+        def keep(line: dict[str, Any]) -> None:
+            if line.get("event") == "gate":
+                gates.append({k: v for k, v in line.items() if k != "event"})
+            if line.get("event") == "note":
+                notes.append(str(line.get("text", "")))
+            on_line(line)
+
+        verdict = _verdict(await self._run("retrain", folder, keep))
+        return Outcome(
+            folder=folder / "candidate",
+            manifest=folder / verdict.manifest,
+            model_id=verdict.model_id,
+            passed=verdict.passed,
+            refused_by=verdict.refused_by,
+            gates=tuple(gates),
+            notes=tuple(notes),
+            seconds=asyncio.get_running_loop().time() - started,
+        )
+
+    async def challenge(self, job_id: str, spec: Mapping[str, Any], frame: Frame) -> Challenge:
+        """Ask a quick challenger whether a retrain would help.
+
+        Raises:
+            RetrainFailedError: The child ended without an answer, and why.
+        """
+        folder = self._root / job_id
+        await asyncio.to_thread(_prepare, folder, spec, frame)
+        try:
+            line = await self._run("retrain", folder, lambda _: None, "--challenge")
+        finally:
+            await asyncio.to_thread(self.discard, job_id)
+        try:
+            return msgspec.convert(line, Challenge)
+        except msgspec.ValidationError as e:
+            msg = f"the last line of the challenger is not an answer ({e})"
+            raise RetrainFailedError(msg) from e
+
+    async def calibrate(self, job_id: str, false_alarms_per_month: float) -> str:
+        """Calibrate the drift monitor for the candidate of `job_id`; return it as JSON text.
+
+        Runs under our own interpreter whatever trained the model: it needs river.
+
+        Raises:
+            RetrainFailedError: The child ended without a calibration, and why.
+        """
+        folder = self._root / job_id
+        rate = str(false_alarms_per_month)
+        try:
+            await self._run("daemon.training.drift_calibration", folder, lambda _: None, rate)
+        except RetrainFailedError as e:
+            raise RetrainFailedError(f"drift calibration: {e}") from e
+        return await asyncio.to_thread((folder / "calibration.json").read_text)
+
+    def environment(self) -> dict[str, str]:
+        """Return what a child under `retrain.python` must know: where `retrain` is, and no more."""
+        return self._environment(self._lone_package())
+
+    def discard(self, job_id: str) -> None:
+        """Remove the folder of a job that is over."""
+        shutil.rmtree(self._root / job_id, ignore_errors=True)
+
+    def _lone_package(self) -> Path:
+        """Return a folder that holds `retrain` and nothing else.
+
+        The folder that we are installed in holds our libraries too, which another
+        interpreter must not import: it would save what its own cannot load.
+        """
+        folder = self._root / "path"
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            (folder / "retrain").symlink_to(Path(retrain.__file__).parent)
+        return folder
+
+    async def _run(
+        self, module: str, folder: Path, on_line: OnLine, *arguments: str
+    ) -> dict[str, Any]:
+        """Run `python -m module folder ...` and return what it ended with."""
+        ours = module.startswith("daemon.")
+        limits = replace(self._limits, python="") if ours else self._limits
+        path = Path(__file__).parents[2] if ours else self._lone_package()
+        environment = self._environment(path)
+        return await subprocesses.run(
+            ("-m", module, str(folder), *arguments), limits, environment, on_line
+        )
+
+    def _environment(self, path: Path) -> dict[str, str]:
+        """Let the child find what it is to run, before anything else that is named like it."""
+        inherited = os.environ.get("PYTHONPATH")
+        return {
+            # Where matplotlib keeps its list of fonts; a service has no home to keep it in.
+            "MPLCONFIGDIR": str(self._root / "matplotlib"),
+            # Each thread of OpenBLAS takes memory at once, and it retries for ever where there is
+            # none left; those of OpenMP wait for each other where another process has a core, and
+            # a retrain takes twice as long. The fits have threads of their own.
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            **os.environ,
+            "PYTHONPATH": f"{path}{os.pathsep}{inherited}" if inherited else str(path),
+        }
+
+
+class _Verdict(msgspec.Struct, frozen=True):
+    """The last line of a child that left a candidate."""
+
+    manifest: str
+    model_id: str
+    passed: bool
+    refused_by: tuple[str, ...]
+
+
+def _verdict(line: Mapping[str, Any]) -> _Verdict:
+    try:
+        return msgspec.convert(line, _Verdict)
+    except msgspec.ValidationError as e:
+        msg = f"the last line of the retrain process is not a verdict ({e})"
+        raise RetrainFailedError(msg) from e
+
+
+def _prepare(folder: Path, spec: Mapping[str, Any], frame: Frame) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    arrays: dict[str, Any] = dict(frame)
+    try:
+        folder.mkdir(parents=True)
+        np.savez(folder / "bars.npz", **arrays)
+        (folder / "job.json").write_text(json.dumps(dict(spec)))
+    except OSError as e:
+        shutil.rmtree(folder, ignore_errors=True)
+        msg = f"{folder} cannot be written ({e.strerror}); check disk space and rights"
+        raise RetrainFailedError(msg) from e

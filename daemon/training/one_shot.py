@@ -1,0 +1,208 @@
+"""One retrain without a daemon: the same pipeline, judged by the same gates."""
+
+import getpass
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from daemon.config.limits import child_limits, gate_limits, policy_settings
+from daemon.config.schema import Config
+from daemon.core.bars import SlotName
+from daemon.core.clock import Clock
+from daemon.core.errors import BadInput, NotNow
+from daemon.ingest.importer import open_store
+from daemon.registry import deployment_log
+from daemon.registry.keys import own_signer, trusted_keys
+from daemon.registry.registry import Registry
+from daemon.store.folder_lock import folder_lock
+from daemon.store.store import AsyncStore, Store
+from daemon.training.jobs import Jobs, Outcome
+from daemon.training.training import Training
+from hyperdrift.version_files import VersionInfo
+from monitor.actions import StartRetrain
+from monitor.policy import Situation, Wait, decide
+from retrain import artifact, features
+from retrain.manifest import made_at, model_id
+
+REFUSED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of it."""
+
+    outcome: Outcome
+    deployed: bool
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every gate passed, 3 if one refused."""
+        return 0 if self.outcome.passed else REFUSED
+
+    def document(self) -> dict[str, Any]:
+        """Return it as one JSON document."""
+        return {
+            "model_id": self.outcome.model_id,
+            "passed": self.outcome.passed,
+            "refused_by": list(self.outcome.refused_by),
+            "gates": list(self.outcome.gates),
+            "notes": list(self.outcome.notes),
+            "seconds": round(self.outcome.seconds, 3),
+            "deployed": self.deployed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """The live model, for comparison."""
+
+    champion: artifact.LoadedModel | None
+    champion_path: str | None
+
+
+async def retrain_once(
+    config: Config, slot: SlotName, clock: Clock, *, deploy: bool, force: bool, quiet: bool
+) -> Result:
+    """Train and judge a candidate on the stored bars; with `deploy` put it live if it passes.
+
+    Args:
+        config: Settings of the slot, the policy and the gates.
+        slot: Whose model.
+        clock: Dates the deployment.
+        deploy: Put the candidate live if every gate passes.
+        force: Do not ask the policy whether a retrain is worth it now. The gates judge as ever.
+        quiet: Show neither progress nor verdict.
+
+    Raises:
+        ConfigError: If the slot is not configured.
+        DataFolderBusy: If a daemon runs on the data folder; ask it instead.
+        BadInput: If no bars are stored.
+        NotNow: If the policy says to wait, and why.
+        RetrainFailedError: If the child ended without a candidate.
+    """
+    gate_limits(config.gates)
+    config.slot(slot)  # is there one?
+    with folder_lock(config.data_dir):
+        store = AsyncStore(open_store(config.data_dir))
+        try:
+            newest = store.store.newest_t(slot)
+            if newest is None:
+                raise BadInput(f"{slot} has no bars stored; import some or run the daemon first")
+            signer = own_signer(config.data_dir)
+            ring = trusted_keys(config.data_dir)
+            registry = Registry(config.data_dir / "models", signer, ring=ring)
+            live = _live(registry, slot)
+            if not force:
+                bars = len(store.store.bars(slot)["t"])
+                _ask_policy(config, registry, slot, newest + slot.interval_ms, bars)
+            training = _training(config, slot, store, registry)
+            order = StartRetrain(
+                slot=str(slot),
+                at_ms=_unused(registry, slot, newest + slot.interval_ms),
+                job_id=f"{slot}-{clock.now_ms()}",
+                trigger="command",
+                reason="hyperdrift retrain",
+            )
+            outcome = await _watched(training, order, live, quiet=quiet)
+            if outcome.passed and deploy:
+                _deploy(registry, store.store, slot, outcome.model_id, clock.now_ms())
+        finally:
+            store.close()
+    return Result(outcome, outcome.passed and deploy)
+
+
+def _deploy(registry: Registry, store: Store, slot: SlotName, model_id: str, at_ms: int) -> None:
+    """Put a version that passed its gates live, and write down who did."""
+    by, why = getpass.getuser(), "hyperdrift retrain --deploy"
+    manifest = registry.deploy(slot, model_id, reason=why, by=by, at_ms=at_ms)
+    deployment_log.note(store, slot, manifest, at_ms)
+
+
+def _training(config: Config, slot: SlotName, store: AsyncStore, registry: Registry) -> Training:
+    return Training(
+        slot=slot,
+        section=config.slot(slot),
+        config=config,
+        store=store,
+        registry=registry,
+        jobs=Jobs(config.data_dir / "jobs", child_limits(config.retrain)),
+        false_alarms_per_month=policy_settings(config.policy, slot).false_alarms_per_month,
+    )
+
+
+async def _watched(training: Training, order: StartRetrain, live: _Live, *, quiet: bool) -> Outcome:
+    """Run it under a progress bar, then print the verdict gate by gate."""
+    console = Console(stderr=True, quiet=quiet)
+    columns = (
+        TextColumn("{task.description:24}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("start", total=100)
+
+        def show(line: dict[str, Any]) -> None:
+            if line.get("event") == "progress":
+                progress.update(
+                    task, description=str(line["step"]), completed=float(line["percent"])
+                )
+
+        outcome = await training.run(order, live, show)
+    console.print(_table(outcome), highlight=False)
+    for note in outcome.notes:
+        console.print(Text(note, "dim"))
+    verdict = "passed every gate" if outcome.passed else "is refused"
+    console.print(f"{outcome.model_id} {verdict} ({outcome.seconds:.1f} s)", highlight=False)
+    return outcome
+
+
+def _table(outcome: Outcome) -> Table:
+    """Return every gate with its verdict in words."""
+    table = Table("", "gate", "verdict", box=box.SIMPLE_HEAD, pad_edge=False)
+    for gate in outcome.gates:
+        mark = Text("pass", "green") if gate["passed"] else Text("FAIL", "bold red")
+        table.add_row(mark, gate["name"], Text(str(gate.get("verdict", ""))))
+    return table
+
+
+def _ask_policy(config: Config, registry: Registry, slot: SlotName, now_ms: int, bars: int) -> None:
+    """Let the policy that the daemon follows say whether a retrain is worth it at `now_ms`."""
+    live = registry.live(slot)
+    versions = registry.versions(slot)  # newest first
+    unsuccessful = [v for v in versions if not v.passed]
+    situation = Situation(
+        now_ms=now_ms,
+        interval_ms=slot.interval_ms,
+        bars=bars,
+        trained_to_ms=live.trained_to_ms if live else None,
+        began_ms=tuple(sorted(_made_ms(version) for version in versions)),
+        unsuccessful_ms=_made_ms(unsuccessful[0]) if unsuccessful else None,
+        fell="an operator asks",  # is the evidence; what the policy adds are its limits
+    )
+    answer = decide(replace(policy_settings(config.policy, slot), on_win_rate=True), situation)
+    if isinstance(answer, Wait):
+        raise NotNow(f"{slot}: {answer.reason}; --force retrains all the same")
+
+
+def _made_ms(version: VersionInfo) -> int:
+    return round(made_at(version.model_id).timestamp() * 1000)
+
+
+def _unused(registry: Registry, slot: SlotName, at_ms: int) -> int:
+    """Return the first second from `at_ms` on that names no version yet."""
+    while registry.manifest_path(slot, model_id(at_ms, features.schema_hash())).exists():
+        at_ms += 1000
+    return at_ms
+
+
+def _live(registry: Registry, slot: SlotName) -> _Live:
+    live = registry.live(slot)
+    if live is None:
+        return _Live(None, None)
+    path = registry.manifest_path(slot, live.model_id)
+    return _Live(registry.load(slot, live.model_id), str(path))

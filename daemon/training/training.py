@@ -1,0 +1,180 @@
+"""One retrain of one slot, from the stored bars to an adopted version.
+
+The registry adopts every candidate, also a refused one: its report says why, and a
+person may want to read it. Only the engine decides what is deployed.
+"""
+
+import asyncio
+import functools
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Protocol, Self
+
+import structlog
+
+from daemon.config.limits import child_limits
+from daemon.config.schema import Config, SlotSection
+from daemon.core.bars import SlotName
+from daemon.registry import deployment_log
+from daemon.registry.registry import Registry
+from daemon.store.market_closures import training_frame
+from daemon.store.store import AsyncStore
+from daemon.training.jobs import Challenge, Jobs, Outcome
+from monitor.actions import AskChallenger, StartRetrain
+from monitor.events import ChallengerJudged
+from retrain.artifact import LoadedModel
+
+log = structlog.get_logger()
+
+KEEP_VERSIONS: Final = 30
+"""Newest versions that stay in the registry, beside the live and the previous one."""
+
+OnLine = Callable[[dict[str, Any]], None]
+
+
+class Champion(Protocol):
+    """The live model that a candidate is compared with."""
+
+    @property
+    def champion(self) -> LoadedModel | None:
+        """The model itself, None before the first."""
+        ...
+
+    @property
+    def champion_path(self) -> str | None:
+        """Where its manifest is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Everything that a retrain of one slot needs."""
+
+    slot: SlotName
+    section: SlotSection
+    config: Config
+    store: AsyncStore
+    registry: Registry
+    jobs: Jobs
+    false_alarms_per_month: float
+
+    def reconfigured(self, config: Config) -> Self:
+        """Return the same for another configuration of the same slots."""
+        return replace(self, config=config, jobs=self.jobs.limited(child_limits(config.retrain)))
+
+    async def run(self, order: StartRetrain, live: Champion, on_line: OnLine) -> Outcome:
+        """Train, judge, calibrate the drift monitor and adopt the candidate.
+
+        Raises:
+            RetrainFailedError: The child ended without a candidate, and why.
+        """
+        since = order.at_ms - self.section.history_ms
+        others = [section.name for section in self.config.slots]
+        frame = await self.store.call(training_frame, self.slot, since, others)
+        spec = await asyncio.to_thread(job_spec, self.config, self.section, order, live)
+        try:
+            outcome = await self.jobs.retrain(order.job_id, spec, frame, on_line)
+            await asyncio.to_thread(self.registry.adopt, self.slot, outcome.manifest)
+            await self._prune(order.at_ms)
+            if outcome.passed:
+                on_line({"event": "progress", "step": "drift calibration", "percent": 99.0})
+                text = await self.jobs.calibrate(order.job_id, self.false_alarms_per_month)
+                path = self.registry.folder(self.slot) / calibration_name(outcome.model_id)
+                await asyncio.to_thread(path.write_text, text)
+        finally:
+            await asyncio.to_thread(self.jobs.discard, order.job_id)
+        return outcome
+
+    async def _prune(self, at_ms: int) -> None:
+        removed = await asyncio.to_thread(self.registry.prune, self.slot, KEEP_VERSIONS)
+        if removed:
+            log.info("models.pruned", slot=str(self.slot), removed=removed, keep=KEEP_VERSIONS)
+            note, keep = deployment_log.note_pruned, KEEP_VERSIONS
+            await self.store.call(note, self.slot, at_ms, removed, keep=keep, by="hyperdrift")
+
+    async def challenge(self, order: AskChallenger, live: Champion) -> Challenge:
+        """Ask a quick challenger whether a retrain would help.
+
+        Raises:
+            RetrainFailedError: The child ended without an answer, and why.
+        """
+        since = order.at_ms - self.section.history_ms
+        others = [section.name for section in self.config.slots]
+        frame = await self.store.call(training_frame, self.slot, since, others)
+        spec = await asyncio.to_thread(job_spec, self.config, self.section, order, live)
+        return await self.jobs.challenge(order.job_id, spec, frame)
+
+
+def challenger_judged(answer: Challenge, order: AskChallenger, at_ms: int) -> ChallengerJudged:
+    """Return the answer of a quick challenger as an event of `at_ms`."""
+    return ChallengerJudged(
+        slot=order.slot,
+        at_ms=at_ms,
+        job_id=order.job_id,
+        helps=answer.helps,
+        detail=answer.text,
+        rows=answer.rows,
+        champion=answer.champion,
+        fresh=answer.fresh,
+        stale=answer.stale,
+    )
+
+
+def job_spec(
+    config: Config, section: SlotSection, order: StartRetrain | AskChallenger, live: Champion
+) -> dict[str, Any]:
+    """Return the `job.json` of a retrain.
+
+    Args:
+        config: The whole configuration.
+        section: The slot's.
+        order: Why and as of when.
+        live: What it is to be compared with.
+    """
+    settings, slot = config.retrain, section.name
+    previous = live.champion.manifest.threshold if live.champion else None
+    return {
+        "computer": config.features.computer,
+        "computer_path": config.features.folder,
+        "slot": str(slot),
+        "interval": slot.interval,
+        "horizon_bars": section.horizon,
+        "threshold": section.label_threshold,
+        "previous_threshold": previous if isinstance(previous, float) else None,
+        "at_ms": order.at_ms,
+        "seed": settings.seed,
+        "signal_rate": settings.signal_rate,
+        "gates": dict(config.gates),
+        "champion": live.champion_path,
+        "reason": order.reason,
+        "git_commit": source_commit(),
+        "python": settings.python or sys.executable,
+    }
+
+
+@functools.cache
+def source_commit() -> str:
+    """Return the commit of the checkout that this code runs from, empty if it runs from none."""
+    root, git = Path(__file__).parents[2], shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return ""
+    command = (git, "-C", str(root), "rev-parse", "HEAD")
+    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return found.stdout.strip()
+
+
+def calibration_name(model_id: str) -> str:
+    """Return the file name of the drift calibration that belongs to a version."""
+    return f"drift_{model_id}.json"
+
+
+def read_calibration(folder: Path, model_id: str) -> str:
+    """Return the calibration of a version as JSON text; empty if it has none."""
+    try:
+        return (folder / calibration_name(model_id)).read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,270 @@
+"""Tell when the live features no longer come from the distribution that a model learnt.
+
+Fed raw, river's detectors report only that volatility clusters and that days have a
+rhythm. So every row is first turned into normal scores against the reference, hour of
+the day by hour of the day; the scores are averaged over an hour, which thins their
+serial correlation; and the thresholds of river's Page-Hinkley tests are those at which
+the whole family stays quiet on days of the reference, replayed in random order
+(`monitor.drift.calibration`). A change of a feature's level, of its scale, or of what it
+should be given all the others raises one alarm, once, until the monitor is replaced.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from monitor.drift.calibration import Calibration, calibrate
+from monitor.drift.feed_health import FeedFault, Pulse, utc
+from monitor.drift.page_hinkley import Hinkley
+from monitor.drift.reference import Floats, Times, block_means
+from monitor.errors import BadObservation
+
+__all__ = ["Calibration", "DriftDetected", "DriftMonitor", "FeedFault", "calibrate"]
+
+_WORDS = {"relation": "its relation to the other features", "returns": "the scale of returns"}
+# A relation is tainted by a drifted feature that shifts its residual by this many sd per sd.
+_MATERIAL = 0.2
+# Blocks that a broken relation is traced to its cause with.
+_RECENT_BLOCKS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class DriftDetected:
+    """A feature changed.
+
+    Attributes:
+        name: The feature.
+        t: Open time of the bar that gave it away.
+        score: Evidence over its threshold, 1 or more.
+        direction: up or down.
+        since_t: When the change began, as well as the evidence can tell.
+        size: Mean change since then, in standard deviations of the reference.
+        aspect: What changed: level, scale, relation (to the other features), or returns (how far
+            they swing, as the volatility shows it).
+    """
+
+    name: str
+    t: int
+    score: float
+    direction: str
+    since_t: int
+    size: float
+    aspect: str
+
+    def __str__(self) -> str:
+        what = _WORDS.get(self.aspect, self.aspect)
+        return (
+            f"{self.name}: {what} went {self.direction} by {abs(self.size):.2f} sd since "
+            f"{utc(self.since_t)}, evidence {self.score:.2f} x the alarm threshold"
+        )
+
+    def fields(self) -> dict[str, object]:
+        """Return the figures for an event."""
+        return asdict(self)
+
+
+class _Watch(Hinkley):
+    """One stream, and what happened to it since its evidence began to grow."""
+
+    def __init__(self, threshold: float, tolerance: float, anchor: int) -> None:
+        super().__init__(threshold=threshold, tolerance=tolerance, anchor=anchor)
+        self._began = [0, 0]
+        self._sums = [0.0, 0.0]
+        self._counts = [0, 0]
+
+    def feed(self, t: int, value: float) -> None:
+        """Take the block that began at `t`."""
+        for side, before in enumerate(self.evidence):
+            if before <= 0:
+                self._began[side], self._sums[side], self._counts[side] = t, 0.0, 0
+            self._sums[side] += value
+            self._counts[side] += 1
+        self.take(value)
+
+    def change(self) -> tuple[float, str, int, float]:
+        """Return the evidence, its direction, since when, and the mean since then."""
+        evidence = self.evidence
+        side = int(evidence[1] > evidence[0])
+        mean = self._sums[side] / max(1, self._counts[side])
+        return evidence[side], ("up", "down")[side], self._began[side], mean
+
+
+class DriftMonitor:
+    """Watches every feature of one model.
+
+    Args:
+        reference: Rows of the training window, shape (n, n_features), oldest first.
+        names: Names of the columns.
+        bars_per_day: How many bars make a day.
+        false_alarms_per_month: Bound for the whole family, per 30 days.
+        seed: Of the bootstrap.
+        reference_t: Open times of the reference rows in ms UTC, shape (n,). Without them the
+            first update is taken to follow the reference without a gap.
+
+    Raises:
+        BadReference: If the reference is too short or has the wrong shape.
+    """
+
+    def __init__(
+        self,
+        reference: Floats,
+        names: Sequence[str],
+        bars_per_day: int,
+        false_alarms_per_month: float = 1.0,
+        seed: int = 0,
+        *,
+        reference_t: Times | None = None,
+    ) -> None:
+        self._begin(
+            calibrate(
+                reference,
+                names,
+                bars_per_day,
+                false_alarms_per_month,
+                seed,
+                reference_t=reference_t,
+            )
+        )
+
+    @classmethod
+    def from_calibration(cls, calibration: Calibration) -> "DriftMonitor":
+        """Return a monitor of what `calibrate` learnt, in milliseconds.
+
+        Args:
+            calibration: Of the model's training window.
+        """
+        monitor = cls.__new__(cls)
+        monitor._begin(calibration)  # noqa: SLF001 - its own class
+        return monitor
+
+    def _begin(self, made: Calibration) -> None:
+        self._made, self._streams = made, made.streams
+        # How far each residual goes, in sd, when a regressor moves by one.
+        self._pull = np.abs(made.mixing.weights) * made.mixing.gain[:, None]
+        limits = zip(made.thresholds.tolist(), made.tolerances.tolist(), strict=True)
+        self._watches = [_Watch(*limit, made.blocks) for limit in limits]
+        self._muted = [False] * len(self._watches)
+        self._origin_t = 0 if made.reference.aligned else None
+        self._block_t, self._last_t = 0, -1
+        self._block: dict[int, Floats] = {}
+        self._recent: deque[tuple[int, Floats]] = deque(maxlen=_RECENT_BLOCKS)
+        self._alarms: dict[str, DriftDetected] = {}
+        self._pulse = Pulse(made.reference)
+        self._faults: tuple[FeedFault, ...] = ()
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """The features that raised an alarm, first one first."""
+        return tuple(self._alarms)
+
+    def scores(self) -> dict[str, float]:
+        """Return the strongest evidence over threshold of each feature; 1.0 is an alarm."""
+        scores = dict.fromkeys(self._made.reference.names, 0.0)
+        for stream, watch, muted in zip(self._streams, self._watches, self._muted, strict=True):
+            if not muted:
+                scores[stream.name] = max(scores[stream.name], *watch.evidence)
+        return scores | {name: alarm.score for name, alarm in self._alarms.items()}
+
+    def faults(self) -> tuple[FeedFault, ...]:
+        """Return the faults of the feed that the last update made known."""
+        return self._faults
+
+    def update(
+        self, t: int, row: Sequence[float] | Floats, *, flat: bool = False
+    ) -> tuple[DriftDetected, ...]:
+        """Take one closed bar; return the features that it showed to have drifted.
+
+        Args:
+            t: Its open time, ms UTC.
+            row: Its features, shape (n_features,); NaN is a fault of the feed, not drift.
+            flat: Whether the price has stood still for so long that nothing in the row need move.
+
+        Raises:
+            BadObservation: If time does not move on or the row has another length.
+        """
+        reference = self._made.reference
+        values = np.array(row, dtype=np.float64)
+        if values.shape != (len(reference.names),):
+            raise BadObservation("row", values.shape, f"{len(reference.names)} numbers")
+        if t <= self._last_t:
+            raise BadObservation("t", t, f"later than {self._last_t}")
+        self._last_t = t
+        if self._origin_t is None:
+            self._origin_t = t
+        self._faults = self._pulse.feel(t, values, flat=flat)
+        found: tuple[DriftDetected, ...] = ()
+        place, bar = divmod(t - self._origin_t, reference.block_ms)
+        block_t = place * reference.block_ms
+        if block_t != self._block_t:
+            found = self._close(t)
+            self._block_t = block_t
+        self._block[bar // reference.bar_ms] = values
+        if bar // reference.bar_ms == reference.block_bars - 1:
+            found += self._close(t)
+        return found
+
+    def _close(self, t: int) -> tuple[DriftDetected, ...]:
+        """Judge the block that ended; one with too few bars says nothing."""
+        reference, bars = self._made.reference, self._block
+        self._block = {}
+        if 2 * len(bars) < reference.block_bars or not bars:
+            return ()
+        rows = np.full((reference.block_bars, len(reference.names)), np.nan)
+        rows[list(bars)] = list(bars.values())
+        phase_t = self._block_t + reference.bar_ms * np.arange(reference.block_bars)
+        blocks = self._made.mixing.standardise(block_means(reference.scores(phase_t, rows)[None]))
+        missing = np.isnan(blocks[0])
+        torn = missing[self._made.mixing.of] | (self._pull[:, missing] >= _MATERIAL).any(axis=1)
+        unknown = np.concatenate([missing, torn])
+        blocks = np.nan_to_num(blocks)
+        residuals = np.where(torn, 0.0, self._made.mixing.residuals(blocks)[0])
+        self._recent.append((self._block_t, residuals[: len(missing)]))
+        values = self._made.mixing.streams(blocks)[0].tolist()
+        for i, value in enumerate(values):
+            if not self._muted[i] and not unknown[i]:
+                self._watches[i].feed(self._block_t + (self._origin_t or 0), value)
+        return self._alarmed(t)
+
+    def _alarmed(self, t: int) -> tuple[DriftDetected, ...]:
+        fired = [
+            (i, DriftDetected(stream.name, t, *self._watches[i].change(), stream.aspect))
+            for i, stream in enumerate(self._streams)
+            if self._watches[i].drift_detected and not self._muted[i]
+        ]
+        found: list[DriftDetected] = []
+        for i, alarm in sorted(fired, key=lambda pair: -pair[1].score):
+            if self._muted[i]:
+                continue  # a stronger alarm of this very block explains it
+            traced = self._traced(alarm)
+            self._muted[i] = True
+            self._mute(traced.name)
+            if traced.name not in self._alarms:
+                self._alarms[traced.name] = traced
+                found.append(traced)
+        return tuple(found)
+
+    def _traced(self, alarm: DriftDetected) -> DriftDetected:
+        """Name the feature that broke a relation, which need not be the one that showed it.
+
+        If one feature alone is shifted, no residual in standard deviations is larger than its
+        own: the others are that times a partial correlation.
+        """
+        if alarm.aspect != "relation":
+            return alarm
+        since = [left for t, left in self._recent if t + (self._origin_t or 0) >= alarm.since_t]
+        mean = np.mean(since or [self._recent[-1][1]], axis=0)
+        tracked = [stream.name in self._alarms for stream in self._streams[: len(mean)]]
+        j = int(np.argmax(np.where(tracked, 0.0, np.abs(mean))))
+        direction = "up" if mean[j] > 0 else "down"
+        return replace(alarm, name=self._streams[j].name, direction=direction, size=float(mean[j]))
+
+    def _mute(self, name: str) -> None:
+        """Silence a drifted feature, and the relations that it can no longer be part of."""
+        width = len(self._made.mixing.base)
+        drifted = [stream.name == name for stream in self._streams[:width]]
+        pull = self._pull[:, drifted].max(axis=1, initial=0.0)
+        for i, stream in enumerate(self._streams):
+            tainted = i >= width and pull[i - width] >= _MATERIAL
+            self._muted[i] = self._muted[i] or tainted or stream.name == name

@@ -1,0 +1,192 @@
+"""Turn the block means of all features into the streams that are watched.
+
+Three things may change of each feature: its level, its scale, and what it should be given
+all the others. One more is watched by itself, because it is the hardest to see and matters
+the most: how far the returns swing.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from monitor.drift.reference import Floats, Reference, Times, piece_blocks
+
+# Page-Hinkley's tolerance, in standard deviations of a block: half of what a shift of the
+# feature by one standard deviation does to the block, within these bounds.
+_TOLERANCES = (0.5, 3.0)
+# The same for the scale of returns: the part of what a doubling does, and the bounds.
+_RETURNS_PART = 0.7
+_RETURNS_TOLERANCES = (0.5, 1.2)
+# A block counts as at most this many standard deviations.
+_CLIP = 6.0
+# Volatility has wild days, and every hour of one is wild: it needs a tighter bound.
+_RETURNS_CLIP = 2.0
+_RIDGE = 0.02
+# Returns that swing twice as far move this feature. Its own days differ by almost as much, but
+# most of that is explained by how unevenly those days were traded.
+_VOLATILITY = "rv_1h"
+_UNEVENNESS = ("volume_intensity", "price_efficiency", "depth_proxy")
+_RETURNS_RIDGE = 0.1
+_TWIN = 0.999
+_SMALLEST_RESIDUAL = 0.1
+_FOLDS = 5
+
+
+class Stream(NamedTuple):
+    """One watched series: the level, scale or relation of one feature, or the scale of returns."""
+
+    name: str
+    aspect: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixing:
+    """How block means become watched streams.
+
+    Attributes:
+        base: Which columns of the block means are watched, shape (base,).
+        mean: Of those columns, shape (base,).
+        sd: Of those columns, shape (base,).
+        of: Which base column each residual is about, shape (residuals,): every one once, then
+            the volatility again, if there is one, for the scale of returns.
+        weights: What predicts that column from those of other features, shape (residuals, base).
+        gain: Turns residuals into standard deviations, shape (residuals,).
+    """
+
+    base: Times
+    mean: Floats
+    sd: Floats
+    of: Times
+    weights: Floats
+    gain: Floats
+
+    @property
+    def clips(self) -> Floats:
+        """What a block counts at most, for each stream, in standard deviations."""
+        returns = len(self.of) - len(self.base)
+        streams = 2 * len(self.base)
+        return np.concatenate([np.full(streams, _CLIP), np.full(returns, _RETURNS_CLIP)])
+
+    def standardise(self, means: Floats) -> Floats:
+        """Return the watched block means in standard deviations, shape (n, base)."""
+        return (means[:, self.base] - self.mean) / self.sd
+
+    def residuals(self, blocks: Floats) -> Floats:
+        """Return what the other features do not explain, in standard deviations."""
+        left: Floats = (blocks[:, self.of] - blocks @ self.weights.T) * self.gain
+        return left
+
+    def streams(self, blocks: Floats) -> Floats:
+        """Return the blocks and their residuals, clipped, shape (n, base + residuals)."""
+        return np.clip(np.hstack([blocks, self.residuals(blocks)]), -self.clips, self.clips)
+
+
+def learn_mixing(means: Floats, learnt: Reference) -> Mixing:
+    """Learn what each stream is made of.
+
+    Args:
+        means: Block means as `block_means` gives them, from a midnight on.
+        learnt: The reference that they were scored against.
+    """
+    known = means[np.isfinite(means).all(axis=1)]
+    mean, sd = known.mean(axis=0), known.std(axis=0)
+    base = _distinct(known, sd)
+    blocks = (means[:, base] - mean[base]) / sd[base]
+    return Mixing(base, mean[base], sd[base], *_predictors(blocks, base, learnt))
+
+
+def _predictors(blocks: Floats, base: Times, learnt: Reference) -> tuple[Times, Floats, Floats]:
+    """Return which column each residual is about, what predicts it, and its gain."""
+    every = np.arange(len(base))
+    known = blocks[np.isfinite(blocks).all(axis=1)]
+    weights, gain = _relations(known, base % len(learnt.names))
+    found = _returns(blocks, base, learnt)
+    if found is None:
+        return every, weights, gain
+    column, predictor = found
+    residual_sd = (known[:, column] - known @ predictor).std()
+    return (
+        np.append(every, column),
+        np.vstack([weights, predictor]),
+        np.append(gain, 1 / max(residual_sd, _SMALLEST_RESIDUAL)),
+    )
+
+
+def _returns(blocks: Floats, base: Times, learnt: Reference) -> tuple[int, Floats] | None:
+    """Regress the volatility of whole days on how unevenly they were traded (ridge).
+
+    Of days, not of hours: what hides a lasting change of volatility is how days differ.
+    """
+    names, at = learnt.names, {int(column): i for i, column in enumerate(base)}
+    if _VOLATILITY not in names or names.index(_VOLATILITY) not in at:
+        return None
+    aspects = (names.index(n) + k * len(names) for n in _UNEVENNESS if n in names for k in (0, 1))
+    others = [at[column] for column in aspects if column in at]
+    column, length = at[names.index(_VOLATILITY)], piece_blocks(learnt)
+    days = blocks[: len(blocks) // length * length].reshape(-1, length, len(base)).mean(axis=1)
+    days = days[np.isfinite(days).all(axis=1)]
+    days -= days.mean(axis=0)
+    gram = days[:, others].T @ days[:, others]
+    gram += _RETURNS_RIDGE * np.trace(gram) / max(1, len(others)) * np.eye(len(others))
+    predictor = np.zeros(len(base))
+    predictor[others] = np.linalg.solve(gram, days[:, others].T @ days[:, column])
+    return column, predictor
+
+
+def _distinct(known: Floats, sd: Floats) -> Times:
+    """Return the columns that move, and are not the same as an earlier one."""
+    kept: list[int] = []
+    for j in np.flatnonzero(sd > 1e-6):  # noqa: PLR2004 - rounding noise
+        twins = (abs(np.corrcoef(known[:, i], known[:, j])[0, 1]) > _TWIN for i in kept)
+        if not any(twins):
+            kept.append(int(j))
+    return np.array(kept, dtype=np.int64)
+
+
+def _relations(blocks: Floats, feature: Times) -> tuple[Floats, Floats]:
+    """Regress each column on those of the other features (ridge)."""
+    n, width = blocks.shape
+    weights = np.zeros((width, width))
+    gram = blocks.T @ blocks / n
+    for j in range(width):
+        others = np.flatnonzero(feature != feature[j])
+        penalised = gram[np.ix_(others, others)] + _RIDGE * np.eye(len(others))
+        weights[j, others] = np.linalg.solve(penalised, gram[others, j])
+    residual_sd = (blocks - blocks @ weights.T).std(axis=0)
+    return weights, 1 / np.maximum(residual_sd, _SMALLEST_RESIDUAL)
+
+
+def cross_fitted(mixing: Mixing, means: Floats, learnt: Reference) -> Floats:
+    """Return the streams as they look on blocks that the regressions never saw."""
+    raw = mixing.standardise(means)
+    blocks, width = np.nan_to_num(raw), len(mixing.base)
+    streams = mixing.streams(blocks)
+    length = piece_blocks(learnt)
+    day = np.arange(len(blocks)) // length
+    for fold in np.array_split(np.arange(day[-1] + 1), _FOLDS):
+        held = np.isin(day, fold)
+        of, weights, _ = _predictors(raw[~held], mixing.base, learnt)
+        unseen = Mixing(mixing.base, mixing.mean, mixing.sd, of, weights, mixing.gain)
+        streams[held, width:] = unseen.streams(blocks[held])[:, width:]
+    streams[~np.isfinite(means).all(axis=1)] = 0.0
+    return streams
+
+
+def tolerated(mixing: Mixing, learnt: Reference, phase_t: Times, rows: Floats) -> Floats:
+    """Return what change of each stream is none, in its standard deviations, shape (streams,).
+
+    Half of what matters: one standard deviation of the feature; for the scale of returns, most
+    of a doubling.
+    """
+    width = len(mixing.base)
+    shifts = np.concatenate([1 / mixing.sd, mixing.gain[:width] / mixing.sd])
+    tolerances = np.clip(shifts / 2, *_TOLERANCES)
+    if len(mixing.of) == width:
+        return tolerances
+    column, at = learnt.names.index(_VOLATILITY), mixing.of[-1]
+    doubled = rows.copy()
+    doubled[:, column] *= 2
+    moved = learnt.scores(phase_t, doubled)[:, column] - learnt.scores(phase_t, rows)[:, column]
+    shift = moved.mean() / mixing.sd[at] * mixing.gain[-1]
+    return np.append(tolerances, np.clip(shift * _RETURNS_PART, *_RETURNS_TOLERANCES))

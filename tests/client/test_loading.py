@@ -1,0 +1,46 @@
+import gc
+import sys
+
+import pytest
+
+from hyperdrift.loading import TURN_S, considerate, spare_what_stays
+
+
+def test_others_get_their_turn_soon_and_no_collection_starts_until_the_last_one_leaves() -> None:
+    before = sys.getswitchinterval()
+    first, second = considerate(), considerate()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)  # not the one that came last
+    assert sys.getswitchinterval() == pytest.approx(TURN_S, rel=0.1)
+    assert not gc.isenabled()
+    second.__exit__(None, None, None)
+    assert (sys.getswitchinterval(), gc.isenabled()) == (before, True)
+
+
+def test_a_process_that_collects_by_itself_or_switches_faster_is_left_so() -> None:
+    before = sys.getswitchinterval()
+    gc.disable()
+    sys.setswitchinterval(TURN_S / 5)
+    try:
+        with considerate():
+            assert sys.getswitchinterval() == pytest.approx(TURN_S / 5, rel=0.1)
+        assert sys.getswitchinterval() == pytest.approx(TURN_S / 5, rel=0.1)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+        sys.setswitchinterval(before)
+
+
+def test_what_stays_is_not_looked_at_again_and_what_comes_after_is() -> None:
+    try:
+        spare_what_stays()
+        spared = gc.get_freeze_count()
+        assert spared > 10_000  # the libraries of this process
+        assert len(gc.get_objects()) < spared / 10
+        cycle: list[object] = []
+        cycle.append(cycle)
+        del cycle
+        assert gc.collect() >= 1
+    finally:
+        gc.unfreeze()

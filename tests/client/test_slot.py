@@ -1,0 +1,569 @@
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from daemon.core.bars import SlotName
+from daemon.core.clock import SystemClock
+from daemon.core.errors import BadInput, ConfigError
+from daemon.registry.registry import Registry
+from daemon.runtime.swap import SwapCoordinator
+from hyperdrift.blocking import BlockingModelSlot
+from hyperdrift.mqtt.broker_address import BrokerAddress
+from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, TradeReport
+from hyperdrift.mqtt.topics import Topics
+from hyperdrift.signatures import Signer, generate
+from hyperdrift.slot import ModelSlot, NoModel
+from retrain import artifact
+from retrain.manifest import Manifest
+from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
+from tests.daemon.versions import certificate, replace_file, rewrite, rows, write_version
+
+SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
+NOW = 1_760_000_000_000
+
+
+@dataclass
+class Desk:
+    """The daemon's side of one slot: registry, bus and coordinator, and what they heard."""
+
+    url: str
+    root: Path
+    bus: Bus
+    registry: Registry
+    swap: SwapCoordinator
+    signer: Signer
+    acks: list[SwapAck] = field(default_factory=list)
+    made: int = 0
+
+    def version(self, **options: Any) -> str:
+        self.made += 1
+        manifest = write_version(self.root / f"candidate{self.made}", self.made, **options)
+        return self.registry.adopt(SLOT, manifest)
+
+    def deploy(self, model_id: str, **options: Any) -> Manifest:
+        return self.registry.deploy(SLOT, model_id, reason="test", by="test", at_ms=NOW, **options)
+
+    def order(self, manifest: Manifest) -> str:
+        return self.swap.order(SLOT, manifest, self.registry.pointer(SLOT), "test")
+
+    async def ack_of(self, swap_id: str) -> SwapAck:
+        await until(lambda: any(ack.swap_id == swap_id for ack in self.acks))
+        return next(ack for ack in self.acks if ack.swap_id == swap_id)
+
+    async def swap_to(self, model_id: str, **options: Any) -> SwapAck:
+        return await self.ack_of(self.order(self.deploy(model_id, **options)))
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    broker = Mosquitto(tmp_path)
+    await broker.start()
+    generate(tmp_path / "private.pem", tmp_path / "public.pem")
+    signer = Signer.load(tmp_path / "private.pem")
+    async with desk_on(broker, tmp_path, signer) as made:
+        yield made
+    await broker.stop()
+
+
+@contextlib.asynccontextmanager
+async def desk_on(broker: Mosquitto | Iotcore, root: Path, signer: Signer) -> AsyncIterator[Desk]:
+    bus = Bus(BrokerAddress.parse(broker.url), SystemClock())
+    acks: list[SwapAck] = []
+    swap = SwapCoordinator(
+        bus,
+        TOPICS,
+        SystemClock(),
+        on_ack=lambda _slot, ack: acks.append(ack),
+        on_silence=lambda _slot, _text: None,
+        signer=signer,
+    )
+    swap.watch(SLOT)
+    registry = Registry(root / "models", signer)
+    task = asyncio.create_task(bus.run())
+    try:
+        await bus.wait_connected()
+        yield Desk(broker.url, root, bus, registry, swap, signer, acks)
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.asynccontextmanager
+async def bot(desk: Desk, **options: Any) -> AsyncIterator[ModelSlot]:
+    slot = ModelSlot(desk.url, str(SLOT), bot_id="b", **options)
+    await slot.start()
+    try:
+        yield slot
+    finally:
+        await slot.stop()
+
+
+async def test_a_bot_without_a_model_says_so_and_takes_the_first_one_it_is_ordered(
+    broker: Mosquitto | Iotcore, tmp_path: Path
+) -> None:
+    generate(tmp_path / "private.pem", tmp_path / "public.pem")
+    async with desk_on(broker, tmp_path, Signer.load(tmp_path / "private.pem")) as desk:
+        async with bot(desk, public_key=tmp_path / "public.pem") as slot:
+            with pytest.raises(NoModel, match="BTC-5m has no model yet"):
+                slot.predict([0.0] * 17)
+            one = desk.version()
+            ack = await desk.swap_to(one)
+            assert (ack.status, ack.error, ack.bot_id) == ("loaded", "", "b")
+            assert slot.model_id == one
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                got = slot.predict(rows()[0].tolist())
+            model = artifact.load(desk.registry.pointer(SLOT)).model
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                expected = model.predict_proba(rows()[:1])[0]
+            assert np.allclose((got.p_down, got.p_neutral, got.p_up), expected, atol=1e-12)
+            assert got.model_id == one
+            await until(lambda: (b := desk.swap.bot(SLOT)) and b.model_id == one)
+        await until(lambda: desk.swap.bot(SLOT) is None)
+
+
+async def test_the_decision_follows_the_thresholds_of_the_manifest(desk: Desk) -> None:
+    async with bot(desk) as slot:
+        await desk.swap_to(desk.version())
+        seen = set()
+        for row in rows()[:60]:
+            got = slot.predict(row.tolist())
+            up, down = got.p_up - 0.4, got.p_down - 0.4
+            expected = 1 if max(up, down) < 0 else (2 if up >= down else 0)
+            assert got.decision == expected
+            seen.add(expected)
+        assert seen == {0, 1, 2}
+
+
+async def test_the_old_model_answers_until_the_new_one_has_passed_and_no_bar_is_unanswered(
+    desk: Desk,
+) -> None:
+    async with bot(desk) as slot:
+        one, two = desk.version(), desk.version()
+        await desk.swap_to(one)
+        answers: list[str] = []
+        order = desk.order(desk.deploy(two))
+        while not any(ack.swap_id == order for ack in desk.acks):
+            answers.append(slot.predict(rows()[0].tolist()).model_id)
+            await asyncio.sleep(0)
+        answers.append(slot.predict(rows()[0].tolist()).model_id)
+        assert answers[0] == one
+        assert answers[-1] == two
+        assert answers == sorted(answers), "it went over once and not back"
+
+
+async def refused(desk: Desk, slot: ModelSlot, because: str) -> None:
+    """Order what LATEST.json names; the bot must refuse it and keep its model."""
+    before = slot.model_id
+    pointer = desk.registry.pointer(SLOT)
+    document = json.loads(pointer.read_text())
+    answer = await desk.ack_of(desk.order(artifact.read_manifest(pointer)))
+    assert answer.status == "refused", document
+    assert because in answer.error
+    assert slot.model_id == before
+    if before is not None:
+        slot.predict(rows()[0].tolist())
+
+
+class Planted:
+    """A pickle that leaves a trace when it is loaded."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.trace,)
+
+
+def planted(tmp_path: Path) -> tuple[bytes, Path]:
+    import pickle
+
+    trace = tmp_path / "it-ran"
+    content = pickle.dumps(Planted(trace))
+    pickle.loads(content)
+    trace.unlink()  # so loading it would leave the trace
+    return content, trace
+
+
+async def test_a_tampered_model_file_is_refused_before_it_is_unpickled(
+    desk: Desk, tmp_path: Path
+) -> None:
+    content, trace = planted(tmp_path)
+    async with bot(desk) as slot:
+        await desk.swap_to(desk.version())
+        desk.deploy(desk.version())
+        document = json.loads(desk.registry.pointer(SLOT).read_text())
+        path = desk.registry.folder(SLOT) / document["meta_classifier"]
+        path.unlink()
+        path.write_bytes(content)
+        await refused(desk, slot, "SHA-256")
+    assert not trace.exists()
+
+
+async def test_digests_that_are_not_those_of_the_order_are_refused_before_unpickling(
+    desk: Desk, tmp_path: Path
+) -> None:
+    content, trace = planted(tmp_path)
+    async with bot(desk) as slot:
+        await desk.swap_to(desk.version())
+        manifest = desk.deploy(desk.version())
+        replace_file(desk.registry.pointer(SLOT), "meta_classifier", content)
+        ack = await desk.ack_of(desk.order(manifest))
+        assert ack.status == "refused"
+        assert "digests of the order" in ack.error
+        assert slot.model_id != manifest.model_id
+    assert not trace.exists()
+
+
+async def test_a_forged_version_with_fitting_digests_is_refused_by_its_signature(
+    desk: Desk, tmp_path: Path
+) -> None:
+    content, trace = planted(tmp_path)
+    async with bot(desk, public_key=tmp_path / "public.pem") as slot:
+        await desk.swap_to(desk.version())
+        desk.deploy(desk.version())
+        replace_file(desk.registry.pointer(SLOT), "meta_classifier", content)
+        await refused(desk, slot, "signature")
+        rewrite(desk.registry.pointer(SLOT), signature=None)
+        await refused(desk, slot, "not signed")
+    assert not trace.exists()
+
+
+async def test_an_order_that_the_daemon_did_not_sign_is_refused(desk: Desk, tmp_path: Path) -> None:
+    async with bot(desk, public_key=tmp_path / "public.pem") as slot:
+        manifest = desk.deploy(desk.version())
+        generate(tmp_path / "mallory.pem", tmp_path / "mallory.pub")
+        forger = SwapCoordinator(
+            desk.bus,
+            TOPICS,
+            SystemClock(),
+            on_ack=lambda _slot, ack: desk.acks.append(ack),
+            on_silence=lambda *_: None,
+            signer=Signer.load(tmp_path / "mallory.pem"),
+        )
+        forger.watch(SLOT)
+        order = forger.order(SLOT, manifest, desk.registry.pointer(SLOT), "mine")
+        ack = await desk.ack_of(order)
+        assert (ack.status, slot.model_id) == ("refused", None)
+        assert "not signed with the daemon's key" in ack.error
+
+
+@pytest.mark.parametrize(
+    ("meta", "because"),
+    [
+        (certificate(refused=("beats_prior",)), "beats_prior"),
+        ({**certificate(), "passed": False}, "did not pass"),
+        ({**certificate(), "gates": certificate()["gates"][1:]}, "incomplete"),
+        ({**certificate(), "gates": None}, "no certificate"),
+        ({"passed": True}, "no certificate"),
+    ],
+)
+async def test_a_version_without_a_whole_and_passed_certificate_is_refused_unless_promoted(
+    desk: Desk, tmp_path: Path, meta: dict[str, Any], because: str
+) -> None:
+    async with bot(desk, public_key=tmp_path / "public.pem") as slot:
+        await desk.swap_to(desk.version())
+        model_id = desk.version(meta=meta)
+        desk.deploy(model_id, promoted_by="alice")
+        pointer = desk.registry.pointer(SLOT)
+        document = {**json.loads(pointer.read_text()), "promoted_by": None}
+        rewrite(pointer, promoted_by=None, signature=desk.signer.sign(document))
+        await refused(desk, slot, because)
+        assert (await desk.swap_to(model_id, promoted_by="alice")).status == "loaded"
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        ({"sklearn": "0.24.2"}, "was written by scikit-learn 0.24.2"),
+        ({"python": "2.7.18"}, "was written by Python 2.7.18"),
+        ({"schema_hash": "000000000000"}, "other features"),
+        ({"slot": "ETH-5m"}, "model of ETH-5m, not of BTC-5m"),
+        ({"class_order": [2, 1, 0]}, "class_order"),
+        ({"sha256": {}}, "does not cover"),
+        ({"model_id": "20200101_000000_x"}, "LATEST.json names"),
+    ],
+)
+async def test_what_the_manifest_says_of_itself_must_fit_this_bot(
+    desk: Desk, changes: dict[str, Any], because: str
+) -> None:
+    async with bot(desk) as slot:
+        await desk.swap_to(desk.version())
+        manifest = desk.deploy(desk.version())
+        rewrite(desk.registry.pointer(SLOT), **changes)
+        ack = await desk.ack_of(desk.order(manifest))
+        assert (ack.status, because in ack.error) == ("refused", True), ack.error
+        assert slot.model_id != manifest.model_id
+
+
+async def test_a_model_that_does_not_reproduce_its_golden_rows_is_refused(desk: Desk) -> None:
+    async with bot(desk) as slot:
+        await desk.swap_to(desk.version())
+        desk.deploy(desk.version())
+        pointer = desk.registry.pointer(SLOT)
+        document = json.loads(pointer.read_text())
+        golden = json.loads((pointer.parent / document["golden"]).read_bytes())
+        golden["probabilities"][3][0] += 1e-6
+        replace_file(pointer, "golden", json.dumps(golden).encode())
+        await refused(desk, slot, "golden rows")
+
+
+async def test_a_missing_or_malformed_pointer_is_a_refusal_not_a_crash(desk: Desk) -> None:
+    async with bot(desk) as slot:
+        one = desk.version()
+        await desk.swap_to(one)
+        manifest = desk.deploy(desk.version())
+        pointer = desk.registry.pointer(SLOT)
+        for damage in (b"", b"[1]", b'{"model_id": 3}'):
+            pointer.write_bytes(damage)
+            assert (await desk.ack_of(desk.order(manifest))).status == "refused"
+        pointer.unlink()
+        ack = await desk.ack_of(desk.order(manifest))
+        assert "cannot be read" in ack.error
+        desk.bus.publish(TOPICS.model(SLOT), {"swap_id": 5})  # no order at all
+        assert slot.model_id == one
+        assert (await desk.swap_to(one)).status == "loaded"
+
+
+async def test_the_same_order_and_the_same_model_are_acknowledged_at_once(desk: Desk) -> None:
+    async with bot(desk) as slot:
+        one = desk.version()
+        await desk.swap_to(one)
+        first = slot._model._live
+        again = await desk.swap_to(one)
+        assert again.status == "loaded"
+        assert again.load_ms < 50
+        assert slot._model._live is first, "not loaded again"
+
+
+async def test_an_older_order_is_refused_so_that_a_replay_cannot_bring_back_an_old_model(
+    desk: Desk,
+) -> None:
+    async with bot(desk) as slot:
+        one, two = desk.version(), desk.version()
+        old = desk.order(desk.deploy(one))
+        await desk.ack_of(old)
+        replay = desk.swap._pending[SLOT].order
+        await desk.swap_to(two)
+        answers = []
+        listener = Bus(BrokerAddress.parse(desk.url), SystemClock())
+        listener.subscribe(TOPICS.ack(SLOT), lambda _t, body, _r: answers.append(body))
+        task = asyncio.create_task(listener.run())
+        await listener.wait_connected()
+        desk.bus.publish(TOPICS.model(SLOT), replay, retain=True)
+        await until(lambda: answers)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        ack = msgspec.json.decode(answers[0], type=SwapAck)
+        assert (ack.status, slot.model_id) == ("refused", two)
+        assert "older than the last accepted" in ack.error
+
+
+@pytest.mark.parametrize("sees_folder", [True, False])
+async def test_a_bot_that_was_started_again_takes_no_old_model_for_an_old_order(
+    desk: Desk, *, sees_folder: bool
+) -> None:
+    options: dict[str, Any] = {"public_key": desk.root / "public.pem"}
+    if sees_folder:
+        options["models_dir"] = desk.root / "models"
+    one, two = desk.version(), desk.version()
+    old = desk.order(desk.deploy(one))
+    replay = desk.swap._pending[SLOT].order
+    newest = desk.order(desk.deploy(two))
+    desk.bus.publish(TOPICS.model(SLOT), replay, retain=True)  # all that it finds
+    await desk.bus.flush()
+    answers = list[SwapAck]()
+    async with connection(desk.url) as ear:
+        ear.subscribe(
+            TOPICS.ack(SLOT),
+            lambda _t, body, _r: answers.append(msgspec.json.decode(body, type=SwapAck)),
+        )
+        async with bot(desk, **options) as slot:
+            await until(lambda: answers)
+            assert (answers[0].swap_id, answers[0].status) == (old, "refused")
+            assert f"LATEST.json names {two} by now" in answers[0].error
+            assert slot.model_id == (two if sees_folder else None)
+            desk.swap._send(SLOT)  # as it repeats what is not answered
+            assert (await desk.ack_of(newest)).status == "loaded"
+            assert slot.model_id == two
+
+
+async def test_of_many_orders_at_once_the_newest_wins(desk: Desk) -> None:
+    async with bot(desk) as slot:
+        ids = [desk.version() for _ in range(4)]
+        orders = [desk.order(desk.deploy(model_id)) for model_id in ids]
+        assert (await desk.ack_of(orders[-1])).status == "loaded"
+        assert slot.model_id == ids[-1]
+
+
+async def test_a_bot_that_was_away_finds_the_order_when_it_returns(desk: Desk) -> None:
+    one = desk.version()
+    order = desk.order(desk.deploy(one))
+    await desk.bus.flush()
+    async with bot(desk) as slot:
+        await slot_has(slot, one)
+        assert (await desk.ack_of(order)).status == "loaded"
+
+
+async def slot_has(slot: ModelSlot, model_id: str) -> None:
+    await until(lambda: slot.model_id == model_id)
+
+
+async def test_with_its_own_view_of_the_models_folder_a_bot_starts_without_a_broker(
+    desk: Desk,
+) -> None:
+    one, two = desk.version(), desk.version()
+    desk.deploy(one)
+    models = desk.root / "models"
+    slot = ModelSlot("mqtt://127.0.0.1:1", str(SLOT), bot_id="b", models_dir=models)
+    await slot.start(wait_s=5)
+    assert slot.model_id == one
+    assert not slot.connected
+    await slot.stop()
+    assert slot.predict(rows()[0].tolist()).model_id == one, "it goes on answering"
+    async with bot(desk, models_dir=models) as slot:
+        order = desk.swap.order(SLOT, desk.deploy(two), Path("/elsewhere/LATEST.json"), "test")
+        assert (await desk.ack_of(order)).status == "loaded"
+        assert slot.model_id == two
+
+
+async def test_a_relative_path_without_a_models_folder_is_refused_with_what_to_do(
+    desk: Desk,
+) -> None:
+    async with bot(desk):
+        order = desk.swap.order(SLOT, desk.deploy(desk.version()), Path("LATEST.json"), "test")
+        assert "models_dir" in (await desk.ack_of(order)).error
+
+
+async def test_waiting_for_a_first_model_that_does_not_come_ends_with_no_model(
+    desk: Desk,
+) -> None:
+    slot = ModelSlot(desk.url, str(SLOT), bot_id="b")
+    with pytest.raises(NoModel):
+        await slot.start(wait_s=0.05)
+    await slot.stop()
+
+
+async def test_loading_does_not_hold_up_the_bot_and_the_order_is_answered_within_a_second(
+    desk: Desk,
+) -> None:
+    async with bot(desk):
+        await desk.swap_to(desk.version())  # the first one also imports scikit-learn
+        worst, stop = 0.0, asyncio.Event()
+
+        async def heartbeat() -> None:
+            nonlocal worst
+            while not stop.is_set():
+                began = time.perf_counter()
+                await asyncio.sleep(0.001)
+                worst = max(worst, time.perf_counter() - began)
+
+        task = asyncio.create_task(heartbeat())
+        for _ in range(3):
+            manifest = await asyncio.to_thread(desk.deploy, await asyncio.to_thread(desk.version))
+            assert (await desk.ack_of(desk.order(manifest))).status == "loaded"
+            assert desk.swap.last_ack_ms[SLOT] < 1000
+        stop.set()
+        await task
+        assert worst < 0.25, f"the loop stood still for {worst:.3f} s"
+
+
+async def test_predictions_and_trades_reach_the_daemon(desk: Desk) -> None:
+    heard: dict[str, bytes] = {}
+    desk.bus.subscribe(TOPICS.prediction(SLOT), lambda t, body, _r: heard.update({t: body}))
+    desk.bus.subscribe(TOPICS.trade(SLOT), lambda t, body, _r: heard.update({t: body}))
+    trade = TradeReport(
+        trade_id="1",
+        side="buy",
+        opened_ms=1,
+        closed_ms=2,
+        entry=1.0,
+        exit=2.0,
+        size=1.0,
+        fee=0.0,
+        pnl=1.0,
+    )
+    async with bot(desk) as slot:
+        await desk.swap_to(desk.version())
+        prediction = slot.predict(rows()[0].tolist())
+        slot.publish_prediction(5, prediction, rows()[0].tolist())
+        slot.publish_trade(trade)
+        await until(lambda: len(heard) == 2)
+    made = msgspec.json.decode(heard[TOPICS.prediction(SLOT)], type=PredictionMade)
+    assert (made.t, made.model_id) == (5, prediction.model_id)
+    assert made.features == tuple(rows()[0])
+    assert msgspec.json.decode(heard[TOPICS.trade(SLOT)], type=TradeReport) == trade
+
+
+async def test_the_blocking_twin_answers_from_any_thread_and_follows_swaps(desk: Desk) -> None:
+    one, two = desk.version(), desk.version()
+
+    def body(slot: BlockingModelSlot, model_id: str) -> str:
+        deadline = time.monotonic() + 10
+        while slot.model_id != model_id and time.monotonic() < deadline:
+            time.sleep(0.01)
+        prediction = slot.predict(rows()[0].tolist())
+        slot.publish_prediction(1, prediction)
+        return prediction.model_id
+
+    heard: list[bytes] = []
+    desk.bus.subscribe(TOPICS.prediction(SLOT), lambda _t, payload, _r: heard.append(payload))
+    slot = BlockingModelSlot(ModelSlot(desk.url, str(SLOT), bot_id="b"))
+    desk.order(desk.deploy(one))
+    await asyncio.to_thread(slot.start, 10)
+    assert await asyncio.to_thread(body, slot, one) == one
+    desk.order(desk.deploy(two))
+    assert await asyncio.to_thread(body, slot, two) == two
+    await until(lambda: len(heard) == 2)
+    await asyncio.to_thread(slot.stop)
+    await until(lambda: desk.swap.bot(SLOT) is None)
+
+
+def test_a_misspelt_slot_or_address_is_refused_at_once() -> None:
+    with pytest.raises(BadInput, match="BTC-5m"):
+        ModelSlot("mqtt://h", "BTC", bot_id="b")
+    with pytest.raises(ConfigError, match="mqtt://"):
+        ModelSlot("localhost", "BTC-5m", bot_id="b")
+
+
+def test_importing_the_slot_brings_no_heavy_library_into_the_bot() -> None:
+    code = (
+        "import sys, hyperdrift.slot, hyperdrift.blocking, hyperdrift.pointer\n"
+        "heavy = {'aiohttp', 'typer', 'pandas', 'river', 'sklearn', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_offline_presence_says_only_who_is_gone() -> None:
+    slot = ModelSlot("mqtt://h", "BTC-5m", bot_id="b")
+    assert slot._presence(online=False) == BotPresence(
+        online=False,
+        bot_id="b",
+        python=slot._presence(online=True).python,
+        sklearn=slot._presence(online=True).sklearn,
+    )
+
+
+def test_an_order_of_the_contract_is_read_with_unknown_fields_ignored() -> None:
+    text = (
+        b'{"swap_id":"1","model_id":"m","manifest":"/m/LATEST.json","sha256":{"a":"b"},'
+        b'"sklearn":"1.9.1","reason":"drift","issued_ms":1,"colour":"blue"}'
+    )
+    assert msgspec.json.decode(text, type=SwapOrder).sha256 == {"a": "b"}

@@ -1,0 +1,39 @@
+"""What `hyperdrift status` says of a slot."""
+
+from typing import Any
+
+from daemon.admin.status_view import show_status
+
+
+def shown(capsys: Any, **state: Any) -> str:
+    given: dict[str, Any] = {
+        "phase": "probation",
+        "model_id": "20250101_000000_abc",
+        "model_age_s": 90_000,
+        "win_rate": 0.52,
+        "trades": 31,
+        "drift": {"mom_1": 0.4},
+        "lag_ms": 12,
+        "retrain": None,
+        "pnl_7d": -12.5,
+        "waiting_for": "wait: the live model is still on probation",
+        "probation": None,
+    }
+    show_status({"status": {"state": "online"}, "slots": {"BTC-5m": given | state}})
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_it_tells_the_weeks_result_and_what_the_policy_decided(capsys: Any) -> None:
+    text = shown(capsys)
+    assert "P&L, 7 days -12.50" in text
+    assert "decision wait: the live model is still on probation" in text
+    assert "pairs" not in text
+
+
+def test_a_probation_is_told_of_before_and_after_the_first_outcome(capsys: Any) -> None:
+    bounds = {"excess_if_previous_right": 0.02, "excess_if_new_right": -0.01}
+    early = {"bars": 3, "pairs": 0, "evidence": 1.0, **bounds}
+    text = shown(capsys, probation=early)
+    assert "+0.020 nats a bar if the previous model is right, -0.010 if the new one is" in text
+    text = shown(capsys, probation=early | {"pairs": 4, "evidence": 2.5, "excess": 0.1})
+    assert "+0.100 nats against the previous model over 4 pairs, evidence 2.5 : 1" in text

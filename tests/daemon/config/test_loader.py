@@ -1,0 +1,229 @@
+"""A configuration is read once, and what is wrong with it is said in one sentence."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from daemon.config import loader as config
+from daemon.config.schema import Config, MqttSection, SlotSection
+from daemon.core.bars import SlotName
+from daemon.core.errors import ConfigError
+from tests.daemon.powerless import without_roots_power
+
+# Every key that is documented, each with its documented default.
+WHOLE = """
+[daemon]
+data_dir = "/var/lib/hyperdrift"
+[[slots]]
+coin = "BTC"
+interval = "5m"
+horizon_bars = 12
+threshold = 0.005
+history_days = 180
+[hyperliquid]
+network = "mainnet"
+speed = 1.0
+weight_per_minute = 1000
+[mqtt]
+broker = "embedded"
+prefix = "hyperdrift"
+[features]
+computer = "builtin"
+cohort_file = ""
+[trades]
+file = ""
+[retrain]
+python = ""
+nice = 10
+timeout_s = 3600
+backend = "local"
+[policy]
+[gates]
+[swap]
+on_deploy = []
+[web]
+listen = "127.0.0.1:8377"
+[notify]
+urls = []
+"""
+
+
+def read(tmp_path: Path, text: str, **environ: str) -> Config:
+    path = tmp_path / "hyperdrift.toml"
+    path.write_text(text)
+    return config.load(path, environ)
+
+
+def test_every_documented_key_is_understood(tmp_path: Path) -> None:
+    assert read(tmp_path, WHOLE).data_dir == Path("/var/lib/hyperdrift")
+
+
+def test_without_a_file_it_watches_btc_5m_on_mainnet_with_the_embedded_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "SEARCH_PATHS", (Path("hyperdrift.toml"),))
+    found = config.load(None, {})
+    assert [slot.name for slot in found.slots] == [SlotName("BTC", "5m")]
+    assert found.hyperliquid.urls[0] == "https://api.hyperliquid.xyz"
+    assert found.mqtt.broker == "embedded"
+
+
+def test_switches_of_the_policy_are_true_or_false(tmp_path: Path) -> None:
+    assert read(tmp_path, "[policy]\non_drift = false\n").policy == {"on_drift": False}
+
+
+def test_a_file_saved_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert read(tmp_path, "\ufeff[retrain]\nnice = 3\n").retrain.nice == 3
+
+
+def test_24h_is_the_venues_1d(tmp_path: Path) -> None:
+    found = read(tmp_path, '[[slots]]\ncoin = "BTC"\ninterval = "24h"\n')
+    (slot,) = found.slots
+    assert str(slot.name) == "BTC-1d"
+    assert (slot.horizon, slot.label_threshold) == (1, 0.025)
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        WHOLE,
+        HYPERDRIFT_MQTT__BROKER="mqtt://10.0.0.1:1883",
+        HYPERDRIFT_RETRAIN__NICE="19",
+        HYPERDRIFT_DATA="not a setting",
+    )
+    assert (found.mqtt.broker, found.retrain.nice) == ("mqtt://10.0.0.1:1883", 19)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[mqtt]\nbrokr = "embedded"', "[mqtt] 'brokr' is not a setting; did you mean 'broker'?"),
+        ("[colour]\nx = 1", "'colour' is not a setting; the settings here are daemon"),
+        ('[[slots]]\ncoin = "BTC"\nhorizon = 3', "did you mean 'horizon_bars'?"),
+        (
+            '[[slots]]\ncoin = "BTC"\nhorizon_bars = "x"',
+            "[[slots]] number 1: horizon_bars is 'x'; write a whole number",
+        ),
+        ('[[slots]]\ninterval = "5m"', '[[slots]] has no coin; write one, like coin = "BTC"'),
+        ('[slots]\ncoin = "BTC"', "write [[slots]], in two brackets"),
+        ('[[slots]]\ncoin = "BTC"\ninterval = "7m"', "interval '7m' is not one of 1m"),
+        ('[[slots]]\ncoin = "BTC"\ninterval = "15m"', "write horizon_bars and threshold"),
+        ('[[slots]]\ncoin = "BTC"\nthreshold = 5.0', "like 0.005 for 0.5 %"),
+        ('[[slots]]\ncoin = "BTC"\nthreshold = "wide"', '"auto" or "vol:0.8"'),
+        ('[[slots]]\ncoin = "BTC"\n[[slots]]\ncoin = "BTC"', "remove one"),
+        ('[[slots]]\ncoin = "BTC/USD"', "is not written COIN-INTERVAL"),
+        ("slots = []", "there is no [[slots]]"),
+        ('[hyperliquid]\nnetwork = "moonnet"', "write mainnet or testnet"),
+        ("[retrain]\nnice = 40", "retrain.nice is 40; write a whole number of at most 19"),
+        ('[retrain]\nmemory_mib = "4G"', "retrain.memory_mib is '4G'; write a whole number"),
+        ('[swap]\non_deploy = "x"', """swap.on_deploy is 'x'; write a list, like ["a", "b"]"""),
+        ('[gates]\noverfit = 0.2\ncalibrated = "x"', "gates.calibrated is 'x'; write a number"),
+        ("[gates]\noverfit = true", "gates.overfit is true; write a number"),
+        ("[gates]\nover_fit = 0.2", "[gates] 'over_fit' is not a setting; did you mean 'overfit'?"),
+        ('[policy]\non_drift = "no"', "policy.on_drift is 'no'; write a number, or true or false"),
+        ("[policy]\ncooldown_hours = true", "cooldown_hours = true; write a number of at least 0"),
+        ("[policy]\ncooldown = 3", "[policy] 'cooldown' is not a setting; did you mean"),
+        ('[daemon]\ndata_dir = "data"', "daemon.data_dir is 'data'; write a whole path"),
+        ('[hyperliquid]\nrest_url = "api.x"', "hyperliquid.rest_url is 'api.x'; write https://"),
+        ('[mqtt]\nprefix = "a/#"', "mqtt.prefix is 'a/#'; write a name without"),
+        (
+            '[mqtt]\nbroker = "10.0.0.1"',
+            "must be embedded, mqtt://user@host:1883 or mqtts://host",
+        ),
+        ('[mqtt]\nbroker = "mqtt://me:secret@h"', "give the password in a file"),
+        ('[mqtt]\nca_file = "ca.crt"', "is of no use with the embedded broker; remove the key"),
+        ('[mqtt]\nbroker = "mqtt://h"\nca_file = "ca.crt"', "write mqtts://"),
+        ('[notify]\nurls = ["tgram://x"]', "notify.urls is not built yet"),
+        ("[mqtt\n", "is not TOML"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_says_what_to_write(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "hyperdrift.toml" in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.toml: cannot be read"):
+        config.load(tmp_path / "missing.toml", {})
+
+
+def test_a_password_comes_from_its_file_or_from_the_service_managers_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mqtt-password").write_text("from systemd\n")
+    (tmp_path / "secret").write_text("from a file\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert config.broker_password(MqttSection()) == "from systemd"
+    given = MqttSection(password_file=str(tmp_path / "secret"))
+    assert config.broker_password(given) == "from a file"
+
+
+def test_a_command_of_root_finds_the_password_that_the_service_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr(config, "CREDSTORE", tmp_path / "mqtt-password")
+    secured = MqttSection(broker="mqtts://hyperdrift@broker.example")
+    assert config.broker_password(secured) is None
+    (tmp_path / "mqtt-password").write_text("for the service\n")
+    assert config.broker_password(secured) == "for the service"
+    assert config.broker_password(MqttSection()) is None  # the embedded one has no passwords
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ('computer = "my features"', 'write "builtin" or "package.module:Class"'),
+        ('computer = "bot.features:Computer"\npath = "/no/such/folder"', "is not a folder"),
+    ],
+)
+def test_a_feature_class_that_cannot_be_named_or_found_is_refused(
+    tmp_path: Path, section: str, says: str
+) -> None:
+    file = tmp_path / "hyperdrift.toml"
+    file.write_text(f"[features]\n{section}\n")
+    with pytest.raises(ConfigError, match=says):
+        config.load(file, {})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_configuration_of_others_is_an_error_and_not_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir(mode=0o700)
+    (tmp_path / "etc" / "hyperdrift.toml").write_text("")
+    monkeypatch.setattr(config, "SEARCH_PATHS", (tmp_path / "etc" / "hyperdrift.toml",))
+    os.seteuid(65534)
+    try:
+        with pytest.raises(ConfigError, match=r"Permission denied.*; run this with sudo"):
+            config.load(None, {})
+    finally:
+        os.seteuid(0)
+
+
+def test_a_file_that_may_not_be_read_is_one_line_also_where_it_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "hyperdrift.toml"
+    path.touch(mode=0)
+    code = (
+        f"import sys; from daemon import cli; sys.argv = ['', 'doctor', '--config', {str(path)!r}]"
+    )
+    said = without_roots_power(f"{code}; cli.main()")
+    assert said.startswith(f"hyperdrift: {path}: cannot be read (Permission denied); run this with")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("interval", "days"), [("5m", 180), ("1h", 5000 / 24), ("12h", 2500), ("24h", 5000)]
+)
+def test_slots_of_long_bars_learn_from_as_many_bars_as_the_venue_serves(
+    interval: str, days: float
+) -> None:
+    assert SlotSection(coin="BTC", interval=interval).history_ms == round(days * 86_400_000)
+    assert SlotSection(coin="BTC", interval=interval, history_days=2).history_ms == 172_800_000

@@ -1,0 +1,140 @@
+"""A changed configuration is taken while the daemon runs, whole, or refused with the key."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from daemon.config.reload import LIVE, Reload, changes
+from daemon.config.schema import Config
+from daemon.core.bars import SlotName
+from daemon.core.errors import ConfigError
+from monitor.policy import PolicySettings
+
+SLOT = SlotName("BTC", "5m")
+OLD = Config()
+
+
+@dataclass
+class FakeKeeper:
+    """Writes down what it is given."""
+
+    slot: SlotName = SLOT
+    adopted: list[tuple[Config, PolicySettings]] = field(default_factory=list)
+
+    def adopt(self, config: Config, settings: PolicySettings) -> None:
+        self.adopted.append((config, settings))
+
+
+def changed(**sections: object) -> Config:
+    return msgspec.convert({**msgspec.to_builtins(OLD), **sections}, Config)
+
+
+async def reloaded(new: Config | ConfigError, keeper: FakeKeeper) -> EventDict:
+    """Ask once, by the real signal; return the line that answers."""
+
+    def read() -> Config:
+        if isinstance(new, ConfigError):
+            raise new
+        return new
+
+    reload = Reload(OLD, read)
+    with capture_logs() as logs, reload.listening():
+        running = asyncio.create_task(reload.run([keeper]))
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(10):
+            while not logs:
+                await asyncio.sleep(0.01)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    [line] = logs
+    return line
+
+
+async def test_limits_of_policy_gates_retrains_and_the_hook_change_at_once() -> None:
+    keeper = FakeKeeper()
+    new = changed(
+        policy={"cooldown_hours": 3},
+        gates={"calibrated": 0.1},
+        swap={"on_deploy": ["true"]},
+        retrain={**msgspec.to_builtins(OLD.retrain), "nice": 19},
+    )
+    line = await reloaded(new, keeper)
+    keys = ["gates.calibrated", "policy.cooldown_hours", "retrain.nice", "swap.on_deploy"]
+    assert (line["event"], line["changed"]) == ("config.reloaded", keys)
+    [(config, settings)] = keeper.adopted
+    assert config is new
+    assert settings.cooldown_hours == 3.0
+
+
+@pytest.mark.parametrize(
+    ("new", "key"),
+    [
+        (changed(mqtt={"port": 1884}), "mqtt.port"),
+        (changed(slots=[{"coin": "ETH"}]), "[[slots]]"),
+        (changed(policy={"probation_hours": 1}), "policy.probation_hours"),
+        (changed(retrain={"python": "/opt/bot/bin/python"}), "retrain.python"),
+        (changed(daemon={"data_dir": "/x"}, policy={"min_bars": 1}), "daemon.data_dir"),
+    ],
+)
+async def test_a_key_that_needs_a_restart_refuses_all_and_is_named(new: Config, key: str) -> None:
+    keeper = FakeKeeper()
+    line = await reloaded(new, keeper)
+    why = f"{key}: needs a restart; nothing of the file is used until then"
+    assert (line["event"], line["why"]) == ("config.reload_refused", why)
+    assert keeper.adopted == []
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        ConfigError("hyperdrift.toml: is not TOML"),
+        changed(gates={"calibratedd": 0.1}),
+        changed(policy={"min_bars": -1}),
+    ],
+)
+async def test_a_file_with_a_mistake_changes_nothing(new: Config | ConfigError) -> None:
+    keeper = FakeKeeper()
+    line = await reloaded(new, keeper)
+    assert line["event"] == "config.reload_refused"
+    assert keeper.adopted == []
+
+
+def test_every_key_that_may_change_is_a_key() -> None:
+    whole = msgspec.to_builtins(OLD)
+    known = {f"{name}.{key}" for name in ("retrain", "swap") for key in whole[name]}
+    known |= {f"policy.{key}" for key in PolicySettings.__dataclass_fields__}
+    assert known >= LIVE
+
+
+def test_no_key_differs_between_equal_configurations() -> None:
+    assert changes(OLD, Config()) == []
+
+
+HANGUP_WHILE_STARTING = """
+import os, signal, sys
+from daemon import cli
+from daemon.config import loader as config
+from daemon.core.errors import ConfigError
+def load(_path):
+    os.kill(os.getpid(), signal.SIGHUP)
+    raise ConfigError("still here")
+config.load = load
+sys.argv = ["hyperdrift", "run"]
+cli.main()
+"""
+
+
+def test_a_reload_that_comes_while_the_daemon_starts_does_not_end_it() -> None:
+    command = (sys.executable, "-c", HANGUP_WHILE_STARTING)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "still here" in done.stderr) == (2, True)

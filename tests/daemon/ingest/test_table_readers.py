@@ -1,0 +1,169 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from daemon.core.bars import Bar, Funding
+from daemon.core.errors import BadInput
+from daemon.ingest.table_readers import TableReport, read_bars, read_funding
+
+START = 1_750_000_200_000
+STEP = 300_000
+ROWS = 6
+
+
+def table(**changes: object) -> pd.DataFrame:
+    t = START + STEP * np.arange(ROWS)
+    columns = {
+        "t": t,
+        "open": 100.0,
+        "high": 102.0,
+        "low": 99.0,
+        "close": 101.0,
+        "volume": np.arange(ROWS, dtype=float),
+    }
+    return pd.DataFrame(columns | changes)
+
+
+def saved(tmp_path: Path, frame: pd.DataFrame, suffix: str = ".csv") -> Path:
+    path = tmp_path / f"bars{suffix}"
+    match suffix:
+        case ".csv" | ".csv.gz":
+            frame.to_csv(path, index=False)
+        case ".parquet":
+            frame.to_parquet(path)
+        case ".feather":
+            frame.to_feather(path)
+        case ".jsonl":
+            frame.to_json(path, lines=True, orient="records", date_unit="ms")
+        case ".json":
+            frame.to_json(path, orient="records", date_unit="ms")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".feather", ".jsonl", ".json"])
+def test_every_format_gives_the_same_bars(tmp_path: Path, suffix: str) -> None:
+    found = read_bars(saved(tmp_path, table(), suffix))
+    assert found.t.tolist() == [START + k * STEP for k in range(ROWS)]
+    assert found.t.dtype == np.int64
+    assert found.volume.tolist() == list(range(ROWS))
+    assert found.interval_ms == STEP
+    assert found.report == TableReport(ROWS, ROWS, 0, 0)
+    assert found.bars()[2] == Bar(START + 2 * STEP, 100, 102, 99, 101, 2)
+
+
+def stamps(t: np.ndarray, form: str, zone: str = "UTC") -> list[str]:
+    return [pd.Timestamp(ms, unit="ms", tz=zone).strftime(form) for ms in t.tolist()]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        lambda t: t // 1000,
+        lambda t: t * 1000,
+        lambda t: t * 1_000_000,
+        lambda t: t / 1000,
+        lambda t: stamps(t, "%Y-%m-%d %H:%M:%S"),
+        lambda t: stamps(t, "%Y-%m-%dT%H:%M:%SZ"),
+        lambda t: stamps(t, "%Y-%m-%dT%H:%M:%S%z"),
+        lambda t: stamps(t, "%Y-%m-%dT%H:%M:%S%z", "Asia/Tokyo"),
+    ],
+    ids=["s", "us", "ns", "float s", "text", "Z", "offset", "Tokyo"],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_every_unit_of_time_is_recognised(tmp_path: Path, times, suffix: str) -> None:
+    frame = table()
+    frame["t"] = times(frame["t"].to_numpy())
+    assert read_bars(saved(tmp_path, frame, suffix)).t.tolist() == table()["t"].tolist()
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
+def test_columns_of_dates_are_taken_in_any_resolution_and_zone(tmp_path, unit, zone) -> None:
+    dates = pd.Series(pd.to_datetime(table()["t"], unit="ms")).dt.as_unit(unit)
+    if zone:
+        dates = dates.dt.tz_localize("UTC").dt.tz_convert(zone)
+    frame = table().drop(columns="t").assign(date=dates)
+    assert read_bars(saved(tmp_path, frame, ".parquet")).t.tolist() == table()["t"].tolist()
+    indexed = frame.set_index("date")
+    assert read_bars(saved(tmp_path, indexed, ".parquet")).t.tolist() == table()["t"].tolist()
+
+
+def test_the_venues_own_rows_are_taken_although_two_columns_differ_only_by_case(tmp_path) -> None:
+    rows = [
+        {"T": t + STEP - 1, "t": t, "s": "BTC", "i": "5m", "o": "100.0", "h": "102.0"}
+        | {"l": "99.0", "c": "101.0", "v": "1.5", "n": 3}
+        for t in table()["t"].tolist()
+    ]
+    path = tmp_path / "bars.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert read_bars(path).t.tolist() == table()["t"].tolist()
+
+
+def test_names_in_capitals_and_with_spaces_are_recognised(tmp_path: Path) -> None:
+    frame = table().rename(columns={"t": " Timestamp", "open": "Open", "volume": "VOLUME "})
+    assert len(read_bars(saved(tmp_path, frame)).t) == ROWS
+
+
+def test_bad_rows_are_counted_and_left_out_and_doubles_collapsed(tmp_path: Path) -> None:
+    frame = pd.concat([table()] * 2, ignore_index=True).sample(frac=1, random_state=3)
+    frame = pd.concat([frame, table(volume=9.0).tail(1)])
+    faults = table().head(5).copy()
+    faults["close"] = [np.nan, 98.0, 103.0, -1.0, 101.0]
+    faults["volume"] = [1.0, 1.0, 1.0, 1.0, -2.0]
+    faults["t"] += 100 * STEP
+    off_grid = table().head(1).assign(t=START + 1)
+    found = read_bars(saved(tmp_path, pd.concat([frame, faults, off_grid])))
+    assert found.t.tolist() == table()["t"].tolist()
+    assert found.report == TableReport(
+        rows=19, kept=6, bad=6, duplicates=7, first_bad="row 14: close is not a number"
+    )
+    assert found.volume[-1] == 9.0  # the last of a double stays
+
+
+def test_the_interval_may_be_said_or_found(tmp_path: Path) -> None:
+    path = saved(tmp_path, table())
+    assert read_bars(path, 3 * STEP).report.kept == 2
+    with pytest.raises(BadInput, match="fewer than two usable rows, which tell no interval"):
+        read_bars(saved(tmp_path, table().head(1)))
+    with pytest.raises(BadInput, match="none of the venue's intervals"):
+        read_bars(saved(tmp_path, table(t=START + 7000 * np.arange(ROWS))))
+
+
+def test_what_cannot_be_used_is_said_in_one_sentence(tmp_path: Path) -> None:
+    cases = {
+        r"bars.csv has no column for volume: name one of its columns \(t, open, .*\) volume or v": (
+            table().drop(columns="volume")
+        ),
+        "bars.csv has no column for the time": table().drop(columns="t"),
+        "is no time in s, ms, us or ns": table(t=np.arange(ROWS)),
+        "has no usable candle in 0 rows|fewer than two usable rows": table().head(0),
+    }
+    for sentence, frame in cases.items():
+        with pytest.raises(BadInput, match=sentence) as caught:
+            read_bars(saved(tmp_path, frame))
+        assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"is none of \.csv, \.parquet"):
+        read_bars(tmp_path / "bars.xlsx")
+    for suffix in ("csv", "parquet", "feather", "jsonl", "json"):
+        path = tmp_path / f"bad.{suffix}"
+        with pytest.raises(BadInput, match="cannot be read"):
+            read_bars(path)
+        path.write_bytes(b"\x00\xff\xfe{{{")
+        with pytest.raises(BadInput):
+            read_bars(path)
+
+
+def test_funding_keeps_its_raw_stamps(tmp_path: Path) -> None:
+    stamps = [START + 79, START + 3_600_000 + 4]
+    frame = pd.DataFrame({"time": [*stamps[::-1], stamps[0]], "fundingRate": ["x", "2e-5", "1e-5"]})
+    found = read_funding(saved(tmp_path, frame))
+    assert found.rates() == [Funding(stamps[0], 1e-5)]
+    assert found.report == TableReport(3, 1, 1, 1, "row 1: the rate is not a number")
+    with pytest.raises(BadInput, match="no column for rate"):
+        read_funding(saved(tmp_path, table()))

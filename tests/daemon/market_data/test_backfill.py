@@ -1,0 +1,132 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from structlog.testing import capture_logs
+
+from daemon.core.bars import HOUR_MS, Provenance
+from daemon.core.clock import VenueClock
+from daemon.core.errors import VenueUnreachable
+from daemon.hyperliquid.rest import RestClient
+from daemon.market_data.backfill import History, closed_t, flat_bars
+from daemon.store.store import AsyncStore, Hole, Store
+from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
+from tests.fakes import FakeClock
+
+
+@dataclass
+class Rig:
+    venue: FakeVenue
+    history: History
+    store: Store
+
+    def numbers(self) -> list[int]:
+        return [(t - START) // STEP for t in self.store.bars(BTC)["t"].tolist()]
+
+
+@asynccontextmanager
+async def rig(now: float) -> AsyncIterator[Rig]:
+    clock = FakeClock(ms=START + round(now * STEP))
+    venue = FakeVenue(clock.now_ms)
+    venue.funding = hourly(START - 100 * HOUR_MS, 1000)
+    venue_clock = VenueClock(clock)
+    with Store(":memory:") as store:
+        keeper = AsyncStore(store)
+        async with serving(venue), RestClient(venue.url, clock, venue_clock) as rest:
+            yield Rig(venue, History(rest, keeper, venue_clock, lambda *_: None), store)
+        keeper.close()
+
+
+async def test_closed_bars_come_into_an_empty_store_with_their_funding() -> None:
+    async with rig(now=50.5) as r:
+        r.venue.put(bar(k) for k in range(60))
+        await r.history.fetch(BTC, START + 10 * STEP - 1)
+        assert r.numbers() == list(range(10, 50))
+        assert r.store.oldest_funding_time("BTC") <= START  # type: ignore[operator]
+        newest = max(f.time for f in r.venue.funding if f.time <= r.venue.now())
+        assert r.store.newest_funding_time("BTC") == newest
+
+
+async def test_what_is_there_already_is_not_fetched_again() -> None:
+    async with rig(now=50.5) as r:
+        r.venue.put(bar(k) for k in range(60))
+        await r.history.fetch(BTC, START)
+        r.venue.requests.clear()
+        await r.history.fetch(BTC, START)
+        assert r.venue.asked("candleSnapshot") == []
+        assert len(r.venue.asked("fundingHistory")) <= 1
+
+
+async def test_a_hole_within_reach_and_provisional_bars_are_fetched() -> None:
+    async with rig(now=50.5) as r:
+        r.venue.put(bar(k, volume=5.0) for k in range(60))
+        whole = [bar(k, volume=5.0) for k in range(48) if k not in {20, 21}]
+        r.store.put_bars(BTC, whole, Provenance.REST)
+        r.store.put_bars(BTC, [bar(48), bar(49)], Provenance.STREAM)
+        await r.history.fetch(BTC, START)
+        assert r.numbers() == list(range(50))
+        assert set(r.store.bars(BTC)["volume"]) == {5.0}
+        assert r.venue.asked("candleSnapshot")[0]["req"]["startTime"] == START + 20 * STEP
+
+
+async def test_only_the_newest_5000_are_asked_for_and_what_lies_before_is_a_gap() -> None:
+    async with rig(now=7000.5) as r:
+        r.venue.put(bar(k) for k in range(7001))
+        r.store.put_bars(BTC, [bar(k) for k in range(100)], Provenance.IMPORT)
+        with capture_logs() as logs:
+            await r.history.fetch(BTC, START)
+            await r.history.fetch(BTC, START)
+        first = r.numbers()[100]
+        # The bar that is forming takes one of the venue's 5000 places.
+        assert r.numbers() == [*range(100), *range(first, 7000)]
+        assert 2000 <= first <= 2001
+        assert r.store.gaps(BTC) == [Hole(START + 100 * STEP, START + (first - 1) * STEP)]
+        assert [log["event"] for log in logs].count("feed.gap") == 1
+
+
+async def test_a_short_hole_that_the_venue_has_too_is_filled_flat() -> None:
+    async with rig(now=50.5) as r:
+        r.venue.put(bar(k, close=101.0) for k in range(60) if k not in {30, 31, 32})
+        await r.history.fetch(BTC, START)
+        assert r.numbers() == list(range(50))
+        hole = Hole(START + 30 * STEP, START + 32 * STEP)
+        held = r.store.held(BTC, *hole)
+        assert [s.bar for s in held] == flat_bars(hole, 101.0, STEP)
+        assert {s.provenance for s in held} == {Provenance.FILLED}
+
+
+async def test_a_long_hole_that_the_venue_has_too_is_a_gap() -> None:
+    async with rig(now=50.5) as r:
+        r.venue.put(bar(k) for k in range(60) if not 20 <= k < 40)
+        await r.history.fetch(BTC, START)
+        assert r.store.gaps(BTC) == [Hole(START + 20 * STEP, START + 39 * STEP)]
+
+
+async def test_funding_before_the_oldest_stored_rate_is_fetched_too() -> None:
+    async with rig(now=50.5) as r:
+        r.venue.put(bar(k) for k in range(60))
+        r.store.put_funding("BTC", r.venue.funding[101:102])
+        await r.history.fetch(BTC, START)
+        due = [f.time for f in r.venue.funding if START - 9 * HOUR_MS <= f.time <= r.venue.now()]
+        assert r.store.oldest_funding_time("BTC") == due[0]
+        assert r.store.newest_funding_time("BTC") == due[-1]
+
+
+async def test_a_venue_that_is_away_is_the_callers_to_wait_for() -> None:
+    async with rig(now=50.5) as r:
+        r.venue.faults.extend([(500, "null")] * 5)
+        with pytest.raises(VenueUnreachable):
+            await r.history.fetch(BTC, START)
+
+
+def test_a_bar_is_closed_only_after_its_grace_and_the_clocks_uncertainty() -> None:
+    clock = FakeClock(ms=START + STEP + 2_999)
+    venue = VenueClock(clock)
+    assert closed_t(BTC, venue) == START - STEP
+    clock.ms += 1
+    assert closed_t(BTC, venue) == START
+    venue.uncertainty_ms = 5_000.0
+    assert closed_t(BTC, venue) == START - STEP
+    clock.ms += 7_000
+    assert closed_t(BTC, venue) == START

@@ -1,0 +1,172 @@
+"""The feed against the replay exchange: real sockets, 3000 venue seconds in one of ours."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+from structlog.testing import capture_logs
+
+from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.clock import SystemClock, VenueClock
+from daemon.demo.exchange import ReplayExchange
+from daemon.demo.market import generate
+from daemon.hyperliquid.rest import RestClient
+from daemon.hyperliquid.stream import CandleStream
+from daemon.market_data.feed import Feed
+from daemon.store.store import AsyncStore, Store
+from tests.daemon.clocks import FastClock
+from tests.daemon.fake_venue import BTC, START, FakeVenue, bar, serving
+from tests.fakes import FakeClock
+
+SPEED = 3000.0
+STEP = 300_000
+BEGIN = 1_750_000_200_000
+RECORDING = generate(2000, STEP, 7, start_ms=BEGIN, change_at=None)
+COIN = RECORDING.coin
+SLOTS = (SlotName(COIN, "5m"), SlotName(COIN, "15m"))
+
+
+@dataclass
+class Rig:
+    exchange: ReplayExchange
+    feed: Feed
+    store: AsyncStore
+    rest: RestClient
+    got: dict[SlotName, list[Bar]] = field(default_factory=lambda: {slot: [] for slot in SLOTS})
+
+    async def collect(self, slot: SlotName, bars: int) -> list[Bar]:
+        """Wait until so many bars of a slot came."""
+        async with asyncio.timeout(20):
+            while len(self.got[slot]) < bars:
+                await asyncio.sleep(0.01)
+        return self.got[slot]
+
+    async def drain(self) -> None:
+        async for slot, b in self.feed.bars():
+            assert self.store.store.held(slot, b.t, b.t), "seen before it was stored"
+            self.got[slot].append(b)
+
+
+@asynccontextmanager
+async def rig(
+    first: int = 500, store: Store | None = None, url: Callable[[str], str] = str
+) -> AsyncIterator[Rig]:
+    """A feed that runs from bar `first` of the recording on."""
+    clock = SystemClock()
+    venue = VenueClock(clock, SPEED)
+    begin = int(RECORDING.t[first]) + 1000
+    keeper = AsyncStore(store or Store(":memory:"))
+    async with ReplayExchange([RECORDING], clock, speed=SPEED, start_ms=begin) as exchange:
+        async with RestClient(exchange.url, clock, venue) as rest:
+            await rest.learn_clock()
+            stream = CandleStream(url(exchange.ws_url), FastClock(20.0), SLOTS)
+            feed = Feed(rest, stream, keeper, venue, SLOTS)
+            made = Rig(exchange, feed, keeper, rest)
+            tasks = [asyncio.create_task(feed.run()), asyncio.create_task(made.drain())]
+            try:
+                yield made
+            finally:
+                for task in tasks:
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
+        keeper.close()
+
+
+def check(bars: list[Bar], slot: SlotName) -> None:
+    """Each bar once, in order, without a hole, and value for value what was recorded."""
+    recording = RECORDING.resampled(slot.interval) if slot.interval != "5m" else RECORDING
+    at = int(np.searchsorted(recording.t, bars[0].t))
+    for k, b in enumerate(bars, start=at):
+        names = ("t", "open", "high", "low", "close", "volume")
+        recorded = tuple(float(getattr(recording, name)[k]) for name in names)
+        assert (b.t, b.open, b.high, b.low, b.close, b.volume) == recorded
+
+
+async def test_every_bar_of_every_slot_comes_once_in_order_as_it_was_recorded() -> None:
+    async with rig() as r:
+        await r.collect(SLOTS[0], 30)
+        for slot, bars in r.got.items():
+            assert bars
+            check(bars, slot)
+
+
+async def test_bars_arrive_while_they_are_young() -> None:
+    async with rig() as r:
+        late: list[float] = []
+        seen = 0
+        while len(late) < 25:
+            bars = await r.collect(SLOTS[0], seen + 1)
+            late += [r.exchange.now_ms() - b.t - STEP for b in bars[seen:]]
+            seen = len(bars)
+        # Not later than the bar is long: 100 ms of ours, on a busy machine too.
+        assert np.median(late) < STEP
+
+
+async def test_a_lost_socket_and_a_stopped_exchange_cost_no_bar() -> None:
+    with capture_logs() as logs:
+        async with rig() as r:
+            await r.collect(SLOTS[0], 5)
+            for client in tuple(r.exchange._clients):
+                client.drop()
+            await r.collect(SLOTS[0], 15)
+            r.exchange.pause()
+            await asyncio.sleep(0.5)
+            r.exchange.resume()
+            check(await r.collect(SLOTS[0], 30), SLOTS[0])
+            copies = r.store.store.held(SLOTS[0], 0, 2**62)
+            assert Provenance.FILLED not in {copy.provenance for copy in copies}
+    events = [log["event"] for log in logs]
+    assert events.count("feed.stream_lost") == events.count("feed.stream_back") == 1
+
+
+async def test_bars_come_also_when_the_stream_never_does() -> None:
+    with capture_logs() as logs:
+        async with rig(url=lambda _: "ws://127.0.0.1:9/ws") as r:
+            check(await r.collect(SLOTS[0], 10), SLOTS[0])
+    assert [log["event"] for log in logs].count("feed.stream_lost") == 1
+
+
+async def test_a_restart_goes_on_where_the_store_ends(tmp_path) -> None:
+    path = tmp_path / "bars.db"
+    async with rig(500, Store(path)) as r:
+        before = list(await r.collect(SLOTS[0], 5))
+    async with rig(540, Store(path)) as r:
+        after = await r.collect(SLOTS[0], 30)
+        assert after[0].t <= before[-1].t + 3 * STEP  # some may have been stored, not collected
+        check(after, SLOTS[0])
+
+
+async def test_a_backfill_brings_the_past_and_its_funding_before_the_feed_runs() -> None:
+    async with rig(1500) as r:
+        since = int(RECORDING.t[100])
+        await r.feed.backfill(dict.fromkeys(SLOTS, since))
+        frame = r.store.store.frame(SLOTS[0])
+        assert frame["t"][0] == since
+        assert len(frame["t"]) >= 1390
+        assert not np.isnan(frame["funding"]).any()
+        assert r.store.store.missing(SLOTS[0]) == []
+
+
+async def test_a_backfill_waits_for_a_venue_that_is_away_and_gives_up_what_it_cannot_read() -> None:
+    clock = FakeClock(ms=START + 50 * STEP + STEP // 2)
+    venue = VenueClock(clock)
+    fake = FakeVenue(clock.now_ms)
+    fake.put(bar(k) for k in range(60))
+    fake.faults.extend([(500, "null")] * 12)
+    with Store(":memory:") as store:
+        keeper = AsyncStore(store)
+        async with serving(fake), RestClient(fake.url, clock, venue) as rest:
+            stream = CandleStream("ws://127.0.0.1:9/ws", clock, (BTC,))
+            feed = Feed(rest, stream, keeper, venue, (BTC,))
+            with capture_logs() as logs:
+                await feed.backfill({BTC: START})
+            events = [log["event"] for log in logs if log["log_level"] != "debug"]
+            assert events == ["feed.oddity", "feed.trouble", "feed.backfilled", "feed.recovered"]
+            assert len(store.bars(BTC)["t"]) == 50
+            fake.faults.extend([(200, "{}"), (200, "{}")])
+            await feed.backfill({BTC: START - 9000 * STEP, SlotName("BTC", "15m"): START})
+            assert not fake.faults
+        keeper.close()

@@ -1,0 +1,80 @@
+"""More slots than REST confirms in a minute: the stream goes first, REST makes it of record."""
+
+import asyncio
+from collections import defaultdict
+from contextlib import suppress
+from itertools import pairwise
+
+from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.clock import SystemClock, VenueClock
+from daemon.demo.exchange import ReplayExchange
+from daemon.demo.market import generate
+from daemon.hyperliquid.rest import RestClient
+from daemon.hyperliquid.stream import CandleStream
+from daemon.market_data.feed import Feed
+from daemon.market_data.provisional_bars import Rush
+from daemon.store.store import AsyncStore, Store
+from tests.daemon.clocks import FastClock
+
+SPEED, STEP, BEGIN = 600.0, 300_000, 1_750_000_200_000
+COINS = [f"C{k}" for k in range(8)]
+SLOTS = tuple(SlotName(coin, "5m") for coin in COINS)
+TAPES = [generate(600, STEP, k, start_ms=BEGIN, coin=coin) for k, coin in enumerate(COINS)]
+# Two of the eight confirmed in a minute, ten in five.
+WEIGHT = 48
+
+
+def test_a_rush_is_on_where_more_bars_close_than_a_minute_confirms() -> None:
+    many = [SlotName(f"C{k}", "5m") for k in range(40)]
+    hourly = [SlotName(f"C{k}", "1h") for k in range(40)]
+    rush = Rush([*many, *hourly], 1000)
+    hour = 3_600_000 * 100
+    assert not rush.is_on(hour + STEP)
+    assert rush.is_on(hour)
+    assert not Rush(many, 1000).is_possible
+    assert Rush([*many, *many[:3]], 1000).is_on(hour + STEP)
+
+
+async def test_bars_of_a_rush_come_young_in_order_and_become_those_of_rest() -> None:
+    clock = SystemClock()
+    venue = VenueClock(clock, SPEED)
+    store = AsyncStore(Store(":memory:"))
+    begin = int(TAPES[0].t[300]) + 1000
+    got: dict[SlotName, list[Bar]] = defaultdict(list)
+    late: list[int] = []
+    async with (
+        ReplayExchange(TAPES, clock, speed=SPEED, start_ms=begin) as exchange,
+        RestClient(exchange.url, clock, venue, WEIGHT) as rest,
+    ):
+        await rest.learn_clock()
+        stream = CandleStream(exchange.ws_url, FastClock(20.0), SLOTS)
+        feed = Feed(rest, stream, store, venue, SLOTS)
+
+        async def drain() -> None:
+            async for slot, bar in feed.bars():
+                assert store.store.held(slot, bar.t, bar.t), "seen before it was stored"
+                got[slot].append(bar)
+                late.append(exchange.now_ms() - bar.t - STEP)
+
+        tasks = [asyncio.create_task(feed.run()), asyncio.create_task(drain())]
+        async with asyncio.timeout(30):
+            while len(late) < 9 * len(SLOTS):
+                await asyncio.sleep(0.05)
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+    states = [feed.state(slot) for slot in SLOTS]
+    assert sum(s.provisional for s in states) >= 5 * len(SLOTS)
+    assert sum(s.confirmed for s in states) >= 4 * len(SLOTS)
+    for k, slot in enumerate(SLOTS):
+        assert all(b.t - a.t == STEP for a, b in pairwise(got[slot]))
+        first = got[slot][0].t
+        for copy in store.store.held(slot, first, got[slot][-1].t):
+            row = (copy.bar.t - BEGIN) // STEP
+            if copy.provenance is Provenance.REST:
+                recorded = (TAPES[k].close[row], TAPES[k].volume[row])
+                assert (copy.bar.close, copy.bar.volume) == recorded
+    store.close()
+    # The first bars waited for REST, one after the other; the others came with the stream.
+    assert sorted(late[3 * len(SLOTS) :])[len(SLOTS) * 2] < 90_000

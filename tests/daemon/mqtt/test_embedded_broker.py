@@ -1,0 +1,69 @@
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from daemon.core.clock import SystemClock
+from daemon.core.errors import ConfigError
+from daemon.mqtt.embedded_broker import EmbeddedBroker
+from tests.daemon.brokers import until
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_it_listens_while_it_is_open_and_frees_the_port_afterwards() -> None:
+    async with EmbeddedBroker(SystemClock()) as broker:
+        port = broker.port
+        assert listening(port)
+        assert broker.url == f"mqtt://127.0.0.1:{port}"
+    assert not listening(port)
+
+
+async def test_it_is_started_again_on_the_same_port_when_it_dies() -> None:
+    async with EmbeddedBroker(SystemClock()) as broker:
+        first = broker.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: broker.pid not in {None, first} and listening(broker.port))
+
+
+async def test_a_port_that_is_taken_is_refused_with_what_to_do() -> None:
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(ConfigError, match=f"port {port} .* is taken"):
+        async with EmbeddedBroker(SystemClock(), port):
+            pass
+    server.close()
+    await server.wait_closed()
+
+
+async def test_it_dies_with_its_parent_even_if_that_is_killed() -> None:
+    script = textwrap.dedent("""
+        import asyncio, sys
+        from daemon.mqtt.embedded_broker import EmbeddedBroker
+        from daemon.core.clock import SystemClock
+        async def main():
+            async with EmbeddedBroker(SystemClock()) as broker:
+                print(broker.port, broker.pid, flush=True)
+                await asyncio.Event().wait()
+        asyncio.run(main())
+    """)
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    line = await asyncio.to_thread(parent.stdout.readline)
+    while line and not line.split()[0].isdigit():  # a log line
+        line = await asyncio.to_thread(parent.stdout.readline)
+    port = int(line.split()[0])
+    assert listening(port)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    await until(lambda: not listening(port))

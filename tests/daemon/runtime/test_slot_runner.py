@@ -1,0 +1,189 @@
+"""What a keeper remembers of its bot over a restart, which is another keeper on the same store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+from structlog.testing import capture_logs
+
+from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.clock import VenueClock
+from daemon.registry.bot_compatibility import Handshake
+from daemon.runtime.serving import Serving
+from daemon.runtime.slot_runner import Keeper
+from daemon.scoring.feature_computers import Builtin, Computer, Rows
+from daemon.scoring.scorer import Scorer
+from daemon.store.store import AsyncStore, Store
+from daemon.training.training import Training
+from hyperdrift.mqtt.messages import BotPresence
+from hyperdrift.mqtt.topics import Topics
+from monitor.engine import Engine
+from monitor.policy import PolicySettings
+from retrain import features
+from tests.daemon.brokers import until
+from tests.fakes import FakeClock
+
+SLOT, STEP = SlotName("BTC", "5m"), 300_000
+START_T = 1_750_000_200_000
+BOT = BotPresence(online=True, bot_id="b")
+
+
+@dataclass
+class Broker:
+    """A connection that keeps events, and the newest bar that a state shows: it is done then."""
+
+    connected: bool = True
+    last_bar_t: int | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def publish(self, topic: str, payload: Any, **_: object) -> None:
+        if topic.endswith("/event"):
+            self.events.append(payload)
+        elif topic.endswith("/state"):
+            self.last_bar_t = payload.last_bar_t
+
+    def kinds(self) -> list[str]:
+        return [event["kind"] for event in self.events]
+
+
+class Nothing:
+    """No model is live, and none is missed."""
+
+    champion = shadow = pointer = None
+    lost = ""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def now(self) -> dict[str, Any]:
+        return {"slot": str(SLOT), "at_ms": self._clock.ms}
+
+    async def is_whole(self) -> bool:
+        return True
+
+    async def resume(self, *_: object) -> None:
+        return None
+
+
+class Ones(Builtin):
+    """Every feature is one; none lacks a past."""
+
+    async def row(self, t: int) -> Rows:
+        return np.ones(len(features.NAMES))
+
+
+@dataclass
+class Life:
+    """One life of a daemon."""
+
+    keeper: Keeper
+    clock: FakeClock
+    store: AsyncStore
+    broker: Broker
+
+    async def bars(self, first: int, count: int, *, late_ms: int = 3000) -> None:
+        for t in range(START_T + first * STEP, START_T + (first + count) * STEP, STEP):
+            bar = Bar(t, 100.0, 101.0, 99.0, 100.0, 1.0, 1)
+            await self.store.call(Store.put_bars, SLOT, [bar], Provenance.REST)
+            self.clock.ms = t + STEP + late_ms
+            await self.keeper.put(bar)
+            while self.broker.last_bar_t != t:
+                await asyncio.sleep(0.001)
+
+    async def greet(self) -> None:
+        await self.keeper.put(BOT)
+
+
+@asynccontextmanager
+async def life(
+    store: AsyncStore, clock: FakeClock, broker: Broker, computer: Computer | None = None
+) -> AsyncIterator[Life]:
+    settings = PolicySettings(min_bars=10**9)
+    keeper = Keeper(
+        SLOT,
+        make_engine=lambda bars: Engine(
+            str(SLOT), settings, interval_ms=STEP, names=features.NAMES, history_bars=bars
+        ),
+        serving=cast("Serving", Nothing(clock)),
+        training=cast("Training", None),
+        store=store,
+        scorer=Scorer(SLOT, computer or Builtin(SLOT, store)),
+        bus=cast("Any", broker),
+        topics=Topics(),
+        venue=VenueClock(clock),
+        handshake=Handshake(),
+    )
+    ready = asyncio.Event()
+    task = asyncio.create_task(keeper.run(ready.set))
+    await ready.wait()
+    try:
+        yield Life(keeper, clock, store, broker)
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_bot_that_falls_silent_is_told_of_once_however_often_the_daemon_starts() -> None:
+    store, clock, broker = AsyncStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    with capture_logs() as logs:
+        async with life(store, clock, broker) as first:
+            await first.greet()
+            await first.bars(0, 1)
+            first.keeper.predicted(START_T, None)
+            await first.bars(1, 2)
+        async with life(store, clock, broker) as second:
+            await second.greet()
+            await second.bars(3, 3)
+            assert "alert" not in broker.kinds()  # a restart gives it time
+            await second.bars(6, 1)
+            await until(lambda: "alert" in broker.kinds())
+        async with life(store, clock, broker) as third:
+            await third.greet()
+            await third.bars(7, 10)
+            third.keeper.predicted(START_T, None)
+            await until(lambda: "bot_speaks" in broker.kinds())
+    assert broker.kinds().count("alert") == broker.kinds().count("bot_silent") == 1
+    assert [e["event"] for e in logs if e["event"].startswith("bot.")] == [
+        "bot.silent",
+        "bot.speaks",
+    ]
+    store.close()
+
+
+async def test_bars_that_come_late_or_while_the_broker_is_away_make_nobody_silent() -> None:
+    store, clock, broker = AsyncStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    async with life(store, clock, broker) as only:
+        await only.greet()
+        await only.bars(0, 1)
+        only.keeper.predicted(START_T, None)
+        await only.bars(1, 3)
+        await only.bars(4, 10, late_ms=STEP)
+        broker.connected = False
+        await only.bars(15, 10)
+        broker.connected = True
+        await only.bars(25, 3)
+        assert "alert" not in broker.kinds()
+        await only.bars(28, 1)
+        await until(lambda: "alert" in broker.kinds())
+    store.close()
+
+
+async def test_a_flood_of_other_features_is_an_entry_and_a_count_for_each_bar() -> None:
+    store, clock, broker = AsyncStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    async with life(store, clock, broker, Ones(SLOT, store)) as only:
+        await only.bars(0, 3)
+        for number in range(3):
+            for n in range(1000):
+                row = tuple(1.0 + n * 1e-6 if name == "rv_1h" else 1.0 for name in features.NAMES)
+                only.keeper.predicted(START_T + number * STEP, row)
+        await only.bars(3, 1)
+        assert (mismatch := only.keeper.state().mismatch) is not None
+        assert (mismatch.bars, mismatch.column) == (3, "rv_1h")
+    kinds = [entry.kind for entry in store.store.journal(SLOT)]
+    assert kinds.count("FeaturesDiffered") == 3
+    assert broker.kinds().count("features_differ") == 1
+    store.close()

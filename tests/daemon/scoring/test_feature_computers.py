@@ -1,0 +1,127 @@
+"""Features of a closed bar from a bot's own class, in a real child process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from daemon.config.schema import Config, DaemonSection, FeaturesSection
+from daemon.core.bars import Bar, Funding, Provenance, SlotName
+from daemon.core.errors import BadInput, VersionRefused
+from daemon.ingest.importer import open_store
+from daemon.scoring import feature_computers, feature_parity
+from daemon.store.store import AsyncStore
+from daemon.training.jobs import Jobs, Limits
+from hyperdrift.verification import admit
+from retrain import features
+from tests import botcode
+from tests.daemon.versions import write_version
+
+SLOT = SlotName("BTC", "5m")
+STEP = SLOT.interval_ms
+START = 1_750_000_200_000
+
+
+def bar(i: int, volume: float = 2.0) -> Bar:
+    price = 100.0 + i % 7
+    return Bar(START + i * STEP, price, price + 1, price - 1, price, volume)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[AsyncStore]:
+    kept = AsyncStore(open_store(tmp_path / "data"))
+    kept.store.put_bars(SLOT, [bar(i) for i in range(400)], Provenance.REST)
+    kept.store.put_funding("BTC", [Funding(START - STEP, 1e-5)])
+    yield kept
+    kept.close()
+
+
+def own(store: AsyncStore, tmp_path: Path, name: str) -> feature_computers.BotComputer:
+    section = FeaturesSection(computer=f"paperbot.features:{name}", path=botcode.write(tmp_path))
+    made = feature_computers.make(
+        section, SLOT, store, Limits(nice=0), Jobs(tmp_path / "jobs", Limits()).environment
+    )
+    assert isinstance(made, feature_computers.BotComputer)
+    return made
+
+
+async def test_one_instance_is_fed_every_bar_and_begins_again_after_a_hole(
+    store: AsyncStore, tmp_path: Path
+) -> None:
+    computer = own(store, tmp_path, "Endless")
+    counts = [(await computer.row(bar(i).t))[0] for i in (300, 301, 302, 399)]
+    assert counts == [301.0, 302.0, 303.0, 400.0]
+    assert computer.schema_hash not in {None, features.schema_hash()}
+    await computer.close()
+
+
+async def test_a_class_that_raises_or_ends_its_process_costs_a_bar_and_one_line(
+    store: AsyncStore, tmp_path: Path
+) -> None:
+    store.store.put_bars(SLOT, [bar(400, 13.0)], Provenance.REST)
+    computer = own(store, tmp_path, "Failing")
+    with capture_logs() as lines:
+        assert np.isfinite(await computer.row(bar(399).t)).all()
+        assert np.isnan(await computer.row(bar(400).t)).all()
+        assert np.isnan(await computer.row(bar(400).t)).all()
+    assert [line["event"] for line in lines] == ["features.failed"]
+    assert "ZeroDivisionError" in lines[0]["why"]
+    store.store.put_bars(SLOT, [bar(400, 14.0)], Provenance.REST)
+    other = own(store, tmp_path, "Failing")
+    with capture_logs() as lines:
+        assert np.isnan(await other.row(bar(400).t)).all()
+    assert "its process ended with 7" in lines[0]["why"]
+    store.store.put_bars(SLOT, [bar(400, 15.0)], Provenance.REST)
+    with capture_logs() as lines:
+        assert np.isfinite(await other.row(bar(400).t)).all()
+    assert [line["event"] for line in lines] == ["features.recovered"]
+    await asyncio.gather(computer.close(), other.close())
+
+
+async def compared(tmp_path: Path, first: str, second: str) -> feature_parity.Parity:
+    path = botcode.write(tmp_path)
+    config = Config(
+        daemon=DaemonSection(data_dir=str(tmp_path / "data")), features=FeaturesSection(path=path)
+    )
+    return await feature_parity.compare(config, SLOT, first, second)
+
+
+async def test_parity_names_the_worst_column_first(store: AsyncStore, tmp_path: Path) -> None:
+    found = await compared(tmp_path, "builtin", "paperbot.features:Honest")
+    assert not found.agrees
+    differences = [column.difference for column in found.columns]
+    assert differences == sorted(differences, reverse=True)
+    assert found.rows == 101
+    assert found.document()["worst"] == found.columns[0].name
+    assert "beyond" in found.lines()[-1]
+
+
+@pytest.mark.parametrize("name", ["builtin", "paperbot.features:Honest"])
+async def test_a_computer_agrees_with_itself_as_it_is_served(
+    store: AsyncStore, tmp_path: Path, name: str
+) -> None:
+    found = await compared(tmp_path, name, name)
+    assert (found.agrees, found.rows) == (True, 101)
+
+
+async def test_a_slot_without_bars_cannot_be_compared(store: AsyncStore, tmp_path: Path) -> None:
+    config = Config(daemon=DaemonSection(data_dir=str(tmp_path / "data")))
+    with pytest.raises(BadInput, match="ETH-5m has no bars"):
+        await feature_parity.compare(config, SlotName("ETH", "5m"), "builtin", "builtin")
+
+
+@pytest.mark.parametrize(
+    ("computer", "says"), [("bot:Class", "reads the features of builtin"), ("builtin", None)]
+)
+def test_a_bot_refuses_a_model_of_other_features(
+    tmp_path: Path, computer: str, says: str | None
+) -> None:
+    manifest = write_version(tmp_path, 3000)
+    if says is None:
+        assert admit(manifest, SLOT, computer=computer).manifest.computer == computer
+        return
+    with pytest.raises(VersionRefused, match=says):
+        admit(manifest, SLOT, computer=computer)

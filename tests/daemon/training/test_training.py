@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+
+from daemon.config.schema import Config, SlotSection
+from daemon.core.bars import SlotName
+from daemon.core.subprocesses import Limits
+from daemon.ingest.importer import open_store
+from daemon.registry.deployment_log import PRUNED
+from daemon.registry.registry import Registry
+from daemon.store.store import AsyncStore
+from daemon.training import training
+from daemon.training.jobs import Jobs
+from daemon.training.training import Training
+from tests.daemon.versions import write_version
+
+SLOT = SlotName("BTC", "5m")
+
+
+async def test_versions_that_a_retrain_pushes_out_stand_in_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "KEEP_VERSIONS", 2)
+    registry, store = Registry(tmp_path / "models"), AsyncStore(open_store(tmp_path))
+    made = Training(
+        slot=SLOT,
+        section=SlotSection(coin="BTC"),
+        config=Config(),
+        store=store,
+        registry=registry,
+        jobs=Jobs(tmp_path / "jobs", Limits()),
+        false_alarms_per_month=1.0,
+    )
+    for at_ms, number in enumerate((1, 2, 3)):
+        registry.adopt(SLOT, write_version(tmp_path / str(number), number))
+        await made._prune(at_ms)
+    (entry,) = await store.call(lambda s: list(s.journal(SLOT)))
+    store.close()
+    newest = {info.model_id for info in registry.versions(SLOT)}
+    assert (entry.kind, entry.at_ms) == (PRUNED, 2)
+    assert len(entry.body["removed"]) == 1
+    assert not newest & set(entry.body["removed"])
+    assert entry.body["by"] == "hyperdrift"
