@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from monitor.drift.calibration import Calibration, calibrate
 from monitor.drift.drift_monitor import DriftMonitor
-from monitor.drift.feed_health import ALL, Pulse
+from monitor.drift.feed_health import ALL, FeedHealth
 from monitor.drift.reference import DAY_MS
 from monitor.watch import FLAT_BARS
 from retrain import features
@@ -76,7 +76,7 @@ def reports(
 def delays(calibration: Calibration, frame: Frame, start: int) -> dict[str, dict[str, float]]:
     """Return hours from a freeze to its report, by feature."""
     rows, table = features.compute(frame), {}
-    limits = Pulse(calibration.reference).limits
+    limits = FeedHealth(calibration.reference).limits
     for j, name in enumerate(features.NAMES):
         if not np.isfinite(limits[j]):
             continue

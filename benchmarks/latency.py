@@ -33,16 +33,16 @@ from daemon.core.bars import Bar, Funding, Provenance, SlotName
 from daemon.core.clock import SystemClock, VenueClock
 from daemon.demo.market import generate
 from daemon.ingest.importer import open_store
-from daemon.runtime.command_log import Audit
-from daemon.runtime.slot_runner import Keeper
+from daemon.runtime.command_log import CommandLog
+from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook
-from daemon.service.systemd_notify import Supervisor
-from daemon.service.watchdog import Heartbeat
+from daemon.service.systemd_notify import SystemdNotifier
+from daemon.service.watchdog import Watchdog
 from daemon.store.retrying_store import PatientStore
 from daemon.store.store import AsyncStore, Store
-from hyperdrift.loading import spare_what_stays
+from hyperdrift.loading import freeze_gc
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from monitor.events import CommandReceived
 
@@ -116,10 +116,10 @@ async def measure(folder: Path, bars: int, nice: int) -> dict[str, Any]:
     rates = zip(recording.funding_t.tolist(), recording.funding_rate.tolist(), strict=True)
     store.store.put_funding(SLOT.coin, [Funding(*rate) for rate in rates])
     async with mosquitto(folder) as url, _running(config, store, url) as (keeper, heard, bus):
-        stage = Stage(keeper, store, heard, iter(rows[HISTORY:]))
+        stage = LatencySetup(keeper, store, heard, iter(rows[HISTORY:]))
         await stage.until_a_model_is_live()
         keeper.adopt(_refusing(config), keeper._engine.settings)  # noqa: SLF001
-        spare_what_stays()  # as the daemon does when it is ready
+        freeze_gc()  # as the daemon does when it is ready
         alone, beside = Probe(), Probe()
         await stage.play(bars, alone)
         while len(beside.took_ms) < bars:
@@ -139,12 +139,12 @@ def _refusing(config: Config) -> Config:
 @contextlib.asynccontextmanager
 async def _running(
     config: Config, store: AsyncStore, url: str
-) -> AsyncIterator[tuple[Keeper, dict[int, float], Bus]]:
+) -> AsyncIterator[tuple[SlotRunner, dict[int, float], MqttConnection]]:
     """Run what `hyperdrift run` runs for a slot, and a subscriber with a stopwatch."""
     clock, topics, heard = SystemClock(), Topics(), dict[int, float]()
     venue = VenueClock(clock)
-    bus = Bus(BrokerAddress.parse(url), clock)
-    ear = Bus(BrokerAddress.parse(url), clock)
+    bus = MqttConnection(BrokerAddress.parse(url), clock)
+    ear = MqttConnection(BrokerAddress.parse(url), clock)
 
     def hear(_topic: str, payload: bytes, _retained: bool) -> None:
         heard.setdefault(json.loads(payload)["last_bar_t"] or 0, time.perf_counter())
@@ -152,8 +152,8 @@ async def _running(
     ear.subscribe(topics.state(SLOT), hear)
     patient = PatientStore(store, clock)
     parts = app._Parts(  # noqa: SLF001
-        config, clock, venue, patient, bus, topics, Audit(patient, clock, venue),
-        TradeBook(venue), Heartbeat(Supervisor({}), clock),
+        config, clock, venue, patient, bus, topics, CommandLog(patient, clock, venue),
+        TradeBook(venue), Watchdog(SystemdNotifier({}), clock),
     )  # fmt: skip
     keepers, _, _ = app._desks(parts)  # noqa: SLF001
     ready = asyncio.Event()
@@ -170,10 +170,10 @@ async def _running(
 
 
 @dataclass
-class Stage:
+class LatencySetup:
     """Hands bars to the keeper, one at a time, as the feed does: stored first."""
 
-    keeper: Keeper
+    keeper: SlotRunner
     store: AsyncStore
     heard: dict[int, float]
     rows: Any

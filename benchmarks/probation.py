@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.policy import HOUR_MS
-from monitor.probation import Probabilities, Probation, Verdict
+from monitor.probation import Probabilities, Probation, ProbationVerdict
 
 BAR_MS, HORIZON_BARS, HOURS = HOUR_MS // 12, 12, 48
 THRESHOLD, MOVE = 0.005, 0.008
@@ -52,7 +52,9 @@ def chances(logits: Logits) -> Logits:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def swap(seed: int, spoil: Callable[[Logits], Logits], direction: float) -> tuple[Verdict, float]:
+def swap(
+    seed: int, spoil: Callable[[Logits], Logits], direction: float
+) -> tuple[ProbationVerdict, float]:
     """Watch one swap to its end; return the verdict and after how many hours it came."""
     rng = np.random.default_rng(seed)
     bars = HORIZON_BARS * (HOURS + 1)

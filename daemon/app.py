@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from daemon.config.file_access import look_over
+from daemon.config.file_access import check_files_named
 from daemon.config.limits import child_limits, policy_settings
 from daemon.config.loader import broker_address, broker_password
 from daemon.config.reload import Reload
@@ -37,30 +37,30 @@ from daemon.ingest.importer import STORE_NAME
 from daemon.market_data.feed import Feed
 from daemon.market_data.order_flow import CohortFlow, read_cohorts
 from daemon.mqtt.embedded_broker import EmbeddedBroker
-from daemon.registry.bot_compatibility import Handshake
+from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.keys import command_keys, own_signer, trusted_keys
 from daemon.registry.registry import Registry
-from daemon.runtime.command_log import Audit
-from daemon.runtime.message_router import Intake
+from daemon.runtime.command_log import CommandLog
+from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.serving import Serving
-from daemon.runtime.slot_runner import Keeper
+from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.swap import SwapCoordinator
 from daemon.runtime.trade_file import TradeFile
 from daemon.runtime.trades import TradeBook, TradeFollower
 from daemon.scoring.feature_computers import Computer
 from daemon.scoring.feature_computers import make as make_computer
 from daemon.scoring.scorer import Scorer
-from daemon.service.retention import Housekeeping
-from daemon.service.status_publisher import Presence
-from daemon.service.systemd_notify import Supervisor
-from daemon.service.watchdog import Heartbeat, Pulse, summary
+from daemon.service.retention import Retention
+from daemon.service.status_publisher import StatusPublisher
+from daemon.service.systemd_notify import SystemdNotifier
+from daemon.service.watchdog import LoopProgress, Watchdog, summary
 from daemon.store.folder_lock import folder_lock
 from daemon.store.retrying_store import ImpatientStore, PatientStore, patiently
 from daemon.store.store import AsyncStore, Store
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
-from hyperdrift.loading import spare_what_stays
-from hyperdrift.mqtt.connection import Bus, Will
+from hyperdrift.loading import freeze_gc
+from hyperdrift.mqtt.connection import MqttConnection, Will
 from hyperdrift.mqtt.messages import DaemonStatus, SwapAck
 from hyperdrift.mqtt.topics import Topics
 from monitor.engine import Engine
@@ -89,7 +89,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         ConfigError: A setting, a coin or a port that cannot be used.
         AnotherDaemon: Another process has the data folder.
     """
-    await asyncio.to_thread(look_over, config)
+    await asyncio.to_thread(check_files_named, config)
     slots = tuple(section.name for section in config.slots)
     cohort_file = config.features.cohort_file
     cohorts = read_cohorts(cohort_file) if cohort_file else None
@@ -97,7 +97,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         reload = Reload(config, read) if read else None
         if reload:
             stack.enter_context(reload.listening())
-        heart = Heartbeat(Supervisor(), clock)
+        heart = Watchdog(SystemdNotifier(), clock)
         await stack.enter_async_context(heart.beating())
         heart.doing(lambda: "starting: opening the store")
         try:
@@ -115,7 +115,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         heart.doing(lambda: "starting: waiting for the venue")
         await _greet_venue(rest, slots, clock)
         topics = Topics(config.mqtt.prefix)
-        presence = Presence(online, bus, topics, venue, lambda: heart.start)
+        presence = StatusPublisher(online, bus, topics, venue, lambda: heart.start)
         patient = PatientStore(store, clock, presence.alert)
         flow = CohortFlow(cohorts, slots, patient, venue) if cohorts else None
         stream = CandleStream(
@@ -124,7 +124,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         on_trade = flow.take if flow else None
         tried = ImpatientStore(patient)  # the feed has delays of its own
         feed = Feed(rest, stream, tried, venue, slots, on_trade=on_trade, alarm=presence.alarm)
-        audit = Audit(patient, clock, venue)
+        audit = CommandLog(patient, clock, venue)
         book = TradeBook(venue)
         parts = _Parts(config, clock, venue, patient, bus, topics, audit, book, heart, reload)
         await _work(parts, rest, feed, flow, presence)
@@ -138,16 +138,16 @@ class _Parts:
     clock: Clock
     venue: VenueClock
     store: PatientStore
-    bus: Bus
+    bus: MqttConnection
     topics: Topics
-    audit: Audit
+    audit: CommandLog
     book: TradeBook
-    heart: Heartbeat
+    heart: Watchdog
     reload: Reload | None = None
 
 
 async def _work(
-    parts: _Parts, rest: RestClient, feed: Feed, flow: CohortFlow | None, presence: Presence
+    parts: _Parts, rest: RestClient, feed: Feed, flow: CohortFlow | None, presence: StatusPublisher
 ) -> None:
     """Own every task that runs for as long as the daemon does."""
     config, venue = parts.config, parts.venue
@@ -175,7 +175,7 @@ async def _work(
         tasks.create_task(parts.audit.run(), name="audit")
         tasks.create_task(swap.run(), name="swap")
         tasks.create_task(feed.run(), name="feed")
-        delivery = Pulse("deliver")
+        delivery = LoopProgress("deliver")
         tasks.create_task(_deliver(feed, keepers, flow, delivery), name="deliver")
         tasks.create_task(_tick(keepers, parts.clock, venue), name="tick")
         tasks.create_task(_keep_time(rest, venue, parts.clock), name="clock")
@@ -183,15 +183,15 @@ async def _work(
         await _announce(parts, feed, presence, keepers, delivery)
 
 
-def _desks(parts: _Parts) -> tuple[dict[SlotName, Keeper], SwapCoordinator, Intake]:
+def _desks(parts: _Parts) -> tuple[dict[SlotName, SlotRunner], SwapCoordinator, MessageRouter]:
     """Build a keeper for each slot, and what listens for them."""
     config = parts.config
     signer = own_signer(config.data_dir)
     registry = Registry(config.data_dir / "models", signer, ring=trusted_keys(config.data_dir))
     jobs = Jobs(config.data_dir / "jobs", child_limits(config.retrain))
     jobs.clear()
-    keepers: dict[SlotName, Keeper] = {}
-    intake = Intake(
+    keepers: dict[SlotName, SlotRunner] = {}
+    intake = MessageRouter(
         keepers,
         parts.bus,
         parts.topics,
@@ -222,9 +222,9 @@ def _desks(parts: _Parts) -> tuple[dict[SlotName, Keeper], SwapCoordinator, Inta
 
 def _keeper(
     parts: _Parts, section: SlotSection, registry: Registry, jobs: Jobs, swap: SwapCoordinator
-) -> Keeper:
+) -> SlotRunner:
     slot, settings = section.name, policy_settings(parts.config.policy, section.name)
-    return Keeper(
+    return SlotRunner(
         slot,
         make_engine=partial(_engine, slot, settings),
         serving=Serving(slot, registry, swap, clock=parts.clock, venue=parts.venue),
@@ -242,7 +242,7 @@ def _keeper(
         bus=parts.bus,
         topics=parts.topics,
         venue=parts.venue,
-        handshake=Handshake(parts.config.retrain.python),
+        handshake=BotCompatibility(parts.config.retrain.python),
         on_deploy=parts.config.swap.on_deploy,
     )
 
@@ -262,9 +262,9 @@ def _engine(slot: SlotName, settings: PolicySettings, history_bars: int) -> Engi
     )
 
 
-def _housekeeping(parts: _Parts, slots: Collection[SlotName]) -> Housekeeping:
+def _housekeeping(parts: _Parts, slots: Collection[SlotName]) -> Retention:
     folder = parts.config.data_dir
-    return Housekeeping(
+    return Retention(
         parts.store,
         folder / STORE_NAME,
         folder / "backtest",
@@ -274,7 +274,7 @@ def _housekeeping(parts: _Parts, slots: Collection[SlotName]) -> Housekeeping:
     )
 
 
-async def _follow_trades(parts: _Parts, keepers: Mapping[SlotName, Keeper]) -> None:
+async def _follow_trades(parts: _Parts, keepers: Mapping[SlotName, SlotRunner]) -> None:
     """Hand on the trades that the bot writes into its file."""
 
     async def put(slot: SlotName, closed: TradeClosed) -> None:
@@ -286,7 +286,7 @@ async def _follow_trades(parts: _Parts, keepers: Mapping[SlotName, Keeper]) -> N
 
 
 async def _deliver(
-    feed: Feed, keepers: Mapping[SlotName, Keeper], flow: CohortFlow | None, pulse: Pulse
+    feed: Feed, keepers: Mapping[SlotName, SlotRunner], flow: CohortFlow | None, pulse: LoopProgress
 ) -> None:
     async for slot, bar in feed.bars():
         with pulse.working():
@@ -298,15 +298,15 @@ async def _deliver(
 async def _announce(
     parts: _Parts,
     feed: Feed,
-    presence: Presence,
-    keepers: Mapping[SlotName, Keeper],
-    delivery: Pulse,
+    presence: StatusPublisher,
+    keepers: Mapping[SlotName, SlotRunner],
+    delivery: LoopProgress,
 ) -> None:
     """Say that we are ready as soon as the feed is live."""
     parts.heart.doing(lambda: "starting: waiting for the venue's stream")
     while not feed.venue_state().connected:
         await parts.clock.sleep(_LIVE_CHECK_S)
-    spare_what_stays()
+    freeze_gc()
     states = keepers.items()
     parts.heart.doing(
         lambda: (
@@ -320,7 +320,7 @@ async def _announce(
     log.info("daemon.ready", version=version("hyperdrift"), slots=[str(slot) for slot in keepers])
 
 
-async def _tick(keepers: Mapping[SlotName, Keeper], clock: Clock, venue: VenueClock) -> None:
+async def _tick(keepers: Mapping[SlotName, SlotRunner], clock: Clock, venue: VenueClock) -> None:
     """Let time pass for the engines also while no bar comes."""
     while True:
         await clock.sleep(_TICK_S)
@@ -370,14 +370,16 @@ def _online(slots: tuple[SlotName, ...], clock: Clock) -> DaemonStatus:
 
 
 @contextlib.asynccontextmanager
-async def _connection(mqtt: MqttSection, online: DaemonStatus, clock: Clock) -> AsyncIterator[Bus]:
+async def _connection(
+    mqtt: MqttSection, online: DaemonStatus, clock: Clock
+) -> AsyncIterator[MqttConnection]:
     """Hold the broker, if it is ours, and the connection to it; say goodbye at the end."""
     async with contextlib.AsyncExitStack() as stack:
         if mqtt.broker == "embedded":
             await stack.enter_async_context(EmbeddedBroker(clock, mqtt.port))
         topics = Topics(mqtt.prefix)
         will = Will(topics.status, DaemonStatus(state="offline"))
-        bus = Bus(broker_address(mqtt), clock, password=broker_password(mqtt), will=will)
+        bus = MqttConnection(broker_address(mqtt), clock, password=broker_password(mqtt), will=will)
         bus.publish(topics.status, online, retain=True)
         connection = asyncio.create_task(bus.run(), name="bus")
         try:

@@ -16,7 +16,7 @@ from monitor.errors import BadObservation
 from monitor.outbox import Outbox
 from monitor.policy import PolicySettings, Situation, Start, decide
 from monitor.retrains import Retrains
-from monitor.state import Job, Phase, Snapshot, Swap, phase_of
+from monitor.state import EngineSnapshot, PendingSwap, Phase, RetrainJob, phase_of
 from monitor.watch import Champion, Finding, Watch, challenge_finding, check_bar
 
 
@@ -45,7 +45,7 @@ class Engine:
         self._now_ms, self._last_t = 0, -1
         self._watch = Watch(settings, interval_ms, self._names)
         self._bots = Bots()
-        self._swap: Swap | None = None
+        self._swap: PendingSwap | None = None
         self._paused = False
         self._hold_ms = settings.retry_bars * interval_ms
         self._refusal: events.SwapAcked | None = None
@@ -78,10 +78,10 @@ class Engine:
         """What the slot is doing; the most urgent of what is under way."""
         return phase_of(self._swap, self._retrains.job, self._champion, paused=self._paused)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> EngineSnapshot:
         """Return the state for people; equal for equal histories."""
         job = self._retrains.job
-        return Snapshot(
+        return EngineSnapshot(
             **self._watch.figures(self._now_ms),
             phase=self.phase.value,
             last_bar_t=self._last_t if self._last_t >= 0 else None,
@@ -201,7 +201,7 @@ class Engine:
             return False, f"a {self._swap.kind} is under way; ask again when it is done"
         if self._champion is not None and self._champion.model_id == event.model_id:
             return False, f"{event.model_id} is live already"
-        self._swap = Swap("promote", event.model_id)
+        self._swap = PendingSwap("promote", event.model_id)
         why = event.reason or "an operator asked"
         self._out.order(Promote, model_id=event.model_id, reason=why, by=event.by)
         return True, f"promoting {event.model_id}, whatever its gates said"
@@ -248,7 +248,7 @@ class Engine:
         self._roll_back(previous, reason)
 
     def _roll_back(self, to_model_id: str, reason: str, by: str = "") -> None:
-        self._swap = Swap("rollback", to_model_id)
+        self._swap = PendingSwap("rollback", to_model_id)
         self._out.order(Rollback, to_model_id=to_model_id, reason=reason, by=by)
 
     def _deploy_candidate(self) -> None:
@@ -263,7 +263,7 @@ class Engine:
         elif self._bots.objection(self._now_ms):
             return  # also a forced one: see `_under_way`
         elif job.forced or not self._paused:
-            self._retrains.candidate, self._swap = None, Swap("deploy", candidate.model_id)
+            self._retrains.candidate, self._swap = None, PendingSwap("deploy", candidate.model_id)
             self._out.order(
                 Deploy,
                 job_id=job.job_id,
@@ -332,7 +332,7 @@ class Engine:
             return f"drift of {', '.join(self._champion.challenge.drifted)}; would a retrain help?"
         return ""
 
-    def _start(self, choice: Start, *, forced: bool) -> Job:
+    def _start(self, choice: Start, *, forced: bool) -> RetrainJob:
         if self._champion is not None:
             self._champion.challenge.drop()
         live = self._champion.model_id if self._champion else None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SignalOutcome:
     """A signal's end: `gain` is the return over the horizon in the signal's direction."""
 
     t: int
@@ -43,7 +43,9 @@ class SignalBook:
         self._horizon_ms, self._up, self._down = horizon_ms, up, down
         self._open: tuple[int, int, float] | None = None
 
-    def observe(self, t: int, close: float, p: tuple[float, float, float] | None) -> Outcome | None:
+    def observe(
+        self, t: int, close: float, p: tuple[float, float, float] | None
+    ) -> SignalOutcome | None:
         """Take one bar; return the outcome that it settled, if any.
 
         Args:
@@ -56,7 +58,7 @@ class SignalBook:
             due, side, since = self._open
             self._open = None
             if t == due:  # after a gap the close at the horizon is not known
-                settled = Outcome(t, side * (close / since - 1))
+                settled = SignalOutcome(t, side * (close / since - 1))
         if self._open is None and p is not None:
             side = decision(p, self._up, self._down)
             if side:

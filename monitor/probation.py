@@ -33,7 +33,7 @@ Excesses = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProbationVerdict:
     """The end of a probation; `worse` asks for a rollback. `excess` is in nats per pair."""
 
     worse: bool
@@ -133,13 +133,13 @@ class Probation:
             **known,
         }
 
-    def verdict(self, now_ms: int) -> Verdict | None:
+    def verdict(self, now_ms: int) -> ProbationVerdict | None:
         """Return how it ended, or None while it goes on."""
         worse = self.evidence >= 1 / self._level
         if not worse and now_ms < self.ends_ms:
             return None
         mean = self._sum / self._pairs if self._pairs else 0.0
-        return Verdict(worse, self._pairs, mean, self.evidence)
+        return ProbationVerdict(worse, self._pairs, mean, self.evidence)
 
     def _settle(self, future_return: float, excesses: Excesses) -> None:
         label = 1 + (future_return > self._threshold) - (future_return < -self._threshold)

@@ -8,7 +8,7 @@ from monitor import events
 from monitor.actions import StartRetrain
 from monitor.outbox import Outbox
 from monitor.policy import Start
-from monitor.state import Candidate, Job
+from monitor.state import JudgedCandidate, RetrainJob
 
 
 class Retrains:
@@ -28,8 +28,8 @@ class Retrains:
 
     def __init__(self, slot: str, out: Outbox, per_day: int) -> None:
         self._slot, self._out, self._questions = slot, out, 0
-        self.job: Job | None = None
-        self.candidate: Candidate | None = None
+        self.job: RetrainJob | None = None
+        self.candidate: JudgedCandidate | None = None
         self.began_ms: deque[int] = deque(maxlen=max(2, per_day))
         self.unsuccessful_ms: int | None = None
 
@@ -38,17 +38,17 @@ class Retrains:
         self._questions += 1
         return f"{self._slot}-{now_ms}-{self._questions}"
 
-    def start(self, choice: Start, now_ms: int, *, over: str | None, forced: bool) -> Job:
+    def start(self, choice: Start, now_ms: int, *, over: str | None, forced: bool) -> RetrainJob:
         """Order one; `over` is the model that it is to replace."""
         job_id = self.name(now_ms)
-        self.job = job = Job(job_id, choice.trigger, choice.reason, over, forced=forced)
+        self.job = job = RetrainJob(job_id, choice.trigger, choice.reason, over, forced=forced)
         self.began_ms.append(now_ms)
         self._out.order(StartRetrain, job_id=job_id, trigger=choice.trigger, reason=choice.reason)
         text = f"retrain {job_id} started: {choice.reason}"
         self._out.publish("retrain_started", text, job=job_id, trigger=choice.trigger)
         return job
 
-    def join(self) -> Job | None:
+    def join(self) -> RetrainJob | None:
         """Make the one under way a forced one; return it."""
         if self.job is not None:
             self.job = replace(self.job, forced=True)
@@ -71,7 +71,7 @@ class Retrains:
         fields["refused_by"] = list(event.refused_by)
         self._out.publish("retrain_finished", text, job=job.job_id, **fields)
         if event.passed:
-            self.candidate = Candidate(event.model_id, job)
+            self.candidate = JudgedCandidate(event.model_id, job)
         else:
             self.unsuccessful_ms = now_ms
 
@@ -85,7 +85,7 @@ class Retrains:
         self._out.publish("retrain_failed", text, job=job.job_id, error=event.error)
         self._out.alert("warning", text)
 
-    def _ended(self, job_id: str) -> Job | None:
+    def _ended(self, job_id: str) -> RetrainJob | None:
         """Return the one under way, which is over, unless it is another."""
         if self.job is None or self.job.job_id != job_id:
             return None

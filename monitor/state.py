@@ -20,7 +20,7 @@ class Phase(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class RetrainJob:
     """A retrain under way; `over` is the champion that it set out to replace."""
 
     job_id: str
@@ -32,15 +32,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class JudgedCandidate:
     """A model that passed every gate and waits to go live."""
 
     model_id: str
-    job: Job
+    job: RetrainJob
 
 
 @dataclass(frozen=True, slots=True)
-class Swap:
+class PendingSwap:
     """A change of the live model that the daemon was asked for: deploy, rollback or promote."""
 
     kind: str
@@ -48,7 +48,7 @@ class Swap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class EngineSnapshot:
     """The engine's state for people: the slot's state topic is made of it."""
 
     phase: str
@@ -74,7 +74,7 @@ class Snapshot:
 
 
 def phase_of(
-    swap: Swap | None, job: Job | None, champion: Champion | None, *, paused: bool
+    swap: PendingSwap | None, job: RetrainJob | None, champion: Champion | None, *, paused: bool
 ) -> Phase:
     """Return the most urgent of what is under way."""
     holds = (

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from monitor.drift.page_hinkley import Hinkley
+from monitor.drift.page_hinkley import AnchoredPageHinkley
 from monitor.errors import BadObservation
 from monitor.policy import DAY_MS
 
@@ -167,12 +167,12 @@ class WinRate:
         return self._tell("streak", at_ms, f"{self._streak} losses in a row")
 
 
-def _cusum(rate: float | None) -> Hinkley:
+def _cusum(rate: float | None) -> AnchoredPageHinkley:
     """Return the detector of a fall from a known rate, or from that of the first trades."""
     if rate is None:
-        return Hinkley(
+        return AnchoredPageHinkley(
             threshold=_LEARNT_THRESHOLD, tolerance=_TOLERANCE, mode="down", warm_up=_LEARN_TRADES
         )
-    return Hinkley(
+    return AnchoredPageHinkley(
         threshold=_THRESHOLD, tolerance=_TOLERANCE, mode="down", anchor=_ANCHOR_TRADES, mean=rate
     )

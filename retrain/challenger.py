@@ -30,7 +30,7 @@ _LEAST_OF_A_CLASS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ChallengerAnswer:
     """Whether a retrain would help; `helps` is None where it could not be told.
 
     Log losses in nats, on `rows` rows that no model was fitted on: `champion` of the live
@@ -49,7 +49,7 @@ class Answer:
         return asdict(self)
 
 
-def ask(job: Job) -> Answer:
+def ask(job: Job) -> ChallengerAnswer:
     """Train the quick challenger walking forward, and compare.
 
     The answer is no if, at the best estimate, it beats neither the champion nor its stale twin.
@@ -58,13 +58,13 @@ def ask(job: Job) -> Answer:
         RetrainError: If bars or settings allow no model at all.
     """
     if job.champion is None:
-        return Answer(None, "there is no live model to challenge")
+        return ChallengerAnswer(None, "there is no live model to challenge")
     # On a busy machine the threads of one small fit wait for each other far longer than they work.
     with threadpool_limits(limits=1):
         return _ask(job, job.champion)
 
 
-def _ask(job: Job, champion: LoadedModel) -> Answer:
+def _ask(job: Job, champion: LoadedModel) -> ChallengerAnswer:
     rows = dataset.build(
         job.frame,
         job.horizon_bars,
@@ -76,10 +76,10 @@ def _ask(job: Job, champion: LoadedModel) -> Answer:
     gap = 2 * rows.horizon_bars
     fresh = champion_rows(champion, rows, close_ms(job), job.schema_hash, LEAST_ROWS + gap)
     if isinstance(fresh, str):
-        return Answer(None, fresh.replace("probation decides", "the retrain decides"))
+        return ChallengerAnswer(None, fresh.replace("probation decides", "the retrain decides"))
     before = slice(0, fresh.start - gap)
     if not all(_taught(rows, before)):
-        return Answer(None, "too few bars of some class lie before the judged ones")
+        return ChallengerAnswer(None, "too few bars of some class lie before the judged ones")
     judged = slice(fresh.start, fresh.stop)
     truth = rows.labels[judged]
     stale = _fitted(rows, before, job.seed).predict_proba(rows.features[judged])
@@ -94,13 +94,13 @@ def _ask(job: Job, champion: LoadedModel) -> Answer:
     return _answer(len(fresh), *losses)
 
 
-def _answer(rows: int, champion: float, fresh: float, stale: float) -> Answer:
+def _answer(rows: int, champion: float, fresh: float, stale: float) -> ChallengerAnswer:
     helps = fresh < max(champion, stale)
     text = (
         f"on {rows} bars since its training the live model's log loss is {champion:.4f}, a quick "
         f"challenger's {fresh:.4f} with the newer bars and {stale:.4f} without them"
     )
-    return Answer(helps, text, rows, champion, fresh, stale)
+    return ChallengerAnswer(helps, text, rows, champion, fresh, stale)
 
 
 def _forward(rows: Rows, fresh: range, job: Job) -> NDArray[np.float64]:

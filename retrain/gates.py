@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 from retrain.errors import BadSetting
 from retrain.labels import NEUTRAL
-from retrain.provenance import Provenance
+from retrain.provenance import AnchorMatch
 from retrain.scores import Interval, Scores
 
 MIB: Final = 2**20
@@ -107,7 +107,7 @@ class Evidence:
     leaked_rows: int
     parity: float
     champion: Comparison
-    provenance: Provenance = field(default_factory=Provenance)
+    provenance: AnchorMatch = field(default_factory=AnchorMatch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +256,7 @@ def _parity(value: float, limit: float) -> Gate:
     return Gate("parity", value, limit, passed, text, why)
 
 
-def _same_bars(found: Provenance, limit: float) -> Gate:
+def _same_bars(found: AnchorMatch, limit: float) -> Gate:
     name, why = "same_bars", "a model of another coin looks as good as one of this coin"
     if not found.known:
         text = "no earlier version has kept bars of this time to compare with"

@@ -22,7 +22,7 @@ differs by less, another coin hardly ever by as little."""
 
 
 @dataclass(frozen=True, slots=True)
-class Provenance:
+class AnchorMatch:
     """How many kept closes lie within these bars, and how many of them differ.
 
     `example` shows one that does, in words.
@@ -39,7 +39,7 @@ def anchors(frame: Mapping[str, NDArray[Any]]) -> list[tuple[int, float]]:
     return [(int(frame["t"][i]), float(frame["close"][i])) for i in picked]
 
 
-def compare(kept: Anchors, frame: Mapping[str, NDArray[Any]]) -> Provenance:
+def compare(kept: Anchors, frame: Mapping[str, NDArray[Any]]) -> AnchorMatch:
     """Hold the closes that a version kept against a frame's, wherever both have the bar."""
     now = dict(
         zip(np.asarray(frame["t"]).tolist(), np.asarray(frame["close"]).tolist(), strict=True)
@@ -49,4 +49,4 @@ def compare(kept: Anchors, frame: Mapping[str, NDArray[Any]]) -> Provenance:
     example = (
         "the bar of {} ms closed at {:g} then and {:g} now".format(*wrong[-1]) if wrong else ""
     )
-    return Provenance(len(both), len(wrong), example)
+    return AnchorMatch(len(both), len(wrong), example)

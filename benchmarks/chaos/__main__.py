@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos import plan
-from benchmarks.chaos.faults import Faults
+from benchmarks.chaos.faults import ChaosFaults
 from benchmarks.chaos.judgement import judge
 from benchmarks.chaos.second_pass import encore, retrain
-from benchmarks.chaos.setup import Stage, prepare
+from benchmarks.chaos.setup import ChaosSetup, prepare
 from benchmarks.chaos.traces import AWAY
 from daemon.core import logs
 
@@ -93,15 +93,15 @@ async def survive(
     }  # fmt: skip
 
 
-async def _inflict(stage: Stage, every: list[plan.Planned]) -> None:
-    faults = Faults(stage)
+async def _inflict(stage: ChaosSetup, every: list[plan.Planned]) -> None:
+    faults = ChaosFaults(stage)
     async with asyncio.TaskGroup() as tasks:
         for planned in every:
             await asyncio.sleep(max(0.0, LEAD_S + planned.at_s - stage.elapsed()))
             tasks.create_task(faults.do(planned), name=planned.kind)
 
 
-async def _stop(stage: Stage) -> float:
+async def _stop(stage: ChaosSetup) -> float:
     stage.daemon._may_run.clear()  # noqa: SLF001
     took_s = await stage.daemon.stop()
     stage.note("daemon stopped", after_s=round(took_s, 2))

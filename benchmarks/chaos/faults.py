@@ -13,8 +13,8 @@ from random import Random
 
 from benchmarks.chaos.journal_gaps import copy_store, is_whole
 from benchmarks.chaos.plan import WORK, Planned
-from benchmarks.chaos.processes import Unit
-from benchmarks.chaos.setup import MEMORY_MIB, SLOT, TOO_FEW_MIB, Deed, Stage
+from benchmarks.chaos.processes import KeptProcess
+from benchmarks.chaos.setup import MEMORY_MIB, SLOT, TOO_FEW_MIB, ChaosSetup, FaultDone
 from benchmarks.chaos.traces import TRACES
 from benchmarks.chaos.verdicts import Occurrence
 from daemon.ingest.importer import STORE_NAME
@@ -22,10 +22,10 @@ from daemon.ingest.importer import STORE_NAME
 CHILD_WAIT_S = 25.0
 
 
-class Faults:
+class ChaosFaults:
     """Does what a plan says, several at once; what cannot be done twice at once waits."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: ChaosSetup) -> None:
         self._stage = stage
         self._broker, self._network, self._disk = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._child, self._bot = asyncio.Lock(), asyncio.Lock()
@@ -51,7 +51,7 @@ class Faults:
             began = ended  # before that there was no child
         touched = 0 if said.startswith("untouched") else None
         stage.deeds.append(
-            Deed(Occurrence(kind, began, ended, touched), said if "missed" in said else "")
+            FaultDone(Occurrence(kind, began, ended, touched), said if "missed" in said else "")
         )
 
     @contextlib.asynccontextmanager
@@ -332,7 +332,7 @@ class Faults:
         return "asked for"
 
 
-async def _killed(unit: Unit, number: int) -> str:
+async def _killed(unit: KeptProcess, number: int) -> str:
     if not unit.send(number):
         return "missed: it was not up"
     ends = len(unit.ends)
@@ -343,7 +343,7 @@ async def _killed(unit: Unit, number: int) -> str:
     return "done"
 
 
-async def _stopped(unit: Unit, seconds: float) -> str:
+async def _stopped(unit: KeptProcess, seconds: float) -> str:
     if not unit.send(signal.SIGSTOP):
         return "missed: it was not up"
     await asyncio.sleep(seconds)

@@ -12,9 +12,9 @@ from typing import Any
 
 from benchmarks.chaos.journal_gaps import holes, unexplained
 from benchmarks.chaos.plan import WORK, Planned
-from benchmarks.chaos.setup import SLOT, STEP, Stage
+from benchmarks.chaos.setup import SLOT, STEP, ChaosSetup
 from benchmarks.chaos.traces import TRACES
-from benchmarks.chaos.verdicts import Occurrence, Verdict, verdicts
+from benchmarks.chaos.verdicts import ChaosVerdict, Occurrence, verdicts
 from daemon.core.bars import Bar, Provenance
 from daemon.core.errors import DaemonError
 from daemon.demo.faults import ClockJump
@@ -32,7 +32,7 @@ _CLOSES_S = 4.0  # a clock that is right again until that is known and the next 
 
 
 def judge(
-    stage: Stage, plan: list[Planned], truth: dict[int, Bar], *, each: bool
+    stage: ChaosSetup, plan: list[Planned], truth: dict[int, Bar], *, each: bool
 ) -> dict[str, Any]:
     """Hold all that is left against what must be; `violated` has a sentence for each fault.
 
@@ -54,7 +54,7 @@ def judge(
     return found | {"violated": violated, "sound": not violated}
 
 
-def _store(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
+def _store(stage: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
     """Compare the store with what the exchange serves, bar for bar."""
     with open_store(stage.data, read_only=True) as store:
         held = {s.bar.t: s for s in store.held(SLOT, 0, 2**62)}
@@ -86,7 +86,7 @@ def _store(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
             "violated": violated}  # fmt: skip
 
 
-def _scored(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
+def _scored(stage: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
     """Look for bars that were scored twice, or lost in another way than with a damaged page."""
     asides = [
         (line.at, stage.data / Path(name[1]).name)
@@ -111,7 +111,7 @@ def _scored(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
     }
 
 
-def _model(stage: Stage) -> dict[str, Any]:
+def _model(stage: ChaosSetup) -> dict[str, Any]:
     """Check that what LATEST.json names is whole, ours, and what daemon and bot answer with."""
     registry = Registry(stage.data / "models", ring=trusted_keys(stage.data))
     violated, live_id = [], ""
@@ -138,7 +138,7 @@ def _model(stage: Stage) -> dict[str, Any]:
     return {"live": live_id, **counts, "retrained": stage.retrained, "violated": violated}
 
 
-def _bot(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
+def _bot(stage: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
     """Look for bars that a living bot with a model did not answer."""
     lives: list[list[tuple[float, int]]] = []
     born: list[float] = []
@@ -166,7 +166,7 @@ def _bot(stage: Stage, truth: dict[int, Bar]) -> dict[str, Any]:
             "violated": violated}  # fmt: skip
 
 
-def occurrences(stage: Stage) -> list[Occurrence]:
+def occurrences(stage: ChaosSetup) -> list[Occurrence]:
     """Return every fault that was done so far, with how often it met the daemon."""
     done = [_with_end(stage, deed.of) for deed in stage.deeds if not deed.missed]
     for fault, touched in stage.exchange.touched():
@@ -182,7 +182,7 @@ def occurrences(stage: Stage) -> list[Occurrence]:
     return done
 
 
-def _with_end(stage: Stage, deed: Occurrence) -> Occurrence:
+def _with_end(stage: ChaosSetup, deed: Occurrence) -> Occurrence:
     """Note when another version went live, and with it what was damaged was no longer looked at."""
     if "live" not in TRACES[deed.kind].needs:
         return deed
@@ -190,7 +190,7 @@ def _with_end(stage: Stage, deed: Occurrence) -> Occurrence:
     return replace(deed, gone=moved[0]) if moved else deed
 
 
-def told_so_far(stage: Stage) -> list[Verdict]:
+def told_so_far(stage: ChaosSetup) -> list[ChaosVerdict]:
     """Judge every fault that was done so far by what is in the journal."""
     daemon, broker = (
         [*unit.away, *([(unit.away_since, time.time())] if unit.away_since else [])]
@@ -222,7 +222,7 @@ def _between(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
-def _set_back(stage: Stage) -> list[tuple[float, float]]:
+def _set_back(stage: ChaosSetup) -> list[tuple[float, float]]:
     """Return when the venue's clock was before the newest bar, so that none closed."""
     return [
         (stage.opened + fault.span[0], stage.opened + fault.span[1] + _CLOSES_S)
@@ -231,7 +231,7 @@ def _set_back(stage: Stage) -> list[tuple[float, float]]:
     ]
 
 
-def _faults(stage: Stage, plan: list[Planned], *, each: bool) -> dict[str, Any]:
+def _faults(stage: ChaosSetup, plan: list[Planned], *, each: bool) -> dict[str, Any]:
     """Find each fault that was done in the journal, every one by itself."""
     found = told_so_far(stage)
     missed = Counter(deed.of.kind for deed in stage.deeds if deed.missed)
@@ -258,7 +258,7 @@ def _faults(stage: Stage, plan: list[Planned], *, each: bool) -> dict[str, Any]:
     return {"table": table, "masked": masked, "violated": violated}
 
 
-def _processes(stage: Stage) -> dict[str, Any]:
+def _processes(stage: ChaosSetup) -> dict[str, Any]:
     """Say how the processes fared: what ended by itself, and with what words."""
     violated, ends = [], {}
     for unit in (stage.daemon, stage.bot, stage.broker):

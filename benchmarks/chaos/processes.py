@@ -24,7 +24,7 @@ _REFUSED = 2  # RestartPreventExitStatus of the unit
 Note = Callable[..., None]
 
 
-class Unit:
+class KeptProcess:
     """One process.
 
     Args:

@@ -10,10 +10,10 @@ import time
 from random import Random
 
 from benchmarks.chaos import plan
-from benchmarks.chaos.faults import Faults
+from benchmarks.chaos.faults import ChaosFaults
 from benchmarks.chaos.judgement import occurrences, told_so_far
 from benchmarks.chaos.plan import Planned
-from benchmarks.chaos.setup import Stage
+from benchmarks.chaos.setup import ChaosSetup
 from benchmarks.chaos.traces import AFTER_S
 
 TRIES = 3
@@ -22,7 +22,9 @@ _LOOK_S = 2.0
 _AHEAD_S = 1.0
 
 
-async def encore(stage: Stage, planned: list[Planned], seed: int, longest_s: float) -> list[str]:
+async def encore(
+    stage: ChaosSetup, planned: list[Planned], seed: int, longest_s: float
+) -> list[str]:
     """Do again, one after another, each kind of a plan that nothing told of.
 
     Args:
@@ -49,7 +51,7 @@ async def encore(stage: Stage, planned: list[Planned], seed: int, longest_s: flo
     return again
 
 
-async def retrain(stage: Stage) -> str:
+async def retrain(stage: ChaosSetup) -> str:
     """Ask for one retrain when all is over: in the storm each may have met a fault.
 
     Returns:
@@ -66,18 +68,18 @@ async def retrain(stage: Stage) -> str:
     return ""
 
 
-async def _told(stage: Stage) -> set[str]:
+async def _told(stage: ChaosSetup) -> set[str]:
     return {v.of.kind for v in await asyncio.to_thread(told_so_far, stage) if v.outcome == "told"}
 
 
-async def _is_told(stage: Stage, kind: str, random: Random) -> bool:
+async def _is_told(stage: ChaosSetup, kind: str, random: Random) -> bool:
     """Do one, and wait until it is told of; False if it never is."""
     before = sum(o.kind == kind for o in occurrences(stage))
     planned = plan.one(random, kind, stage.exchange_s() + _AHEAD_S)
     if planned.is_of_exchange:
         stage.add_fault(plan.fault(planned, 0.0, stage.speed))
         await asyncio.sleep(_AHEAD_S)
-    await Faults(stage).do(planned)
+    await ChaosFaults(stage).do(planned)
     until = time.monotonic() + AFTER_S
     while time.monotonic() < until:
         of_kind = [v for v in await asyncio.to_thread(told_so_far, stage) if v.of.kind == kind]

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.chaos.journal import Journal
-from benchmarks.chaos.processes import Unit
+from benchmarks.chaos.processes import KeptProcess
 from benchmarks.chaos.verdicts import Occurrence
 from daemon.core.bars import Bar, Funding, Provenance, SlotName
 from daemon.core.clock import SystemClock
@@ -32,7 +32,7 @@ from daemon.hyperliquid.wire import decode_candles
 from daemon.ingest.importer import open_store
 from daemon.registry.registry import Registry
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import Command
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer
@@ -52,7 +52,7 @@ MEMORY_MIB, TOO_FEW_MIB = 4096, 300
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class FaultDone:
     """A fault that was tried, not one of the exchange; `missed` says why it could not be done."""
 
     of: Occurrence
@@ -60,7 +60,7 @@ class Deed:
 
 
 @dataclass
-class Stage:
+class ChaosSetup:
     """Everything that is watched and hurt."""
 
     folder: Path
@@ -71,7 +71,7 @@ class Stage:
     began: float = field(default_factory=time.monotonic)
     timeline: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
-    deeds: list[Deed] = field(default_factory=list)
+    deeds: list[FaultDone] = field(default_factory=list)
     befores: list[tuple[float, Path]] = field(default_factory=list)
     """Copies of the store from just before it was damaged, and when."""
     opened: float = 0.0
@@ -176,17 +176,19 @@ class Stage:
             *("--venue-url", self.bots_exchange.url, "--ws-url", self.bots_exchange.ws_url),
             *("--public-key", str(self.public_key)),
         )
-        self.broker = Unit("broker", (mosquitto, "-c", str(broker)), self.folder, self.manage)
-        self.daemon = Unit(
+        self.broker = KeptProcess(
+            "broker", (mosquitto, "-c", str(broker)), self.folder, self.manage
+        )
+        self.daemon = KeptProcess(
             "daemon", (*_mortal(), *run), self.folder, self.manage, watchdog_s=WATCHDOG_S
         )
-        self.bot = Unit("bot", follow, self.folder, self.manage)
+        self.bot = KeptProcess("bot", follow, self.folder, self.manage)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the processes and listen to all that is said, until the block ends."""
         tasks = [asyncio.create_task(unit.run()) for unit in (self.broker, self.daemon, self.bot)]
-        self.ear = Bus(BrokerAddress.parse(self.broker_url), SystemClock(), name="chaos")
+        self.ear = MqttConnection(BrokerAddress.parse(self.broker_url), SystemClock(), name="chaos")
         for name in ("event", "state", "command/reply"):
             self.ear.subscribe(f"hyperdrift/{SLOT}/{name}", self._hear)
         self.ear.subscribe("hyperdrift/status", self._hear)
@@ -274,7 +276,9 @@ def _mortal() -> tuple[str, ...]:
     return ("setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", "--")
 
 
-def prepare(folder: Path, seconds: float, speed: float, seed: int, *, namespace: bool) -> Stage:
+def prepare(
+    folder: Path, seconds: float, speed: float, seed: int, *, namespace: bool
+) -> ChaosSetup:
     """Make a market, a store with its older half, keys, and versions that were live in turn."""
     bars = HISTORY + int(1.3 * (seconds + 300) * speed * 1000 / STEP)
     recording = generate(bars, STEP, seed, start_ms=START_MS)
@@ -282,7 +286,7 @@ def prepare(folder: Path, seconds: float, speed: float, seed: int, *, namespace:
     if namespace:
         size = f"size={DISK_MIB}m"
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", folder / "disk"], check=True)
-    stage = Stage(folder, recording, speed, namespace)
+    stage = ChaosSetup(folder, recording, speed, namespace)
     with open_store(stage.data) as store:
         columns = (recording.t, recording.open, recording.high, recording.low, recording.close)
         rows = zip(*(c[:IMPORTED].tolist() for c in (*columns, recording.volume)), strict=True)

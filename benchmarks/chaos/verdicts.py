@@ -61,7 +61,7 @@ class Occurrence:
         )
 
 
-class Verdict(NamedTuple):
+class ChaosVerdict(NamedTuple):
     """What the journal says of an occurrence, and why not more."""
 
     of: Occurrence
@@ -71,7 +71,7 @@ class Verdict(NamedTuple):
 
 def verdicts(
     occurrences: Iterable[Occurrence], journal: Sequence[Line], away: Mapping[str, Spans]
-) -> list[Verdict]:
+) -> list[ChaosVerdict]:
     """Judge each occurrence, in the order in which they began.
 
     Args:
@@ -88,7 +88,7 @@ def verdicts(
 
 def _of_one_kind(
     occurrences: Sequence[Occurrence], journal: Sequence[Line], away: Mapping[str, Spans]
-) -> list[Verdict]:
+) -> list[ChaosVerdict]:
     trace = TRACES[occurrences[0].kind]
     met = [o for o in occurrences if o.touched != 0]
     masks = {o: _masks(o, trace, away) for o in met}
@@ -99,13 +99,13 @@ def _of_one_kind(
     found = []
     for occurrence in occurrences:
         if occurrence.touched == 0:
-            found.append(Verdict(occurrence, "untouched"))
+            found.append(ChaosVerdict(occurrence, "untouched"))
         elif occurrence in told:
-            found.append(Verdict(occurrence, "told"))
+            found.append(ChaosVerdict(occurrence, "told"))
         elif masks[occurrence]:
-            found.append(Verdict(occurrence, "masked", " ".join(masks[occurrence])))
+            found.append(ChaosVerdict(occurrence, "masked", " ".join(masks[occurrence])))
         else:
-            found.append(Verdict(occurrence, "untold"))
+            found.append(ChaosVerdict(occurrence, "untold"))
     return found
 
 

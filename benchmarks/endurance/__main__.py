@@ -47,7 +47,7 @@ from daemon import cli
 from daemon.core.bars import DAY_MS
 from daemon.core.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
-from daemon.demo.processes import Actor
+from daemon.demo.processes import DemoProcess
 from daemon.ingest.importer import STORE_NAME
 from daemon.service.retention import PRUNED
 from hyperdrift.signatures import generate as generate_keys
@@ -70,7 +70,7 @@ LIMITS = {
 
 
 @dataclass
-class Series:
+class MeasuredSeries:
     """What was seen, by simulated day."""
 
     day: list[float] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EnduranceVerdict:
     """How a line runs in its second half: growth in thirty days, with its 95 % interval."""
 
     name: str
@@ -103,7 +103,7 @@ class Verdict:
         return f"{self.name:<26}{self.median:>12.1f}{span:>34}{self.limit:>10.2f}  {said}"
 
 
-def judge(series: Series) -> list[Verdict]:
+def judge(series: MeasuredSeries) -> list[EnduranceVerdict]:
     """Fit a line through the second half of each series."""
     day = np.array(series.day)
     late = day >= day[-1] / 2
@@ -114,7 +114,7 @@ def judge(series: Series) -> list[Verdict]:
         median = float(np.median(seen))
         allowed = limit * median if limit < 0.5 else limit
         found = (30 * float(x) for x in (slope, low, high))
-        verdicts.append(Verdict(name, median, *found, allowed))
+        verdicts.append(EnduranceVerdict(name, median, *found, allowed))
     return verdicts
 
 
@@ -212,26 +212,26 @@ class Looker:
         return sizes
 
 
-async def endure(days: int, speed: float, folder: Path) -> tuple[Series, Looker]:
+async def endure(days: int, speed: float, folder: Path) -> tuple[MeasuredSeries, Looker]:
     """Play so many days and look every six hours."""
     recordings = list(markets(days))
     await asyncio.to_thread(fill_store, folder / "data", recordings)
     generate_keys(*(folder / "data" / "keys" / f"hyperdrift.{kind}" for kind in ("key", "pub")))
     await asyncio.to_thread(fill_models, folder, write_config(folder, speed))
-    clock, series, diary = SystemClock(), Series(), folder / "tasks"
+    clock, series, diary = SystemClock(), MeasuredSeries(), folder / "tasks"
     async with AsyncExitStack() as stack:
         exchange = ReplayExchange(recordings, clock, speed=speed, start_ms=START_MS)
         await stack.enter_async_context(exchange)
         config = write_config(folder, speed, exchange)
         me = ("-m", "benchmarks.endurance", "--be-daemon", str(config), "--diary", str(diary))
-        daemon = await stack.enter_async_context(Actor("daemon", me, folder))
+        daemon = await stack.enter_async_context(DemoProcess("daemon", me, folder))
         bot = (
             *("-m", "daemon.demo.bot", "--slot", str(SLOTS[0]), "--speed", str(speed)),
             *("--venue-url", exchange.url, "--ws-url", exchange.ws_url),
             *("--broker", f"mqtt://127.0.0.1:{port_of(config)}"),
             *("--public-key", str(folder / "data" / "keys" / "hyperdrift.pub")),
         )
-        paper = await stack.enter_async_context(Actor("bot", bot, folder))
+        paper = await stack.enter_async_context(DemoProcess("bot", bot, folder))
         looker = Looker(daemon.pid, folder / "data", diary)
         while not diary.exists():  # the daemon has begun
             daemon.check()
@@ -249,7 +249,7 @@ async def endure(days: int, speed: float, folder: Path) -> tuple[Series, Looker]
     return series, looker
 
 
-def plot(series: Series, path: Path) -> None:
+def plot(series: MeasuredSeries, path: Path) -> None:
     mpl.use("Agg")
     figure, axes = plt.subplots(4, 3, figsize=(9, 8), layout="constrained", sharex=True)
     for axis, (name, seen) in zip(axes.flat, series.values.items(), strict=False):

@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.swap.judgement import answers, percentiles, stalls, takeovers, torn
 from benchmarks.swap.processes import SLOT, rows
 from benchmarks.swap.sequence import Record, play, settle
-from benchmarks.swap.setup import Pointer, Reader, Settings, Stage
+from benchmarks.swap.setup import Pointer, Reader, Settings, SwapSetup
 from daemon.registry.registry import Registry
 from hyperdrift.signatures import Signer, generate
 from retrain import features
@@ -63,7 +63,7 @@ def estimator(trees: int, seed: int) -> Any:
 
 def run(folder: Path, settings: Settings) -> dict[str, Any]:
     expected = prepare(folder, settings)
-    stage, daemon = Stage(folder, settings), Reader(folder / "daemon.jsonl")
+    stage, daemon = SwapSetup(folder, settings), Reader(folder / "daemon.jsonl")
     pointer = Pointer(folder / "models" / str(SLOT) / "LATEST.json")
     began = time.monotonic()
     try:
@@ -93,7 +93,7 @@ def report(
     *,
     folder: Path,
     settings: Settings,
-    stage: Stage,
+    stage: SwapSetup,
     pointer: Pointer,
     record: Record,
     expected: dict[str, np.ndarray],

@@ -28,7 +28,7 @@ from daemon.runtime.serving import Serving
 from daemon.runtime.swap import SwapCoordinator
 from hyperdrift import verification
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer
 from hyperdrift.slot import ModelSlot, NoModel
@@ -56,7 +56,7 @@ class Diary:
 async def daemon(options: argparse.Namespace, diary: Diary) -> None:
     """The daemon's side of a swap: registry, serving, coordinator, bus; orders come on stdin."""
     clock, topics = SystemClock(), Topics()
-    bus = Bus(BrokerAddress.parse(options.broker), clock)
+    bus = MqttConnection(BrokerAddress.parse(options.broker), clock)
     signer = Signer.load(options.folder / "hyperdrift.key")
     registry = Registry(options.folder / "models", signer)
 
@@ -183,7 +183,7 @@ async def watch_stalls(diary: Diary) -> None:
             diary.write(event="stall", late_ms=late)
 
 
-async def watch_connection(client: Bus | ModelSlot, diary: Diary) -> None:
+async def watch_connection(client: MqttConnection | ModelSlot, diary: Diary) -> None:
     """Note when the broker comes and goes."""
     before = False
     while True:

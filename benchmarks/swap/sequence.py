@@ -4,7 +4,7 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from benchmarks.swap.setup import VICTIMS, Pointer, Reader, Settings, Stage
+from benchmarks.swap.setup import VICTIMS, Pointer, Reader, Settings, SwapSetup
 
 SETTLE_S = 120.0
 
@@ -21,7 +21,9 @@ class Record:
     failed: list[str] = field(default_factory=list)
 
 
-def play(stage: Stage, pointer: Pointer, daemon: Reader, bot: Reader, settings: Settings) -> Record:
+def play(
+    stage: SwapSetup, pointer: Pointer, daemon: Reader, bot: Reader, settings: Settings
+) -> Record:
     """Order swap after swap and wait until the bot has what the registry calls live."""
     rng, record = random.Random(settings.seed), Record()
     targets = sorted(
@@ -47,7 +49,7 @@ def play(stage: Stage, pointer: Pointer, daemon: Reader, bot: Reader, settings: 
     return record
 
 
-def whole(stage: Stage, daemon: Reader, bot: Reader) -> None:
+def whole(stage: SwapSetup, daemon: Reader, bot: Reader) -> None:
     """Wait until everybody is back at the broker after the last death."""
     died_ns, victim = stage.deaths[-1]
     waiting = {"daemon": [daemon], "bot": [bot], "broker": [daemon, bot]}[victim]

@@ -29,7 +29,7 @@ class Settings:
     peer: bool = True
 
 
-class Stage:
+class SwapSetup:
     """Starts, kills and restarts; every process has a diary that outlives it."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:

@@ -19,7 +19,7 @@ _lock = threading.Lock()
 _before: list[tuple[float, bool]] = []
 
 
-def spare_what_stays() -> None:
+def freeze_gc() -> None:
     """Leave all objects that are there now out of every later garbage collection.
 
     Libraries stay for ever; looking at their objects again and again stops everybody for a
@@ -30,7 +30,7 @@ def spare_what_stays() -> None:
 
 
 @contextlib.contextmanager
-def considerate() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Let other threads in every half millisecond, and put off collections, for the moment.
 
     What was set before comes back when the last of those who are in at once leaves.

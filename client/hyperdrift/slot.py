@@ -25,7 +25,7 @@ from daemon.core.clock import Clock, SystemClock
 from daemon.core.errors import VersionRefused
 from hyperdrift.live_model import LiveModel, NoModel, Prediction
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus, Will
+from hyperdrift.mqtt.connection import MqttConnection, Will
 from hyperdrift.mqtt.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, TradeReport
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.verification import warm_up
@@ -82,7 +82,7 @@ class ModelSlot:
         self._model = LiveModel(self.slot, public_key, computer)
         self._folder = models_dir / str(self.slot) if models_dir is not None else None
         self._sklearn = version("scikit-learn")
-        self._bus = Bus(
+        self._bus = MqttConnection(
             BrokerAddress.parse(broker_url, ca_file),
             self._clock,
             name=f"bot-{bot_id}",

@@ -15,7 +15,7 @@ import msgspec
 
 from daemon.core.bars import SlotName
 from daemon.core.errors import VersionRefused
-from hyperdrift.loading import considerate
+from hyperdrift.loading import gc_paused
 from hyperdrift.mqtt.messages import SwapOrder
 from hyperdrift.signatures import Verifier
 from retrain.errors import ArtifactError
@@ -110,7 +110,7 @@ def admit(
             copy.write_bytes(msgspec.json.encode(manifest.document))
             for name, content in contents.items():
                 (copy.parent / name).write_bytes(content)
-            with considerate():
+            with gc_paused():
                 return artifact.load(copy)
     except (ArtifactError, OSError, msgspec.MsgspecError) as e:
         raise VersionRefused(order.model_id if order else "", str(e)) from e

@@ -22,8 +22,8 @@ from daemon.config.schema import Config
 from daemon.core.clock import Clock, VenueClock
 from daemon.core.errors import ConfigError, DaemonError, Unreachable, VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
-from daemon.registry.bot_compatibility import Handshake
-from hyperdrift.mqtt.connection import Bus
+from daemon.registry.bot_compatibility import BotCompatibility
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
 
@@ -168,7 +168,7 @@ def _absent(config: Config) -> Check:
     return Check("daemon", f"it is not running: {_START}; `journalctl -u hyperdrift -n 5` says why")
 
 
-def _listen_for_bots(bus: Bus, topics: Topics) -> Presences:
+def _listen_for_bots(bus: MqttConnection, topics: Topics) -> Presences:
     """Take down the presence of every bot, by topic."""
     bots: Presences = {}
 
@@ -188,7 +188,7 @@ async def _bots(config: Config, topics: Topics, bots: Presences) -> list[Check]:
     """Judge whether each bot could load what is trained here."""
     if not bots:
         return [Check("bots", note="none is online")]
-    handshake, known = Handshake(config.retrain.python), {s.name for s in config.slots}
+    handshake, known = BotCompatibility(config.retrain.python), {s.name for s in config.slots}
     found = []
     for topic, bot in sorted(bots.items()):
         slot = topics.slot_of(topic)

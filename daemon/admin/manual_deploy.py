@@ -31,7 +31,7 @@ MOVED_WITHIN_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class DeployRequest:
     """What a person wants of a slot, who it is and why."""
 
     slot: SlotName
@@ -48,7 +48,7 @@ class Moved:
     through: str
 
 
-class Workbench:
+class ManualDeploy:
     """The registry and the journal of a data folder.
 
     Args:
@@ -60,7 +60,7 @@ class Workbench:
     def __init__(self, config: Config, clock: Clock, key: Path | None = None) -> None:
         self._config, self._clock, self._key = config, clock, key
 
-    async def promote(self, wish: Wish, model_id: str) -> Moved:
+    async def promote(self, wish: DeployRequest, model_id: str) -> Moved:
         """Put a version live whatever its gates said, as this person's decision.
 
         Raises:
@@ -75,7 +75,7 @@ class Workbench:
         except DataFolderBusy:
             return await self._ask(wish, "promote", model_id)
 
-    async def rollback(self, wish: Wish, to: str = "") -> Moved:
+    async def rollback(self, wish: DeployRequest, to: str = "") -> Moved:
         """Put `to` back live, or the newest version that was live before and is whole.
 
         Raises:
@@ -91,7 +91,7 @@ class Workbench:
         except DataFolderBusy:
             return await self._ask(wish, "rollback", to)
 
-    def prune(self, wish: Wish, keep: int) -> tuple[str, ...]:
+    def prune(self, wish: DeployRequest, keep: int) -> tuple[str, ...]:
         """Remove all but the newest `keep` versions and what must stay; return what went.
 
         Raises:
@@ -108,7 +108,9 @@ class Workbench:
             msg = f"hyperdrift runs on {folder} and prunes after each retrain; stop it to prune now"
             raise DataFolderBusy(msg) from e
 
-    def _deploy(self, registry: Registry, store: Store, wish: Wish, model_id: str) -> Moved:
+    def _deploy(
+        self, registry: Registry, store: Store, wish: DeployRequest, model_id: str
+    ) -> Moved:
         manifest = registry.deploy(
             wish.slot,
             model_id,
@@ -119,7 +121,7 @@ class Workbench:
         )
         return self._noted(store, wish, manifest)
 
-    def _roll_back(self, registry: Registry, store: Store, wish: Wish, to: str) -> Moved:
+    def _roll_back(self, registry: Registry, store: Store, wish: DeployRequest, to: str) -> Moved:
         known = deployment_log.newest(store, wish.slot)  # the pointer may be lost
         after_ms = int(known["deployed_ms"]) if known else 0
         at_ms = max(self._clock.now_ms(), after_ms + 1)
@@ -128,11 +130,11 @@ class Workbench:
         )
         return self._noted(store, wish, manifest)
 
-    def _noted(self, store: Store, wish: Wish, manifest: Manifest) -> Moved:
+    def _noted(self, store: Store, wish: DeployRequest, manifest: Manifest) -> Moved:
         deployment_log.note(store, wish.slot, manifest, self._clock.now_ms())
         return _moved(manifest, "the folder")
 
-    async def _ask(self, wish: Wish, name: str, model_id: str) -> Moved:
+    async def _ask(self, wish: DeployRequest, name: str, model_id: str) -> Moved:
         """Ask the daemon and wait until its pointer has moved."""
         registry = self._reader(wish.slot)
         before_ms = _deployed_ms(registry.live(wish.slot))

@@ -14,7 +14,7 @@ from daemon.core.bars import SlotName
 from daemon.core.clock import Clock
 from daemon.core.errors import BrokerUnreachable
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import Command, CommandName, CommandReply
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer
@@ -32,13 +32,13 @@ _SETTLE_S: Final = 0.5
 @contextlib.asynccontextmanager
 async def connected(
     address: BrokerAddress, clock: Clock, password: str | None = None
-) -> AsyncIterator[Bus]:
+) -> AsyncIterator[MqttConnection]:
     """Hold a connection to the broker.
 
     Raises:
         BrokerUnreachable: If there is none within five seconds.
     """
-    bus = Bus(address, clock, name="hyperdrift-cli", password=password)
+    bus = MqttConnection(address, clock, name="hyperdrift-cli", password=password)
     task = asyncio.create_task(bus.run(), name="bus")
     try:
         try:
@@ -57,7 +57,7 @@ async def connected(
             await task
 
 
-async def status(bus: Bus, topics: Topics, clock: Clock) -> dict[str, Any]:
+async def status(bus: MqttConnection, topics: Topics, clock: Clock) -> dict[str, Any]:
     """Return the retained state of the daemon and its slots: {"status": ..., "slots": {...}}."""
     daemon: dict[str, Any] = {}
     slots: dict[str, Any] = {}
@@ -76,7 +76,7 @@ async def status(bus: Bus, topics: Topics, clock: Clock) -> dict[str, Any]:
 
 
 async def command(
-    bus: Bus,
+    bus: MqttConnection,
     topics: Topics,
     slot: SlotName,
     name: CommandName,

@@ -23,7 +23,7 @@ from retrain.errors import RetrainError
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class VersionCheck:
     """What was found of one version or of the pointer; without a `problem` all is well."""
 
     model_id: str
@@ -80,7 +80,7 @@ def find(config: Config, slot: str, model_id: str) -> str:
     return _known(_registry(config), SlotName.parse(slot), model_id)
 
 
-def verify(config: Config, slot: str, model_id: str = "") -> list[Finding]:
+def verify(config: Config, slot: str, model_id: str = "") -> list[VersionCheck]:
     """Prove one version, or the pointer as a bot would and then every version.
 
     Raises:
@@ -93,30 +93,32 @@ def verify(config: Config, slot: str, model_id: str = "") -> list[Finding]:
     return [_pointer(config, registry, name), *found]
 
 
-def _pointer(config: Config, registry: Registry, slot: SlotName) -> Finding:
+def _pointer(config: Config, registry: Registry, slot: SlotName) -> VersionCheck:
     path, known = registry.pointer(slot), _newest_move(config, slot)
     if not path.exists():
         problem = "it is missing; `hyperdrift models rollback` goes back" if known else ""
-        return Finding("", LATEST, problem, "" if known else "nothing is live yet")
+        return VersionCheck("", LATEST, problem, "" if known else "nothing is live yet")
     public = public_path(config.data_dir)
     verifier = Verifier.load(public) if public.exists() else None
     after_ms = int(known["deployed_ms"]) if known else 0
     try:
         model_id = admit(path, slot, None, verifier, after_ms=after_ms).model_id
     except VersionRefused as e:
-        return Finding(e.model_id, LATEST, e.reason)
-    return Finding(model_id, LATEST, note="" if verifier else f"{public} is not there: unsigned")
+        return VersionCheck(e.model_id, LATEST, e.reason)
+    return VersionCheck(
+        model_id, LATEST, note="" if verifier else f"{public} is not there: unsigned"
+    )
 
 
-def _version(registry: Registry, slot: SlotName, model_id: str) -> Finding:
+def _version(registry: Registry, slot: SlotName, model_id: str) -> VersionCheck:
     try:
         manifest = registry.load(slot, model_id).manifest
         fault = certificate_fault(version_files.read_certificate(manifest, registry.folder(slot)))
     except VersionRefused as e:
-        return Finding(model_id, "version", e.reason)
+        return VersionCheck(model_id, "version", e.reason)
     except (RetrainError, OSError) as e:
-        return Finding(model_id, "version", str(e))
-    return Finding(model_id, "version", note=fault or "")
+        return VersionCheck(model_id, "version", str(e))
+    return VersionCheck(model_id, "version", note=fault or "")
 
 
 def _newest_move(config: Config, slot: SlotName) -> dict[str, Any] | None:
@@ -190,7 +192,7 @@ def show_version(info: dict[str, Any]) -> None:
         console.print(f"  {facts['sha256'][:12]}  {facts['bytes'] or 'missing':>10}  {file}")
 
 
-def show_findings(found: list[Finding]) -> None:
+def show_findings(found: list[VersionCheck]) -> None:
     """Print the answer of `verify`, a line each."""
     console = Console(highlight=False, soft_wrap=True)
     for finding in found:

@@ -36,7 +36,7 @@ POLICIES: Final = ("drift", "never", *_SCHEDULES)
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class BacktestResult:
     """One policy's figures.
 
     `t` (n,) are the opens of all bars in ms, `equity` (n,) the running sum of the returns after
@@ -103,7 +103,7 @@ def policy_settings_of(name: str, base: PolicySettings) -> PolicySettings:
 
 async def backtest(
     config: Config, slot: SlotName, policies: Sequence[str], clock: Clock, *, quiet: bool
-) -> list[Result]:
+) -> list[BacktestResult]:
     """Drive each policy over all stored bars of a slot, one after another.
 
     Candidates are kept under `<data_dir>/backtest`: a second run, or one that was
@@ -156,12 +156,14 @@ def _market(config: Config, slot: SlotName, base: PolicySettings) -> Market:
     return Market.of(slot, frame, others)
 
 
-def _result(name: str, run: Run, config: Config, market: Market, seconds: float) -> Result:
+def _result(name: str, run: Run, config: Config, market: Market, seconds: float) -> BacktestResult:
     section, close = config.slot(market.slot), market.frame["close"]
     made = run.threshold or section.label_threshold
     threshold = labels.resolve_threshold(made, close, section.horizon)
     figures, equity = performance.measure(run.answers(), section.horizon, threshold)
-    return Result(name, run.record, figures, market.frame["t"], equity, seconds - run.waited_s)
+    return BacktestResult(
+        name, run.record, figures, market.frame["t"], equity, seconds - run.waited_s
+    )
 
 
 class _Shown:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from daemon.core.errors import DataFolderBusy, RetrainFailedError
 from daemon.core.subprocesses import OnLine
 from daemon.store.folder_lock import folder_lock
-from daemon.training.jobs import Challenge, Jobs, Outcome
+from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
 from daemon.training.training import calibration_name
 
 _VERDICT: Final = "verdict.json"
@@ -89,12 +89,14 @@ class Candidates:
             seconds=found["seconds"],
         )
 
-    async def challenged(self, job_id: str, spec: Mapping[str, Any], frame: Frame) -> Challenge:
+    async def challenged(
+        self, job_id: str, spec: Mapping[str, Any], frame: Frame
+    ) -> ChallengeOutcome:
         """Return what a quick challenger says; being quick, it is asked anew each time."""
         try:
             return await self._jobs.challenge(job_id, spec, frame)
         except RetrainFailedError as e:
-            return Challenge(None, f"the quick challenger failed: {e}")
+            return ChallengeOutcome(None, f"the quick challenger failed: {e}")
 
     def forget_fits(self) -> None:
         """Remove the base models: large, and of use only while policies retrain at one bar."""
@@ -157,7 +159,7 @@ def _last_of_use_s(folder: Path) -> float:
     return (verdict if verdict.exists() else folder).stat().st_mtime
 
 
-def _verdict(outcome: Outcome) -> dict[str, Any]:
+def _verdict(outcome: JobOutcome) -> dict[str, Any]:
     return {
         "model_id": outcome.model_id,
         "passed": outcome.passed,

@@ -48,7 +48,7 @@ class Market:
         return market_closures.without(frame, market_closures.find(frame, others, self.slot))
 
 
-class Version:
+class TrainedVersion:
     """A model that was live for a while; it answers many bars at once, which costs far less."""
 
     def __init__(self, judged: Judged, market: Market) -> None:

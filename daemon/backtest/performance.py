@@ -57,7 +57,7 @@ class Performance:
 
 
 @dataclass(frozen=True, slots=True)
-class Trade:
+class SimulatedTrade:
     """A signal followed to its horizon; `closed` indexes its last bar, `gain` is before fees."""
 
     closed: int
@@ -99,7 +99,7 @@ def measure(
     return figures, equity
 
 
-def trades(answers: Answers, horizon_bars: int) -> list[Trade]:
+def trades(answers: Answers, horizon_bars: int) -> list[SimulatedTrade]:
     """Follow the signals one at a time, as the daemon's own record does."""
     step = int(np.median(np.diff(answers.t))) if len(answers.t) > 1 else 0
     spoke = np.flatnonzero((answers.p[:, 2] >= answers.up) | (answers.p[:, 0] >= answers.down))
@@ -113,7 +113,7 @@ def trades(answers: Answers, horizon_bars: int) -> list[Trade]:
             continue  # bars are missing in between: how it ended is not known
         down, neutral, up = answers.p[i].tolist()
         side = decision((down, neutral, up), float(answers.up[i]), float(answers.down[i]))
-        done.append(Trade(end, side * float(answers.close[end] / answers.close[i] - 1)))
+        done.append(SimulatedTrade(end, side * float(answers.close[end] / answers.close[i] - 1)))
     return done
 
 

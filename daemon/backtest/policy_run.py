@@ -15,7 +15,7 @@ import numpy as np
 
 from daemon.backtest import performance
 from daemon.backtest.candidate_cache import Candidates, Judged
-from daemon.backtest.market_replay import Market, Version
+from daemon.backtest.market_replay import Market, TrainedVersion
 from daemon.config.schema import Config
 from daemon.core.bars import MINUTE_MS
 from daemon.core.errors import RetrainFailedError
@@ -85,9 +85,9 @@ class Run:
             names=features.NAMES,
             history_bars=history_bars,
         )
-        self._versions: dict[str, Version] = {}
-        self._live: Version | None = None
-        self._shadow: Version | None = None
+        self._versions: dict[str, TrainedVersion] = {}
+        self._live: TrainedVersion | None = None
+        self._shadow: TrainedVersion | None = None
         self._order: actions.StartRetrain | actions.AskChallenger | None = None
         self.record = Record()
         n = len(market)
@@ -220,7 +220,9 @@ class Run:
             self.waited_s += self._timer() - began
         self._note(order, judged)
         if judged.passed:
-            self._versions[judged.model_id] = await asyncio.to_thread(Version, judged, self._market)
+            self._versions[judged.model_id] = await asyncio.to_thread(
+                TrainedVersion, judged, self._market
+            )
         judging = events.JudgingBegan(slot=slot, at_ms=done_ms, job_id=job)
         await asyncio.to_thread(self._handle, judging)
         finished = events.RetrainFinished(

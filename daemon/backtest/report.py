@@ -17,7 +17,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from daemon.backtest.backtest import Result
+from daemon.backtest.backtest import BacktestResult
 from daemon.core.bars import SlotName
 from retrain.scores import FEE_BPS
 
@@ -61,7 +61,7 @@ _NOTE: Final = (
 )
 
 
-def show(results: Sequence[Result]) -> None:
+def show(results: Sequence[BacktestResult]) -> None:
     """Print the table."""
     policies = (Column(result.policy, justify="right") for result in results)
     table = Table(Column("policy"), *policies, box=SIMPLE)
@@ -72,7 +72,7 @@ def show(results: Sequence[Result]) -> None:
     console.print(_NOTE + ".", soft_wrap=True)
 
 
-def write(path: Path, slot: SlotName, results: Sequence[Result]) -> Path:
+def write(path: Path, slot: SlotName, results: Sequence[BacktestResult]) -> Path:
     """Write the page, self-contained, and return its path."""
     times = results[0].t
     span = " to ".join(_day(int(t)) for t in (times[0], times[-1]))
@@ -87,13 +87,13 @@ def write(path: Path, slot: SlotName, results: Sequence[Result]) -> Path:
     return path
 
 
-def _rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
+def _rows(results: Sequence[BacktestResult]) -> list[tuple[str, ...]]:
     """Return a row for each figure: its name and its value under each policy."""
     columns = [_cells(result) for result in results]
     return [(name, *values) for name, *values in zip(_FIGURES, *columns, strict=True)]
 
 
-def _cells(result: Result) -> tuple[str, ...]:
+def _cells(result: BacktestResult) -> tuple[str, ...]:
     counts, figures = result.counts(), result.figures
     return (
         str(counts["retrains"]),
@@ -119,7 +119,7 @@ def _day(t: int) -> str:
     return dt.datetime.fromtimestamp(t / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _table(results: Sequence[Result]) -> str:
+def _table(results: Sequence[BacktestResult]) -> str:
     head = "".join(f"<th>{name}</th>" for name in ("", *(result.policy for result in results)))
     rows = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
@@ -128,7 +128,7 @@ def _table(results: Sequence[Result]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _plot(results: Sequence[Result]) -> str:
+def _plot(results: Sequence[BacktestResult]) -> str:
     """Draw equity over time, and when drift, swaps and rollbacks happened, as SVG text."""
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     figure.patch.set_alpha(0)

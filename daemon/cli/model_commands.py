@@ -128,12 +128,12 @@ def _move(
     logs.configure(logging.ERROR)
     settings, clock = configuration.load(config), SystemClock()
     wanted = version_view.find(settings, slot, model_id) if model_id else ""
-    wish = manual_deploy.Wish(
+    wish = manual_deploy.DeployRequest(
         slot=SlotName.parse(slot), by=getpass.getuser(), reason=reason.strip()
     )
     if not wish.reason and not back:
         raise typer.BadParameter("write --reason in a few words: it stands in the journal")
-    bench = manual_deploy.Workbench(settings, clock, key)
+    bench = manual_deploy.ManualDeploy(settings, clock, key)
     moved = run_async(bench.rollback(wish, wanted) if back else bench.promote(wish, wanted))
     if moved is None:
         sys.exit(INTERRUPTED)
@@ -158,8 +158,8 @@ def prune(
     from daemon.core.bars import SlotName
     from daemon.core.clock import SystemClock
 
-    bench = manual_deploy.Workbench(configuration.load(config), SystemClock())
-    wish = manual_deploy.Wish(slot=SlotName.parse(slot), by=getpass.getuser(), reason="")
+    bench = manual_deploy.ManualDeploy(configuration.load(config), SystemClock())
+    wish = manual_deploy.DeployRequest(slot=SlotName.parse(slot), by=getpass.getuser(), reason="")
     removed = bench.prune(wish, keep)
     if as_json:
         print_json({"removed": list(removed)})

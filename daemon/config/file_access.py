@@ -41,7 +41,7 @@ def unreachable(config: Config, uid: int | None = None, path: Path | None = None
     return [problem for problem in found if problem]
 
 
-def look_over(config: Config) -> None:
+def check_files_named(config: Config) -> None:
     """Log at once what would else be found with the first retrain, or the first trade."""
     if config.web.listen:
         log.warning("web.not_built", listen=config.web.listen, remedy="use `hyperdrift status`")

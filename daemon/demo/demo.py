@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemon.core.clock import Clock
-from daemon.demo.event_log import Story, Summary
+from daemon.demo.event_log import DemoSummary, EventLog
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault, Touched
-from daemon.demo.processes import Actor
+from daemon.demo.processes import DemoProcess
 from daemon.demo.recording import Recording
 from daemon.demo.screen import Screen
 from daemon.demo.setup import (
     CHANGE_AFTER,
+    DemoSetup,
     Options,
-    Stage,
     compare_store,
     describe_models,
     set_stage,
     write_config,
 )
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import Command
 from hyperdrift.mqtt.topics import Topics
 
@@ -76,7 +76,7 @@ def what_it_did(fault: Fault, touched: Touched) -> str:
     return f"{kind} at {when} changed {touched.times} frames, answers, sockets or bars"
 
 
-async def run_demo(options: Options, clock: Clock) -> Summary:
+async def run_demo(options: Options, clock: Clock) -> DemoSummary:
     """Run until what was asked for happened; leave nothing behind.
 
     Raises:
@@ -89,7 +89,7 @@ async def run_demo(options: Options, clock: Clock) -> Summary:
             screen.tell(_opening(stage))
             ended, story = await _play(stage, screen, clock)
             checked, equal = await asyncio.to_thread(compare_store, stage)
-            summary = Summary(
+            summary = DemoSummary(
                 ended=ended,
                 until_swap=options.until_swap,
                 slot=str(stage.slot),
@@ -103,9 +103,9 @@ async def run_demo(options: Options, clock: Clock) -> Summary:
     return summary
 
 
-async def _play(stage: Stage, screen: Screen, clock: Clock) -> tuple[str, Story]:
+async def _play(stage: DemoSetup, screen: Screen, clock: Clock) -> tuple[str, EventLog]:
     """Hold exchange, daemon, bot and observer while the story lasts."""
-    options, story = stage.options, Story(stage.slot, Topics(), screen.tell)
+    options, story = stage.options, EventLog(stage.slot, Topics(), screen.tell)
     async with contextlib.AsyncExitStack() as stack:
         exchange = ReplayExchange(
             (stage.recording,), clock, speed=stage.speed, start_ms=stage.first_t
@@ -127,9 +127,9 @@ class _Scene:
     """Everything that is watched while the demo plays."""
 
     options: Options
-    story: Story
+    story: EventLog
     screen: Screen
-    actors: tuple[Actor, ...]
+    actors: tuple[DemoProcess, ...]
     exchange: ReplayExchange
     operator: "Operator"
     clock: Clock
@@ -167,7 +167,9 @@ class _Scene:
 class Operator:
     """Asks for a retrain where the market gives no reason for one."""
 
-    def __init__(self, stage: Stage, story: Story, bus: Bus, clock: Clock, screen: Screen) -> None:
+    def __init__(
+        self, stage: DemoSetup, story: EventLog, bus: MqttConnection, clock: Clock, screen: Screen
+    ) -> None:
         self._stage, self._story, self._bus = stage, story, bus
         self._clock, self._screen = clock, screen
         # A made-up market changes; a recorded one may stay as it is for weeks.
@@ -191,10 +193,10 @@ class Operator:
         self._bus.publish(Topics().command(self._stage.slot), request)
 
 
-def _actors(stage: Stage, exchange: ReplayExchange) -> tuple[Actor, ...]:
+def _actors(stage: DemoSetup, exchange: ReplayExchange) -> tuple[DemoProcess, ...]:
     command = ("-m", "daemon.cli", "run", "--config", str(stage.config_path))
-    daemon = Actor("daemon", command, stage.folder)
-    bot = Actor(
+    daemon = DemoProcess("daemon", command, stage.folder)
+    bot = DemoProcess(
         "bot",
         (
             *("-m", "daemon.demo.bot", "--slot", str(stage.slot)),
@@ -208,8 +210,8 @@ def _actors(stage: Stage, exchange: ReplayExchange) -> tuple[Actor, ...]:
 
 
 @contextlib.asynccontextmanager
-async def _observer(stage: Stage, clock: Clock) -> AsyncIterator[Bus]:
-    bus = Bus(BrokerAddress.parse(stage.broker_url), clock, name="demo")
+async def _observer(stage: DemoSetup, clock: Clock) -> AsyncIterator[MqttConnection]:
+    bus = MqttConnection(BrokerAddress.parse(stage.broker_url), clock, name="demo")
     task = asyncio.create_task(bus.run(), name="observer")
     try:
         yield bus
@@ -219,7 +221,7 @@ async def _observer(stage: Stage, clock: Clock) -> AsyncIterator[Bus]:
             await task
 
 
-def _opening(stage: Stage) -> str:
+def _opening(stage: DemoSetup) -> str:
     source = stage.options.data.name if stage.options.data else "a made-up market"
     return (
         f"{'demo':>9}  {stage.slot} from {source}: {stage.past_bars} bars of history, "

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from daemon.core.bars import SlotName
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 
 Tell = Callable[[str], None]
@@ -33,7 +33,7 @@ _MARKS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Retrain:
+class RetrainSummary:
     """One retrain and its verdict."""
 
     job: str
@@ -46,7 +46,7 @@ class Retrain:
 
 
 @dataclass(frozen=True, slots=True)
-class Swap:
+class SwapSummary:
     """One version that a bot took over."""
 
     model_id: str
@@ -59,15 +59,15 @@ class Swap:
     order_to_ack_ms: float
 
 
-class Story:
+class EventLog:
     """Listens to one slot; `changed` is set whenever something happened."""
 
     def __init__(self, slot: SlotName, topics: Topics, tell: Tell) -> None:
         self._slot, self._topics, self._tell = slot, topics, tell
         self.changed = asyncio.Event()
         self.state: dict[str, Any] = {}
-        self.retrains: list[Retrain] = []
-        self.swaps: list[Swap] = []
+        self.retrains: list[RetrainSummary] = []
+        self.swaps: list[SwapSummary] = []
         self.replies: list[dict[str, Any]] = []
         self.predictions = self.trades = 0
         self.first_bar_t: int | None = None
@@ -75,7 +75,7 @@ class Story:
         self._swapped: dict[str, dict[str, Any]] = {}
         self._acknowledged: dict[str, dict[str, Any]] = {}
 
-    def listen(self, bus: Bus) -> None:
+    def listen(self, bus: MqttConnection) -> None:
         """Subscribe to everything that the slot says."""
         handlers = {
             self._topics.state(self._slot): self._on_state,
@@ -137,7 +137,7 @@ class Story:
             self._tell(f"{'gate':>9}  {mark}  {gate['verdict']}")
         self._tell(f"{'verdict':>9}  {event['text']} ({event['seconds']:.1f} s)")
         names = ("job", "trigger", "reason", "model_id", "passed", "gates", "seconds")
-        self.retrains.append(Retrain(*(event[name] for name in names)))
+        self.retrains.append(RetrainSummary(*(event[name] for name in names)))
 
     def _match(self, model_id: str) -> None:
         """A swap is told when the daemon says that it is live and the bot that it has it."""
@@ -145,7 +145,7 @@ class Story:
         if live is None or ack is None or any(s.model_id == model_id for s in self.swaps):
             return
         made = next((r for r in reversed(self.retrains) if r.model_id == model_id), None)
-        swap = Swap(
+        swap = SwapSummary(
             model_id=model_id,
             previous_id=live["previous_id"],
             trigger=made.trigger if made else "",
@@ -163,13 +163,13 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class DemoSummary:
     """How a run went."""
 
     ended: str
     until_swap: bool
     slot: str
-    story: Story
+    story: EventLog
     models: tuple[dict[str, Any], ...]
     checked_bars: int
     store_equal: bool

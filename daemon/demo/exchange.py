@@ -46,7 +46,7 @@ from daemon.demo.protocol import (
 from daemon.demo.recording import Recording
 from daemon.demo.streams import Channel, Client
 from daemon.demo.tape import Series
-from daemon.demo.trades import Trades
+from daemon.demo.trades import TradeGenerator
 from daemon.demo.venue import Venue
 
 SILENCE_S = 60.0
@@ -292,7 +292,7 @@ class ReplayExchange:
             self._listen(client, wanted, source)
         return True
 
-    def _source(self, wanted: Subscription) -> Series | Trades | None:
+    def _source(self, wanted: Subscription) -> Series | TradeGenerator | None:
         match wanted:
             case CandleSubscription(coin, interval):
                 return self._venue.series(coin, interval)
@@ -301,7 +301,9 @@ class ReplayExchange:
             case _:
                 return None  # acknowledged, as on the venue, but nothing of it was recorded
 
-    def _listen(self, client: Client, wanted: Subscription, source: Series | Trades) -> None:
+    def _listen(
+        self, client: Client, wanted: Subscription, source: Series | TradeGenerator
+    ) -> None:
         """Show the forming bar or the last trades, and everything that happens after them."""
         at = self._moment()
         if wanted not in self._channels:

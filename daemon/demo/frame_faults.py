@@ -25,8 +25,8 @@ from daemon.demo.faults import (
     Unlisted,
 )
 from daemon.demo.protocol import (
-    Answer,
     CandleSnapshot,
+    ExchangeAnswer,
     ExchangeStatus,
     FundingHistory,
     Info,
@@ -41,7 +41,7 @@ _AHEAD_BARS = 100
 _NULL = b"null"
 _SHAPES = {"text": b"upstream request timeout", "shape": b'{"channel":"candle","data":{"t":"?"}}'}
 
-Ask = Callable[[bytes, int], Answer]
+Ask = Callable[[bytes, int], ExchangeAnswer]
 
 
 def frames(
@@ -83,13 +83,13 @@ def _of_stream(
     )
 
 
-def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> Answer:
+def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> ExchangeAnswer:
     """Return the answer that a client gets instead of the venue's, `ask(body, now_ms)`."""
     if not faults:
         return ask(body, at.now_ms)
     if error := faults.active(HttpError, at):
         faults.touch(error, at)
-        return Answer(error.status, _NULL)
+        return ExchangeAnswer(error.status, _NULL)
     try:
         request: Info | None = decode_info(body)
     except msgspec.DecodeError:
@@ -105,7 +105,7 @@ def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> Answer:
             return _candles(ask, body, window.coin, faults, at)
         case FundingHistory(coin) if unlisted := faults.active(Unlisted, at, coin):
             faults.touch(unlisted, at)
-            return Answer(500, _NULL)
+            return ExchangeAnswer(500, _NULL)
         case _:
             return ask(body, at.now_ms)
 
@@ -142,15 +142,15 @@ def count_silenced(recordings: Sequence[Recording], faults: FaultSchedule, now_m
                 touched.times += sum(int(((had >= a) & (had < b)).sum()) for a, b in spans)
 
 
-def _candles(ask: Ask, body: bytes, coin: str, faults: FaultSchedule, at: Moment) -> Answer:
+def _candles(ask: Ask, body: bytes, coin: str, faults: FaultSchedule, at: Moment) -> ExchangeAnswer:
     if unlisted := faults.active(Unlisted, at, coin):
         faults.touch(unlisted, at)
-        return Answer(500, _NULL)
+        return ExchangeAnswer(500, _NULL)
     torn = faults.active(Malformed, at, coin)
     if torn and torn.where != "stream":
         faults.touch(torn, at)
         told = ask(body, at.now_ms)
-        return Answer(told.status, _torn(told.body, torn.how))
+        return ExchangeAnswer(told.status, _torn(told.body, torn.how))
     told = ask(body, at.now_ms)
     if stale := faults.active(StaleRest, at, coin):
         fresh, told = told, ask(body, at.now_ms - stale.delay_ms)
@@ -160,11 +160,11 @@ def _candles(ask: Ask, body: bytes, coin: str, faults: FaultSchedule, at: Moment
         rows = msgspec.json.decode(told.body)
         made = [one for row in rows for one in _spoilt(row, bad, faults)]
         faults.touch(bad, at, int(made != rows))
-        told = Answer(200, msgspec.json.encode(made))
+        told = ExchangeAnswer(200, msgspec.json.encode(made))
     return told
 
 
-def _without_unlisted(meta: Answer, faults: FaultSchedule, at: Moment) -> Answer:
+def _without_unlisted(meta: ExchangeAnswer, faults: FaultSchedule, at: Moment) -> ExchangeAnswer:
     unlisted = faults.active(Unlisted, at)
     if meta.status != 200 or not unlisted:  # noqa: PLR2004 - HTTP
         return meta
@@ -173,7 +173,7 @@ def _without_unlisted(meta: Answer, faults: FaultSchedule, at: Moment) -> Answer
     listed["universe"] = [
         coin for coin in listed["universe"] if not faults.active(Unlisted, at, coin["name"])
     ]
-    return Answer(200, msgspec.json.encode(listed))
+    return ExchangeAnswer(200, msgspec.json.encode(listed))
 
 
 def _spoilt_frame(frame: bytes, bad: BadBar, faults: FaultSchedule) -> list[bytes]:

@@ -14,11 +14,11 @@ _STOP_S: Final = 10.0
 _LAST_WORDS: Final = 5
 
 
-class ActorLeft(DaemonError):
+class ProcessEnded(DaemonError):
     """A process of the demo ended before the demo did."""
 
 
-class Actor:
+class DemoProcess:
     """A Python process with its log in a file; stopped politely, then not."""
 
     def __init__(self, name: str, arguments: tuple[str, ...], folder: Path) -> None:
@@ -71,11 +71,11 @@ class Actor:
         """Make sure that it is there.
 
         Raises:
-            ActorLeft: If it is not, with its last words.
+            ProcessEnded: If it is not, with its last words.
         """
         if self._process is None or self._process.returncode is None:
             return
         words = self._log.read_text(errors="replace").strip().splitlines()[-_LAST_WORDS:]
         said = "\n  ".join(words) or "without a word"
         msg = f"the {self._name} ended with code {self._process.returncode}:\n  {said}"
-        raise ActorLeft(msg)
+        raise ProcessEnded(msg)

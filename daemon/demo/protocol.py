@@ -186,7 +186,7 @@ class FundingRow(msgspec.Struct, frozen=True, rename="camel"):
     time: int
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ExchangeAnswer(msgspec.Struct, frozen=True):
     """Status and body of one REST answer."""
 
     status: int

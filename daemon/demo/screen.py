@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from daemon.demo.event_log import Story, Summary
+from daemon.demo.event_log import DemoSummary, EventLog
 
 _EVERY_BARS: Final = 50
 _EVERY_PERCENT: Final = 20.0
@@ -49,7 +49,7 @@ class Screen:
         colour = next((c for word, c in _COLOURS.items() if word in words[:2]), "")
         self._console.print(Text(line, style=colour))
 
-    def show(self, story: Story) -> None:
+    def show(self, story: EventLog) -> None:
         """Show where the run is: in place on a terminal, now and then as a line elsewhere."""
         if not story.state:
             return
@@ -64,7 +64,7 @@ class Screen:
             self._told_bars = story.bars
             self.tell(f"{'bars':>9}  {_status(story)}")
 
-    def close(self, summary: Summary) -> None:
+    def close(self, summary: DemoSummary) -> None:
         """Write how it ended, with the old and the new model side by side."""
         if self._live is not None:
             self._live.update("")
@@ -84,7 +84,7 @@ class Screen:
         )
 
 
-def _status(story: Story) -> str:
+def _status(story: EventLog) -> str:
     state = story.state
     win = "no win rate yet"
     if state["win_rate"] is not None:
@@ -97,7 +97,7 @@ def _status(story: Story) -> str:
     )
 
 
-def _panel(story: Story) -> Any:
+def _panel(story: EventLog) -> Any:
     rows: list[Any] = [Text(f"{'now':>9}  {_status(story)}", style="dim")]
     job = story.state["retrain"]
     if job:

@@ -45,7 +45,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoSetup:
     """Where everything stands."""
 
     folder: Path
@@ -105,7 +105,7 @@ def load_recording(data: Path | None) -> Recording:
 
 
 @contextmanager
-def set_stage(options: Options) -> Iterator[Stage]:
+def set_stage(options: Options) -> Iterator[DemoSetup]:
     """Prepare a folder with history and keys; remove it at the end.
 
     Raises:
@@ -117,13 +117,13 @@ def set_stage(options: Options) -> Iterator[Stage]:
         raise BadInput(msg)
     history = round(len(recording) * HISTORY_SHARE) if options.data else HISTORY_BARS
     with TemporaryDirectory(prefix="hyperdrift-demo-", ignore_cleanup_errors=True) as folder:
-        stage = Stage(Path(folder), recording, int(recording.t[history]), options, _free_port())
+        stage = DemoSetup(Path(folder), recording, int(recording.t[history]), options, _free_port())
         _fill_store(stage)
         generate_keys(stage.data_dir / "keys" / "hyperdrift.key", stage.public_key)
         yield stage
 
 
-def write_config(stage: Stage, rest_url: str, ws_url: str) -> None:
+def write_config(stage: DemoSetup, rest_url: str, ws_url: str) -> None:
     """Write the settings; the limits of the policy are short, for a story of a few days."""
     threshold = '"auto"' if stage.options.data else "0.005"
     horizon = LABEL_DEFAULTS.get(stage.slot.interval, LABEL_DEFAULTS["5m"])[0]
@@ -152,7 +152,7 @@ probation_hours = 24
     stage.config_path.write_text(text)
 
 
-def compare_store(stage: Stage) -> tuple[int, bool]:
+def compare_store(stage: DemoSetup) -> tuple[int, bool]:
     """Hold the streamed bars in the store against the recording, value for value."""
     rec = stage.recording
     with open_store(stage.data_dir, read_only=True) as store:
@@ -165,7 +165,7 @@ def compare_store(stage: Stage) -> tuple[int, bool]:
     return count, bool(equal)
 
 
-def describe_models(stage: Stage) -> tuple[dict[str, Any], ...]:
+def describe_models(stage: DemoSetup) -> tuple[dict[str, Any], ...]:
     """Describe the versions, oldest first, for a look side by side."""
     try:
         versions = Registry(stage.data_dir / "models").versions(stage.slot)
@@ -174,7 +174,7 @@ def describe_models(stage: Stage) -> tuple[dict[str, Any], ...]:
     return tuple(asdict(version) for version in reversed(versions))
 
 
-def _fill_store(stage: Stage) -> None:
+def _fill_store(stage: DemoSetup) -> None:
     """Import what lies beyond the venue's reach, as an owner with a file would."""
     rec, past = stage.recording, stage.past_bars
     columns = (rec.t, rec.open, rec.high, rec.low, rec.close, rec.volume)

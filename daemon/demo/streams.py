@@ -10,7 +10,7 @@ from daemon.demo import frame_faults
 from daemon.demo.faults import FaultSchedule, Late, Moment, Reorder, Stall, Withhold
 from daemon.demo.protocol import Subscription
 from daemon.demo.tape import Series
-from daemon.demo.trades import Trades
+from daemon.demo.trades import TradeGenerator
 
 # Full means the client does not read: the venue would cut it off, and so does this.
 _OUTBOX_FRAMES = 1024
@@ -47,7 +47,7 @@ class Client:
 class Channel:
     """One stream of candles or trades: how far it has been sent, and to whom it goes."""
 
-    source: Series | Trades
+    source: Series | TradeGenerator
     coin: str
     faults: FaultSchedule
     position: int = 0
@@ -87,7 +87,7 @@ class Channel:
             due, self._due = self._due, self.source.position(at.now_ms)
             if is_seen and (late := self.faults.active(Late, at, self.coin)):
                 self.faults.touch(late, at, self._due - due)
-        if isinstance(self.source, Trades):
+        if isinstance(self.source, TradeGenerator):
             return self.source.frames(self.position, position)
         frames = self.source.frames(self.position, position)
         if withheld := self.faults.active(Withhold, at, self.coin):

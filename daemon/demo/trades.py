@@ -39,7 +39,7 @@ TRADERS = tuple(_address(number) for number in range(64))
 """Everybody who trades, on every coin."""
 
 
-class Trades:
+class TradeGenerator:
     """The trades of one coin, told as the states of its tape come to pass."""
 
     def __init__(self, tape: Tape) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from daemon.core.bars import INTERVAL_MS
 from daemon.demo.protocol import (
-    Answer,
     CandleSnapshot,
+    ExchangeAnswer,
     FundingHistory,
     FundingRow,
     SpotUniverse,
@@ -22,11 +22,11 @@ from daemon.demo.protocol import (
 )
 from daemon.demo.recording import Recording
 from daemon.demo.tape import Series, Tape
-from daemon.demo.trades import Trades
+from daemon.demo.trades import TradeGenerator
 
 FUNDING_CAP = 500
 # The venue says this to an unknown coin as well as on a passing fault of its own.
-_NULL = Answer(500, b"null")
+_NULL = ExchangeAnswer(500, b"null")
 _PREMIUM_OFFSET = 0.0005
 _PREMIUM_CENTRE = 0.0001
 
@@ -39,7 +39,7 @@ class Venue:
         for recording in recordings:
             self._by_coin.setdefault(recording.coin, []).append(Tape(recording))
         self._series: dict[tuple[str, str], Series] = {}
-        self._trades: dict[str, Trades] = {}
+        self._trades: dict[str, TradeGenerator] = {}
         self.end_ms = max(recording.end_ms for recording in recordings)
 
     def knows(self, coin: str) -> bool:
@@ -56,23 +56,23 @@ class Venue:
             self._series[key] = Series(source, interval)
         return self._series[key]
 
-    def trades(self, coin: str) -> Trades:
+    def trades(self, coin: str) -> TradeGenerator:
         """Return the trades of a listed coin, made from its finest recording."""
         if coin not in self._trades:
             finest = min(self._by_coin[coin], key=lambda tape: tape.recording.interval_ms)
-            self._trades[coin] = Trades(finest)
+            self._trades[coin] = TradeGenerator(finest)
         return self._trades[coin]
 
-    def answer(self, body: bytes, now_ms: int) -> Answer:
+    def answer(self, body: bytes, now_ms: int) -> ExchangeAnswer:
         """Answer one request with what the venue knows at `now_ms`."""
         try:
             request = decode_info(body)
         except msgspec.ValidationError:
             text = b"Failed to deserialize the JSON body into the target type"
-            return Answer(422, text, "text/plain")
+            return ExchangeAnswer(422, text, "text/plain")
         except msgspec.DecodeError:
             text = b"Failed to parse the request body as JSON"
-            return Answer(400, text, "text/plain")
+            return ExchangeAnswer(400, text, "text/plain")
         match request:
             case CandleSnapshot():
                 return self._candles(request, now_ms)
@@ -81,10 +81,10 @@ class Venue:
             case Universe():
                 return self._universe(request)
             case SpotUniverse():  # nothing of spot is recorded, but clients ask before they start
-                return Answer(200, b'{"universe":[],"tokens":[]}')
+                return ExchangeAnswer(200, b'{"universe":[],"tokens":[]}')
             case _:  # its clock
                 status = {"time": now_ms, "specialStatuses": None}
-                return Answer(200, msgspec.json.encode(status))
+                return ExchangeAnswer(200, msgspec.json.encode(status))
 
     def _source(self, coin: str, interval: str) -> Tape | None:
         """Choose the tape with the longest bars that add up to `interval`."""
@@ -96,16 +96,16 @@ class Venue:
         ]
         return max(fitting, key=lambda tape: tape.recording.interval_ms, default=None)
 
-    def _candles(self, request: CandleSnapshot, now_ms: int) -> Answer:
+    def _candles(self, request: CandleSnapshot, now_ms: int) -> ExchangeAnswer:
         window = request.req
         if not self.knows(window.coin):
             return _NULL
         series = self.series(window.coin, window.interval)
         end_ms = now_ms if window.end_time is None else window.end_time
         rows = series.snapshot(window.start_time, end_ms, now_ms) if series else b"[]"
-        return Answer(200, rows)
+        return ExchangeAnswer(200, rows)
 
-    def _funding(self, request: FundingHistory, now_ms: int) -> Answer:
+    def _funding(self, request: FundingHistory, now_ms: int) -> ExchangeAnswer:
         if not self.knows(request.coin):
             return _NULL
         recording = self._by_coin[request.coin][0].recording
@@ -124,9 +124,9 @@ class Venue:
                 times[start:stop].tolist(), recording.funding_rate[start:stop].tolist(), strict=True
             )
         ]
-        return Answer(200, msgspec.json.encode(rows))
+        return ExchangeAnswer(200, msgspec.json.encode(rows))
 
-    def _universe(self, request: Universe) -> Answer:
+    def _universe(self, request: Universe) -> ExchangeAnswer:
         if request.dex:  # only the main dex is recorded
             return _NULL
         universe = [
@@ -134,7 +134,7 @@ class Venue:
             for coin in self._by_coin
         ]
         meta = {"universe": universe, "marginTables": [], "collateralToken": 0}
-        return Answer(200, msgspec.json.encode(meta))
+        return ExchangeAnswer(200, msgspec.json.encode(meta))
 
 
 def _premium(rate: float) -> float:

@@ -53,7 +53,7 @@ class _Episode:
     times: int = 1
 
 
-class Oddities:
+class AnomalyLog:
     """Counts what is odd and does no harm.
 
     Args:

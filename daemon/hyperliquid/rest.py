@@ -20,7 +20,7 @@ from daemon.core.bars import HOUR_MS, Bar, Funding, SlotName, interval_name
 from daemon.core.clock import Clock, VenueClock
 from daemon.core.errors import VenueRefused, VenueUnreachable
 from daemon.hyperliquid import wire
-from daemon.hyperliquid.anomaly_log import Oddities
+from daemon.hyperliquid.anomaly_log import AnomalyLog
 from daemon.hyperliquid.backoff import Standstill
 from daemon.hyperliquid.rate_limit import Priority, Spent, WeightBudget
 
@@ -67,7 +67,7 @@ class RestTally:
     refused: Counter[SlotName]
 
 
-class Snapshot(NamedTuple):
+class RestSnapshot(NamedTuple):
     """Bars, ascending, as the venue had them when it was asked (monotonic s) or later."""
 
     bars: list[Bar]
@@ -107,7 +107,7 @@ class RestClient:
             _LONGEST_DELAY_S,
             Random(),  # noqa: S311 - jitter, no secret
         )
-        self.tally, self.oddities = RestTally(0, 0, Counter()), Oddities(venue)
+        self.tally, self.oddities = RestTally(0, 0, Counter()), AnomalyLog(venue)
         self._session: aiohttp.ClientSession | None = None
         self._refused: set[wire.RefusedBar] = set()
 
@@ -153,7 +153,7 @@ class RestClient:
         end_ms: int | None = None,
         *,
         priority: Priority = Priority.LIVE,
-    ) -> Snapshot:
+    ) -> RestSnapshot:
         """Fetch bars, ascending, the forming one included; at most the newest 5000.
 
         Args:
@@ -177,7 +177,7 @@ class RestClient:
         candles = wire.decode_candles(answer.body, slot)
         answer.spent.weight = _BASE_WEIGHT + math.ceil(len(candles.frames) / _CANDLES_PER_WEIGHT)
         self._report(candles.refused)
-        return Snapshot([frame.bar for frame in candles.frames], answer.sent)
+        return RestSnapshot([frame.bar for frame in candles.frames], answer.sent)
 
     async def funding(
         self,

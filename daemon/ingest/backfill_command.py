@@ -12,8 +12,8 @@ from daemon.core.errors import BadInput, Unreachable, VenueRefused
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.wire import REACH_BARS
-from daemon.ingest.store_report import Stretch, Verdict, stretches, verify
-from daemon.market_data.backfill import History, closed_t
+from daemon.ingest.store_report import StoreVerdict, Stretch, stretches, verify
+from daemon.market_data.backfill import Backfill, closed_t
 from daemon.store.store import AsyncStore, Store
 
 _PIECE_BARS: Final = 1000
@@ -88,7 +88,7 @@ async def backfill(
             await _fetch(rest, store, slot, start, end)
             on_bars((end - start) // step + 1)
         # Quiet times, lost bars and funding are the same work as at the start of the daemon.
-        await History(rest, store, venue).fetch(slot, from_ms)
+        await Backfill(rest, store, venue).fetch(slot, from_ms)
         now_ms = venue.now_ms()
     after = await store.call(_count, slot)
     t = (await store.call(Store.bars, slot))["t"]
@@ -106,7 +106,7 @@ async def backfill(
 
 async def verify_with_venue(
     config: Config, slot: SlotName, store: AsyncStore, clock: Clock
-) -> Verdict:
+) -> StoreVerdict:
     """Check the stored bars of a slot, also against the venue if it answers.
 
     Raises:

@@ -72,7 +72,7 @@ def _remedy(slot: SlotName, from_t: int, reach_t: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StoreVerdict:
     """What `verify` found; `venue` and `lacking` are None if the venue was not asked."""
 
     slot: str
@@ -106,13 +106,15 @@ class Verdict:
             yield f"    {example}"
 
 
-def damaged(slot: SlotName, why: str) -> Verdict:
+def damaged(slot: SlotName, why: str) -> StoreVerdict:
     """Return the verdict on a database that cannot be read."""
     remedy = "stop the daemon and put a backup in its place, or start it: it sets the file aside"
-    return Verdict(str(slot), 0, {}, (f"{why}: {remedy}",), None, None)
+    return StoreVerdict(str(slot), 0, {}, (f"{why}: {remedy}",), None, None)
 
 
-def verify(store: Store, slot: SlotName, venue: Sequence[Bar] | None, unasked: str = "") -> Verdict:
+def verify(
+    store: Store, slot: SlotName, venue: Sequence[Bar] | None, unasked: str = ""
+) -> StoreVerdict:
     """Check the file, the grid, the numbers, and the bars against those of the venue.
 
     Args:
@@ -137,7 +139,9 @@ def verify(store: Store, slot: SlotName, venue: Sequence[Bar] | None, unasked: s
         if lacking:
             problems.append(f"{lacking} bars that the venue has are missing: hyperdrift backfill")
     shares = Counter(copy.provenance.value for copy in held)
-    return Verdict(str(slot), len(held), dict(shares), tuple(problems), overlap, lacking, unasked)
+    return StoreVerdict(
+        str(slot), len(held), dict(shares), tuple(problems), overlap, lacking, unasked
+    )
 
 
 def _impossible(held: Iterable[Stored], step: int) -> list[str]:

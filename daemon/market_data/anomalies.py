@@ -10,9 +10,9 @@ from typing import Final
 
 from daemon.core.bars import Bar, Provenance, SlotName
 from daemon.core.clock import VenueClock
-from daemon.hyperliquid.anomaly_log import Oddities
+from daemon.hyperliquid.anomaly_log import AnomalyLog
 from daemon.market_data.backfill import grace_ms
-from daemon.market_data.stream_cache import Coverage, Shown
+from daemon.market_data.stream_cache import Coverage, StreamCache
 
 # Bars handed on flat for want of an answer that are remembered, until REST has them.
 _REMEMBERED: Final = 48
@@ -20,7 +20,7 @@ _REMEMBERED: Final = 48
 _ON_ITS_WAY_S: Final = 0.1
 
 
-class Habits:
+class StreamAnomalies:
     """Looks at one slot's frames, answers and bars.
 
     Args:
@@ -34,8 +34,8 @@ class Habits:
     def __init__(
         self,
         slot: SlotName,
-        oddities: Oddities,
-        shown: Shown,
+        oddities: AnomalyLog,
+        shown: StreamCache,
         coverage: Coverage,
         venue: VenueClock,
     ) -> None:
@@ -46,7 +46,7 @@ class Habits:
         self._lacking: set[int] = set()  # bars that were taken for quiet ones
 
     def pushed(self, bar: Bar) -> None:
-        """Look at a frame, before `Shown` takes it."""
+        """Look at a frame, before `StreamCache` takes it."""
         if oddity := self._shown.oddity(bar, self._coverage.socket):
             self._oddities.note(oddity, self._slot)
         late_ms = self._venue.now_ms() - bar.t - self._slot.interval_ms

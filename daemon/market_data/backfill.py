@@ -17,7 +17,7 @@ from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.wire import REACH_BARS
-from daemon.market_data.price_checks import INSIST_MS, Doubts
+from daemon.market_data.price_checks import INSIST_MS, PriceChecks
 from daemon.store.store import AsyncStore, Hole, Store
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ def flat_bars(hole: Hole, close: float, step_ms: int) -> list[Bar]:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class Backfill:
     """Fetches the past of slots into the store; `alarm` is told of bars that are lost."""
 
     rest: RestClient
@@ -95,7 +95,7 @@ class History:
 
     async def _believed(self, slot: SlotName, from_t: int) -> list[Bar]:
         """Fetch bars; ask again a minute later where prices are hard to believe."""
-        doubts = Doubts(slot)
+        doubts = PriceChecks(slot)
         before = (await self.store.call(Store.bars, slot, to_t=from_t - 1, last=1))["close"]
         close = float(before[0]) if len(before) else None
         rows: list[Bar] = []

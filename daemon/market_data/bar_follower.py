@@ -22,7 +22,7 @@ from daemon.hyperliquid.anomaly_log import CALM_MS
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
-from daemon.market_data.anomalies import Habits
+from daemon.market_data.anomalies import StreamAnomalies
 from daemon.market_data.backfill import (
     LONGEST_FILL_BARS,
     Alarm,
@@ -32,10 +32,10 @@ from daemon.market_data.backfill import (
     grace_ms,
     warn_of_reach,
 )
-from daemon.market_data.funding import Settlements
-from daemon.market_data.latency_log import Lateness
-from daemon.market_data.price_checks import Doubts, plausible
-from daemon.market_data.stream_cache import Coverage, Shown
+from daemon.market_data.funding import FundingSettlements
+from daemon.market_data.latency_log import LatencyLog
+from daemon.market_data.price_checks import PriceChecks, plausible
+from daemon.market_data.stream_cache import Coverage, StreamCache
 from daemon.store.store import AsyncStore, Hole, Store
 
 log = structlog.get_logger()
@@ -94,7 +94,7 @@ class FollowerTally:
     gaps: int = 0
 
 
-class Follower:
+class BarFollower:
     """Follows one slot from REST, with the stream's bars as a reserve.
 
     Args:
@@ -117,7 +117,7 @@ class Follower:
         store: AsyncStore,
         venue: VenueClock,
         *,
-        settlements: Settlements,
+        settlements: FundingSettlements,
         troubles: Troubles,
         emit: Emit,
         alarm: Alarm,
@@ -136,9 +136,9 @@ class Follower:
         self._confirmed = 0  # the newest bar that REST confirmed
         self._from_t = 0  # where the next question begins
         self._stand_ins: set[int] = set()  # bars handed on that REST has not confirmed
-        self._shown, self._doubts = Shown(), Doubts(slot)
-        self._habits = Habits(slot, rest.oddities, self._shown, coverage, venue)
-        self._lateness = Lateness(slot, venue)
+        self._shown, self._doubts = StreamCache(), PriceChecks(slot)
+        self._habits = StreamAnomalies(slot, rest.oddities, self._shown, coverage, venue)
+        self._lateness = LatencyLog(slot, venue)
         self._is_warned = False
         self._future_ms: int | None = None  # when the venue last showed a bar from the future
         self.tally = FollowerTally()

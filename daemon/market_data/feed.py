@@ -21,10 +21,10 @@ from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream, Connected, Disconnected
 from daemon.hyperliquid.wire import CandleFrame, Trade, Trades
-from daemon.market_data.backfill import Alarm, History, warn_of_reach
-from daemon.market_data.bar_follower import Follower, Troubles
-from daemon.market_data.funding import Settlements
-from daemon.market_data.provisional_bars import Rush
+from daemon.market_data.backfill import Alarm, Backfill, warn_of_reach
+from daemon.market_data.bar_follower import BarFollower, Troubles
+from daemon.market_data.funding import FundingSettlements
+from daemon.market_data.provisional_bars import ProvisionalBars
 from daemon.market_data.stream_cache import Coverage
 from daemon.store.store import AsyncStore, Store
 from hyperdrift.mqtt.messages import FeedState, VenueState
@@ -67,15 +67,15 @@ class Feed:
         self._on_trade = on_trade
         self._rest, self._stream, self._store, self._venue = rest, stream, store, venue
         self._after, self._alarm = after or {}, alarm
-        self._history = History(rest, store, venue, alarm)
+        self._history = Backfill(rest, store, venue, alarm)
         self._troubles, self._coverage = Troubles(), Coverage()
         self._lacking: dict[SlotName, int] = {}
-        self._rush = Rush(slots, rest.weight_per_minute)
+        self._rush = ProvisionalBars(slots, rest.weight_per_minute)
         # Full means that scoring is behind: the followers wait, no bar is dropped.
         self._bars: asyncio.Queue[tuple[SlotName, Bar]] = asyncio.Queue(_QUEUE_BARS)
-        self._settlements = Settlements(rest, store, venue, slots, alarm)
+        self._settlements = FundingSettlements(rest, store, venue, slots, alarm)
         self._followers = {
-            slot: Follower(
+            slot: BarFollower(
                 slot,
                 rest,
                 store,

@@ -33,7 +33,7 @@ _SETTLED_MS: Final = 2_000
 _STALE_MS: Final = 3 * HOUR_MS
 
 
-class Settlements:
+class FundingSettlements:
     """Keeps the funding rates of some coins up to date.
 
     Args:

@@ -23,7 +23,7 @@ _LEAST_WALL_S: Final = 0.2
 _ON_TIME_BARS: Final = 3
 
 
-class Lateness:
+class LatencyLog:
     """How late the bars of one slot are.
 
     Args:

@@ -23,7 +23,7 @@ _ALIKE: Final = 1.5
 _REMEMBERED: Final = 64
 
 
-class Doubts:
+class PriceChecks:
     """The doubted bars of one slot."""
 
     def __init__(self, slot: SlotName) -> None:

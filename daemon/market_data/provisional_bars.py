@@ -17,7 +17,7 @@ from daemon.core.clock import VenueClock
 from daemon.core.errors import DaemonError
 from daemon.hyperliquid.rest import CONFIRMING_WEIGHT
 from daemon.market_data.backfill import grace_ms
-from daemon.market_data.bar_follower import Follower, Troubles
+from daemon.market_data.bar_follower import BarFollower, Troubles
 from daemon.store.store import AsyncStore, Store
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ _LOOK_AGAIN_S: Final = 1.0
 _LOOKS: Final = 20
 
 
-class Rush:
+class ProvisionalBars:
     """Hands on what the stream proves, where REST's turn comes too late.
 
     Args:
@@ -51,7 +51,7 @@ class Rush:
 
     async def run(
         self,
-        followers: Collection[Follower],
+        followers: Collection[BarFollower],
         store: AsyncStore,
         venue: VenueClock,
         troubles: Troubles,

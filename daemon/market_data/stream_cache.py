@@ -55,7 +55,7 @@ class Coverage:
 
 
 @dataclass(slots=True)
-class Shown:
+class StreamCache:
     """The newest bars of one slot as the stream showed them last."""
 
     _frames: dict[int, tuple[Bar, int]] = field(default_factory=dict)

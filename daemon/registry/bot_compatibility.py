@@ -15,7 +15,7 @@ _QUESTION = "import importlib.metadata as m; print(m.version('scikit-learn'))"
 _ANSWER_S = 20.0
 
 
-class Handshake:
+class BotCompatibility:
     """Compares bots with the interpreter that trains.
 
     Args:

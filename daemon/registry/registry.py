@@ -20,7 +20,7 @@ from daemon.core.bars import SlotName
 from daemon.core.errors import VersionRefused
 from daemon.registry.latest_pointer import Move, Pointer
 from hyperdrift import version_files
-from hyperdrift.loading import considerate
+from hyperdrift.loading import gc_paused
 from hyperdrift.signatures import KeyRing, Signer
 from hyperdrift.verification import certificate_fault
 from hyperdrift.version_files import VersionInfo
@@ -146,7 +146,7 @@ class Registry:
             ArtifactError: If it cannot be.
         """
         self.verify(slot, model_id)
-        with considerate():
+        with gc_paused():
             return artifact.load(self.manifest_path(slot, model_id))
 
     def way_back(self, slot: SlotName, to: str) -> artifact.LoadedModel:

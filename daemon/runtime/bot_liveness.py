@@ -13,7 +13,7 @@ from monitor.events import BotFellSilent, BotSpoke
 SILENT_BARS: Final = 3
 
 
-class Vigil:
+class BotLiveness:
     """Listens to the bot of one slot.
 
     Args:

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 ANSWERED: Final = "command_answered"
 
 
-class Audit:
+class CommandLog:
     """Writes refusals down from a task of its own; a stranger's flood does not fill the disk."""
 
     def __init__(self, store: AsyncStore, clock: Clock, venue: VenueClock) -> None:

@@ -54,7 +54,7 @@ class _RequestId(msgspec.Struct, frozen=True):
     request_id: str = ""
 
 
-class CommandDesk:
+class CommandHandler:
     """Take commands for `slots`; hand the good ones to `submit`, refuse the others by `answer`.
 
     Args:

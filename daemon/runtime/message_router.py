@@ -12,13 +12,13 @@ import structlog
 
 from daemon.core.bars import SlotName
 from daemon.core.clock import Clock, VenueClock
-from daemon.runtime.command_log import Audit
-from daemon.runtime.commands import CommandDesk, no_such_slot
-from daemon.runtime.presence_debounce import Flaps
-from daemon.runtime.slot_runner import Keeper
+from daemon.runtime.command_log import CommandLog
+from daemon.runtime.commands import CommandHandler, no_such_slot
+from daemon.runtime.presence_debounce import PresenceDebounce
+from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook, TradeLimit
 from daemon.store.store import AsyncStore
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import (
     BotPresence,
     Command,
@@ -35,28 +35,28 @@ from monitor.events import CommandReceived, SwapAcked
 log = structlog.get_logger()
 
 
-class Intake:
+class MessageRouter:
     """Listens for all slots; `keepers` get what was said, and may be filled until `listen`."""
 
     def __init__(
         self,
-        keepers: Mapping[SlotName, Keeper],
-        bus: Bus,
+        keepers: Mapping[SlotName, SlotRunner],
+        bus: MqttConnection,
         topics: Topics,
         *,
         clock: Clock,
         venue: VenueClock,
-        audit: Audit,
+        audit: CommandLog,
         book: TradeBook,
         command_keys: KeyRing | None = None,
     ) -> None:
         self._keepers, self._bus, self._topics, self._venue = keepers, bus, topics, venue
         self._audit, self._book = audit, book
-        self._desk = CommandDesk(
+        self._desk = CommandHandler(
             keepers.keys(), clock, self._submit, self._refuse, keys=command_keys
         )
         self._payloads, self._limit = PayloadReader(), TradeLimit(venue, self.alert)
-        self._flaps = Flaps(clock, self.alert)
+        self._flaps = PresenceDebounce(clock, self.alert)
 
     async def recall(self, store: AsyncStore) -> None:
         """Learn from the journal which trades and commands were taken before this start."""

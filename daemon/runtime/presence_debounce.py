@@ -19,7 +19,7 @@ AT_ONCE: Final = 20
 EVERY_S: Final = 10.0
 
 
-class Flaps:
+class PresenceDebounce:
     """Passes on news of bots, not too many; who holds the newest asks again until they pass.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from daemon.config.schema import Config
 from daemon.core.errors import DaemonError
 from daemon.runtime.serving import Serving
-from daemon.training.jobs import Challenge, Outcome
+from daemon.training.jobs import ChallengeOutcome, JobOutcome
 from daemon.training.training import Training, challenger_judged
 from hyperdrift.mqtt.messages import RetrainProgress
 from monitor import actions, events
@@ -20,7 +20,7 @@ from retrain.errors import RetrainError
 JUDGING: Final = "judge"
 
 
-class Workshop:
+class RetrainTasks:
     """Trains what the engine orders.
 
     `progress` is how far the retrain is, None while none runs.
@@ -92,7 +92,7 @@ class Workshop:
         try:
             answer = await self._training.challenge(order, self._serving)
         except (DaemonError, RetrainError, OSError) as e:
-            answer = Challenge(None, f"the quick challenger failed: {e}")
+            answer = ChallengeOutcome(None, f"the quick challenger failed: {e}")
         await self._put(challenger_judged(answer, order, self._serving.now()["at_ms"]))
 
     def _on_line(self, line: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ class Workshop:
         self._show()
 
 
-def _verdict(order: actions.StartRetrain, outcome: Outcome, at_ms: int) -> dict[str, object]:
+def _verdict(order: actions.StartRetrain, outcome: JobOutcome, at_ms: int) -> dict[str, object]:
     """Return the message that tells of a candidate, gate by gate."""
     verdict = "passed every gate" if outcome.passed else "was refused"
     return {

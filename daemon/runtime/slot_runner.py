@@ -17,20 +17,20 @@ from daemon.config.schema import Config
 from daemon.core.bars import DAY_MS, Bar, SlotName
 from daemon.core.clock import VenueClock
 from daemon.registry import deployment_log
-from daemon.registry.bot_compatibility import Handshake
+from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.runtime import event_codec
-from daemon.runtime.bot_liveness import Vigil
+from daemon.runtime.bot_liveness import BotLiveness
 from daemon.runtime.command_log import append_answer
 from daemon.runtime.deploy_hook import run_hook
 from daemon.runtime.recovery import JOURNAL_DAYS, rebuilt
-from daemon.runtime.retrain_tasks import Workshop
+from daemon.runtime.retrain_tasks import RetrainTasks
 from daemon.runtime.serving import Serving
-from daemon.scoring.bot_feature_check import KEPT_BARS, Compared, Row, Sentinel
+from daemon.scoring.bot_feature_check import KEPT_BARS, BotFeatureCheck, Compared, Row
 from daemon.scoring.scorer import Scorer
-from daemon.service.watchdog import Pulse
+from daemon.service.watchdog import LoopProgress
 from daemon.store.store import AsyncStore, Store
 from daemon.training.training import Training
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import (
     BotPresence,
     CommandReply,
@@ -43,7 +43,7 @@ from monitor.bots import Mismatch, silence
 from monitor.engine import Engine
 from monitor.errors import MonitorError
 from monitor.policy import PolicySettings
-from monitor.state import Snapshot
+from monitor.state import EngineSnapshot
 from retrain import features
 from retrain.manifest import Manifest
 
@@ -58,7 +58,7 @@ _BUSY_S: Final = 2.0
 Item = Bar | BotPresence | events.Event
 
 
-class Keeper:
+class SlotRunner:
     """One slot: its engine, its live model and the one retrain that may be running.
 
     Args:
@@ -84,18 +84,18 @@ class Keeper:
         training: Training,
         store: AsyncStore,
         scorer: Scorer,
-        bus: Bus,
+        bus: MqttConnection,
         topics: Topics,
         venue: VenueClock,
-        handshake: Handshake,
+        handshake: BotCompatibility,
         on_deploy: tuple[str, ...] = (),
     ) -> None:
         self._handshake, self._on_deploy = handshake, on_deploy
-        self._sentinel = Sentinel(str(slot), features.NAMES)
-        self._vigil = Vigil(str(slot), _BUSY_S * 1000 * venue.speed)
+        self._sentinel = BotFeatureCheck(str(slot), features.NAMES)
+        self._vigil = BotLiveness(str(slot), _BUSY_S * 1000 * venue.speed)
         self.slot, self._make_engine = slot, make_engine
         self._serving, self._store = serving, store
-        self._workshop = Workshop(
+        self._workshop = RetrainTasks(
             training,
             serving,
             put=self.put,
@@ -106,7 +106,7 @@ class Keeper:
         self._scorer = scorer
         self._bus, self._topics, self._venue = bus, topics, venue
         self._inbox: asyncio.Queue[Item] = asyncio.Queue(INBOX)
-        self.pulse = Pulse(f"keeper-{slot}")
+        self.pulse = LoopProgress(f"keeper-{slot}")
         self._engine = make_engine(0)
         self._tasks = asyncio.TaskGroup()
         self._mourned = ""  # what of the live model was lost, as told already
@@ -218,7 +218,7 @@ class Keeper:
         elif (was.swap_to or was.challenge_id) and unfinished is not None:
             await self._act(unfinished)
 
-    async def _resume(self, was: Snapshot) -> Manifest | None:
+    async def _resume(self, was: EngineSnapshot) -> Manifest | None:
         """Serve what the files say is live; tell everybody if it had to be put back."""
         on_probation = was.probation_ends_ms is not None
         shadow_id = was.previous_id if on_probation else None

@@ -14,7 +14,7 @@ import structlog
 
 from daemon.core.bars import SlotName
 from daemon.core.clock import Clock
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, SwapAck, SwapOrder
 from hyperdrift.mqtt.payloads import PayloadReader
 from hyperdrift.mqtt.topics import Topics
@@ -65,7 +65,7 @@ class SwapCoordinator:
 
     def __init__(
         self,
-        bus: Bus,
+        bus: MqttConnection,
         topics: Topics,
         clock: Clock,
         *,

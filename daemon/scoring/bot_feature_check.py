@@ -30,7 +30,7 @@ class _Bar:
     told: type[Compared] | None = None
 
 
-class Sentinel:
+class BotFeatureCheck:
     """Compares the rows of one slot; says of a bar once that a row agrees, once that one differs.
 
     Args:

@@ -67,7 +67,7 @@ class Removed:
         return bool(self.scores or self.entries or self.candidates or self.copies or self.pages)
 
 
-class Housekeeping:
+class Retention:
     """Prunes the store and the folders beside it while the daemon runs.
 
     Args:

@@ -13,7 +13,7 @@ from daemon.core.bars import SlotName
 from daemon.core.clock import Clock, VenueClock
 from daemon.market_data.feed import Feed
 from daemon.store.store import Hole
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import DaemonStatus
 from hyperdrift.mqtt.topics import Topics
 
@@ -21,7 +21,7 @@ _EVERY_S: Final = 10.0
 _LOOK_S: Final = 1.0
 
 
-class Presence:
+class StatusPublisher:
     """Publishes the daemon's status and the feed's alarms.
 
     Args:
@@ -35,7 +35,7 @@ class Presence:
     def __init__(
         self,
         online: DaemonStatus,
-        bus: Bus,
+        bus: MqttConnection,
         topics: Topics,
         venue: VenueClock,
         start: Callable[[], str] = lambda: "",

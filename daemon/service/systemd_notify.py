@@ -13,7 +13,7 @@ from typing import Final
 _MICROSECONDS: Final = 1_000_000
 
 
-class Supervisor:
+class SystemdNotifier:
     """The service manager, or nobody: then what is said is lost, and nothing else happens.
 
     `watchdog_s` is how long it lets us be silent once we are ready, None if for ever.

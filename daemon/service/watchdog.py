@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from daemon.core.clock import Clock
-from daemon.service.systemd_notify import Supervisor
+from daemon.service.systemd_notify import SystemdNotifier
 from hyperdrift.mqtt.messages import SlotState
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ _HOUR_S: Final = 3600
 _TWO_DAYS_S: Final = 48 * _HOUR_S
 
 
-class Pulse:
+class LoopProgress:
     """The sign of life of one loop: it waits for work, or is at another piece than last time."""
 
     def __init__(self, name: str) -> None:
@@ -51,7 +51,7 @@ class Pulse:
         return not self._at_work or self._begun > felt
 
 
-class Heartbeat:
+class Watchdog:
     """What the service manager hears of us: starting, ready, alive, stopping.
 
     Args:
@@ -59,11 +59,11 @@ class Heartbeat:
         clock: Paces the beats.
     """
 
-    def __init__(self, supervisor: Supervisor, clock: Clock) -> None:
+    def __init__(self, supervisor: SystemdNotifier, clock: Clock) -> None:
         self._supervisor, self._clock = supervisor, clock
         limit_s = supervisor.watchdog_s
         self._every_s = min(_BEAT_S, limit_s / _BEATS_PER_LIMIT) if limit_s else _BEAT_S
-        self._pulses: tuple[Pulse, ...] = ()
+        self._pulses: tuple[LoopProgress, ...] = ()
         self._excused: Callable[[], bool] = lambda: False
         self._describe: Callable[[], str] = lambda: "starting"
         self._is_ready = self._is_stuck = False
@@ -89,7 +89,9 @@ class Heartbeat:
         self._describe = describe
         self._supervisor.status(describe())
 
-    def ready(self, pulses: Iterable[Pulse], excused: Callable[[], bool] = lambda: False) -> None:
+    def ready(
+        self, pulses: Iterable[LoopProgress], excused: Callable[[], bool] = lambda: False
+    ) -> None:
         """Say that the start is over; from now on these have to be felt.
 
         Args:

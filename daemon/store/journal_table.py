@@ -42,7 +42,7 @@ class JournalEntry(NamedTuple):
     body: dict[str, Any]
 
 
-class Prediction(NamedTuple):
+class StoredPrediction(NamedTuple):
     """What the model that was live said of the bar at `t`."""
 
     t: int
@@ -100,14 +100,14 @@ def read(
         after_seq = rows[-1][0]
 
 
-def predictions(db: Database, slot: SlotName, from_t: int | None) -> Iterator[Prediction]:
+def predictions(db: Database, slot: SlotName, from_t: int | None) -> Iterator[StoredPrediction]:
     """Yield what the live model said of each bar, oldest first."""
     rows = db.read(
         "SELECT t, model_id, p_down, p_neutral, p_up FROM predictions"
         " WHERE slot = ? AND t >= ? ORDER BY t",
         (str(slot), _MIN_INT if from_t is None else from_t),
     )
-    return map(Prediction._make, rows)
+    return map(StoredPrediction._make, rows)
 
 
 def scored_slots(db: Database) -> list[SlotName]:

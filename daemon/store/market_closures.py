@@ -29,7 +29,7 @@ _WITNESSES: Final = 12
 _LEAST_VOTES: Final = 2
 
 
-class Silence(NamedTuple):
+class MarketClosure(NamedTuple):
     """A stretch without a market: first and last t, and which kind."""
 
     from_t: int
@@ -58,7 +58,7 @@ def training_frame(
 
 
 def without(
-    frame: Mapping[str, NDArray[Any]], found: Collection[Silence]
+    frame: Mapping[str, NDArray[Any]], found: Collection[MarketClosure]
 ) -> dict[str, NDArray[Any]]:
     """Return the bars of a frame that lie in no silence."""
     kept = np.ones(len(frame["t"]), dtype=bool)
@@ -71,7 +71,7 @@ def find(
     frame: Mapping[str, NDArray[Any]],
     others: Collection[Mapping[str, NDArray[Any]]],
     slot: SlotName,
-) -> list[Silence]:
+) -> list[MarketClosure]:
     """Recognise the silences of one slot.
 
     Args:
@@ -82,7 +82,7 @@ def find(
     t = frame["t"]
     first = _listed(frame)
     quiet = (frame["volume"] == 0) & (np.arange(len(t)) >= first)
-    silences = [Silence(int(t[0]), int(t[first - 1]), PRELISTING)] if first else []
+    silences = [MarketClosure(int(t[0]), int(t[first - 1]), PRELISTING)] if first else []
     own = quiet[first:].mean() if first < len(t) else 1.0
     lively = [other for other in others if _is_lively(other)]
     votes = np.full(len(t), int(own < _LIVELY_FRAC))
@@ -96,19 +96,19 @@ def find(
         runs = [
             run for run in _runs(t, quiet, slot.interval_ms) if run[1] - run[0] + 1 >= _ALONE_BARS
         ]
-    return [*silences, *(Silence(int(t[a]), int(t[b]), OUTAGE) for a, b in runs)]
+    return [*silences, *(MarketClosure(int(t[a]), int(t[b]), OUTAGE) for a, b in runs)]
 
 
-def known(store: Store, slot: SlotName) -> list[Silence]:
+def known(store: Store, slot: SlotName) -> list[MarketClosure]:
     """Return the silences that were found, oldest first."""
     rows = store.database.read(
         "SELECT from_t, to_t, kind FROM silences WHERE coin = ? AND interval = ? ORDER BY from_t",
         slot,
     )
-    return [Silence(*row) for row in rows]
+    return [MarketClosure(*row) for row in rows]
 
 
-def _mark(store: Store, slot: SlotName, from_t: int, found: Collection[Silence]) -> None:
+def _mark(store: Store, slot: SlotName, from_t: int, found: Collection[MarketClosure]) -> None:
     """Replace what was known since `from_t` by what was found now."""
     with store.database.writing() as db:
         db.execute(

@@ -25,7 +25,7 @@ from daemon.store import journal_table
 from daemon.store.bar_merge import RANK, PutResult, Stored, merge
 from daemon.store.database import Database, set_aside
 from daemon.store.feature_frame import Columns, Flow, flow_columns, funding_column, table
-from daemon.store.journal_table import JournalEntry, Prediction
+from daemon.store.journal_table import JournalEntry, StoredPrediction
 from daemon.store.repair import salvage
 
 log = structlog.get_logger()
@@ -293,7 +293,7 @@ class Store:
         """
         return journal_table.read(self._db, slot, after_seq, kinds, since_ms)
 
-    def predictions(self, slot: SlotName, from_t: int | None = None) -> Iterator[Prediction]:
+    def predictions(self, slot: SlotName, from_t: int | None = None) -> Iterator[StoredPrediction]:
         """Read what the live model said of each bar, oldest first; they live in the journal."""
         return journal_table.predictions(self._db, slot, from_t)
 

@@ -23,13 +23,13 @@ from daemon.core import subprocesses
 from daemon.core.errors import RetrainFailedError
 from daemon.core.subprocesses import Limits, OnLine
 
-__all__ = ["Jobs", "Limits", "Outcome"]
+__all__ = ["JobOutcome", "Jobs", "Limits"]
 
 Frame = Mapping[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class JobOutcome:
     """A candidate that a child left: its folder, its verdict, every gate.
 
     `notes` say what is smaller or less sure than it would be with more bars.
@@ -50,7 +50,7 @@ class Outcome:
         return tuple(str(g.get("verdict", g["name"])) for g in self.gates if not g["passed"])
 
 
-class Challenge(msgspec.Struct, frozen=True):
+class ChallengeOutcome(msgspec.Struct, frozen=True):
     """What a quick challenger said; the log losses in nats, None where nothing was compared."""
 
     helps: bool | None
@@ -77,7 +77,7 @@ class Jobs:
 
     async def retrain(
         self, job_id: str, spec: Mapping[str, Any], frame: Frame, on_line: OnLine
-    ) -> Outcome:
+    ) -> JobOutcome:
         """Train and judge one candidate.
 
         Args:
@@ -103,7 +103,7 @@ class Jobs:
             on_line(line)
 
         verdict = _verdict(await self._run("retrain", folder, keep))
-        return Outcome(
+        return JobOutcome(
             folder=folder / "candidate",
             manifest=folder / verdict.manifest,
             model_id=verdict.model_id,
@@ -114,7 +114,9 @@ class Jobs:
             seconds=asyncio.get_running_loop().time() - started,
         )
 
-    async def challenge(self, job_id: str, spec: Mapping[str, Any], frame: Frame) -> Challenge:
+    async def challenge(
+        self, job_id: str, spec: Mapping[str, Any], frame: Frame
+    ) -> ChallengeOutcome:
         """Ask a quick challenger whether a retrain would help.
 
         Raises:
@@ -127,7 +129,7 @@ class Jobs:
         finally:
             await asyncio.to_thread(self.discard, job_id)
         try:
-            return msgspec.convert(line, Challenge)
+            return msgspec.convert(line, ChallengeOutcome)
         except msgspec.ValidationError as e:
             msg = f"the last line of the challenger is not an answer ({e})"
             raise RetrainFailedError(msg) from e

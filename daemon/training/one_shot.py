@@ -21,7 +21,7 @@ from daemon.registry.keys import own_signer, trusted_keys
 from daemon.registry.registry import Registry
 from daemon.store.folder_lock import folder_lock
 from daemon.store.store import AsyncStore, Store
-from daemon.training.jobs import Jobs, Outcome
+from daemon.training.jobs import JobOutcome, Jobs
 from daemon.training.training import Training
 from hyperdrift.version_files import VersionInfo
 from monitor.actions import StartRetrain
@@ -33,10 +33,10 @@ REFUSED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RetrainResult:
     """What came of it."""
 
-    outcome: Outcome
+    outcome: JobOutcome
     deployed: bool
 
     @property
@@ -67,7 +67,7 @@ class _Live:
 
 async def retrain_once(
     config: Config, slot: SlotName, clock: Clock, *, deploy: bool, force: bool, quiet: bool
-) -> Result:
+) -> RetrainResult:
     """Train and judge a candidate on the stored bars; with `deploy` put it live if it passes.
 
     Args:
@@ -113,7 +113,7 @@ async def retrain_once(
                 _deploy(registry, store.store, slot, outcome.model_id, clock.now_ms())
         finally:
             store.close()
-    return Result(outcome, outcome.passed and deploy)
+    return RetrainResult(outcome, outcome.passed and deploy)
 
 
 def _deploy(registry: Registry, store: Store, slot: SlotName, model_id: str, at_ms: int) -> None:
@@ -135,7 +135,9 @@ def _training(config: Config, slot: SlotName, store: AsyncStore, registry: Regis
     )
 
 
-async def _watched(training: Training, order: StartRetrain, live: _Live, *, quiet: bool) -> Outcome:
+async def _watched(
+    training: Training, order: StartRetrain, live: _Live, *, quiet: bool
+) -> JobOutcome:
     """Run it under a progress bar, then print the verdict gate by gate."""
     console = Console(stderr=True, quiet=quiet)
     columns = (
@@ -161,7 +163,7 @@ async def _watched(training: Training, order: StartRetrain, live: _Live, *, quie
     return outcome
 
 
-def _table(outcome: Outcome) -> Table:
+def _table(outcome: JobOutcome) -> Table:
     """Return every gate with its verdict in words."""
     table = Table("", "gate", "verdict", box=box.SIMPLE_HEAD, pad_edge=False)
     for gate in outcome.gates:

@@ -23,7 +23,7 @@ from daemon.registry import deployment_log
 from daemon.registry.registry import Registry
 from daemon.store.market_closures import training_frame
 from daemon.store.store import AsyncStore
-from daemon.training.jobs import Challenge, Jobs, Outcome
+from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
 from monitor.actions import AskChallenger, StartRetrain
 from monitor.events import ChallengerJudged
 from retrain.artifact import LoadedModel
@@ -36,7 +36,7 @@ KEEP_VERSIONS: Final = 30
 OnLine = Callable[[dict[str, Any]], None]
 
 
-class Champion(Protocol):
+class LiveChampion(Protocol):
     """The live model that a candidate is compared with."""
 
     @property
@@ -66,7 +66,7 @@ class Training:
         """Return the same for another configuration of the same slots."""
         return replace(self, config=config, jobs=self.jobs.limited(child_limits(config.retrain)))
 
-    async def run(self, order: StartRetrain, live: Champion, on_line: OnLine) -> Outcome:
+    async def run(self, order: StartRetrain, live: LiveChampion, on_line: OnLine) -> JobOutcome:
         """Train, judge, calibrate the drift monitor and adopt the candidate.
 
         Raises:
@@ -96,7 +96,7 @@ class Training:
             note, keep = deployment_log.note_pruned, KEEP_VERSIONS
             await self.store.call(note, self.slot, at_ms, removed, keep=keep, by="hyperdrift")
 
-    async def challenge(self, order: AskChallenger, live: Champion) -> Challenge:
+    async def challenge(self, order: AskChallenger, live: LiveChampion) -> ChallengeOutcome:
         """Ask a quick challenger whether a retrain would help.
 
         Raises:
@@ -109,7 +109,9 @@ class Training:
         return await self.jobs.challenge(order.job_id, spec, frame)
 
 
-def challenger_judged(answer: Challenge, order: AskChallenger, at_ms: int) -> ChallengerJudged:
+def challenger_judged(
+    answer: ChallengeOutcome, order: AskChallenger, at_ms: int
+) -> ChallengerJudged:
     """Return the answer of a quick challenger as an event of `at_ms`."""
     return ChallengerJudged(
         slot=order.slot,
@@ -125,7 +127,7 @@ def challenger_judged(answer: Challenge, order: AskChallenger, at_ms: int) -> Ch
 
 
 def job_spec(
-    config: Config, section: SlotSection, order: StartRetrain | AskChallenger, live: Champion
+    config: Config, section: SlotSection, order: StartRetrain | AskChallenger, live: LiveChampion
 ) -> dict[str, Any]:
     """Return the `job.json` of a retrain.
 

@@ -172,7 +172,7 @@ def calibrate(
 
 
 def page_hinkley(values: Floats, anchor: int, tolerance: float) -> tuple[Floats, Floats]:
-    """Return the evidence that `page_hinkley.Hinkley` would hold, for many runs at once.
+    """Return the evidence that `AnchoredPageHinkley` would hold, for many runs at once.
 
     Args:
         values: Shape (runs, blocks).

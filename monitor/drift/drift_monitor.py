@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from monitor.drift.calibration import Calibration, calibrate
-from monitor.drift.feed_health import FeedFault, Pulse, utc
-from monitor.drift.page_hinkley import Hinkley
+from monitor.drift.feed_health import FeedFault, FeedHealth, utc
+from monitor.drift.page_hinkley import AnchoredPageHinkley
 from monitor.drift.reference import Floats, Times, block_means
 from monitor.errors import BadObservation
 
@@ -65,7 +65,7 @@ class DriftDetected:
         return asdict(self)
 
 
-class _Watch(Hinkley):
+class _FeatureWatch(AnchoredPageHinkley):
     """One stream, and what happened to it since its evidence began to grow."""
 
     def __init__(self, threshold: float, tolerance: float, anchor: int) -> None:
@@ -144,14 +144,14 @@ class DriftMonitor:
         # How far each residual goes, in sd, when a regressor moves by one.
         self._pull = np.abs(made.mixing.weights) * made.mixing.gain[:, None]
         limits = zip(made.thresholds.tolist(), made.tolerances.tolist(), strict=True)
-        self._watches = [_Watch(*limit, made.blocks) for limit in limits]
+        self._watches = [_FeatureWatch(*limit, made.blocks) for limit in limits]
         self._muted = [False] * len(self._watches)
         self._origin_t = 0 if made.reference.aligned else None
         self._block_t, self._last_t = 0, -1
         self._block: dict[int, Floats] = {}
         self._recent: deque[tuple[int, Floats]] = deque(maxlen=_RECENT_BLOCKS)
         self._alarms: dict[str, DriftDetected] = {}
-        self._pulse = Pulse(made.reference)
+        self._pulse = FeedHealth(made.reference)
         self._faults: tuple[FeedFault, ...] = ()
 
     @property

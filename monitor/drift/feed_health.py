@@ -36,7 +36,7 @@ def utc(t: int) -> str:
     return dt.datetime.fromtimestamp(t / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-class Pulse:
+class FeedHealth:
     """Feels whether the feed of each feature is alive.
 
     A feature stands still if it does while as many others move as usually move with it. So

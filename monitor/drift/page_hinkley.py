@@ -10,7 +10,7 @@ from typing import Literal
 from river.drift import PageHinkley
 
 
-class Hinkley(PageHinkley):
+class AnchoredPageHinkley(PageHinkley):
     """A change detector for one series.
 
     Args:

@@ -22,7 +22,7 @@ from daemon.registry.registry import Registry
 from daemon.runtime.deploy_hook import run_hook
 from daemon.runtime.swap import SwapCoordinator
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import PredictionMade
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer, generate
@@ -90,7 +90,10 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
     registry = Registry(tmp_path / "models", signer)
     model_id = registry.adopt(SLOT, write_version(tmp_path / "candidate", 1))
     live = registry.deploy(SLOT, model_id, reason="t", by="t", at_ms=1_760_000_000_000)
-    bus, heard = Bus(BrokerAddress.parse(broker.url), SystemClock()), list[PredictionMade]()
+    bus, heard = (
+        MqttConnection(BrokerAddress.parse(broker.url), SystemClock()),
+        list[PredictionMade](),
+    )
     nothing: Callable[..., None] = lambda *_: None  # noqa: E731 - said shortest so
     swap = SwapCoordinator(
         bus, TOPICS, SystemClock(), on_ack=nothing, on_silence=nothing, signer=signer

@@ -3,12 +3,12 @@ import sys
 
 import pytest
 
-from hyperdrift.loading import TURN_S, considerate, spare_what_stays
+from hyperdrift.loading import TURN_S, freeze_gc, gc_paused
 
 
 def test_others_get_their_turn_soon_and_no_collection_starts_until_the_last_one_leaves() -> None:
     before = sys.getswitchinterval()
-    first, second = considerate(), considerate()
+    first, second = gc_paused(), gc_paused()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)  # not the one that came last
@@ -23,7 +23,7 @@ def test_a_process_that_collects_by_itself_or_switches_faster_is_left_so() -> No
     gc.disable()
     sys.setswitchinterval(TURN_S / 5)
     try:
-        with considerate():
+        with gc_paused():
             assert sys.getswitchinterval() == pytest.approx(TURN_S / 5, rel=0.1)
         assert sys.getswitchinterval() == pytest.approx(TURN_S / 5, rel=0.1)
         assert not gc.isenabled()
@@ -34,7 +34,7 @@ def test_a_process_that_collects_by_itself_or_switches_faster_is_left_so() -> No
 
 def test_what_stays_is_not_looked_at_again_and_what_comes_after_is() -> None:
     try:
-        spare_what_stays()
+        freeze_gc()
         spared = gc.get_freeze_count()
         assert spared > 10_000  # the libraries of this process
         assert len(gc.get_objects()) < spared / 10

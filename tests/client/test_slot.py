@@ -21,7 +21,7 @@ from daemon.registry.registry import Registry
 from daemon.runtime.swap import SwapCoordinator
 from hyperdrift.blocking import BlockingModelSlot
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, TradeReport
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer, generate
@@ -41,7 +41,7 @@ class Desk:
 
     url: str
     root: Path
-    bus: Bus
+    bus: MqttConnection
     registry: Registry
     swap: SwapCoordinator
     signer: Signer
@@ -80,7 +80,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
 @contextlib.asynccontextmanager
 async def desk_on(broker: Mosquitto | Iotcore, root: Path, signer: Signer) -> AsyncIterator[Desk]:
-    bus = Bus(BrokerAddress.parse(broker.url), SystemClock())
+    bus = MqttConnection(BrokerAddress.parse(broker.url), SystemClock())
     acks: list[SwapAck] = []
     swap = SwapCoordinator(
         bus,
@@ -361,7 +361,7 @@ async def test_an_older_order_is_refused_so_that_a_replay_cannot_bring_back_an_o
         replay = desk.swap._pending[SLOT].order
         await desk.swap_to(two)
         answers = []
-        listener = Bus(BrokerAddress.parse(desk.url), SystemClock())
+        listener = MqttConnection(BrokerAddress.parse(desk.url), SystemClock())
         listener.subscribe(TOPICS.ack(SLOT), lambda _t, body, _r: answers.append(body))
         task = asyncio.create_task(listener.run())
         await listener.wait_connected()

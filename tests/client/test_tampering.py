@@ -28,7 +28,7 @@ from daemon.registry.registry import Registry
 from daemon.runtime.swap import SwapCoordinator
 from hyperdrift.blocking import BlockingModelSlot
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import SwapAck, SwapOrder
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.pointer import PointerSlot
@@ -225,7 +225,7 @@ class Bots:
     """One of each kind, on one broker, with the daemon's side of it."""
 
     scene: Scene
-    bus: Bus
+    bus: MqttConnection
     swap: SwapCoordinator
     acks: list[SwapAck]
     slot: ModelSlot
@@ -254,7 +254,7 @@ class Bots:
 async def bots(scene: Scene) -> AsyncIterator[Bots]:
     broker = Iotcore(scene.root)
     await broker.start()
-    bus, acks = Bus(BrokerAddress.parse(broker.url), SystemClock()), list[SwapAck]()
+    bus, acks = MqttConnection(BrokerAddress.parse(broker.url), SystemClock()), list[SwapAck]()
     swap = SwapCoordinator(
         bus,
         TOPICS,

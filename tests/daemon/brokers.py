@@ -12,7 +12,7 @@ import pytest
 from daemon.core.clock import SystemClock
 from daemon.mqtt.embedded_broker import EmbeddedBroker
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 
@@ -83,9 +83,9 @@ async def until(true: Callable[[], object], within_s: float = 10.0) -> None:
 
 
 @contextlib.asynccontextmanager
-async def connection(url: str) -> AsyncIterator[Bus]:
+async def connection(url: str) -> AsyncIterator[MqttConnection]:
     """Hold a connection that says and hears what the test wants."""
-    bus = Bus(BrokerAddress.parse(url), SystemClock())
+    bus = MqttConnection(BrokerAddress.parse(url), SystemClock())
     task = asyncio.create_task(bus.run())
     await bus.wait_connected()
     try:

@@ -1,6 +1,6 @@
 import pytest
 
-from monitor.outcomes import Outcome, SignalBook, decision
+from monitor.outcomes import SignalBook, SignalOutcome, decision
 
 UP, DOWN, NEUTRAL = (0.1, 0.3, 0.6), (0.6, 0.3, 0.1), (0.2, 0.6, 0.2)
 
@@ -20,7 +20,7 @@ def test_a_signal_wins_when_the_price_went_its_way_over_the_horizon() -> None:
     assert [book.observe(t, 100.0 - t, DOWN) for t in range(3)] == [None] * 3
     outcome = book.observe(3, 90.0, NEUTRAL)
     assert outcome is not None
-    assert outcome == Outcome(3, outcome.gain)
+    assert outcome == SignalOutcome(3, outcome.gain)
     assert outcome.gain == pytest.approx(0.1)
     assert outcome.won
     assert book.observe(4, 90.0, None) is None

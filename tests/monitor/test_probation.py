@@ -4,7 +4,7 @@ import pytest
 from benchmarks.probation import DIRECTIONS, SPOILT
 from benchmarks.probation import swap as spoilt_swap
 from monitor.policy import HOUR_MS
-from monitor.probation import Probabilities, Probation, Verdict, log_loss_excess
+from monitor.probation import Probabilities, Probation, ProbationVerdict, log_loss_excess
 
 HORIZON_MS = HOUR_MS
 
@@ -13,7 +13,9 @@ def probation() -> Probation:
     return Probation("old", began_ms=0, hours=48.0, horizon_ms=HORIZON_MS, threshold=0.005)
 
 
-def swap(seed: int, new: Probabilities, old: Probabilities, *, noise: float = 0.0) -> Verdict:
+def swap(
+    seed: int, new: Probabilities, old: Probabilities, *, noise: float = 0.0
+) -> ProbationVerdict:
     """Watch one swap in a market where UP and DOWN come up 15 % of the time each."""
     rng = np.random.default_rng(seed)
     watched, close, bar_ms = probation(), 100.0, HORIZON_MS // 12
@@ -68,7 +70,7 @@ def test_a_bar_that_only_one_model_scored_opens_no_pair() -> None:
     for bar in range(100):
         watched.observe(bar * HORIZON_MS, 100.0, HONEST, None)
     verdict = watched.verdict(48 * HOUR_MS)
-    assert verdict == Verdict(worse=False, pairs=0, excess=0.0, evidence=1.0)
+    assert verdict == ProbationVerdict(worse=False, pairs=0, excess=0.0, evidence=1.0)
 
 
 def test_the_excess_is_in_nats_and_bounded_for_a_probability_of_zero() -> None:

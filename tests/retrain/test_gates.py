@@ -18,7 +18,7 @@ from retrain.gates import (
     judge,
     judge_shipped,
 )
-from retrain.provenance import Provenance
+from retrain.provenance import AnchorMatch
 from retrain.scores import Interval, Scores, score
 
 NAMES = (
@@ -148,9 +148,9 @@ def accurate(scores: Scores, accuracy: float) -> Scores:
         (replace(GOOD, leaked_rows=1), ["overfit"]),
         (replace(GOOD, label_faults=1), ["direction"]),
         (replace(GOOD, parity=2e-9), ["parity"]),
-        (replace(GOOD, provenance=Provenance(64, 33, "x")), ["same_bars"]),
-        (replace(GOOD, provenance=Provenance(64, 32, "x")), []),
-        (replace(GOOD, provenance=Provenance(0, 0)), []),
+        (replace(GOOD, provenance=AnchorMatch(64, 33, "x")), ["same_bars"]),
+        (replace(GOOD, provenance=AnchorMatch(64, 32, "x")), []),
+        (replace(GOOD, provenance=AnchorMatch(0, 0)), []),
         (replace(GOOD, parity=math.nan), ["parity"]),
     ],
 )

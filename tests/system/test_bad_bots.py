@@ -17,12 +17,12 @@ from structlog.testing import capture_logs
 
 from daemon.core.bars import Bar, Provenance, SlotName
 from daemon.core.clock import SystemClock, VenueClock
-from daemon.registry.bot_compatibility import Handshake
+from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.registry import Registry
-from daemon.runtime.command_log import Audit
-from daemon.runtime.message_router import Intake
+from daemon.runtime.command_log import CommandLog
+from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.serving import Serving
-from daemon.runtime.slot_runner import Keeper
+from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.swap import SwapCoordinator
 from daemon.runtime.trades import TradeBook
 from daemon.scoring.feature_computers import Builtin
@@ -30,7 +30,7 @@ from daemon.scoring.scorer import Scorer
 from daemon.store.store import AsyncStore, Store
 from daemon.training.training import Training
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer, generate
 from monitor.engine import Engine
@@ -69,7 +69,7 @@ class HastyClock(SystemClock):
 class House:
     """A keeper with a live model, and a second one that is mined."""
 
-    keeper: Keeper
+    keeper: SlotRunner
     store: AsyncStore
     registry: Registry
     broker: Iotcore
@@ -138,11 +138,11 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     registry.deploy(SLOT, models[0], reason="first", by="test", at_ms=1_750_000_000_000)
     broker = Iotcore(tmp_path)
     await broker.start()
-    bus, clock = Bus(BrokerAddress.parse(broker.url), SystemClock()), SystemClock()
+    bus, clock = MqttConnection(BrokerAddress.parse(broker.url), SystemClock()), SystemClock()
     store = AsyncStore(Store(":memory:"))
     made = _keeper(bus, registry, signer, VenueClock(clock, 1.0), store)
     made_house = House(made[0], store, registry, broker, public, models)
-    ear = Bus(BrokerAddress.parse(broker.url), clock)
+    ear = MqttConnection(BrokerAddress.parse(broker.url), clock)
     ear.subscribe(TOPICS.event(SLOT), partial(_keep, made_house.events.append))
     ear.subscribe(
         TOPICS.prediction(SLOT), partial(_keep, lambda m: made_house.answers.append(m["model_id"]))
@@ -166,12 +166,12 @@ def _keep(keep: Callable[[dict[str, Any]], None], _topic: str, payload: bytes, _
 
 
 def _keeper(
-    bus: Bus, registry: Registry, signer: Signer, venue: VenueClock, store: AsyncStore
-) -> tuple[Keeper, SwapCoordinator]:
-    keepers: dict[SlotName, Keeper] = {}
+    bus: MqttConnection, registry: Registry, signer: Signer, venue: VenueClock, store: AsyncStore
+) -> tuple[SlotRunner, SwapCoordinator]:
+    keepers: dict[SlotName, SlotRunner] = {}
     clock = HastyClock()
-    audit, book = Audit(store, clock, venue), TradeBook(venue)
-    intake = Intake(keepers, bus, TOPICS, clock=clock, venue=venue, audit=audit, book=book)
+    audit, book = CommandLog(store, clock, venue), TradeBook(venue)
+    intake = MessageRouter(keepers, bus, TOPICS, clock=clock, venue=venue, audit=audit, book=book)
     swap = SwapCoordinator(
         bus,
         TOPICS,
@@ -183,7 +183,7 @@ def _keeper(
     )
     swap.watch(SLOT)
     settings = PolicySettings(max_age_days=0.0)
-    keepers[SLOT] = Keeper(
+    keepers[SLOT] = SlotRunner(
         SLOT,
         make_engine=lambda bars: Engine(
             str(SLOT), settings, interval_ms=300_000, names=features.NAMES, history_bars=bars
@@ -195,7 +195,7 @@ def _keeper(
         bus=bus,
         topics=TOPICS,
         venue=venue,
-        handshake=Handshake(),
+        handshake=BotCompatibility(),
     )
     intake.listen()
     return keepers[SLOT], swap

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemon.ingest.importer import open_store
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, PredictionMade
 from hyperdrift.mqtt.topics import Topics
 from retrain import features
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 TOPICS = Topics()
 
 
-def present(bus: Bus, sklearn: str) -> None:
+def present(bus: MqttConnection, sklearn: str) -> None:
     presence = BotPresence(online=True, bot_id="old-bot", python="3.11.2", sklearn=sklearn)
     bus.publish(TOPICS.bot(SLOT), presence, retain=True)
 
@@ -71,7 +71,7 @@ async def nothing_is_trained_for_a_bot_that_cannot_load_it(
     assert heard.of(EVENT, kind="retrain_started") == []
 
 
-async def other_features_are_an_alert(heard: Listener, bus: Bus) -> None:
+async def other_features_are_an_alert(heard: Listener, bus: MqttConnection) -> None:
     """Wrong ones on three bars: one alert, and the state counts them."""
     seen: set[int] = set()
     while len(seen) < 3:
@@ -96,7 +96,7 @@ async def heard_mismatches(heard: Listener, bars: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def equal_features_end_it(heard: Listener, bus: Bus, machine: Host) -> None:
+async def equal_features_end_it(heard: Listener, bus: MqttConnection, machine: Host) -> None:
     with open_store(machine.data_dir, read_only=True) as store:
         async with asyncio.timeout(60):
             while not heard.of(EVENT, kind="features_agree"):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.demo.processes import Actor, ActorLeft
+from daemon.demo.processes import DemoProcess, ProcessEnded
 from daemon.ingest.importer import STORE_NAME, open_store
 from daemon.registry.registry import Registry
 from daemon.runtime import event_codec
@@ -221,11 +221,11 @@ async def test_stopped_in_whatever_it_does_it_ends_cleanly_and_the_next_start_go
     assert {order["issued_ms"] for order in orders} == {live.deployed_ms}
 
 
-def ended(daemon: Actor) -> bool:
+def ended(daemon: DemoProcess) -> bool:
     """Whether it ended by itself, and well."""
     try:
         daemon.check()
-    except ActorLeft as e:
+    except ProcessEnded as e:
         if "ended with code 0" not in str(e):
             raise
         return True

@@ -16,7 +16,7 @@ from daemon.core.bars import Bar, Funding, Provenance, SlotName
 from daemon.core.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
-from daemon.demo.processes import Actor
+from daemon.demo.processes import DemoProcess
 from daemon.demo.recording import Recording
 from daemon.ingest.importer import open_store
 from daemon.registry.keys import own_signer, trusted_keys
@@ -67,7 +67,7 @@ class Host:
         password = self.secured.password_file(user)
         return {"ca_file": str(self.secured.ca_file), "password_file": str(password)}
 
-    def daemon(self, speed: float = SPEED) -> Actor:
+    def daemon(self, speed: float = SPEED) -> DemoProcess:
         config = self.folder / "hyperdrift.toml"
         policy = "\n".join(f"{key} = {value}" for key, value in self.policy.items())
         mqtt = "".join(f'{key} = "{value}"\n' for key, value in self._trust("hyperdrift").items())
@@ -79,10 +79,12 @@ class Host:
             # A test block of eight days says little about calibration: its error is mostly noise.
             "[gates]\ncalibrated = 0.1\n"
         )
-        return Actor("daemon", ("-m", "daemon.cli", "run", "--config", str(config)), self.folder)
+        return DemoProcess(
+            "daemon", ("-m", "daemon.cli", "run", "--config", str(config)), self.folder
+        )
 
-    def bot(self) -> Actor:
-        return Actor(
+    def bot(self) -> DemoProcess:
+        return DemoProcess(
             "bot",
             (
                 *("-m", "daemon.demo.bot", "--slot", str(SLOT), "--speed", str(SPEED)),

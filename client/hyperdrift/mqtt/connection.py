@@ -61,7 +61,7 @@ class _Event:
     body: bytes
 
 
-class Bus:
+class MqttConnection:
     """An MQTT 3.1.1 client that reconnects for ever; everything is sent with QoS 1.
 
     `publish` and `subscribe` may be called before, during and between connections, from

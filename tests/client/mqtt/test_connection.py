@@ -11,19 +11,19 @@ from structlog.testing import capture_logs
 from daemon.core.clock import SystemClock
 from daemon.core.errors import ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import MAX_PAYLOAD, OUTBOX, Bus, Will
+from hyperdrift.mqtt.connection import MAX_PAYLOAD, OUTBOX, MqttConnection, Will
 from hyperdrift.mqtt.messages import BotPresence
 from tests.daemon.brokers import Iotcore, Mosquitto, until
 
 Broker = Mosquitto | Iotcore
 
 
-def make(url: str, **options) -> Bus:
-    return Bus(BrokerAddress.parse(url), SystemClock(), **options)
+def make(url: str, **options) -> MqttConnection:
+    return MqttConnection(BrokerAddress.parse(url), SystemClock(), **options)
 
 
 @contextlib.asynccontextmanager
-async def running(*buses: Bus) -> AsyncIterator[None]:
+async def running(*buses: MqttConnection) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(bus.run()) for bus in buses]
     try:
         yield
@@ -201,7 +201,7 @@ async def test_the_will_is_published_when_the_process_dies_and_when_it_says_good
 async def test_a_socket_that_closes_before_anything_was_written_to_it_is_no_uproar() -> None:
     uproar: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: uproar.append(context))
-    bus = Bus(BrokerAddress.parse("mqtt://127.0.0.1:9"), SystemClock(), name="test")
+    bus = MqttConnection(BrokerAddress.parse("mqtt://127.0.0.1:9"), SystemClock(), name="test")
     client = bus._make_client()
     ours, theirs = socket.socketpair()
     with theirs:

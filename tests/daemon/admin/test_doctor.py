@@ -22,7 +22,7 @@ from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.ingest.importer import open_store
 from daemon.registry.keys import own_signer, private_path, public_path
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, DaemonStatus
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import generate as generate_keys
@@ -99,7 +99,7 @@ def name_venue(monkeypatch: pytest.MonkeyPatch, urls: tuple[str, str]) -> None:
 
 
 @pytest.fixture
-async def bus(machine: Host, tmp_path: Path) -> AsyncIterator[Bus]:
+async def bus(machine: Host, tmp_path: Path) -> AsyncIterator[MqttConnection]:
     """Speak on the broker that the machine's configuration names."""
     broker = Iotcore(tmp_path)
     await broker.start()
@@ -149,7 +149,7 @@ async def test_all_is_well_before_the_first_start_and_nothing_is_made(
 
 
 async def test_a_daemon_of_another_version_or_with_other_slots_is_to_be_restarted(
-    machine: Host, venue: None, bus: Bus
+    machine: Host, venue: None, bus: MqttConnection
 ) -> None:
     bus.publish(TOPICS.status, online(version="0.0.1"), retain=True)
     await bus.flush()
@@ -161,7 +161,7 @@ async def test_a_daemon_of_another_version_or_with_other_slots_is_to_be_restarte
 
 
 async def test_a_daemon_that_ended_is_no_good_news_and_one_that_starts_says_how_far_it_is(
-    machine: Host, venue: None, bus: Bus
+    machine: Host, venue: None, bus: MqttConnection
 ) -> None:
     bus.publish(TOPICS.status, DaemonStatus(state="offline"), retain=True)
     await bus.flush()
@@ -174,7 +174,7 @@ async def test_a_daemon_that_ended_is_no_good_news_and_one_that_starts_says_how_
 
 
 async def test_a_bot_that_could_not_load_the_next_model_is_named(
-    machine: Host, venue: None, bus: Bus
+    machine: Host, venue: None, bus: MqttConnection
 ) -> None:
     bot = BotPresence(online=True, bot_id="old", python="3.11.2", sklearn="0.9.1")
     bus.publish(TOPICS.bot(SLOT), bot, retain=True)

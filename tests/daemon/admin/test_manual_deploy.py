@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from daemon.admin.manual_deploy import Wish, Workbench
+from daemon.admin.manual_deploy import DeployRequest, ManualDeploy
 from daemon.config.schema import Config, DaemonSection, MqttSection
 from daemon.core.bars import SlotName
 from daemon.core.clock import SystemClock
 from daemon.core.errors import Declined
 from daemon.registry.keys import command_keys, own_signer, trusted_keys
 from daemon.registry.registry import Registry
-from daemon.runtime.commands import CommandDesk
+from daemon.runtime.commands import CommandHandler
 from daemon.store.folder_lock import folder_lock
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import Command, CommandReply
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import generate
@@ -27,7 +27,7 @@ from tests.daemon.versions import write_version
 
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
 NOW = 1_760_000_000_000
-WISH = Wish(slot=SLOT, by="alice", reason="I know why")
+WISH = DeployRequest(slot=SLOT, by="alice", reason="I know why")
 
 
 @dataclass
@@ -55,7 +55,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     ids = [registry.adopt(SLOT, write_version(tmp_path / str(n), n)) for n in (1, 2)]
     registry.deploy(SLOT, ids[0], reason="first", by="hyperdrift", at_ms=NOW)
     made = Daemon(config, registry, ids)
-    bus = Bus(BrokerAddress.parse(broker.url), clock)
+    bus = MqttConnection(BrokerAddress.parse(broker.url), clock)
 
     def answer(_slot: SlotName, reply: CommandReply) -> None:
         bus.publish(TOPICS.reply(SLOT), reply)
@@ -69,7 +69,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
         answer(SLOT, CommandReply(request_id=request_id, accepted=accepted, detail=detail))
         return True
 
-    desk = CommandDesk([SLOT], clock, submit, answer, keys=command_keys(config))
+    desk = CommandHandler([SLOT], clock, submit, answer, keys=command_keys(config))
     bus.subscribe(TOPICS.command(SLOT), lambda _t, body, kept: desk.take(SLOT, body, retained=kept))
     task = asyncio.create_task(bus.run())
     await bus.wait_connected()
@@ -84,7 +84,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
 async def test_a_promotion_is_asked_for_signed_and_done_when_the_pointer_has_moved(
     daemon: Daemon, tmp_path: Path
 ) -> None:
-    bench = Workbench(daemon.config, SystemClock(), tmp_path / "alice.key")
+    bench = ManualDeploy(daemon.config, SystemClock(), tmp_path / "alice.key")
     moved = await bench.promote(WISH, daemon.ids[1])
     assert (moved.model_id, moved.previous_id) == (daemon.ids[1], daemon.ids[0])
     assert moved.through == "the daemon"
@@ -94,7 +94,7 @@ async def test_a_promotion_is_asked_for_signed_and_done_when_the_pointer_has_mov
 async def test_without_a_key_of_their_own_those_who_may_read_the_daemons_sign_with_that(
     daemon: Daemon,
 ) -> None:
-    await Workbench(daemon.config, SystemClock()).promote(WISH, daemon.ids[1])
+    await ManualDeploy(daemon.config, SystemClock()).promote(WISH, daemon.ids[1])
     assert daemon.heard == ("promote", "I know why", "alice (key hyperdrift)")
 
 
@@ -102,12 +102,12 @@ async def test_a_strangers_key_and_a_daemon_that_declines_change_nothing(
     daemon: Daemon, tmp_path: Path
 ) -> None:
     generate(tmp_path / "mallory.key", tmp_path / "mallory.pub")
-    bench = Workbench(daemon.config, SystemClock(), tmp_path / "mallory.key")
+    bench = ManualDeploy(daemon.config, SystemClock(), tmp_path / "mallory.key")
     with pytest.raises(Declined, match=r"not of a key in mqtt\.command_keys"):
         await bench.promote(WISH, daemon.ids[1])
     daemon.declines = "a deploy is under way"
     with pytest.raises(Declined, match="a deploy is under way"):
-        await Workbench(daemon.config, SystemClock()).promote(WISH, daemon.ids[1])
+        await ManualDeploy(daemon.config, SystemClock()).promote(WISH, daemon.ids[1])
     live = daemon.registry.live(SLOT)
     assert live is not None
     assert live.model_id == daemon.ids[0]

@@ -22,17 +22,17 @@ from daemon.core.bars import Bar, Funding, Provenance, SlotName
 from daemon.core.clock import VenueClock
 from daemon.core.errors import BadInput, ConfigError
 from daemon.ingest.importer import open_store
-from daemon.runtime.command_log import Audit
-from daemon.runtime.slot_runner import Keeper
+from daemon.runtime.command_log import CommandLog
+from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook
-from daemon.service.systemd_notify import Supervisor
-from daemon.service.watchdog import Heartbeat
+from daemon.service.systemd_notify import SystemdNotifier
+from daemon.service.watchdog import Watchdog
 from daemon.store.feature_frame import Flow
 from daemon.store.retrying_store import PatientStore
 from daemon.store.store import AsyncStore, Store
 from daemon.training.jobs import Jobs
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from monitor.policy import PolicySettings
 from tests.daemon.small_retrain import interpreter
@@ -149,7 +149,7 @@ class TrainedOnce:
         return digest.hexdigest()
 
 
-async def settled(keeper: Keeper, t: int | None, clock: FakeClock) -> None:
+async def settled(keeper: SlotRunner, t: int | None, clock: FakeClock) -> None:
     """Wait until a bar was scored and all that followed is done; a retrain takes its minute."""
     async with asyncio.timeout(200):
         while True:
@@ -168,11 +168,11 @@ async def live(config: Config, frame: Frame) -> list[tuple[int, str, str]]:
     clock = FakeClock(int(frame["t"][FIRST]))
     store = PatientStore(AsyncStore(open_store(config.data_dir)), clock)
     fill(store.store, frame, FIRST)
-    bus = Bus(BrokerAddress.parse("mqtt://127.0.0.1:1"), clock)
+    bus = MqttConnection(BrokerAddress.parse("mqtt://127.0.0.1:1"), clock)
     venue = VenueClock(clock)
-    audit = Audit(store, clock, venue)
+    audit = CommandLog(store, clock, venue)
     topics, book = Topics("hyperdrift"), TradeBook(venue)
-    heart = Heartbeat(Supervisor({}), clock)
+    heart = Watchdog(SystemdNotifier({}), clock)
     parts = app._Parts(config, clock, venue, store, bus, topics, audit, book, heart)
     keepers, _, _ = app._desks(parts)
     keeper, recovered = keepers[SLOT], asyncio.Event()

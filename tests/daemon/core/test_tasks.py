@@ -19,7 +19,7 @@ async def session() -> None:
 
 
 async def reconnecting(losses: list[int]) -> None:
-    """Do what `Bus.run` and `CandleStream.run` do."""
+    """Do what `MqttConnection.run` and `CandleStream.run` do."""
     while True:
         try:
             await in_own_task(session())

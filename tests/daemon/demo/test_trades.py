@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from daemon.demo.recording import Recording
 from daemon.demo.tape import Tape
-from daemon.demo.trades import TRADERS, Trades
+from daemon.demo.trades import TRADERS, TradeGenerator
 from tests.daemon.demo.markets import MINUTES_5, START_MS, flat, market
 from tests.daemon.demo.test_venue import FIXTURES
 
@@ -22,12 +22,12 @@ def recorded() -> Recording:
 
 
 @cache
-def trades() -> Trades:
-    return Trades(Tape(recorded()))
+def trades() -> TradeGenerator:
+    return TradeGenerator(Tape(recorded()))
 
 
 @cache
-def told(of: Trades, until_ms: int = END_MS + 10_000) -> list[dict[str, Any]]:
+def told(of: TradeGenerator, until_ms: int = END_MS + 10_000) -> list[dict[str, Any]]:
     """Every trade from the beginning on."""
     return [trade for frame in of.frames(0, of.position(until_ms)) for trade in read(frame)]
 
@@ -93,7 +93,7 @@ def test_both_sides_take_and_everybody_trades() -> None:
 
 
 def test_takers_mostly_go_with_the_move() -> None:
-    rose = told(Trades(Tape(rising())))
+    rose = told(TradeGenerator(Tape(rising())))
     bought = sum(trade["side"] == "B" for trade in rose)
     assert bought > 0.6 * len(rose)
 
@@ -116,7 +116,9 @@ def rising() -> Recording:
 
 
 def test_a_bar_of_one_trade_is_one_trade() -> None:
-    assert [(t["px"], t["sz"]) for t in told(Trades(Tape(flat(3))))] == [("100.0", "1.0")] * 3
+    assert [(t["px"], t["sz"]) for t in told(TradeGenerator(Tape(flat(3))))] == [
+        ("100.0", "1.0")
+    ] * 3
 
 
 def test_frames_stay_small() -> None:

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from daemon.core.bars import HOUR_MS, SlotName
 from daemon.core.clock import VenueClock
-from daemon.hyperliquid.anomaly_log import CALM_MS, KINDS, Kind, Oddities
+from daemon.hyperliquid.anomaly_log import CALM_MS, KINDS, AnomalyLog, Kind
 from tests.fakes import FakeClock
 
 SLOTS = tuple(SlotName(f"C{k}", "5m") for k in range(200))
@@ -15,7 +15,7 @@ SLOTS = tuple(SlotName(f"C{k}", "5m") for k in range(200))
 def told(gaps_ms: list[int], speed: float = 1.0) -> list[int]:
     """Note one of a kind after each of these gaps of venue time; return the counts told."""
     clock = FakeClock()
-    oddities = Oddities(VenueClock(clock, speed))
+    oddities = AnomalyLog(VenueClock(clock, speed))
     with capture_logs() as logs:
         for gap_ms in gaps_ms:
             clock.ms += round(gap_ms / speed)
@@ -44,7 +44,7 @@ def test_a_clock_that_is_set_back_silences_nothing() -> None:
 
 
 def test_every_kind_says_what_happens_and_is_counted_by_slot_and_together() -> None:
-    oddities = Oddities(VenueClock(FakeClock()))
+    oddities = AnomalyLog(VenueClock(FakeClock()))
     with capture_logs() as logs:
         for kind in KINDS:
             oddities.note(kind, SLOTS[0])
@@ -71,7 +71,7 @@ def test_every_kind_says_what_happens_and_is_counted_by_slot_and_together() -> N
 )
 def test_a_storm_of_any_shape_is_six_lines_an_hour_and_kind_at_most(storm: Any) -> None:
     clock = FakeClock()
-    oddities, begin = Oddities(VenueClock(clock)), clock.ms
+    oddities, begin = AnomalyLog(VenueClock(clock)), clock.ms
     with capture_logs() as logs:
         for gap_ms, kind, slot, times in storm:
             clock.ms += gap_ms

@@ -16,7 +16,7 @@ from daemon.core.bars import HOUR_MS, Bar, Provenance, SlotName
 from daemon.core.errors import BadInput
 from daemon.demo.market import generate
 from daemon.demo.tape import Tape
-from daemon.demo.trades import TRADERS, Trades
+from daemon.demo.trades import TRADERS, TradeGenerator
 from daemon.ingest.importer import BarsReport, import_files
 from daemon.ingest.venue_archive import read_archive
 from daemon.market_data.order_flow import Cohorts
@@ -35,7 +35,7 @@ Layout = Callable[[list[Row]], list[object]]
 @cache
 def trades() -> tuple[Row, ...]:
     """Every trade of the recording, in the order of time."""
-    told = Trades(Tape(RECORDING))
+    told = TradeGenerator(Tape(RECORDING))
     end = told.position(BEGIN + (HOURS + 1) * HOUR_MS)
     rows = [row for text in told.frames(0, end) for row in json.loads(text)["data"]]
     return tuple(sorted(rows, key=lambda row: row["time"]))

@@ -5,9 +5,9 @@ import pytest
 from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid import wire
-from daemon.hyperliquid.anomaly_log import Oddities
-from daemon.market_data.anomalies import Habits
-from daemon.market_data.stream_cache import Coverage, Shown
+from daemon.hyperliquid.anomaly_log import AnomalyLog
+from daemon.market_data.anomalies import StreamAnomalies
+from daemon.market_data.stream_cache import Coverage, StreamCache
 from tests.daemon.fake_venue import BTC, START, STEP, bar
 from tests.daemon.hyperliquid.test_wire import FIXTURES, recorded
 from tests.fakes import FakeClock
@@ -21,9 +21,9 @@ class Rig:
     def __init__(self, speed: float = 1.0) -> None:
         self.clock = FakeClock(ms=START - 1000)
         self.venue = VenueClock(self.clock, speed)
-        self.shown, self.coverage = Shown(), Coverage()
-        self.oddities = Oddities(self.venue)
-        self.habits = Habits(BTC, self.oddities, self.shown, self.coverage, self.venue)
+        self.shown, self.coverage = StreamCache(), Coverage()
+        self.oddities = AnomalyLog(self.venue)
+        self.habits = StreamAnomalies(BTC, self.oddities, self.shown, self.coverage, self.venue)
         self.coverage.connected(self.clock.ms)
 
     def push(self, b: Bar, after_close_ms: int = -1000) -> None:
@@ -159,9 +159,9 @@ def test_what_the_real_venue_pushed_is_odd_only_where_its_frames_are_out_of_orde
         assert isinstance(candles, wire.Candles)
         frames += [(row["recv_ns"] // 1_000_000, frame) for frame in candles.frames]
     clock, slot = FakeClock(), frames[0][1].slot
-    venue, shown, coverage = VenueClock(clock), Shown(), Coverage()
-    oddities = Oddities(venue)
-    habits = Habits(slot, oddities, shown, coverage, venue)
+    venue, shown, coverage = VenueClock(clock), StreamCache(), Coverage()
+    oddities = AnomalyLog(venue)
+    habits = StreamAnomalies(slot, oddities, shown, coverage, venue)
     coverage.connected(frames[0][0] - 1)
     closed: dict[int, Bar] = {}
     for clock.ms, frame in frames:

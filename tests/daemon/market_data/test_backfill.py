@@ -9,7 +9,7 @@ from daemon.core.bars import HOUR_MS, Provenance
 from daemon.core.clock import VenueClock
 from daemon.core.errors import VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
-from daemon.market_data.backfill import History, closed_t, flat_bars
+from daemon.market_data.backfill import Backfill, closed_t, flat_bars
 from daemon.store.store import AsyncStore, Hole, Store
 from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
 from tests.fakes import FakeClock
@@ -18,7 +18,7 @@ from tests.fakes import FakeClock
 @dataclass
 class Rig:
     venue: FakeVenue
-    history: History
+    history: Backfill
     store: Store
 
     def numbers(self) -> list[int]:
@@ -34,7 +34,7 @@ async def rig(now: float) -> AsyncIterator[Rig]:
     with Store(":memory:") as store:
         keeper = AsyncStore(store)
         async with serving(venue), RestClient(venue.url, clock, venue_clock) as rest:
-            yield Rig(venue, History(rest, keeper, venue_clock, lambda *_: None), store)
+            yield Rig(venue, Backfill(rest, keeper, venue_clock, lambda *_: None), store)
         keeper.close()
 
 

@@ -10,8 +10,8 @@ from daemon.core.bars import Bar, Provenance, SlotName
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.anomaly_log import CALM_MS
 from daemon.hyperliquid.rest import RestClient
-from daemon.market_data.bar_follower import Follower, Troubles
-from daemon.market_data.funding import Settlements
+from daemon.market_data.bar_follower import BarFollower, Troubles
+from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.stream_cache import Coverage
 from daemon.store.store import AsyncStore, Hole, Store
 from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
@@ -23,7 +23,7 @@ class Rig:
     clock: FakeClock
     venue: FakeVenue
     store: AsyncStore
-    follower: Follower
+    follower: BarFollower
     got: list[Bar] = field(default_factory=list)
     seen: asyncio.Event = field(default_factory=asyncio.Event)
     coverage: Coverage = field(default_factory=Coverage)
@@ -62,8 +62,8 @@ async def rig(
             made[0].got.append(b)
             made[0].seen.set()
 
-        settlements = Settlements(rest, keeper, venue_clock)
-        follower = Follower(
+        settlements = FundingSettlements(rest, keeper, venue_clock)
+        follower = BarFollower(
             BTC,
             rest,
             keeper,

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from daemon.core.bars import HOUR_MS, SlotName
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import RestClient
-from daemon.market_data.funding import Settlements
+from daemon.market_data.funding import FundingSettlements
 from daemon.store.store import AsyncStore, Hole, Store
 from tests.daemon.fake_venue import FakeVenue, hourly, serving
 from tests.fakes import FakeClock
@@ -24,7 +24,7 @@ LAST = hourly(START, 1)[0].time
 class Desk:
     venue: FakeVenue
     clock: FakeClock
-    settlements: Settlements
+    settlements: FundingSettlements
     alarms: list[tuple[SlotName, str, Hole, str]] = field(default_factory=list)
     lines: list[Any] = field(default_factory=list)
 
@@ -45,7 +45,7 @@ async def desk() -> AsyncIterator[Desk]:
     venue_clock = VenueClock(clock)
     async with serving(venue), RestClient(venue.url, clock, venue_clock) as rest:
         made: list[Desk] = []
-        settlements = Settlements(
+        settlements = FundingSettlements(
             rest, keeper, venue_clock, SLOTS, lambda *told: made[0].alarms.append(told)
         )
         made.append(Desk(venue, clock, settlements))

@@ -3,7 +3,7 @@ from structlog.testing import capture_logs
 
 from daemon.core.bars import SlotName
 from daemon.core.clock import VenueClock
-from daemon.market_data.latency_log import Lateness
+from daemon.market_data.latency_log import LatencyLog
 from tests.fakes import FakeClock
 
 BEGIN = 1_750_000_000_000 // 86_400_000 * 86_400_000
@@ -15,7 +15,7 @@ def told(
     """Hand on bars so long after their closes; return what was said, and the delays."""
     clock, slot = FakeClock(ms=BEGIN), SlotName("BTC", interval)
     venue = VenueClock(clock, speed)
-    lateness = Lateness(slot, venue)
+    lateness = LatencyLog(slot, venue)
     clock.ms += round(excused_bars * slot.interval_ms / speed)
     lateness.excuse()
     with capture_logs() as logs:

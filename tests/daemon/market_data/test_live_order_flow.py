@@ -11,7 +11,7 @@ from daemon.core.clock import SystemClock, VenueClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.demo.tape import Tape
-from daemon.demo.trades import TRADERS, Trades
+from daemon.demo.trades import TRADERS, TradeGenerator
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
@@ -31,7 +31,7 @@ FIRST, BARS = 500, 16
 def truth(from_t: int, to_t: int) -> dict[int, np.ndarray]:
     """The signed volume of both cohorts in each bar, off every trade of the exchange."""
     sums: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(2))
-    trades = Trades(Tape(RECORDING))
+    trades = TradeGenerator(Tape(RECORDING))
     span = trades.position(from_t - 300_000), trades.position(to_t + 600_000)
     for text in trades.frames(*span):
         frame = wire.decode_frame(text)

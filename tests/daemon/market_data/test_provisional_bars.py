@@ -12,7 +12,7 @@ from daemon.demo.market import generate
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
-from daemon.market_data.provisional_bars import Rush
+from daemon.market_data.provisional_bars import ProvisionalBars
 from daemon.store.store import AsyncStore, Store
 from tests.daemon.clocks import FastClock
 
@@ -27,12 +27,12 @@ WEIGHT = 48
 def test_a_rush_is_on_where_more_bars_close_than_a_minute_confirms() -> None:
     many = [SlotName(f"C{k}", "5m") for k in range(40)]
     hourly = [SlotName(f"C{k}", "1h") for k in range(40)]
-    rush = Rush([*many, *hourly], 1000)
+    rush = ProvisionalBars([*many, *hourly], 1000)
     hour = 3_600_000 * 100
     assert not rush.is_on(hour + STEP)
     assert rush.is_on(hour)
-    assert not Rush(many, 1000).is_possible
-    assert Rush([*many, *many[:3]], 1000).is_on(hour + STEP)
+    assert not ProvisionalBars(many, 1000).is_possible
+    assert ProvisionalBars([*many, *many[:3]], 1000).is_on(hour + STEP)
 
 
 async def test_bars_of_a_rush_come_young_in_order_and_become_those_of_rest() -> None:

@@ -1,4 +1,4 @@
-from daemon.market_data.stream_cache import Coverage, Shown
+from daemon.market_data.stream_cache import Coverage, StreamCache
 from tests.daemon.fake_venue import START, STEP, bar
 
 CLOSE = START + STEP
@@ -13,7 +13,7 @@ def covered(since: int = START - 1, until: int = FINAL) -> Coverage:
 
 
 def test_a_bar_is_final_once_something_later_was_heard_on_the_same_socket() -> None:
-    shown, coverage = Shown(), covered(until=FINAL - 1)
+    shown, coverage = StreamCache(), covered(until=FINAL - 1)
     shown.take(bar(0, n=5), coverage.socket)
     assert shown.final(START, FINAL, coverage) is None
     coverage.heard(FINAL)
@@ -21,7 +21,7 @@ def test_a_bar_is_final_once_something_later_was_heard_on_the_same_socket() -> N
 
 
 def test_a_broken_socket_proves_nothing_until_the_bar_is_shown_again() -> None:
-    shown, coverage = Shown(), covered()
+    shown, coverage = StreamCache(), covered()
     shown.take(bar(0, n=5), coverage.socket)
     coverage.disconnected()
     assert shown.final(START, FINAL, coverage) is None
@@ -35,7 +35,7 @@ def test_a_broken_socket_proves_nothing_until_the_bar_is_shown_again() -> None:
 
 
 def test_silence_means_no_trade_only_where_the_socket_was_whole_since_the_open() -> None:
-    shown = Shown()
+    shown = StreamCache()
     assert shown.is_quiet(START, FINAL, covered())
     assert not shown.is_quiet(START, FINAL, covered(since=START + 1))
     assert not shown.is_quiet(START, FINAL, covered(until=FINAL - 1))
@@ -45,7 +45,7 @@ def test_silence_means_no_trade_only_where_the_socket_was_whole_since_the_open()
 
 
 def test_the_bar_before_is_over_when_the_next_begins_and_overtaken_frames_change_nothing() -> None:
-    shown = Shown()
+    shown = StreamCache()
     assert shown.take(bar(0, n=3), 0) is None
     assert shown.take(bar(0, n=2), 0) is None
     assert shown.take(bar(1, n=1), 0) == bar(0, n=3)

@@ -14,7 +14,7 @@ from daemon.core.bars import SlotName
 from daemon.core.clock import SystemClock
 from daemon.core.errors import BrokerUnreachable, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from tests.daemon.brokers import until
 from tests.daemon.secured import SecuredMosquitto, certify, password
@@ -33,11 +33,11 @@ async def broker(tmp_path: Path) -> AsyncIterator[SecuredMosquitto]:
 @contextlib.asynccontextmanager
 async def client(
     broker: SecuredMosquitto, user: str, *, secret: str | None = None, ca_file: Path | None = None
-) -> AsyncIterator[tuple[Bus, list[str]]]:
+) -> AsyncIterator[tuple[MqttConnection, list[str]]]:
     """Hold a user's connection; the list has the topics of all that it hears."""
     heard: list[str] = []
     address = BrokerAddress.parse(broker.url_of(user), ca_file or broker.ca_file)
-    bus = Bus(address, SystemClock(), password=secret or password(user))
+    bus = MqttConnection(address, SystemClock(), password=secret or password(user))
     bus.subscribe("#", lambda topic, _payload, _retained: heard.append(topic))
     task = asyncio.create_task(bus.run())
     try:
@@ -121,6 +121,6 @@ async def test_a_ca_file_that_is_missing_or_no_certificate_is_said_at_once(tmp_p
     junk.write_text("no certificate")
     for path, problem in ((junk, "in PEM form"), (tmp_path / "none", "cannot be read")):
         with pytest.raises(ConfigError, match=problem):
-            Bus(BrokerAddress.parse("mqtts://h", path), SystemClock())
+            MqttConnection(BrokerAddress.parse("mqtts://h", path), SystemClock())
     with pytest.raises(ConfigError, match="write mqtts://"):
         BrokerAddress.parse("mqtt://h", junk)

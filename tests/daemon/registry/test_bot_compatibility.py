@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.registry.bot_compatibility import Handshake
+from daemon.registry.bot_compatibility import BotCompatibility
 from hyperdrift.mqtt.messages import BotPresence
 
 OURS = version("scikit-learn")
@@ -28,24 +28,24 @@ def interpreter(folder: Path, sklearn: str) -> str:
 
 
 async def test_a_bot_with_our_library_or_one_that_does_not_say_is_no_fault() -> None:
-    assert await Handshake().fault(bot(OURS)) == ""
-    assert await Handshake().fault(bot(OURS.rpartition(".")[0] + ".99")) == ""
-    assert await Handshake().fault(bot("")) == ""
+    assert await BotCompatibility().fault(bot(OURS)) == ""
+    assert await BotCompatibility().fault(bot(OURS.rpartition(".")[0] + ".99")) == ""
+    assert await BotCompatibility().fault(bot("")) == ""
 
 
 async def test_a_bot_with_an_older_library_is_told_of_with_what_to_do() -> None:
-    assert await Handshake().fault(bot("1.2.3")) == (
+    assert await BotCompatibility().fault(bot("1.2.3")) == (
         f"bot b has scikit-learn 1.2.3, the model would be saved with {OURS}: "
         "set retrain.python to the bot's interpreter"
     )
 
 
 async def test_what_counts_is_the_interpreter_that_trains(tmp_path: Path) -> None:
-    handshake = Handshake(interpreter(tmp_path, "1.2.0"))
+    handshake = BotCompatibility(interpreter(tmp_path, "1.2.0"))
     assert await handshake.fault(bot("1.2.3")) == ""
     assert "saved with 1.2.0" in await handshake.fault(bot(OURS))
 
 
 @pytest.mark.parametrize("python", ["/nowhere/python", "/bin/false"])
 async def test_an_interpreter_that_cannot_be_asked_is_left_to_the_retrain(python: str) -> None:
-    assert await Handshake(python).fault(bot("1.2.3")) == ""
+    assert await BotCompatibility(python).fault(bot("1.2.3")) == ""

@@ -1,18 +1,18 @@
-from daemon.runtime.bot_liveness import SILENT_BARS, Vigil
+from daemon.runtime.bot_liveness import SILENT_BARS, BotLiveness
 from monitor.events import BotFellSilent, BotSpoke
 
 STEP = 300_000
 
 
-def bars(vigil: Vigil, first: int, count: int, *, counts: bool = True) -> list[BotFellSilent]:
+def bars(vigil: BotLiveness, first: int, count: int, *, counts: bool = True) -> list[BotFellSilent]:
     """Let bars close, each at its number times the interval."""
     closes = [number * STEP for number in range(first, first + count)]
     return [fell for close_ms in closes for fell in vigil.closed(close_ms, counts=counts)]
 
 
-def talking() -> Vigil:
+def talking() -> BotLiveness:
     """Return the vigil of a bot that predicted a second after time 0."""
-    vigil = Vigil("BTC-5m")
+    vigil = BotLiveness("BTC-5m")
     vigil.seen("b", online=True)
     assert vigil.predicted(1000) == [BotSpoke(slot="BTC-5m", at_ms=1000, bot_id="b")]
     return vigil
@@ -26,7 +26,7 @@ def test_three_bars_without_a_prediction_are_told_of_once_when_the_third_is_over
 
 
 def test_on_a_fast_replay_a_silence_must_last_longer_too() -> None:
-    vigil = Vigil("BTC-5m", patience_ms=10 * STEP)
+    vigil = BotLiveness("BTC-5m", patience_ms=10 * STEP)
     vigil.seen("b", online=True)
     vigil.predicted(0)
     assert bars(vigil, 1, 9) == []
@@ -51,7 +51,7 @@ def test_when_it_predicts_again_that_is_news_once_and_it_is_listened_for_anew() 
 
 
 def test_a_bot_that_never_predicted_is_gone_or_is_another_one_is_not_listened_for() -> None:
-    vigil = Vigil("BTC-5m")
+    vigil = BotLiveness("BTC-5m")
     assert bars(vigil, 0, 10) == []
     vigil.seen("b", online=True)
     assert bars(vigil, 0, 10) == []
@@ -65,7 +65,7 @@ def test_a_bot_that_never_predicted_is_gone_or_is_another_one_is_not_listened_fo
 
 
 def test_a_prediction_of_nobody_who_is_there_is_no_news() -> None:
-    vigil = Vigil("BTC-5m")
+    vigil = BotLiveness("BTC-5m")
     assert vigil.predicted(1) == []
     vigil.seen("b", online=True)
     assert bars(vigil, 1, 10) == []
@@ -80,13 +80,13 @@ def test_bars_that_come_late_or_while_the_broker_is_away_begin_the_count_anew() 
 
 
 def test_after_a_restart_it_goes_on_without_a_false_alarm_and_without_a_second_one() -> None:
-    vigil = Vigil("BTC-5m")
+    vigil = BotLiveness("BTC-5m")
     vigil.recall("b", None)
     assert bars(vigil, 0, 10) == []  # nobody is there yet
     vigil.seen("b", online=True)
     (fell,) = bars(vigil, 10, 20)
     assert (fell.since_ms, fell.at_ms) == (10 * STEP, 13 * STEP)
-    again = Vigil("BTC-5m")
+    again = BotLiveness("BTC-5m")
     again.recall("b", fell.since_ms)
     again.seen("b", online=True)
     assert bars(again, 30, 20) == []

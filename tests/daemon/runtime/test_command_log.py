@@ -5,7 +5,7 @@ from pathlib import Path
 from daemon.core.bars import SlotName
 from daemon.core.clock import VenueClock
 from daemon.ingest.importer import open_store
-from daemon.runtime.command_log import ANSWERED, Audit
+from daemon.runtime.command_log import ANSWERED, CommandLog
 from daemon.runtime.commands import PER_MINUTE
 from daemon.store.store import AsyncStore
 from hyperdrift.mqtt.messages import CommandReply
@@ -18,7 +18,7 @@ SLOT = SlotName("BTC", "5m")
 async def test_refusals_stand_in_the_journal_but_a_flood_of_them_does_not(tmp_path: Path) -> None:
     clock = FakeClock()
     store = AsyncStore(open_store(tmp_path))
-    audit = Audit(store, clock, VenueClock(clock))
+    audit = CommandLog(store, clock, VenueClock(clock))
     for number in range(3 * PER_MINUTE):
         reply = CommandReply(request_id=str(number), accepted=False, detail="stale")
         audit.refused(SLOT, reply)

@@ -15,12 +15,12 @@ from daemon.core.bars import SlotName
 from daemon.core.clock import Clock, SystemClock, VenueClock
 from daemon.ingest.importer import open_store
 from daemon.runtime import event_codec
-from daemon.runtime.command_log import Audit
-from daemon.runtime.message_router import Intake
+from daemon.runtime.command_log import CommandLog
+from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.trades import TradeBook
 from daemon.store.store import AsyncStore
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import CommandReply
 from hyperdrift.mqtt.topics import Topics
 from monitor.events import CommandReceived, Event
@@ -31,10 +31,10 @@ SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
 
 
 @dataclass
-class Keeper:
+class SlotRunner:
     """Takes what the intake lets through, writes it down, and answers as the engine would."""
 
-    bus: Bus
+    bus: MqttConnection
     store: AsyncStore
     through: list[CommandReceived] = field(default_factory=list)
 
@@ -47,12 +47,14 @@ class Keeper:
         return True
 
 
-async def open_desk(keeper: Keeper, clock: Clock) -> Audit:
+async def open_desk(keeper: SlotRunner, clock: Clock) -> CommandLog:
     """Listen for commands as a daemon that starts does."""
     venue, store = VenueClock(clock), keeper.store
-    audit, book = Audit(store, clock, venue), TradeBook(venue)
+    audit, book = CommandLog(store, clock, venue), TradeBook(venue)
     keepers: Any = {SLOT: keeper}
-    intake = Intake(keepers, keeper.bus, TOPICS, clock=clock, venue=venue, audit=audit, book=book)
+    intake = MessageRouter(
+        keepers, keeper.bus, TOPICS, clock=clock, venue=venue, audit=audit, book=book
+    )
     await intake.recall(store)
     intake.listen()
     return audit
@@ -62,8 +64,8 @@ async def open_desk(keeper: Keeper, clock: Clock) -> Audit:
 class Room:
     """An operator's connection, and the replies that came on any topic."""
 
-    bus: Bus
-    keeper: Keeper
+    bus: MqttConnection
+    keeper: SlotRunner
     replies: list[tuple[str, dict[str, Any]]]
     store: AsyncStore
 
@@ -72,9 +74,9 @@ class Room:
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
     broker, clock = Iotcore(tmp_path), SystemClock()
     await broker.start()
-    ours, theirs = (Bus(BrokerAddress.parse(broker.url), clock) for _ in range(2))
+    ours, theirs = (MqttConnection(BrokerAddress.parse(broker.url), clock) for _ in range(2))
     store = AsyncStore(open_store(tmp_path))
-    keeper = Keeper(ours, store)
+    keeper = SlotRunner(ours, store)
     audit = await open_desk(keeper, clock)
     replies: list[tuple[str, dict[str, Any]]] = []
     theirs.subscribe(
@@ -132,8 +134,8 @@ async def test_a_command_that_was_kept_by_the_broker_is_answered_and_refused(roo
     body = {"command": "pause", "request_id": "kept", "issued_ms": SystemClock().now_ms()}
     room.bus.publish("hyperdrift/BTC-5m/command", body, retain=True)
     await until(lambda: room.replies)
-    later = Bus(room.bus._address, SystemClock())
-    keeper = Keeper(later, room.store)
+    later = MqttConnection(room.bus._address, SystemClock())
+    keeper = SlotRunner(later, room.store)
     await open_desk(keeper, SystemClock())
     task = asyncio.create_task(later.run())
     await until(lambda: len(room.replies) == 2)
@@ -144,10 +146,10 @@ async def test_a_command_that_was_kept_by_the_broker_is_answered_and_refused(roo
 
 
 @contextlib.asynccontextmanager
-async def life(url: str, store: AsyncStore, clock: FakeClock) -> AsyncIterator[Keeper]:
+async def life(url: str, store: AsyncStore, clock: FakeClock) -> AsyncIterator[SlotRunner]:
     """Hold a daemon that started five seconds ago."""
     async with connection(url) as bus:
-        keeper = Keeper(bus, store)
+        keeper = SlotRunner(bus, store)
         await open_desk(keeper, clock)
         clock.ms += 5000
         await asyncio.sleep(0.2)  # its subscriptions are there

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.core.bars import SlotName
-from daemon.runtime.commands import PER_MINUTE, CommandDesk
+from daemon.runtime.commands import PER_MINUTE, CommandHandler
 from hyperdrift.mqtt.messages import Command, CommandReply
 from hyperdrift.signatures import KeyRing, Signer, generate
 from tests.fakes import FakeClock
@@ -28,7 +28,7 @@ class Office:
         self.by: list[str] = []
         self.replies: list[CommandReply] = []
         self.busy = busy
-        self.desk = CommandDesk(
+        self.desk = CommandHandler(
             frozenset({BTC, SOL}),
             clock,
             self.submit,

@@ -11,13 +11,13 @@ from structlog.testing import capture_logs
 
 from daemon.core.bars import SlotName
 from daemon.core.clock import VenueClock
-from daemon.runtime.message_router import Intake
+from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.presence_debounce import AT_ONCE as BOTS_AT_ONCE
-from daemon.runtime.presence_debounce import EVERY_S, Flaps
+from daemon.runtime.presence_debounce import EVERY_S, PresenceDebounce
 from daemon.runtime.swap import SwapCoordinator
 from daemon.runtime.trades import AT_ONCE, PER_BAR, TradeBook, TradeLimit
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
 from monitor.events import TradeClosed
@@ -77,7 +77,7 @@ async def test_of_a_flood_of_trades_a_bounded_number_is_taken_and_it_is_told_of_
             ear.subscribe(TOPICS.event(SLOT), lambda _t, body, _r: alerts.append(json.loads(body)))
             book = TradeBook(venue)
             nobody = cast("Any", None)
-            Intake(
+            MessageRouter(
                 cast("Any", inboxes), bus, TOPICS, clock=clock, venue=venue, audit=nobody, book=book
             ).listen()
             await asyncio.sleep(0.2)
@@ -126,11 +126,15 @@ class News:
         return True
 
 
-def coordinator(bus: Bus, inboxes: dict[SlotName, News], clock: FakeClock) -> SwapCoordinator:
+def coordinator(
+    bus: MqttConnection, inboxes: dict[SlotName, News], clock: FakeClock
+) -> SwapCoordinator:
     """Listen for bots as a daemon does."""
     nobody, venue = cast("Any", None), VenueClock(clock)
     keepers = cast("Any", inboxes)
-    intake = Intake(keepers, bus, TOPICS, clock=clock, venue=venue, audit=nobody, book=nobody)
+    intake = MessageRouter(
+        keepers, bus, TOPICS, clock=clock, venue=venue, audit=nobody, book=nobody
+    )
     swap = SwapCoordinator(
         bus, TOPICS, clock, on_ack=nobody, on_silence=nobody, on_bot=intake.bot_seen
     )
@@ -173,7 +177,7 @@ async def test_of_a_bot_that_comes_and_goes_without_end_the_newest_state_stands_
 
 def test_a_bot_that_is_started_again_now_and_then_is_told_of_each_time() -> None:
     clock, told = FakeClock(), list[str]()
-    flaps = Flaps(clock, lambda _slot, text: told.append(text))
+    flaps = PresenceDebounce(clock, lambda _slot, text: told.append(text))
     for _ in range(100):
         clock.ms += round(2 * EVERY_S * 1000)
         assert all(flaps.pass_on(SLOT, lambda: True) for _ in range(2))

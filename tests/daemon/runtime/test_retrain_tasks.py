@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from daemon.runtime.retrain_tasks import Workshop
+from daemon.runtime.retrain_tasks import RetrainTasks
 from daemon.runtime.serving import Serving
 from daemon.training.jobs import Jobs, Limits
 from daemon.training.training import Training
@@ -32,13 +32,13 @@ class Now:
         return {"slot": "BTC-5m", "at_ms": 7}
 
 
-async def outcome(jobs: Jobs) -> tuple[list[events.Event], Workshop]:
+async def outcome(jobs: Jobs) -> tuple[list[events.Event], RetrainTasks]:
     heard: list[events.Event] = []
 
     async def put(event: events.Event) -> None:
         heard.append(event)
 
-    workshop = Workshop(
+    workshop = RetrainTasks(
         cast("Training", OnlyJobs(jobs)),
         cast("Serving", Now()),
         put=put,

@@ -14,7 +14,7 @@ from daemon.registry.registry import Registry
 from daemon.runtime.serving import Serving, model_served
 from daemon.runtime.swap import SwapCoordinator
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import SwapOrder
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import KeyRing, Signer, generate
@@ -36,8 +36,8 @@ class House:
     registry: Registry
     ids: list[str]
 
-    def start(self) -> tuple[Serving, Bus]:
-        bus = Bus(BrokerAddress.parse("mqtt://127.0.0.1:1"), self.clock)
+    def start(self) -> tuple[Serving, MqttConnection]:
+        bus = MqttConnection(BrokerAddress.parse("mqtt://127.0.0.1:1"), self.clock)
         nothing: Any = lambda *_: None  # noqa: E731 - said shortest so
         swap = SwapCoordinator(bus, TOPICS, self.clock, on_ack=nothing, on_silence=nothing)
         venue = VenueClock(self.clock)
@@ -63,7 +63,7 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path, FakeClock(), registry, ids)
 
 
-def order_on(bus: Bus) -> SwapOrder:
+def order_on(bus: MqttConnection) -> SwapOrder:
     return msgspec.json.decode(bus._retained[TOPICS.model(SLOT)], type=SwapOrder)
 
 

@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from daemon.core.bars import Bar, Provenance, SlotName
 from daemon.core.clock import VenueClock
-from daemon.registry.bot_compatibility import Handshake
+from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.runtime.serving import Serving
-from daemon.runtime.slot_runner import Keeper
+from daemon.runtime.slot_runner import SlotRunner
 from daemon.scoring.feature_computers import Builtin, Computer, Rows
 from daemon.scoring.scorer import Scorer
 from daemon.store.store import AsyncStore, Store
@@ -79,7 +79,7 @@ class Ones(Builtin):
 class Life:
     """One life of a daemon."""
 
-    keeper: Keeper
+    keeper: SlotRunner
     clock: FakeClock
     store: AsyncStore
     broker: Broker
@@ -102,7 +102,7 @@ async def life(
     store: AsyncStore, clock: FakeClock, broker: Broker, computer: Computer | None = None
 ) -> AsyncIterator[Life]:
     settings = PolicySettings(min_bars=10**9)
-    keeper = Keeper(
+    keeper = SlotRunner(
         SLOT,
         make_engine=lambda bars: Engine(
             str(SLOT), settings, interval_ms=STEP, names=features.NAMES, history_bars=bars
@@ -114,7 +114,7 @@ async def life(
         bus=cast("Any", broker),
         topics=Topics(),
         venue=VenueClock(clock),
-        handshake=Handshake(),
+        handshake=BotCompatibility(),
     )
     ready = asyncio.Event()
     task = asyncio.create_task(keeper.run(ready.set))

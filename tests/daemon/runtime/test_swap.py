@@ -12,7 +12,7 @@ from daemon.core.bars import SlotName
 from daemon.core.clock import SystemClock
 from daemon.runtime.swap import BOTS, DEATHS, REPEAT_S, REPEATS, SwapCoordinator
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import Bus
+from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, SwapAck, SwapOrder
 from hyperdrift.mqtt.topics import Topics
 from retrain import artifact
@@ -32,7 +32,7 @@ class Room:
 
     swap: SwapCoordinator
     clock: FakeClock
-    bot: Bus
+    bot: MqttConnection
     manifest: Manifest
     acks: list[SwapAck] = field(default_factory=list)
     silences: list[str] = field(default_factory=list)
@@ -74,7 +74,9 @@ class Room:
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
     broker = Mosquitto(tmp_path)
     await broker.start()
-    ours, theirs = (Bus(BrokerAddress.parse(broker.url), SystemClock()) for _ in range(2))
+    ours, theirs = (
+        MqttConnection(BrokerAddress.parse(broker.url), SystemClock()) for _ in range(2)
+    )
     acks: list[SwapAck] = []
     silences: list[str] = []
     orders: list[SwapOrder] = []

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from daemon.scoring.bot_feature_check import KEPT_BARS, KEPT_ROWS, Compared, Sentinel
+from daemon.scoring.bot_feature_check import KEPT_BARS, KEPT_ROWS, BotFeatureCheck, Compared
 from monitor.events import FeaturesAgreed, FeaturesDiffered
 
 NAMES = ("a", "b", "c")
@@ -11,8 +11,8 @@ BAR_MS = 300_000
 
 
 @pytest.fixture
-def sentinel() -> Sentinel:
-    return Sentinel("BTC-5m", NAMES)
+def sentinel() -> BotFeatureCheck:
+    return BotFeatureCheck("BTC-5m", NAMES)
 
 
 def agreed(found: list[Compared]) -> bool:
@@ -20,7 +20,7 @@ def agreed(found: list[Compared]) -> bool:
 
 
 def test_rows_that_are_equal_to_a_billionth_agree_and_those_that_are_not_name_the_column(
-    sentinel: Sentinel,
+    sentinel: BotFeatureCheck,
 ) -> None:
     sentinel.scored(0, ROW, 9)
     assert agreed(sentinel.predicted(0, (1.0 + 9e-10, -2.0e-4, 3.0e5 * (1 - 9e-10)), 9))
@@ -30,7 +30,7 @@ def test_rows_that_are_equal_to_a_billionth_agree_and_those_that_are_not_name_th
     )
 
 
-def test_a_bot_may_answer_before_we_do_and_long_after(sentinel: Sentinel) -> None:
+def test_a_bot_may_answer_before_we_do_and_long_after(sentinel: BotFeatureCheck) -> None:
     assert sentinel.predicted(0, ROW, 1) == []
     assert agreed(sentinel.scored(0, ROW, 2))
     for n in range(1, KEPT_BARS):
@@ -41,7 +41,7 @@ def test_a_bot_may_answer_before_we_do_and_long_after(sentinel: Sentinel) -> Non
 
 
 def test_a_prediction_that_is_delivered_twice_counts_once_but_another_row_is_compared(
-    sentinel: Sentinel,
+    sentinel: BotFeatureCheck,
 ) -> None:
     sentinel.predicted(0, ROW, 1)
     sentinel.predicted(0, ROW, 1)
@@ -53,7 +53,7 @@ def test_a_prediction_that_is_delivered_twice_counts_once_but_another_row_is_com
 
 
 def test_however_many_rows_are_sent_of_a_bar_it_differs_once_and_agrees_once(
-    sentinel: Sentinel,
+    sentinel: BotFeatureCheck,
 ) -> None:
     early = [sentinel.predicted(0, (1.0, -2.0e-4, float(n)), 1) for n in range(1000)]
     found = [*early, sentinel.scored(0, ROW, 2)]
@@ -68,7 +68,7 @@ def test_however_many_rows_are_sent_of_a_bar_it_differs_once_and_agrees_once(
 
 @pytest.mark.parametrize("undefined", [None, math.inf])
 def test_what_the_bot_has_undefined_and_we_have_not_differs(
-    sentinel: Sentinel, undefined: float | None
+    sentinel: BotFeatureCheck, undefined: float | None
 ) -> None:
     sentinel.scored(0, ROW, 1)
     (found,) = sentinel.predicted(0, (1.0, undefined, 3.0e5), 1)
@@ -76,19 +76,19 @@ def test_what_the_bot_has_undefined_and_we_have_not_differs(
     assert (found.column, found.theirs, found.ours) == ("b", None, -2.0e-4)
 
 
-def test_our_own_lack_of_history_is_nobodys_mismatch(sentinel: Sentinel) -> None:
+def test_our_own_lack_of_history_is_nobodys_mismatch(sentinel: BotFeatureCheck) -> None:
     sentinel.scored(0, (1.0, math.nan, 3.0e5), 1)
     assert sentinel.predicted(0, ROW, 1) == []
 
 
-def test_a_row_of_another_length_differs_in_length(sentinel: Sentinel) -> None:
+def test_a_row_of_another_length_differs_in_length(sentinel: BotFeatureCheck) -> None:
     sentinel.scored(0, ROW, 1)
     (found,) = sentinel.predicted(0, ROW[:2], 1)
     assert isinstance(found, FeaturesDiffered)
     assert (found.column, found.theirs, found.ours) == ("the number of features", 2, 3)
 
 
-def test_a_bot_that_sends_nonsense_for_ever_fills_no_memory(sentinel: Sentinel) -> None:
+def test_a_bot_that_sends_nonsense_for_ever_fills_no_memory(sentinel: BotFeatureCheck) -> None:
     sentinel.scored(0, ROW, 1)
     for n in range(3 * KEPT_ROWS):
         sentinel.predicted(BAR_MS * (n + 1), ROW, 1)

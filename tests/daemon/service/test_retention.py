@@ -15,7 +15,7 @@ from daemon.ingest.importer import STORE_NAME, open_store
 from daemon.runtime.command_log import ANSWERED
 from daemon.runtime.recovery import JOURNAL_DAYS
 from daemon.service import retention
-from daemon.service.retention import PRUNED, Housekeeping
+from daemon.service.retention import PRUNED, Retention
 from daemon.store import journal_table
 from daemon.store.folder_lock import folder_lock
 from daemon.store.journal_table import POINTER_MOVED, SCORED
@@ -35,7 +35,7 @@ class House:
     store: AsyncStore
     clock: FakeClock
     venue: VenueClock
-    keeping: Housekeeping
+    keeping: Retention
 
     async def journal(self, **which: Any) -> list[Any]:
         return await self.store.call(lambda s: list(s.journal(**which)))
@@ -60,7 +60,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     clock = FakeClock()
     venue = VenueClock(clock)
     store = AsyncStore(open_store(tmp_path))
-    keeping = Housekeeping(
+    keeping = Retention(
         *(store, tmp_path / STORE_NAME, tmp_path / "backtest", [BTC]), clock=clock, venue=venue
     )
     yield House(tmp_path, store, clock, venue, keeping)

@@ -10,7 +10,7 @@ from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
-from daemon.service.status_publisher import Presence
+from daemon.service.status_publisher import StatusPublisher
 from daemon.store.store import AsyncStore, Hole, Store
 from hyperdrift.mqtt.messages import DaemonStatus, VenueState
 from hyperdrift.mqtt.topics import Topics
@@ -28,10 +28,10 @@ class Outbox:
         self.sent.append((topic, msgspec.json.decode(msgspec.json.encode(payload)), retain))
 
 
-def presence(clock: FakeClock) -> tuple[Outbox, Presence]:
+def presence(clock: FakeClock) -> tuple[Outbox, StatusPublisher]:
     outbox = Outbox()
     online = DaemonStatus(state="online", version="1", slots=("BTC-5m",), since_ms=5)
-    return outbox, Presence(online, outbox, Topics(), VenueClock(clock))  # type: ignore[arg-type]
+    return outbox, StatusPublisher(online, outbox, Topics(), VenueClock(clock))  # type: ignore[arg-type]
 
 
 async def test_the_status_tells_the_budget_and_what_became_of_bars(capsys: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.service.systemd_notify import Supervisor
+from daemon.service.systemd_notify import SystemdNotifier
 
 ABSTRACT = f"hyperdrift-test-{os.getpid()}"
 
@@ -26,7 +26,7 @@ def test_each_sentence_arrives_at_either_kind_of_address(
     manager: tuple[str, socket.socket],
 ) -> None:
     name, listening = manager
-    supervisor = Supervisor({"NOTIFY_SOCKET": name})
+    supervisor = SystemdNotifier({"NOTIFY_SOCKET": name})
     supervisor.starting(1.5)
     supervisor.ready()
     supervisor.alive()
@@ -42,17 +42,17 @@ def test_each_sentence_arrives_at_either_kind_of_address(
 
 
 def test_without_a_manager_nothing_is_said_and_nothing_fails() -> None:
-    supervisor = Supervisor({})
+    supervisor = SystemdNotifier({})
     supervisor.ready()
     assert not supervisor.is_there
     assert supervisor.watchdog_s is None
 
 
 def test_a_manager_that_is_gone_or_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
-    Supervisor({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()
+    SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
         deaf.bind(str(tmp_path / "deaf"))
-        supervisor = Supervisor({"NOTIFY_SOCKET": str(tmp_path / "deaf")})
+        supervisor = SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "deaf")})
         for _ in range(10_000):  # more than its queue holds
             supervisor.alive()
         assert deaf.recv(16) == b"WATCHDOG=1"
@@ -67,5 +67,5 @@ def test_the_watchdogs_patience_is_read_where_it_is_meant_for_us(
     pid: str | None, seconds: float | None
 ) -> None:
     environ = {"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "90000000"}
-    supervisor = Supervisor(environ if pid is None else environ | {"WATCHDOG_PID": pid})
+    supervisor = SystemdNotifier(environ if pid is None else environ | {"WATCHDOG_PID": pid})
     assert supervisor.watchdog_s == seconds

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.service.systemd_notify import Supervisor
-from daemon.service.watchdog import Heartbeat, Pulse, summary
+from daemon.service.systemd_notify import SystemdNotifier
+from daemon.service.watchdog import LoopProgress, Watchdog, summary
 from hyperdrift.mqtt.messages import RetrainProgress, SlotState
 from tests.fakes import FakeClock
 
@@ -25,7 +25,7 @@ STATE = SlotState(
 )
 
 
-class FakeSupervisor(Supervisor):
+class FakeSupervisor(SystemdNotifier):
     """Writes down what it is told."""
 
     def __init__(self, watchdog_s: float | None = 120.0) -> None:
@@ -57,7 +57,7 @@ class PacedClock(FakeClock):
 
 async def test_it_asks_for_time_until_it_is_ready_and_says_that_it_stops() -> None:
     supervisor, clock = FakeSupervisor(), PacedClock()
-    heart = Heartbeat(supervisor, clock)
+    heart = Watchdog(supervisor, clock)
     async with heart.beating():
         heart.doing(lambda: "starting: waiting for the venue")
         await clock.pass_one_beat()
@@ -78,14 +78,18 @@ async def test_it_beats_four_times_within_the_watchdogs_patience(
     limit_s: float | None, beat_s: float
 ) -> None:
     clock = PacedClock()
-    async with Heartbeat(FakeSupervisor(limit_s), clock).beating():
+    async with Watchdog(FakeSupervisor(limit_s), clock).beating():
         await clock.pass_one_beat()
     assert set(clock.slept) == {beat_s}
 
 
 async def test_a_loop_that_is_stuck_in_one_piece_of_work_silences_it_and_is_named_once() -> None:
     supervisor, clock = FakeSupervisor(), PacedClock()
-    heart, healthy, stuck = Heartbeat(supervisor, clock), Pulse("deliver"), Pulse("keeper-BTC-5m")
+    heart, healthy, stuck = (
+        Watchdog(supervisor, clock),
+        LoopProgress("deliver"),
+        LoopProgress("keeper-BTC-5m"),
+    )
     async with heart.beating():
         heart.ready([healthy, stuck])
         with capture_logs() as logs, stuck.working():
@@ -101,7 +105,7 @@ async def test_a_loop_that_is_stuck_in_one_piece_of_work_silences_it_and_is_name
 
 
 def test_a_loop_is_alive_while_it_waits_or_gets_on_with_its_work() -> None:
-    pulse = Pulse("deliver")
+    pulse = LoopProgress("deliver")
     assert pulse.is_felt()
     assert pulse.is_felt()
     with pulse.working():
@@ -113,7 +117,7 @@ def test_a_loop_is_alive_while_it_waits_or_gets_on_with_its_work() -> None:
 
 async def test_without_a_manager_no_beat_is_made() -> None:
     clock = PacedClock()
-    async with Heartbeat(Supervisor({}), clock).beating():
+    async with Watchdog(SystemdNotifier({}), clock).beating():
         await asyncio.sleep(0)
     assert clock.slept == []
 

@@ -6,7 +6,7 @@ import pytest
 
 from daemon.core.bars import Bar, Provenance, SlotName
 from daemon.store import market_closures
-from daemon.store.market_closures import OUTAGE, PRELISTING, Silence
+from daemon.store.market_closures import OUTAGE, PRELISTING, MarketClosure
 from daemon.store.store import Store
 from tests.daemon.fake_venue import START, STEP
 from tests.daemon.hyperliquid.test_wire import FIXTURES, recorded
@@ -39,8 +39,8 @@ def numbers(frame: Any) -> list[int]:
     return list((frame["t"] - START) // STEP)
 
 
-def span(first: int, last: int, kind: str) -> Silence:
-    return Silence(START + first * STEP, START + last * STEP, kind)
+def span(first: int, last: int, kind: str) -> MarketClosure:
+    return MarketClosure(START + first * STEP, START + last * STEP, kind)
 
 
 def test_a_bar_in_which_no_coin_traded_is_an_outage_and_left_out_of_training() -> None:
@@ -108,7 +108,7 @@ def test_the_venues_back_fill_before_a_listing_is_recognised() -> None:
     first = next(bar.t for bar in bars if bar.volume > 0)
     frame = market_closures.training_frame(held, slot, 0, ())
     assert frame["t"][0] == first
-    assert market_closures.known(held, slot) == [Silence(bars[0].t, first - STEP, PRELISTING)]
+    assert market_closures.known(held, slot) == [MarketClosure(bars[0].t, first - STEP, PRELISTING)]
 
 
 @recorded
@@ -123,4 +123,4 @@ def test_a_recorded_outage_is_recognised_on_three_markets_at_once() -> None:
     market_closures.training_frame(held, slots[0], 0, slots)
     (found,) = market_closures.known(held, slots[0])
     shut = [bar.t for bar in markets[slots[0].coin] if bar.volume == 0]
-    assert found == Silence(shut[0], shut[-1], OUTAGE)
+    assert found == MarketClosure(shut[0], shut[-1], OUTAGE)

@@ -16,7 +16,7 @@ from daemon.core.errors import BadInput, StoreCorrupt
 from daemon.store.bar_merge import RANK, PutResult, Stored
 from daemon.store.database import StoreUnavailable
 from daemon.store.feature_frame import Flow
-from daemon.store.journal_table import Prediction
+from daemon.store.journal_table import StoredPrediction
 from daemon.store.store import AsyncStore, Hole, Store
 from retrain import features
 from tests.daemon.fake_venue import BTC, START, STEP, bar
@@ -441,7 +441,7 @@ def test_a_file_of_the_first_version_is_brought_to_the_present_one_and_a_copy_ke
     with Store(path) as store:
         assert store.held(BTC, START, START) == [Stored(bar(0), Provenance.REST, 2)]
         assert [e.seq for e in store.journal()] == [7]
-        assert list(store.predictions(BTC)) == [Prediction(START, "m", 0.25, 0.5, 0.25)]
+        assert list(store.predictions(BTC)) == [StoredPrediction(START, "m", 0.25, 0.5, 0.25)]
         store.put_flow(BTC, [Flow(START, 0.75, 0.0, seen=1.0)])
         assert store.frame(BTC)["s_top"].tolist() == [0.75]
     with sqlite3.connect(tmp_path / "bars.db.v1") as old:

@@ -15,7 +15,7 @@ from daemon.core.clock import SystemClock, VenueClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.hyperliquid.rest import RestClient
-from daemon.market_data.backfill import History
+from daemon.market_data.backfill import Backfill
 from daemon.store.store import AsyncStore, Store
 from tests.daemon.fake_venue import BTC, START, STEP, bar
 
@@ -108,7 +108,7 @@ async def test_a_damaged_store_is_set_aside_and_rebuilt_from_the_venue(
 
         async def filled() -> dict[str, np.ndarray]:
             store = AsyncStore(Store.open_or_rebuild(path))
-            await History(rest, store, venue).fetch(SLOT, START)
+            await Backfill(rest, store, venue).fetch(SLOT, START)
             frame = store.store.frame(SLOT)
             store.close()
             return frame

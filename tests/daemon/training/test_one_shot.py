@@ -18,7 +18,7 @@ from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer
 from daemon.registry.registry import Registry
-from daemon.training.one_shot import Result, _deploy, retrain_once
+from daemon.training.one_shot import RetrainResult, _deploy, retrain_once
 from tests.daemon.versions import START_MS, certificate, write_version
 from tests.fakes import FakeClock
 
@@ -63,7 +63,7 @@ def store_bars(config: Config, count: int) -> None:
     store.close()
 
 
-async def retrain(config: Config, **changes: bool) -> Result:
+async def retrain(config: Config, **changes: bool) -> RetrainResult:
     options = {"deploy": True, "force": False, "quiet": False} | changes
     return await retrain_once(config, SLOT, FakeClock(), **options)
 
