@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from scipy.signal import lfilter
 
-from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.bars import Bar, Provenance
 from daemon.runtime import event_codec
 from daemon.runtime.recovery import JOURNAL_DAYS, rebuilt
 from daemon.store.store import Store
+from hyperdrift.slot_name import SlotName
 from monitor import events
 from monitor.drift.calibration import calibrate
 from monitor.engine import Engine

@@ -30,14 +30,15 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from daemon.core import logs
-from daemon.core.bars import MINUTE_MS, SlotName
-from daemon.core.clock import SystemClock, VenueClock
+from daemon.core.clock import VenueClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate, load
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream, Disconnected
 from daemon.market_data.feed import Feed
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import SystemClock
+from hyperdrift.slot_name import MINUTE_MS, SlotName
 
 HOUR_MS = 60 * MINUTE_MS
 STEP = 5 * MINUTE_MS

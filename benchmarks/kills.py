@@ -28,13 +28,14 @@ import msgspec
 from daemon import app
 from daemon.config import loader as configuration
 from daemon.core import logs
-from daemon.core.bars import Bar, Provenance, SlotName
-from daemon.core.clock import SystemClock
+from daemon.core.bars import Bar, Provenance
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.hyperliquid.wire import decode_candles
 from daemon.ingest.importer import STORE_NAME
 from daemon.store.store import Store
+from hyperdrift.clock import SystemClock
+from hyperdrift.slot_name import SlotName
 
 SLOT = SlotName("BTC", "5m")
 STEP = SLOT.interval_ms

@@ -29,8 +29,8 @@ import numpy as np
 from daemon import app
 from daemon.config.schema import Config, DaemonSection, RetrainSection, SlotSection
 from daemon.core import logs
-from daemon.core.bars import Bar, Funding, Provenance, SlotName
-from daemon.core.clock import SystemClock, VenueClock
+from daemon.core.bars import Bar, Funding, Provenance
+from daemon.core.clock import VenueClock
 from daemon.demo.market import generate
 from daemon.ingest.importer import open_store
 from daemon.runtime.command_log import CommandLog
@@ -40,10 +40,12 @@ from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.watchdog import Watchdog
 from daemon.store.retrying_store import PatientStore
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import SystemClock
 from hyperdrift.loading import freeze_gc
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 from monitor.events import CommandReceived
 
 SLOT = SlotName("BTC", "5m")

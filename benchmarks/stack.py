@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.retrain import read
 from daemon.config.schema import LABEL_DEFAULTS
-from daemon.core.bars import SlotName
+from hyperdrift.slot_name import SlotName
 from retrain import dataset, features, labels
 from retrain.errors import RetrainError
 from retrain.meta import CLASSES

@@ -21,16 +21,8 @@ from daemon.config.limits import child_limits, policy_settings
 from daemon.config.loader import broker_address, broker_password
 from daemon.config.reload import Reload
 from daemon.config.schema import Config, MqttSection, SlotSection
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock, VenueClock, watch_steps
-from daemon.core.errors import (
-    AnotherDaemon,
-    ConfigError,
-    DaemonError,
-    DataFolderBusy,
-    VenueRefused,
-    VenueUnreachable,
-)
+from daemon.core.clock import VenueClock, watch_steps
+from daemon.core.errors import AnotherDaemon, DataFolderBusy, VenueRefused, VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CALM_S, CandleStream
 from daemon.ingest.importer import STORE_NAME
@@ -59,10 +51,13 @@ from daemon.store.retrying_store import ImpatientStore, PatientStore, patiently
 from daemon.store.store import AsyncStore, Store
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
+from hyperdrift.clock import Clock
+from hyperdrift.errors import ConfigError, HyperdriftError
 from hyperdrift.loading import freeze_gc
 from hyperdrift.mqtt.connection import MqttConnection, Will
 from hyperdrift.mqtt.messages import DaemonStatus, SwapAck
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 from monitor.engine import Engine
 from monitor.events import Ticked, TradeClosed
 from monitor.policy import PolicySettings
@@ -333,7 +328,7 @@ async def _keep_time(rest: RestClient, venue: VenueClock, clock: Clock) -> None:
     while True:
         known_s = _VAGUE_CLOCK_S if venue.is_vague else _CLOCK_S
         await clock.sleep(known_s if venue.is_trusted else _DOUBTED_CLOCK_S)
-        with contextlib.suppress(DaemonError):  # the feed says so, once
+        with contextlib.suppress(HyperdriftError):  # the feed says so, once
             await rest.learn_clock()
 
 

@@ -16,11 +16,11 @@ from benchmarks.chaos.setup import SLOT, STEP, ChaosSetup
 from benchmarks.chaos.traces import TRACES
 from benchmarks.chaos.verdicts import ChaosVerdict, Occurrence, verdicts
 from daemon.core.bars import Bar, Provenance
-from daemon.core.errors import DaemonError
 from daemon.demo.faults import ClockJump
 from daemon.ingest.importer import open_store
 from daemon.registry.keys import trusted_keys
 from daemon.registry.registry import Registry
+from hyperdrift.errors import HyperdriftError
 from retrain.errors import RetrainError
 
 _LAG_BARS = 4
@@ -119,7 +119,7 @@ def _model(stage: ChaosSetup) -> dict[str, Any]:
         live = registry.live(SLOT)
         live_id = live.model_id if live is not None else ""
         registry.load(SLOT, live_id)
-    except (DaemonError, RetrainError) as e:
+    except (HyperdriftError, RetrainError) as e:
         violated.append(f"model: LATEST.json does not verify: {e}")
     states = [e for e in stage.events if e["topic"] == "state"]
     said = {

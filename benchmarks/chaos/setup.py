@@ -20,9 +20,7 @@ import msgspec
 from benchmarks.chaos.journal import Journal
 from benchmarks.chaos.processes import KeptProcess
 from benchmarks.chaos.verdicts import Occurrence
-from daemon.core.bars import Bar, Funding, Provenance, SlotName
-from daemon.core.clock import SystemClock
-from daemon.core.errors import DaemonError
+from daemon.core.bars import Bar, Funding, Provenance
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.fault_script import read_script
 from daemon.demo.faults import Fault
@@ -31,12 +29,15 @@ from daemon.demo.recording import Recording
 from daemon.hyperliquid.wire import decode_candles
 from daemon.ingest.importer import open_store
 from daemon.registry.registry import Registry
+from hyperdrift.clock import SystemClock
+from hyperdrift.errors import HyperdriftError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import Command
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer
 from hyperdrift.signatures import generate as generate_keys
+from hyperdrift.slot_name import SlotName
 from retrain.errors import RetrainError
 from tests.daemon.versions import write_version
 
@@ -249,12 +250,12 @@ class ChaosSetup:
         try:
             live = self.registry.live(SLOT)
             return live is not None and bool(self.registry.verify(SLOT, live.model_id))
-        except (DaemonError, RetrainError):
+        except (HyperdriftError, RetrainError):
             return False
 
     def is_stored(self) -> bool:
         """Whether the daemon's store has the newest bars."""
-        with contextlib.suppress(DaemonError), open_store(self.data, read_only=True) as store:
+        with contextlib.suppress(HyperdriftError), open_store(self.data, read_only=True) as store:
             newest = max((held.bar.t for held in store.held(SLOT, 0, 2**62)), default=0)
             return newest >= self.exchange.now_ms() - 4 * STEP
         return False

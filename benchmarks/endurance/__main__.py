@@ -44,13 +44,13 @@ from benchmarks.endurance.setup import (
     write_config,
 )
 from daemon import cli
-from daemon.core.bars import DAY_MS
-from daemon.core.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.processes import DemoProcess
 from daemon.ingest.importer import STORE_NAME
 from daemon.service.retention import PRUNED
+from hyperdrift.clock import SystemClock
 from hyperdrift.signatures import generate as generate_keys
+from hyperdrift.slot_name import DAY_MS
 
 EVERY_H = 6.0
 # What a second half may add in thirty days: a share of its median, or a number where that is 0.

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from daemon.core.bars import DAY_MS, Bar, Funding, Provenance, SlotName
+from daemon.core.bars import Bar, Funding, Provenance
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.demo.recording import Recording
@@ -19,6 +19,7 @@ from daemon.runtime.recovery import JOURNAL_DAYS
 from daemon.service.retention import SCORES_BARS, SCORES_DAYS
 from daemon.store.store import Store
 from daemon.training.training import KEEP_VERSIONS
+from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor.events import BarScored
 from retrain import features
 

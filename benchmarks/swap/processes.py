@@ -21,17 +21,18 @@ import numpy as np
 import pandas as pd
 
 from daemon.core import logs
-from daemon.core.bars import SlotName
-from daemon.core.clock import SystemClock, VenueClock
+from daemon.core.clock import VenueClock
 from daemon.registry.registry import Registry
 from daemon.runtime.serving import Serving
 from daemon.runtime.swap import SwapCoordinator
 from hyperdrift import verification
+from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer
 from hyperdrift.slot import ModelSlot, NoModel
+from hyperdrift.slot_name import SlotName
 from monitor import actions, events
 from retrain import features
 

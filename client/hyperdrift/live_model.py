@@ -6,28 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.core.bars import SlotName
-from daemon.core.errors import DaemonError
+from hyperdrift.errors import NoModel
 from hyperdrift.mqtt.messages import SwapOrder
 from hyperdrift.signatures import Verifier
+from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import admit
 from retrain.decision import decide
 
 if TYPE_CHECKING:
     from retrain.artifact import LoadedModel
-
-
-class NoModel(DaemonError):
-    """A bot asked for a prediction before the first model was loaded."""
-
-    transient = True
-
-    def __init__(self, slot: SlotName) -> None:
-        super().__init__(slot)
-        self.slot = slot
-
-    def __str__(self) -> str:
-        return f"{self.slot} has no model yet; wait for the daemon's first one, or train it now"
 
 
 @dataclass(frozen=True, slots=True)

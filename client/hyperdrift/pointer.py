@@ -20,9 +20,9 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
-from daemon.core.bars import SlotName
-from daemon.core.errors import VersionRefused
-from hyperdrift.live_model import LiveModel, NoModel, Prediction
+from hyperdrift.errors import NoModel, VersionRefused
+from hyperdrift.live_model import LiveModel, Prediction
+from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import warm_up
 
 LATEST = "LATEST.json"

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from daemon.core.atomic_files import Files
-from daemon.core.errors import BadInput, ConfigError, VersionRefused
+from hyperdrift.errors import BadInput, ConfigError, VersionRefused
 from retrain.manifest import canonical
 
 

@@ -20,14 +20,14 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock, SystemClock
-from daemon.core.errors import VersionRefused
-from hyperdrift.live_model import LiveModel, NoModel, Prediction
+from hyperdrift.clock import Clock, SystemClock
+from hyperdrift.errors import NoModel, VersionRefused
+from hyperdrift.live_model import LiveModel, Prediction
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection, Will
 from hyperdrift.mqtt.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, TradeReport
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import warm_up
 
 __all__ = ["ModelSlot", "NoModel", "Prediction"]

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from daemon.core.bars import SlotName
-from daemon.core.errors import VersionRefused
+from hyperdrift.errors import VersionRefused
 from hyperdrift.loading import gc_paused
 from hyperdrift.mqtt.messages import SwapOrder
 from hyperdrift.signatures import Verifier
+from hyperdrift.slot_name import SlotName
 from retrain.errors import ArtifactError
 from retrain.manifest import Manifest, manifest_name
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon.core.bars import SlotName
-from daemon.core.errors import VersionRefused
+from hyperdrift.errors import VersionRefused
+from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import certificate_fault
 from retrain import artifact
 from retrain.errors import ArtifactError

@@ -19,10 +19,12 @@ from daemon.admin import host_checks, remote_client
 from daemon.admin.host_checks import Check
 from daemon.config.loader import broker_address, broker_password
 from daemon.config.schema import Config
-from daemon.core.clock import Clock, VenueClock
-from daemon.core.errors import ConfigError, DaemonError, Unreachable, VenueUnreachable
+from daemon.core.clock import VenueClock
+from daemon.core.errors import Unreachable, VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
 from daemon.registry.bot_compatibility import BotCompatibility
+from hyperdrift.clock import Clock
+from hyperdrift.errors import ConfigError, HyperdriftError
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
@@ -84,7 +86,7 @@ async def _venue(config: Config, clock: Clock) -> list[Check]:
     except TimeoutError:
         why = f"{rest_url} does not answer within {_VENUE_S:g} s: check the network"
         return [Check("venue", why, unreachable=True)]
-    except DaemonError as e:
+    except HyperdriftError as e:
         gone = isinstance(e, VenueUnreachable)
         return [Check("venue", str(e), unreachable=gone)]
     found = Check("venue", stream, rest_url, unreachable=bool(stream))

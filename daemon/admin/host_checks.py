@@ -16,10 +16,11 @@ from typing import Final
 
 from daemon.config.file_access import unreachable
 from daemon.config.schema import Config
-from daemon.core.errors import ConfigError, DaemonError, StoreCorrupt
+from daemon.core.errors import StoreCorrupt
 from daemon.ingest.importer import STORE_NAME
 from daemon.registry.keys import command_keys, private_path, public_path
 from daemon.store.database import SCHEMA, Database
+from hyperdrift.errors import ConfigError, HyperdriftError
 from hyperdrift.signatures import Signer
 
 # A retrain's candidate, its report and the copy of the store before a migration fit into it.
@@ -98,7 +99,7 @@ def store(config: Config) -> Check:
             database.close()
     except StoreCorrupt as e:
         return Check("store", f"{e}; {_RESTORE}")
-    except DaemonError as e:
+    except HyperdriftError as e:
         return Check("store", str(e))
     except OSError as e:
         return Check("store", f"{path}: {e.strerror}; run this as root, or as the daemon's user")

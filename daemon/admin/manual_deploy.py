@@ -12,9 +12,7 @@ from typing import Any, Final
 
 from daemon.admin import status_view
 from daemon.config.schema import Config
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock
-from daemon.core.errors import BadInput, BrokerUnreachable, DataFolderBusy, Declined, VersionRefused
+from daemon.core.errors import BrokerUnreachable, DataFolderBusy, Declined
 from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer, private_path, public_path, trusted_keys
@@ -22,7 +20,10 @@ from daemon.registry.latest_pointer import LATEST
 from daemon.registry.registry import Registry
 from daemon.store.folder_lock import folder_lock
 from daemon.store.store import Store
+from hyperdrift.clock import Clock
+from hyperdrift.errors import BadInput, VersionRefused
 from hyperdrift.signatures import generate
+from hyperdrift.slot_name import SlotName
 from retrain.errors import RetrainError
 from retrain.manifest import Manifest
 

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 import msgspec
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock
 from daemon.core.errors import BrokerUnreachable
+from hyperdrift.clock import Clock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import Command, CommandName, CommandReply
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer
+from hyperdrift.slot_name import SlotName
 
 _NOBODY: Final = (
     "nothing listens there; start the broker (an embedded one comes with the daemon), "

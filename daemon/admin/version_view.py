@@ -9,15 +9,15 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from daemon.config.schema import Config
-from daemon.core.bars import SlotName
-from daemon.core.errors import VersionRefused
 from daemon.ingest.importer import STORE_NAME, open_store
 from daemon.registry import deployment_log
 from daemon.registry.keys import public_path, trusted_keys
 from daemon.registry.latest_pointer import LATEST
 from daemon.registry.registry import Registry
 from hyperdrift import version_files
+from hyperdrift.errors import VersionRefused
 from hyperdrift.signatures import Verifier
+from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import admit, certificate_fault
 from retrain.errors import RetrainError
 

@@ -20,13 +20,13 @@ from daemon.backtest.market_replay import Market
 from daemon.backtest.policy_run import Record, Run
 from daemon.config.limits import child_limits, gate_limits, policy_settings
 from daemon.config.schema import Config
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock
-from daemon.core.errors import BadInput, ConfigError
 from daemon.ingest.importer import open_store
 from daemon.store.folder_lock import folder_lock
 from daemon.store.market_closures import witnesses
 from daemon.training.jobs import Jobs
+from hyperdrift.clock import Clock
+from hyperdrift.errors import BadInput, ConfigError
+from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings
 from retrain import labels
 from retrain.computers import BUILTIN

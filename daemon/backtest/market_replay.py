@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.backtest.candidate_cache import Judged
-from daemon.core.bars import SlotName
 from daemon.store import market_closures
+from hyperdrift.slot_name import SlotName
 from retrain import artifact, features
 
 _CHUNK: Final = 2016

@@ -17,11 +17,11 @@ from daemon.backtest import performance
 from daemon.backtest.candidate_cache import Candidates, Judged
 from daemon.backtest.market_replay import Market, TrainedVersion
 from daemon.config.schema import Config
-from daemon.core.bars import MINUTE_MS
 from daemon.core.errors import RetrainFailedError
 from daemon.core.subprocesses import OnLine
 from daemon.runtime.serving import Change, change_reason, model_served
 from daemon.training.training import challenger_judged, job_spec
+from hyperdrift.slot_name import MINUTE_MS
 from monitor import actions, events
 from monitor.engine import Engine
 from monitor.policy import PolicySettings

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from daemon.backtest.backtest import BacktestResult
-from daemon.core.bars import SlotName
+from hyperdrift.slot_name import SlotName
 from retrain.scores import FEE_BPS
 
 # Legible on white and on near-black alike: the page may be read in either.

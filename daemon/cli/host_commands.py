@@ -22,7 +22,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     from daemon.admin import doctor as checks
     from daemon.config import loader as configuration
     from daemon.core import logs
-    from daemon.core.clock import SystemClock
+    from hyperdrift.clock import SystemClock
 
     logs.configure(logging.CRITICAL)  # what it finds is in the answer
     settings, file = configuration.load(config), configuration.find(config)

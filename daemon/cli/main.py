@@ -23,7 +23,7 @@ from daemon.cli.options import (
     print_json,
     run_async,
 )
-from daemon.core.errors import ConfigError, DaemonError
+from hyperdrift.errors import ConfigError, HyperdriftError
 
 app = typer.Typer(
     name="hyperdrift",
@@ -38,7 +38,7 @@ def main() -> None:
     """Run a command; a person's mistake is one line on stderr and an exit code, no traceback."""
     try:
         app()
-    except DaemonError as e:
+    except HyperdriftError as e:
         fail(e)
     except PermissionError as e:
         whose = "run this with sudo, or as the user whose file it is"
@@ -57,7 +57,7 @@ def run(config: ConfigOption = None, verbose: bool = False) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from daemon.config import loader as configuration
     from daemon.core import logs
-    from daemon.core.clock import SystemClock
+    from hyperdrift.clock import SystemClock
 
     faulthandler.enable()  # a watchdog's SIGABRT shows where each thread is stuck
     logs.configure(logging.DEBUG if verbose else logging.INFO)
@@ -66,7 +66,7 @@ def run(config: ConfigOption = None, verbose: bool = False) -> None:
 
     try:
         run_async(daemon.run(settings, SystemClock(), lambda: configuration.load(config)))
-    except DaemonError:
+    except HyperdriftError:
         raise
     except PermissionError as e:
         whose = f"it has to be {getpass.getuser()}'s, `sudo hyperdrift doctor` says how"
@@ -89,9 +89,9 @@ def demo(
 ) -> None:
     """Run a whole cycle on this machine: exchange, broker, daemon and paper bot."""
     from daemon.core import logs
-    from daemon.core.clock import SystemClock
     from daemon.demo.demo import run_demo
     from daemon.demo.setup import Options
+    from hyperdrift.clock import SystemClock
 
     if until not in {"", "swap"}:
         raise typer.BadParameter("write --until swap or leave it out")
@@ -118,10 +118,10 @@ def exchange(
     ] = None,
 ) -> None:
     """Replay candles in Hyperliquid's own protocol, for a client of your own."""
-    from daemon.core.clock import SystemClock
     from daemon.demo.demo import serve_exchange
     from daemon.demo.fault_script import read_script
     from daemon.demo.setup import load_recording
+    from hyperdrift.clock import SystemClock
 
     recording = load_recording(data)
     if not 0 < history < len(recording):
@@ -144,7 +144,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     from daemon.admin import status_view
     from daemon.config import loader as configuration
     from daemon.core import logs
-    from daemon.core.clock import SystemClock
+    from hyperdrift.clock import SystemClock
 
     logs.configure(logging.ERROR)
     document = run_async(status_view.status(configuration.load(config), SystemClock()))
@@ -168,7 +168,7 @@ def command(
     from daemon.admin import status_view
     from daemon.config import loader as configuration
     from daemon.core import logs
-    from daemon.core.clock import SystemClock
+    from hyperdrift.clock import SystemClock
 
     logs.configure(logging.ERROR)
     settings = configuration.load(config)

@@ -122,8 +122,8 @@ def _move(
     from daemon.admin import manual_deploy, version_view
     from daemon.config import loader as configuration
     from daemon.core import logs
-    from daemon.core.bars import SlotName
-    from daemon.core.clock import SystemClock
+    from hyperdrift.clock import SystemClock
+    from hyperdrift.slot_name import SlotName
 
     logs.configure(logging.ERROR)
     settings, clock = configuration.load(config), SystemClock()
@@ -155,8 +155,8 @@ def prune(
     """Remove old versions; the live, the previous and the last good one always stay."""
     from daemon.admin import manual_deploy
     from daemon.config import loader as configuration
-    from daemon.core.bars import SlotName
-    from daemon.core.clock import SystemClock
+    from hyperdrift.clock import SystemClock
+    from hyperdrift.slot_name import SlotName
 
     bench = manual_deploy.ManualDeploy(configuration.load(config), SystemClock())
     wish = manual_deploy.DeployRequest(slot=SlotName.parse(slot), by=getpass.getuser(), reason="")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from daemon.core.errors import DaemonError
+from hyperdrift.errors import HyperdriftError
 
 if TYPE_CHECKING:
     from daemon.config.schema import Config
-    from daemon.core.bars import SlotName
+    from hyperdrift.slot_name import SlotName
 
 ConfigOption = Annotated[
     Path | None,
@@ -42,7 +42,7 @@ INTERRUPTED = 130
 Progress = Callable[[float], None]
 
 
-def fail(error: DaemonError) -> NoReturn:
+def fail(error: HyperdriftError) -> NoReturn:
     """End with one line on stderr, urgent where journald reads it, and the error's exit code."""
     from daemon.core.logs import mark
 
@@ -66,16 +66,16 @@ def run_async(work: Coroutine[Any, Any, Any]) -> Any:
     except asyncio.CancelledError:
         return None
     except BaseExceptionGroup as group:
-        known = group.subgroup(DaemonError)
-        if known is None or group.split(DaemonError)[1] is not None:
+        known = group.subgroup(HyperdriftError)
+        if known is None or group.split(HyperdriftError)[1] is not None:
             raise  # a bug: show where
         fail(_first(known))
 
 
-def _first(error: BaseException) -> DaemonError:
+def _first(error: BaseException) -> HyperdriftError:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, DaemonError)
+    assert isinstance(error, HyperdriftError)
     return error
 
 
@@ -102,7 +102,7 @@ def settings_and_slot(config: Path | None, coin: str, interval: str) -> "tuple[C
         BadInput: If the venue has no such interval.
     """
     from daemon.config import loader as configuration
-    from daemon.core.bars import SlotName, interval_name
+    from hyperdrift.slot_name import SlotName, interval_name
 
     return configuration.load(config), SlotName(coin, interval_name(interval))
 

@@ -51,10 +51,10 @@ def import_(
 
     What the venue confirmed is never replaced by a file; bars that were pushed or filled in are.
     """
-    from daemon.core.clock import SystemClock
     from daemon.ingest.importer import import_files, open_store
     from daemon.market_data.order_flow import read_cohorts
     from daemon.store.folder_lock import folder_lock
+    from hyperdrift.clock import SystemClock
 
     settings, slot = settings_and_slot(config, coin, interval)
     cohort_file = settings.features.cohort_file
@@ -89,13 +89,13 @@ def backfill(
     import logging
 
     from daemon.core import logs
-    from daemon.core.bars import DAY_MS
-    from daemon.core.clock import SystemClock
     from daemon.hyperliquid.wire import REACH_BARS
     from daemon.ingest import backfill_command as work
     from daemon.ingest.importer import open_store
     from daemon.store.folder_lock import folder_lock
     from daemon.store.store import AsyncStore
+    from hyperdrift.clock import SystemClock
+    from hyperdrift.slot_name import DAY_MS
 
     logs.configure(logging.CRITICAL)  # the report below says what is lost
     settings, slot = settings_and_slot(config, coin, interval)
@@ -149,9 +149,9 @@ def gaps(
     """List missing, filled and unconfirmed bars, and what helps."""
     from dataclasses import asdict
 
-    from daemon.core.clock import SystemClock
     from daemon.ingest.importer import open_store
     from daemon.ingest.store_report import stretches
+    from hyperdrift.clock import SystemClock
 
     settings, slot = settings_and_slot(config, coin, interval)
     with open_store(settings.data_dir, read_only=True) as store:
@@ -173,12 +173,12 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check the database and the bars, also against the venue; exit code 3 if one is wrong."""
-    from daemon.core.clock import SystemClock
     from daemon.core.errors import StoreCorrupt
     from daemon.ingest import backfill_command as work
     from daemon.ingest.importer import open_store
     from daemon.ingest.store_report import damaged
     from daemon.store.store import AsyncStore
+    from hyperdrift.clock import SystemClock
 
     settings, slot = settings_and_slot(config, coin, interval)
     try:
@@ -207,8 +207,8 @@ def backup(
 ) -> None:
     """Copy the whole database as of this moment, also while the daemon writes it."""
     from daemon.config import loader as configuration
-    from daemon.core.errors import BadInput
     from daemon.ingest.importer import open_store
+    from hyperdrift.errors import BadInput
 
     if file.exists():
         raise BadInput(f"{file} exists: name another file")

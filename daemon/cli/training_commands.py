@@ -15,7 +15,7 @@ from daemon.cli.options import (
     run_async,
     settings_and_slot,
 )
-from daemon.core.errors import BadInput
+from hyperdrift.errors import BadInput
 
 
 def add(app: typer.Typer) -> None:
@@ -29,8 +29,8 @@ def add(app: typer.Typer) -> None:
 def labels(coin: CoinOption, interval: IntervalOption = "5m", config: ConfigOption = None) -> None:
     """Show the shares of DOWN, NEUTRAL and UP for several horizons and thresholds."""
     from daemon.config import loader as configuration
-    from daemon.core.bars import SlotName, interval_name
     from daemon.ingest.importer import label_table
+    from hyperdrift.slot_name import SlotName, interval_name
 
     settings = configuration.load(config)
     typer.echo(label_table(settings.data_dir, SlotName(coin, interval_name(interval))))
@@ -53,8 +53,8 @@ def parity(
     """
     from daemon.config import loader as configuration
     from daemon.core import logs
-    from daemon.core.bars import SlotName, interval_name
     from daemon.scoring.feature_parity import REFUSED, compare
+    from hyperdrift.slot_name import SlotName, interval_name
 
     logs.configure()
     settings = configuration.load(config)
@@ -93,8 +93,8 @@ def retrain(
 ) -> None:
     """Run the pipeline now on the stored bars; exit code 3 if a gate refuses."""
     from daemon.core import logs
-    from daemon.core.clock import SystemClock
     from daemon.training.one_shot import retrain_once
+    from hyperdrift.clock import SystemClock
 
     logs.configure()
     settings, slot = settings_and_slot(config, coin, interval)
@@ -121,7 +121,7 @@ def backtest(
     from daemon.backtest import backtest as backtesting
     from daemon.backtest import report
     from daemon.core import logs
-    from daemon.core.clock import SystemClock
+    from hyperdrift.clock import SystemClock
 
     logs.configure()
     settings, slot = settings_and_slot(config, coin, interval)

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from daemon.config.schema import RetrainSection
 from daemon.core import subprocesses
-from daemon.core.bars import SlotName
-from daemon.core.errors import ConfigError
+from hyperdrift.errors import ConfigError
+from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings, default_settings
 from retrain.gates import GateLimits
 

@@ -25,8 +25,8 @@ from daemon.config.schema import (
     TradesSection,
 )
 from daemon.config.validation_errors import explain
-from daemon.core.errors import BadInput, ConfigError
 from daemon.runtime.trade_file import FIELDS, WHERE
+from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 
 SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift.toml"))

@@ -16,8 +16,8 @@ import structlog
 
 from daemon.config.limits import gate_limits, policy_settings
 from daemon.config.schema import Config
-from daemon.core.bars import SlotName
-from daemon.core.errors import ConfigError
+from hyperdrift.errors import ConfigError
+from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings
 
 log = structlog.get_logger()

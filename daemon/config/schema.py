@@ -6,8 +6,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from daemon.core.bars import DAY_MS, SlotName, interval_name
-from daemon.core.errors import ConfigError
+from hyperdrift.errors import ConfigError
+from hyperdrift.slot_name import DAY_MS, SlotName, interval_name
 
 NETWORKS: Final = {
     "mainnet": ("https://api.hyperliquid.xyz", "wss://api.hyperliquid.xyz/ws"),

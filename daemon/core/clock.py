@@ -1,15 +1,14 @@
-"""The one place that reads real time, and the venue's clock built on it.
+"""The venue's clock, and a watch on the host's.
 
-Everything else takes a `Clock`, so that no test waits, and judges bar closes and
-graces on a `VenueClock`, so that a recording replayed at 500 x behaves like the
-live venue.
+Bar closes and graces are judged on a `VenueClock`, so that a recording replayed at 500 x
+behaves like the live venue.
 """
 
-import asyncio
-import time
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
+
+from hyperdrift.clock import Clock
 
 log = structlog.get_logger()
 
@@ -22,38 +21,6 @@ _SHARP_S: Final = 600.0
 _LONGEST_WAIT_S: Final = 30.0
 # A time service steps what is further off than it can correct by running faster or slower.
 _LOOK_S, _STEP_S = 5.0, 5.0
-
-
-class Clock(Protocol):
-    """Real time, as far as the rest of the daemon may see it."""
-
-    def now_ms(self) -> int:
-        """Return the wall clock in ms UTC; it may step."""
-        ...
-
-    def monotonic(self) -> float:
-        """Return seconds that never step back."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait, letting other tasks run."""
-        ...
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    def now_ms(self) -> int:
-        """Return the wall clock in ms UTC."""
-        return time.time_ns() // 1_000_000
-
-    def monotonic(self) -> float:
-        """Return seconds since some fixed point."""
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait, letting other tasks run."""
-        await asyncio.sleep(seconds)
 
 
 async def watch_steps(clock: Clock) -> None:

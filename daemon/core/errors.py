@@ -1,20 +1,17 @@
 """Everything that can go wrong in the daemon, drawn as one tree.
 
-    DaemonError
-    ├── ConfigError          exit 2: a key is wrong
-    ├── BadInput             exit 2: a file, row or argument is wrong
+    HyperdriftError          in `hyperdrift.errors`, with what both sides of a swap raise:
+    │                        ConfigError, BadInput, VersionRefused, NoModel
     ├── Unreachable          exit 4: venue or broker does not answer
     │   ├── VenueUnreachable
     │   └── BrokerUnreachable
     ├── VenueRefused         a request of ours is a bug or names an unknown coin
     ├── SchemaChanged        the venue sent what its documentation does not say
     ├── StoreCorrupt         the database file cannot be read
-    ├── StoreUnavailable     the disk is full or the file not writable (daemon.database)
+    ├── StoreUnavailable     the disk is full or the file not writable (`daemon.store.database`)
     ├── DataFolderBusy       exit 2: another process owns the data folder
     │   └── AnotherDaemon    exit 1: the same, for a daemon: its service manager tries again
-    ├── VersionRefused       exit 3: a model version may not go live, and why
     ├── Declined             exit 3: the daemon would not do what was asked
-    ├── NoModel              a bot asked before the first model came (daemon.live_model)
     ├── ComputingFailed      a bot's own feature class failed
     ├── NotNow               exit 3: the policy says to wait with a retrain
     └── RetrainFailedError   the child process ended without a candidate
@@ -23,33 +20,10 @@ Each class says whether the same call may work in a minute (`transient`) and
 which exit code a command ends with when it is not handled.
 """
 
-from typing import ClassVar
+from hyperdrift.errors import HyperdriftError
 
 
-class DaemonError(Exception):
-    """Root of the daemon's errors.
-
-    `transient`: True if the same call may work in a minute, False if a person must act.
-    `exit_code`: what a command ends with.
-    """
-
-    transient: ClassVar[bool] = False
-    exit_code: ClassVar[int] = 1
-
-
-class ConfigError(DaemonError):
-    """A setting is missing, misspelt or impossible; the text names the key and the remedy."""
-
-    exit_code = 2
-
-
-class BadInput(DaemonError):
-    """A file, row or argument that a person gave cannot be used as it is."""
-
-    exit_code = 2
-
-
-class Unreachable(DaemonError):
+class Unreachable(HyperdriftError):
     """A service that this process depends on does not answer."""
 
     transient = True
@@ -64,11 +38,11 @@ class BrokerUnreachable(Unreachable):
     """The MQTT broker does not answer."""
 
 
-class VenueRefused(DaemonError):
+class VenueRefused(HyperdriftError):
     """The exchange understood a request and refused it: an unknown coin, or a bug of ours."""
 
 
-class SchemaChanged(DaemonError):
+class SchemaChanged(HyperdriftError):
     """The exchange sent something its documentation does not describe.
 
     `what` names the answer or frame, and is the same whatever it holds.
@@ -79,11 +53,11 @@ class SchemaChanged(DaemonError):
         self.what = what
 
 
-class StoreCorrupt(DaemonError):
+class StoreCorrupt(HyperdriftError):
     """The database file cannot be read as a database."""
 
 
-class DataFolderBusy(DaemonError):
+class DataFolderBusy(HyperdriftError):
     """Another daemon holds the lock of the data folder."""
 
     exit_code = 2
@@ -96,39 +70,26 @@ class AnotherDaemon(DataFolderBusy):
     exit_code = 1
 
 
-class VersionRefused(DaemonError):
-    """A model version may not go live."""
-
-    exit_code = 3
-
-    def __init__(self, model_id: str, reason: str) -> None:
-        super().__init__(model_id, reason)
-        self.model_id, self.reason = model_id, reason
-
-    def __str__(self) -> str:
-        return f"model {self.model_id or '(none)'} refused: {self.reason}"
-
-
-class NotNow(DaemonError):
+class NotNow(HyperdriftError):
     """A retrain is not worth it yet, by the policy's limits."""
 
     transient = True
     exit_code = 3
 
 
-class Declined(DaemonError):
+class Declined(HyperdriftError):
     """The running daemon would not do what an operator asked."""
 
     exit_code = 3
 
 
-class RetrainFailedError(DaemonError):
+class RetrainFailedError(HyperdriftError):
     """The retrain child ended without a candidate."""
 
     transient = True
 
 
-class ComputingFailed(DaemonError):
+class ComputingFailed(HyperdriftError):
     """A bot's own feature class raised, hung or took its process down."""
 
     def __init__(self, name: str, reason: str) -> None:

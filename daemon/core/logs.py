@@ -13,7 +13,7 @@ from typing import Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from daemon.core.clock import Clock, SystemClock
+from hyperdrift.clock import Clock, SystemClock
 
 # Syslog's numbers, in the prefix that the service manager takes off a line again.
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}

@@ -19,15 +19,18 @@ import numpy as np
 import structlog
 
 from daemon.core import logs
-from daemon.core.bars import Bar, SlotName
-from daemon.core.clock import Clock, SystemClock, VenueClock
-from daemon.core.errors import DaemonError, VenueUnreachable
+from daemon.core.bars import Bar
+from daemon.core.clock import VenueClock
+from daemon.core.errors import VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import Clock, SystemClock
+from hyperdrift.errors import HyperdriftError
 from hyperdrift.mqtt.messages import Side, TradeReport
 from hyperdrift.slot import ModelSlot, Prediction
+from hyperdrift.slot_name import SlotName
 from retrain import features
 from retrain.decision import DOWN, NEUTRAL, UP
 
@@ -187,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logs.configure()
     try:
         asyncio.run(_until_terminated(options))
-    except DaemonError as e:
+    except HyperdriftError as e:
         parser.exit(e.exit_code, f"{e}\n")
 
 

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from daemon.core.clock import Clock
 from daemon.demo.event_log import DemoSummary, EventLog
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault, Touched
@@ -29,6 +28,7 @@ from daemon.demo.setup import (
     set_stage,
     write_config,
 )
+from hyperdrift.clock import Clock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import Command

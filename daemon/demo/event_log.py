@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from daemon.core.bars import SlotName
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 
 Tell = Callable[[str], None]
 

@@ -14,8 +14,6 @@ from weakref import WeakSet
 import msgspec
 from aiohttp import WSMsgType, web
 
-from daemon.core.clock import Clock
-from daemon.core.errors import BadInput
 from daemon.demo import frame_faults
 from daemon.demo.fault_script import check_coins
 from daemon.demo.faults import (
@@ -48,6 +46,8 @@ from daemon.demo.streams import Channel, Client
 from daemon.demo.tape import Series
 from daemon.demo.trades import TradeGenerator
 from daemon.demo.venue import Venue
+from hyperdrift.clock import Clock
+from hyperdrift.errors import BadInput
 
 SILENCE_S = 60.0
 _UNKNOWN_COIN_S = 0.12

@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 import msgspec
 
-from daemon.core.errors import BadInput
 from daemon.demo.faults import AT_ONCE, BY_BAR, Disconnect, Fault
+from hyperdrift.errors import BadInput
 
 _KINDS: dict[str, Any] = {kind.__struct_config__.tag: kind for kind in get_args(Fault)}
 _LIST = "faults"

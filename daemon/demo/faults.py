@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta
 
-from daemon.core.errors import BadInput
+from hyperdrift.errors import BadInput
 
 _Ms = Annotated[int, Meta(ge=0)]
 _Lasting = Annotated[int, Meta(gt=0)]

@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy.signal import lfilter
 
-from daemon.core.bars import DAY_MS, HOUR_MS, INTERVAL_MS, SlotName
-from daemon.core.errors import BadInput
 from daemon.demo.recording import Floats, Ints, Recording
 from daemon.ingest.table_readers import read_bars, read_funding
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import DAY_MS, HOUR_MS, INTERVAL_MS, SlotName
 
 __all__ = ["BASELINE_FUNDING", "Recording", "generate", "load"]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from daemon.core.errors import DaemonError
+from hyperdrift.errors import HyperdriftError
 
 _STOP_S: Final = 10.0
 _LAST_WORDS: Final = 5
 
 
-class ProcessEnded(DaemonError):
+class ProcessEnded(HyperdriftError):
     """A process of the demo ended before the demo did."""
 
 

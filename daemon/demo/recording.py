@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.bars import INTERVAL_MS
-from daemon.core.errors import BadInput
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import INTERVAL_MS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

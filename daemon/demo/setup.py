@@ -9,13 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from daemon.config.schema import LABEL_DEFAULTS
-from daemon.core.bars import Bar, Funding, Provenance, SlotName
-from daemon.core.errors import BadInput, DaemonError
+from daemon.core.bars import Bar, Funding, Provenance
 from daemon.demo.market import generate, load
 from daemon.demo.recording import Recording
 from daemon.ingest.importer import open_store
 from daemon.registry.registry import Registry
+from hyperdrift.errors import BadInput, HyperdriftError
 from hyperdrift.signatures import generate as generate_keys
+from hyperdrift.slot_name import SlotName
 
 SEED: Final = 10
 START_MS: Final = 1_748_736_000_000
@@ -169,7 +170,7 @@ def describe_models(stage: DemoSetup) -> tuple[dict[str, Any], ...]:
     """Describe the versions, oldest first, for a look side by side."""
     try:
         versions = Registry(stage.data_dir / "models").versions(stage.slot)
-    except DaemonError:
+    except HyperdriftError:
         return ()
     return tuple(asdict(version) for version in reversed(versions))
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from daemon.core.bars import INTERVAL_MS
 from daemon.demo.protocol import (
     CandleSnapshot,
     ExchangeAnswer,
@@ -23,6 +22,7 @@ from daemon.demo.protocol import (
 from daemon.demo.recording import Recording
 from daemon.demo.tape import Series, Tape
 from daemon.demo.trades import TradeGenerator
+from hyperdrift.slot_name import INTERVAL_MS
 
 FUNDING_CAP = 500
 # The venue says this to an unknown coin as well as on a passing fault of its own.

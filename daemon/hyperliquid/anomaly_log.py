@@ -12,8 +12,8 @@ from typing import Final, Literal, get_args
 
 import structlog
 
-from daemon.core.bars import HOUR_MS, MINUTE_MS, SlotName
 from daemon.core.clock import VenueClock
+from hyperdrift.slot_name import HOUR_MS, MINUTE_MS, SlotName
 
 log = structlog.get_logger()
 

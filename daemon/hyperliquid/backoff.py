@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from random import Random
 
-from daemon.core.clock import Clock
+from hyperdrift.clock import Clock
 
 
 def delays(first_s: float, most_s: float, random: Random) -> Iterator[float]:

@@ -10,7 +10,8 @@ import enum
 from collections import deque
 from dataclasses import dataclass
 
-from daemon.core.clock import Clock, VenueClock
+from daemon.core.clock import VenueClock
+from hyperdrift.clock import Clock
 
 _WINDOW_S = 60.0
 _PAUSE_S = 1.0

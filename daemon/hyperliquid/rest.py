@@ -16,13 +16,15 @@ from typing import Final, NamedTuple, Self
 import aiohttp
 import structlog
 
-from daemon.core.bars import HOUR_MS, Bar, Funding, SlotName, interval_name
-from daemon.core.clock import Clock, VenueClock
+from daemon.core.bars import Bar, Funding
+from daemon.core.clock import VenueClock
 from daemon.core.errors import VenueRefused, VenueUnreachable
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.anomaly_log import AnomalyLog
 from daemon.hyperliquid.backoff import Standstill
 from daemon.hyperliquid.rate_limit import Priority, Spent, WeightBudget
+from hyperdrift.clock import Clock
+from hyperdrift.slot_name import HOUR_MS, SlotName, interval_name
 
 log = structlog.get_logger()
 

@@ -17,14 +17,16 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock, VenueClock
-from daemon.core.errors import BadInput, SchemaChanged
+from daemon.core.clock import VenueClock
+from daemon.core.errors import SchemaChanged
 from daemon.core.tasks import in_own_task
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.rate_limit import Priority, WeightBudget
 from daemon.hyperliquid.wire import CandleFrame, Channel, Trades, TradesOf
+from hyperdrift.clock import Clock
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 

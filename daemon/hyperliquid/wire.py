@@ -13,8 +13,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from daemon.core.bars import INTERVAL_MS, Bar, Funding, SlotName
+from daemon.core.bars import Bar, Funding
 from daemon.core.errors import SchemaChanged
+from hyperdrift.slot_name import INTERVAL_MS, SlotName
 
 FUNDING_PAGE_ROWS: Final = 500
 """Most rows of one `fundingHistory` answer."""

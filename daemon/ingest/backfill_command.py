@@ -6,15 +6,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from daemon.config.schema import Config
-from daemon.core.bars import DAY_MS, Bar, Provenance, SlotName
-from daemon.core.clock import Clock, VenueClock
-from daemon.core.errors import BadInput, Unreachable, VenueRefused
+from daemon.core.bars import Bar, Provenance
+from daemon.core.clock import VenueClock
+from daemon.core.errors import Unreachable, VenueRefused
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.wire import REACH_BARS
 from daemon.ingest.store_report import StoreVerdict, Stretch, stretches, verify
 from daemon.market_data.backfill import Backfill, closed_t
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import Clock
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import DAY_MS, SlotName
 
 _PIECE_BARS: Final = 1000
 

@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.core.bars import MINUTE_MS, Bar, Provenance, SlotName
-from daemon.core.errors import BadInput
+from daemon.core.bars import Bar, Provenance
 from daemon.ingest.table_readers import TableReport, read_bars, read_funding
 from daemon.ingest.venue_archive import SUFFIX, read_archive
 from daemon.market_data.order_flow import Cohorts
 from daemon.store.bar_merge import Stored
 from daemon.store.store import Store
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import MINUTE_MS, SlotName
 from retrain import labels
 
 STORE_NAME = "hyperdrift.sqlite"

@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.core.bars import Bar, Provenance, SlotName
-from daemon.core.errors import BadInput
+from daemon.core.bars import Bar, Provenance
 from daemon.hyperliquid.wire import REACH_BARS
 from daemon.ingest.importer import Overlap, compare, utc
 from daemon.store.bar_merge import Stored
 from daemon.store.store import Store
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import SlotName
 
 _SHOWN_FAULTS: Final = 5
 # The newest bars may still be on their way.

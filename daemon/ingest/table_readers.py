@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.bars import INTERVAL_MS, Bar, Funding
-from daemon.core.errors import BadInput
+from daemon.core.bars import Bar, Funding
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import INTERVAL_MS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,10 +16,11 @@ from typing import Any, BinaryIO, Final, Literal, NamedTuple, cast
 import lz4.frame
 import msgspec
 
-from daemon.core.bars import Bar, SlotName
-from daemon.core.errors import BadInput
+from daemon.core.bars import Bar
 from daemon.market_data.order_flow import Cohorts, Sums
 from daemon.store.feature_frame import Flow
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import SlotName
 
 SUFFIX: Final = ".lz4"
 # Of all coins together some trade every second: a longer silence is a piece that is missing.

@@ -8,11 +8,12 @@ covered the bar and the next bar has been confirmed since.
 from collections.abc import Sequence
 from typing import Final
 
-from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.anomaly_log import AnomalyLog
 from daemon.market_data.backfill import grace_ms
 from daemon.market_data.stream_cache import Coverage, StreamCache
+from hyperdrift.slot_name import SlotName
 
 # Bars handed on flat for want of an answer that are remembered, until REST has them.
 _REMEMBERED: Final = 48

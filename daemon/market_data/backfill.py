@@ -12,13 +12,14 @@ from typing import Final
 import numpy as np
 import structlog
 
-from daemon.core.bars import HOUR_MS, Bar, Provenance, SlotName
+from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.wire import REACH_BARS
 from daemon.market_data.price_checks import INSIST_MS, PriceChecks
 from daemon.store.store import AsyncStore, Hole, Store
+from hyperdrift.slot_name import HOUR_MS, SlotName
 
 log = structlog.get_logger()
 

@@ -15,9 +15,8 @@ from typing import Final
 
 import structlog
 
-from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
-from daemon.core.errors import DaemonError
 from daemon.hyperliquid.anomaly_log import CALM_MS
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.rate_limit import Priority
@@ -37,6 +36,8 @@ from daemon.market_data.latency_log import LatencyLog
 from daemon.market_data.price_checks import PriceChecks, plausible
 from daemon.market_data.stream_cache import Coverage, StreamCache
 from daemon.store.store import AsyncStore, Hole, Store
+from hyperdrift.errors import HyperdriftError
+from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 
@@ -60,7 +61,7 @@ class Troubles:
     def __init__(self) -> None:
         self._of: dict[SlotName, str] = {}
 
-    def begin(self, slot: SlotName, error: DaemonError) -> None:
+    def begin(self, slot: SlotName, error: HyperdriftError) -> None:
         """A slot cannot go on."""
         kind = type(error).__name__
         if kind not in self._of.values():
@@ -165,7 +166,7 @@ class BarFollower:
             await self._venue.sleep_until(close_ms + grace_ms(self._venue) + late_ms)
             try:
                 is_done = await self._advance()
-            except DaemonError as e:
+            except HyperdriftError as e:
                 self._troubles.begin(self.slot, e)
                 self._lateness.excuse()
                 self._warn()
@@ -362,7 +363,7 @@ class BarFollower:
             return
         try:
             await self._store.call(Store.put_bars, self.slot, [bar], Provenance.STREAM)
-        except DaemonError as e:
+        except HyperdriftError as e:
             self._troubles.begin(self.slot, e)
 
     def _report_future(self, bar: Bar, source: str) -> None:

@@ -14,9 +14,8 @@ from typing import Final
 
 import structlog
 
-from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
-from daemon.core.errors import DaemonError
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream, Connected, Disconnected
@@ -27,7 +26,9 @@ from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.provisional_bars import ProvisionalBars
 from daemon.market_data.stream_cache import Coverage
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.errors import HyperdriftError
 from hyperdrift.mqtt.messages import FeedState, VenueState
+from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 
@@ -164,7 +165,7 @@ class Feed:
         while True:
             try:
                 await self._history.fetch(slot, from_ms)
-            except DaemonError as e:
+            except HyperdriftError as e:
                 self._troubles.begin(slot, e)
                 misread += not e.transient
                 if misread >= most:
@@ -182,7 +183,7 @@ class Feed:
     async def _warn(self, slot: SlotName) -> bool:
         try:
             newest = await self._store.call(Store.newest_t, slot, Provenance.IMPORT)
-        except DaemonError:  # it is the store that is in trouble, and that was said
+        except HyperdriftError:  # it is the store that is in trouble, and that was said
             return False
         return newest is not None and warn_of_reach(slot, newest, self._venue, self._alarm)
 

@@ -16,13 +16,13 @@ from typing import Final
 
 import structlog
 
-from daemon.core.bars import DAY_MS, HOUR_MS, SlotName
 from daemon.core.clock import VenueClock
-from daemon.core.errors import DaemonError
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.backfill import Alarm
 from daemon.store.store import AsyncStore, Hole, Store
+from hyperdrift.errors import HyperdriftError
+from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
 from monitor.drift.feed_health import utc
 
 log = structlog.get_logger()
@@ -82,7 +82,7 @@ class FundingSettlements:
                 await self._venue.sleep(wait_s)
                 try:
                     await self._fetch(coin, close_ms, priority)
-                except DaemonError as e:
+                except HyperdriftError as e:
                     why = str(e)
                     break
                 if self._newest.get(coin, 0) >= due_ms:
@@ -93,7 +93,7 @@ class FundingSettlements:
 
     async def _prepare(self, coin: str, hour_ms: int) -> None:
         if self._newest.get(coin, 0) < hour_ms:
-            with contextlib.suppress(DaemonError):  # a bar that needs the rate says so
+            with contextlib.suppress(HyperdriftError):  # a bar that needs the rate says so
                 await self._fetch(coin, hour_ms + 1, Priority.ROUTINE)
 
     async def _fetch(self, coin: str, close_ms: int, priority: Priority) -> None:

@@ -8,8 +8,8 @@ from typing import Final
 
 import structlog
 
-from daemon.core.bars import SlotName
 from daemon.core.clock import VenueClock
+from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 

@@ -13,12 +13,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from daemon.core.bars import SlotName
 from daemon.core.clock import VenueClock
-from daemon.core.errors import ConfigError
 from daemon.hyperliquid.wire import Trade
 from daemon.store.feature_frame import Flow
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.errors import ConfigError
+from hyperdrift.slot_name import SlotName
 
 # The venue repeats 30 trades; more are kept because pushes of one block may be split.
 _REMEMBERED_TRADES: Final = 1024

@@ -11,7 +11,8 @@ from typing import Final
 
 import structlog
 
-from daemon.core.bars import Bar, SlotName
+from daemon.core.bars import Bar
+from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 

@@ -12,13 +12,14 @@ from typing import Final
 
 import structlog
 
-from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
-from daemon.core.errors import DaemonError
 from daemon.hyperliquid.rest import CONFIRMING_WEIGHT
 from daemon.market_data.backfill import grace_ms
 from daemon.market_data.bar_follower import BarFollower, Troubles
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.errors import HyperdriftError
+from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 
@@ -66,7 +67,7 @@ class ProvisionalBars:
                 offers = [(f, offer) for f in followers if (offer := f.offer(close_ms))]
                 try:
                     await store.call(_put, [(f.slot, *offer) for f, offer in offers])
-                except DaemonError as e:
+                except HyperdriftError as e:
                     troubles.begin(self._slots[0], e)
                     offers = []
                 for follower, offer in offers:

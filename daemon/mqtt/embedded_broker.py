@@ -15,8 +15,9 @@ from typing import Final, Self
 
 import structlog
 
-from daemon.core.clock import Clock
-from daemon.core.errors import BrokerUnreachable, ConfigError
+from daemon.core.errors import BrokerUnreachable
+from hyperdrift.clock import Clock
+from hyperdrift.errors import ConfigError
 
 HOST = "127.0.0.1"
 READY_S = 10.0

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from daemon.core.bars import SlotName
 from daemon.store.journal_table import POINTER_MOVED
 from daemon.store.store import Store
+from hyperdrift.slot_name import SlotName
 from retrain.manifest import Manifest
 
 __all__ = ["POINTER_MOVED", "PRUNED", "newest", "note", "note_pruned"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from daemon.config.schema import Config
-from daemon.core.errors import ConfigError
+from hyperdrift.errors import ConfigError
 from hyperdrift.signatures import KeyRing, Signer, generate, write_public
 
 log = structlog.get_logger()

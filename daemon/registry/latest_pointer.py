@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon.core.atomic_files import Files
-from daemon.core.errors import VersionRefused
 from hyperdrift import version_files
+from hyperdrift.errors import VersionRefused
 from hyperdrift.signatures import KeyRing, Signer
 from retrain.manifest import Manifest, manifest_name, parse, stamp
 

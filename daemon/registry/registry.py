@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from daemon.core.atomic_files import Files
-from daemon.core.bars import SlotName
-from daemon.core.errors import VersionRefused
 from daemon.registry.latest_pointer import Move, Pointer
 from hyperdrift import version_files
+from hyperdrift.errors import VersionRefused
 from hyperdrift.loading import gc_paused
 from hyperdrift.signatures import KeyRing, Signer
+from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import certificate_fault
 from hyperdrift.version_files import VersionInfo
 from retrain import artifact

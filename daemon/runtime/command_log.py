@@ -5,11 +5,12 @@ from typing import Final
 
 import structlog
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock, VenueClock
+from daemon.core.clock import VenueClock
 from daemon.runtime.commands import RateLimit
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import Clock
 from hyperdrift.mqtt.messages import CommandReply
+from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 

@@ -11,11 +11,11 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock
 from daemon.store.store import Store
+from hyperdrift.clock import Clock
 from hyperdrift.mqtt.messages import Command, CommandReply
 from hyperdrift.signatures import KeyRing
+from hyperdrift.slot_name import SlotName
 from monitor.events import CommandReceived
 
 log = structlog.get_logger()

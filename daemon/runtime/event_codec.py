@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from daemon.core.bars import SlotName
 from daemon.store.store import Store
+from hyperdrift.slot_name import SlotName
 from monitor import events
 
 _EVENTS: dict[str, type[events.Event]] = {

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 import msgspec
 import structlog
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock, VenueClock
+from daemon.core.clock import VenueClock
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.commands import CommandHandler, no_such_slot
 from daemon.runtime.presence_debounce import PresenceDebounce
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook, TradeLimit
 from daemon.store.store import AsyncStore
+from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import (
     BotPresence,
@@ -30,6 +30,7 @@ from hyperdrift.mqtt.messages import (
 from hyperdrift.mqtt.payloads import PayloadReader
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import KeyRing
+from hyperdrift.slot_name import SlotName
 from monitor.events import CommandReceived, SwapAcked
 
 log = structlog.get_logger()

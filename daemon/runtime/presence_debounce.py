@@ -9,8 +9,8 @@ from typing import Final
 
 import structlog
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock
+from hyperdrift.clock import Clock
+from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 

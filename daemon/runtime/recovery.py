@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from daemon.core.bars import SlotName
 from daemon.runtime import event_codec
 from daemon.store.store import Store
+from hyperdrift.slot_name import SlotName
 from monitor import actions, events
 from monitor.engine import Engine
 

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from daemon.config.schema import Config
-from daemon.core.errors import DaemonError
 from daemon.runtime.serving import Serving
 from daemon.training.jobs import ChallengeOutcome, JobOutcome
 from daemon.training.training import Training, challenger_judged
+from hyperdrift.errors import HyperdriftError
 from hyperdrift.mqtt.messages import RetrainProgress
 from monitor import actions, events
 from retrain.errors import RetrainError
@@ -71,7 +71,7 @@ class RetrainTasks:
         now, job_id = self._serving.now, order.job_id
         try:
             outcome = await self._training.run(order, self._serving, self._on_line)
-        except (DaemonError, RetrainError, OSError) as e:
+        except (HyperdriftError, RetrainError, OSError) as e:
             await self._put(events.RetrainFailed(**now(), job_id=job_id, error=str(e)))
             return
         finally:
@@ -91,7 +91,7 @@ class RetrainTasks:
     async def _challenged(self, order: actions.AskChallenger) -> None:
         try:
             answer = await self._training.challenge(order, self._serving)
-        except (DaemonError, RetrainError, OSError) as e:
+        except (HyperdriftError, RetrainError, OSError) as e:
             answer = ChallengeOutcome(None, f"the quick challenger failed: {e}")
         await self._put(challenger_judged(answer, order, self._serving.now()["at_ms"]))
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import structlog
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock, VenueClock
-from daemon.core.errors import DaemonError, VersionRefused
+from daemon.core.clock import VenueClock
 from daemon.registry.registry import Registry
 from daemon.runtime.swap import SwapCoordinator
 from daemon.training.training import read_calibration
+from hyperdrift.clock import Clock
+from hyperdrift.errors import HyperdriftError, VersionRefused
+from hyperdrift.slot_name import SlotName
 from monitor import actions, events
 from retrain import artifact
 from retrain.errors import RetrainError
@@ -83,7 +84,7 @@ class Serving:
                 "check disk space and rights; it is tried again every minute",
             )
             return None
-        except (DaemonError, RetrainError) as e:
+        except (HyperdriftError, RetrainError) as e:
             self._give_up(
                 str(e), "`hyperdrift models verify` says what is wrong; ask for a retrain"
             )
@@ -113,7 +114,7 @@ class Serving:
         try:
             model = await asyncio.to_thread(self._prepare, action, target)
             manifest = await asyncio.to_thread(self._move_pointer, action, model.model_id)
-        except (DaemonError, RetrainError, OSError) as e:
+        except (HyperdriftError, RetrainError, OSError) as e:
             return events.SwapFailed(**self.now(), model_id=target, error=str(e))
         if back:  # what was left is nothing to go back to
             previous = await asyncio.to_thread(self._registry.previous, self.slot)
@@ -163,7 +164,7 @@ class Serving:
             ):
                 return False
             self._registry.verify(self.slot, live.model_id)
-        except (DaemonError, RetrainError, OSError):
+        except (HyperdriftError, RetrainError, OSError):
             return False
         self._seen = stamps
         return True
@@ -194,7 +195,7 @@ class Serving:
             if known_id is None and self._registry.previous(self.slot) is None:
                 return None, None
             why = "LATEST.json was missing"
-        except (DaemonError, RetrainError, OSError) as e:
+        except (HyperdriftError, RetrainError, OSError) as e:
             why = str(e)
         log.error("model.lost", slot=str(self.slot), model_id=known_id, why=why)
         self.lost = why
@@ -232,7 +233,7 @@ class Serving:
         if shadow_id and shadow_id != champion.model_id:
             try:
                 shadow = await asyncio.to_thread(self._registry.load, self.slot, shadow_id)
-            except (DaemonError, RetrainError, OSError) as e:
+            except (HyperdriftError, RetrainError, OSError) as e:
                 log.warning("shadow.unreadable", slot=str(self.slot), model=shadow_id, why=str(e))
         self.champion, self.shadow = champion, shadow
 

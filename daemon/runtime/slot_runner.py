@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from daemon.config.schema import Config
-from daemon.core.bars import DAY_MS, Bar, SlotName
+from daemon.core.bars import Bar
 from daemon.core.clock import VenueClock
 from daemon.registry import deployment_log
 from daemon.registry.bot_compatibility import BotCompatibility
@@ -38,6 +38,7 @@ from hyperdrift.mqtt.messages import (
     SlotState,
 )
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor import actions, events
 from monitor.bots import Mismatch, silence
 from monitor.engine import Engine

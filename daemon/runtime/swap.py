@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock
+from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, SwapAck, SwapOrder
 from hyperdrift.mqtt.payloads import PayloadReader
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer
+from hyperdrift.slot_name import SlotName
 from retrain.manifest import Manifest
 
 OnAck = Callable[[SlotName, SwapAck], None]

@@ -15,11 +15,12 @@ import structlog
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from daemon.core.bars import DAY_MS, SlotName
-from daemon.core.clock import Clock, VenueClock
+from daemon.core.clock import VenueClock
 from daemon.runtime.trade_file import FileTrade, TradeFile
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import Clock
 from hyperdrift.mqtt.messages import TradeReport
+from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor.events import TradeClosed
 
 log = structlog.get_logger()

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from daemon.config.schema import FeaturesSection
 from daemon.core import subprocesses
-from daemon.core.bars import SlotName
 from daemon.core.errors import ComputingFailed, RetrainFailedError
 from daemon.core.subprocesses import Limits
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.slot_name import SlotName
 from retrain import features
 from retrain.computers import BUILTIN, TAIL_BARS, inputs
 

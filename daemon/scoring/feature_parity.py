@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from daemon.config.limits import child_limits
 from daemon.config.schema import Config
-from daemon.core.bars import SlotName
-from daemon.core.errors import BadInput
 from daemon.ingest.importer import open_store
 from daemon.scoring.feature_computers import Conversation, Frame, Rows
 from daemon.training.jobs import Jobs
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import SlotName
 from retrain import features
 from retrain.computers import BUILTIN, SERVED_BARS, TAIL_BARS, inputs
 from retrain.manifest import stamp

@@ -10,8 +10,8 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from daemon.core.bars import SlotName
 from daemon.scoring.feature_computers import Computer
+from hyperdrift.slot_name import SlotName
 from retrain.artifact import LoadedModel
 
 log = structlog.get_logger()

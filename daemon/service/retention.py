@@ -14,12 +14,13 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from daemon.backtest.candidate_cache import forget_old
-from daemon.core.bars import DAY_MS, HOUR_MS, SlotName
-from daemon.core.clock import Clock, VenueClock
-from daemon.core.errors import DaemonError
+from daemon.core.clock import VenueClock
 from daemon.store import journal_table
 from daemon.store.database import Database
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import Clock
+from hyperdrift.errors import HyperdriftError
+from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
 
 log = structlog.get_logger()
 
@@ -99,7 +100,7 @@ class Retention:
         while True:
             try:
                 await self.clean()
-            except (DaemonError, OSError) as e:
+            except (HyperdriftError, OSError) as e:
                 log.warning("housekeeping.failed", why=str(e), next_try="in a day")
             await self._venue.sleep(_EVERY_S)
 

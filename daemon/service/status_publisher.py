@@ -9,13 +9,14 @@ from typing import Final
 
 import msgspec
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock, VenueClock
+from daemon.core.clock import VenueClock
 from daemon.market_data.feed import Feed
 from daemon.store.store import Hole
+from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import DaemonStatus
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 
 _EVERY_S: Final = 10.0
 _LOOK_S: Final = 1.0

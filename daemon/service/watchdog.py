@@ -12,8 +12,8 @@ from typing import Final
 
 import structlog
 
-from daemon.core.clock import Clock
 from daemon.service.systemd_notify import SystemdNotifier
+from hyperdrift.clock import Clock
 from hyperdrift.mqtt.messages import SlotState
 
 log = structlog.get_logger()

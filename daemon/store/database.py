@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from daemon.core.errors import BadInput, DaemonError, StoreCorrupt
+from daemon.core.errors import StoreCorrupt
+from hyperdrift.errors import BadInput, HyperdriftError
 
 _BUSY_TIMEOUT_S: Final = 10.0
 # What a burst of writing leaves of the log beside the file.
@@ -82,7 +83,7 @@ SCHEMA: Final = len(_MIGRATIONS)
 """The version of the schema that this hyperdrift writes."""
 
 
-class StoreUnavailable(DaemonError):
+class StoreUnavailable(HyperdriftError):
     """The database cannot be read or written just now: disk full, no rights, locked."""
 
     transient: ClassVar[bool] = True

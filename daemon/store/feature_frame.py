@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.bars import SlotName
 from daemon.store.database import Database
+from hyperdrift.slot_name import SlotName
 from retrain.features import funding_as_of
 
 Columns = dict[str, NDArray[Any]]

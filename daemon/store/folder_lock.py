@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from daemon.core.errors import ConfigError, DataFolderBusy
+from daemon.core.errors import DataFolderBusy
 from daemon.store.database import StoreUnavailable
+from hyperdrift.errors import ConfigError
 
 # What a disk has that is in trouble for a while; anything else is a folder that was never right.
 _TROUBLES: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO}

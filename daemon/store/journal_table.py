@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import structlog
 
-from daemon.core.bars import SlotName
-from daemon.core.errors import BadInput
 from daemon.store.database import Database
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 

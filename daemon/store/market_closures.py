@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.bars import Provenance, SlotName
+from daemon.core.bars import Provenance
 from daemon.store.store import Store
+from hyperdrift.slot_name import SlotName
 
 PRELISTING: Final = "prelisting"
 OUTAGE: Final = "outage"

@@ -13,9 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.core.bars import INTERVAL_MS, Provenance
+from daemon.core.bars import Provenance
 from daemon.hyperliquid.wire import REACH_BARS
 from daemon.store.database import Database
+from hyperdrift.slot_name import INTERVAL_MS
 
 # Each table and its key, the order in which it lies in the file.
 _TABLES: Final = {

@@ -11,9 +11,9 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
 
-from daemon.core.clock import Clock
 from daemon.store.database import StoreUnavailable
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import Clock
 
 log = structlog.get_logger()
 

@@ -19,14 +19,16 @@ import msgspec
 import numpy as np
 import structlog
 
-from daemon.core.bars import Bar, Funding, Provenance, SlotName
-from daemon.core.errors import BadInput, StoreCorrupt
+from daemon.core.bars import Bar, Funding, Provenance
+from daemon.core.errors import StoreCorrupt
 from daemon.store import journal_table
 from daemon.store.bar_merge import RANK, PutResult, Stored, merge
 from daemon.store.database import Database, set_aside
 from daemon.store.feature_frame import Columns, Flow, flow_columns, funding_column, table
 from daemon.store.journal_table import JournalEntry, StoredPrediction
 from daemon.store.repair import salvage
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.core.bars import DAY_MS, SlotName
+from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor.drift.calibration import calibrate as calibrate_drift
 from retrain import features
 

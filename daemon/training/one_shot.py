@@ -12,9 +12,7 @@ from rich.text import Text
 
 from daemon.config.limits import child_limits, gate_limits, policy_settings
 from daemon.config.schema import Config
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock
-from daemon.core.errors import BadInput, NotNow
+from daemon.core.errors import NotNow
 from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer, trusted_keys
@@ -23,6 +21,9 @@ from daemon.store.folder_lock import folder_lock
 from daemon.store.store import AsyncStore, Store
 from daemon.training.jobs import JobOutcome, Jobs
 from daemon.training.training import Training
+from hyperdrift.clock import Clock
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import SlotName
 from hyperdrift.version_files import VersionInfo
 from monitor.actions import StartRetrain
 from monitor.policy import Situation, Wait, decide

@@ -18,12 +18,12 @@ import structlog
 
 from daemon.config.limits import child_limits
 from daemon.config.schema import Config, SlotSection
-from daemon.core.bars import SlotName
 from daemon.registry import deployment_log
 from daemon.registry.registry import Registry
 from daemon.store.market_closures import training_frame
 from daemon.store.store import AsyncStore
 from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
+from hyperdrift.slot_name import SlotName
 from monitor.actions import AskChallenger, StartRetrain
 from monitor.events import ChallengerJudged
 from retrain.artifact import LoadedModel

@@ -16,16 +16,16 @@ import pandas as pd
 import pytest
 
 from daemon.config import loader as configuration
-from daemon.core.bars import SlotName
-from daemon.core.clock import SystemClock
 from daemon.registry.registry import Registry
 from daemon.runtime.deploy_hook import run_hook
 from daemon.runtime.swap import SwapCoordinator
+from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import PredictionMade
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer, generate
+from hyperdrift.slot_name import SlotName
 from retrain import artifact, features
 from tests.daemon.brokers import Iotcore, until
 from tests.daemon.versions import rows, write_version

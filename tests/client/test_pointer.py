@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.core.bars import SlotName
-from daemon.core.errors import BadInput
 from daemon.registry.registry import Registry
-from hyperdrift.live_model import NoModel
+from hyperdrift.errors import BadInput, NoModel
 from hyperdrift.pointer import PointerSlot
 from hyperdrift.signatures import Signer, generate
+from hyperdrift.slot_name import SlotName
 from tests.daemon.versions import rows, write_version
 
 SLOT = SlotName("BTC", "5m")

@@ -4,7 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.core.errors import BadInput, ConfigError, VersionRefused
+from hyperdrift.errors import BadInput, ConfigError, VersionRefused
 from hyperdrift.mqtt.messages import Command
 from hyperdrift.signatures import Signer, Verifier, generate
 from tests.daemon.powerless import without_roots_power
@@ -84,7 +84,7 @@ def test_a_key_that_is_missing_or_nonsense_is_an_error_of_configuration(
 
 LOAD = """
 from pathlib import Path
-from daemon.core.errors import ConfigError
+from hyperdrift.errors import ConfigError
 from hyperdrift.signatures import Signer
 try:
     Signer.load(Path({path!r}))

@@ -14,18 +14,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import SystemClock
-from daemon.core.errors import BadInput, ConfigError
 from daemon.registry.registry import Registry
 from daemon.runtime.swap import SwapCoordinator
 from hyperdrift.blocking import BlockingModelSlot
+from hyperdrift.clock import SystemClock
+from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, TradeReport
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer, generate
 from hyperdrift.slot import ModelSlot, NoModel
+from hyperdrift.slot_name import SlotName
 from retrain import artifact
 from retrain.manifest import Manifest
 from tests.daemon.brokers import Iotcore, Mosquitto, connection, until

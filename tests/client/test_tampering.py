@@ -21,12 +21,11 @@ import pytest
 
 from daemon.admin.version_view import verify
 from daemon.config.schema import Config, DaemonSection
-from daemon.core.bars import SlotName
-from daemon.core.clock import SystemClock
 from daemon.registry.keys import own_signer, public_path, trusted_keys
 from daemon.registry.registry import Registry
 from daemon.runtime.swap import SwapCoordinator
 from hyperdrift.blocking import BlockingModelSlot
+from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import SwapAck, SwapOrder
@@ -34,6 +33,7 @@ from hyperdrift.mqtt.topics import Topics
 from hyperdrift.pointer import PointerSlot
 from hyperdrift.signatures import Signer, generate
 from hyperdrift.slot import ModelSlot
+from hyperdrift.slot_name import SlotName
 from tests.daemon.brokers import Iotcore, until
 from tests.daemon.versions import replace_file, rewrite, rows, write_version
 

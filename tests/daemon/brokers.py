@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.core.clock import SystemClock
 from daemon.mqtt.embedded_broker import EmbeddedBroker
+from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 

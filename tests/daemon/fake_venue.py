@@ -9,7 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
-from daemon.core.bars import HOUR_MS, Bar, Funding, SlotName
+from daemon.core.bars import Bar, Funding
+from hyperdrift.slot_name import HOUR_MS, SlotName
 
 BTC = SlotName("BTC", "5m")
 STEP = BTC.interval_ms

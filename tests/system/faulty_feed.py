@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 from structlog.testing import capture_logs
 
-from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
-from daemon.core.errors import DaemonError
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault
 from daemon.demo.market import generate
@@ -23,6 +22,8 @@ from daemon.hyperliquid.wire import decode_candles
 from daemon.market_data.feed import Feed
 from daemon.store.bar_merge import Stored
 from daemon.store.store import Hole, Store
+from hyperdrift.errors import HyperdriftError
+from hyperdrift.slot_name import SlotName
 from tests import virtual_time
 from tests.link import Link
 from tests.virtual_time import InlineStore, LoopClock
@@ -143,7 +144,7 @@ class Run:
     async def keep_time(self) -> None:
         while True:
             await asyncio.sleep(_CLOCK_S)
-            with contextlib.suppress(DaemonError):
+            with contextlib.suppress(HyperdriftError):
                 await self.rest.learn_clock()
 
 
@@ -152,7 +153,7 @@ async def _greet(rest: RestClient) -> None:
     while True:
         try:
             return await rest.learn_clock()
-        except DaemonError:
+        except HyperdriftError:
             await asyncio.sleep(1)
 
 

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.core.bars import Bar, Provenance, SlotName
-from daemon.core.clock import SystemClock, VenueClock
+from daemon.core.bars import Bar, Provenance
+from daemon.core.clock import VenueClock
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.registry import Registry
 from daemon.runtime.command_log import CommandLog
@@ -29,10 +29,12 @@ from daemon.scoring.feature_computers import Builtin
 from daemon.scoring.scorer import Scorer
 from daemon.store.store import AsyncStore, Store
 from daemon.training.training import Training
+from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import Signer, generate
+from hyperdrift.slot_name import SlotName
 from monitor.engine import Engine
 from monitor.events import CommandReceived
 from monitor.policy import PolicySettings

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.core.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
+from hyperdrift.clock import SystemClock
 from tests.daemon.brokers import Mosquitto, until
 from tests.system.venue import (
     SLOT,

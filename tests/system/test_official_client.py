@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from daemon.core.bars import HOUR_MS
-from daemon.core.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
+from hyperdrift.clock import SystemClock
+from hyperdrift.slot_name import HOUR_MS
 from tests.daemon.demo.markets import MINUTES_5, START_MS, as_recorded, market
 
 RECORDING = market(300)

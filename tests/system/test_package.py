@@ -44,7 +44,7 @@ CODE = "/opt/hyperdrift/env-*/lib/python3*/site-packages/daemon/store/database.p
 DEPLOY = """
 import sys
 from pathlib import Path
-from daemon.core.bars import SlotName
+from hyperdrift.slot_name import SlotName
 from daemon.registry.keys import own_signer, trusted_keys
 from daemon.registry.registry import Registry
 data, slot = Path(sys.argv[1]), SlotName("BTC", "5m")

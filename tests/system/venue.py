@@ -12,8 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from daemon.core.bars import Bar, Funding, Provenance, SlotName
-from daemon.core.clock import SystemClock
+from daemon.core.bars import Bar, Funding, Provenance
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.demo.processes import DemoProcess
@@ -21,7 +20,9 @@ from daemon.demo.recording import Recording
 from daemon.ingest.importer import open_store
 from daemon.registry.keys import own_signer, trusted_keys
 from daemon.registry.registry import Registry
+from hyperdrift.clock import SystemClock
 from hyperdrift.signatures import generate as generate_keys
+from hyperdrift.slot_name import SlotName
 from tests.daemon.secured import SecuredMosquitto
 from tests.daemon.versions import write_version
 

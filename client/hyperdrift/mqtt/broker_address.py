@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from daemon.core.errors import ConfigError
+from hyperdrift.errors import ConfigError
 
 
 class _Handshake(ssl.SSLSocket):

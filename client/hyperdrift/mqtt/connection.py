@@ -21,8 +21,8 @@ import aiomqtt
 import msgspec
 import structlog
 
-from daemon.core.clock import Clock
 from daemon.core.tasks import in_own_task
+from hyperdrift.clock import Clock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 
 Handler = Callable[[str, bytes, bool], None]

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from daemon.core.bars import SlotName
-from daemon.core.errors import BadInput
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import SlotName
 
 
 @dataclass(frozen=True, slots=True)

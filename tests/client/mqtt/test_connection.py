@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.core.clock import SystemClock
-from daemon.core.errors import ConfigError
+from hyperdrift.clock import SystemClock
+from hyperdrift.errors import ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MAX_PAYLOAD, OUTBOX, MqttConnection, Will
 from hyperdrift.mqtt.messages import BotPresence

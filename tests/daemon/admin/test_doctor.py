@@ -16,16 +16,16 @@ from daemon import cli
 from daemon.admin import doctor, host_checks
 from daemon.config import loader as configuration
 from daemon.config.schema import Config
-from daemon.core.bars import SlotName
-from daemon.core.clock import SystemClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.ingest.importer import open_store
 from daemon.registry.keys import own_signer, private_path, public_path
+from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, DaemonStatus
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import generate as generate_keys
+from hyperdrift.slot_name import SlotName
 from tests.daemon.brokers import Iotcore, Mosquitto, connection
 from tests.daemon.secured import SecuredMosquitto
 

@@ -10,18 +10,18 @@ import pytest
 
 from daemon.admin.manual_deploy import DeployRequest, ManualDeploy
 from daemon.config.schema import Config, DaemonSection, MqttSection
-from daemon.core.bars import SlotName
-from daemon.core.clock import SystemClock
 from daemon.core.errors import Declined
 from daemon.registry.keys import command_keys, own_signer, trusted_keys
 from daemon.registry.registry import Registry
 from daemon.runtime.commands import CommandHandler
 from daemon.store.folder_lock import folder_lock
+from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import Command, CommandReply
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import generate
+from hyperdrift.slot_name import SlotName
 from tests.daemon.brokers import Iotcore
 from tests.daemon.versions import write_version
 

@@ -18,9 +18,8 @@ from daemon.backtest.backtest import backtest, policy_settings_of
 from daemon.backtest.policy_run import TRAINING_MS
 from daemon.backtest.report import show, write
 from daemon.config.schema import Config, DaemonSection, FeaturesSection, RetrainSection, SlotSection
-from daemon.core.bars import Bar, Funding, Provenance, SlotName
+from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.clock import VenueClock
-from daemon.core.errors import BadInput, ConfigError
 from daemon.ingest.importer import open_store
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.slot_runner import SlotRunner
@@ -31,9 +30,11 @@ from daemon.store.feature_frame import Flow
 from daemon.store.retrying_store import PatientStore
 from daemon.store.store import AsyncStore, Store
 from daemon.training.jobs import Jobs
+from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings
 from tests.daemon.small_retrain import interpreter
 from tests.fakes import FakeClock

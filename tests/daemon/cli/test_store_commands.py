@@ -15,13 +15,14 @@ import msgspec
 import pytest
 
 from daemon import cli
-from daemon.core.bars import Bar, Provenance, SlotName
-from daemon.core.clock import SystemClock
+from daemon.core.bars import Bar, Provenance
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.ingest.importer import STORE_NAME, open_store
 from daemon.ingest.store_report import verify
 from daemon.store.folder_lock import folder_lock
+from hyperdrift.clock import SystemClock
+from hyperdrift.slot_name import SlotName
 from tests.daemon.powerless import without_roots_power
 
 RECORDING = generate(6200, 300_000, 11, start_ms=1_750_000_200_000, change_at=None)

@@ -3,8 +3,8 @@
 import pytest
 
 from daemon.config.limits import gate_limits, policy_settings
-from daemon.core.bars import SlotName
-from daemon.core.errors import ConfigError
+from hyperdrift.errors import ConfigError
+from hyperdrift.slot_name import SlotName
 
 BTC = SlotName("BTC", "5m")
 

@@ -7,8 +7,8 @@ import pytest
 
 from daemon.config import loader as config
 from daemon.config.schema import Config, MqttSection, SlotSection
-from daemon.core.bars import SlotName
-from daemon.core.errors import ConfigError
+from hyperdrift.errors import ConfigError
+from hyperdrift.slot_name import SlotName
 from tests.daemon.powerless import without_roots_power
 
 # Every key that is documented, each with its documented default.

@@ -15,8 +15,8 @@ from structlog.typing import EventDict
 
 from daemon.config.reload import LIVE, Reload, changes
 from daemon.config.schema import Config
-from daemon.core.bars import SlotName
-from daemon.core.errors import ConfigError
+from hyperdrift.errors import ConfigError
+from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings
 
 SLOT = SlotName("BTC", "5m")
@@ -124,7 +124,7 @@ HANGUP_WHILE_STARTING = """
 import os, signal, sys
 from daemon import cli
 from daemon.config import loader as config
-from daemon.core.errors import ConfigError
+from hyperdrift.errors import ConfigError
 def load(_path):
     os.kill(os.getpid(), signal.SIGHUP)
     raise ConfigError("still here")

@@ -34,7 +34,7 @@ logging.getLogger("asyncio").error("Task exception was never retrieved")
 REFUSED = """
 from daemon import cli
 from daemon import app
-from daemon.core.errors import ConfigError
+from hyperdrift.errors import ConfigError
 async def run(*_):
     raise ERROR
 app.run, sys.argv = run, ["hyperdrift", "run"]

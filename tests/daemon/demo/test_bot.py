@@ -1,8 +1,9 @@
 import pytest
 
-from daemon.core.bars import Bar, SlotName
+from daemon.core.bars import Bar
 from daemon.demo.bot import FEE, NOTIONAL, PaperTrader
 from hyperdrift.slot import Prediction
+from hyperdrift.slot_name import SlotName
 
 SLOT = SlotName("BTC", "5m")
 DOWN, NEUTRAL, UP = (Prediction("m", 0.1, 0.8, 0.1, decision) for decision in range(3))

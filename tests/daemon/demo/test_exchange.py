@@ -10,10 +10,10 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from daemon.core.clock import SystemClock
-from daemon.core.errors import BadInput
 from daemon.demo.demo import serve_exchange
 from daemon.demo.exchange import ReplayExchange
+from hyperdrift.clock import SystemClock
+from hyperdrift.errors import BadInput
 from tests.daemon.demo.markets import MINUTES_5, START_MS, as_recorded, market
 
 CANDLES = {"type": "candle", "coin": "BTC", "interval": "5m"}

@@ -4,9 +4,9 @@ from typing import get_args
 
 import pytest
 
-from daemon.core.errors import BadInput
 from daemon.demo.fault_script import check_coins, read_script
 from daemon.demo.faults import BadBar, Disconnect, Fault, HttpError, Late, Stall
+from hyperdrift.errors import BadInput
 
 
 def script(folder: Path, text: str) -> Path:

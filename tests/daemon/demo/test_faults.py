@@ -12,7 +12,6 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
-from daemon.core.errors import BadInput
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import (
     BadBar,
@@ -34,6 +33,7 @@ from daemon.demo.faults import (
     Withhold,
 )
 from daemon.demo.market import generate
+from hyperdrift.errors import BadInput
 from tests import virtual_time
 from tests.daemon.demo.markets import MINUTES_5, START_MS, as_recorded, market
 from tests.virtual_time import LoopClock

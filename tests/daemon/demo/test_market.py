@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import ExtraTreesClassifier
 
-from daemon.core.bars import HOUR_MS, INTERVAL_MS
-from daemon.core.errors import BadInput
 from daemon.demo.market import BASELINE_FUNDING, Recording, generate, load
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import HOUR_MS, INTERVAL_MS
 from retrain import features
 from tests.daemon.demo.markets import MINUTES_5, START_MS, market
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from daemon.core.bars import HOUR_MS
-from daemon.core.errors import BadInput
 from daemon.demo.recording import Recording
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import HOUR_MS
 from tests.daemon.demo.markets import MINUTES_5, START_MS, market
 
 

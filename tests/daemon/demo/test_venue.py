@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from daemon.core.bars import HOUR_MS
 from daemon.demo.protocol import decimal_text
 from daemon.demo.venue import Venue
+from hyperdrift.slot_name import HOUR_MS
 from tests.daemon.demo.markets import MINUTES_5, START_MS, market
 
 DATA = Path(os.environ.get("HYPERDRIFT_DATA", "../shared/data/hyperliquid"))

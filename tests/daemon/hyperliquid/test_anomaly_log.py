@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from daemon.core.bars import HOUR_MS, SlotName
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.anomaly_log import CALM_MS, KINDS, AnomalyLog, Kind
+from hyperdrift.slot_name import HOUR_MS, SlotName
 from tests.fakes import FakeClock
 
 SLOTS = tuple(SlotName(f"C{k}", "5m") for k in range(200))

@@ -10,8 +10,7 @@ from structlog.testing import capture_logs
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from daemon.core.bars import Bar, SlotName
-from daemon.core.errors import BadInput
+from daemon.core.bars import Bar
 from daemon.hyperliquid.stream import (
     CALM_S,
     CandleStream,
@@ -20,6 +19,8 @@ from daemon.hyperliquid.stream import (
     StreamEvent,
 )
 from daemon.hyperliquid.wire import CandleFrame, Trade, Trades
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import SlotName
 from tests.daemon.clocks import FastClock
 from tests.daemon.fake_venue import BTC, bar, candle
 

@@ -7,12 +7,13 @@ from contextlib import suppress
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.slot_name import SlotName
 from tests.daemon.clocks import FastClock
 from tests.daemon.hyperliquid.test_wire import recorded, recording
 from tests.fakes import FakeClock

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.core.bars import HOUR_MS, Bar, Funding, SlotName
+from daemon.core.bars import Bar, Funding
 from daemon.core.errors import SchemaChanged
 from daemon.hyperliquid import wire
+from hyperdrift.slot_name import HOUR_MS, SlotName
 
 FIXTURES = Path(os.environ.get("HYPERDRIFT_DATA", "../shared/data/hyperliquid")).parents[1] / (
     "fixtures/hyperliquid"

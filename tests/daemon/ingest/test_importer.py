@@ -8,8 +8,7 @@ import msgspec
 import pandas as pd
 import pytest
 
-from daemon.core.bars import Funding, Provenance, SlotName
-from daemon.core.errors import BadInput
+from daemon.core.bars import Funding, Provenance
 from daemon.ingest.importer import (
     BarsReport,
     Difference,
@@ -20,6 +19,8 @@ from daemon.ingest.importer import (
 )
 from daemon.ingest.table_readers import read_bars
 from daemon.store.store import Store
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import SlotName
 
 BTC = SlotName("BTC", "5m")
 START = 1_749_999_600_000  # a full hour

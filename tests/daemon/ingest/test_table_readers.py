@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from daemon.core.bars import Bar, Funding
-from daemon.core.errors import BadInput
 from daemon.ingest.table_readers import TableReport, read_bars, read_funding
+from hyperdrift.errors import BadInput
 
 START = 1_750_000_200_000
 STEP = 300_000

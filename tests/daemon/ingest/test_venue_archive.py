@@ -12,8 +12,7 @@ import lz4.frame
 import numpy as np
 import pytest
 
-from daemon.core.bars import HOUR_MS, Bar, Provenance, SlotName
-from daemon.core.errors import BadInput
+from daemon.core.bars import Bar, Provenance
 from daemon.demo.market import generate
 from daemon.demo.tape import Tape
 from daemon.demo.trades import TRADERS, TradeGenerator
@@ -21,6 +20,8 @@ from daemon.ingest.importer import BarsReport, import_files
 from daemon.ingest.venue_archive import read_archive
 from daemon.market_data.order_flow import Cohorts
 from daemon.store.store import Store
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import HOUR_MS, SlotName
 
 STEP = 300_000
 BEGIN = 1_749_999_600_000  # a full hour

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.core.bars import HOUR_MS, Provenance
+from daemon.core.bars import Provenance
 from daemon.core.clock import VenueClock
 from daemon.core.errors import VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.backfill import Backfill, closed_t, flat_bars
 from daemon.store.store import AsyncStore, Hole, Store
+from hyperdrift.slot_name import HOUR_MS
 from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
 from tests.fakes import FakeClock
 

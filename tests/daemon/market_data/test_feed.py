@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from structlog.testing import capture_logs
 
-from daemon.core.bars import Bar, Provenance, SlotName
-from daemon.core.clock import SystemClock, VenueClock
+from daemon.core.bars import Bar, Provenance
+from daemon.core.clock import VenueClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import SystemClock
+from hyperdrift.slot_name import SlotName
 from tests.daemon.clocks import FastClock
 from tests.daemon.fake_venue import BTC, START, FakeVenue, bar, serving
 from tests.fakes import FakeClock

@@ -6,8 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import SystemClock, VenueClock
+from daemon.core.clock import VenueClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.demo.tape import Tape
@@ -19,6 +18,8 @@ from daemon.market_data.feed import Feed
 from daemon.market_data.order_flow import CohortFlow, Cohorts
 from daemon.store.feature_frame import ENOUGH_SEEN
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import SystemClock
+from hyperdrift.slot_name import SlotName
 from tests.daemon.clocks import FastClock
 
 SPEED = 1500.0

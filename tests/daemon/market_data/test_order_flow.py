@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.core.bars import Provenance, SlotName
+from daemon.core.bars import Provenance
 from daemon.core.clock import VenueClock
-from daemon.core.errors import ConfigError
 from daemon.hyperliquid.wire import Trade
 from daemon.market_data.order_flow import CohortFlow, Cohorts, read_cohorts
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.errors import ConfigError
+from hyperdrift.slot_name import SlotName
 from tests.daemon.fake_venue import BTC, START, STEP, bar
 from tests.fakes import FakeClock
 

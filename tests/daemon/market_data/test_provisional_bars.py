@@ -5,8 +5,8 @@ from collections import defaultdict
 from contextlib import suppress
 from itertools import pairwise
 
-from daemon.core.bars import Bar, Provenance, SlotName
-from daemon.core.clock import SystemClock, VenueClock
+from daemon.core.bars import Bar, Provenance
+from daemon.core.clock import VenueClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.hyperliquid.rest import RestClient
@@ -14,6 +14,8 @@ from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
 from daemon.market_data.provisional_bars import ProvisionalBars
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import SystemClock
+from hyperdrift.slot_name import SlotName
 from tests.daemon.clocks import FastClock
 
 SPEED, STEP, BEGIN = 600.0, 300_000, 1_750_000_200_000

@@ -10,12 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.admin import remote_client
-from daemon.core.bars import SlotName
-from daemon.core.clock import SystemClock
-from daemon.core.errors import BrokerUnreachable, ConfigError
+from daemon.core.errors import BrokerUnreachable
+from hyperdrift.clock import SystemClock
+from hyperdrift.errors import ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 from tests.daemon.brokers import until
 from tests.daemon.secured import SecuredMosquitto, certify, password
 

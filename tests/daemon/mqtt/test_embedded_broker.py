@@ -8,9 +8,9 @@ import textwrap
 
 import pytest
 
-from daemon.core.clock import SystemClock
-from daemon.core.errors import ConfigError
 from daemon.mqtt.embedded_broker import EmbeddedBroker
+from hyperdrift.clock import SystemClock
+from hyperdrift.errors import ConfigError
 from tests.daemon.brokers import until
 
 
@@ -49,7 +49,7 @@ async def test_it_dies_with_its_parent_even_if_that_is_killed() -> None:
     script = textwrap.dedent("""
         import asyncio, sys
         from daemon.mqtt.embedded_broker import EmbeddedBroker
-        from daemon.core.clock import SystemClock
+        from hyperdrift.clock import SystemClock
         async def main():
             async with EmbeddedBroker(SystemClock()) as broker:
                 print(broker.port, broker.pid, flush=True)

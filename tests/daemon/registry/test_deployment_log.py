@@ -1,9 +1,9 @@
 from pathlib import Path
 
-from daemon.core.bars import SlotName
 from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
 from daemon.registry.registry import Registry
+from hyperdrift.slot_name import SlotName
 from tests.daemon.versions import write_version
 
 SLOT = SlotName("BTC", "5m")

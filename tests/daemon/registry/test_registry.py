@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from daemon.core.atomic_files import Files
-from daemon.core.bars import SlotName
-from daemon.core.errors import VersionRefused
 from daemon.registry.latest_pointer import LATEST
 from daemon.registry.registry import Registry
+from hyperdrift.errors import VersionRefused
 from hyperdrift.signatures import KeyRing, Signer, Verifier, generate
+from hyperdrift.slot_name import SlotName
 from tests.daemon.versions import certificate, rewrite, write_version
 
 SLOT = SlotName("BTC", "5m")

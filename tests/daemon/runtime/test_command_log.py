@@ -2,13 +2,13 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from daemon.core.bars import SlotName
 from daemon.core.clock import VenueClock
 from daemon.ingest.importer import open_store
 from daemon.runtime.command_log import ANSWERED, CommandLog
 from daemon.runtime.commands import PER_MINUTE
 from daemon.store.store import AsyncStore
 from hyperdrift.mqtt.messages import CommandReply
+from hyperdrift.slot_name import SlotName
 from tests.daemon.brokers import until
 from tests.fakes import FakeClock
 

@@ -11,18 +11,19 @@ from typing import Any
 
 import pytest
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import Clock, SystemClock, VenueClock
+from daemon.core.clock import VenueClock
 from daemon.ingest.importer import open_store
 from daemon.runtime import event_codec
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.trades import TradeBook
 from daemon.store.store import AsyncStore
+from hyperdrift.clock import Clock, SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import CommandReply
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 from monitor.events import CommandReceived, Event
 from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
 from tests.fakes import FakeClock

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.core.bars import SlotName
 from daemon.runtime.commands import PER_MINUTE, CommandHandler
 from hyperdrift.mqtt.messages import Command, CommandReply
 from hyperdrift.signatures import KeyRing, Signer, generate
+from hyperdrift.slot_name import SlotName
 from tests.fakes import FakeClock
 
 BTC, SOL = SlotName("BTC", "5m"), SlotName("SOL", "5m")

@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.core.bars import SlotName
 from daemon.core.clock import VenueClock
 from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.presence_debounce import AT_ONCE as BOTS_AT_ONCE
@@ -20,6 +19,7 @@ from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 from monitor.events import TradeClosed
 from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
 from tests.fakes import FakeClock

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from daemon.core.bars import SlotName
 from daemon.core.clock import VenueClock
 from daemon.registry.registry import Registry
 from daemon.runtime.serving import Serving, model_served
@@ -18,6 +17,7 @@ from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import SwapOrder
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.signatures import KeyRing, Signer, generate
+from hyperdrift.slot_name import SlotName
 from monitor import actions, events
 from retrain import artifact
 from retrain.manifest import Manifest

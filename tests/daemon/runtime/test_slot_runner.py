@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from structlog.testing import capture_logs
 
-from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.runtime.serving import Serving
@@ -20,6 +20,7 @@ from daemon.store.store import AsyncStore, Store
 from daemon.training.training import Training
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 from monitor.engine import Engine
 from monitor.policy import PolicySettings
 from retrain import features

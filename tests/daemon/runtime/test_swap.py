@@ -8,13 +8,13 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.core.bars import SlotName
-from daemon.core.clock import SystemClock
 from daemon.runtime.swap import BOTS, DEATHS, REPEAT_S, REPEATS, SwapCoordinator
+from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, SwapAck, SwapOrder
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 from retrain import artifact
 from retrain.manifest import Manifest
 from tests.daemon.brokers import Mosquitto, until

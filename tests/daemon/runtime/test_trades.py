@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from daemon.core.bars import DAY_MS, SlotName
-from daemon.core.clock import SystemClock, VenueClock
+from daemon.core.clock import VenueClock
 from daemon.runtime import event_codec
 from daemon.runtime.trade_file import TradeFile
 from daemon.runtime.trades import KEPT_DAYS, TradeBook, TradeFollower
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.messages import TradeReport
+from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor.events import TradeClosed
 
 BTC, ETH = SlotName("BTC", "5m"), SlotName("ETH", "5m")

@@ -9,12 +9,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.config.schema import Config, DaemonSection, FeaturesSection
-from daemon.core.bars import Bar, Funding, Provenance, SlotName
-from daemon.core.errors import BadInput, VersionRefused
+from daemon.core.bars import Bar, Funding, Provenance
 from daemon.ingest.importer import open_store
 from daemon.scoring import feature_computers, feature_parity
 from daemon.store.store import AsyncStore
 from daemon.training.jobs import Jobs, Limits
+from hyperdrift.errors import BadInput, VersionRefused
+from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import admit
 from retrain import features
 from tests import botcode

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daemon.core.bars import DAY_MS, HOUR_MS, Provenance, SlotName
+from daemon.core.bars import Provenance
 from daemon.core.clock import VenueClock
 from daemon.ingest.importer import STORE_NAME, open_store
 from daemon.runtime.command_log import ANSWERED
@@ -20,6 +20,7 @@ from daemon.store import journal_table
 from daemon.store.folder_lock import folder_lock
 from daemon.store.journal_table import POINTER_MOVED, SCORED
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
 from tests.daemon.brokers import until
 from tests.daemon.fake_venue import bar
 from tests.fakes import FakeClock

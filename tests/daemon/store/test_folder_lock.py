@@ -9,9 +9,9 @@ import pytest
 
 from daemon import app
 from daemon.config.schema import Config, DaemonSection
-from daemon.core.clock import SystemClock
 from daemon.core.errors import AnotherDaemon, DataFolderBusy
 from daemon.store.folder_lock import folder_lock
+from hyperdrift.clock import SystemClock
 
 HOLD = """
 import sys, time

@@ -4,10 +4,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.core.bars import Bar, Provenance, SlotName
+from daemon.core.bars import Bar, Provenance
 from daemon.store import market_closures
 from daemon.store.market_closures import OUTAGE, PRELISTING, MarketClosure
 from daemon.store.store import Store
+from hyperdrift.slot_name import SlotName
 from tests.daemon.fake_venue import START, STEP
 from tests.daemon.hyperliquid.test_wire import FIXTURES, recorded
 

@@ -4,9 +4,10 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from daemon.core.bars import Bar, Funding, Provenance, SlotName
+from daemon.core.bars import Bar, Funding, Provenance
 from daemon.store.repair import salvage
 from daemon.store.store import Hole, Store
+from hyperdrift.slot_name import SlotName
 
 SLOT, STEP, START = SlotName("BTC", "5m"), 300_000, 1_750_032_000_000
 BARS, ENTRIES, PAGE = 12_000, 3_000, 4096

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.core.bars import Bar, Provenance, SlotName
-from daemon.core.errors import ConfigError
+from daemon.core.bars import Bar, Provenance
 from daemon.store.database import StoreUnavailable
 from daemon.store.folder_lock import folder_lock
 from daemon.store.retrying_store import ImpatientStore, PatientStore, patiently
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.errors import ConfigError
+from hyperdrift.slot_name import SlotName
 from tests.daemon.powerless import without_roots_power
 from tests.fakes import FakeClock
 
@@ -102,12 +103,12 @@ async def test_a_start_waits_for_a_store_that_cannot_be_opened(tmp_path: Path) -
 
 LOCK = """
 from pathlib import Path
-from daemon.core.errors import DaemonError
+from hyperdrift.errors import HyperdriftError
 from daemon.store.folder_lock import folder_lock
 try:
     with folder_lock(Path({path!r})):
         print("locked")
-except DaemonError as e:
+except HyperdriftError as e:
     print(type(e).__name__, e)
 """
 
@@ -160,12 +161,12 @@ def test_a_folder_on_a_read_only_file_system_is_waited_for_only_if_it_was_used_b
 
 OPEN = """
 from pathlib import Path
-from daemon.core.errors import DaemonError
+from hyperdrift.errors import HyperdriftError
 from daemon.store.store import Store
 try:
     Store.open_or_rebuild(Path({path!r})).close()
     print("opened")
-except DaemonError as e:
+except HyperdriftError as e:
     print(type(e).__name__, e)
 """
 

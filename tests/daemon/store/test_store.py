@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.core.bars import HOUR_MS, Bar, Funding, Provenance, SlotName
-from daemon.core.errors import BadInput, StoreCorrupt
+from daemon.core.bars import Bar, Funding, Provenance
+from daemon.core.errors import StoreCorrupt
 from daemon.store.bar_merge import RANK, PutResult, Stored
 from daemon.store.database import StoreUnavailable
 from daemon.store.feature_frame import Flow
 from daemon.store.journal_table import StoredPrediction
 from daemon.store.store import AsyncStore, Hole, Store
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import HOUR_MS, SlotName
 from retrain import features
 from tests.daemon.fake_venue import BTC, START, STEP, bar
 

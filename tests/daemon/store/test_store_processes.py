@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.core.bars import Provenance, SlotName
-from daemon.core.clock import SystemClock, VenueClock
+from daemon.core.bars import Provenance
+from daemon.core.clock import VenueClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.backfill import Backfill
 from daemon.store.store import AsyncStore, Store
+from hyperdrift.clock import SystemClock
+from hyperdrift.slot_name import SlotName
 from tests.daemon.fake_venue import BTC, START, STEP, bar
 
 BATCH = 10

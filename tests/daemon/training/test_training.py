@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from daemon.config.schema import Config, SlotSection
-from daemon.core.bars import SlotName
 from daemon.core.subprocesses import Limits
 from daemon.ingest.importer import open_store
 from daemon.registry.deployment_log import PRUNED
@@ -12,6 +11,7 @@ from daemon.store.store import AsyncStore
 from daemon.training import training
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
+from hyperdrift.slot_name import SlotName
 from tests.daemon.versions import write_version
 
 SLOT = SlotName("BTC", "5m")

@@ -1,0 +1,71 @@
+"""What can go wrong on both sides of a swap; the daemon's own errors grow on the same tree.
+
+    HyperdriftError
+    ├── ConfigError          exit 2: a key is wrong
+    ├── BadInput             exit 2: a file, row or argument is wrong
+    ├── VersionRefused       exit 3: a model version may not go live, and why
+    └── NoModel              a bot asked before the first model came
+
+Each class says whether the same call may work in a minute (`transient`) and
+which exit code a command ends with when it is not handled.
+"""
+
+from typing import ClassVar
+
+
+class HyperdriftError(Exception):
+    """Root of all errors of ours.
+
+    `transient`: True if the same call may work in a minute, False if a person must act.
+    `exit_code`: what a command ends with.
+    """
+
+    transient: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(HyperdriftError):
+    """A setting is missing, misspelt or impossible; the text names the key and the remedy."""
+
+    exit_code = 2
+
+
+class BadInput(HyperdriftError):
+    """A file, row or argument that a person gave cannot be used as it is."""
+
+    exit_code = 2
+
+
+class VersionRefused(HyperdriftError):
+    """A model version may not go live.
+
+    Args:
+        model_id: Which version; empty where it is not known.
+        reason: One sentence that says what to do.
+    """
+
+    exit_code = 3
+
+    def __init__(self, model_id: str, reason: str) -> None:
+        super().__init__(model_id, reason)
+        self.model_id, self.reason = model_id, reason
+
+    def __str__(self) -> str:
+        return f"model {self.model_id or '(none)'} refused: {self.reason}"
+
+
+class NoModel(HyperdriftError):
+    """A bot asked for a prediction before the first model was loaded.
+
+    Args:
+        slot: Whose model, written `BTC-5m`.
+    """
+
+    transient = True
+
+    def __init__(self, slot: object) -> None:
+        super().__init__(slot)
+        self.slot = slot
+
+    def __str__(self) -> str:
+        return f"{self.slot} has no model yet; wait for the daemon's first one, or train it now"
