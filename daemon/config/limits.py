@@ -4,13 +4,13 @@ The names in `[policy]` and `[gates]` are defined where they are used, in `monit
 `retrain`; this module makes a misspelt one a clear error instead of a limit that is not applied.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
 from daemon.config.schema import RetrainSection
 from daemon.core import subprocesses
+from daemon.core.suggestions import did_you_mean
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings, default_settings
@@ -52,8 +52,7 @@ def _checked(name: str, section: Mapping[str, float], default: Any) -> dict[str,
     checked: dict[str, Any] = {}
     for key, value in section.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            hint = did_you_mean(key, known, f"there are {', '.join(known)}")
             raise ConfigError(f"[{name}] {key!r} is not a setting; {hint}")
         if wanted := _wanted(key, value, kind := type(known[key])):
             raise ConfigError(f"[{name}] {key} = {str(value).lower()}; write {wanted}")

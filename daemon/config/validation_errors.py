@@ -4,11 +4,12 @@ The library that reads it into types knows the place and the type that it wanted
 own words. A person wants those of the file that they wrote.
 """
 
-import difflib
 import re
 from typing import Any, Final
 
 from daemon.config.schema import Config, SlotSection
+from daemon.core.msgspec_errors import Misfit, read_misfit
+from daemon.core.suggestions import did_you_mean
 
 _WORDS: Final = {
     "int": "a whole number",
@@ -34,23 +35,22 @@ def explain(error: str, raw: dict[str, Any]) -> str:
         error: What it says of `raw`.
         raw: The content of the file.
     """
-    what, _, place = error.partition(" - at `")
-    path = place.rstrip("`").removeprefix("$").removeprefix(".")
-    if unknown := re.search(r"unknown field `(.+?)`", what):
-        return _unknown(unknown[1], path)
-    if missing := re.search(r"missing required field `(.+?)`", what):
-        return f'{_section(path)} has no {missing[1]}; write one, like {missing[1]} = "BTC"'
+    misfit = read_misfit(error)
+    path = misfit.path
+    if misfit.unknown:
+        return _unknown(misfit.unknown, path)
+    if lacking := misfit.missing:
+        return f'{_section(path)} has no {lacking}; write one, like {lacking} = "BTC"'
     if path == "slots" and not isinstance(raw["slots"], list):
         return "write [[slots]], in two brackets, above the keys of each slot"
     path = _of_table(path, raw)
     name = re.sub(r"slots\[(\d+)\]\.?", lambda n: f"[[slots]] number {int(n[1]) + 1}: ", path)
-    return f"{name} is {_shown(_lookup(raw, path))}; write {_wanted(what)}"
+    return f"{name} is {_shown(_lookup(raw, path))}; write {_wanted(misfit)}"
 
 
 def _unknown(key: str, path: str) -> str:
-    near = difflib.get_close_matches(key, _known_keys(path), n=1)
     listing = f"the settings here are {', '.join(sorted(_known_keys(path)))}"
-    hint = f"did you mean {near[0]!r}?" if near else listing
+    hint = did_you_mean(key, _known_keys(path), listing)
     return f"{_section(path)} {key!r} is not a setting; {hint}".strip()
 
 
@@ -60,15 +60,13 @@ def _section(path: str) -> str:
     return f"[{path}]" if path else ""
 
 
-def _wanted(what: str) -> str:
+def _wanted(misfit: Misfit) -> str:
     """Say in a person's words what the library expected."""
-    found = re.match(r"Expected `(.+?)`(?: (of length >=|>=|<=|>) ([-\d.]+))?", what)
-    if found is None:
-        return f"something else ({what})"
-    types = sorted(set(found[1].split(" | ")) - {"null"}, key=list(_WORDS).index)
+    if not misfit.expected:
+        return f"something else ({misfit.what})"
+    types = sorted(set(misfit.expected) - {"null"}, key=list(_WORDS).index)
     words = ", or ".join(_WORDS[kind] for kind in types)
-    bound = _BOUNDS[found[2] or ""].format((found[3] or "").removesuffix(".0"))
-    return words + bound
+    return words + _BOUNDS[misfit.relation].format(misfit.bound.removesuffix(".0"))
 
 
 def _shown(value: object) -> str:

@@ -1,7 +1,5 @@
 """Fault scripts: TOML files that say what goes wrong on the replay exchange, and when."""
 
-import difflib
-import re
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
@@ -9,6 +7,8 @@ from typing import Any, get_args
 
 import msgspec
 
+from daemon.core.msgspec_errors import read_misfit
+from daemon.core.suggestions import did_you_mean
 from daemon.demo.faults import AT_ONCE, BY_BAR, Disconnect, Fault
 from hyperdrift.errors import BadInput
 
@@ -63,8 +63,7 @@ def read_fault(entry: Any) -> Fault:
     """
     kind = entry.get("kind") if isinstance(entry, dict) else None
     if kind not in _KINDS:
-        near = difflib.get_close_matches(str(kind), _KINDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"write one of {', '.join(_KINDS)}"
+        hint = did_you_mean(str(kind), _KINDS, f"write one of {', '.join(_KINDS)}")
         raise ValueError(f"kind is {kind!r}; {hint}" if kind else f"kind is missing; {hint}")
     struct = _KINDS[kind]
     try:
@@ -78,15 +77,13 @@ def read_fault(entry: Any) -> Fault:
 
 
 def _explained(error: str, entry: dict[str, Any], struct: Any) -> str:
-    what, _, place = error.partition(" - at `$.")
-    keys = ", ".join(struct.__struct_fields__)
-    if unknown := re.search(r"unknown field `(.+?)`", what):
-        near = difflib.get_close_matches(unknown[1], struct.__struct_fields__, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"write one of {keys}"
-        return f"{unknown[1]!r} is not a key of it; {hint}"
-    if missing := re.search(r"required field `(.+?)`", what):
-        return f"{missing[1]} is missing; write it, in milliseconds of the venue's time"
-    key = place.rstrip("`")
+    misfit, keys = read_misfit(error), struct.__struct_fields__
+    if misfit.unknown:
+        hint = did_you_mean(misfit.unknown, keys, f"write one of {', '.join(keys)}")
+        return f"{misfit.unknown!r} is not a key of it; {hint}"
+    if misfit.missing:
+        return f"{misfit.missing} is missing; write it, in milliseconds of the venue's time"
+    key, what = misfit.path, misfit.what
     return f"{key}: {what[0].lower()}{what[1:]}, was {entry.get(key)!r}"
 
 

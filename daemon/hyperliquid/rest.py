@@ -5,7 +5,6 @@ fault, that idle connections are dropped without notice, and that 1200 weight a
 minute are shared by everything behind one address.
 """
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ import structlog
 from daemon.core.bars import Bar, Funding
 from daemon.core.clock import VenueClock
 from daemon.core.errors import VenueRefused, VenueUnreachable
+from daemon.core.suggestions import nearest
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.anomaly_log import AnomalyLog
 from daemon.hyperliquid.backoff import Standstill
@@ -332,7 +332,6 @@ class RestClient:
 
 
 def _unknown(coin: str, listed: Iterable[str]) -> str:
-    by_lower = {name.lower(): name for name in listed}
-    near = [by_lower[name] for name in difflib.get_close_matches(coin.lower(), by_lower)]
+    near = nearest(coin, listed, 3)
     hint = f"did you mean {' or '.join(near)}?" if near else "names are case-sensitive"
     return f"the venue has no perp {coin!r}; {hint}"

@@ -1,0 +1,19 @@
+"""Suggest what somebody may have meant by a name that does not exist."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return `did you mean 'x'?` with the nearest known name, or `otherwise` if none is near."""
+    near = nearest(name, known, 1)
+    return f"did you mean {near[0]!r}?" if near else otherwise
+
+
+def nearest(name: str, known: Iterable[str], most: int) -> list[str]:
+    """Return up to `most` known names that are spelt nearly like `name`, the nearest first.
+
+    Upper and lower case are taken as equal.
+    """
+    by_lower = {each.lower(): each for each in known}
+    return [by_lower[each] for each in difflib.get_close_matches(name.lower(), by_lower, most)]
