@@ -36,7 +36,8 @@ from daemon.demo.market import generate, load
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream, Disconnected
 from daemon.market_data.feed import Feed
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import MINUTE_MS, SlotName
 
@@ -148,7 +149,7 @@ async def follow(urls: dict[str, str], coins: int, minutes: float, speed: float)
     venue = VenueClock(clock, speed)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        store = AsyncStore(Store(Path(folder) / "bars.db"))
+        store = ThreadedStore(Store(Path(folder) / "bars.db"))
         stack.callback(store.close)
         rest = await stack.enter_async_context(RestClient(urls["rest"], clock, venue))
         await rest.learn_clock()
@@ -226,7 +227,7 @@ async def take_ours(url: str, coins: int, frames: int) -> tuple[float, float]:
     venue = VenueClock(clock)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        store = AsyncStore(Store(Path(folder) / "bars.db"))
+        store = ThreadedStore(Store(Path(folder) / "bars.db"))
         stack.callback(store.close)
         rest = await stack.enter_async_context(RestClient(url, clock, venue))
         stream = CandleStream(url.replace("http", "ws") + "/ws", clock, names)

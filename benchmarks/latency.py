@@ -38,8 +38,9 @@ from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook
 from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.watchdog import Watchdog
-from daemon.store.retrying_store import PatientStore
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import AsyncStore, ThreadedStore
+from daemon.store.retrying_store import RetryingStore
+from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from hyperdrift.loading import freeze_gc
 from hyperdrift.mqtt.broker_address import BrokerAddress
@@ -113,7 +114,7 @@ async def measure(folder: Path, bars: int, nice: int) -> dict[str, Any]:
         retrain=RetrainSection(nice=nice),
     )
     (folder / "data").mkdir()
-    store = AsyncStore(open_store(config.data_dir))
+    store = ThreadedStore(open_store(config.data_dir))
     store.store.put_bars(SLOT, rows[:HISTORY], Provenance.IMPORT)
     rates = zip(recording.funding_t.tolist(), recording.funding_rate.tolist(), strict=True)
     store.store.put_funding(SLOT.coin, [Funding(*rate) for rate in rates])
@@ -152,7 +153,7 @@ async def _running(
         heard.setdefault(json.loads(payload)["last_bar_t"] or 0, time.perf_counter())
 
     ear.subscribe(topics.state(SLOT), hear)
-    patient = PatientStore(store, clock)
+    patient = RetryingStore(store, clock)
     parts = app._Parts(  # noqa: SLF001
         config, clock, venue, patient, bus, topics, CommandLog(patient, clock, venue),
         TradeBook(venue), Watchdog(SystemdNotifier({}), clock),

@@ -46,9 +46,10 @@ from daemon.service.retention import Retention
 from daemon.service.status_publisher import StatusPublisher
 from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.watchdog import LoopProgress, Watchdog, summary
+from daemon.store.async_store import ThreadedStore
 from daemon.store.folder_lock import folder_lock
-from daemon.store.retrying_store import ImpatientStore, PatientStore, patiently
-from daemon.store.store import AsyncStore, Store
+from daemon.store.retrying_store import RetryingStore, SingleAttemptStore, until_available
+from daemon.store.store import Store
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
 from hyperdrift.clock import Clock
@@ -96,10 +97,10 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         await stack.enter_async_context(heart.beating())
         heart.doing(lambda: "starting: opening the store")
         try:
-            await patiently(lambda: stack.enter_context(folder_lock(config.data_dir)), clock)
+            await until_available(lambda: stack.enter_context(folder_lock(config.data_dir)), clock)
         except DataFolderBusy as e:
             raise AnotherDaemon(str(e)) from e
-        store = AsyncStore(await patiently(lambda: _open_store(config.data_dir), clock))
+        store = ThreadedStore(await until_available(lambda: _open_store(config.data_dir), clock))
         stack.callback(store.close)
         venue = VenueClock(clock, config.hyperliquid.speed)
         rest_url, stream_url = config.hyperliquid.urls
@@ -111,13 +112,13 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         await _greet_venue(rest, slots, clock)
         topics = Topics(config.mqtt.prefix)
         presence = StatusPublisher(online, bus, topics, venue, lambda: heart.start)
-        patient = PatientStore(store, clock, presence.alert)
+        patient = RetryingStore(store, clock, presence.alert)
         flow = CohortFlow(cohorts, slots, patient, venue) if cohorts else None
         stream = CandleStream(
             stream_url, clock, slots, flow.coins if flow else (), calm_s=CALM_S / venue.speed
         )
         on_trade = flow.take if flow else None
-        tried = ImpatientStore(patient)  # the feed has delays of its own
+        tried = SingleAttemptStore(patient)  # the feed has delays of its own
         feed = Feed(rest, stream, tried, venue, slots, on_trade=on_trade, alarm=presence.alarm)
         audit = CommandLog(patient, clock, venue)
         book = TradeBook(venue)
@@ -132,7 +133,7 @@ class _Parts:
     config: Config
     clock: Clock
     venue: VenueClock
-    store: PatientStore
+    store: RetryingStore
     bus: MqttConnection
     topics: Topics
     audit: CommandLog

@@ -10,7 +10,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,7 +80,7 @@ class LoopClock:
         await asyncio.sleep(seconds)
 
 
-class InlineStore(AsyncStore):
+class InlineStore(ThreadedStore):
     """Without its thread, which a loop that jumps would not wait for."""
 
     async def call(

@@ -19,7 +19,8 @@ from daemon.config.schema import Config
 from daemon.core.errors import StoreCorrupt
 from daemon.ingest.importer import STORE_NAME
 from daemon.registry.keys import command_keys, private_path, public_path
-from daemon.store.database import SCHEMA, Database
+from daemon.store.database import Database
+from daemon.store.migrations import SCHEMA
 from hyperdrift.errors import ConfigError, HyperdriftError
 from hyperdrift.signatures import Signer
 

@@ -92,8 +92,8 @@ def backfill(
     from daemon.hyperliquid.wire import REACH_BARS
     from daemon.ingest import backfill_command as work
     from daemon.ingest.importer import open_store
+    from daemon.store.async_store import ThreadedStore
     from daemon.store.folder_lock import folder_lock
-    from daemon.store.store import AsyncStore
     from hyperdrift.clock import SystemClock
     from hyperdrift.slot_name import DAY_MS
 
@@ -101,7 +101,7 @@ def backfill(
     settings, slot = settings_and_slot(config, coin, interval)
     wanted = min(REACH_BARS, days * DAY_MS / slot.interval_ms)
     with folder_lock(settings.data_dir), progress(f"{slot}", wanted, quiet=as_json) as on_bars:
-        store = AsyncStore(open_store(settings.data_dir))
+        store = ThreadedStore(open_store(settings.data_dir))
         try:
             call = work.backfill(settings, slot, store, SystemClock(), days=days, on_bars=on_bars)
             filled = run_async(call)
@@ -177,12 +177,12 @@ def verify(
     from daemon.ingest import backfill_command as work
     from daemon.ingest.importer import open_store
     from daemon.ingest.store_report import damaged
-    from daemon.store.store import AsyncStore
+    from daemon.store.async_store import ThreadedStore
     from hyperdrift.clock import SystemClock
 
     settings, slot = settings_and_slot(config, coin, interval)
     try:
-        store = AsyncStore(open_store(settings.data_dir, read_only=True))
+        store = ThreadedStore(open_store(settings.data_dir, read_only=True))
         try:
             verdict = run_async(work.verify_with_venue(settings, slot, store, SystemClock()))
         finally:

@@ -25,7 +25,8 @@ from daemon.core.errors import VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import AsyncStore, ThreadedStore
+from daemon.store.store import Store
 from hyperdrift.clock import Clock, SystemClock
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.mqtt.messages import Side, TradeReport
@@ -130,7 +131,7 @@ async def run(options: argparse.Namespace) -> None:
         public_key=options.public_key,
     )
     with Store(":memory:") as memory:
-        store = AsyncStore(memory)
+        store = ThreadedStore(memory)
         try:
             async with RestClient(options.venue_url, clock, venue) as rest:
                 await _learn_clock(rest, clock)

@@ -14,7 +14,8 @@ from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.wire import REACH_BARS
 from daemon.ingest.store_report import StoreVerdict, Stretch, stretches, verify
 from daemon.market_data.backfill import Backfill, closed_t
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import AsyncStore
+from daemon.store.store import Store
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import DAY_MS, SlotName

@@ -18,7 +18,8 @@ from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.wire import REACH_BARS
 from daemon.market_data.price_checks import INSIST_MS, PriceChecks
-from daemon.store.store import AsyncStore, Hole, Store
+from daemon.store.async_store import AsyncStore
+from daemon.store.store import Hole, Store
 from hyperdrift.slot_name import HOUR_MS, SlotName
 
 log = structlog.get_logger()

@@ -35,7 +35,8 @@ from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.latency_log import LatencyLog
 from daemon.market_data.price_checks import PriceChecks, plausible
 from daemon.market_data.stream_cache import Coverage, StreamCache
-from daemon.store.store import AsyncStore, Hole, Store
+from daemon.store.async_store import AsyncStore
+from daemon.store.store import Hole, Store
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import SlotName
 

@@ -25,7 +25,8 @@ from daemon.market_data.bar_follower import BarFollower, Troubles
 from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.provisional_bars import ProvisionalBars
 from daemon.market_data.stream_cache import Coverage
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import AsyncStore
+from daemon.store.store import Store
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.mqtt.messages import FeedState, VenueState
 from hyperdrift.slot_name import SlotName

@@ -20,7 +20,8 @@ from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.backfill import Alarm
-from daemon.store.store import AsyncStore, Hole, Store
+from daemon.store.async_store import AsyncStore
+from daemon.store.store import Hole, Store
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
 from monitor.drift.feed_health import utc

@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.wire import Trade
+from daemon.store.async_store import AsyncStore
 from daemon.store.feature_frame import Flow
-from daemon.store.store import AsyncStore, Store
+from daemon.store.store import Store
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 

@@ -17,7 +17,8 @@ from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import CONFIRMING_WEIGHT
 from daemon.market_data.backfill import grace_ms
 from daemon.market_data.bar_follower import BarFollower, Troubles
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import AsyncStore
+from daemon.store.store import Store
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import SlotName
 

@@ -7,7 +7,8 @@ import structlog
 
 from daemon.core.clock import VenueClock
 from daemon.runtime.commands import RateLimit
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import AsyncStore
+from daemon.store.store import Store
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.messages import CommandReply
 from hyperdrift.slot_name import SlotName

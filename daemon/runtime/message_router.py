@@ -16,7 +16,7 @@ from daemon.runtime.commands import CommandHandler, no_such_slot
 from daemon.runtime.presence_debounce import PresenceDebounce
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook, TradeLimit
-from daemon.store.store import AsyncStore
+from daemon.store.async_store import AsyncStore
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import (

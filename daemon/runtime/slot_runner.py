@@ -28,7 +28,8 @@ from daemon.runtime.serving import Serving
 from daemon.scoring.bot_feature_check import KEPT_BARS, BotFeatureCheck, Compared, Row
 from daemon.scoring.scorer import Scorer
 from daemon.service.watchdog import LoopProgress
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import AsyncStore
+from daemon.store.store import Store
 from daemon.training.training import Training
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import (

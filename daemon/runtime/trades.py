@@ -17,7 +17,8 @@ from watchdog.observers import Observer
 
 from daemon.core.clock import VenueClock
 from daemon.runtime.trade_file import FileTrade, TradeFile
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import AsyncStore
+from daemon.store.store import Store
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.messages import TradeReport
 from hyperdrift.slot_name import DAY_MS, SlotName

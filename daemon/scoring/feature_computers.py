@@ -20,7 +20,8 @@ from daemon.config.schema import FeaturesSection
 from daemon.core import subprocesses
 from daemon.core.errors import ComputingFailed, RetrainFailedError
 from daemon.core.subprocesses import Limits
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import AsyncStore
+from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 from retrain import features
 from retrain.computers import BUILTIN, TAIL_BARS, inputs

@@ -16,8 +16,9 @@ import structlog
 from daemon.backtest.candidate_cache import forget_old
 from daemon.core.clock import VenueClock
 from daemon.store import journal_table
+from daemon.store.async_store import AsyncStore
 from daemon.store.database import Database
-from daemon.store.store import AsyncStore, Store
+from daemon.store.store import Store
 from hyperdrift.clock import Clock
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName

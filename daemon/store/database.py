@@ -1,7 +1,7 @@
-"""The database file: opened, checked, brought to the present schema, its errors made ours.
+"""Open, check and migrate the SQLite file; turn SQLite's errors into those of this project.
 
-A damaged file must not keep the daemon from starting, and a full disk must read as
-one, not as a traceback; both are dealt with here, so that `daemon.store.store` is about rows.
+A damaged file must not stop the daemon from starting, and a full disk must be reported as a
+full disk, not as a traceback. `daemon.store.store` deals with rows only.
 """
 
 import contextlib
@@ -15,72 +15,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from daemon.core.errors import StoreCorrupt
+from daemon.store.migrations import MIGRATIONS, SCHEMA
 from hyperdrift.errors import BadInput, HyperdriftError
 
 _BUSY_TIMEOUT_S: Final = 10.0
 # What a burst of writing leaves of the log beside the file.
 _LOG_BYTES: Final = 16 * 2**20
 _INCREMENTAL: Final = 2
-
-# Each entry brings the schema from the version of its position to the next.
-_MIGRATIONS: Final = (
-    """
-    CREATE TABLE bars (
-        coin TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL,
-        open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL,
-        volume REAL NOT NULL, n INTEGER NOT NULL,
-        provenance TEXT NOT NULL, revisions INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (coin, interval, t)) STRICT, WITHOUT ROWID;
-    CREATE TABLE funding (
-        coin TEXT NOT NULL, time INTEGER NOT NULL, rate REAL NOT NULL,
-        PRIMARY KEY (coin, time)) STRICT, WITHOUT ROWID;
-    CREATE TABLE flow (
-        coin TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL,
-        s_top REAL NOT NULL, s_bot REAL NOT NULL,
-        PRIMARY KEY (coin, interval, t)) STRICT, WITHOUT ROWID;
-    CREATE TABLE gaps (
-        coin TEXT NOT NULL, interval TEXT NOT NULL,
-        from_t INTEGER NOT NULL, to_t INTEGER NOT NULL,
-        PRIMARY KEY (coin, interval, from_t)) STRICT, WITHOUT ROWID;
-    CREATE TABLE journal (
-        seq INTEGER PRIMARY KEY, slot TEXT, at_ms INTEGER NOT NULL,
-        kind TEXT NOT NULL, body TEXT NOT NULL) STRICT;
-    CREATE INDEX journal_by_time ON journal (at_ms);
-    """,
-    # The journal holds every prediction already, so that a start can hand it to the engine;
-    # the view is for whoever wants to read them as a table.
-    """
-    ALTER TABLE flow ADD COLUMN seen REAL NOT NULL DEFAULT 0;
-    CREATE INDEX scored_bars ON journal (slot, at_ms) WHERE kind = 'BarScored';
-    CREATE VIEW predictions AS
-        SELECT slot, json_extract(body, '$.t') AS t, json_extract(body, '$.model_id') AS model_id,
-            json_extract(body, '$.p[0]') AS p_down, json_extract(body, '$.p[1]') AS p_neutral,
-            json_extract(body, '$.p[2]') AS p_up
-        FROM journal WHERE kind = 'BarScored' AND json_extract(body, '$.p[0]') IS NOT NULL;
-    """,
-    # Stretches without a market, which no model may learn from (`daemon.store.market_closures`).
-    """
-    CREATE TABLE silences (
-        coin TEXT NOT NULL, interval TEXT NOT NULL,
-        from_t INTEGER NOT NULL, to_t INTEGER NOT NULL, kind TEXT NOT NULL,
-        PRIMARY KEY (coin, interval, from_t)) STRICT, WITHOUT ROWID;
-    """,
-    # Entries that somebody outside may cause by the thousand, found without a walk through the rest
-    # (`daemon.store.journal_table.remove_chatter`).
-    """
-    CREATE INDEX chatter ON journal (at_ms) WHERE kind IN
-        ('BotSeen', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked', 'command_answered');
-    """,
-    # A bot that comes and goes is heard anew as often as it is seen.
-    """
-    DROP INDEX chatter;
-    CREATE INDEX chatter ON journal (at_ms) WHERE kind IN
-        ('BotSeen', 'BotSpoke', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked', 'command_answered');
-    """,
-)
-
-SCHEMA: Final = len(_MIGRATIONS)
-"""The version of the schema that this hyperdrift writes."""
 
 
 class StoreUnavailable(HyperdriftError):
@@ -191,7 +132,7 @@ class Database:
     def _prepare(self, *, read_only: bool) -> None:
         with self._translated():
             version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-            if version > len(_MIGRATIONS):
+            if version > SCHEMA:
                 msg = f"{self._path} was written by a newer hyperdrift: install that one again"
                 raise BadInput(msg)
             if read_only:
@@ -204,10 +145,10 @@ class Database:
             if (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 msg = f"{self._path} is damaged: {found}"
                 raise StoreCorrupt(msg)
-            if 0 < version < len(_MIGRATIONS):
+            if 0 < version < SCHEMA:
                 # What the old version wrote stays readable for it, should anybody go back.
                 self.backup(self._path.with_name(f"{self._path.name}.v{version}"))
-            for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
+            for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
                 self._db.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
             self._let_it_shrink()
 

@@ -1,8 +1,7 @@
-"""A store that waits for its disk: what was decided is written down, however long that takes.
+"""Retry what the disk refuses, so that no decision is lost while it is full or read-only.
 
-A disk that is full or read-only for a while must neither end the daemon nor lose an event. The
-live model stays loaded, the bot goes on with its own, and whatever needs the store waits
-in its turn until somebody has made room.
+A full disk must neither end the daemon nor lose an event. The live model stays loaded and the
+bot keeps using it; whatever needs the store waits until somebody has freed some room.
 """
 
 import asyncio
@@ -11,8 +10,9 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
 
+from daemon.store.async_store import ThreadedStore
 from daemon.store.database import StoreUnavailable
-from daemon.store.store import AsyncStore, Store
+from daemon.store.store import Store
 from hyperdrift.clock import Clock
 
 log = structlog.get_logger()
@@ -20,11 +20,11 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_AGAIN_S: Final = 2.0
+_RETRY_S: Final = 2.0
 
 
-async def patiently(work: Callable[[], R], clock: Clock) -> R:
-    """Return what `work` does, called in a thread, again and again while the disk refuses it."""
+async def until_available(work: Callable[[], R], clock: Clock) -> R:
+    """Run `work` in a thread until the disk allows it; return what it returned."""
     trouble = ""
     while True:
         try:
@@ -33,27 +33,31 @@ async def patiently(work: Callable[[], R], clock: Clock) -> R:
             if not trouble:
                 log.error("store.unavailable", why=str(e), outcome="waiting for it")  # noqa: TRY400 - no trace
             trouble = str(e)
-            await clock.sleep(_AGAIN_S)
+            await clock.sleep(_RETRY_S)
         else:
             if trouble:
                 log.info("store.back")
             return result
 
 
-class PatientStore(AsyncStore):
-    """The same store for those who cannot go on without it; `trouble` says what it waits for.
+class RetryingStore:
+    """An `AsyncStore` that repeats a call for as long as the disk refuses it.
 
     Args:
-        inner: The store.
+        inner: The store that does the work.
         clock: Paces the attempts.
-        alarm: Told in words when the waiting begins.
+        alarm: Called with a sentence when the disk begins to refuse.
+
+    Attributes:
+        inner: The same store.
+        trouble: Why the disk refuses at present, in words; "" while it does not.
     """
 
     def __init__(
-        self, inner: AsyncStore, clock: Clock, alarm: Callable[[str], None] = lambda _: None
+        self, inner: ThreadedStore, clock: Clock, alarm: Callable[[str], None] = lambda _: None
     ) -> None:
-        self.store, self.inner, self._clock, self._alarm = inner.store, inner, clock, alarm
-        self._refused_at, self._written_then = 0.0, 0
+        self.inner, self._clock, self._alarm = inner, clock, alarm
+        self._refused_at_s, self._rows_written = 0.0, 0
         self.trouble = ""
 
     async def call(
@@ -62,64 +66,68 @@ class PatientStore(AsyncStore):
         """Run `method(store, ...)`; wait while the disk is full or cannot be written."""
         while True:
             try:
-                return await self.attempt(method, *args, **kwargs)
+                return await self.call_once(method, *args, **kwargs)
             except StoreUnavailable:
-                await self._clock.sleep(_AGAIN_S)
+                await self._clock.sleep(_RETRY_S)
 
-    async def attempt(
+    async def call_once(
         self, method: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Run `method(store, ...)` once, and tell of it if the disk refuses.
+        """Run `method(store, ...)` once; log and alert if the disk refuses.
 
         Raises:
-            StoreUnavailable: If it does.
+            StoreUnavailable: If the disk is full or cannot be written.
         """
         try:
             result = await self.inner.call(method, *args, **kwargs)
         except StoreUnavailable as e:
-            self._begin(str(e))
+            self._note_refusal(str(e))
             raise
-        self._end()
+        self._note_success()
         return result
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the inner store."""
         self.inner.close()
 
-    def _begin(self, why: str) -> None:
-        self._refused_at, self._written_then = self._clock.monotonic(), self.store.database.written
+    def _note_refusal(self, why: str) -> None:
+        self._refused_at_s, self._rows_written = self._clock.monotonic(), self._rows()
         if not self.trouble:
             outcome = "the live model goes on answering; what is to be written waits"
             log.error("store.unavailable", why=why, outcome=outcome)
             self._alarm(f"{why}; {outcome}")
         self.trouble = why
 
-    def _end(self) -> None:
-        """Believe that the disk is back once it took something, and refused nothing for a while."""
-        if not self.trouble or self.store.database.written == self._written_then:
-            return  # to read, or to write what is there already, proves nothing
-        self._written_then = self.store.database.written
-        if self._clock.monotonic() - self._refused_at < _AGAIN_S:
-            return  # the last free page, perhaps: each return would be an alarm more
+    def _note_success(self) -> None:
+        """Declare the disk usable after it wrote a row and refused nothing for a while."""
+        if not self.trouble or self._rows() == self._rows_written:
+            return  # reading, or writing what is there already, proves nothing
+        self._rows_written = self._rows()
+        if self._clock.monotonic() - self._refused_at_s < _RETRY_S:
+            return  # perhaps only the last free page: each new refusal would be another alarm
         self.trouble = ""
         log.info("store.back")
 
+    def _rows(self) -> int:
+        return self.inner.store.database.written
 
-class ImpatientStore(AsyncStore):
-    """A patient store for those who try again in their own way: told of, but not waited for."""
 
-    def __init__(self, patient: PatientStore) -> None:
-        self.store, self._patient = patient.store, patient
+class SingleAttemptStore:
+    """An `AsyncStore` for callers with delays of their own: one attempt, logged like the others.
+
+    Args:
+        retrying: The store that logs refusals; whoever made it closes it.
+    """
+
+    def __init__(self, retrying: RetryingStore) -> None:
+        self._retrying = retrying
 
     async def call(
         self, method: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Run `method(store, ...)`.
+        """Run `method(store, ...)` once.
 
         Raises:
             StoreUnavailable: If the disk is full or cannot be written.
         """
-        return await self._patient.attempt(method, *args, **kwargs)
-
-    def close(self) -> None:
-        """Leave it to whom it belongs."""
+        return await self._retrying.call_once(method, *args, **kwargs)

@@ -8,12 +8,9 @@ because a copy taken too early has seen too few trades.
 One process writes, through one `Store`; others open it with `read_only`.
 """
 
-import asyncio
-import functools
-from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -321,26 +318,6 @@ class Store:
             (*slot, from_t, to_t),
         )
         return {row[0]: Stored(Bar(*row[:7]), Provenance(row[7]), row[8]) for row in rows}
-
-
-class AsyncStore:
-    """A `Store` called from the event loop, on a thread of its own so that no disk stalls it."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
-
-    async def call(
-        self, method: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        """Run `method(store, ...)`, for example `await store.call(Store.newest_t, slot)`."""
-        work = functools.partial(method, self.store, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    def close(self) -> None:
-        """Finish what was begun and close the file."""
-        self._thread.shutdown()
-        self.store.close()
 
 
 def _row(slot: SlotName, stored: Stored) -> tuple[Any, ...]:

@@ -17,8 +17,9 @@ from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer, trusted_keys
 from daemon.registry.registry import Registry
+from daemon.store.async_store import AsyncStore, ThreadedStore
 from daemon.store.folder_lock import folder_lock
-from daemon.store.store import AsyncStore, Store
+from daemon.store.store import Store
 from daemon.training.jobs import JobOutcome, Jobs
 from daemon.training.training import Training
 from hyperdrift.clock import Clock
@@ -89,7 +90,7 @@ async def retrain_once(
     gate_limits(config.gates)
     config.slot(slot)  # is there one?
     with folder_lock(config.data_dir):
-        store = AsyncStore(open_store(config.data_dir))
+        store = ThreadedStore(open_store(config.data_dir))
         try:
             newest = store.store.newest_t(slot)
             if newest is None:

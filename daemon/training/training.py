@@ -20,8 +20,8 @@ from daemon.config.limits import child_limits
 from daemon.config.schema import Config, SlotSection
 from daemon.registry import deployment_log
 from daemon.registry.registry import Registry
+from daemon.store.async_store import AsyncStore
 from daemon.store.market_closures import training_frame
-from daemon.store.store import AsyncStore
 from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
 from hyperdrift.slot_name import SlotName
 from monitor.actions import AskChallenger, StartRetrain

@@ -27,7 +27,8 @@ from daemon.runtime.swap import SwapCoordinator
 from daemon.runtime.trades import TradeBook
 from daemon.scoring.feature_computers import Builtin
 from daemon.scoring.scorer import Scorer
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
 from daemon.training.training import Training
 from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
@@ -72,7 +73,7 @@ class House:
     """A keeper with a live model, and a second one that is mined."""
 
     keeper: SlotRunner
-    store: AsyncStore
+    store: ThreadedStore
     registry: Registry
     broker: Iotcore
     public_key: Path
@@ -141,7 +142,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     broker = Iotcore(tmp_path)
     await broker.start()
     bus, clock = MqttConnection(BrokerAddress.parse(broker.url), SystemClock()), SystemClock()
-    store = AsyncStore(Store(":memory:"))
+    store = ThreadedStore(Store(":memory:"))
     made = _keeper(bus, registry, signer, VenueClock(clock, 1.0), store)
     made_house = House(made[0], store, registry, broker, public, models)
     ear = MqttConnection(BrokerAddress.parse(broker.url), clock)
@@ -168,7 +169,7 @@ def _keep(keep: Callable[[dict[str, Any]], None], _topic: str, payload: bytes, _
 
 
 def _keeper(
-    bus: MqttConnection, registry: Registry, signer: Signer, venue: VenueClock, store: AsyncStore
+    bus: MqttConnection, registry: Registry, signer: Signer, venue: VenueClock, store: ThreadedStore
 ) -> tuple[SlotRunner, SwapCoordinator]:
     keepers: dict[SlotName, SlotRunner] = {}
     clock = HastyClock()

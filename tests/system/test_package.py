@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from daemon.store.database import SCHEMA
+from daemon.store.migrations import SCHEMA
 from tests.daemon.versions import write_version
 from tests.system.exchange_process import exchange, free_port
 from tests.system.systemd_ns import ROOT, Machine, machine, why_not
@@ -39,8 +39,8 @@ KEY = f"{DATA}/keys/hyperdrift.key"
 PROGRAM = "/opt/hyperdrift/bin"
 STORE = f"{DATA}/hyperdrift.sqlite"
 # As an older version wrote it: its daemon lacks the newest change of the schema.
-OLDER = r"sed -i '/^SCHEMA: Final/i _MIGRATIONS = _MIGRATIONS[:-1]' "
-CODE = "/opt/hyperdrift/env-*/lib/python3*/site-packages/daemon/store/database.py"
+OLDER = r"sed -i '/^SCHEMA: Final/i MIGRATIONS = MIGRATIONS[:-1]' "
+CODE = "/opt/hyperdrift/env-*/lib/python3*/site-packages/daemon/store/migrations.py"
 DEPLOY = """
 import sys
 from pathlib import Path

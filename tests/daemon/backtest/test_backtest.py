@@ -26,9 +26,10 @@ from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook
 from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.watchdog import Watchdog
+from daemon.store.async_store import ThreadedStore
 from daemon.store.feature_frame import Flow
-from daemon.store.retrying_store import PatientStore
-from daemon.store.store import AsyncStore, Store
+from daemon.store.retrying_store import RetryingStore
+from daemon.store.store import Store
 from daemon.training.jobs import Jobs
 from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
@@ -167,8 +168,8 @@ async def settled(keeper: SlotRunner, t: int | None, clock: FakeClock) -> None:
 async def live(config: Config, frame: Frame) -> list[tuple[int, str, str]]:
     """Run the daemon's own keeper, bar by bar, and return what it decided."""
     clock = FakeClock(int(frame["t"][FIRST]))
-    store = PatientStore(AsyncStore(open_store(config.data_dir)), clock)
-    fill(store.store, frame, FIRST)
+    store = RetryingStore(ThreadedStore(open_store(config.data_dir)), clock)
+    fill(store.inner.store, frame, FIRST)
     bus = MqttConnection(BrokerAddress.parse("mqtt://127.0.0.1:1"), clock)
     venue = VenueClock(clock)
     audit = CommandLog(store, clock, venue)
@@ -186,7 +187,7 @@ async def live(config: Config, frame: Frame) -> list[tuple[int, str, str]]:
         await keeper.put(bar)
         await settled(keeper, bar.t, clock)
     running.cancel()
-    told = (e for e in store.store.journal(SLOT) if e.kind != "alert")
+    told = (e for e in store.inner.store.journal(SLOT) if e.kind != "alert")
     found = [e for e in told if "text" in e.body]
     store.close()
     return [(e.at_ms // SLOT.interval_ms, e.kind, e.body["text"]) for e in found]

@@ -12,7 +12,8 @@ from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 from tests.daemon.clocks import FastClock
 from tests.daemon.hyperliquid.test_wire import recorded, recording
@@ -57,7 +58,7 @@ async def test_a_tape_gives_the_last_state_of_each_bar(name: str) -> None:
 
     clock = FakeClock(ms=rows[-1]["recv_ns"] // 1_000_000)
     venue = VenueClock(clock)
-    store = AsyncStore(Store(":memory:"))
+    store = ThreadedStore(Store(":memory:"))
     async with (
         serve(play, "127.0.0.1", 0) as server,
         RestClient("http://127.0.0.1:9", clock, venue) as rest,

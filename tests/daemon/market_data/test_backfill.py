@@ -10,7 +10,8 @@ from daemon.core.clock import VenueClock
 from daemon.core.errors import VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.backfill import Backfill, closed_t, flat_bars
-from daemon.store.store import AsyncStore, Hole, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Hole, Store
 from hyperdrift.slot_name import HOUR_MS
 from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
 from tests.fakes import FakeClock
@@ -33,7 +34,7 @@ async def rig(now: float) -> AsyncIterator[Rig]:
     venue.funding = hourly(START - 100 * HOUR_MS, 1000)
     venue_clock = VenueClock(clock)
     with Store(":memory:") as store:
-        keeper = AsyncStore(store)
+        keeper = ThreadedStore(store)
         async with serving(venue), RestClient(venue.url, clock, venue_clock) as rest:
             yield Rig(venue, Backfill(rest, keeper, venue_clock, lambda *_: None), store)
         keeper.close()

@@ -13,7 +13,8 @@ from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.bar_follower import BarFollower, Troubles
 from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.stream_cache import Coverage
-from daemon.store.store import AsyncStore, Hole, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Hole, Store
 from hyperdrift.slot_name import SlotName
 from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
 from tests.fakes import FakeClock
@@ -23,7 +24,7 @@ from tests.fakes import FakeClock
 class Rig:
     clock: FakeClock
     venue: FakeVenue
-    store: AsyncStore
+    store: ThreadedStore
     follower: BarFollower
     got: list[Bar] = field(default_factory=list)
     seen: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,7 +54,7 @@ async def rig(
     clock = FakeClock(ms=START + round(now * STEP))
     venue = FakeVenue(clock.now_ms, funding=hourly(START - 30 * 3_600_000, 200))
     venue_clock = VenueClock(clock)
-    keeper = AsyncStore(store or Store(":memory:"))
+    keeper = ThreadedStore(store or Store(":memory:"))
     async with serving(venue), RestClient(venue.url, clock, venue_clock) as rest:
         made: list[Rig] = []
         coverage = Coverage()

@@ -15,7 +15,8 @@ from daemon.demo.market import generate
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName
 from tests.daemon.clocks import FastClock
@@ -34,7 +35,7 @@ SLOTS = (SlotName(COIN, "5m"), SlotName(COIN, "15m"))
 class Rig:
     exchange: ReplayExchange
     feed: Feed
-    store: AsyncStore
+    store: ThreadedStore
     rest: RestClient
     got: dict[SlotName, list[Bar]] = field(default_factory=lambda: {slot: [] for slot in SLOTS})
 
@@ -59,7 +60,7 @@ async def rig(
     clock = SystemClock()
     venue = VenueClock(clock, SPEED)
     begin = int(RECORDING.t[first]) + 1000
-    keeper = AsyncStore(store or Store(":memory:"))
+    keeper = ThreadedStore(store or Store(":memory:"))
     async with ReplayExchange([RECORDING], clock, speed=SPEED, start_ms=begin) as exchange:
         async with RestClient(exchange.url, clock, venue) as rest:
             await rest.learn_clock()
@@ -159,7 +160,7 @@ async def test_a_backfill_waits_for_a_venue_that_is_away_and_gives_up_what_it_ca
     fake.put(bar(k) for k in range(60))
     fake.faults.extend([(500, "null")] * 12)
     with Store(":memory:") as store:
-        keeper = AsyncStore(store)
+        keeper = ThreadedStore(store)
         async with serving(fake), RestClient(fake.url, clock, venue) as rest:
             stream = CandleStream("ws://127.0.0.1:9/ws", clock, (BTC,))
             feed = Feed(rest, stream, keeper, venue, (BTC,))

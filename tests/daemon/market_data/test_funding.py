@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.funding import FundingSettlements
-from daemon.store.store import AsyncStore, Hole, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Hole, Store
 from hyperdrift.slot_name import HOUR_MS, SlotName
 from tests.daemon.fake_venue import FakeVenue, hourly, serving
 from tests.fakes import FakeClock
@@ -41,7 +42,7 @@ class Desk:
 @pytest.fixture
 async def desk() -> AsyncIterator[Desk]:
     clock = FakeClock(ms=START)
-    venue, keeper = FakeVenue(clock.now_ms), AsyncStore(Store(":memory:"))
+    venue, keeper = FakeVenue(clock.now_ms), ThreadedStore(Store(":memory:"))
     venue_clock = VenueClock(clock)
     async with serving(venue), RestClient(venue.url, clock, venue_clock) as rest:
         made: list[Desk] = []

@@ -16,8 +16,9 @@ from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
 from daemon.market_data.order_flow import CohortFlow, Cohorts
+from daemon.store.async_store import ThreadedStore
 from daemon.store.feature_frame import ENOUGH_SEEN
-from daemon.store.store import AsyncStore, Store
+from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName
 from tests.daemon.clocks import FastClock
@@ -43,7 +44,7 @@ def truth(from_t: int, to_t: int) -> dict[int, np.ndarray]:
     return sums
 
 
-async def follow(store: AsyncStore) -> None:
+async def follow(store: ThreadedStore) -> None:
     """Follow the exchange for so many bars; the socket is dropped in the middle."""
     clock = SystemClock()
     venue = VenueClock(clock, SPEED)
@@ -74,7 +75,7 @@ async def follow(store: AsyncStore) -> None:
 
 
 async def test_a_reconnect_doubles_no_trade_and_what_it_lost_is_unknown() -> None:
-    store = AsyncStore(Store(":memory:"))
+    store = ThreadedStore(Store(":memory:"))
     await follow(store)
     frame = store.store.frame(SLOT)
     traded = truth(int(frame["t"][0]), int(frame["t"][-1]))

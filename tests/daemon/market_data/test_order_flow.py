@@ -12,7 +12,8 @@ from daemon.core.bars import Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.wire import Trade
 from daemon.market_data.order_flow import CohortFlow, Cohorts, read_cohorts
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from tests.daemon.fake_venue import BTC, START, STEP, bar
@@ -24,8 +25,8 @@ QUARTER = SlotName("BTC", "15m")
 
 
 @pytest.fixture
-def store() -> Iterator[AsyncStore]:
-    made = AsyncStore(Store(":memory:"))
+def store() -> Iterator[ThreadedStore]:
+    made = ThreadedStore(Store(":memory:"))
     yield made
     made.close()
 
@@ -35,11 +36,11 @@ def trade(number: int, tid: int, size: float, taker: str = NOBODY, *, coin: str 
     return Trade(coin, START + number * STEP + tid, tid, abs(size), size > 0, taker)
 
 
-def collector(store: AsyncStore, clock: FakeClock, *slots: SlotName) -> CohortFlow:
+def collector(store: ThreadedStore, clock: FakeClock, *slots: SlotName) -> CohortFlow:
     return CohortFlow(COHORTS, slots or (BTC,), store, VenueClock(clock))
 
 
-async def kept(store: AsyncStore, volumes: list[float], slot: SlotName = BTC) -> np.ndarray:
+async def kept(store: ThreadedStore, volumes: list[float], slot: SlotName = BTC) -> np.ndarray:
     """Return s_top and s_bot per bar once the bars have these volumes."""
     bars = [bar(k, volume=volume) for k, volume in enumerate(volumes)]
     await store.call(Store.put_bars, slot, bars, Provenance.REST)
@@ -47,7 +48,7 @@ async def kept(store: AsyncStore, volumes: list[float], slot: SlotName = BTC) ->
     return np.column_stack((frame["s_top"], frame["s_bot"]))
 
 
-async def test_what_cohorts_took_is_signed_and_summed_per_bar(store: AsyncStore) -> None:
+async def test_what_cohorts_took_is_signed_and_summed_per_bar(store: ThreadedStore) -> None:
     flow = collector(store, FakeClock(START))
     await flow.begin()
     for one in (
@@ -64,7 +65,7 @@ async def test_what_cohorts_took_is_signed_and_summed_per_bar(store: AsyncStore)
     assert (await kept(store, [6.5, 4.0])).tolist() == [[1.5, -1.0], [-4.0, 0.0]]
 
 
-async def test_slots_of_one_coin_share_its_trades(store: AsyncStore) -> None:
+async def test_slots_of_one_coin_share_its_trades(store: ThreadedStore) -> None:
     start = START - START % QUARTER.interval_ms
     flow = collector(store, FakeClock(start), BTC, QUARTER)
     await flow.begin()
@@ -81,7 +82,7 @@ async def test_slots_of_one_coin_share_its_trades(store: AsyncStore) -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 60), max_size=4), st.randoms(use_true_random=False))
 async def test_the_repeats_after_each_reconnect_count_nothing_twice(cuts, random) -> None:
-    store = AsyncStore(Store(":memory:"))
+    store = ThreadedStore(Store(":memory:"))
     trades = [
         trade(k // 20, k, random.choice([1.0, -2.0]), random.choice([TOP, BOTTOM]))
         for k in range(60)
@@ -121,7 +122,7 @@ async def test_a_bar_whose_trades_went_by_unseen_is_unknown_and_its_neighbours_a
     np.testing.assert_array_equal(rows[:, 0], [1, np.nan, 1, 0])
 
 
-async def test_what_was_traded_while_the_daemon_was_down_is_unknown(store: AsyncStore) -> None:
+async def test_what_was_traded_while_the_daemon_was_down_is_unknown(store: ThreadedStore) -> None:
     clock = FakeClock(START)
     flow = collector(store, clock)
     await flow.begin()
@@ -139,7 +140,9 @@ async def test_what_was_traded_while_the_daemon_was_down_is_unknown(store: Async
     np.testing.assert_array_equal(rows[:, 0], [1, np.nan, np.nan, np.nan, 1])
 
 
-async def test_a_trade_that_comes_after_its_bar_was_settled_still_counts(store: AsyncStore) -> None:
+async def test_a_trade_that_comes_after_its_bar_was_settled_still_counts(
+    store: ThreadedStore,
+) -> None:
     flow = collector(store, FakeClock(START))
     await flow.begin()
     flow.take(trade(0, 1, 1.0, TOP))
@@ -149,7 +152,7 @@ async def test_a_trade_that_comes_after_its_bar_was_settled_still_counts(store: 
     assert (await kept(store, [2.0, 0.0]))[:, 0].tolist() == [2.0, 0.0]
 
 
-async def test_memory_stays_bounded(store: AsyncStore) -> None:
+async def test_memory_stays_bounded(store: ThreadedStore) -> None:
     flow = collector(store, FakeClock(START))
     await flow.begin()
     for number in range(50):

@@ -13,7 +13,8 @@ from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
 from daemon.market_data.provisional_bars import ProvisionalBars
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName
 from tests.daemon.clocks import FastClock
@@ -40,7 +41,7 @@ def test_a_rush_is_on_where_more_bars_close_than_a_minute_confirms() -> None:
 async def test_bars_of_a_rush_come_young_in_order_and_become_those_of_rest() -> None:
     clock = SystemClock()
     venue = VenueClock(clock, SPEED)
-    store = AsyncStore(Store(":memory:"))
+    store = ThreadedStore(Store(":memory:"))
     begin = int(TAPES[0].t[300]) + 1000
     got: dict[SlotName, list[Bar]] = defaultdict(list)
     late: list[int] = []

@@ -6,7 +6,7 @@ from daemon.core.clock import VenueClock
 from daemon.ingest.importer import open_store
 from daemon.runtime.command_log import ANSWERED, CommandLog
 from daemon.runtime.commands import PER_MINUTE
-from daemon.store.store import AsyncStore
+from daemon.store.async_store import ThreadedStore
 from hyperdrift.mqtt.messages import CommandReply
 from hyperdrift.slot_name import SlotName
 from tests.daemon.brokers import until
@@ -17,7 +17,7 @@ SLOT = SlotName("BTC", "5m")
 
 async def test_refusals_stand_in_the_journal_but_a_flood_of_them_does_not(tmp_path: Path) -> None:
     clock = FakeClock()
-    store = AsyncStore(open_store(tmp_path))
+    store = ThreadedStore(open_store(tmp_path))
     audit = CommandLog(store, clock, VenueClock(clock))
     for number in range(3 * PER_MINUTE):
         reply = CommandReply(request_id=str(number), accepted=False, detail="stale")

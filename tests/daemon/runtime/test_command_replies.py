@@ -17,7 +17,7 @@ from daemon.runtime import event_codec
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.trades import TradeBook
-from daemon.store.store import AsyncStore
+from daemon.store.async_store import ThreadedStore
 from hyperdrift.clock import Clock, SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
@@ -36,7 +36,7 @@ class SlotRunner:
     """Takes what the intake lets through, writes it down, and answers as the engine would."""
 
     bus: MqttConnection
-    store: AsyncStore
+    store: ThreadedStore
     through: list[CommandReceived] = field(default_factory=list)
 
     def put_nowait(self, event: Event) -> bool:
@@ -68,7 +68,7 @@ class Room:
     bus: MqttConnection
     keeper: SlotRunner
     replies: list[tuple[str, dict[str, Any]]]
-    store: AsyncStore
+    store: ThreadedStore
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     broker, clock = Iotcore(tmp_path), SystemClock()
     await broker.start()
     ours, theirs = (MqttConnection(BrokerAddress.parse(broker.url), clock) for _ in range(2))
-    store = AsyncStore(open_store(tmp_path))
+    store = ThreadedStore(open_store(tmp_path))
     keeper = SlotRunner(ours, store)
     audit = await open_desk(keeper, clock)
     replies: list[tuple[str, dict[str, Any]]] = []
@@ -147,7 +147,7 @@ async def test_a_command_that_was_kept_by_the_broker_is_answered_and_refused(roo
 
 
 @contextlib.asynccontextmanager
-async def life(url: str, store: AsyncStore, clock: FakeClock) -> AsyncIterator[SlotRunner]:
+async def life(url: str, store: ThreadedStore, clock: FakeClock) -> AsyncIterator[SlotRunner]:
     """Hold a daemon that started five seconds ago."""
     async with connection(url) as bus:
         keeper = SlotRunner(bus, store)
@@ -160,7 +160,7 @@ async def life(url: str, store: AsyncStore, clock: FakeClock) -> AsyncIterator[S
 async def test_a_command_is_not_carried_out_again_after_a_restart_where_the_clock_was_set_back(
     broker: Mosquitto | Iotcore, tmp_path: Path
 ) -> None:
-    store, clock, replies = AsyncStore(open_store(tmp_path)), FakeClock(), list[dict[str, Any]]()
+    store, clock, replies = ThreadedStore(open_store(tmp_path)), FakeClock(), list[dict[str, Any]]()
     body = {"command": "pause", "request_id": "1", "issued_ms": clock.ms + 1000}
     topic = "hyperdrift/BTC-5m/command"
     async with connection(broker.url) as operator:

@@ -16,7 +16,8 @@ from daemon.runtime.serving import Serving
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.scoring.feature_computers import Builtin, Computer, Rows
 from daemon.scoring.scorer import Scorer
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
 from daemon.training.training import Training
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
@@ -82,7 +83,7 @@ class Life:
 
     keeper: SlotRunner
     clock: FakeClock
-    store: AsyncStore
+    store: ThreadedStore
     broker: Broker
 
     async def bars(self, first: int, count: int, *, late_ms: int = 3000) -> None:
@@ -100,7 +101,7 @@ class Life:
 
 @asynccontextmanager
 async def life(
-    store: AsyncStore, clock: FakeClock, broker: Broker, computer: Computer | None = None
+    store: ThreadedStore, clock: FakeClock, broker: Broker, computer: Computer | None = None
 ) -> AsyncIterator[Life]:
     settings = PolicySettings(min_bars=10**9)
     keeper = SlotRunner(
@@ -129,7 +130,7 @@ async def life(
 
 
 async def test_a_bot_that_falls_silent_is_told_of_once_however_often_the_daemon_starts() -> None:
-    store, clock, broker = AsyncStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
     with capture_logs() as logs:
         async with life(store, clock, broker) as first:
             await first.greet()
@@ -156,7 +157,7 @@ async def test_a_bot_that_falls_silent_is_told_of_once_however_often_the_daemon_
 
 
 async def test_bars_that_come_late_or_while_the_broker_is_away_make_nobody_silent() -> None:
-    store, clock, broker = AsyncStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
     async with life(store, clock, broker) as only:
         await only.greet()
         await only.bars(0, 1)
@@ -174,7 +175,7 @@ async def test_bars_that_come_late_or_while_the_broker_is_away_make_nobody_silen
 
 
 async def test_a_flood_of_other_features_is_an_entry_and_a_count_for_each_bar() -> None:
-    store, clock, broker = AsyncStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
     async with life(store, clock, broker, Ones(SLOT, store)) as only:
         await only.bars(0, 3)
         for number in range(3):

@@ -16,7 +16,8 @@ from daemon.core.clock import VenueClock
 from daemon.runtime import event_codec
 from daemon.runtime.trade_file import TradeFile
 from daemon.runtime.trades import KEPT_DAYS, TradeBook, TradeFollower
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.messages import TradeReport
 from hyperdrift.slot_name import DAY_MS, SlotName
@@ -160,7 +161,7 @@ def test_in_whatever_pieces_a_file_is_written_and_rotated_each_line_is_read_once
 class Desk:
     """Takes the trades of a follower, as keepers would: into the journal."""
 
-    def __init__(self, store: AsyncStore) -> None:
+    def __init__(self, store: ThreadedStore) -> None:
         self.store, self.taken = store, asyncio.Queue[TradeClosed]()
 
     async def put(self, slot: SlotName, closed: TradeClosed) -> None:
@@ -188,7 +189,7 @@ class Desk:
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    store = AsyncStore(Store.open_or_rebuild(tmp_path / "hyperdrift.db"))
+    store = ThreadedStore(Store.open_or_rebuild(tmp_path / "hyperdrift.db"))
     yield Desk(store)
     store.close()
 

@@ -12,7 +12,7 @@ from daemon.config.schema import Config, DaemonSection, FeaturesSection
 from daemon.core.bars import Bar, Funding, Provenance
 from daemon.ingest.importer import open_store
 from daemon.scoring import feature_computers, feature_parity
-from daemon.store.store import AsyncStore
+from daemon.store.async_store import ThreadedStore
 from daemon.training.jobs import Jobs, Limits
 from hyperdrift.errors import BadInput, VersionRefused
 from hyperdrift.slot_name import SlotName
@@ -32,15 +32,15 @@ def bar(i: int, volume: float = 2.0) -> Bar:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[AsyncStore]:
-    kept = AsyncStore(open_store(tmp_path / "data"))
+async def store(tmp_path: Path) -> AsyncIterator[ThreadedStore]:
+    kept = ThreadedStore(open_store(tmp_path / "data"))
     kept.store.put_bars(SLOT, [bar(i) for i in range(400)], Provenance.REST)
     kept.store.put_funding("BTC", [Funding(START - STEP, 1e-5)])
     yield kept
     kept.close()
 
 
-def own(store: AsyncStore, tmp_path: Path, name: str) -> feature_computers.BotComputer:
+def own(store: ThreadedStore, tmp_path: Path, name: str) -> feature_computers.BotComputer:
     section = FeaturesSection(computer=f"paperbot.features:{name}", path=botcode.write(tmp_path))
     made = feature_computers.make(
         section, SLOT, store, Limits(nice=0), Jobs(tmp_path / "jobs", Limits()).environment
@@ -50,7 +50,7 @@ def own(store: AsyncStore, tmp_path: Path, name: str) -> feature_computers.BotCo
 
 
 async def test_one_instance_is_fed_every_bar_and_begins_again_after_a_hole(
-    store: AsyncStore, tmp_path: Path
+    store: ThreadedStore, tmp_path: Path
 ) -> None:
     computer = own(store, tmp_path, "Endless")
     counts = [(await computer.row(bar(i).t))[0] for i in (300, 301, 302, 399)]
@@ -60,7 +60,7 @@ async def test_one_instance_is_fed_every_bar_and_begins_again_after_a_hole(
 
 
 async def test_a_class_that_raises_or_ends_its_process_costs_a_bar_and_one_line(
-    store: AsyncStore, tmp_path: Path
+    store: ThreadedStore, tmp_path: Path
 ) -> None:
     store.store.put_bars(SLOT, [bar(400, 13.0)], Provenance.REST)
     computer = own(store, tmp_path, "Failing")
@@ -90,7 +90,7 @@ async def compared(tmp_path: Path, first: str, second: str) -> feature_parity.Pa
     return await feature_parity.compare(config, SLOT, first, second)
 
 
-async def test_parity_names_the_worst_column_first(store: AsyncStore, tmp_path: Path) -> None:
+async def test_parity_names_the_worst_column_first(store: ThreadedStore, tmp_path: Path) -> None:
     found = await compared(tmp_path, "builtin", "paperbot.features:Honest")
     assert not found.agrees
     differences = [column.difference for column in found.columns]
@@ -102,13 +102,13 @@ async def test_parity_names_the_worst_column_first(store: AsyncStore, tmp_path: 
 
 @pytest.mark.parametrize("name", ["builtin", "paperbot.features:Honest"])
 async def test_a_computer_agrees_with_itself_as_it_is_served(
-    store: AsyncStore, tmp_path: Path, name: str
+    store: ThreadedStore, tmp_path: Path, name: str
 ) -> None:
     found = await compared(tmp_path, name, name)
     assert (found.agrees, found.rows) == (True, 101)
 
 
-async def test_a_slot_without_bars_cannot_be_compared(store: AsyncStore, tmp_path: Path) -> None:
+async def test_a_slot_without_bars_cannot_be_compared(store: ThreadedStore, tmp_path: Path) -> None:
     config = Config(daemon=DaemonSection(data_dir=str(tmp_path / "data")))
     with pytest.raises(BadInput, match="ETH-5m has no bars"):
         await feature_parity.compare(config, SlotName("ETH", "5m"), "builtin", "builtin")

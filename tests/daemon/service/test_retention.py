@@ -17,9 +17,10 @@ from daemon.runtime.recovery import JOURNAL_DAYS
 from daemon.service import retention
 from daemon.service.retention import PRUNED, Retention
 from daemon.store import journal_table
+from daemon.store.async_store import ThreadedStore
 from daemon.store.folder_lock import folder_lock
 from daemon.store.journal_table import POINTER_MOVED, SCORED
-from daemon.store.store import AsyncStore, Store
+from daemon.store.store import Store
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
 from tests.daemon.brokers import until
 from tests.daemon.fake_venue import bar
@@ -33,7 +34,7 @@ DAY_S = DAY_MS / 1000
 @dataclass
 class House:
     folder: Path
-    store: AsyncStore
+    store: ThreadedStore
     clock: FakeClock
     venue: VenueClock
     keeping: Retention
@@ -60,7 +61,7 @@ class House:
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     clock = FakeClock()
     venue = VenueClock(clock)
-    store = AsyncStore(open_store(tmp_path))
+    store = ThreadedStore(open_store(tmp_path))
     keeping = Retention(
         *(store, tmp_path / STORE_NAME, tmp_path / "backtest", [BTC]), clock=clock, venue=venue
     )

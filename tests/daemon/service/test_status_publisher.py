@@ -11,7 +11,8 @@ from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
 from daemon.service.status_publisher import StatusPublisher
-from daemon.store.store import AsyncStore, Hole, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Hole, Store
 from hyperdrift.mqtt.messages import DaemonStatus, VenueState
 from hyperdrift.mqtt.topics import Topics
 from tests.daemon.fake_venue import BTC, START, STEP
@@ -37,7 +38,7 @@ def presence(clock: FakeClock) -> tuple[Outbox, StatusPublisher]:
 async def test_the_status_tells_the_budget_and_what_became_of_bars(capsys: Any) -> None:
     clock = FakeClock()
     outbox, told = presence(clock)
-    venue, store = VenueClock(clock), AsyncStore(Store(":memory:"))
+    venue, store = VenueClock(clock), ThreadedStore(Store(":memory:"))
     rest = RestClient("http://127.0.0.1:9", clock, venue, 800)
     stream = CandleStream("ws://127.0.0.1:9/ws", clock, (BTC,))
     feed = Feed(rest, stream, store, venue, (BTC,))

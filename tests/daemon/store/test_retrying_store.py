@@ -9,10 +9,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.core.bars import Bar, Provenance
+from daemon.store.async_store import ThreadedStore
 from daemon.store.database import StoreUnavailable
 from daemon.store.folder_lock import folder_lock
-from daemon.store.retrying_store import ImpatientStore, PatientStore, patiently
-from daemon.store.store import AsyncStore, Store
+from daemon.store.retrying_store import RetryingStore, SingleAttemptStore, until_available
+from daemon.store.store import Store
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from tests.daemon.powerless import without_roots_power
@@ -42,60 +43,60 @@ def fill(store: Store) -> None:
 
 
 async def test_what_cannot_be_written_waits_for_room_and_is_told_of_once(tmp_path: Path) -> None:
-    store, alarms = AsyncStore(Store(tmp_path / "db")), list[str]()
+    store, alarms = ThreadedStore(Store(tmp_path / "db")), list[str]()
     fill(store.store)
     clock = Remedy(6, lambda: store.store.database.read("PRAGMA max_page_count = 1000000"))
-    patient = PatientStore(store, clock, alarms.append)
+    retrying = RetryingStore(store, clock, alarms.append)
     with capture_logs() as logs:
         write = Store.append_journal
         await asyncio.gather(
-            *(patient.call(write, SLOT, n, "decision", LONG | {"n": n}) for n in range(3))
+            *(retrying.call(write, SLOT, n, "decision", LONG | {"n": n}) for n in range(3))
         )
     assert [entry["event"] for entry in logs] == ["store.unavailable", "store.back"]
     assert len(alarms) == 1
     assert "full" in alarms[0]
     assert "check disk space" in alarms[0]
-    assert patient.trouble == ""
+    assert retrying.trouble == ""
     assert sorted(row.body["n"] for row in store.store.journal(SLOT)) == [0, 1, 2]
-    patient.close()
+    retrying.close()
 
 
 async def test_who_does_not_wait_is_refused_and_it_is_told_of_until_the_disk_takes_it(
     tmp_path: Path,
 ) -> None:
-    store, alarms = AsyncStore(Store(tmp_path / "db")), list[str]()
+    store, alarms = ThreadedStore(Store(tmp_path / "db")), list[str]()
     clock = FakeClock()
-    patient = PatientStore(store, clock, alarms.append)
-    impatient, write = ImpatientStore(patient), Store.append_journal
+    retrying = RetryingStore(store, clock, alarms.append)
+    single, write = SingleAttemptStore(retrying), Store.append_journal
     bar = Bar(0, 1.0, 1.0, 1.0, 1.0, 1.0)
-    await impatient.call(Store.put_bars, SLOT, [bar], Provenance.REST)
+    await single.call(Store.put_bars, SLOT, [bar], Provenance.REST)
     fill(store.store)
     with capture_logs() as logs:
         for n in range(3):
             with pytest.raises(StoreUnavailable):
-                await impatient.call(write, SLOT, n, "decision", LONG)
-            await impatient.call(Store.newest_t, SLOT, Provenance.REST)  # reading goes on
-            await impatient.call(write, SLOT, n, "decision", {})  # the last page has room
+                await single.call(write, SLOT, n, "decision", LONG)
+            await single.call(Store.newest_t, SLOT, Provenance.REST)  # reading goes on
+            await single.call(write, SLOT, n, "decision", {})  # the last page has room
             await clock.sleep(2.0)
             # What is there already is not written again.
-            await impatient.call(Store.put_bars, SLOT, [bar], Provenance.REST)
-            assert "full" in patient.trouble
+            await single.call(Store.put_bars, SLOT, [bar], Provenance.REST)
+            assert "full" in retrying.trouble
             with pytest.raises(StoreUnavailable):
-                await impatient.call(write, SLOT, n, "decision", LONG)
+                await single.call(write, SLOT, n, "decision", LONG)
             await clock.sleep(2.0)
         store.store.database.read("PRAGMA max_page_count = 1000000")
-        await impatient.call(write, SLOT, 3, "decision", LONG)
+        await single.call(write, SLOT, 3, "decision", LONG)
     assert [entry["event"] for entry in logs] == ["store.unavailable", "store.back"]
     assert len(alarms) == 1
-    assert patient.trouble == ""
-    patient.close()
+    assert retrying.trouble == ""
+    retrying.close()
 
 
 async def test_a_start_waits_for_a_store_that_cannot_be_opened(tmp_path: Path) -> None:
     folder = tmp_path / "not there yet"
     with capture_logs() as logs:
         clock = Remedy(3, lambda: folder.mkdir(exist_ok=True))
-        store = await patiently(lambda: Store(folder / "db"), clock)
+        store = await until_available(lambda: Store(folder / "db"), clock)
     store.close()
     assert len(clock.slept) >= 3
     assert [entry["event"] for entry in logs] == ["store.unavailable", "store.back"]
@@ -190,4 +191,4 @@ async def test_other_faults_are_not_waited_for() -> None:
         raise ValueError
 
     with pytest.raises(ValueError, match=r"^$"):
-        await patiently(fail, FakeClock())
+        await until_available(fail, FakeClock())

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.errors import StoreCorrupt
+from daemon.store.async_store import ThreadedStore
 from daemon.store.bar_merge import RANK, PutResult, Stored
 from daemon.store.database import StoreUnavailable
 from daemon.store.feature_frame import Flow
 from daemon.store.journal_table import StoredPrediction
-from daemon.store.store import AsyncStore, Hole, Store
+from daemon.store.store import Hole, Store
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import HOUR_MS, SlotName
 from retrain import features
@@ -386,7 +387,7 @@ def test_threads_may_share_a_store(store: Store) -> None:
 
 
 async def test_calls_from_the_event_loop_run_on_one_other_thread() -> None:
-    store = AsyncStore(Store(":memory:"))
+    store = ThreadedStore(Store(":memory:"))
     result = await store.call(Store.put_bars, BTC, [bar(0)], Provenance.REST)
     assert result.added == 1
     threads = {await store.call(lambda _: threading.current_thread().name) for _ in range(3)}

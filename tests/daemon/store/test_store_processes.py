@@ -16,7 +16,8 @@ from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.backfill import Backfill
-from daemon.store.store import AsyncStore, Store
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName
 from tests.daemon.fake_venue import BTC, START, STEP, bar
@@ -109,7 +110,7 @@ async def test_a_damaged_store_is_set_aside_and_rebuilt_from_the_venue(
         await rest.learn_clock()
 
         async def filled() -> dict[str, np.ndarray]:
-            store = AsyncStore(Store.open_or_rebuild(path))
+            store = ThreadedStore(Store.open_or_rebuild(path))
             await Backfill(rest, store, venue).fetch(SLOT, START)
             frame = store.store.frame(SLOT)
             store.close()

@@ -7,7 +7,7 @@ from daemon.core.subprocesses import Limits
 from daemon.ingest.importer import open_store
 from daemon.registry.deployment_log import PRUNED
 from daemon.registry.registry import Registry
-from daemon.store.store import AsyncStore
+from daemon.store.async_store import ThreadedStore
 from daemon.training import training
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
@@ -21,7 +21,7 @@ async def test_versions_that_a_retrain_pushes_out_stand_in_the_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "KEEP_VERSIONS", 2)
-    registry, store = Registry(tmp_path / "models"), AsyncStore(open_store(tmp_path))
+    registry, store = Registry(tmp_path / "models"), ThreadedStore(open_store(tmp_path))
     made = Training(
         slot=SLOT,
         section=SlotSection(coin="BTC"),

@@ -1,0 +1,66 @@
+"""The schema of the database, as the steps that lead from each version to the next.
+
+A step that was released is never edited: files in the field have run it. Add a new one below.
+"""
+
+from typing import Final
+
+# Each entry brings the schema from the version of its position to the next.
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE bars (
+        coin TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL,
+        open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL,
+        volume REAL NOT NULL, n INTEGER NOT NULL,
+        provenance TEXT NOT NULL, revisions INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (coin, interval, t)) STRICT, WITHOUT ROWID;
+    CREATE TABLE funding (
+        coin TEXT NOT NULL, time INTEGER NOT NULL, rate REAL NOT NULL,
+        PRIMARY KEY (coin, time)) STRICT, WITHOUT ROWID;
+    CREATE TABLE flow (
+        coin TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL,
+        s_top REAL NOT NULL, s_bot REAL NOT NULL,
+        PRIMARY KEY (coin, interval, t)) STRICT, WITHOUT ROWID;
+    CREATE TABLE gaps (
+        coin TEXT NOT NULL, interval TEXT NOT NULL,
+        from_t INTEGER NOT NULL, to_t INTEGER NOT NULL,
+        PRIMARY KEY (coin, interval, from_t)) STRICT, WITHOUT ROWID;
+    CREATE TABLE journal (
+        seq INTEGER PRIMARY KEY, slot TEXT, at_ms INTEGER NOT NULL,
+        kind TEXT NOT NULL, body TEXT NOT NULL) STRICT;
+    CREATE INDEX journal_by_time ON journal (at_ms);
+    """,
+    # The journal holds every prediction already, so that a start can hand it to the engine;
+    # the view is for whoever wants to read them as a table.
+    """
+    ALTER TABLE flow ADD COLUMN seen REAL NOT NULL DEFAULT 0;
+    CREATE INDEX scored_bars ON journal (slot, at_ms) WHERE kind = 'BarScored';
+    CREATE VIEW predictions AS
+        SELECT slot, json_extract(body, '$.t') AS t, json_extract(body, '$.model_id') AS model_id,
+            json_extract(body, '$.p[0]') AS p_down, json_extract(body, '$.p[1]') AS p_neutral,
+            json_extract(body, '$.p[2]') AS p_up
+        FROM journal WHERE kind = 'BarScored' AND json_extract(body, '$.p[0]') IS NOT NULL;
+    """,
+    # Stretches without a market, which no model may learn from (`daemon.store.market_closures`).
+    """
+    CREATE TABLE silences (
+        coin TEXT NOT NULL, interval TEXT NOT NULL,
+        from_t INTEGER NOT NULL, to_t INTEGER NOT NULL, kind TEXT NOT NULL,
+        PRIMARY KEY (coin, interval, from_t)) STRICT, WITHOUT ROWID;
+    """,
+    # Entries that somebody outside may cause by the thousand, found without a walk through the rest
+    # (`daemon.store.journal_table.remove_chatter`).
+    """
+    CREATE INDEX chatter ON journal (at_ms) WHERE kind IN
+        ('BotSeen', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked', 'command_answered');
+    """,
+    # A bot that comes and goes is heard anew as often as it is seen.
+    """
+    DROP INDEX chatter;
+    CREATE INDEX chatter ON journal (at_ms) WHERE kind IN
+        ('BotSeen', 'BotSpoke', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked', 'command_answered');
+    """,
+)
+
+SCHEMA: Final = len(MIGRATIONS)
+"""The version of the schema that this hyperdrift writes."""
