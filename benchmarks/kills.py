@@ -32,7 +32,7 @@ from daemon.core.bars import Bar, Provenance
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.hyperliquid.wire import decode_candles
-from daemon.ingest.importer import STORE_NAME
+from daemon.store.data_folder import STORE_NAME
 from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName

@@ -23,9 +23,9 @@ from daemon.config.reload import Reload
 from daemon.config.schema import Config, MqttSection, SlotSection
 from daemon.core.clock import VenueClock, watch_steps
 from daemon.core.errors import AnotherDaemon, DataFolderBusy, VenueRefused, VenueUnreachable
+from daemon.core.loop_progress import LoopProgress
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CALM_S, CandleStream
-from daemon.ingest.importer import STORE_NAME
 from daemon.market_data.feed import Feed
 from daemon.market_data.order_flow import CohortFlow, read_cohorts
 from daemon.mqtt.embedded_broker import EmbeddedBroker
@@ -45,8 +45,9 @@ from daemon.scoring.scorer import Scorer
 from daemon.service.retention import Retention
 from daemon.service.status_publisher import StatusPublisher
 from daemon.service.systemd_notify import SystemdNotifier
-from daemon.service.watchdog import LoopProgress, Watchdog, summary
+from daemon.service.watchdog import Watchdog, summary
 from daemon.store.async_store import ThreadedStore
+from daemon.store.data_folder import STORE_NAME
 from daemon.store.folder_lock import folder_lock
 from daemon.store.retrying_store import RetryingStore, SingleAttemptStore, until_available
 from daemon.store.store import Store

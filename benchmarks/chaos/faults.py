@@ -17,7 +17,7 @@ from benchmarks.chaos.processes import KeptProcess
 from benchmarks.chaos.setup import MEMORY_MIB, SLOT, TOO_FEW_MIB, ChaosSetup, FaultDone
 from benchmarks.chaos.traces import TRACES
 from benchmarks.chaos.verdicts import Occurrence
-from daemon.ingest.importer import STORE_NAME
+from daemon.store.data_folder import STORE_NAME
 
 CHILD_WAIT_S = 25.0
 

@@ -17,9 +17,9 @@ from benchmarks.chaos.traces import TRACES
 from benchmarks.chaos.verdicts import ChaosVerdict, Occurrence, verdicts
 from daemon.core.bars import Bar, Provenance
 from daemon.demo.faults import ClockJump
-from daemon.ingest.importer import open_store
 from daemon.registry.keys import trusted_keys
 from daemon.registry.registry import Registry
+from daemon.store.data_folder import open_store
 from hyperdrift.errors import HyperdriftError
 from retrain.errors import RetrainError
 

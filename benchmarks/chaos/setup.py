@@ -27,8 +27,8 @@ from daemon.demo.faults import Fault
 from daemon.demo.market import generate
 from daemon.demo.recording import Recording
 from daemon.hyperliquid.wire import decode_candles
-from daemon.ingest.importer import open_store
 from daemon.registry.registry import Registry
+from daemon.store.data_folder import open_store
 from hyperdrift.clock import SystemClock
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.mqtt.broker_address import BrokerAddress

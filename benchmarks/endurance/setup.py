@@ -13,10 +13,10 @@ from daemon.core.bars import Bar, Funding, Provenance
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.demo.recording import Recording
-from daemon.ingest.importer import open_store
 from daemon.runtime import event_codec
 from daemon.runtime.recovery import JOURNAL_DAYS
 from daemon.service.retention import SCORES_BARS, SCORES_DAYS
+from daemon.store.data_folder import open_store
 from daemon.store.store import Store
 from daemon.training.training import KEEP_VERSIONS
 from hyperdrift.slot_name import DAY_MS, SlotName

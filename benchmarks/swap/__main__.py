@@ -27,8 +27,8 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.swap.judgement import answers, percentiles, stalls, takeovers, torn
 from benchmarks.swap.processes import SLOT, rows
-from benchmarks.swap.sequence import Record, play, settle
-from benchmarks.swap.setup import Pointer, Reader, Settings, SwapSetup
+from benchmarks.swap.sequence import SwapRecord, play, settle
+from benchmarks.swap.setup import PointerHistory, Reader, Settings, SwapSetup
 from daemon.registry.registry import Registry
 from hyperdrift.signatures import Signer, generate
 from retrain import features
@@ -64,14 +64,14 @@ def estimator(trees: int, seed: int) -> Any:
 def run(folder: Path, settings: Settings) -> dict[str, Any]:
     expected = prepare(folder, settings)
     stage, daemon = SwapSetup(folder, settings), Reader(folder / "daemon.jsonl")
-    pointer = Pointer(folder / "models" / str(SLOT) / "LATEST.json")
+    pointer = PointerHistory(folder / "models" / str(SLOT) / "LATEST.json")
     began = time.monotonic()
     try:
         cast = ["broker", "daemon", "bot", *(["peer"] if settings.peer else [])]
         for role in cast:
             stage.start(role)
         stage.load()
-        settle(pointer, daemon, Record(), time.monotonic_ns(), pointer.now, victim="daemon")
+        settle(pointer, daemon, SwapRecord(), time.monotonic_ns(), pointer.now, victim="daemon")
         record = play(stage, pointer, daemon, Reader(folder / "bot.jsonl"), settings)
         time.sleep(0.5)
         end_ns = time.monotonic_ns()
@@ -94,8 +94,8 @@ def report(
     folder: Path,
     settings: Settings,
     stage: SwapSetup,
-    pointer: Pointer,
-    record: Record,
+    pointer: PointerHistory,
+    record: SwapRecord,
     expected: dict[str, np.ndarray],
     end_ns: int,
 ) -> dict[str, Any]:

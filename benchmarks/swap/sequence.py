@@ -4,13 +4,13 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from benchmarks.swap.setup import VICTIMS, Pointer, Reader, Settings, SwapSetup
+from benchmarks.swap.setup import VICTIMS, PointerHistory, Reader, Settings, SwapSetup
 
 SETTLE_S = 120.0
 
 
 @dataclass
-class Record:
+class SwapRecord:
     undisturbed: list[tuple[int, int]] = field(default_factory=list)  # order, acknowledgement
     undisturbed_ms: list[float] = field(default_factory=list)
     disturbed_ms: dict[str, list[float]] = field(
@@ -22,10 +22,10 @@ class Record:
 
 
 def play(
-    stage: SwapSetup, pointer: Pointer, daemon: Reader, bot: Reader, settings: Settings
-) -> Record:
+    stage: SwapSetup, pointer: PointerHistory, daemon: Reader, bot: Reader, settings: Settings
+) -> SwapRecord:
     """Order swap after swap and wait until the bot has what the registry calls live."""
-    rng, record = random.Random(settings.seed), Record()
+    rng, record = random.Random(settings.seed), SwapRecord()
     targets = sorted(
         p.stem.removeprefix("manifest_") for p in pointer.path.parent.glob("manifest_*")
     )
@@ -64,9 +64,9 @@ def whole(stage: SwapSetup, daemon: Reader, bot: Reader) -> None:
 
 
 def settle(
-    pointer: Pointer,
+    pointer: PointerHistory,
     daemon: Reader,
-    record: Record,
+    record: SwapRecord,
     began: int,
     target: str,
     *,

@@ -122,7 +122,7 @@ def end(pid: int) -> None:
         time.sleep(0.001)
 
 
-class Pointer:
+class PointerHistory:
     """Every value that LATEST.json ever had, and since when."""
 
     def __init__(self, path: Path) -> None:

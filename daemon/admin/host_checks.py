@@ -17,8 +17,8 @@ from typing import Final
 from daemon.config.file_access import unreachable
 from daemon.config.schema import Config
 from daemon.core.errors import StoreCorrupt
-from daemon.ingest.importer import STORE_NAME
 from daemon.registry.keys import command_keys, private_path, public_path
+from daemon.store.data_folder import STORE_NAME
 from daemon.store.database import Database
 from daemon.store.migrations import SCHEMA
 from hyperdrift.errors import ConfigError, HyperdriftError

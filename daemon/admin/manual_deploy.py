@@ -13,11 +13,11 @@ from typing import Any, Final
 from daemon.admin import status_view
 from daemon.config.schema import Config
 from daemon.core.errors import BrokerUnreachable, DataFolderBusy, Declined
-from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer, private_path, public_path, trusted_keys
 from daemon.registry.latest_pointer import LATEST
 from daemon.registry.registry import Registry
+from daemon.store.data_folder import open_store
 from daemon.store.folder_lock import folder_lock
 from daemon.store.store import Store
 from hyperdrift.clock import Clock

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from daemon.config.schema import Config
-from daemon.ingest.importer import STORE_NAME, open_store
 from daemon.registry import deployment_log
 from daemon.registry.keys import public_path, trusted_keys
 from daemon.registry.latest_pointer import LATEST
 from daemon.registry.registry import Registry
+from daemon.store.data_folder import STORE_NAME, open_store
 from hyperdrift import version_files
 from hyperdrift.errors import VersionRefused
 from hyperdrift.signatures import Verifier

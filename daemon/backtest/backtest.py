@@ -17,10 +17,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from daemon.backtest import performance
 from daemon.backtest.candidate_cache import Candidates
 from daemon.backtest.market_replay import Market
-from daemon.backtest.policy_run import Record, Run
+from daemon.backtest.policy_run import PolicyRecord, Run
 from daemon.config.limits import child_limits, gate_limits, policy_settings
 from daemon.config.schema import Config
-from daemon.ingest.importer import open_store
+from daemon.store.data_folder import open_store
 from daemon.store.folder_lock import folder_lock
 from daemon.store.market_closures import witnesses
 from daemon.training.jobs import Jobs
@@ -44,7 +44,7 @@ class BacktestResult:
     """
 
     policy: str
-    record: Record
+    record: PolicyRecord
     figures: performance.Performance
     t: NDArray[np.int64]
     equity: NDArray[np.float64]

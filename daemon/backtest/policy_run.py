@@ -35,7 +35,7 @@ OnBars = Callable[[int], None]
 
 
 @dataclass(slots=True)
-class Record:
+class PolicyRecord:
     """What one policy did: its decisions as the daemon would have published them."""
 
     published: list[actions.Publish] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Run:
         self._live: TrainedVersion | None = None
         self._shadow: TrainedVersion | None = None
         self._order: actions.StartRetrain | actions.AskChallenger | None = None
-        self.record = Record()
+        self.record = PolicyRecord()
         n = len(market)
         self._p = np.full((n, 3), np.nan)
         self._up, self._down = np.full(n, np.inf), np.full(n, np.inf)

@@ -1,6 +1,5 @@
 """A backtest for people: one table, and a page with the equity of every policy."""
 
-import datetime as dt
 import html
 import io
 import math
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from daemon.backtest.backtest import BacktestResult
+from daemon.core.times import utc
 from hyperdrift.slot_name import SlotName
 from retrain.scores import FEE_BPS
 
@@ -75,7 +75,7 @@ def show(results: Sequence[BacktestResult]) -> None:
 def write(path: Path, slot: SlotName, results: Sequence[BacktestResult]) -> Path:
     """Write the page, self-contained, and return its path."""
     times = results[0].t
-    span = " to ".join(_day(int(t)) for t in (times[0], times[-1]))
+    span = " to ".join(utc(int(t)) for t in (times[0], times[-1]))
     page = _PAGE.format(
         slot=html.escape(str(slot)),
         span=f"{len(times)} bars, {span}",
@@ -113,10 +113,6 @@ def _cells(result: BacktestResult) -> tuple[str, ...]:
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None or not math.isfinite(value) else format(value, form)
-
-
-def _day(t: int) -> str:
-    return dt.datetime.fromtimestamp(t / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _table(results: Sequence[BacktestResult]) -> str:

@@ -51,8 +51,9 @@ def import_(
 
     What the venue confirmed is never replaced by a file; bars that were pushed or filled in are.
     """
-    from daemon.ingest.importer import import_files, open_store
+    from daemon.ingest.importer import import_files
     from daemon.market_data.order_flow import read_cohorts
+    from daemon.store.data_folder import open_store
     from daemon.store.folder_lock import folder_lock
     from hyperdrift.clock import SystemClock
 
@@ -91,8 +92,8 @@ def backfill(
     from daemon.core import logs
     from daemon.hyperliquid.wire import REACH_BARS
     from daemon.ingest import backfill_command as work
-    from daemon.ingest.importer import open_store
     from daemon.store.async_store import ThreadedStore
+    from daemon.store.data_folder import open_store
     from daemon.store.folder_lock import folder_lock
     from hyperdrift.clock import SystemClock
     from hyperdrift.slot_name import DAY_MS
@@ -127,8 +128,8 @@ def export_(
     as_json: JsonOption = False,
 ) -> None:
     """Write the bars of a slot to a file that `import` reads back exactly."""
-    from daemon.ingest.importer import open_store
     from daemon.ingest.store_report import export
+    from daemon.store.data_folder import open_store
 
     settings, slot = settings_and_slot(config, coin, interval)
     with open_store(settings.data_dir, read_only=True) as store:
@@ -149,8 +150,8 @@ def gaps(
     """List missing, filled and unconfirmed bars, and what helps."""
     from dataclasses import asdict
 
-    from daemon.ingest.importer import open_store
     from daemon.ingest.store_report import stretches
+    from daemon.store.data_folder import open_store
     from hyperdrift.clock import SystemClock
 
     settings, slot = settings_and_slot(config, coin, interval)
@@ -175,9 +176,9 @@ def verify(
     """Check the database and the bars, also against the venue; exit code 3 if one is wrong."""
     from daemon.core.errors import StoreCorrupt
     from daemon.ingest import backfill_command as work
-    from daemon.ingest.importer import open_store
     from daemon.ingest.store_report import damaged
     from daemon.store.async_store import ThreadedStore
+    from daemon.store.data_folder import open_store
     from hyperdrift.clock import SystemClock
 
     settings, slot = settings_and_slot(config, coin, interval)
@@ -207,7 +208,7 @@ def backup(
 ) -> None:
     """Copy the whole database as of this moment, also while the daemon writes it."""
     from daemon.config import loader as configuration
-    from daemon.ingest.importer import open_store
+    from daemon.store.data_folder import open_store
     from hyperdrift.errors import BadInput
 
     if file.exists():
@@ -228,7 +229,7 @@ def _show(found: "list[Stretch] | tuple[Stretch, ...]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from daemon.ingest.importer import utc
+    from daemon.core.times import utc
 
     if not found:
         typer.echo("no gaps")

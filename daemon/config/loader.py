@@ -17,6 +17,8 @@ import msgspec
 from daemon.config.schema import (
     LABEL_DEFAULTS,
     NETWORKS,
+    TRADE_FIELDS,
+    TRADE_OWNER_FIELDS,
     Config,
     FeaturesSection,
     HyperliquidSection,
@@ -25,7 +27,6 @@ from daemon.config.schema import (
     TradesSection,
 )
 from daemon.config.validation_errors import explain
-from daemon.runtime.trade_file import FIELDS, WHERE
 from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 
@@ -198,7 +199,7 @@ def _mqtt_problem(mqtt: MqttSection) -> str | None:
 
 
 def _trades_problem(trades: TradesSection) -> str | None:
-    known = (*FIELDS, *WHERE)
+    known = (*TRADE_FIELDS, *TRADE_OWNER_FIELDS)
     for name in trades.columns:
         if name not in known:
             return f"[trades.columns] {name!r} is not a field of a trade; write {', '.join(known)}"

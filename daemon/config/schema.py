@@ -20,6 +20,11 @@ HISTORY_BARS: Final = 5000
 
 LABEL_DEFAULTS: Final = {"5m": (12, 0.005), "1h": (4, 0.0075), "12h": (1, 0.015), "1d": (1, 0.025)}
 
+TRADE_FIELDS: Final = ("trade_id", "side", "opened_ms", "closed_ms", "pnl")
+"""What every trade in a file must have, under these names or those of `[trades.columns]`."""
+TRADE_OWNER_FIELDS: Final = ("slot", "coin")
+"""Either says whose trade it is; a file of one slot may do without."""
+
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 

@@ -163,7 +163,7 @@ class Candle(
     trades: int
 
 
-class Trade(msgspec.Struct, frozen=True):
+class TradeRow(msgspec.Struct, frozen=True):
     """One public trade as written on the wire; `side` B is a taker who bought, A one who sold."""
 
     coin: str

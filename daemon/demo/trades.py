@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.demo.keyed_random import between, scrambled, unit
-from daemon.demo.protocol import Trade, channel, decimal_text
+from daemon.demo.protocol import TradeRow, channel, decimal_text
 from daemon.demo.tape import Tape
 
 REPLAYED = 30
@@ -71,11 +71,11 @@ class TradeGenerator:
         last = list(islice(self._backwards(self.position(now_ms)), REPLAYED))
         return _frame(last[::-1]) if last else None
 
-    def _backwards(self, position: int) -> Iterator[Trade]:
+    def _backwards(self, position: int) -> Iterator[TradeRow]:
         for p in range(position - 1, -1, -1):
             yield from reversed(self._of(p))
 
-    def _of(self, p: int) -> list[Trade]:
+    def _of(self, p: int) -> list[TradeRow]:
         """Make up the trades that turned the state before `p` into that of `p`."""
         tape = self._tape
         bar, stage = int(tape.bars[p]), int(tape.stages[p])
@@ -115,7 +115,7 @@ class TradeGenerator:
         prices: NDArray[np.float64],
         units: NDArray[np.int64],
         times: NDArray[np.int64],
-    ) -> list[Trade]:
+    ) -> list[TradeRow]:
         falls = np.diff(prices, prepend=prices[0]) < 0
         bought = (unit(keys, self._salt + 3) < _WITH_THE_MOVE) != falls
         count = len(TRADERS)
@@ -123,7 +123,7 @@ class TradeGenerator:
         sellers = (buyers + between(unit(keys, self._salt + 5), (1, count))) % count
         ids = scrambled(keys, self._salt + 6)
         return [
-            Trade(
+            TradeRow(
                 coin=self._coin,
                 side="B" if buys else "A",
                 px=decimal_text(price),
@@ -156,5 +156,5 @@ def _hash(number: int) -> str:
     return "0x" + hashlib.sha256(number.to_bytes(8)).hexdigest()
 
 
-def _frame(trades: list[Trade]) -> bytes:
+def _frame(trades: list[TradeRow]) -> bytes:
     return channel("trades", msgspec.json.encode(trades))

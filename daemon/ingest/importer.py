@@ -6,23 +6,23 @@ with the largest difference; what the venue itself confirmed is never replaced b
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from daemon.core.bars import Bar, Provenance
+from daemon.core.times import utc
 from daemon.ingest.table_readers import TableReport, read_bars, read_funding
 from daemon.ingest.venue_archive import SUFFIX, read_archive
 from daemon.market_data.order_flow import Cohorts
 from daemon.store.bar_merge import Stored
+from daemon.store.data_folder import open_store
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import MINUTE_MS, SlotName
 from retrain import labels
 
-STORE_NAME = "hyperdrift.sqlite"
 _HORIZONS = (1, 4, 12, 24, 48)
 _THRESHOLDS = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025)
 _EXAMPLES: Final = 3
@@ -111,18 +111,6 @@ class FundingReport:
 Report = BarsReport | FundingReport
 
 
-def open_store(data_dir: Path, *, read_only: bool = False) -> Store:
-    """Open the store of a data folder.
-
-    Raises:
-        BadInput: If `read_only` and there is none yet.
-        StoreCorrupt: If it cannot be read.
-    """
-    if not read_only:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    return Store(data_dir / STORE_NAME, read_only=read_only)
-
-
 def import_files(
     store: Store,
     slot: SlotName,
@@ -191,11 +179,6 @@ def label_table(data_dir: Path, slot: SlotName) -> str:
     if len(close) <= max(_HORIZONS):
         raise BadInput(f"{slot} has {len(close)} bars stored; import some or run the daemon first")
     return labels.format_table(labels.table(close, _HORIZONS, _THRESHOLDS))
-
-
-def utc(t: int) -> str:
-    """Write a time for people."""
-    return f"{datetime.fromtimestamp(t / 1000, UTC):%Y-%m-%d %H:%M}"
 
 
 def _import_bars(store: Store, slot: SlotName, path: Path, now_ms: int) -> BarsReport:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon.core.bars import Bar, Provenance
+from daemon.core.times import utc
 from daemon.hyperliquid.wire import REACH_BARS
-from daemon.ingest.importer import Overlap, compare, utc
+from daemon.ingest.importer import Overlap, compare
 from daemon.store.bar_merge import Stored
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput

@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 
 from daemon.core.clock import VenueClock
+from daemon.core.times import utc
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.backfill import Alarm
@@ -24,7 +25,6 @@ from daemon.store.async_store import AsyncStore
 from daemon.store.store import Hole, Store
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
-from monitor.drift.feed_health import utc
 
 log = structlog.get_logger()
 
@@ -121,7 +121,7 @@ class FundingSettlements:
         if not newest or close_ms - newest <= _STALE_MS or coin in self._stale:
             return
         self._stale.add(coin)
-        since = utc(newest)
+        since = f"{utc(newest)} UTC"
         remedy = (
             "funding_rate and funding_momentum_1h stand still until then, and no retrain mends it: "
             "look at the venue's announcements, pause the bot if it relies on them"

@@ -16,6 +16,7 @@ import structlog
 from daemon.config.schema import Config
 from daemon.core.bars import Bar
 from daemon.core.clock import VenueClock
+from daemon.core.loop_progress import LoopProgress
 from daemon.registry import deployment_log
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.runtime import event_codec
@@ -27,7 +28,6 @@ from daemon.runtime.retrain_tasks import RetrainTasks
 from daemon.runtime.serving import Serving
 from daemon.scoring.bot_feature_check import KEPT_BARS, BotFeatureCheck, Compared, Row
 from daemon.scoring.scorer import Scorer
-from daemon.service.watchdog import LoopProgress
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from daemon.training.training import Training

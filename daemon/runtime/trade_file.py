@@ -17,12 +17,10 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from daemon.config.schema import TRADE_FIELDS, TRADE_OWNER_FIELDS
+
 log = structlog.get_logger()
 
-FIELDS: Final = ("trade_id", "side", "opened_ms", "closed_ms", "pnl")
-"""What every trade must have, under these names or those that the configuration gives."""
-WHERE: Final = ("slot", "coin")
-"""Either says whose trade it is; a file of one slot may do without."""
 _SIDES: Final = {
     **dict.fromkeys(("buy", "long", "b"), "buy"),
     **dict.fromkeys(("sell", "short", "a"), "sell"),  # the venue itself says B and A
@@ -57,7 +55,9 @@ class TradeFile:
 
     def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
         self.path, self._csv = path.absolute(), path.suffix.lower() == ".csv"
-        self._names = {name: columns.get(name, name) for name in (*FIELDS, *WHERE)}
+        self._names = {
+            name: columns.get(name, name) for name in (*TRADE_FIELDS, *TRADE_OWNER_FIELDS)
+        }
         self._file: FileIO | None = None
         self._begin()
         self.bad_lines = 0
@@ -170,8 +170,8 @@ class TradeFile:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=self._delimiter))]
 
     def _read(self, row: dict[str, Any]) -> FileTrade:
-        trade_id, side, opened, closed, pnl = (row[self._names[name]] for name in FIELDS)
-        slot, coin = (str(row.get(self._names[name]) or "") for name in WHERE)
+        trade_id, side, opened, closed, pnl = (row[self._names[name]] for name in TRADE_FIELDS)
+        slot, coin = (str(row.get(self._names[name]) or "") for name in TRADE_OWNER_FIELDS)
         if trade_id in {None, ""}:
             msg = "trade_id is empty"
             raise ValueError(msg)

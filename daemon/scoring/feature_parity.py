@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from daemon.config.limits import child_limits
 from daemon.config.schema import Config
-from daemon.ingest.importer import open_store
 from daemon.scoring.feature_computers import Conversation, Frame, Rows
+from daemon.store.data_folder import open_store
 from daemon.training.jobs import Jobs
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName

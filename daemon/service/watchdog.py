@@ -7,11 +7,12 @@ heartbeat: a stuck loop then is a crash, and a start is a recovery.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final
 
 import structlog
 
+from daemon.core.loop_progress import LoopProgress
 from daemon.service.systemd_notify import SystemdNotifier
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.messages import SlotState
@@ -26,29 +27,6 @@ _START_S: Final = 120.0
 _SHOWN_SLOTS: Final = 4
 _HOUR_S: Final = 3600
 _TWO_DAYS_S: Final = 48 * _HOUR_S
-
-
-class LoopProgress:
-    """The sign of life of one loop: it waits for work, or is at another piece than last time."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._at_work = False
-        self._begun = self._felt = 0
-
-    @contextlib.contextmanager
-    def working(self) -> Iterator[None]:
-        """Hold around one piece of work."""
-        self._at_work, self._begun = True, self._begun + 1
-        try:
-            yield
-        finally:
-            self._at_work = False
-
-    def is_felt(self) -> bool:
-        """Tell whether the loop waits, or has begun anything since the last call."""
-        felt, self._felt = self._felt, self._begun
-        return not self._at_work or self._begun > felt
 
 
 class Watchdog:
@@ -112,7 +90,7 @@ class Watchdog:
         if not self._is_ready:
             self._supervisor.starting(_START_S)
             return
-        stuck = [pulse.name for pulse in self._pulses if not pulse.is_felt()]
+        stuck = [pulse.name for pulse in self._pulses if not pulse.is_alive()]
         if self._excused():
             stuck = []
         if not stuck:

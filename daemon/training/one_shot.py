@@ -13,11 +13,11 @@ from rich.text import Text
 from daemon.config.limits import child_limits, gate_limits, policy_settings
 from daemon.config.schema import Config
 from daemon.core.errors import NotNow
-from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer, trusted_keys
 from daemon.registry.registry import Registry
 from daemon.store.async_store import AsyncStore, ThreadedStore
+from daemon.store.data_folder import open_store
 from daemon.store.folder_lock import folder_lock
 from daemon.store.store import Store
 from daemon.training.jobs import JobOutcome, Jobs

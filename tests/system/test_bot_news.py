@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.ingest.importer import open_store
+from daemon.store.data_folder import open_store
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, PredictionMade
 from hyperdrift.mqtt.topics import Topics

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
+from daemon.store.data_folder import open_store
 from tests.daemon.brokers import Mosquitto
 from tests.system.venue import SLOT, Host, Listener, host, hyperdrift, two_versions
 

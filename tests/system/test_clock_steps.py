@@ -17,8 +17,8 @@ import pytest
 
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
-from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
+from daemon.store.data_folder import open_store
 from hyperdrift.clock import SystemClock
 from tests.daemon.brokers import Mosquitto, until
 from tests.system.venue import (

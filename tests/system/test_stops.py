@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from daemon.demo.processes import DemoProcess, ProcessEnded
-from daemon.ingest.importer import STORE_NAME, open_store
 from daemon.registry.registry import Registry
 from daemon.runtime import event_codec
+from daemon.store.data_folder import STORE_NAME, open_store
 from monitor.events import BarScored
 from tests.daemon.brokers import Mosquitto, until
 from tests.system.venue import (

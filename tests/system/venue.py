@@ -17,9 +17,9 @@ from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.demo.processes import DemoProcess
 from daemon.demo.recording import Recording
-from daemon.ingest.importer import open_store
 from daemon.registry.keys import own_signer, trusted_keys
 from daemon.registry.registry import Registry
+from daemon.store.data_folder import open_store
 from hyperdrift.clock import SystemClock
 from hyperdrift.signatures import generate as generate_keys
 from hyperdrift.slot_name import SlotName

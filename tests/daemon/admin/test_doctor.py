@@ -18,8 +18,8 @@ from daemon.config import loader as configuration
 from daemon.config.schema import Config
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
-from daemon.ingest.importer import open_store
 from daemon.registry.keys import own_signer, private_path, public_path
+from daemon.store.data_folder import open_store
 from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, DaemonStatus

@@ -20,13 +20,13 @@ from daemon.backtest.report import show, write
 from daemon.config.schema import Config, DaemonSection, FeaturesSection, RetrainSection, SlotSection
 from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.clock import VenueClock
-from daemon.ingest.importer import open_store
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook
 from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.watchdog import Watchdog
 from daemon.store.async_store import ThreadedStore
+from daemon.store.data_folder import open_store
 from daemon.store.feature_frame import Flow
 from daemon.store.retrying_store import RetryingStore
 from daemon.store.store import Store

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from daemon import cli
-from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer, trusted_keys
 from daemon.registry.registry import Registry
+from daemon.store.data_folder import open_store
 from daemon.store.folder_lock import folder_lock
 from hyperdrift.slot_name import SlotName
 from tests.daemon.versions import certificate, replace_file, write_version

@@ -18,8 +18,8 @@ from daemon import cli
 from daemon.core.bars import Bar, Provenance
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
-from daemon.ingest.importer import STORE_NAME, open_store
 from daemon.ingest.store_report import verify
+from daemon.store.data_folder import STORE_NAME, open_store
 from daemon.store.folder_lock import folder_lock
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName

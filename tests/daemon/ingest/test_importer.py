@@ -9,15 +9,9 @@ import pandas as pd
 import pytest
 
 from daemon.core.bars import Funding, Provenance
-from daemon.ingest.importer import (
-    BarsReport,
-    Difference,
-    Report,
-    import_files,
-    label_table,
-    open_store,
-)
+from daemon.ingest.importer import BarsReport, Difference, Report, import_files, label_table
 from daemon.ingest.table_readers import read_bars
+from daemon.store.data_folder import open_store
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
 from daemon.registry.registry import Registry
+from daemon.store.data_folder import open_store
 from hyperdrift.slot_name import SlotName
 from tests.daemon.versions import write_version
 

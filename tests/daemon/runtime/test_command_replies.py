@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from daemon.core.clock import VenueClock
-from daemon.ingest.importer import open_store
 from daemon.runtime import event_codec
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.trades import TradeBook
 from daemon.store.async_store import ThreadedStore
+from daemon.store.data_folder import open_store
 from hyperdrift.clock import Clock, SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection

@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from daemon.config.schema import Config, DaemonSection, FeaturesSection
 from daemon.core.bars import Bar, Funding, Provenance
-from daemon.ingest.importer import open_store
 from daemon.scoring import feature_computers, feature_parity
 from daemon.store.async_store import ThreadedStore
+from daemon.store.data_folder import open_store
 from daemon.training.jobs import Jobs, Limits
 from hyperdrift.errors import BadInput, VersionRefused
 from hyperdrift.slot_name import SlotName

@@ -11,13 +11,13 @@ import pytest
 
 from daemon.core.bars import Provenance
 from daemon.core.clock import VenueClock
-from daemon.ingest.importer import STORE_NAME, open_store
 from daemon.runtime.command_log import ANSWERED
 from daemon.runtime.recovery import JOURNAL_DAYS
 from daemon.service import retention
 from daemon.service.retention import PRUNED, Retention
 from daemon.store import journal_table
 from daemon.store.async_store import ThreadedStore
+from daemon.store.data_folder import STORE_NAME, open_store
 from daemon.store.folder_lock import folder_lock
 from daemon.store.journal_table import POINTER_MOVED, SCORED
 from daemon.store.store import Store

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from daemon.core.loop_progress import LoopProgress
 from daemon.service.systemd_notify import SystemdNotifier
-from daemon.service.watchdog import LoopProgress, Watchdog, summary
+from daemon.service.watchdog import Watchdog, summary
 from hyperdrift.mqtt.messages import RetrainProgress, SlotState
 from tests.fakes import FakeClock
 
@@ -106,13 +107,13 @@ async def test_a_loop_that_is_stuck_in_one_piece_of_work_silences_it_and_is_name
 
 def test_a_loop_is_alive_while_it_waits_or_gets_on_with_its_work() -> None:
     pulse = LoopProgress("deliver")
-    assert pulse.is_felt()
-    assert pulse.is_felt()
+    assert pulse.is_alive()
+    assert pulse.is_alive()
     with pulse.working():
         pass
     with pulse.working():
-        assert pulse.is_felt()  # it has begun another since
-        assert not pulse.is_felt()
+        assert pulse.is_alive()  # it has begun another since
+        assert not pulse.is_alive()
 
 
 async def test_without_a_manager_no_beat_is_made() -> None:

@@ -14,10 +14,10 @@ import pytest
 from daemon.config.schema import Config, DaemonSection, RetrainSection
 from daemon.core.bars import Bar, Provenance
 from daemon.core.errors import NotNow, RetrainFailedError
-from daemon.ingest.importer import open_store
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer
 from daemon.registry.registry import Registry
+from daemon.store.data_folder import open_store
 from daemon.training.one_shot import RetrainResult, _deploy, retrain_once
 from hyperdrift.slot_name import SlotName
 from tests.daemon.versions import START_MS, certificate, write_version

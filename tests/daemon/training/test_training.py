@@ -4,10 +4,10 @@ import pytest
 
 from daemon.config.schema import Config, SlotSection
 from daemon.core.subprocesses import Limits
-from daemon.ingest.importer import open_store
 from daemon.registry.deployment_log import PRUNED
 from daemon.registry.registry import Registry
 from daemon.store.async_store import ThreadedStore
+from daemon.store.data_folder import open_store
 from daemon.training import training
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
