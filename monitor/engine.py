@@ -10,14 +10,15 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from monitor import events
-from monitor.actions import Action, AskChallenger, Deploy, Promote, Reply, Rollback
+from monitor.actions import Action, AskChallenger, Reply
 from monitor.bots import Bots
 from monitor.errors import BadObservation
 from monitor.outbox import Outbox
 from monitor.policy import PolicySettings, Situation, Start, decide
 from monitor.retrains import Retrains
-from monitor.state import EngineSnapshot, PendingSwap, Phase, RetrainJob, phase_of
-from monitor.watch import Champion, Finding, Watch, challenge_finding, check_bar
+from monitor.state import EngineSnapshot, Phase, RetrainJob, phase_of
+from monitor.swaps import Swaps
+from monitor.watch import Champion, Watch, challenge_finding, check_bar
 
 
 class Engine:
@@ -45,11 +46,10 @@ class Engine:
         self._now_ms, self._last_t = 0, -1
         self._watch = Watch(settings, interval_ms, self._names)
         self._bots = Bots()
-        self._swap: PendingSwap | None = None
         self._paused = False
         self._hold_ms = settings.retry_bars * interval_ms
-        self._refusal: events.SwapAcked | None = None
         self._out = Outbox(slot)
+        self._swaps = Swaps(self._out, self._watch)
         self._retrains = Retrains(slot, self._out, settings.max_retrains_per_day)
 
     def handle(self, event: events.Event) -> tuple[Action, ...]:
@@ -68,7 +68,7 @@ class Engine:
         self._now_ms = max(self._now_ms, event.at_ms)
         self._out.open(self._now_ms)
         self._HANDLERS[type(event)](self, event)
-        self._settle_probation()
+        self._swaps.settle_probation(self._now_ms)
         self._deploy_candidate()
         self._consider_retrain()
         return self._out.taken()
@@ -76,7 +76,9 @@ class Engine:
     @property
     def phase(self) -> Phase:
         """What the slot is doing; the most urgent of what is under way."""
-        return phase_of(self._swap, self._retrains.job, self._champion, paused=self._paused)
+        return phase_of(
+            self._swaps.pending, self._retrains.job, self._champion, paused=self._paused
+        )
 
     def snapshot(self) -> EngineSnapshot:
         """Return the state for people; equal for equal histories."""
@@ -86,7 +88,7 @@ class Engine:
             phase=self.phase.value,
             last_bar_t=self._last_t if self._last_t >= 0 else None,
             job_id=job.job_id if job else None,
-            swap_to=self._swap.model_id if self._swap else None,
+            swap_to=self._swaps.pending.model_id if self._swaps.pending else None,
             paused=self._paused,
             waiting_for=self._out.decision,
             mismatch=self._bots.mismatch,
@@ -106,66 +108,23 @@ class Engine:
             return
         self._last_t = event.t
         self._bars = event.stored or self._bars + 1
-        self._tell(self._watch.bar(event))
+        self._out.tell(self._watch.bar(event))
 
     def _on_trade(self, event: events.TradeClosed) -> None:
-        self._tell(self._watch.trade(event))
-
-    def _tell(self, found: list[Finding]) -> None:
-        for finding in found:
-            self._out.publish(finding.kind, finding.text, **finding.fields)
-            if finding.alert:
-                self._out.alert("warning", finding.text)
-
-    def _on_served(self, event: events.ModelServed) -> None:
-        swap, self._swap = self._swap, None
-        if self._champion is not None and self._champion.model_id == event.model_id:
-            return  # the same model again, after a restart: its probation goes on
-        back = (swap is not None and swap.kind == "rollback") or event.reason.startswith("rollback")
-        found = self._watch.crown(event, back=back)
-        kind = "rolled_back" if back else "swapped"
-        text = f"{event.model_id} is live: {event.reason}"
-        self._out.publish(kind, text, model_id=event.model_id, previous_id=event.previous_id)
-        self._tell(found)
-        if self._refusal is not None and self._refusal.model_id == event.model_id:
-            self._on_ack(self._refusal)
-        self._refusal = None
-
-    def _on_ack(self, event: events.SwapAcked) -> None:
-        champion = self._champion
-        if event.loaded:
-            return
-        if self._swap is not None and self._swap.model_id == event.model_id:
-            self._refusal = event  # the bot was faster than the daemon's own news
-            return
-        if champion is None or champion.model_id != event.model_id:
-            return
-        if event.bot_id in champion.refused_by:
-            return
-        champion.refused_by.add(event.bot_id)
-        text = f"bot {event.bot_id or '(unnamed)'} refused {event.model_id}: {event.error}"
-        self._out.publish("swap_refused", text, model_id=event.model_id, bot_id=event.bot_id)
-        self._out.alert("critical", text)
-        self._fall_back(champion, text)
+        self._out.tell(self._watch.trade(event))
 
     def _on_swap_failed(self, event: events.SwapFailed) -> None:
-        swap = self._swap
-        if swap is None:
-            return
-        self._swap = None
-        if swap.kind == "deploy":
+        swap = self._swaps.failed(event)
+        if swap is not None and swap.kind == "deploy":
             self._retrains.unsuccessful_ms = self._now_ms
-        text = f"{swap.kind} of {event.model_id or 'the previous model'} failed: {event.error}"
-        self._out.publish("swap_refused", text, model_id=event.model_id)
-        self._out.alert("critical", text)
 
     # What an operator asked for.
 
     def _on_command(self, event: events.CommandReceived) -> None:
         asked = {
             "retrain": self._force_retrain,
-            "rollback": self._ask_rollback,
-            "promote": self._ask_promote,
+            "rollback": self._swaps.ask_rollback,
+            "promote": self._swaps.ask_promote,
             "pause": self._pause,
             "resume": self._resume,
         }.get(event.command)
@@ -184,28 +143,6 @@ class Engine:
         job = self._start(Start("command", event.reason or "an operator asked"), forced=True)
         return True, f"retrain {job.job_id} started; its gates still decide"
 
-    def _ask_rollback(self, event: events.CommandReceived) -> tuple[bool, str]:
-        champion = self._champion
-        if self._swap is not None:
-            return False, f"a {self._swap.kind} is under way; ask again when it is done"
-        to = event.model_id or (champion and champion.previous_id) or ""
-        if champion is None or to in {"", champion.model_id}:
-            return False, "there is no earlier version to go back to"
-        self._roll_back(to, event.reason or "an operator asked", by=event.by or "operator")
-        return True, f"going back to {to}"
-
-    def _ask_promote(self, event: events.CommandReceived) -> tuple[bool, str]:
-        if not event.model_id:
-            return False, "name the version to promote in model_id"
-        if self._swap is not None:
-            return False, f"a {self._swap.kind} is under way; ask again when it is done"
-        if self._champion is not None and self._champion.model_id == event.model_id:
-            return False, f"{event.model_id} is live already"
-        self._swap = PendingSwap("promote", event.model_id)
-        why = event.reason or "an operator asked"
-        self._out.order(Promote, model_id=event.model_id, reason=why, by=event.by)
-        return True, f"promoting {event.model_id}, whatever its gates said"
-
     def _pause(self, event: events.CommandReceived) -> tuple[bool, str]:
         if self._paused:
             return True, "was paused already"
@@ -223,37 +160,9 @@ class Engine:
 
     # What follows.
 
-    def _settle_probation(self) -> None:
-        champion = self._champion
-        if champion is None or champion.probation is None or self._swap is not None:
-            return
-        verdict = champion.probation.verdict(self._now_ms)
-        if verdict is None:
-            return
-        champion.probation = None
-        if verdict.worse:
-            self._out.alert("critical", f"{champion.model_id} is {verdict}")
-            self._fall_back(champion, str(verdict))
-        else:
-            text = f"{champion.model_id} is confirmed: {verdict}"
-            self._out.publish("confirmed", text, model_id=champion.model_id, pairs=verdict.pairs)
-
-    def _fall_back(self, champion: Champion, reason: str) -> None:
-        """Go back by ourselves, but never from a model that we had gone back to."""
-        previous = champion.previous_id
-        if previous is None or not champion.may_fall_back or self._swap is not None:
-            text = f"{champion.model_id} stays live: no earlier version to trust"
-            self._out.alert("critical", text)
-            return
-        self._roll_back(previous, reason)
-
-    def _roll_back(self, to_model_id: str, reason: str, by: str = "") -> None:
-        self._swap = PendingSwap("rollback", to_model_id)
-        self._out.order(Rollback, to_model_id=to_model_id, reason=reason, by=by)
-
     def _deploy_candidate(self) -> None:
         candidate = self._retrains.candidate
-        if candidate is None or self._swap is not None:
+        if candidate is None or self._swaps.pending is not None:
             return
         job, live = candidate.job, self._champion.model_id if self._champion else None
         if not job.forced and live != job.over:
@@ -263,14 +172,8 @@ class Engine:
         elif self._bots.objection(self._now_ms):
             return  # also a forced one: see `_under_way`
         elif job.forced or not self._paused:
-            self._retrains.candidate, self._swap = None, PendingSwap("deploy", candidate.model_id)
-            self._out.order(
-                Deploy,
-                job_id=job.job_id,
-                model_id=candidate.model_id,
-                trigger=job.trigger,
-                reason=job.reason,
-            )
+            self._retrains.candidate = None
+            self._swaps.deploy(candidate)
 
     def _consider_retrain(self) -> None:
         choice = decide(self.settings, self._situation())
@@ -298,7 +201,7 @@ class Engine:
 
     def _on_challenger(self, event: events.ChallengerJudged) -> None:
         if self._champion is not None and self._champion.challenge.take(event):
-            self._tell([challenge_finding(event)])
+            self._out.tell([challenge_finding(event)])
 
     def _situation(self) -> Situation:
         champion = self._champion
@@ -323,8 +226,8 @@ class Engine:
         job, candidate = self._retrains.job, self._retrains.candidate
         if job is not None:
             return f"retrain {job.job_id} is running"
-        if self._swap is not None:
-            return f"a {self._swap.kind} is under way"
+        if swap := self._swaps.under_way:
+            return swap
         if candidate is not None:
             why = self._bots.objection(self._now_ms) or "it is paused until resume"
             return f"candidate {candidate.model_id} waits: {why}"
@@ -342,14 +245,14 @@ class Engine:
 
     _HANDLERS: ClassVar[dict[type[events.Event], Callable[["Engine", Any], None]]] = {
         events.BarScored: _on_bar,
-        **dict.fromkeys(Bots.NEWS, lambda self, news: self._tell(self._bots.take(news))),
+        **dict.fromkeys(Bots.NEWS, lambda self, news: self._out.tell(self._bots.take(news))),
         events.TradeClosed: _on_trade,
-        events.ModelServed: _on_served,
+        events.ModelServed: lambda self, news: self._swaps.served(news),
         events.JudgingBegan: lambda self, news: self._retrains.judging(news),
         events.RetrainFinished: lambda self, news: self._retrains.finished(news, self._now_ms),
         events.RetrainFailed: lambda self, news: self._retrains.failed(news, self._now_ms),
         events.ChallengerJudged: _on_challenger,
-        events.SwapAcked: _on_ack,
+        events.SwapAcked: lambda self, news: self._swaps.acked(news),
         events.SwapFailed: _on_swap_failed,
         events.CommandReceived: _on_command,
         events.Ticked: lambda *_: None,  # what follows is looked at after every event

@@ -1,8 +1,10 @@
 """Collect what one event led to, in order, under one slot and one time."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from monitor.actions import Action, Alert, Publish, Severity
+from monitor.watch import Finding
 
 
 class Outbox:
@@ -36,6 +38,13 @@ class Outbox:
     def alert(self, severity: Severity, text: str) -> None:
         """Add a message to a person."""
         self.order(Alert, severity=severity, text=text)
+
+    def tell(self, found: Iterable[Finding]) -> None:
+        """Add an event for each finding, and a warning where a person has to know it."""
+        for finding in found:
+            self.publish(finding.kind, finding.text, **finding.fields)
+            if finding.alert:
+                self.alert("warning", finding.text)
 
     def decide(self, text: str, **fields: object) -> None:
         """Add a decision, unless it is the one that already stands."""

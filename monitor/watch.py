@@ -154,7 +154,7 @@ class Watch:
             "probation": probation.estimate() if probation else None,
         }
 
-    def crown(self, served: events.ModelServed, *, back: bool) -> list[Finding]:
+    def begin(self, served: events.ModelServed, *, back: bool) -> list[Finding]:
         """Begin to watch a model that went live; return what keeps it from being watched.
 
         Args:

@@ -1,0 +1,145 @@
+"""Changes of the live model: the one under way, how it ends, and the way back from a bad one.
+
+Two rules hold in any order of events: one swap at a time, and no automatic way back from a
+model that was itself gone back to.
+"""
+
+from monitor import events
+from monitor.actions import Deploy, Promote, Rollback
+from monitor.outbox import Outbox
+from monitor.state import JudgedCandidate, PendingSwap
+from monitor.watch import Champion, Watch
+
+
+class Swaps:
+    """The swaps of one slot.
+
+    Args:
+        out: Collects the orders, events and alerts.
+        watch: Holds the champion; begins to watch each model that goes live.
+
+    Attributes:
+        pending: The swap that was ordered and has not ended, None if there is none.
+    """
+
+    def __init__(self, out: Outbox, watch: Watch) -> None:
+        self._out, self._watch = out, watch
+        self.pending: PendingSwap | None = None
+        self._early_refusal: events.SwapAcked | None = None
+
+    @property
+    def under_way(self) -> str:
+        """What is under way, in words; "" if nothing is."""
+        return f"a {self.pending.kind} is under way" if self.pending is not None else ""
+
+    def deploy(self, candidate: JudgedCandidate) -> None:
+        """Order that a candidate goes live; it has passed every gate."""
+        self.pending = PendingSwap("deploy", candidate.model_id)
+        self._out.order(
+            Deploy,
+            job_id=candidate.job.job_id,
+            model_id=candidate.model_id,
+            trigger=candidate.job.trigger,
+            reason=candidate.job.reason,
+        )
+
+    def ask_rollback(self, event: events.CommandReceived) -> tuple[bool, str]:
+        """Go back because an operator asks; return whether it is done, and the answer."""
+        champion = self._watch.champion
+        if self.pending is not None:
+            return False, f"{self.under_way}; ask again when it is done"
+        to = event.model_id or (champion and champion.previous_id) or ""
+        if champion is None or to in {"", champion.model_id}:
+            return False, "there is no earlier version to go back to"
+        self._roll_back(to, event.reason or "an operator asked", by=event.by or "operator")
+        return True, f"going back to {to}"
+
+    def ask_promote(self, event: events.CommandReceived) -> tuple[bool, str]:
+        """Put a version live because an operator asks; return as `ask_rollback` does."""
+        champion = self._watch.champion
+        if not event.model_id:
+            return False, "name the version to promote in model_id"
+        if self.pending is not None:
+            return False, f"{self.under_way}; ask again when it is done"
+        if champion is not None and champion.model_id == event.model_id:
+            return False, f"{event.model_id} is live already"
+        self.pending = PendingSwap("promote", event.model_id)
+        why = event.reason or "an operator asked"
+        self._out.order(Promote, model_id=event.model_id, reason=why, by=event.by)
+        return True, f"promoting {event.model_id}, whatever its gates said"
+
+    def served(self, event: events.ModelServed) -> None:
+        """Take that a version went live; it is watched from now on."""
+        swap, self.pending = self.pending, None
+        champion = self._watch.champion
+        if champion is not None and champion.model_id == event.model_id:
+            return  # the same model again, after a restart: its probation goes on
+        back = (swap is not None and swap.kind == "rollback") or event.reason.startswith("rollback")
+        found = self._watch.begin(event, back=back)
+        kind = "rolled_back" if back else "swapped"
+        text = f"{event.model_id} is live: {event.reason}"
+        self._out.publish(kind, text, model_id=event.model_id, previous_id=event.previous_id)
+        self._out.tell(found)
+        if self._early_refusal is not None and self._early_refusal.model_id == event.model_id:
+            self.acked(self._early_refusal)
+        self._early_refusal = None
+
+    def acked(self, event: events.SwapAcked) -> None:
+        """Take a bot's answer; a refusal of the live model leads back to the previous one."""
+        champion = self._watch.champion
+        if event.loaded:
+            return
+        if self.pending is not None and self.pending.model_id == event.model_id:
+            self._early_refusal = event  # the bot answered before `ModelServed` came
+            return
+        if champion is None or champion.model_id != event.model_id:
+            return
+        if event.bot_id in champion.refused_by:
+            return
+        champion.refused_by.add(event.bot_id)
+        text = f"bot {event.bot_id or '(unnamed)'} refused {event.model_id}: {event.error}"
+        self._out.publish("swap_refused", text, model_id=event.model_id, bot_id=event.bot_id)
+        self._out.alert("critical", text)
+        self._fall_back(champion, text)
+
+    def failed(self, event: events.SwapFailed) -> PendingSwap | None:
+        """Take that the swap under way failed; return it, None if none was."""
+        swap, self.pending = self.pending, None
+        if swap is not None:
+            text = f"{swap.kind} of {event.model_id or 'the previous model'} failed: {event.error}"
+            self._out.publish("swap_refused", text, model_id=event.model_id)
+            self._out.alert("critical", text)
+        return swap
+
+    def settle_probation(self, now_ms: int) -> None:
+        """Confirm the champion or go back from it, if its probation has a verdict.
+
+        Args:
+            now_ms: Event time, ms UTC.
+        """
+        champion = self._watch.champion
+        if champion is None or champion.probation is None or self.pending is not None:
+            return
+        verdict = champion.probation.verdict(now_ms)
+        if verdict is None:
+            return
+        champion.probation = None
+        if verdict.worse:
+            self._out.alert("critical", f"{champion.model_id} is {verdict}")
+            self._fall_back(champion, str(verdict))
+        else:
+            text = f"{champion.model_id} is confirmed: {verdict}"
+            self._out.publish("confirmed", text, model_id=champion.model_id, pairs=verdict.pairs)
+
+    def _fall_back(self, champion: Champion, reason: str) -> None:
+        """Go back without an operator, but never from a model that was gone back to."""
+        previous = champion.previous_id
+        if previous is None or not champion.may_fall_back or self.pending is not None:
+            text = f"{champion.model_id} stays live: no earlier version to trust"
+            self._out.alert("critical", text)
+            return
+        self._roll_back(previous, reason)
+
+    def _roll_back(self, to_model_id: str, reason: str, by: str = "") -> None:
+        self.pending = PendingSwap("rollback", to_model_id)
+        self._out.order(Rollback, to_model_id=to_model_id, reason=reason, by=by)
