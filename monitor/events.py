@@ -45,6 +45,8 @@ class ModelServed(Event):
     signal thresholds, `threshold` the label threshold in force (a fraction).
     `calibration` is what `monitor.drift.calibrate` made for it, as JSON text, or empty.
     `win_rate` is the share of its signals that won when it was judged, None if unknown.
+    `rollback` is whether it was live before and somebody went back to it: it is then trusted
+    more than its successor and needs no probation.
     """
 
     model_id: str
@@ -57,6 +59,7 @@ class ModelServed(Event):
     down: float
     calibration: str = ""
     win_rate: float | None = None
+    rollback: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,7 @@ class Swaps:
         champion = self._watch.champion
         if champion is not None and champion.model_id == event.model_id:
             return  # the same model again, after a restart: its probation goes on
-        back = (swap is not None and swap.kind == "rollback") or event.reason.startswith("rollback")
+        back = event.rollback or (swap is not None and swap.kind == "rollback")
         found = self._watch.begin(event, back=back)
         kind = "rolled_back" if back else "swapped"
         text = f"{event.model_id} is live: {event.reason}"

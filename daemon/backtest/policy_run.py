@@ -186,6 +186,7 @@ class Run:
             self._live.judged.folder,
             previous_id=previous.model.model_id if previous else None,
             reason=change_reason(order),
+            rollback=back,
             slot=order.slot,
             at_ms=order.at_ms,
         )

@@ -51,6 +51,9 @@ def event(slot: str, at_ms: int, kind: str, fields: dict[str, Any]) -> events.Ev
     if event_type is None:
         return None
     whole = {**fields, "slot": slot, "at_ms": at_ms}
+    if event_type is events.ModelServed and "rollback" not in whole:
+        # Older rows say it in the reason alone.
+        whole["rollback"] = str(whole.get("reason", "")).startswith("rollback")
     if "row" in whole:
         whole["row"] = [math.nan if x is None else x for x in whole["row"]]
     try:

@@ -120,7 +120,7 @@ class Serving:
             previous = await asyncio.to_thread(self._registry.previous, self.slot)
         await self._seat(model, None if back else previous)
         self._order(manifest, reason)
-        return await self.served(manifest, previous, reason)
+        return await self.served(manifest, previous, reason, rollback=back)
 
     async def found(self, manifest: Manifest, was_id: str | None) -> events.ModelServed:
         """Say that `manifest` was made live while the daemon did not look, as the pointer has it.
@@ -133,17 +133,16 @@ class Serving:
         why = f"{deployed.get('reason') or 'found live at start'} (by {deployed.get('by', '?')})"
         if deployed.get("action") == "rollback":
             previous = next(iter(manifest.document.get("lineage", [])), None)
-            return await self.served(manifest, previous, f"rollback: {why}")
+            return await self.served(manifest, previous, f"rollback: {why}", rollback=True)
         return await self.served(manifest, was_id, why)
 
     async def served(
-        self, manifest: Manifest, previous_id: str | None, reason: str
+        self, manifest: Manifest, previous_id: str | None, reason: str, *, rollback: bool = False
     ) -> events.ModelServed:
         """Say that `manifest` is live, with all that its monitoring needs."""
+        told = {"previous_id": previous_id, "reason": reason, "rollback": rollback, **self.now()}
         folder = self._registry.folder(self.slot)
-        return await asyncio.to_thread(
-            model_served, manifest, folder, previous_id=previous_id, reason=reason, **self.now()
-        )
+        return await asyncio.to_thread(model_served, manifest, folder, **told)
 
     def now(self) -> dict[str, Any]:
         """Return the fields that every event of now has."""
@@ -243,7 +242,13 @@ class Serving:
 
 
 def model_served(
-    manifest: Manifest, folder: Path, *, previous_id: str | None, reason: str, **now: Any
+    manifest: Manifest,
+    folder: Path,
+    *,
+    previous_id: str | None,
+    reason: str,
+    rollback: bool = False,
+    **now: Any,
 ) -> events.ModelServed:
     """Say that a version in `folder` is live; `now` has the slot and the time."""
     return events.ModelServed(
@@ -251,6 +256,7 @@ def model_served(
         model_id=manifest.model_id,
         previous_id=previous_id,
         reason=reason,
+        rollback=rollback,
         trained_to_ms=manifest.trained_to_ms,
         horizon_bars=manifest.horizon_bars,
         threshold=_threshold_in_force(manifest, folder),

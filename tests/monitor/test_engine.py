@@ -265,7 +265,7 @@ def test_a_candidate_that_passes_during_a_rollback_waits_for_it() -> None:
     slot.command("retrain")
     slot.command("rollback")
     assert only(slot.train("m3"), Deploy) == []
-    assert len(only(slot.serve("m1", "m0", reason="rollback"), Deploy)) == 1
+    assert len(only(slot.serve("m1", "m0", rollback=True), Deploy)) == 1
 
 
 def test_rollback_names_the_previous_version_or_says_there_is_none() -> None:
@@ -280,6 +280,20 @@ def test_rollback_names_the_previous_version_or_says_there_is_none() -> None:
     busy, _ = slot.command("rollback")
     assert not busy.accepted
     assert "rolled_back" in kinds(slot.serve("m1", None, reason="operator"))
+    assert slot.engine.phase == "serving"
+
+
+def test_a_model_whose_reason_begins_with_rollback_is_on_probation_all_the_same() -> None:
+    slot = serving()
+    out = slot.serve("m2", "m1", reason="rollback of the fees makes the old labels wrong")
+    assert kinds(out)[0] == "swapped"
+    assert slot.engine.phase == "probation"
+
+
+def test_a_version_that_was_gone_back_to_is_on_no_probation_whatever_the_reason_says() -> None:
+    slot = serving()
+    out = slot.serve("m0", "m1", reason="losses", rollback=True)
+    assert kinds(out)[0] == "rolled_back"
     assert slot.engine.phase == "serving"
 
 
@@ -311,7 +325,7 @@ def test_a_bot_that_refuses_the_live_model_sends_us_back_once() -> None:
     assert "swap_refused" in kinds(out)
     assert [order.to_model_id for order in only(out, Rollback)] == ["m1"]
     assert only(ack(slot, "m2", loaded=False, bot_id="other"), Rollback) == []
-    slot.serve("m1", "m2", reason="rollback")
+    slot.serve("m1", "m2", rollback=True)
     out = ack(slot, "m1", loaded=False)
     assert only(out, Rollback) == []  # no ping-pong between two versions
     assert only(out, Alert)

@@ -8,6 +8,18 @@ import pytest
 from daemon.runtime import event_codec
 from monitor import events
 
+SERVED = events.ModelServed(
+    slot="BTC-5m",
+    at_ms=9,
+    model_id="m",
+    previous_id=None,
+    reason="drift",
+    trained_to_ms=0,
+    horizon_bars=12,
+    threshold=0.005,
+    up=0.4,
+    down=0.4,
+)
 ROW = (math.nan, 0.1 + 0.2, -1e-9, *[0.0] * 14)
 
 
@@ -45,3 +57,21 @@ def test_a_row_of_a_kind_that_this_version_does_not_know_is_passed_over() -> Non
 
 def test_a_row_whose_fields_do_not_fit_is_passed_over() -> None:
     assert event_codec.event("BTC-5m", 1, "RetrainFailed", {"job_id": 7}) is None
+
+
+@pytest.mark.parametrize(("reason", "rollback"), [("rollback: worse", True), ("drift", False)])
+def test_an_old_row_of_a_served_model_says_in_its_reason_whether_it_was_a_rollback(
+    reason: str, rollback: bool
+) -> None:
+    kind, fields = event_codec.body(SERVED)
+    del fields["rollback"]
+    again = event_codec.event(SERVED.slot, 9, kind, fields | {"reason": reason})
+    assert isinstance(again, events.ModelServed)
+    assert again.rollback is rollback
+
+
+def test_a_row_of_a_served_model_that_says_it_itself_is_believed_whatever_its_reason() -> None:
+    kind, fields = event_codec.body(SERVED)
+    again = event_codec.event(SERVED.slot, 9, kind, fields | {"reason": "rollback of the fees"})
+    assert isinstance(again, events.ModelServed)
+    assert not again.rollback

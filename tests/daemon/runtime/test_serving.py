@@ -43,10 +43,10 @@ class House:
         venue = VenueClock(self.clock)
         return Serving(SLOT, self.registry, swap, clock=self.clock, venue=venue), bus
 
-    def deploy(self, number: int) -> str:
+    def deploy(self, number: int, reason: str = "drift") -> str:
         model_id = self.ids[number]
         at_ms = self.clock.now_ms()
-        self.registry.deploy(SLOT, model_id, reason="drift", by="hyperdrift", at_ms=at_ms)
+        self.registry.deploy(SLOT, model_id, reason=reason, by="hyperdrift", at_ms=at_ms)
         return model_id
 
     @property
@@ -321,8 +321,27 @@ async def test_what_a_person_did_while_the_daemon_was_away_is_told_with_who_and_
     live = await serving.resume(None, house.ids[2])
     assert live is not None
     served = await serving.found(live, house.ids[2])
-    assert served.reason == "rollback: losses (by alice)"
+    assert (served.reason, served.rollback) == ("rollback: losses (by alice)", True)
     assert (served.model_id, served.previous_id) == (house.ids[1], house.ids[0])
+
+
+async def test_only_a_rollback_is_told_as_one_whatever_reason_a_person_gave(house: House) -> None:
+    house.deploy(0)
+    serving, _ = house.start()
+    await serving.resume(None, None)
+    reason = "rollback of the fees"
+    two = house.deploy(1, reason=reason)
+    live = await serving.resume(None, house.ids[0])
+    assert live is not None
+    assert not (await serving.found(live, house.ids[0])).rollback
+    back = actions.Rollback(slot=str(SLOT), at_ms=0, to_model_id=house.ids[0], reason="worse")
+    served = await serving.change(back)
+    assert isinstance(served, events.ModelServed)
+    assert served.rollback
+    order = {"job_id": "j", "model_id": two, "trigger": "command", "reason": reason}
+    served = await serving.change(actions.Deploy(slot=str(SLOT), at_ms=0, **order))
+    assert isinstance(served, events.ModelServed)
+    assert not served.rollback
 
 
 @pytest.mark.parametrize(
