@@ -25,19 +25,33 @@ class GateLimits:
     """The limit of every gate, by the gate's name."""
 
     train_accuracy: float = 0.60
+    """Accuracy on the training rows must be above this fraction."""
     test_accuracy: float = 0.55
+    """Accuracy on the test rows must be above this fraction."""
     all_classes: float = 0.005
+    """DOWN, NEUTRAL and UP must each be at least this fraction of the test decisions."""
     overfit: float = 0.10
+    """Train minus test accuracy must be below this; train log loss not below half of test's."""
     beats_prior: float = 0.0
+    """The lower end of the 95 % interval of the skill over the class shares must be above this."""
     direction: float = 0.0
+    """The upper end of the 95 % interval of the correlation with the return must reach this."""
     calibrated: float = 0.05
+    """The calibration error of each class beyond chance, a probability, must be within this."""
     beats_champion: float = 0.01
+    """Log loss may be worse than the champion's by at most this fraction, and not surely worse."""
     parity: float = 1e-9
+    """Features as served and as trained on may differ by at most this, absolute."""
     same_bars: float = 0.5
+    """At most this fraction of the bars that the live model learnt from may have changed since."""
     loads: float = 1e-9
+    """A fresh interpreter must reproduce the golden probabilities to within this, absolute."""
     budget_mib: float = 64.0
+    """The model file may have at most this many MiB."""
     budget_ms: float = 20.0
+    """A prediction of one row may take at most this many milliseconds."""
     refit_agrees: float = 0.05
+    """The refit may move the class shares of its twin by at most this fraction."""
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, float]) -> Self:

@@ -46,7 +46,10 @@ def main() -> None:
 
 
 @app.command()
-def run(config: ConfigOption = None, verbose: bool = False) -> None:
+def run(
+    config: ConfigOption = None,
+    verbose: Annotated[bool, typer.Option(help="Log lines of level debug too.")] = False,
+) -> None:
     """Run the daemon in the foreground."""
     import faulthandler
     import signal

@@ -34,19 +34,26 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class DaemonSection(_Section, frozen=True, kw_only=True):
-    """`[daemon]`."""
+    """`[daemon]`: the process."""
 
     data_dir: str = "~/.local/share/hyperdrift"
+    """Folder of the store, the models and the keys, from `/` or `~` on."""
 
 
 class SlotSection(_Section, frozen=True, kw_only=True):
-    """One `[[slots]]`; horizon, threshold and history default by interval."""
+    """`[[slots]]`: one coin at one interval; there may be several."""
 
     coin: Annotated[str, Meta(min_length=1)]
+    """Name of the coin, as the venue writes it."""
     interval: str = "5m"
+    """Length of a bar: `5m`, `1h`, `12h` and `24h` have measured defaults."""
     horizon_bars: Annotated[int, Meta(ge=1)] | None = None
+    """Bars from a prediction to its outcome."""
     threshold: float | str | None = None
+    """Return that separates NEUTRAL from UP and DOWN: a fraction above 0 and below 1, `"auto"`, or
+    `"vol:0.8"` for 0.8 times the trailing volatility."""
     history_days: Positive | None = None
+    """Days of bars that a model learns from. Default: 180 days, or 5000 bars if that is more."""
 
     @property
     def name(self) -> SlotName:
@@ -72,13 +79,18 @@ class SlotSection(_Section, frozen=True, kw_only=True):
 
 
 class HyperliquidSection(_Section, frozen=True, kw_only=True):
-    """`[hyperliquid]`."""
+    """`[hyperliquid]`: the venue."""
 
     network: str = "mainnet"
+    """`mainnet` or `testnet`."""
     rest_url: str = ""
+    """Base address of REST, `https://...`; empty takes the network's."""
     ws_url: str = ""
+    """Address of the stream, `wss://...`; empty takes the network's."""
     speed: Positive = 1.0
+    """Venue seconds per wall second; only a replay exchange runs faster than 1."""
     weight_per_minute: Count = 1000
+    """Request weight per minute that the daemon spends; the venue allows 1200."""
 
     @property
     def urls(self) -> tuple[str, str]:
@@ -88,28 +100,31 @@ class HyperliquidSection(_Section, frozen=True, kw_only=True):
 
 
 class MqttSection(_Section, frozen=True, kw_only=True):
-    """`[mqtt]`; `port` is where the embedded broker listens, on 127.0.0.1.
-
-    `ca_file` has the certificates that vouch for an `mqtts://` broker; empty trusts the system's.
-
-    `command_keys` are files with the public keys of those who may command; empty, everybody
-    may who reaches the broker.
-    """
+    """`[mqtt]`: how the bot and the operators are reached."""
 
     broker: str = "embedded"
+    """`embedded`, or `mqtt://user@host:1883`, or `mqtts://user@host:8883`."""
     port: Annotated[int, Meta(ge=1, le=65535)] = 1883
+    """TCP port of the embedded broker, on 127.0.0.1."""
     prefix: str = "hyperdrift"
+    """First level of every topic."""
     password_file: str = ""
+    """File with the broker's password. Empty: the service's credential `mqtt-password`, if any."""
     ca_file: str = ""
+    """Certificates that vouch for an `mqtts://` broker; empty trusts the system's."""
     command_keys: tuple[str, ...] = ()
+    """Files with the public keys of those who may command. Empty: all who reach the broker may."""
 
 
 class FeaturesSection(_Section, frozen=True, kw_only=True):
-    """`[features]`; `path` is put on the import path for a `computer` of the bot's own."""
+    """`[features]`: how features are computed."""
 
     computer: str = "builtin"
+    """`builtin`, or `package.module:Class` for the bot's own formulas."""
     path: str = ""
+    """Folder that is put on the import path for the `computer`."""
     cohort_file: str = ""
+    """CSV with the columns address and cohort (top or bottom). Empty: no order flow of cohorts."""
 
     @property
     def folder(self) -> str:
@@ -118,10 +133,12 @@ class FeaturesSection(_Section, frozen=True, kw_only=True):
 
 
 class TradesSection(_Section, frozen=True, kw_only=True):
-    """`[trades]`; `columns` gives the file's names for our fields, where they differ."""
+    """`[trades]`: the bot's closed trades, if it does not publish them."""
 
     file: str = ""
+    """CSV or JSON lines file that the bot appends its closed trades to. Empty: none is read."""
     columns: dict[str, str] = msgspec.field(default_factory=dict)
+    """The file's names for the fields of a trade, where they differ from ours."""
 
     @property
     def path(self) -> Path:
@@ -130,33 +147,43 @@ class TradesSection(_Section, frozen=True, kw_only=True):
 
 
 class RetrainSection(_Section, frozen=True, kw_only=True):
-    """`[retrain]`."""
+    """`[retrain]`: the child process that trains and judges."""
 
     python: str = ""
+    """Interpreter of the child process, best the bot's own. Empty: the daemon's."""
     nice: Annotated[int, Meta(ge=0, le=19)] = 10
+    """Niceness of the child process."""
     timeout_s: Positive = 3600.0
+    """Seconds after which a retrain is killed."""
     memory_mib: Annotated[int, Meta(ge=0)] = 4096
+    """MiB of memory that the child process may take; 0 sets no limit."""
     backend: str = "local"
+    """Where a retrain runs: `local`."""
     signal_rate: Annotated[float, Meta(gt=0, le=0.3)] = 0.05
+    """Fraction of the bars on which each side shall give a signal."""
     seed: int = 0
+    """Seed of a retrain: the same bars and seed give the same model."""
 
 
 class SwapSection(_Section, frozen=True, kw_only=True):
-    """`[swap]`; `on_deploy` is a command for a bot that must be restarted."""
+    """`[swap]`: what happens when a version goes live."""
 
     on_deploy: tuple[str, ...] = ()
+    """Command that runs after a version went live, for a bot that must be restarted. No shell."""
 
 
 class WebSection(_Section, frozen=True, kw_only=True):
-    """`[web]`; an empty `listen` switches the status page off. Not served yet: a warning."""
+    """`[web]`: the status page."""
 
     listen: str = ""
+    """Address of the status page; empty switches it off. Not built yet: a warning at the start."""
 
 
 class NotifySection(_Section, frozen=True, kw_only=True):
-    """`[notify]`."""
+    """`[notify]`: messages to people."""
 
     urls: tuple[str, ...] = ()
+    """Where notifications go. Not built yet: refused."""
 
 
 class Config(_Section, frozen=True, kw_only=True):
