@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check chaos oldest run deb install lock clean
+.PHONY: demo test check reference chaos oldest run deb install lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine
 	@$(BIN)/hyperdrift demo --until swap
@@ -19,6 +19,9 @@ check: $(VENV)/.dev ## format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+reference: $(VENV)/.dev ## docs/reference/ and the picture of the rooms, from the code
+	@$(BIN)/python -m docs.generate
 
 chaos: $(VENV)/.dev ## fifteen bad minutes and an encore; or CHAOS="--minutes 5 --seed 7"
 	@$(BIN)/python -m benchmarks.chaos $(CHAOS)

@@ -1,0 +1,50 @@
+"""The generated pages say what the code says, and every path that a page names exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.generate import commands, configuration, gates, log_lines, topics
+from docs.generate.pages import ROOT, stale
+
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+PLACE = re.compile(
+    r"(?<![\w/.<])(?:(?:client|daemon|retrain|monitor|docs|tests|systemd|packaging|benchmarks)/"
+    r"[\w./-]*\w)"
+)
+
+
+def test_every_generated_page_is_current() -> None:
+    old = [str(path.relative_to(ROOT)) for path in stale()]
+    assert not old, f"run `make reference`: {', '.join(old)}"
+
+
+def test_every_policy_key_and_gate_stands_in_the_reference() -> None:
+    page = configuration.page()
+    for key in ("probation_hours", "false_alarms_per_month", "retry_bars", "win_rate_floor"):
+        assert f"| `{key}` |" in page
+    assert gates.page().count("\n| `") == 13
+
+
+def test_every_command_and_topic_stands_in_the_reference() -> None:
+    page = commands.page()
+    assert page.count("\n## hyperdrift ") >= 23
+    assert topics.page().count("\n## `hyperdrift/") == 10
+
+
+def test_a_line_that_two_branches_name_is_found_under_both_names() -> None:
+    events = {line.event for line in log_lines.lines()}
+    assert {"feed.stream_back", "feed.stream_connected", "stream.bar_refused"} <= events
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    named = set(PLACE.findall(page.read_text("utf-8")))
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_between_pages_leads_to_a_file(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
