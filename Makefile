@@ -23,7 +23,7 @@ check: $(VENV)/.dev ## format, lint and types
 reference: $(VENV)/.dev ## docs/reference/ and the picture of the rooms, from the code
 	@$(BIN)/python -m docs.generate
 
-chaos: $(VENV)/.dev ## fifteen bad minutes and an encore; or CHAOS="--minutes 5 --seed 7"
+chaos: $(VENV)/.dev ## fifteen bad minutes and a second pass; or CHAOS="--minutes 5 --seed 7"
 	@$(BIN)/python -m benchmarks.chaos $(CHAOS)
 
 oldest: requirements-oldest.txt $(VENV)/.dev ## train under the oldest scikit-learn that works

@@ -1,15 +1,15 @@
-"""Fifteen bad minutes: random faults, several at once, and what is left afterwards.
+"""Do random faults for fifteen minutes, several at once, and check what is left afterwards.
 
 python -m benchmarks.chaos [--minutes 15] [--seed 1] [--every-s 5] [--json]
 
 The real daemon, the reference paper bot, a real mosquitto and the replay exchange with a
 fault script, on a small disk of their own and a network of their own (Linux namespaces,
 root or not). Processes are killed and hung, the disk is filled, files are damaged, the link is
-cut, the exchange lies. Then the faults end, and everybody has a minute to recover without
-hands. What no line could tell of in the storm is done once more, in peace, for ten minutes at
-most, and a retrain is asked for. The store must equal what the exchange serves, the live model
-must answer, the retrain must leave a candidate, and every fault that met anything must be found
-in the journal, each time that it was done. Ends with 1 and what was violated, if anything was.
+cut, the exchange sends wrong data. Then the faults end, and everything has a minute to recover
+by itself. A second pass repeats, one at a time, each fault that no line of the journal tells of;
+it takes ten minutes at most. Last, a retrain is asked for. The store must equal what the exchange
+serves, the live model must answer, the retrain must leave a candidate, and the journal must tell
+of every fault that met anything, each time that it was done. Exit code 1 and a list if not.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from typing import Any
 from benchmarks.chaos import plan
 from benchmarks.chaos.faults import ChaosFaults
 from benchmarks.chaos.judgement import judge
-from benchmarks.chaos.second_pass import encore, retrain
+from benchmarks.chaos.second_pass import retrain, second_pass
 from benchmarks.chaos.setup import ChaosSetup, prepare
 from benchmarks.chaos.traces import AWAY
 from daemon.core import logs
@@ -44,9 +44,9 @@ RECOVER_S = 120.0
 async def survive(
     folder: Path, *, seconds: float, seed: int, every_s: float, speed: float = 300.0,
     kinds: tuple[str, ...] = (), namespace: bool = False, tell: bool = True, calm_s: float = 60.0,
-    encore_s: float = 600.0,
+    second_pass_s: float = 600.0,
 ) -> dict[str, Any]:  # fmt: skip
-    """Do it; return what was found.
+    """Run everything; return what was found.
 
     Args:
         folder: For everything; must be empty.
@@ -58,53 +58,53 @@ async def survive(
         namespace: Whether disk and network are our own.
         tell: Print the timeline as it happens.
         calm_s: Without a new fault at the end.
-        encore_s: At most for doing again what nothing told of; with 0 that is no fault, and
-            no retrain is asked for.
+        second_pass_s: Longest time for repeating what nothing told of; with 0, what was not
+            told of is no violation, and no retrain is asked for.
     """
     possible = tuple(k for k in (kinds or plan.ALL) if namespace or k not in plan.NEEDS_NAMESPACE)
     planned = plan.draw(seed, seconds, every_s, possible)
-    total_s = LEAD_S + seconds + calm_s + 2 * RECOVER_S + encore_s
-    stage = await asyncio.to_thread(prepare, folder, total_s, speed, seed, namespace=namespace)
-    stage.tell = tell
-    await stage.open(plan.script(planned, LEAD_S, speed))
-    stage.began = time.monotonic()
-    async with stage.running():
-        await _inflict(stage, planned)
-        stage.note("no more faults")
+    total_s = LEAD_S + seconds + calm_s + 2 * RECOVER_S + second_pass_s
+    setup = await asyncio.to_thread(prepare, folder, total_s, speed, seed, namespace=namespace)
+    setup.tell = tell
+    await setup.open(plan.script(planned, LEAD_S, speed))
+    setup.began = time.monotonic()
+    async with setup.running():
+        await _inflict(setup, planned)
+        setup.note("no more faults")
         await asyncio.sleep(calm_s)
-        recovered_s = calm_s + await stage.well(RECOVER_S)
-        began, is_asked = stage.elapsed(), encore_s > 0
-        again = await encore(stage, planned, seed, encore_s)
-        stage.retrained = await retrain(stage) if is_asked else None
-        encore_s = stage.elapsed() - began
-        recovered_s = max(recovered_s, await stage.well(RECOVER_S))
+        recovered_s = calm_s + await setup.well(RECOVER_S)
+        began, is_asked = setup.elapsed(), second_pass_s > 0
+        again = await second_pass(setup, planned, seed, second_pass_s)
+        setup.retrained = await retrain(setup) if is_asked else None
+        second_pass_s = setup.elapsed() - began
+        recovered_s = max(recovered_s, await setup.well(RECOVER_S))
         await asyncio.sleep(3)
-        stage.daemon_was_ready = stage.daemon.is_ready
-        stage.stop_s = await _stop(stage)
-        truth = stage.truth()
-    found = await asyncio.to_thread(judge, stage, planned, truth, each=is_asked)
+        setup.daemon_was_ready = setup.daemon.is_ready
+        setup.stop_s = await _stop(setup)
+        truth = setup.truth()
+    found = await asyncio.to_thread(judge, setup, planned, truth, each=is_asked)
     if recovered_s >= calm_s + RECOVER_S:
         found["violated"].append(f"recovery: not all was well within {recovered_s:.0f} s")
         found["sound"] = False
     return {
         "seed": seed, "seconds": seconds, "faults_planned": len(planned), "namespace": namespace,
         "recovered_within_s": round(recovered_s, 1), "encore": again,
-        "encore_s": round(encore_s), **found,
+        "encore_s": round(second_pass_s), **found,
     }  # fmt: skip
 
 
-async def _inflict(stage: ChaosSetup, every: list[plan.Planned]) -> None:
-    faults = ChaosFaults(stage)
+async def _inflict(setup: ChaosSetup, every: list[plan.Planned]) -> None:
+    faults = ChaosFaults(setup)
     async with asyncio.TaskGroup() as tasks:
         for planned in every:
-            await asyncio.sleep(max(0.0, LEAD_S + planned.at_s - stage.elapsed()))
+            await asyncio.sleep(max(0.0, LEAD_S + planned.at_s - setup.elapsed()))
             tasks.create_task(faults.do(planned), name=planned.kind)
 
 
-async def _stop(stage: ChaosSetup) -> float:
-    stage.daemon._may_run.clear()  # noqa: SLF001
-    took_s = await stage.daemon.stop()
-    stage.note("daemon stopped", after_s=round(took_s, 2))
+async def _stop(setup: ChaosSetup) -> float:
+    setup.daemon._may_run.clear()  # noqa: SLF001
+    took_s = await setup.daemon.stop()
+    setup.note("daemon stopped", after_s=round(took_s, 2))
     return took_s
 
 
@@ -138,7 +138,7 @@ def show(found: dict[str, Any]) -> None:
         print(f"    {one['at_s']:5} s  {one['kind']:20} {one['by']}")
     for name in sorted({name for one in masked for name in one["by"].split()}):
         print(f"    {name}: {AWAY[name]}")
-    print(f"  done again in peace, {found['encore_s']} s: {', '.join(found['encore']) or 'none'}")
+    print(f"  repeated alone, {found['encore_s']} s: {', '.join(found['encore']) or 'none'}")
     for part in ("store", "scored", "model", "bot", "processes"):
         print(f"  {part}: {json.dumps(found[part])}")
     print(f"  all well {found['recovered_within_s']:g} s after the last fault")
@@ -149,20 +149,20 @@ def show(found: dict[str, Any]) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=15.0, help="of the storm")
+    parser.add_argument("--minutes", type=float, default=15.0, help="of random faults")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every-s", type=float, default=5.0)
     parser.add_argument("--speed", type=float, default=300.0)
     parser.add_argument("--kinds", default="", help="comma-separated; all by default")
     parser.add_argument("--keep", type=Path, help="a folder for logs and timeline, to look into")
-    parser.add_argument("--encore-s", type=float, default=600.0, help="at most, after the storm")
+    parser.add_argument("--encore-s", type=float, default=600.0, help="longest second pass")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
 
 def main() -> None:
     given = arguments()
-    logs.configure(logging.ERROR)  # of our own ears
+    logs.configure(logging.ERROR)  # of the listener in this process
     namespace = in_namespace()
     if not namespace:
         left_out = ", ".join(plan.NEEDS_NAMESPACE)
@@ -185,7 +185,7 @@ def main() -> None:
                 kinds=kinds,
                 namespace=namespace,
                 calm_s=calm_s,
-                encore_s=given.encore_s,
+                second_pass_s=given.encore_s,
             )
         )
         if namespace:

@@ -24,16 +24,18 @@ def holes(scored: Sequence[int], step: int) -> list[int]:
 
 
 def unexplained(
-    lost: Sequence[int], befores: Sequence[tuple[float, Path]], asides: Sequence[tuple[float, Path]]
+    lost: Sequence[int],
+    undamaged: Sequence[tuple[float, Path]],
+    asides: Sequence[tuple[float, Path]],
 ) -> list[str]:
     """Say of which bars the loss cannot be laid to a damaged page.
 
     Args:
         lost: Bars that are not in the journal.
-        befores: When the database was damaged, and the copy from before; oldest first.
+        undamaged: When the database was damaged, and the copy from before; oldest first.
         asides: When a damaged file was set aside, and where it is.
     """
-    had = [(at, _scored(path)) for at, path in befores]
+    had = [(at, _scored(path)) for at, path in undamaged]
     wrong: list[str] = []
     wanted: dict[Path, dict[int, int]] = {}
     for t in lost:

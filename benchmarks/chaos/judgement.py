@@ -32,31 +32,31 @@ _CLOSES_S = 4.0  # a clock that is right again until that is known and the next 
 
 
 def judge(
-    stage: ChaosSetup, plan: list[Planned], truth: dict[int, Bar], *, each: bool
+    setup: ChaosSetup, plan: list[Planned], truth: dict[int, Bar], *, each: bool
 ) -> dict[str, Any]:
     """Hold all that is left against what must be; `violated` has a sentence for each fault.
 
     Args:
-        stage: When everything is over.
+        setup: When everything is over.
         plan: What was to be done in the storm.
         truth: The closed bars that the exchange serves.
         each: Whether every kind must have been told of at least once.
     """
     found = {
-        "store": _store(stage, truth),
-        "scored": _scored(stage, truth),
-        "model": _model(stage),
-        "bot": _bot(stage, truth),
-        "faults": _faults(stage, plan, each=each),
-        "processes": _processes(stage),
+        "store": _store(setup, truth),
+        "scored": _scored(setup, truth),
+        "model": _model(setup),
+        "bot": _bot(setup, truth),
+        "faults": _faults(setup, plan, each=each),
+        "processes": _processes(setup),
     }
     violated = [text for part in found.values() for text in part.pop("violated")]
     return found | {"violated": violated, "sound": not violated}
 
 
-def _store(stage: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
+def _store(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
     """Compare the store with what the exchange serves, bar for bar."""
-    with open_store(stage.data, read_only=True) as store:
+    with open_store(setup.data, read_only=True) as store:
         held = {s.bar.t: s for s in store.held(SLOT, 0, 2**62)}
         # What a damaged page held and the venue has no more is lost, and said so.
         gaps = [gap for gap in store.gaps(SLOT) if gap.to_t >= min(truth)]
@@ -86,19 +86,19 @@ def _store(stage: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
             "violated": violated}  # fmt: skip
 
 
-def _scored(stage: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
+def _scored(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
     """Look for bars that were scored twice, or lost in another way than with a damaged page."""
     asides = [
-        (line.at, stage.data / Path(name[1]).name)
-        for line in stage.journal.lines() if (name := _ASIDE.search(line.text))
+        (line.at, setup.data / Path(name[1]).name)
+        for line in setup.journal.lines() if (name := _ASIDE.search(line.text))
     ]  # fmt: skip
-    with open_store(stage.data, read_only=True) as store:
+    with open_store(setup.data, read_only=True) as store:
         scored = [row.body["t"] for row in store.journal(SLOT, kinds=["BarScored"])]
     violated = []
     if doubled := [t for t, n in Counter(scored).items() if n > 1]:
         violated.append(f"journal: {len(doubled)} bars scored twice, first {doubled[0]}")
     lost = holes(scored, STEP)
-    wrong = unexplained(lost, stage.befores, asides)
+    wrong = unexplained(lost, setup.undamaged, asides)
     if wrong:
         violated.append(f"journal: {len(wrong)} of {len(lost)} bars are gone, first: {wrong[0]}")
     if not scored or scored[-1] < max(truth) - _LAG_BARS * STEP:
@@ -111,9 +111,9 @@ def _scored(stage: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
     }
 
 
-def _model(stage: ChaosSetup) -> dict[str, Any]:
+def _model(setup: ChaosSetup) -> dict[str, Any]:
     """Check that what LATEST.json names is whole, ours, and what daemon and bot answer with."""
-    registry = Registry(stage.data / "models", ring=trusted_keys(stage.data))
+    registry = Registry(setup.data / "models", ring=trusted_keys(setup.data))
     violated, live_id = [], ""
     try:
         live = registry.live(SLOT)
@@ -121,28 +121,28 @@ def _model(stage: ChaosSetup) -> dict[str, Any]:
         registry.load(SLOT, live_id)
     except (HyperdriftError, RetrainError) as e:
         violated.append(f"model: LATEST.json does not verify: {e}")
-    states = [e for e in stage.events if e["topic"] == "state"]
+    states = [e for e in setup.events if e["topic"] == "state"]
     said = {
         "daemon": states[-1].get("model_id") if states else None,
-        "bot": next((e["model_id"] for e in reversed(stage.events) if e.get("online")), None),
+        "bot": next((e["model_id"] for e in reversed(setup.events) if e.get("online")), None),
     }
     for who, model_id in said.items():
         if model_id != live_id:
             violated.append(f"model: {who} answers with {model_id}, LATEST.json names {live_id}")
-    if stage.retrained == "":
+    if setup.retrained == "":
         violated.append("model: a retrain after all faults left no candidate")
-    swaps = Counter(e["kind"] for e in stage.events if e["topic"] == "event")
+    swaps = Counter(e["kind"] for e in setup.events if e["topic"] == "event")
     kinds = ("swapped", "rolled_back", "swap_refused", "retrain_started", "retrain_finished",
              "retrain_failed")  # fmt: skip
     counts = {k: swaps[k] for k in kinds}
-    return {"live": live_id, **counts, "retrained": stage.retrained, "violated": violated}
+    return {"live": live_id, **counts, "retrained": setup.retrained, "violated": violated}
 
 
-def _bot(stage: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
+def _bot(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
     """Look for bars that a living bot with a model did not answer."""
     lives: list[list[tuple[float, int]]] = []
     born: list[float] = []
-    for line in (stage.folder / "bot.diary").read_text().splitlines():
+    for line in (setup.folder / "bot.diary").read_text().splitlines():
         at, t = line.split()[:2]
         if t == "0":
             lives.append([])
@@ -166,54 +166,56 @@ def _bot(stage: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
             "violated": violated}  # fmt: skip
 
 
-def occurrences(stage: ChaosSetup) -> list[Occurrence]:
+def occurrences(setup: ChaosSetup) -> list[Occurrence]:
     """Return every fault that was done so far, with how often it met the daemon."""
-    done = [_with_end(stage, deed.of) for deed in stage.deeds if not deed.missed]
-    for fault, touched in stage.exchange.touched():
-        begin, end = (edge / (1 if fault.of_wall else stage.speed * 1000) for edge in fault.span)
-        if stage.opened + begin > time.time():
+    met = [_with_end(setup, done.of) for done in setup.faults_done if not done.missed]
+    for fault, touched in setup.exchange.touched():
+        begin, end = (edge / (1 if fault.of_wall else setup.speed * 1000) for edge in fault.span)
+        if setup.opened + begin > time.time():
             continue
         first, last = (
-            None if at is None else stage.opened + at.wall_s for at in (touched.first, touched.last)
+            None if at is None else setup.opened + at.wall_s for at in (touched.first, touched.last)
         )
         kind = str(fault.__struct_config__.tag)
-        begin, end = stage.opened + begin, stage.opened + end
-        done.append(Occurrence(kind, begin, end, touched.times, first, last))
-    return done
+        begin, end = setup.opened + begin, setup.opened + end
+        met.append(Occurrence(kind, begin, end, touched.times, first, last))
+    return met
 
 
-def _with_end(stage: ChaosSetup, deed: Occurrence) -> Occurrence:
+def _with_end(setup: ChaosSetup, done: Occurrence) -> Occurrence:
     """Note when another version went live, and with it what was damaged was no longer looked at."""
-    if "live" not in TRACES[deed.kind].needs:
-        return deed
-    moved = stage.journal.when(_WENT_LIVE, deed.end + _WRITTEN_S)
-    return replace(deed, gone=moved[0]) if moved else deed
+    if "live" not in TRACES[done.kind].needs:
+        return done
+    moved = setup.journal.when(_WENT_LIVE, done.end + _WRITTEN_S)
+    return replace(done, gone=moved[0]) if moved else done
 
 
-def told_so_far(stage: ChaosSetup) -> list[ChaosVerdict]:
+def told_so_far(setup: ChaosSetup) -> list[ChaosVerdict]:
     """Judge every fault that was done so far by what is in the journal."""
     daemon, broker = (
         [*unit.away, *([(unit.away_since, time.time())] if unit.away_since else [])]
-        for unit in (stage.daemon, stage.broker)
+        for unit in (setup.daemon, setup.broker)
     )
-    spans = stage.journal.spans
+    spans = setup.journal.spans
     away = {
         "daemon": daemon,
         "disk": spans(r"store\.unavailable", r"store\.back"),
-        "link": [(d.of.begin, d.of.end) for d in stage.deeds if d.of.kind == "link_down"],
+        "link": [(d.of.begin, d.of.end) for d in setup.faults_done if d.of.kind == "link_down"],
         "stream": spans(r"feed\.stream_lost", r"feed\.stream_(back|connected)"),
         "rest": spans(r"feed\.trouble", r"feed\.recovered"),
         "broker": [*broker, *spans(r"bus\.lost", r"bus\.connected")],
         "presence": _between(
             spans(r'"online": true.*bot\.presence', r'"online": false.*bot\.presence')
         ),
-        "clock": _set_back(stage),
+        "clock": _set_back(setup),
         "bars": spans(r"feed\.bar_late", r"feed\.bars_on_time"),
         "time": [
-            (d.of.begin, d.of.end + _LEARNT_S) for d in stage.deeds if d.of.kind == "link_slow"
+            (d.of.begin, d.of.end + _LEARNT_S)
+            for d in setup.faults_done
+            if d.of.kind == "link_slow"
         ],
     }
-    return verdicts(occurrences(stage), stage.journal.lines(), away)
+    return verdicts(occurrences(setup), setup.journal.lines(), away)
 
 
 def _between(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -222,23 +224,23 @@ def _between(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
-def _set_back(stage: ChaosSetup) -> list[tuple[float, float]]:
+def _set_back(setup: ChaosSetup) -> list[tuple[float, float]]:
     """Return when the venue's clock was before the newest bar, so that none closed."""
     return [
-        (stage.opened + fault.span[0], stage.opened + fault.span[1] + _CLOSES_S)
-        for fault, _ in stage.exchange.touched()
+        (setup.opened + fault.span[0], setup.opened + fault.span[1] + _CLOSES_S)
+        for fault, _ in setup.exchange.touched()
         if isinstance(fault, ClockJump) and fault.jump_ms < 0
     ]
 
 
-def _faults(stage: ChaosSetup, plan: list[Planned], *, each: bool) -> dict[str, Any]:
+def _faults(setup: ChaosSetup, plan: list[Planned], *, each: bool) -> dict[str, Any]:
     """Find each fault that was done in the journal, every one by itself."""
-    found = told_so_far(stage)
-    missed = Counter(deed.of.kind for deed in stage.deeds if deed.missed)
+    found = told_so_far(setup)
+    missed = Counter(done.of.kind for done in setup.faults_done if done.missed)
     done = Counter(v.of.kind for v in found)
     counts = {outcome: Counter(v.of.kind for v in found if v.outcome == outcome)
               for outcome in ("told", "masked", "untouched", "untold")}  # fmt: skip
-    began = stage.opened
+    began = setup.opened
     violated = [
         f"journal: {v.of.kind} at {v.of.begin - began:.0f} s and no line tells of it"
         for v in found if v.outcome == "untold"
@@ -258,10 +260,10 @@ def _faults(stage: ChaosSetup, plan: list[Planned], *, each: bool) -> dict[str, 
     return {"table": table, "masked": masked, "violated": violated}
 
 
-def _processes(stage: ChaosSetup) -> dict[str, Any]:
+def _processes(setup: ChaosSetup) -> dict[str, Any]:
     """Say how the processes fared: what ended by itself, and with what words."""
     violated, ends = [], {}
-    for unit in (stage.daemon, stage.bot, stage.broker):
+    for unit in (setup.daemon, setup.bot, setup.broker):
         by_itself = Counter(code for _, code, ours in unit.ends if not ours)
         ends[unit.name] = {
             "starts": unit.starts,
@@ -269,21 +271,21 @@ def _processes(stage: ChaosSetup) -> dict[str, Any]:
             "by_itself": dict(by_itself),
         }
     for name in ("daemon", "bot", "manager"):
-        path = stage.folder / f"{name}.log"
+        path = setup.folder / f"{name}.log"
         traces = path.read_text(errors="replace").count("Traceback") if path.exists() else 0
         if traces:
             violated.append(f"{name}: {traces} tracebacks in its log")
-    if any("is not started again" in e["text"] for e in stage.timeline):
+    if any("is not started again" in e["text"] for e in setup.timeline):
         violated.append("daemon: it gave up for good, as for a mistake in the configuration")
-    if not stage.daemon_was_ready:
+    if not setup.daemon_was_ready:
         violated.append("daemon: it was not ready at the end")
-    if stage.stop_s > 10:
-        violated.append(f"daemon: its stop took {stage.stop_s:.1f} s")
+    if setup.stop_s > 10:
+        violated.append(f"daemon: its stop took {setup.stop_s:.1f} s")
     errors = Counter(
         event[1]
-        for line in stage.journal.lines()
+        for line in setup.journal.lines()
         if '"level": "error"' in line.text
         and (event := re.search(r'"event": "([^"]+)"', line.text))
     )
-    return {"ends": ends, "errors_logged": dict(errors), "stop_s": round(stage.stop_s, 1),
+    return {"ends": ends, "errors_logged": dict(errors), "stop_s": round(setup.stop_s, 1),
             "violated": violated}  # fmt: skip

@@ -179,17 +179,17 @@ class KeptProcess:
             yield
             return
         self._address.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as ear:
-            ear.bind(str(self._address))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listener:
+            listener.bind(str(self._address))
             loop = asyncio.get_running_loop()
-            loop.add_reader(ear, self._hear, ear)
+            loop.add_reader(listener, self._hear, listener)
             try:
                 yield
             finally:
-                loop.remove_reader(ear)
+                loop.remove_reader(listener)
 
-    def _hear(self, ear: socket.socket) -> None:
-        for line in ear.recv(4096).decode(errors="replace").splitlines():
+    def _hear(self, listener: socket.socket) -> None:
+        for line in listener.recv(4096).decode(errors="replace").splitlines():
             key, _, value = line.partition("=")
             if key == "READY" and not self.is_ready:
                 self.is_ready = True

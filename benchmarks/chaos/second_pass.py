@@ -1,8 +1,8 @@
-"""After the storm of `benchmarks.chaos`: what no line told of is done once more, in peace.
+"""The second pass of `benchmarks.chaos`: repeat, one at a time, the faults that no line told of.
 
-In a storm one fault hides another: the daemon is dead while the exchange lies. So that at the
-end every kind has been told at least once, each that was not is done alone, until the
-journal tells of it or must have.
+While many faults are done at once, one hides another: the daemon is dead while the exchange
+sends wrong data. In the second pass each fault is alone, until the journal tells of it or
+ought to have.
 """
 
 import asyncio
@@ -22,67 +22,67 @@ _LOOK_S = 2.0
 _AHEAD_S = 1.0
 
 
-async def encore(
-    stage: ChaosSetup, planned: list[Planned], seed: int, longest_s: float
+async def second_pass(
+    setup: ChaosSetup, planned: list[Planned], seed: int, longest_s: float
 ) -> list[str]:
-    """Do again, one after another, each kind of a plan that nothing told of.
+    """Repeat, one after another, each kind of fault that nothing told of.
 
     Args:
-        stage: After the storm, and well again.
-        planned: What was to be done in it.
-        seed: Of the particulars.
-        longest_s: No new one begins later; what is not told by then never was.
+        setup: After the first pass, and recovered.
+        planned: The faults of the first pass.
+        seed: Seed of the details of each fault.
+        longest_s: No fault begins later than this.
 
     Returns:
-        Which kinds were done again.
+        The kinds that were repeated.
     """
     random, until, again = Random(seed), time.monotonic() + longest_s, []
     for kind in sorted({p.kind for p in planned} - set(plan.WORK)):
-        if kind in await _told(stage) or time.monotonic() > until:
+        if kind in await _told(setup) or time.monotonic() > until:
             continue
         again.append(kind)
-        stage.note(f"encore of {kind}")
+        setup.note(f"second pass: {kind}")
         for _ in range(TRIES):
             if time.monotonic() > until:
                 return again
-            await stage.well(60)
-            if await _is_told(stage, kind, random):
+            await setup.well(60)
+            if await _is_told(setup, kind, random):
                 break
     return again
 
 
-async def retrain(stage: ChaosSetup) -> str:
-    """Ask for one retrain when all is over: in the storm each may have met a fault.
+async def retrain(setup: ChaosSetup) -> str:
+    """Ask for one retrain at the end: during the first pass each may have met a fault.
 
     Returns:
-        What it came to, or an empty string if it left no candidate.
+        The verdict, or an empty string if it left no candidate.
     """
-    heard, until = len(stage.events), time.monotonic() + RETRAIN_S
-    stage.command("retrain")
+    heard, until = len(setup.events), time.monotonic() + RETRAIN_S
+    setup.command("retrain")
     while time.monotonic() < until:
         await asyncio.sleep(0.5)
-        for event in stage.events[heard:]:
+        for event in setup.events[heard:]:
             if event.get("kind") == "retrain_finished":
-                stage.note(event["text"])
+                setup.note(event["text"])
                 return str(event["text"])
     return ""
 
 
-async def _told(stage: ChaosSetup) -> set[str]:
-    return {v.of.kind for v in await asyncio.to_thread(told_so_far, stage) if v.outcome == "told"}
+async def _told(setup: ChaosSetup) -> set[str]:
+    return {v.of.kind for v in await asyncio.to_thread(told_so_far, setup) if v.outcome == "told"}
 
 
-async def _is_told(stage: ChaosSetup, kind: str, random: Random) -> bool:
+async def _is_told(setup: ChaosSetup, kind: str, random: Random) -> bool:
     """Do one, and wait until it is told of; False if it never is."""
-    before = sum(o.kind == kind for o in occurrences(stage))
-    planned = plan.one(random, kind, stage.exchange_s() + _AHEAD_S)
+    before = sum(o.kind == kind for o in occurrences(setup))
+    planned = plan.one(random, kind, setup.exchange_s() + _AHEAD_S)
     if planned.is_of_exchange:
-        stage.add_fault(plan.fault(planned, 0.0, stage.speed))
+        setup.add_fault(plan.fault(planned, 0.0, setup.speed))
         await asyncio.sleep(_AHEAD_S)
-    await ChaosFaults(stage).do(planned)
+    await ChaosFaults(setup).do(planned)
     until = time.monotonic() + AFTER_S
     while time.monotonic() < until:
-        of_kind = [v for v in await asyncio.to_thread(told_so_far, stage) if v.of.kind == kind]
+        of_kind = [v for v in await asyncio.to_thread(told_so_far, setup) if v.of.kind == kind]
         if len(of_kind) == before:
             return False  # it was missed
         if of_kind[-1].outcome in {"told", "untouched", "masked"}:

@@ -1,4 +1,4 @@
-"""What is on stage in `benchmarks.chaos`: venue, broker, daemon, bot, an ear, a timeline."""
+"""The parts of `benchmarks.chaos`: exchange, broker, daemon, bot, a listener, a timeline."""
 
 import asyncio
 import contextlib
@@ -62,7 +62,7 @@ class FaultDone:
 
 @dataclass
 class ChaosSetup:
-    """Everything that is watched and hurt."""
+    """Every process and folder that faults are done to, and what was seen of them."""
 
     folder: Path
     recording: Recording
@@ -72,8 +72,8 @@ class ChaosSetup:
     began: float = field(default_factory=time.monotonic)
     timeline: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
-    deeds: list[FaultDone] = field(default_factory=list)
-    befores: list[tuple[float, Path]] = field(default_factory=list)
+    faults_done: list[FaultDone] = field(default_factory=list)
+    undamaged: list[tuple[float, Path]] = field(default_factory=list)
     """Copies of the store from just before it was damaged, and when."""
     opened: float = 0.0
     tell: bool = True
@@ -189,12 +189,14 @@ class ChaosSetup:
     async def running(self) -> AsyncIterator[None]:
         """Run the processes and listen to all that is said, until the block ends."""
         tasks = [asyncio.create_task(unit.run()) for unit in (self.broker, self.daemon, self.bot)]
-        self.ear = MqttConnection(BrokerAddress.parse(self.broker_url), SystemClock(), name="chaos")
+        self.listener = MqttConnection(
+            BrokerAddress.parse(self.broker_url), SystemClock(), name="chaos"
+        )
         for name in ("event", "state", "command/reply"):
-            self.ear.subscribe(f"hyperdrift/{SLOT}/{name}", self._hear)
-        self.ear.subscribe("hyperdrift/status", self._hear)
-        self.ear.subscribe(f"hyperdrift/{SLOT}/bot", self._hear)
-        listening = asyncio.create_task(self.ear.run())
+            self.listener.subscribe(f"hyperdrift/{SLOT}/{name}", self._hear)
+        self.listener.subscribe("hyperdrift/status", self._hear)
+        self.listener.subscribe(f"hyperdrift/{SLOT}/bot", self._hear)
+        listening = asyncio.create_task(self.listener.run())
         try:
             yield
         finally:
@@ -223,7 +225,7 @@ class ChaosSetup:
             issued_ms=time.time_ns() // 1_000_000,
             **fields,
         )
-        self.ear.publish(Topics().command(SLOT), request)
+        self.listener.publish(Topics().command(SLOT), request)
 
     def exchange_s(self) -> float:
         """Seconds since the exchange opened."""
@@ -287,19 +289,19 @@ def prepare(
     if namespace:
         size = f"size={DISK_MIB}m"
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", folder / "disk"], check=True)
-    stage = ChaosSetup(folder, recording, speed, namespace)
-    with open_store(stage.data) as store:
+    setup = ChaosSetup(folder, recording, speed, namespace)
+    with open_store(setup.data) as store:
         columns = (recording.t, recording.open, recording.high, recording.low, recording.close)
         rows = zip(*(c[:IMPORTED].tolist() for c in (*columns, recording.volume)), strict=True)
         store.put_bars(SLOT, [Bar(*row) for row in rows], Provenance.IMPORT)
         known = recording.funding_t < recording.t[HISTORY]
         rates = zip(recording.funding_t[known], recording.funding_rate[known], strict=True)
         store.put_funding(SLOT.coin, [Funding(int(t), float(rate)) for t, rate in rates])
-    private = stage.data / "keys" / "hyperdrift.key"
-    generate_keys(private, stage.public_key)
-    stage.registry = registry = Registry(stage.data / "models", Signer.load(private))
+    private = setup.data / "keys" / "hyperdrift.key"
+    generate_keys(private, setup.public_key)
+    setup.registry = registry = Registry(setup.data / "models", Signer.load(private))
     for number in range(VERSIONS):
         model_id = registry.adopt(SLOT, write_version(folder / "versions", number))
         at_ms = START_MS + number * 60_000
         registry.deploy(SLOT, model_id, reason="before", by="chaos", at_ms=at_ms)
-    return stage
+    return setup

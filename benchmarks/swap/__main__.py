@@ -63,25 +63,24 @@ def estimator(trees: int, seed: int) -> Any:
 
 def run(folder: Path, settings: Settings) -> dict[str, Any]:
     expected = prepare(folder, settings)
-    stage, daemon = SwapSetup(folder, settings), Reader(folder / "daemon.jsonl")
+    setup, daemon = SwapSetup(folder, settings), Reader(folder / "daemon.jsonl")
     pointer = PointerHistory(folder / "models" / str(SLOT) / "LATEST.json")
     began = time.monotonic()
     try:
-        cast = ["broker", "daemon", "bot", *(["peer"] if settings.peer else [])]
-        for role in cast:
-            stage.start(role)
-        stage.load()
+        for role in ("broker", "daemon", "bot", *(["peer"] if settings.peer else [])):
+            setup.start(role)
+        setup.load()
         settle(pointer, daemon, SwapRecord(), time.monotonic_ns(), pointer.now, victim="daemon")
-        record = play(stage, pointer, daemon, Reader(folder / "bot.jsonl"), settings)
+        record = play(setup, pointer, daemon, Reader(folder / "bot.jsonl"), settings)
         time.sleep(0.5)
         end_ns = time.monotonic_ns()
     finally:
-        stage.stop()
+        setup.stop()
         pointer.stop()
     return report(
         folder=folder,
         settings=settings,
-        stage=stage,
+        setup=setup,
         pointer=pointer,
         record=record,
         expected=expected,
@@ -93,7 +92,7 @@ def report(
     *,
     folder: Path,
     settings: Settings,
-    stage: SwapSetup,
+    setup: SwapSetup,
     pointer: PointerHistory,
     record: SwapRecord,
     expected: dict[str, np.ndarray],
@@ -104,7 +103,7 @@ def report(
         "load_average": [round(x, 1) for x in os.getloadavg()],
         "swaps": len(record.undisturbed_ms) + sum(map(len, record.disturbed_ms.values())),
         "kills": {
-            role: sum(r == role for _, r in stage.deaths) for role in ("daemon", "bot", "broker")
+            role: sum(r == role for _, r in setup.deaths) for role in ("daemon", "bot", "broker")
         },
         "model_mib": round(size / 2**20, 2),
         "order_to_ack_ms": percentiles(record.undisturbed_ms),
@@ -118,7 +117,7 @@ def report(
     for role in ("bot", "peer") if settings.peer else ("bot",):
         diary = Reader(folder / f"{role}.jsonl")
         lines = diary.new()
-        deaths = [ns for ns, victim in stage.deaths if victim == role]
+        deaths = [ns for ns, victim in setup.deaths if victim == role]
         found[role] = answers(lines, deaths, end_ns, settings.bar_s)
         found[role]["loop_stall_ms"] = stalls(lines, record.undisturbed)
         found[role] |= {"torn": torn(lines, expected), **takeovers(lines, pointer.history)}

@@ -22,7 +22,7 @@ class SwapRecord:
 
 
 def play(
-    stage: SwapSetup, pointer: PointerHistory, daemon: Reader, bot: Reader, settings: Settings
+    setup: SwapSetup, pointer: PointerHistory, daemon: Reader, bot: Reader, settings: Settings
 ) -> SwapRecord:
     """Order swap after swap and wait until the bot has what the registry calls live."""
     rng, record = random.Random(settings.seed), SwapRecord()
@@ -31,27 +31,27 @@ def play(
     )
     fatal = set(rng.sample(range(settings.swaps), settings.kills))
     for number in range(settings.swaps):
-        stage.check()
+        setup.check()
         target = rng.choice([t for t in targets if t != pointer.now])
         began = time.monotonic_ns()
-        stage.order(target)
+        setup.order(target)
         victim = ""
         if number in fatal:
-            victim = VICTIMS[len(stage.deaths) % 3]
+            victim = VICTIMS[len(setup.deaths) % 3]
             time.sleep(rng.uniform(0.0, 0.4))
-            stage.kill(victim)
+            setup.kill(victim)
             time.sleep(rng.uniform(0.0, 0.5))
-            stage.start(victim)
+            setup.start(victim)
         settle(pointer, daemon, record, began, target, victim=victim)
         if victim:
-            whole(stage, daemon, bot)
+            whole(setup, daemon, bot)
         time.sleep(rng.uniform(0.0, 0.1))
     return record
 
 
-def whole(stage: SwapSetup, daemon: Reader, bot: Reader) -> None:
+def whole(setup: SwapSetup, daemon: Reader, bot: Reader) -> None:
     """Wait until everybody is back at the broker after the last death."""
-    died_ns, victim = stage.deaths[-1]
+    died_ns, victim = setup.deaths[-1]
     waiting = {"daemon": [daemon], "bot": [bot], "broker": [daemon, bot]}[victim]
     deadline = time.monotonic() + SETTLE_S
     while time.monotonic() < deadline:

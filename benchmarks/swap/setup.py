@@ -1,4 +1,4 @@
-"""Who is on stage in `benchmarks.swap`, and what is seen of them: processes, pointer, diaries."""
+"""The processes of `benchmarks.swap`, the pointer that they read and the diaries they write."""
 
 import contextlib
 import json

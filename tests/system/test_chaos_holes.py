@@ -60,27 +60,27 @@ def test_bars_between_the_first_and_the_last_are_missed() -> None:
 
 
 def test_what_lay_on_the_damaged_page_is_explained(case: Case) -> None:
-    befores, asides, on_page = case
-    assert unexplained(on_page, befores, asides) == []
+    undamaged, asides, on_page = case
+    assert unexplained(on_page, undamaged, asides) == []
 
 
 def test_a_bar_that_the_damaged_file_still_gives_should_have_been_saved(case: Case) -> None:
-    befores, asides, on_page = case
-    (text,) = unexplained([*on_page, 0], befores, asides)
+    undamaged, asides, on_page = case
+    (text,) = unexplained([*on_page, 0], undamaged, asides)
     assert text == "bar 0 can be read from store and was not saved"
 
 
 def test_a_bar_that_was_never_scored_was_passed_over(case: Case) -> None:
-    befores, asides, on_page = case
-    (text,) = unexplained([*on_page, 2000], befores, asides)
+    undamaged, asides, on_page = case
+    (text,) = unexplained([*on_page, 2000], undamaged, asides)
     assert "2000 was passed over" in text
 
 
 def test_a_bar_that_is_gone_without_a_damaged_file_is_lost(case: Case) -> None:
-    befores, asides, on_page = case
-    assert "no database was set aside since" in unexplained(on_page[:1], befores, [])[0]
+    undamaged, asides, on_page = case
+    assert "no database was set aside since" in unexplained(on_page[:1], undamaged, [])[0]
     before_it = [(0.5, path) for _, path in asides]
-    assert "no database was set aside since" in unexplained(on_page[:1], befores, before_it)[0]
+    assert "no database was set aside since" in unexplained(on_page[:1], undamaged, before_it)[0]
 
 
 def test_a_database_is_checked_without_a_trace(tmp_path: Path) -> None:
