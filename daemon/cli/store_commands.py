@@ -90,7 +90,7 @@ def backfill(
     import logging
 
     from daemon.core import logs
-    from daemon.hyperliquid.wire import REACH_BARS
+    from daemon.core.bars import REACH_BARS
     from daemon.ingest import backfill_command as work
     from daemon.store.async_store import ThreadedStore
     from daemon.store.data_folder import open_store

@@ -1,10 +1,16 @@
-"""What a bar is and where its values come from; a settled funding rate."""
+"""What a bar is, where its values come from and what a hole is; a settled funding rate."""
 
 import enum
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import msgspec
+
+from hyperdrift.slot_name import SlotName
+
+REACH_BARS: Final = 5000
+"""How many of the newest bars of a coin and interval the venue serves."""
 
 
 class Provenance(enum.StrEnum):
@@ -39,6 +45,17 @@ class Bar(msgspec.Struct, frozen=True):
         if not self.low <= min(self.open, self.close) <= max(self.open, self.close) <= self.high:
             return "open or close lies outside low..high"
         return None
+
+
+class Hole(NamedTuple):
+    """Bars that are not there: the first and the last missing t, ms UTC."""
+
+    from_t: int
+    to_t: int
+
+
+Alarm = Callable[[SlotName, str, Hole, str], None]
+"""Takes what a person must know: slot, kind, the bars concerned, and a sentence."""
 
 
 class Funding(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Self
 import aiohttp
 import structlog
 
-from daemon.core.bars import Bar, Funding
+from daemon.core.bars import REACH_BARS, Bar, Funding
 from daemon.core.clock import VenueClock
 from daemon.core.errors import VenueRefused, VenueUnreachable
 from daemon.core.suggestions import nearest
@@ -172,7 +172,7 @@ class RestClient:
         """
         slot = SlotName(coin, interval_name(interval))
         last_ms = self._venue.now_ms() if end_ms is None else end_ms
-        rows = min(wire.REACH_BARS, max(0, last_ms - start_ms) // slot.interval_ms + 2)
+        rows = min(REACH_BARS, max(0, last_ms - start_ms) // slot.interval_ms + 2)
         weight = _BASE_WEIGHT + math.ceil(rows / _CANDLES_PER_WEIGHT)
         request = wire.candles_request(slot, start_ms, end_ms)
         answer = await self._ask(request, weight, priority)

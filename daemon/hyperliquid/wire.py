@@ -19,8 +19,6 @@ from hyperdrift.slot_name import INTERVAL_MS, SlotName
 
 FUNDING_PAGE_ROWS: Final = 500
 """Most rows of one `fundingHistory` answer."""
-REACH_BARS: Final = 5000
-"""How many of the newest bars of a coin and interval the venue serves."""
 
 META_REQUEST: Final = b'{"type":"meta"}'
 STATUS_REQUEST: Final = b'{"type":"exchangeStatus"}'

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from daemon.config.schema import Config
-from daemon.core.bars import Bar, Provenance
+from daemon.core.bars import REACH_BARS, Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.core.errors import Unreachable, VenueRefused
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
-from daemon.hyperliquid.wire import REACH_BARS
 from daemon.ingest.store_report import StoreVerdict, Stretch, stretches, verify
-from daemon.market_data.backfill import Backfill, closed_t
+from daemon.market_data.backfill import Backfill
+from daemon.market_data.bar_close import closed_t
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from hyperdrift.clock import Clock

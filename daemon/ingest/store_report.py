@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.core.bars import Bar, Provenance
+from daemon.core.bars import REACH_BARS, Bar, Provenance
 from daemon.core.times import utc
-from daemon.hyperliquid.wire import REACH_BARS
 from daemon.ingest.importer import Overlap, compare
 from daemon.store.bar_merge import Stored
 from daemon.store.store import Store

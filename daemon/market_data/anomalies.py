@@ -11,7 +11,7 @@ from typing import Final
 from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.anomaly_log import AnomalyLog
-from daemon.market_data.backfill import grace_ms
+from daemon.market_data.bar_close import grace_ms
 from daemon.market_data.stream_cache import Coverage, StreamCache
 from hyperdrift.slot_name import SlotName
 
@@ -52,7 +52,7 @@ class StreamAnomalies:
             self._oddities.note(oddity, self._slot)
         late_ms = self._venue.now_ms() - bar.t - self._slot.interval_ms
         way_ms = _ON_ITS_WAY_S * 1000 * self._venue.speed
-        if late_ms > max(2 * grace_ms(self._venue), way_ms):
+        if late_ms > max(2 * grace_ms(self._venue.uncertainty_ms), way_ms):
             self._oddities.note("late_frame", self._slot)
 
     def confirmed(self, certain: Sequence[Bar]) -> None:
@@ -86,7 +86,7 @@ class StreamAnomalies:
 
     def _was_cut_short(self, bar: Bar) -> bool:
         """Tell whether an unbroken socket did not show all of a bar."""
-        final_ms = bar.t + self._slot.interval_ms + grace_ms(self._venue)
+        final_ms = bar.t + self._slot.interval_ms + grace_ms(self._venue.uncertainty_ms)
         if shown := self._shown.final(bar.t, final_ms, self._coverage):
             return shown != bar
         return bar.volume > 0 and self._shown.is_quiet(bar.t, final_ms, self._coverage)

@@ -5,55 +5,27 @@ store lacks of them; holes that nobody can fill any more are written down, so th
 nothing mistakes them for quiet markets.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import structlog
 
-from daemon.core.bars import Bar, Provenance
+from daemon.core.bars import REACH_BARS, Alarm, Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
-from daemon.hyperliquid.wire import REACH_BARS
+from daemon.market_data.bar_close import LONGEST_FILL_BARS, closed_t, flat_bars
+from daemon.market_data.lost_bars import give_up
 from daemon.market_data.price_checks import INSIST_MS, PriceChecks
 from daemon.store.async_store import AsyncStore
-from daemon.store.store import Hole, Store
+from daemon.store.store import Store
 from hyperdrift.slot_name import HOUR_MS, SlotName
 
 log = structlog.get_logger()
 
-LONGEST_FILL_BARS: Final = 12
-"""A longer hole between two bars is a gap, not a pause in trading."""
-# So much of the venue's reach may be lacking before a person is told: at 5m that leaves
-# four days to act, at 1m 21 hours.
-_WARN_BARS: Final = REACH_BARS * 3 // 4
-
-Alarm = Callable[[SlotName, str, Hole, str], None]
-"""Takes what a person must know: slot, kind, the bars concerned, and a sentence."""
-
-# A bar's last trades reach the venue's books up to 2.6 s after its close.
-_GRACE_MS: Final = 3_000
 # In 2023 rates were settled every eight hours: the one in force may be that old.
 _FUNDING_LEAD_MS: Final = 9 * HOUR_MS
-
-
-def grace_ms(venue: VenueClock) -> float:
-    """How long after its close a bar is final for certain, ms of venue time."""
-    return max(_GRACE_MS, 2 * venue.uncertainty_ms)
-
-
-def closed_t(slot: SlotName, venue: VenueClock, at_ms: int | None = None) -> int:
-    """Open time of the newest bar closed for certain by the venue's clock, now or at a time."""
-    certain_ms = (venue.now_ms() if at_ms is None else at_ms) - grace_ms(venue)
-    return int(certain_ms // slot.interval_ms - 1) * slot.interval_ms
-
-
-def flat_bars(hole: Hole, close: float, step_ms: int) -> list[Bar]:
-    """Make the bars of a market in which nobody traded since a close."""
-    times = range(hole.from_t, hole.to_t + step_ms, step_ms)
-    return [Bar(t, close, close, close, close, 0.0) for t in times]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,28 +112,3 @@ class Backfill:
         for start, end in spans:
             rates = await self.rest.funding(coin, start, end, priority=Priority.BACKFILL)
             await self.store.call(Store.put_funding, coin, rates)
-
-
-async def give_up(store: AsyncStore, slot: SlotName, hole: Hole, alarm: Alarm) -> None:
-    """Write down, loudly, that bars are lost."""
-    bars = (hole.to_t - hole.from_t) // slot.interval_ms + 1
-    remedy = "the venue has no such bars any more: import them from a file if you have one"
-    log.error("feed.gap", slot=str(slot), **hole._asdict(), bars=bars, remedy=remedy)
-    await store.call(Store.note_gap, slot, hole)
-    alarm(slot, "gap", hole, f"{bars} bars of {slot} are lost; {remedy}")
-
-
-def warn_of_reach(slot: SlotName, newest_t: int, venue: VenueClock, alarm: Alarm) -> bool:
-    """Say so, loudly, if bars after `newest_t` will soon be too old for the venue to serve."""
-    hole = Hole(newest_t + slot.interval_ms, closed_t(slot, venue))
-    bars = (hole.to_t - newest_t) // slot.interval_ms
-    if bars < _WARN_BARS:
-        return False
-    left_h = max(0, REACH_BARS - bars) * slot.interval_ms / HOUR_MS
-    text = (
-        f"{bars} bars of {slot} could not be fetched yet; the venue serves the newest {REACH_BARS}"
-        f" only, so the first are lost in {left_h:.0f} h: make the venue reachable before"
-    )
-    log.error("feed.hole_closing", slot=str(slot), **hole._asdict(), bars=bars, why=text)
-    alarm(slot, "hole_closing", hole, text)
-    return True

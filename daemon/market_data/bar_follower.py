@@ -15,35 +15,33 @@ from typing import Final
 
 import structlog
 
-from daemon.core.bars import Bar, Provenance
+from daemon.core.bars import Alarm, Bar, Hole, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.anomaly_log import CALM_MS
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.anomalies import StreamAnomalies
-from daemon.market_data.backfill import (
+from daemon.market_data.bar_close import (
     LONGEST_FILL_BARS,
-    Alarm,
+    QUIET_AFTER_MS,
     closed_t,
     flat_bars,
-    give_up,
     grace_ms,
-    warn_of_reach,
+    newest_final_t,
 )
 from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.latency_log import LatencyLog
+from daemon.market_data.lost_bars import give_up, warn_of_reach
 from daemon.market_data.price_checks import PriceChecks, plausible
 from daemon.market_data.stream_cache import Coverage, StreamCache
 from daemon.store.async_store import AsyncStore
-from daemon.store.store import Hole, Store
+from daemon.store.store import Store
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 
-# REST may lag behind a close by seconds; only after this long is a missing bar a quiet one.
-_PATIENCE_MS: Final = 30_000
 _ASK_AGAIN_S: Final = 10.0
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 30.0
 # A bar that did not come from REST is asked for again with every call for about so long.
@@ -164,7 +162,7 @@ class BarFollower:
             asked = min(self._asked, closed_t(self.slot, self._venue))
             close_ms = asked + 2 * self._step
             late_ms = _RUSH_LEAD_MS if self._in_rush(close_ms) else 0
-            await self._venue.sleep_until(close_ms + grace_ms(self._venue) + late_ms)
+            await self._venue.sleep_until(close_ms + grace_ms(self._venue.uncertainty_ms) + late_ms)
             try:
                 is_done = await self._advance()
             except HyperdriftError as e:
@@ -199,7 +197,7 @@ class BarFollower:
         t = close_ms - self._step
         if t != self._after + self._step or self._close is None:
             return None
-        final_ms = close_ms + grace_ms(self._venue)
+        final_ms = close_ms + grace_ms(self._venue.uncertainty_ms)
         if bar := self._shown.final(t, final_ms, self._coverage):
             return (bar, Provenance.STREAM) if plausible(bar, self._close) else None
         if self._shown.is_quiet(t, final_ms, self._coverage):
@@ -323,7 +321,7 @@ class BarFollower:
         Returns:
             Bars by t; None if it is too early to tell.
         """
-        if self._venue.now_ms() < t + self._step + _PATIENCE_MS:
+        if self._venue.now_ms() < t + self._step + QUIET_AFTER_MS:
             return None
         if shown := self._shown.bar(t):
             await self._keep(shown)
@@ -355,7 +353,8 @@ class BarFollower:
 
     def _closed(self, asked_at: float) -> int:
         """Open time of the newest bar that was closed when the venue was asked."""
-        return closed_t(self.slot, self._venue, self._venue.at_ms(asked_at))
+        at_ms = self._venue.at_ms(asked_at)
+        return newest_final_t(self._step, at_ms, self._venue.uncertainty_ms)
 
     async def _keep(self, bar: Bar) -> None:
         """Store a bar as the stream last showed it, until REST confirms it."""

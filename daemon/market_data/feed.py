@@ -14,15 +14,16 @@ from typing import Final
 
 import structlog
 
-from daemon.core.bars import Bar, Provenance
+from daemon.core.bars import Alarm, Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream, Connected, Disconnected
 from daemon.hyperliquid.wire import CandleFrame, Trade, Trades
-from daemon.market_data.backfill import Alarm, Backfill, warn_of_reach
+from daemon.market_data.backfill import Backfill
 from daemon.market_data.bar_follower import BarFollower, Troubles
 from daemon.market_data.funding import FundingSettlements
+from daemon.market_data.lost_bars import warn_of_reach
 from daemon.market_data.provisional_bars import ProvisionalBars
 from daemon.market_data.stream_cache import Coverage
 from daemon.store.async_store import AsyncStore

@@ -16,13 +16,13 @@ from typing import Final
 
 import structlog
 
+from daemon.core.bars import Alarm, Hole
 from daemon.core.clock import VenueClock
 from daemon.core.times import utc
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
-from daemon.market_data.backfill import Alarm
 from daemon.store.async_store import AsyncStore
-from daemon.store.store import Hole, Store
+from daemon.store.store import Store
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
 

@@ -15,7 +15,7 @@ import structlog
 from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import CONFIRMING_WEIGHT
-from daemon.market_data.backfill import grace_ms
+from daemon.market_data.bar_close import grace_ms
 from daemon.market_data.bar_follower import BarFollower, Troubles
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
@@ -63,7 +63,7 @@ class ProvisionalBars:
         close_ms = venue.now_ms()
         while True:
             close_ms = self._next(max(close_ms, venue.now_ms()))
-            await venue.sleep_until(close_ms + grace_ms(venue))
+            await venue.sleep_until(close_ms + grace_ms(venue.uncertainty_ms))
             for _ in range(_LOOKS):
                 offers = [(f, offer) for f in followers if (offer := f.offer(close_ms))]
                 try:

@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
+from daemon.core.bars import Hole
 from daemon.core.clock import VenueClock
 from daemon.market_data.feed import Feed
-from daemon.store.store import Hole
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import DaemonStatus

@@ -13,8 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.core.bars import Provenance
-from daemon.hyperliquid.wire import REACH_BARS
+from daemon.core.bars import REACH_BARS, Provenance
 from daemon.store.database import Database
 from hyperdrift.slot_name import INTERVAL_MS
 

@@ -10,13 +10,13 @@ One process writes, through one `Store`; others open it with `read_only`.
 
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 import msgspec
 import numpy as np
 import structlog
 
-from daemon.core.bars import Bar, Funding, Provenance
+from daemon.core.bars import Bar, Funding, Hole, Provenance
 from daemon.core.errors import StoreCorrupt
 from daemon.store import journal_table
 from daemon.store.bar_merge import RANK, PutResult, Stored, merge
@@ -41,13 +41,6 @@ _UPSERT_BAR: Final = """
         close = excluded.close, volume = excluded.volume, n = excluded.n,
         provenance = excluded.provenance, revisions = excluded.revisions
 """
-
-
-class Hole(NamedTuple):
-    """Bars that are not there: the first and the last missing t."""
-
-    from_t: int
-    to_t: int
 
 
 class Store:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from structlog.testing import capture_logs
 
-from daemon.core.bars import Bar, Provenance
+from daemon.core.bars import Bar, Hole, Provenance
 from daemon.core.clock import VenueClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault
@@ -21,7 +21,7 @@ from daemon.hyperliquid.stream import CandleStream
 from daemon.hyperliquid.wire import decode_candles
 from daemon.market_data.feed import Feed
 from daemon.store.bar_merge import Stored
-from daemon.store.store import Hole, Store
+from daemon.store.store import Store
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import SlotName
 from tests import virtual_time

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.core.bars import Provenance
+from daemon.core.bars import Hole, Provenance
 from daemon.core.clock import VenueClock
 from daemon.core.errors import VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
-from daemon.market_data.backfill import Backfill, closed_t, flat_bars
+from daemon.market_data.backfill import Backfill
+from daemon.market_data.bar_close import flat_bars
 from daemon.store.async_store import ThreadedStore
-from daemon.store.store import Hole, Store
+from daemon.store.store import Store
 from hyperdrift.slot_name import HOUR_MS
 from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
 from tests.fakes import FakeClock
@@ -120,15 +121,3 @@ async def test_a_venue_that_is_away_is_the_callers_to_wait_for() -> None:
         r.venue.faults.extend([(500, "null")] * 5)
         with pytest.raises(VenueUnreachable):
             await r.history.fetch(BTC, START)
-
-
-def test_a_bar_is_closed_only_after_its_grace_and_the_clocks_uncertainty() -> None:
-    clock = FakeClock(ms=START + STEP + 2_999)
-    venue = VenueClock(clock)
-    assert closed_t(BTC, venue) == START - STEP
-    clock.ms += 1
-    assert closed_t(BTC, venue) == START
-    venue.uncertainty_ms = 5_000.0
-    assert closed_t(BTC, venue) == START - STEP
-    clock.ms += 7_000
-    assert closed_t(BTC, venue) == START

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from structlog.testing import capture_logs
 
-from daemon.core.bars import Bar, Provenance
+from daemon.core.bars import Bar, Hole, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.anomaly_log import CALM_MS
 from daemon.hyperliquid.rest import RestClient
@@ -14,7 +14,7 @@ from daemon.market_data.bar_follower import BarFollower, Troubles
 from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.stream_cache import Coverage
 from daemon.store.async_store import ThreadedStore
-from daemon.store.store import Hole, Store
+from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
 from tests.fakes import FakeClock

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from daemon.core.bars import Hole
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.funding import FundingSettlements
 from daemon.store.async_store import ThreadedStore
-from daemon.store.store import Hole, Store
+from daemon.store.store import Store
 from hyperdrift.slot_name import HOUR_MS, SlotName
 from tests.daemon.fake_venue import FakeVenue, hourly, serving
 from tests.fakes import FakeClock

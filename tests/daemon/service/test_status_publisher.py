@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 
 from daemon.admin.status_view import show_status
+from daemon.core.bars import Hole
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
 from daemon.service.status_publisher import StatusPublisher
 from daemon.store.async_store import ThreadedStore
-from daemon.store.store import Hole, Store
+from daemon.store.store import Store
 from hyperdrift.mqtt.messages import DaemonStatus, VenueState
 from hyperdrift.mqtt.topics import Topics
 from tests.daemon.fake_venue import BTC, START, STEP

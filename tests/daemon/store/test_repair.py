@@ -4,9 +4,9 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from daemon.core.bars import Bar, Funding, Provenance
+from daemon.core.bars import Bar, Funding, Hole, Provenance
 from daemon.store.repair import salvage
-from daemon.store.store import Hole, Store
+from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 
 SLOT, STEP, START = SlotName("BTC", "5m"), 300_000, 1_750_032_000_000

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.core.bars import Bar, Funding, Provenance
+from daemon.core.bars import Bar, Funding, Hole, Provenance
 from daemon.core.errors import StoreCorrupt
 from daemon.store.async_store import ThreadedStore
 from daemon.store.bar_merge import RANK, PutResult, Stored
 from daemon.store.database import StoreUnavailable
 from daemon.store.feature_frame import Flow
 from daemon.store.journal_table import StoredPrediction
-from daemon.store.store import Hole, Store
+from daemon.store.store import Store
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import HOUR_MS, SlotName
 from retrain import features
