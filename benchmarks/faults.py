@@ -78,7 +78,7 @@ def measure(made: Job, other: Frame) -> dict[str, list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         honest = run(made, Path(folder))
         name = artifact.manifest_name(honest.manifest["model_id"])
-        market = Market(made, other, artifact.load(Path(folder) / name))
+        market = Market(made, other, artifact.read_champion(Path(folder) / name))
     found = {"honest": list(honest.refused_by)}
     print(f"  honest: {', '.join(found['honest']) or 'passed'}", file=sys.stderr)
     for fault in FAULTS:

@@ -32,6 +32,7 @@ from daemon.core import logs
 from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.clock import VenueClock
 from daemon.demo.market import generate
+from daemon.mqtt.messages import encode
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook
@@ -146,8 +147,8 @@ async def _running(
     """Run what `hyperdrift run` runs for a slot, and a subscriber with a stopwatch."""
     clock, topics, heard = SystemClock(), Topics(), dict[int, float]()
     venue = VenueClock(clock)
-    bus = MqttConnection(BrokerAddress.parse(url), clock)
-    ear = MqttConnection(BrokerAddress.parse(url), clock)
+    bus = MqttConnection(BrokerAddress.parse(url), clock, encode=encode)
+    ear = MqttConnection(BrokerAddress.parse(url), clock, encode=encode)
 
     def hear(_topic: str, payload: bytes, _retained: bool) -> None:
         heard.setdefault(json.loads(payload)["last_bar_t"] or 0, time.perf_counter())

@@ -29,6 +29,7 @@ from daemon.hyperliquid.stream import CALM_S, CandleStream
 from daemon.market_data.feed import Feed
 from daemon.market_data.order_flow import CohortFlow, read_cohorts
 from daemon.mqtt.embedded_broker import EmbeddedBroker
+from daemon.mqtt.messages import DaemonStatus, encode
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.keys import command_keys, own_signer, trusted_keys
 from daemon.registry.registry import Registry
@@ -57,7 +58,7 @@ from hyperdrift.clock import Clock
 from hyperdrift.errors import ConfigError, HyperdriftError
 from hyperdrift.loading import freeze_gc
 from hyperdrift.mqtt.connection import MqttConnection, Will
-from hyperdrift.mqtt.messages import DaemonStatus, SwapAck
+from hyperdrift.mqtt.messages import SwapAck
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 from monitor.engine import Engine
@@ -376,7 +377,8 @@ async def _connection(
             await stack.enter_async_context(EmbeddedBroker(clock, mqtt.port))
         topics = Topics(mqtt.prefix)
         will = Will(topics.status, DaemonStatus(state="offline"))
-        bus = MqttConnection(broker_address(mqtt), clock, password=broker_password(mqtt), will=will)
+        address, password = broker_address(mqtt), broker_password(mqtt)
+        bus = MqttConnection(address, clock, password=password, will=will, encode=encode)
         bus.publish(topics.status, online, retain=True)
         connection = asyncio.create_task(bus.run(), name="bus")
         try:

@@ -150,7 +150,7 @@ def read_job(folder: Path) -> pipeline.Job:
         frame=frame,
         computed=None if name == BUILTIN else _compute(name, path, frame, folder),
         limits=GateLimits.from_mapping(gates),
-        champion=artifact.load(folder / champion) if champion else None,
+        champion=artifact.read_champion(folder / champion) if champion else None,
         fits=FitFolder(Path(fits)) if fits else None,
     )
 

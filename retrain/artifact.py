@@ -1,8 +1,8 @@
-"""Write and read a model version: the one module of this package that touches files.
+"""Write a model version: the one module of this package that touches files.
 
 A version is a handful of immutable files and a manifest that names them with their
-digests. A reader checks every digest before anything is unpickled, so a damaged or
-tampered file is refused with a sentence and never runs.
+digests. Who reads one, compares every digest before anything is unpickled; the readers of
+daemon and bots are in `hyperdrift.version_files`, a retrain reads only the live model here.
 """
 
 import hashlib
@@ -12,114 +12,47 @@ import math
 import os
 import platform
 import subprocess
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import joblib
-import numpy as np
-import pandas as pd
 import sklearn
-from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # it ships none
 
+from retrain.champion import ChampionModel
 from retrain.errors import ArtifactError
 from retrain.manifest import (
     CLASS_ORDER,
-    Manifest,
     Version,
-    canonical,
     manifest_name,
     model_id,
-    parse,
     stamp,
 )
-from retrain.provenance import Anchors
 
 __all__ = [
     "ArtifactError",
     "Folder",
-    "LoadedModel",
-    "Manifest",
     "SelfTest",
     "Version",
-    "canonical",
-    "check_files",
-    "load",
     "manifest_name",
     "model_id",
-    "read_manifest",
+    "read_champion",
     "save_model",
     "seal",
     "self_test",
     "stamp",
-    "training_meta",
     "write",
 ]
 
 GOLDEN_TOLERANCE: Final = 1e-9
 Folder = Path
 """Where a version lies: what other modules of this package hand on without looking inside."""
-# scikit-learn's forests set the process's warning filters while they predict, and put back
-# what they found: two threads at once leave them empty for good, and every tree warns then.
-_ALONE: Final = threading.Lock()
 _SELF_TEST_TIMEOUT_S: Final = 120.0
+# The files of the live model that a retrain reads.
+_OF_CHAMPION: Final = ("meta_classifier", "training_meta")
 _SELF_TEST: Final = Path(__file__).with_name("selftest.py")
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model version in memory, checked, ready to answer."""
-
-    manifest: Manifest
-    model: Any
-    feature_cols: tuple[str, ...]
-    golden: tuple[NDArray[np.float64], NDArray[np.float64]] = field(repr=False)
-    anchors: Anchors = field(default=(), repr=False)
-    threads: ThreadpoolController = field(default_factory=ThreadpoolController, repr=False)
-
-    @property
-    def model_id(self) -> str:
-        """`<YYYYmmdd_HHMMSS>_<schema_hash>`."""
-        return self.manifest.model_id
-
-    @property
-    def up(self) -> float:
-        """Probability of UP from which the model signals UP."""
-        return self.manifest.up
-
-    @property
-    def down(self) -> float:
-        """Probability of DOWN from which the model signals DOWN."""
-        return self.manifest.down
-
-    def predict(self, rows: NDArray[np.float64] | Sequence[Sequence[float]]) -> NDArray[np.float64]:
-        """Return the probabilities of DOWN, NEUTRAL, UP, shape (n, 3), for raw rows (n, 17)."""
-        # Named columns, because the model was fitted with names and warns without them.
-        frame = pd.DataFrame(np.asarray(rows, dtype=np.float64), columns=list(self.feature_cols))
-        # A second OpenMP thread gains nothing on one row, and waiting for it while another
-        # process has the core takes a hundred times as long as the prediction.
-        with _ALONE, self.threads.limit(limits=1, user_api="openmp"):
-            return np.asarray(self.model.predict_proba(frame), dtype=np.float64)
-
-    def check_golden(self) -> float:
-        """Return the largest difference from the golden probabilities.
-
-        Raises:
-            ArtifactError: If it exceeds 1e-9: this model does not compute what was judged.
-        """
-        rows, expected = self.golden
-        difference = float(np.abs(self.predict(rows) - expected).max())
-        if not difference <= GOLDEN_TOLERANCE:  # also when it is NaN
-            reason = (
-                f"the golden rows come out {difference:.3g} off; load it with the scikit-learn "
-                f"that wrote it ({self.manifest.sklearn}) or retrain"
-            )
-            raise ArtifactError(f"{self.manifest.golden}: {reason}")
-        return difference
 
 
 @dataclass(frozen=True)
@@ -204,81 +137,39 @@ def seal(directory: Path, version: Version, meta: Mapping[str, Any], report: str
     return manifest
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read LATEST.json or a version's own manifest, and check its form.
+def read_champion(manifest_path: Path) -> ChampionModel:
+    """Read what a retrain must know of the live model; its files lie beside the manifest.
 
-    Raises:
-        ArtifactError: If it is missing, not JSON, or a field is missing or of the wrong kind.
-    """
-    document = _read_json(path)
-    try:
-        return parse(document)
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as e:
-        reason = f"not a usable manifest ({type(e).__name__}: {e}); restore it from backup/"
-        raise ArtifactError(f"{path}: {reason}") from e
-
-
-def check_files(manifest: Manifest, directory: Path) -> dict[str, bytes]:
-    """Compare every file with its digest and return the contents that were checked.
-
-    What is returned is what should be used: a file replaced after the check has no say.
-
-    Raises:
-        ArtifactError: If a file is missing or its digest differs.
-    """
-    contents = {}
-    for name, expected in manifest.sha256.items():
-        contents[name] = _read(directory / name)
-        if (actual := _digest(contents[name])) != expected:
-            reason = f"its SHA-256 is {actual[:12]}, the manifest says {expected[:12]}; restore it"
-            raise ArtifactError(f"{directory / name}: {reason}")
-    return contents
-
-
-def load(manifest_path: Path, *, check: bool = True) -> LoadedModel:
-    """Load the version that a manifest names; its files lie beside it.
+    The daemon has proved the version before it went live; here its bytes are only held
+    against their digests, before the model is unpickled.
 
     Args:
         manifest_path: LATEST.json, or a version's own manifest.
-        check: Also reproduce the golden rows. Digests are checked always.
 
     Raises:
-        ArtifactError: If anything about the version is not as the manifest says.
+        ArtifactError: If a file is missing, altered, or cannot be read.
     """
-    manifest = read_manifest(manifest_path)
-    contents = check_files(manifest, manifest_path.parent)
+    manifest = _json_of(_read(manifest_path), manifest_path)
     try:
-        columns = json.loads(contents[manifest.feature_columns])
-        golden = json.loads(contents[manifest.golden])
-        model = joblib.load(io.BytesIO(contents[manifest.meta_classifier]))
-        loaded = LoadedModel(
-            manifest=manifest,
-            model=model,
-            feature_cols=tuple(columns["feature_cols"]),
-            golden=(np.asarray(golden["rows"], float), np.asarray(golden["probabilities"], float)),
-            anchors=_anchors(json.loads(contents[manifest.training_meta])),
+        model, meta = (_checked(manifest, name, manifest_path.parent) for name in _OF_CHAMPION)
+        signal = manifest["signal_threshold"]
+        return ChampionModel(
+            model_id=str(manifest["model_id"]),
+            schema_hash=str(manifest["schema_hash"]),
+            horizon_bars=int(manifest["horizon_bars"]),
+            threshold=manifest["threshold"],
+            trained_to_ms=int(manifest["trained_to_ms"]),
+            up=float(signal["up"]),
+            down=float(signal["down"]),
+            model=joblib.load(io.BytesIO(model)),
+            anchors=tuple((int(t), float(c)) for t, c in json.loads(meta).get("anchors", ())),
         )
+    except ArtifactError:
+        raise
     # A pickle of another scikit-learn may fail in any way at all.
     except Exception as e:
-        reason = f"cannot be loaded ({type(e).__name__}: {e}); written by scikit-learn "
-        raise ArtifactError(f"{manifest_path}: {reason + manifest.sklearn}") from e
-    _check_shape(loaded)
-    if check:
-        loaded.check_golden()
-    return loaded
-
-
-def training_meta(manifest: Manifest, directory: Path) -> dict[str, Any]:
-    """Read a version's certificate, after comparing its digest.
-
-    Raises:
-        ArtifactError: If it is missing or its digest differs.
-    """
-    content = _read(directory / manifest.training_meta)
-    if _digest(content) != manifest.sha256.get(manifest.training_meta):
-        raise ArtifactError(f"{manifest.training_meta}: its SHA-256 is not the manifest's")
-    meta: dict[str, Any] = json.loads(content)
-    return meta
+        reason = f"the live model cannot be loaded ({type(e).__name__}: {e}); it was written by "
+        raise ArtifactError(f"{reason}scikit-learn {manifest.get('sklearn')}") from e
 
 
 def self_test(python: str, model_path: Path, golden_path: Path) -> SelfTest:
@@ -303,25 +194,13 @@ def self_test(python: str, model_path: Path, golden_path: Path) -> SelfTest:
         return SelfTest(error=f"{type(e).__name__}: {e}")
 
 
-def _check_shape(loaded: LoadedModel) -> None:
-    """Refuse a model that is not 17 raw features in, DOWN, NEUTRAL, UP out."""
-    dim = loaded.manifest.feature_dim
-    inputs = getattr(loaded.model, "n_features_in_", None)
-    classes = [int(c) for c in getattr(loaded.model, "classes_", ())]
-    if inputs != dim or len(loaded.feature_cols) != dim:
-        reason = f"the model takes {inputs} inputs, the manifest says {dim}: save the whole stack"
-    elif classes != list(CLASS_ORDER):
-        reason = f"the model's classes are {classes}, must be [0, 1, 2]"
-    elif loaded.golden[0].shape[1:] != (dim,):
-        reason = f"the golden rows have shape {loaded.golden[0].shape}"
-    else:
-        return
-    raise ArtifactError(f"{loaded.manifest.meta_classifier}: {reason}")
-
-
-def _anchors(meta: Mapping[str, Any]) -> Anchors:
-    """Return the bars that a certificate kept; older versions kept none."""
-    return tuple((int(t), float(close)) for t, close in meta.get("anchors", ()))
+def _checked(manifest: Mapping[str, Any], field: str, directory: Path) -> bytes:
+    """Return a file of a version, after comparing its digest."""
+    name = Path(manifest[field]).name
+    content = _read(directory / name)
+    if _digest(content) != manifest["sha256"].get(name):
+        raise ArtifactError(f"{directory / name}: its SHA-256 is not the manifest's; restore it")
+    return content
 
 
 def _digest(content: bytes) -> str:
@@ -335,9 +214,9 @@ def _read(path: Path) -> bytes:
         raise ArtifactError(f"{path}: cannot be read ({e.strerror}); restore it") from e
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _json_of(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(_read(path))
+        document = json.loads(content)
     except ValueError as e:
         raise ArtifactError(f"{path}: is not JSON ({e}); restore it from backup/") from e
     if not isinstance(document, dict):

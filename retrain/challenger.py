@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
 
 from retrain import dataset, folds
-from retrain.artifact import LoadedModel
+from retrain.champion import ChampionModel
 from retrain.comparison import champion_rows
 from retrain.dataset import LEAST_ROWS, Rows
 from retrain.pipeline import Job, close_ms
@@ -64,7 +64,7 @@ def ask(job: Job) -> ChallengerAnswer:
         return _ask(job, job.champion)
 
 
-def _ask(job: Job, champion: LoadedModel) -> ChallengerAnswer:
+def _ask(job: Job, champion: ChampionModel) -> ChallengerAnswer:
     rows = dataset.build(
         job.frame,
         job.horizon_bars,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrain import folds
-from retrain.artifact import LoadedModel
+from retrain.champion import ChampionModel
 from retrain.dataset import Rows
 from retrain.gates import Comparison
 from retrain.meta import fit_meta
@@ -24,7 +24,7 @@ _LEAST_ROWS: Final = 200
 
 
 def champion_rows(
-    champion: LoadedModel,
+    champion: ChampionModel,
     rows: Rows,
     close_ms: NDArray[np.int64],
     schema_hash: str,
@@ -42,14 +42,13 @@ def champion_rows(
         schema_hash: Names the features of the rows.
         first: The first row that may be compared, instead of the first of the test block.
     """
-    manifest = champion.manifest
-    if manifest.schema_hash != schema_hash:
+    if champion.schema_hash != schema_hash:
         return "the champion reads other features: probation decides"
     value = rows.threshold.value
     asked = value if rows.threshold.kind == "fixed" else f"vol:{value:g}"
-    if (manifest.horizon_bars, manifest.threshold) != (rows.horizon_bars, asked):
+    if (champion.horizon_bars, champion.threshold) != (rows.horizon_bars, asked):
         return "the champion answers another question (horizon or threshold): probation decides"
-    newer = int(np.searchsorted(close_ms[rows.bars], manifest.trained_to_ms, side="right"))
+    newer = int(np.searchsorted(close_ms[rows.bars], champion.trained_to_ms, side="right"))
     fresh = range(max(newer, rows.test.start if first is None else first), rows.test.stop)
     least = 5 * rows.horizon_bars + _LEAST_ROWS
     if len(fresh) < least:

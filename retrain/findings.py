@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrain import features
-from retrain.artifact import LoadedModel
+from retrain.champion import ChampionModel
 from retrain.dataset import Rows
 from retrain.decision import NEUTRAL, decide
 from retrain.labels import DOWN, UP, shares
@@ -40,7 +40,7 @@ def find(
     given: Probabilities,
     twin: Model,
     *,
-    champion: LoadedModel | None,
+    champion: ChampionModel | None,
     fee_bps: float,
 ) -> dict[str, Any]:
     """Return plain JSON values.
@@ -137,11 +137,13 @@ def _importance(twin: Model, x: NDArray[np.float64], y: NDArray[np.int8]) -> dic
     return {name: float(losses[i] - losses[-1]) for i, name in enumerate(features.NAMES)}
 
 
-def _drift(rows: Rows, close_ms: NDArray[np.int64], champion: LoadedModel | None) -> dict[str, Any]:
+def _drift(
+    rows: Rows, close_ms: NDArray[np.int64], champion: ChampionModel | None
+) -> dict[str, Any]:
     """Compare each feature since the champion's training with before; else test with training."""
     cut, since = rows.test.start, "the training block"
     if champion is not None:
-        newer = int(np.searchsorted(close_ms[rows.bars], champion.manifest.trained_to_ms, "right"))
+        newer = int(np.searchsorted(close_ms[rows.bars], champion.trained_to_ms, "right"))
         if _LEAST_NEW <= newer <= len(rows.labels) - _LEAST_NEW:
             cut, since = newer, f"the training of {champion.model_id}"
     before, after = rows.features[:cut], rows.features[cut:]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from retrain import artifact, dataset, features, findings, provenance
 from retrain.certificate import certificate
+from retrain.champion import ChampionModel
 from retrain.comparison import champion_rows, compare
 from retrain.computers import BUILTIN, Computed
 from retrain.dataset import Frame, Rows
@@ -74,7 +75,7 @@ class Job:
     seed: int = 0
     signal_rate: float = 0.05
     limits: GateLimits = field(default_factory=GateLimits)
-    champion: artifact.LoadedModel | None = field(default=None, repr=False)
+    champion: ChampionModel | None = field(default=None, repr=False)
     reason: str = ""
     git_commit: str = ""
     python: str = ""

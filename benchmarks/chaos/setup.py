@@ -27,16 +27,16 @@ from daemon.demo.faults import Fault
 from daemon.demo.market import generate
 from daemon.demo.recording import Recording
 from daemon.hyperliquid.wire import decode_candles
+from daemon.mqtt.messages import Command, encode
 from daemon.registry.registry import Registry
+from daemon.registry.signing import Signer
+from daemon.registry.signing import generate as generate_keys
 from daemon.store.data_folder import open_store
 from hyperdrift.clock import SystemClock
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
-from hyperdrift.mqtt.messages import Command
 from hyperdrift.mqtt.topics import Topics
-from hyperdrift.signatures import Signer
-from hyperdrift.signatures import generate as generate_keys
 from hyperdrift.slot_name import SlotName
 from retrain.errors import RetrainError
 from tests.daemon.versions import write_version
@@ -190,7 +190,7 @@ class ChaosSetup:
         """Run the processes and listen to all that is said, until the block ends."""
         tasks = [asyncio.create_task(unit.run()) for unit in (self.broker, self.daemon, self.bot)]
         self.listener = MqttConnection(
-            BrokerAddress.parse(self.broker_url), SystemClock(), name="chaos"
+            BrokerAddress.parse(self.broker_url), SystemClock(), name="chaos", encode=encode
         )
         for name in ("event", "state", "command/reply"):
             self.listener.subscribe(f"hyperdrift/{SLOT}/{name}", self._hear)

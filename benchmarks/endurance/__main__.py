@@ -46,10 +46,10 @@ from benchmarks.endurance.setup import (
 from daemon import cli
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.processes import DemoProcess
+from daemon.registry.signing import generate as generate_keys
 from daemon.service.retention import PRUNED
 from daemon.store.data_folder import STORE_NAME
 from hyperdrift.clock import SystemClock
-from hyperdrift.signatures import generate as generate_keys
 from hyperdrift.slot_name import DAY_MS
 
 EVERY_H = 6.0

@@ -30,7 +30,7 @@ from benchmarks.swap.processes import SLOT, rows
 from benchmarks.swap.sequence import SwapRecord, play, settle
 from benchmarks.swap.setup import PointerHistory, Reader, Settings, SwapSetup
 from daemon.registry.registry import Registry
-from hyperdrift.signatures import Signer, generate
+from daemon.registry.signing import Signer, generate
 from retrain import features
 from tests.daemon.versions import START_MS, write_version
 

@@ -22,15 +22,16 @@ import pandas as pd
 
 from daemon.core import logs
 from daemon.core.clock import VenueClock
+from daemon.mqtt.messages import encode
 from daemon.registry.registry import Registry
+from daemon.registry.signing import Signer
 from daemon.runtime.serving import Serving
 from daemon.runtime.swap import SwapCoordinator
-from hyperdrift import verification
+from hyperdrift import loaded_model
 from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
-from hyperdrift.signatures import Signer
 from hyperdrift.slot import ModelSlot, NoModel
 from hyperdrift.slot_name import SlotName
 from monitor import actions, events
@@ -57,7 +58,7 @@ class Diary:
 async def daemon(options: argparse.Namespace, diary: Diary) -> None:
     """The daemon's side of a swap: registry, serving, coordinator, bus; orders come on stdin."""
     clock, topics = SystemClock(), Topics()
-    bus = MqttConnection(BrokerAddress.parse(options.broker), clock)
+    bus = MqttConnection(BrokerAddress.parse(options.broker), clock, encode=encode)
     signer = Signer.load(options.folder / "hyperdrift.key")
     registry = Registry(options.folder / "models", signer)
 
@@ -225,7 +226,7 @@ def main() -> None:
     parser.add_argument("--broker", default="")
     parser.add_argument("--bar-s", type=float, default=0.05)
     options = parser.parse_args()
-    verification.warm_up()
+    loaded_model.preload()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         pid = os.fork()

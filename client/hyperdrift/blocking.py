@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
 
 from hyperdrift.mqtt.messages import TradeReport
 from hyperdrift.slot import ModelSlot, Prediction
@@ -26,7 +25,7 @@ class BlockingModelSlot:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="slot", daemon=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "BlockingModelSlot":
         """Start."""
         try:
             self.start(self._wait_s)

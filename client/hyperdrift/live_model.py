@@ -4,17 +4,14 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from hyperdrift.decision import decide
 from hyperdrift.errors import NoModel
+from hyperdrift.loaded_model import LoadedModel
 from hyperdrift.mqtt.messages import SwapOrder
 from hyperdrift.signatures import Verifier
 from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import admit
-from retrain.decision import decide
-
-if TYPE_CHECKING:
-    from retrain.artifact import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ class LiveModel:
         between two calls.
 
         Args:
-            features: Shape (17,), raw, in the order of `retrain.features.NAMES`.
+            features: Shape (17,), raw, in the order of `hyperdrift.features.FEATURE_NAMES`.
 
         Raises:
             NoModel: Before the first model.
@@ -92,6 +89,6 @@ class LiveModel:
         if live is None:
             raise NoModel(self.slot)
         probabilities = live.predict([list(features)])
-        decision = int(decide(probabilities, live.up, live.down)[0])
         down, neutral, up = map(float, probabilities[0])
+        decision = decide(down, up, down=live.down, up=live.up)
         return Prediction(live.model_id, down, neutral, up, decision)

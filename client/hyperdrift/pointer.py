@@ -13,31 +13,24 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-import structlog
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver, ObservedWatch
 
 from hyperdrift.errors import NoModel, VersionRefused
+from hyperdrift.folder_watch import FolderWatch
 from hyperdrift.live_model import LiveModel, Prediction
+from hyperdrift.loaded_model import preload
+from hyperdrift.logs import EventLogger
 from hyperdrift.slot_name import SlotName
-from hyperdrift.verification import warm_up
+from hyperdrift.version_files import LATEST
 
-LATEST = "LATEST.json"
 # How long a change may stay unseen where the system tells nobody: a folder that is made later,
 # a network share.
 POLL_S = 5.0
-# What reading a file brings about; our own checks would wake us for ever.
-_READING = frozenset({"opened", "closed_no_write"})
-
-log = structlog.get_logger()
+log = EventLogger("hyperdrift.slot")
 
 _State = tuple[int, int, int]
 
 
-class PointerSlot(FileSystemEventHandler):
+class PointerSlot:
     """The live model of one slot, followed by watching its folder from a thread.
 
     Args:
@@ -66,11 +59,10 @@ class PointerSlot(FileSystemEventHandler):
         self._refusal = ""
         self._changed, self._has_model = threading.Event(), threading.Event()
         self._stopping = False
-        self._watched: tuple[int, ObservedWatch] | None = None
-        self._observer: BaseObserver = Observer()
+        self._watch = FolderWatch(self._changed.set)
         self._thread = threading.Thread(target=self._follow, name="pointer-slot", daemon=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "PointerSlot":
         """Load what is live and follow it."""
         self.start()
         return self
@@ -84,7 +76,7 @@ class PointerSlot(FileSystemEventHandler):
         """Stop."""
         self.stop()
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> "PointerSlot":
         """Do the same without holding up the event loop."""
         await asyncio.to_thread(self.start)
         return self
@@ -117,7 +109,7 @@ class PointerSlot(FileSystemEventHandler):
         Raises:
             NoModel: If `wait_s` is positive and no model came in that time.
         """
-        self._observer.start()
+        self._watch.start()
         self._look()
         self._thread.start()
         if wait_s > 0 and not self._has_model.wait(wait_s):
@@ -128,8 +120,7 @@ class PointerSlot(FileSystemEventHandler):
         self._stopping = True
         self._changed.set()
         self._thread.join()
-        self._observer.stop()
-        self._observer.join()
+        self._watch.stop()
 
     def predict(self, features: Sequence[float]) -> Prediction:
         """Return what the live model says of one bar; see `ModelSlot.predict`.
@@ -139,14 +130,9 @@ class PointerSlot(FileSystemEventHandler):
         """
         return self._model.predict(features)
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        """Take note that something in the folder changed; watchdog calls this."""
-        if event.event_type not in _READING:
-            self._changed.set()
-
     def _follow(self) -> None:
         with contextlib.suppress(ImportError):  # a version that needs it is then refused with it
-            warm_up()
+            preload()
         while not self._stopping:
             if self._changed.wait(self._poll_s):
                 self._changed.clear()
@@ -157,7 +143,7 @@ class PointerSlot(FileSystemEventHandler):
     def _look(self) -> None:
         """Take the version that the pointer names, if the pointer is another than before."""
         try:
-            self._watch_folder()
+            self._watch.follow(self._path.parent)
             found = self._path.stat()
         except OSError:
             return  # not there yet, or away: the model that answers goes on
@@ -179,14 +165,3 @@ class PointerSlot(FileSystemEventHandler):
             log.info("slot.swapped", slot=str(self.slot), model_id=self.model_id)
             self._has_model.set()
         self._refusal = why
-
-    def _watch_folder(self) -> None:
-        """Watch the folder that has this name now; it may have been made or replaced since."""
-        inode = self._path.parent.stat().st_ino
-        if self._watched is not None:
-            if self._watched[0] == inode:
-                return
-            with contextlib.suppress(KeyError):  # it went with its folder
-                self._observer.unschedule(self._watched[1])
-            self._watched = None
-        self._watched = (inode, self._observer.schedule(self, str(self._path.parent)))

@@ -17,26 +17,32 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import msgspec
-import structlog
-
 from hyperdrift.clock import Clock, SystemClock
-from hyperdrift.errors import NoModel, VersionRefused
+from hyperdrift.errors import BadInput, NoModel, VersionRefused
 from hyperdrift.live_model import LiveModel, Prediction
+from hyperdrift.loaded_model import preload
+from hyperdrift.logs import EventLogger
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection, Will
-from hyperdrift.mqtt.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, TradeReport
+from hyperdrift.mqtt.messages import (
+    BotPresence,
+    PredictionMade,
+    SwapAck,
+    SwapOrder,
+    TradeReport,
+    decode,
+)
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
-from hyperdrift.verification import warm_up
+from hyperdrift.tasks import within
+from hyperdrift.version_files import LATEST
 
 __all__ = ["ModelSlot", "NoModel", "Prediction"]
 
-LATEST = "LATEST.json"
 # What stop() grants the last messages; a broker that is away then goes without them.
 GOODBYE_S = 2.0
 
-log = structlog.get_logger()
+log = EventLogger("hyperdrift.slot")
 
 
 class ModelSlot:
@@ -128,16 +134,14 @@ class ModelSlot:
             task.add_done_callback(_note_end)
         if wait_s > 0:
             try:
-                async with asyncio.timeout(wait_s):
-                    await self._has_model.wait()
+                await within(wait_s, self._has_model.wait())
             except TimeoutError:
                 raise NoModel(self.slot) from None
 
     async def stop(self) -> None:
         """Say goodbye and disconnect; the model goes on answering."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_S if self._bus.connected else 0):
-                await self._bus.flush()
+            await within(GOODBYE_S if self._bus.connected else 0, self._bus.flush())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -150,7 +154,7 @@ class ModelSlot:
         between two calls.
 
         Args:
-            features: Shape (17,), raw, in the order of `retrain.features.NAMES`.
+            features: Shape (17,), raw, in the order of `hyperdrift.features.FEATURE_NAMES`.
 
         Raises:
             NoModel: Before the first model.
@@ -183,8 +187,8 @@ class ModelSlot:
 
     def _take_order(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         try:
-            order = msgspec.json.decode(payload, type=SwapOrder)
-        except msgspec.MsgspecError as e:
+            order = decode(payload, SwapOrder)
+        except BadInput as e:
             log.warning("slot.malformed_order", topic=topic, why=str(e))
             return
         verifier = self._model.verifier
@@ -196,7 +200,7 @@ class ModelSlot:
 
     async def _follow_orders(self) -> None:
         with contextlib.suppress(ImportError):  # the order that needs it is then refused with it
-            await asyncio.to_thread(warm_up)
+            await asyncio.to_thread(preload)
         while True:
             order = await self._orders.get()
             began, error = self._clock.monotonic(), ""
@@ -264,4 +268,4 @@ class ModelSlot:
 
 def _note_end(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("slot.stopped_following", task=task.get_name(), exc_info=error)
+        log.failure("slot.stopped_following", error, task=task.get_name())

@@ -6,23 +6,19 @@ before the first byte is unpickled, and what it computes is checked before it go
 """
 
 import platform
-import tempfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import Any
 
 from hyperdrift.errors import VersionRefused
-from hyperdrift.loading import gc_paused
+from hyperdrift.features import BUILTIN, FEATURE_NAMES, schema_hash
+from hyperdrift.loaded_model import LoadedModel, load
+from hyperdrift.manifest import Manifest
 from hyperdrift.mqtt.messages import SwapOrder
 from hyperdrift.signatures import Verifier
 from hyperdrift.slot_name import SlotName
-from retrain.errors import ArtifactError
-from retrain.manifest import Manifest, manifest_name
-
-if TYPE_CHECKING:
-    from retrain.artifact import LoadedModel
+from hyperdrift.version_files import check_files, json_of, read_manifest
 
 # A certificate without one of these is incomplete: a gate that was not run did not pass.
 GATES = frozenset(
@@ -58,11 +54,6 @@ def certificate_fault(meta: Mapping[str, Any]) -> str | None:
     return None if meta.get("passed") is True else "its certificate says that it did not pass"
 
 
-def warm_up() -> None:
-    """Import what `admit` needs, two seconds that the first swap would take longer. Blocks."""
-    from retrain import artifact  # noqa: F401, PLC0415 - for the import itself
-
-
 def admit(
     path: Path,
     slot: SlotName,
@@ -70,8 +61,8 @@ def admit(
     verifier: Verifier | None = None,
     *,
     after_ms: int = 0,
-    computer: str = "builtin",
-) -> "LoadedModel":
+    computer: str = BUILTIN,
+) -> LoadedModel:
     """Load the version that a LATEST.json names, after every check. Blocks for seconds.
 
     Args:
@@ -81,51 +72,49 @@ def admit(
         verifier: Demands the daemon's signature.
         after_ms: When the pointer moved to the model that answers now, ms UTC; a version that
             was made live before that is a replay.
-        computer: Who computes the features that the model will be given: we, or the bot's
-            `package.module:Class`.
+        computer: Who computes the features that the model will be given: the daemon's formulas,
+            or the bot's own `package.module:Class`.
 
     Raises:
         VersionRefused: If anything is not as it should be; nothing was changed.
     """
-    # Here, because it brings pandas and scikit-learn: seconds that an importing bot pays once,
-    # in a thread, instead of at its start.
-    from retrain import artifact  # noqa: PLC0415
-
     try:
-        manifest = artifact.read_manifest(path)
-        _check_identity(manifest, slot, order, computer)
-        if verifier is not None:
-            verifier.verify(manifest.document)
-        if manifest.deployed_ms < after_ms:
-            reason = "an old LATEST.json came back; a newer one was live already"
-            raise VersionRefused(manifest.model_id, reason)
-        contents = artifact.check_files(manifest, path.parent)
-        if not manifest.promoted_by:
-            fault = certificate_fault(msgspec.json.decode(contents[manifest.training_meta]))
-            if fault is not None:
-                raise VersionRefused(manifest.model_id, fault)
-        # A private copy of the bytes that were checked: a file replaced since has no say.
-        with tempfile.TemporaryDirectory(prefix="hyperdrift-") as private:
-            copy = Path(private) / manifest_name(manifest.model_id)
-            copy.write_bytes(msgspec.json.encode(manifest.document))
-            for name, content in contents.items():
-                (copy.parent / name).write_bytes(content)
-            with gc_paused():
-                return artifact.load(copy)
-    except (ArtifactError, OSError, msgspec.MsgspecError) as e:
-        raise VersionRefused(order.model_id if order else "", str(e)) from e
+        return _admit(path, slot, order, verifier, after_ms, computer)
+    except VersionRefused as e:
+        if order is not None and not e.model_id:
+            raise VersionRefused(order.model_id, e.reason) from e
+        raise
+
+
+def _admit(  # noqa: PLR0917 - the arguments of `admit`
+    path: Path,
+    slot: SlotName,
+    order: SwapOrder | None,
+    verifier: Verifier | None,
+    after_ms: int,
+    computer: str,
+) -> LoadedModel:
+    manifest = read_manifest(path)
+    _check_identity(manifest, slot, order, computer)
+    if verifier is not None:
+        verifier.verify(manifest.document)
+    if manifest.deployed_ms < after_ms:
+        reason = "an old LATEST.json came back; a newer one was live already"
+        raise VersionRefused(manifest.model_id, reason)
+    contents = check_files(manifest, path.parent)
+    if not manifest.promoted_by:
+        name, model_id = manifest.training_meta, manifest.model_id
+        fault = certificate_fault(json_of(contents[name], name, model_id))
+        if fault is not None:
+            raise VersionRefused(model_id, fault)
+    return load(manifest, contents)
 
 
 def _check_identity(
     manifest: Manifest, slot: SlotName, order: SwapOrder | None, computer: str
 ) -> None:
     """Refuse a version of another slot, another order, another formula or another library."""
-    # Here for the same reason as above.
-    import sklearn  # noqa: PLC0415
-
-    from retrain import features  # noqa: PLC0415
-    from retrain.computers import BUILTIN  # noqa: PLC0415
-
+    installed = version("scikit-learn")
     reason = None
     if manifest.slot != str(slot):
         reason = f"it is a model of {manifest.slot}, not of {slot}"
@@ -135,13 +124,13 @@ def _check_identity(
         reason = "the digests of the order are not those of LATEST.json; deploy it again"
     elif manifest.computer != computer:
         reason = f"it reads the features of {manifest.computer}, this bot computes {computer}"
-    elif computer == BUILTIN and manifest.schema_hash != features.schema_hash():
+    elif computer == BUILTIN and manifest.schema_hash != schema_hash():
         reason = "it was trained on other features; install the same hyperdrift on both sides"
-    elif manifest.feature_dim != len(features.NAMES):
-        reason = f"it takes {manifest.feature_dim} features, must take {len(features.NAMES)}"
-    elif not same_library(manifest.sklearn, sklearn.__version__):
+    elif manifest.feature_dim != len(FEATURE_NAMES):
+        reason = f"it takes {manifest.feature_dim} features, must take {len(FEATURE_NAMES)}"
+    elif not same_library(manifest.sklearn, installed):
         reason = (
-            f"it was written by scikit-learn {manifest.sklearn} and {sklearn.__version__} is "
+            f"it was written by scikit-learn {manifest.sklearn} and {installed} is "
             f"installed here; install {_minor(manifest.sklearn)} or set retrain.python to this one"
         )
     elif not same_language(manifest.python):

@@ -1,60 +1,94 @@
-"""Read the files of one model version, so that what is wrong with it is a `VersionRefused`."""
+"""Read the files of one model version; whatever is wrong with them is a `VersionRefused`.
 
+A reader compares every digest before anything is unpickled, and uses the bytes that it
+compared: a file that is replaced after the check has no say.
+"""
+
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hyperdrift.errors import VersionRefused
-from hyperdrift.slot_name import SlotName
-from hyperdrift.verification import certificate_fault
-from retrain import artifact
-from retrain.errors import ArtifactError
-from retrain.manifest import Manifest, parse
+from hyperdrift.manifest import Manifest, parse
+
+LATEST: Final = "LATEST.json"
+"""The pointer in a slot's folder: the only file that is ever replaced."""
+
+_REMEDY: Final = "restore it from backup/, or go back with `hyperdrift models rollback`"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionInfo:
-    """One version as a list shows it; `problem` says why it cannot be used, if it cannot."""
+def read_manifest(path: Path) -> Manifest:
+    """Read LATEST.json or a version's own manifest, and check its form.
 
-    model_id: str
-    trained_at_utc: str = ""
-    live: bool = False
-    previous: bool = False
-    passed: bool = False
-    promoted_by: str | None = None
-    refused_by: tuple[str, ...] = ()
-    test_accuracy: float | None = None
-    skill: float | None = None
-    problem: str = ""
-
-
-def read(path: Path) -> Manifest:
-    """Read a manifest."""
+    Raises:
+        VersionRefused: If it is missing, not JSON, or a field is missing or of the wrong kind.
+    """
+    document = _read_json(path)
     try:
-        return artifact.read_manifest(path)
-    except ArtifactError as e:
-        raise VersionRefused("", f"{e}; `hyperdrift models rollback` goes back") from e
+        return parse(document)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as e:
+        reason = f"not a usable manifest ({type(e).__name__}: {e})"
+        raise VersionRefused("", f"{path}: {reason}; {_REMEDY}") from e
 
 
 def check_files(manifest: Manifest, folder: Path) -> dict[str, bytes]:
-    """Compare every file with its digest; return the contents."""
-    try:
-        return artifact.check_files(manifest, folder)
-    except ArtifactError as e:
-        raise VersionRefused(manifest.model_id, str(e)) from e
+    """Compare every file with its digest.
+
+    Args:
+        manifest: Names the files.
+        folder: Where they lie.
+
+    Returns:
+        File name -> the bytes that were compared: what should be used.
+
+    Raises:
+        VersionRefused: If a file is missing or its digest differs.
+    """
+    contents = {}
+    for name, expected in manifest.sha256.items():
+        contents[name] = _read(folder / name, manifest.model_id)
+        if (actual := hashlib.sha256(contents[name]).hexdigest()) != expected:
+            reason = f"its SHA-256 is {actual[:12]}, the manifest says {expected[:12]}; restore it"
+            raise VersionRefused(manifest.model_id, f"{folder / name}: {reason}")
+    return contents
 
 
 def read_certificate(manifest: Manifest, folder: Path) -> dict[str, Any]:
-    """Read the training_meta of a version, after comparing its digest."""
+    """Read a version's training_meta, after comparing its digest.
+
+    Raises:
+        VersionRefused: If it is missing, damaged or no JSON object.
+    """
+    name = manifest.training_meta
+    content = _read(folder / name, manifest.model_id)
+    if hashlib.sha256(content).hexdigest() != manifest.sha256.get(name):
+        raise VersionRefused(manifest.model_id, f"{name}: its SHA-256 is not the manifest's")
+    return json_of(content, name, manifest.model_id)
+
+
+def json_of(content: bytes, name: str, model_id: str) -> dict[str, Any]:
+    """Return a file of a version as the JSON object that it holds.
+
+    Raises:
+        VersionRefused: If it holds anything else.
+    """
     try:
-        return artifact.training_meta(manifest, folder)
-    except (ArtifactError, ValueError) as e:
-        raise VersionRefused(manifest.model_id, str(e)) from e
+        document = json.loads(content)
+    except (ValueError, RecursionError) as e:
+        raise VersionRefused(model_id, f"{name}: is not JSON ({e}); {_REMEDY}") from e
+    if not isinstance(document, dict):
+        raise VersionRefused(model_id, f"{name}: is not a JSON object; {_REMEDY}")
+    return document
 
 
-def check_slot(manifest: Manifest, slot: SlotName) -> None:
-    """Refuse a model of another coin or interval."""
+def check_slot(manifest: Manifest, slot: object) -> None:
+    """Refuse a model of another coin or interval.
+
+    Raises:
+        VersionRefused: If it is one.
+    """
     if manifest.slot != str(slot):
         reason = f"it is a model of {manifest.slot}, not of {slot}"
         raise VersionRefused(manifest.model_id, reason)
@@ -63,8 +97,8 @@ def check_slot(manifest: Manifest, slot: SlotName) -> None:
 def document_of(path: Path) -> dict[str, Any] | None:
     """Return a pointer's content, or None where there is none that can be read."""
     try:
-        return dict(artifact.read_manifest(path).document)
-    except ArtifactError:
+        return dict(read_manifest(path).document)
+    except VersionRefused:
         return None
 
 
@@ -73,20 +107,13 @@ def deployed_ms(document: Mapping[str, Any]) -> int:
     return parse(document).deployed_ms if document else 0
 
 
-def describe(path: Path, model_id: str) -> VersionInfo:
-    """Read what a list shows; digests of the model file are left to `verify`."""
+def _read(path: Path, model_id: str = "") -> bytes:
     try:
-        manifest = read(path)
-        meta = read_certificate(manifest, path.parent)
-    except VersionRefused as e:
-        return VersionInfo(model_id=model_id, problem=e.reason)
-    test = (meta.get("scores") or {}).get("test") or {}
-    gates = [gate for gate in meta.get("gates", []) if isinstance(gate, dict)]
-    return VersionInfo(
-        model_id=model_id,
-        trained_at_utc=str(manifest.document.get("trained_at_utc", "")),
-        passed=certificate_fault(meta) is None,
-        refused_by=tuple(str(g.get("name")) for g in gates if g.get("passed") is not True),
-        test_accuracy=(test.get("decisions") or {}).get("accuracy"),
-        skill=test.get("skill"),
-    )
+        return path.read_bytes()
+    except OSError as e:
+        reason = f"{path}: cannot be read ({e.strerror}); restore it"
+        raise VersionRefused(model_id, reason) from e
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json_of(_read(path), str(path), "")

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from rich.console import Console
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
@@ -22,9 +21,10 @@ from daemon.config.schema import Config
 from daemon.core.clock import VenueClock
 from daemon.core.errors import Unreachable, VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
+from daemon.mqtt.messages import decode
 from daemon.registry.bot_compatibility import BotCompatibility
 from hyperdrift.clock import Clock
-from hyperdrift.errors import ConfigError, HyperdriftError
+from hyperdrift.errors import BadInput, ConfigError, HyperdriftError
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
@@ -176,8 +176,8 @@ def _listen_for_bots(bus: MqttConnection, topics: Topics) -> Presences:
 
     def take(topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         try:
-            bot = msgspec.json.decode(payload, type=BotPresence)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            bot = decode(payload, BotPresence)
+        except BadInput:
             return  # the daemon logs it
         if bot.online:
             bots[topic] = bot

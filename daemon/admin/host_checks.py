@@ -18,11 +18,11 @@ from daemon.config.file_access import unreachable
 from daemon.config.schema import Config
 from daemon.core.errors import StoreCorrupt
 from daemon.registry.keys import command_keys, private_path, public_path
+from daemon.registry.signing import Signer
 from daemon.store.data_folder import STORE_NAME
 from daemon.store.database import Database
 from daemon.store.migrations import SCHEMA
 from hyperdrift.errors import ConfigError, HyperdriftError
-from hyperdrift.signatures import Signer
 
 # A retrain's candidate, its report and the copy of the store before a migration fit into it.
 _FREE_BYTES: Final = 1 << 30

@@ -17,15 +17,15 @@ from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer, private_path, public_path, trusted_keys
 from daemon.registry.latest_pointer import LATEST
 from daemon.registry.registry import Registry
+from daemon.registry.signing import generate
 from daemon.store.data_folder import open_store
 from daemon.store.folder_lock import folder_lock
 from daemon.store.store import Store
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput, VersionRefused
-from hyperdrift.signatures import generate
+from hyperdrift.manifest import Manifest
 from hyperdrift.slot_name import SlotName
 from retrain.errors import RetrainError
-from retrain.manifest import Manifest
 
 # Loading two models and moving the pointer takes a second or two.
 MOVED_WITHIN_S: Final = 30.0

@@ -11,12 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from daemon.core.errors import BrokerUnreachable
+from daemon.mqtt.messages import Command, CommandName, CommandReply, encode
+from daemon.registry.signing import Signer
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
-from hyperdrift.mqtt.messages import Command, CommandName, CommandReply
 from hyperdrift.mqtt.topics import Topics
-from hyperdrift.signatures import Signer
 from hyperdrift.slot_name import SlotName
 
 _NOBODY: Final = (
@@ -38,7 +38,7 @@ async def connected(
     Raises:
         BrokerUnreachable: If there is none within five seconds.
     """
-    bus = MqttConnection(address, clock, name="hyperdrift-cli", password=password)
+    bus = MqttConnection(address, clock, name="hyperdrift-cli", password=password, encode=encode)
     task = asyncio.create_task(bus.run(), name="bus")
     try:
         try:

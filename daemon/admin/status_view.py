@@ -9,10 +9,10 @@ from rich.console import Console
 from daemon.admin import remote_client
 from daemon.config.loader import broker_address, broker_password
 from daemon.config.schema import Config
+from daemon.mqtt.messages import CommandName, CommandReply
 from daemon.registry.keys import command_signer
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput
-from hyperdrift.mqtt.messages import CommandName, CommandReply
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 

@@ -45,7 +45,7 @@ def show(config: Config, slot: str, model_id: str) -> dict[str, Any]:
     """
     registry, name = _registry(config), SlotName.parse(slot)
     folder, wanted = registry.folder(name), _known(registry, name, model_id)
-    manifest = version_files.read(registry.manifest_path(name, wanted))
+    manifest = version_files.read_manifest(registry.manifest_path(name, wanted))
     meta = version_files.read_certificate(manifest, folder)
     info = next(info for info in registry.versions(name) if info.model_id == wanted)
     sizes = {file: _size(folder / file) for file in manifest.sha256}

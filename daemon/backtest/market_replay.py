@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from daemon.backtest.candidate_cache import Judged
 from daemon.store import market_closures
+from hyperdrift.loaded_model import load_version
 from hyperdrift.slot_name import SlotName
-from retrain import artifact, features
+from retrain import features
 
 _CHUNK: Final = 2016
 
@@ -53,7 +54,7 @@ class TrainedVersion:
 
     def __init__(self, judged: Judged, market: Market) -> None:
         self.judged, self._market = judged, market
-        self.model = artifact.load(judged.manifest)
+        self.model = load_version(judged.manifest)
         self._p = np.full((len(market), 3), np.nan)
         self._asked: set[int] = set()
 

@@ -21,11 +21,12 @@ from daemon.core.errors import RetrainFailedError
 from daemon.core.subprocesses import OnLine
 from daemon.runtime.serving import Change, change_reason, model_served
 from daemon.training.training import challenger_judged, job_spec
+from hyperdrift.loaded_model import LoadedModel
 from hyperdrift.slot_name import MINUTE_MS
 from monitor import actions, events
 from monitor.engine import Engine
 from monitor.policy import PolicySettings
-from retrain import artifact, features
+from retrain import features
 
 TRAINING_MS: Final = MINUTE_MS
 """Assumed length of a retrain, market time."""
@@ -99,7 +100,7 @@ class Run:
     # What a retrain is compared with, as `daemon.training.training` asks for it.
 
     @property
-    def champion(self) -> artifact.LoadedModel | None:
+    def champion(self) -> LoadedModel | None:
         """The live model, None before the first."""
         return self._live.model if self._live else None
 

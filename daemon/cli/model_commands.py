@@ -179,7 +179,7 @@ def keygen(
     from daemon.admin import manual_deploy
     from daemon.config import loader as configuration
     from daemon.registry import keys
-    from hyperdrift.signatures import generate
+    from daemon.registry.signing import generate
 
     if out is not None:
         private, public = out.with_suffix(".key"), out.with_suffix(".pub")

@@ -14,6 +14,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from hyperdrift.clock import Clock, SystemClock
+from hyperdrift.logs import EVENT, FIELDS
 
 # Syslog's numbers, in the prefix that the service manager takes off a line again.
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -40,8 +41,7 @@ def configure(level: int = logging.INFO, environ: Mapping[str, str] | None = Non
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()])
-    # What the connection to the broker does, `hyperdrift.mqtt.connection` says in its own words.
-    logging.getLogger("mqtt").setLevel(logging.CRITICAL)
+    logging.getLogger("hyperdrift").setLevel(level)
 
 
 class _Libraries(logging.Handler):
@@ -49,7 +49,11 @@ class _Libraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        structlog.get_logger().log(
+        ours, fields = structlog.get_logger(), getattr(record, FIELDS, None)
+        if fields is not None:  # of the client, which speaks as we do
+            ours.log(record.levelno, getattr(record, EVENT), **fields, exc_info=record.exc_info)
+            return
+        ours.log(
             record.levelno,
             f"library.{record.name}",
             text=record.getMessage(),

@@ -28,10 +28,10 @@ from daemon.demo.setup import (
     set_stage,
     write_config,
 )
+from daemon.mqtt.messages import Command, encode
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
-from hyperdrift.mqtt.messages import Command
 from hyperdrift.mqtt.topics import Topics
 
 PATIENCE_BARS: Final = 400
@@ -211,7 +211,7 @@ def _actors(stage: DemoSetup, exchange: ReplayExchange) -> tuple[DemoProcess, ..
 
 @contextlib.asynccontextmanager
 async def _observer(stage: DemoSetup, clock: Clock) -> AsyncIterator[MqttConnection]:
-    bus = MqttConnection(BrokerAddress.parse(stage.broker_url), clock, name="demo")
+    bus = MqttConnection(BrokerAddress.parse(stage.broker_url), clock, name="demo", encode=encode)
     task = asyncio.create_task(bus.run(), name="observer")
     try:
         yield bus

@@ -13,9 +13,9 @@ from daemon.core.bars import Bar, Funding, Provenance
 from daemon.demo.market import generate, load
 from daemon.demo.recording import Recording
 from daemon.registry.registry import Registry
+from daemon.registry.signing import generate as generate_keys
 from daemon.store.data_folder import open_store
 from hyperdrift.errors import BadInput, HyperdriftError
-from hyperdrift.signatures import generate as generate_keys
 from hyperdrift.slot_name import SlotName
 
 SEED: Final = 10

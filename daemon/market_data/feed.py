@@ -26,10 +26,10 @@ from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.lost_bars import warn_of_reach
 from daemon.market_data.provisional_bars import ProvisionalBars
 from daemon.market_data.stream_cache import Coverage
+from daemon.mqtt.messages import FeedState, VenueState
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from hyperdrift.errors import HyperdriftError
-from hyperdrift.mqtt.messages import FeedState, VenueState
 from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()

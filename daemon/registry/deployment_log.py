@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from daemon.store.journal_table import POINTER_MOVED
 from daemon.store.store import Store
+from hyperdrift.manifest import Manifest
 from hyperdrift.slot_name import SlotName
-from retrain.manifest import Manifest
 
 __all__ = ["POINTER_MOVED", "PRUNED", "newest", "note", "note_pruned"]
 

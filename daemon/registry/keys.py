@@ -10,8 +10,8 @@ from pathlib import Path
 import structlog
 
 from daemon.config.schema import Config
+from daemon.registry.signing import KeyRing, Signer, generate, write_public
 from hyperdrift.errors import ConfigError
-from hyperdrift.signatures import KeyRing, Signer, generate, write_public
 
 log = structlog.get_logger()
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon.core.atomic_files import Files
+from daemon.registry.signing import KeyRing, Signer
 from hyperdrift import version_files
 from hyperdrift.errors import VersionRefused
-from hyperdrift.signatures import KeyRing, Signer
-from retrain.manifest import Manifest, manifest_name, parse, stamp
+from hyperdrift.manifest import Manifest, manifest_name, parse, stamp
 
 LATEST: Final = "LATEST.json"
 # Enough to go back through a bad month; the rest of the history is in backup/.
@@ -55,7 +55,7 @@ class Pointer:
         """
         if not self.path.exists():
             return None
-        manifest = version_files.read(self.path)
+        manifest = version_files.read_manifest(self.path)
         self.check_trusted(manifest)
         return manifest
 

@@ -17,15 +17,16 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from daemon.core.atomic_files import Files
 from daemon.registry.latest_pointer import Move, Pointer
+from daemon.registry.signing import KeyRing, Signer
+from daemon.registry.version_info import VersionInfo, describe
 from hyperdrift import version_files
 from hyperdrift.errors import VersionRefused
+from hyperdrift.loaded_model import LoadedModel, load_version
 from hyperdrift.loading import gc_paused
-from hyperdrift.signatures import KeyRing, Signer
+from hyperdrift.manifest import Manifest, manifest_name
 from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import certificate_fault
-from hyperdrift.version_files import VersionInfo
 from retrain import artifact
-from retrain.manifest import Manifest, manifest_name
 
 _VERSION_FILE: Final = re.compile(r".+_(\d{8}_\d{6}_[0-9a-f]+)(\.[a-z]+)+")
 
@@ -90,7 +91,7 @@ class Registry:
         Raises:
             VersionRefused: If a file is not as its digest says, or another one has its name.
         """
-        manifest, folder = version_files.read(manifest_path), self.folder(slot)
+        manifest, folder = version_files.read_manifest(manifest_path), self.folder(slot)
         version_files.check_slot(manifest, slot)
         contents = version_files.check_files(manifest, manifest_path.parent)
         for path in manifest_path.parent.glob(f"*_{manifest.model_id}.*"):
@@ -130,7 +131,7 @@ class Registry:
             VersionRefused: If it does not exist or a file is missing, damaged or foreign.
         """
         path = self.manifest_path(slot, model_id)
-        manifest = version_files.read(path)
+        manifest = version_files.read_manifest(path)
         if manifest.model_id != model_id:
             raise VersionRefused(model_id, f"{path.name} is the manifest of {manifest.model_id}")
         version_files.check_slot(manifest, slot)
@@ -138,7 +139,7 @@ class Registry:
         version_files.check_files(manifest, path.parent)
         return manifest
 
-    def load(self, slot: SlotName, model_id: str) -> artifact.LoadedModel:
+    def load(self, slot: SlotName, model_id: str) -> LoadedModel:
         """Load a version, after `verify`.
 
         Raises:
@@ -147,9 +148,9 @@ class Registry:
         """
         self.verify(slot, model_id)
         with gc_paused():
-            return artifact.load(self.manifest_path(slot, model_id))
+            return load_version(self.manifest_path(slot, model_id))
 
-    def way_back(self, slot: SlotName, to: str) -> artifact.LoadedModel:
+    def way_back(self, slot: SlotName, to: str) -> LoadedModel:
         """Load `to`, or where it is damaged the newest other version that was live before.
 
         Raises:
@@ -174,7 +175,7 @@ class Registry:
             promoted_by = newest.get("promoted_by") if model_id == live else None
             found.append(
                 replace(
-                    version_files.describe(path, model_id),
+                    describe(path, model_id),
                     live=model_id == live,
                     previous=model_id == previous,
                     promoted_by=promoted_by,

@@ -6,11 +6,11 @@ from typing import Final
 import structlog
 
 from daemon.core.clock import VenueClock
+from daemon.mqtt.messages import CommandReply
 from daemon.runtime.commands import RateLimit
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from hyperdrift.clock import Clock
-from hyperdrift.mqtt.messages import CommandReply
 from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()

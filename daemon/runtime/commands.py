@@ -11,10 +11,10 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from daemon.mqtt.messages import Command, CommandReply
+from daemon.registry.signing import KeyRing
 from daemon.store.store import Store
 from hyperdrift.clock import Clock
-from hyperdrift.mqtt.messages import Command, CommandReply
-from hyperdrift.signatures import KeyRing
 from hyperdrift.slot_name import SlotName
 from monitor.events import CommandReceived
 

@@ -11,6 +11,8 @@ import msgspec
 import structlog
 
 from daemon.core.clock import VenueClock
+from daemon.mqtt.messages import Command, CommandReply, PayloadReader
+from daemon.registry.signing import KeyRing
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.commands import CommandHandler, no_such_slot
 from daemon.runtime.presence_debounce import PresenceDebounce
@@ -19,17 +21,8 @@ from daemon.runtime.trades import TradeBook, TradeLimit
 from daemon.store.async_store import AsyncStore
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
-from hyperdrift.mqtt.messages import (
-    BotPresence,
-    Command,
-    CommandReply,
-    PredictionMade,
-    SwapAck,
-    TradeReport,
-)
-from hyperdrift.mqtt.payloads import PayloadReader
+from hyperdrift.mqtt.messages import BotPresence, PredictionMade, SwapAck, TradeReport
 from hyperdrift.mqtt.topics import Topics
-from hyperdrift.signatures import KeyRing
 from hyperdrift.slot_name import SlotName
 from monitor.events import CommandReceived, SwapAcked
 

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from daemon.config.schema import Config
+from daemon.mqtt.messages import RetrainProgress
 from daemon.runtime.serving import Serving
 from daemon.training.jobs import ChallengeOutcome, JobOutcome
 from daemon.training.training import Training, challenger_judged
 from hyperdrift.errors import HyperdriftError
-from hyperdrift.mqtt.messages import RetrainProgress
 from monitor import actions, events
 from retrain.errors import RetrainError
 

@@ -18,11 +18,12 @@ from daemon.runtime.swap import SwapCoordinator
 from daemon.training.training import read_calibration
 from hyperdrift.clock import Clock
 from hyperdrift.errors import HyperdriftError, VersionRefused
+from hyperdrift.loaded_model import LoadedModel
+from hyperdrift.manifest import Manifest
 from hyperdrift.slot_name import SlotName
+from hyperdrift.version_files import read_certificate
 from monitor import actions, events
-from retrain import artifact
 from retrain.errors import RetrainError
-from retrain.manifest import Manifest
 
 log = structlog.get_logger()
 
@@ -49,8 +50,8 @@ class Serving:
         self.slot, self._registry, self._swap = slot, registry, swap
         self._clock, self._venue = clock, venue
         self.pointer: Manifest | None = None
-        self.champion: artifact.LoadedModel | None = None
-        self.shadow: artifact.LoadedModel | None = None
+        self.champion: LoadedModel | None = None
+        self.shadow: LoadedModel | None = None
         self.lost = ""  # why what was live could not be found, at the last look
         self.remedy = ""  # and, where nothing could be put in its place, what to do
         self._seen: Stamps = ()
@@ -183,7 +184,7 @@ class Serving:
 
     def _find_live(
         self, known_id: str | None, after_ms: int
-    ) -> tuple[Manifest | None, artifact.LoadedModel | None]:
+    ) -> tuple[Manifest | None, LoadedModel | None]:
         self.lost = ""
         try:
             live = self._registry.renew(self.slot)
@@ -205,7 +206,7 @@ class Serving:
         )
         return live, model
 
-    def _prepare(self, action: Change, target: str) -> artifact.LoadedModel:
+    def _prepare(self, action: Change, target: str) -> LoadedModel:
         if isinstance(action, actions.Rollback) and not action.by:
             return self._registry.way_back(self.slot, target)
         return self._registry.load(self.slot, target)
@@ -227,7 +228,7 @@ class Serving:
             promoted_by=promoted_by,
         )
 
-    async def _seat(self, champion: artifact.LoadedModel, shadow_id: str | None) -> None:
+    async def _seat(self, champion: LoadedModel, shadow_id: str | None) -> None:
         shadow = None
         if shadow_id and shadow_id != champion.model_id:
             try:
@@ -275,7 +276,7 @@ def _threshold_in_force(manifest: Manifest, folder: Path) -> float:
     if isinstance(manifest.threshold, float):
         return manifest.threshold
     try:
-        return float(artifact.training_meta(manifest, folder)["settings"]["threshold_in_force"])
+        return float(read_certificate(manifest, folder)["settings"]["threshold_in_force"])
     except (RetrainError, KeyError, TypeError, ValueError):
         return 0.0
 
@@ -283,7 +284,7 @@ def _threshold_in_force(manifest: Manifest, folder: Path) -> float:
 def _judged_win_rate(manifest: Manifest, folder: Path) -> float | None:
     """Return the share of signals that won on the test block; None if there were none."""
     try:
-        scores = artifact.training_meta(manifest, folder)["scores"]["test"]
+        scores = read_certificate(manifest, folder)["scores"]["test"]
         rate = scores["decisions"]["win_rate"]
     except (RetrainError, KeyError, TypeError):  # a version of somebody else's making
         return None

@@ -17,6 +17,7 @@ from daemon.config.schema import Config
 from daemon.core.bars import Bar
 from daemon.core.clock import VenueClock
 from daemon.core.loop_progress import LoopProgress
+from daemon.mqtt.messages import CommandReply, FeatureMismatch, SlotState
 from daemon.registry import deployment_log
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.runtime import event_codec
@@ -31,13 +32,9 @@ from daemon.scoring.scorer import Scorer
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from daemon.training.training import Training
+from hyperdrift.manifest import Manifest
 from hyperdrift.mqtt.connection import MqttConnection
-from hyperdrift.mqtt.messages import (
-    BotPresence,
-    CommandReply,
-    FeatureMismatch,
-    SlotState,
-)
+from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor import actions, events
@@ -47,7 +44,6 @@ from monitor.errors import MonitorError
 from monitor.policy import PolicySettings
 from monitor.state import EngineSnapshot
 from retrain import features
-from retrain.manifest import Manifest
 
 log = structlog.get_logger()
 

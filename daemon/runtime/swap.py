@@ -4,22 +4,22 @@ The order is retained, so a bot that was away finds it when it returns. What is 
 here is only whether the bots that are there answer.
 """
 
+import dataclasses
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import structlog
 
+from daemon.mqtt.messages import PayloadReader
+from daemon.registry.signing import Signer
 from hyperdrift.clock import Clock
+from hyperdrift.manifest import Manifest
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, SwapAck, SwapOrder
-from hyperdrift.mqtt.payloads import PayloadReader
 from hyperdrift.mqtt.topics import Topics
-from hyperdrift.signatures import Signer
 from hyperdrift.slot_name import SlotName
-from retrain.manifest import Manifest
 
 OnAck = Callable[[SlotName, SwapAck], None]
 OnSilence = Callable[[SlotName, str], None]
@@ -116,7 +116,7 @@ class SwapCoordinator:
         )
         if self._signer is not None:
             signature = self._signer.sign_message(order)
-            order = msgspec.structs.replace(order, signature=signature)
+            order = dataclasses.replace(order, signature=signature)
         now = self._clock.monotonic()
         self._pending[slot] = _Pending(order, ordered_at=now, sent_at=now)
         self._answered[slot] = set()
@@ -199,7 +199,7 @@ class SwapCoordinator:
             return
         if self._on_bot is None or self._on_bot(slot, presence):
             self._told[slot] = _who(presence)
-            log.info("bot.presence", slot=str(slot), **msgspec.structs.asdict(presence))
+            log.info("bot.presence", slot=str(slot), **dataclasses.asdict(presence))
 
     def _note_death(self, slot: SlotName, bot_id: str) -> None:
         """Take a bot's deaths while it loads for its refusal: it cannot say so itself."""

@@ -19,10 +19,10 @@ from daemon.scoring.feature_computers import Conversation, Frame, Rows
 from daemon.store.data_folder import open_store
 from daemon.training.jobs import Jobs
 from hyperdrift.errors import BadInput
+from hyperdrift.manifest import stamp
 from hyperdrift.slot_name import SlotName
 from retrain import features
 from retrain.computers import BUILTIN, SERVED_BARS, TAIL_BARS, inputs
-from retrain.manifest import stamp
 
 TOLERANCE: Final = 1e-9
 REFUSED: Final = 3

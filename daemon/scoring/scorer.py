@@ -11,8 +11,8 @@ import structlog
 from numpy.typing import NDArray
 
 from daemon.scoring.feature_computers import Computer
+from hyperdrift.loaded_model import LoadedModel
 from hyperdrift.slot_name import SlotName
-from retrain.artifact import LoadedModel
 
 log = structlog.get_logger()
 

@@ -12,9 +12,9 @@ import msgspec
 from daemon.core.bars import Hole
 from daemon.core.clock import VenueClock
 from daemon.market_data.feed import Feed
+from daemon.mqtt.messages import DaemonStatus
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
-from hyperdrift.mqtt.messages import DaemonStatus
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 

@@ -13,9 +13,9 @@ from typing import Final
 import structlog
 
 from daemon.core.loop_progress import LoopProgress
+from daemon.mqtt.messages import SlotState
 from daemon.service.systemd_notify import SystemdNotifier
 from hyperdrift.clock import Clock
-from hyperdrift.mqtt.messages import SlotState
 
 log = structlog.get_logger()
 

@@ -16,6 +16,7 @@ from daemon.core.errors import NotNow
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer, trusted_keys
 from daemon.registry.registry import Registry
+from daemon.registry.version_info import VersionInfo
 from daemon.store.async_store import AsyncStore, ThreadedStore
 from daemon.store.data_folder import open_store
 from daemon.store.folder_lock import folder_lock
@@ -24,11 +25,11 @@ from daemon.training.jobs import JobOutcome, Jobs
 from daemon.training.training import Training
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput
+from hyperdrift.loaded_model import LoadedModel
 from hyperdrift.slot_name import SlotName
-from hyperdrift.version_files import VersionInfo
 from monitor.actions import StartRetrain
 from monitor.policy import Situation, Wait, decide
-from retrain import artifact, features
+from retrain import features
 from retrain.manifest import made_at, model_id
 
 REFUSED = 3
@@ -63,7 +64,7 @@ class RetrainResult:
 class _Live:
     """The live model, for comparison."""
 
-    champion: artifact.LoadedModel | None
+    champion: LoadedModel | None
     champion_path: str | None
 
 

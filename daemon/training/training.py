@@ -23,10 +23,10 @@ from daemon.registry.registry import Registry
 from daemon.store.async_store import AsyncStore
 from daemon.store.market_closures import training_frame
 from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
+from hyperdrift.loaded_model import LoadedModel
 from hyperdrift.slot_name import SlotName
 from monitor.actions import AskChallenger, StartRetrain
 from monitor.events import ChallengerJudged
-from retrain.artifact import LoadedModel
 
 log = structlog.get_logger()
 

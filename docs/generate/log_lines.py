@@ -11,7 +11,7 @@ from docs.generate.source import calls, functions, modules, texts_of
 
 FunctionKind = ast.FunctionDef | ast.AsyncFunctionDef
 
-_LEVELS: Final = ("debug", "info", "warning", "error", "exception", "critical")
+_LEVELS: Final = ("debug", "info", "warning", "error", "exception", "failure", "critical")
 _HEAD: Final = """# Log lines
 
 On stderr: JSON, or text on a terminal; with a priority where journald reads it. `timestamp` and
@@ -95,5 +95,5 @@ def _level(call: ast.Call) -> str:
     """Return the level of a call that writes a line, nothing for any other."""
     match call.func:
         case ast.Attribute(owner, name) if name in _LEVELS and "log" in ast.unparse(owner):
-            return "error" if name == "exception" else name
+            return "error" if name in {"exception", "failure"} else name
     return ""

@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from daemon.config import loader as configuration
 from daemon.registry.registry import Registry
+from daemon.registry.signing import Signer, generate
 from daemon.runtime.deploy_hook import run_hook
 from daemon.runtime.swap import SwapCoordinator
 from hyperdrift.clock import SystemClock
+from hyperdrift.loaded_model import load_version
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import PredictionMade
 from hyperdrift.mqtt.topics import Topics
-from hyperdrift.signatures import Signer, generate
 from hyperdrift.slot_name import SlotName
-from retrain import artifact, features
+from hyperdrift.version_files import read_manifest
 from tests.daemon.brokers import Iotcore, until
 from tests.daemon.versions import rows, write_version
 
@@ -116,9 +116,8 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
     await broker.stop()
 
 
-def expected(host: Host) -> np.ndarray:
-    frame = pd.DataFrame([ROW], columns=list(features.NAMES))
-    return np.asarray(artifact.load(host.pointer).model.predict_proba(frame)[0])
+def expected(host: Host) -> Any:
+    return load_version(host.pointer).predict([ROW])[0]
 
 
 @pytest.mark.parametrize("page", ["bot-asyncio.md", "bot-blocking.md", "bot-watcher.md"])
@@ -132,7 +131,7 @@ async def test_a_slot_put_into_a_bot_as_its_page_says_gives_the_models_probabili
         names, _ = await asyncio.to_thread(host.run, page)
     got = names["prediction"]
     np.testing.assert_allclose((got.p_down, got.p_neutral, got.p_up), expected(host), atol=1e-12)
-    assert got.model_id == artifact.read_manifest(host.pointer).model_id
+    assert got.model_id == read_manifest(host.pointer).model_id
     if "publish_prediction" in block(page, "python"):
         await until(lambda: host.heard)
         assert (host.heard[0].t, host.heard[0].features) == (5, tuple(ROW))

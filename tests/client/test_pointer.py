@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from daemon.registry.registry import Registry
+from daemon.registry.signing import Signer, generate
 from hyperdrift.errors import BadInput, NoModel
 from hyperdrift.pointer import PointerSlot
-from hyperdrift.signatures import Signer, generate
 from hyperdrift.slot_name import SlotName
+from tests.captured import capture_logs
 from tests.daemon.versions import rows, write_version
 
 SLOT = SlotName("BTC", "5m")

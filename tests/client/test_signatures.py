@@ -4,9 +4,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from daemon.mqtt.messages import Command
+from daemon.registry.signing import Signer, generate
 from hyperdrift.errors import BadInput, ConfigError, VersionRefused
-from hyperdrift.mqtt.messages import Command
-from hyperdrift.signatures import Signer, Verifier, generate
+from hyperdrift.signatures import Verifier
 from tests.daemon.powerless import without_roots_power
 
 
@@ -85,7 +86,7 @@ def test_a_key_that_is_missing_or_nonsense_is_an_error_of_configuration(
 LOAD = """
 from pathlib import Path
 from hyperdrift.errors import ConfigError
-from hyperdrift.signatures import Signer
+from daemon.registry.signing import Signer
 try:
     Signer.load(Path({path!r}))
 except ConfigError as e:

@@ -15,19 +15,20 @@ import numpy as np
 import pytest
 
 from daemon.registry.registry import Registry
+from daemon.registry.signing import Signer, generate
 from daemon.runtime.swap import SwapCoordinator
 from hyperdrift.blocking import BlockingModelSlot
 from hyperdrift.clock import SystemClock
 from hyperdrift.errors import BadInput, ConfigError
+from hyperdrift.loaded_model import load_version
+from hyperdrift.manifest import Manifest
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, TradeReport
 from hyperdrift.mqtt.topics import Topics
-from hyperdrift.signatures import Signer, generate
 from hyperdrift.slot import ModelSlot, NoModel
 from hyperdrift.slot_name import SlotName
-from retrain import artifact
-from retrain.manifest import Manifest
+from hyperdrift.version_files import read_manifest
 from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
 from tests.daemon.versions import certificate, replace_file, rewrite, rows, write_version
 
@@ -127,7 +128,7 @@ async def test_a_bot_without_a_model_says_so_and_takes_the_first_one_it_is_order
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 got = slot.predict(rows()[0].tolist())
-            model = artifact.load(desk.registry.pointer(SLOT)).model
+            model = load_version(desk.registry.pointer(SLOT)).model
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 expected = model.predict_proba(rows()[:1])[0]
@@ -172,7 +173,7 @@ async def refused(desk: Desk, slot: ModelSlot, because: str) -> None:
     before = slot.model_id
     pointer = desk.registry.pointer(SLOT)
     document = json.loads(pointer.read_text())
-    answer = await desk.ack_of(desk.order(artifact.read_manifest(pointer)))
+    answer = await desk.ack_of(desk.order(read_manifest(pointer)))
     assert answer.status == "refused", document
     assert because in answer.error
     assert slot.model_id == before

@@ -7,6 +7,7 @@ it with the reason, nothing of it may run, and the good model goes on answering.
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import pickle
 import re
@@ -23,6 +24,7 @@ from daemon.admin.version_view import verify
 from daemon.config.schema import Config, DaemonSection
 from daemon.registry.keys import own_signer, public_path, trusted_keys
 from daemon.registry.registry import Registry
+from daemon.registry.signing import Signer, generate
 from daemon.runtime.swap import SwapCoordinator
 from hyperdrift.blocking import BlockingModelSlot
 from hyperdrift.clock import SystemClock
@@ -31,7 +33,6 @@ from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import SwapAck, SwapOrder
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.pointer import PointerSlot
-from hyperdrift.signatures import Signer, generate
 from hyperdrift.slot import ModelSlot
 from hyperdrift.slot_name import SlotName
 from tests.daemon.brokers import Iotcore, until
@@ -350,7 +351,7 @@ def _order_of(document: dict[str, Any], scene: Scene) -> SwapOrder:
         issued_ms=document["deployed"]["at_ms"],
     )
     signature = own_signer(scene.config.data_dir).sign_message(order)
-    return msgspec.structs.replace(order, signature=signature)
+    return dataclasses.replace(order, signature=signature)
 
 
 def _ack(body: bytes) -> SwapAck:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from daemon.mqtt.embedded_broker import EmbeddedBroker
+from daemon.mqtt.messages import encode
 from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
@@ -85,7 +86,7 @@ async def until(true: Callable[[], object], within_s: float = 10.0) -> None:
 @contextlib.asynccontextmanager
 async def connection(url: str) -> AsyncIterator[MqttConnection]:
     """Hold a connection that says and hears what the test wants."""
-    bus = MqttConnection(BrokerAddress.parse(url), SystemClock())
+    bus = MqttConnection(BrokerAddress.parse(url), SystemClock(), encode=encode)
     task = asyncio.create_task(bus.run())
     await bus.wait_connected()
     try:

@@ -18,7 +18,8 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
-from retrain import artifact, dataset, features, findings, folds, labels, pipeline, twin
+from retrain import dataset, features, findings, folds, labels, pipeline, twin
+from retrain.champion import ChampionModel
 from retrain.dataset import Rows
 from retrain.folds import Fold
 from retrain.meta import fit_meta
@@ -49,7 +50,7 @@ class Market:
 
     job: Job
     other: Frame
-    champion: artifact.LoadedModel
+    champion: ChampionModel
 
     @property
     def other_rows(self) -> Rows:

@@ -13,8 +13,11 @@ import joblib
 import numpy as np
 import pytest
 
+from hyperdrift.errors import VersionRefused
+from hyperdrift.loaded_model import load_version
+from hyperdrift.manifest import canonical
+from hyperdrift.version_files import check_files, read_certificate, read_manifest
 from retrain import artifact, features
-from retrain.errors import ArtifactError
 from retrain.pipeline import Candidate
 
 AT_MS = 1_760_000_000_000
@@ -34,13 +37,13 @@ def test_a_version_is_named_by_its_time_and_its_features() -> None:
 
 
 def test_the_signed_form_is_canonical_and_leaves_the_signature_out() -> None:
-    one = artifact.canonical({"b": 1, "a": {"d": "\u00e9", "c": [1, 2]}, "signature": "x"})
+    one = canonical({"b": 1, "a": {"d": "\u00e9", "c": [1, 2]}, "signature": "x"})
     assert one == '{"a":{"c":[1,2],"d":"\u00e9"},"b":1}'.encode()
-    assert one == artifact.canonical({"a": {"c": [1, 2], "d": "\u00e9"}, "b": 1})
+    assert one == canonical({"a": {"c": [1, 2], "d": "\u00e9"}, "b": 1})
 
 
 def test_a_loaded_version_answers_as_it_was_judged(manifest_path: Path) -> None:
-    loaded = artifact.load(manifest_path)
+    loaded = load_version(manifest_path)
     rows, expected = loaded.golden
     assert rows.shape == (32, 17)
     assert loaded.feature_cols == features.NAMES
@@ -55,7 +58,7 @@ def test_a_loaded_version_answers_as_it_was_judged(manifest_path: Path) -> None:
 
 def test_two_threads_may_ask_at_once_and_leave_the_process_as_it_was(manifest_path: Path) -> None:
     """Forests set warning filters while they predict; two at once would lose them for good."""
-    loaded = artifact.load(manifest_path)
+    loaded = load_version(manifest_path)
     row, before = loaded.golden[0][:1], list(warnings.filters)
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: loaded.predict(row), range(40)))
@@ -89,9 +92,9 @@ def test_a_replaced_model_file_is_refused_before_it_is_unpickled(
     copy: Path, tmp_path: Path
 ) -> None:
     trace = tmp_path / "it ran"
-    joblib.dump(Planted(trace), copy.parent / artifact.read_manifest(copy).meta_classifier)
-    with pytest.raises(ArtifactError, match="SHA-256"):
-        artifact.load(copy)
+    joblib.dump(Planted(trace), copy.parent / read_manifest(copy).meta_classifier)
+    with pytest.raises(VersionRefused, match="SHA-256"):
+        load_version(copy)
     assert not trace.exists()
 
 
@@ -99,13 +102,13 @@ def test_a_replaced_model_file_is_refused_before_it_is_unpickled(
     "name", ["meta_classifier", "feature_columns", "training_meta", "golden", "report"]
 )
 def test_a_changed_or_missing_file_is_refused_by_name(copy: Path, name: str) -> None:
-    path = copy.parent / getattr(artifact.read_manifest(copy), name)
+    path = copy.parent / getattr(read_manifest(copy), name)
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    with pytest.raises(ArtifactError, match=path.name):
-        artifact.load(copy)
+    with pytest.raises(VersionRefused, match=path.name):
+        load_version(copy)
     path.unlink()
-    with pytest.raises(ArtifactError, match="cannot be read"):
-        artifact.load(copy)
+    with pytest.raises(VersionRefused, match="cannot be read"):
+        load_version(copy)
 
 
 @pytest.mark.parametrize(
@@ -122,20 +125,20 @@ def test_a_changed_or_missing_file_is_refused_by_name(copy: Path, name: str) -> 
 )
 def test_a_manifest_of_the_wrong_form_is_refused(copy: Path, change: dict[str, Any]) -> None:
     copy.write_text(json.dumps(json.loads(copy.read_text()) | change))
-    with pytest.raises(ArtifactError, match="not a usable manifest"):
-        artifact.read_manifest(copy)
+    with pytest.raises(VersionRefused, match="not a usable manifest"):
+        read_manifest(copy)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\xff"])
 def test_a_manifest_that_is_no_json_object_is_refused(copy: Path, text: str) -> None:
     copy.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ArtifactError, match="JSON"):
-        artifact.read_manifest(copy)
+    with pytest.raises(VersionRefused, match="JSON"):
+        read_manifest(copy)
 
 
 def resealed(copy: Path, model: object, directory: Path) -> Path:
     """Write another model under the same certificate, digests and all."""
-    loaded = artifact.load(copy, check=False)
+    loaded = load_version(copy)
     document = loaded.manifest
     rows, expected = loaded.golden
     version = artifact.Version(
@@ -153,26 +156,31 @@ def resealed(copy: Path, model: object, directory: Path) -> Path:
         golden_rows=rows,
         golden_probabilities=expected,
     )
-    meta = artifact.training_meta(document, copy.parent)
+    meta = read_certificate(document, copy.parent)
     manifest = artifact.write(directory, version, meta, "<html>")
     return directory / artifact.manifest_name(manifest["model_id"])
 
 
+def fitted(manifest_path: Path) -> Any:
+    """Return the saved object as a bot without anything of ours has it."""
+    return joblib.load(manifest_path.parent / read_manifest(manifest_path).meta_classifier)
+
+
 def test_the_inner_meta_model_alone_is_refused(copy: Path, tmp_path: Path) -> None:
-    inner = artifact.load(copy).model[-1].final_estimator_
-    with pytest.raises(ArtifactError, match="12 inputs, the manifest says 17"):
-        artifact.load(resealed(copy, inner, tmp_path / "inner"))
+    inner = fitted(copy)[-1].final_estimator_
+    with pytest.raises(VersionRefused, match="12 inputs, the manifest says 17"):
+        load_version(resealed(copy, inner, tmp_path / "inner"))
 
 
 def test_a_model_with_its_classes_permuted_is_refused(copy: Path, tmp_path: Path) -> None:
-    model = artifact.load(copy).model
+    model = fitted(copy)
     meta = model[-1].final_estimator_.estimator[-1]
     for calibrated in meta.calibrated_classifiers_:
         calibrated.calibrators.reverse()
     path = resealed(copy, model, tmp_path / "permuted")
-    with pytest.raises(ArtifactError, match="golden rows come out"):
-        artifact.load(path)
-    found = artifact.read_manifest(path)
+    with pytest.raises(VersionRefused, match="golden rows come out"):
+        load_version(path)
+    found = read_manifest(path)
     tested = artifact.self_test(
         sys.executable, path.parent / found.meta_classifier, path.parent / found.golden
     )
@@ -189,8 +197,8 @@ def test_an_interpreter_that_is_not_there_fails_the_self_test_with_a_sentence(
 
 
 def test_the_model_is_built_of_scikit_learn_and_numpy_alone(manifest_path: Path) -> None:
-    content = artifact.check_files(artifact.read_manifest(manifest_path), manifest_path.parent)
-    name = artifact.read_manifest(manifest_path).meta_classifier
+    content = check_files(read_manifest(manifest_path), manifest_path.parent)
+    name = read_manifest(manifest_path).meta_classifier
     plain = io.BytesIO()
     joblib.dump(joblib.load(io.BytesIO(content[name])), plain)
     assert b"retrain" not in plain.getvalue()
@@ -198,7 +206,7 @@ def test_the_model_is_built_of_scikit_learn_and_numpy_alone(manifest_path: Path)
 
 
 def test_versions_differ_by_their_time(manifest_path: Path) -> None:
-    loaded = artifact.load(manifest_path)
+    loaded = load_version(manifest_path)
     assert loaded.model_id == loaded.manifest.model_id
     assert loaded.model_id.endswith(features.schema_hash())
     assert replace(loaded, manifest=loaded.manifest).model_id == loaded.model_id

@@ -8,6 +8,7 @@ import pytest
 
 from retrain import artifact, challenger, pipeline
 from retrain.__main__ import main
+from retrain.champion import ChampionModel
 from tests.retrain.planted import job, planted
 
 OLD_BARS, ALL_BARS = 3_500, 5_000
@@ -36,16 +37,16 @@ def test_without_a_live_model_there_is_nothing_to_ask() -> None:
 
 
 @pytest.fixture(scope="module")
-def champion(tmp_path_factory: pytest.TempPathFactory) -> artifact.LoadedModel:
+def champion(tmp_path_factory: pytest.TempPathFactory) -> ChampionModel:
     """A model of the older bars."""
     folder = tmp_path_factory.mktemp("champion")
     older = {name: column[:OLD_BARS] for name, column in planted(ALL_BARS, seed=7).items()}
     made = pipeline.run(job(older), folder, lambda *_: None, iter(range(100)).__next__)
-    return artifact.load(folder / artifact.manifest_name(made.manifest["model_id"]))
+    return artifact.read_champion(folder / artifact.manifest_name(made.manifest["model_id"]))
 
 
 def test_a_market_that_turned_round_is_worth_learning_again(
-    champion: artifact.LoadedModel,
+    champion: ChampionModel,
 ) -> None:
     frame = planted(ALL_BARS, seed=7)
     frame["s_top"][OLD_BARS:] *= -1  # what showed the way now shows the opposite
@@ -58,7 +59,7 @@ def test_a_market_that_turned_round_is_worth_learning_again(
 
 
 def test_too_few_newer_bars_are_said_and_leave_the_retrain_to_decide(
-    champion: artifact.LoadedModel,
+    champion: ChampionModel,
 ) -> None:
     frame = {name: column[: OLD_BARS + 50] for name, column in planted(ALL_BARS, seed=7).items()}
     answer = challenger.ask(job(frame, champion=champion))

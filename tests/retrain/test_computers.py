@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hyperdrift.version_files import read_manifest
 from retrain import artifact, computers, computing, dataset, features, pipeline
 from retrain.errors import ComputerFailed
 from tests import botcode
@@ -121,7 +122,7 @@ def test_a_model_of_a_bots_features_says_so_and_passes_parity(tmp_path: Path) ->
     assert made.manifest["feature_dim"] == 17
     verdicts = {gate.name: gate.passed for gate in made.gates}
     assert (verdicts["parity"], verdicts["loads"]) == (True, True)
-    manifest = artifact.read_manifest(tmp_path / artifact.manifest_name(made.manifest["model_id"]))
+    manifest = read_manifest(tmp_path / artifact.manifest_name(made.manifest["model_id"]))
     assert manifest.computer == name
 
 

@@ -15,7 +15,9 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Candidate, Market]
     folder = tmp_path_factory.mktemp("honest")
     made = job(planted(N_BARS, seed=1), fits=Memory())
     candidate = run(made, folder)
-    champion = artifact.load(folder / artifact.manifest_name(candidate.manifest["model_id"]))
+    champion = artifact.read_champion(
+        folder / artifact.manifest_name(candidate.manifest["model_id"])
+    )
     return candidate, Market(made, planted(N_BARS, seed=9, strength=3e-4), champion)
 
 

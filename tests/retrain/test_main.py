@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrain import artifact
+from hyperdrift.loaded_model import load_version
 from retrain.__main__ import FitFolder, main
 from tests.retrain.planted import HORIZON, THRESHOLD, planted
 
@@ -51,7 +51,7 @@ def test_the_child_process_tells_its_progress_and_leaves_a_candidate(tmp_path: P
     assert {line["event"] for line in told} == {"progress", "note", "gate", "finished"}
     assert "few bars: of 3,000" in next(line["text"] for line in told if line["event"] == "note")
     finished = told[-1]
-    loaded = artifact.load(tmp_path / finished["manifest"])
+    loaded = load_version(tmp_path / finished["manifest"])
     assert loaded.model_id == finished["model_id"] == "20251009_085320_" + loaded.model_id[-12:]
     refused = [line["name"] for line in told if line["event"] == "gate" and not line["passed"]]
     assert finished["refused_by"] == refused

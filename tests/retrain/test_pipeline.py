@@ -4,7 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hyperdrift.loaded_model import LoadedModel, load_version
 from retrain import artifact, comparison, dataset, features, pipeline
+from retrain.champion import ChampionModel
 from retrain.gates import GateLimits, beats_champion
 from retrain.stack import Trainer
 from retrain.twin import fit_twin
@@ -16,8 +18,13 @@ def run(made: pipeline.Job, folder: Path) -> pipeline.Candidate:
     return pipeline.run(made, folder, lambda _step, _percent: None, time.perf_counter)
 
 
-def load(candidate: pipeline.Candidate, folder: Path) -> artifact.LoadedModel:
-    return artifact.load(folder / artifact.manifest_name(candidate.manifest["model_id"]))
+def load(candidate: pipeline.Candidate, folder: Path) -> LoadedModel:
+    return load_version(folder / artifact.manifest_name(candidate.manifest["model_id"]))
+
+
+def champion_of(candidate: pipeline.Candidate, folder: Path) -> ChampionModel:
+    name = artifact.manifest_name(candidate.manifest["model_id"])
+    return artifact.read_champion(folder / name)
 
 
 def test_a_market_with_a_signal_gives_a_model_that_passes(candidate: pipeline.Candidate) -> None:
@@ -78,26 +85,26 @@ def market() -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def champion(
     market: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory
-) -> artifact.LoadedModel:
+) -> ChampionModel:
     """Train on the older bars, so that the newest 700 are new to it."""
     folder = tmp_path_factory.mktemp("champion")
     older = {name: column[:4_300] for name, column in market.items()}
-    return load(run(job(older), folder), folder)
+    return champion_of(run(job(older), folder), folder)
 
 
 def test_only_bars_newer_than_the_champions_training_are_compared(
-    market: dict[str, np.ndarray], champion: artifact.LoadedModel
+    market: dict[str, np.ndarray], champion: ChampionModel
 ) -> None:
     rows = dataset.build(market, HORIZON, THRESHOLD, None, lambda _step: None)
     close_ms = market["t"].astype(np.int64) + FIVE_MINUTES_MS
     fresh = comparison.champion_rows(champion, rows, close_ms, features.schema_hash())
     assert isinstance(fresh, range)
-    assert close_ms[rows.bars[fresh.start]] > champion.manifest.trained_to_ms
-    assert close_ms[rows.bars[fresh.start - 1]] <= champion.manifest.trained_to_ms
+    assert close_ms[rows.bars[fresh.start]] > champion.trained_to_ms
+    assert close_ms[rows.bars[fresh.start - 1]] <= champion.trained_to_ms
 
 
 def test_a_champion_that_answers_another_question_or_saw_all_bars_is_left_to_probation(
-    market: dict[str, np.ndarray], champion: artifact.LoadedModel
+    market: dict[str, np.ndarray], champion: ChampionModel
 ) -> None:
     close_ms = market["t"].astype(np.int64) + FIVE_MINUTES_MS
     other = dataset.build(market, HORIZON, 0.004, None, lambda _step: None)
@@ -111,7 +118,7 @@ def test_a_champion_that_answers_another_question_or_saw_all_bars_is_left_to_pro
 
 
 def test_an_equal_challenger_is_not_worse_and_a_champion_that_knows_more_stays(
-    market: dict[str, np.ndarray], champion: artifact.LoadedModel
+    market: dict[str, np.ndarray], champion: ChampionModel
 ) -> None:
     rows = dataset.build(market, HORIZON, THRESHOLD, None, lambda _step: None)
     fresh = range(rows.test.stop - 690, rows.test.stop)
@@ -130,7 +137,7 @@ def test_an_equal_challenger_is_not_worse_and_a_champion_that_knows_more_stays(
 
 
 def test_a_champion_is_scored_on_the_rows_that_are_compared(
-    market: dict[str, np.ndarray], champion: artifact.LoadedModel, tmp_path: Path
+    market: dict[str, np.ndarray], champion: ChampionModel, tmp_path: Path
 ) -> None:
     made = run(job(market, champion=champion), tmp_path)
     gate = next(gate for gate in made.gates if gate.name == "beats_champion")

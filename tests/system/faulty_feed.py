@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
-from structlog.testing import capture_logs
 
 from daemon.core.bars import Bar, Hole, Provenance
 from daemon.core.clock import VenueClock
@@ -25,6 +24,7 @@ from daemon.store.store import Store
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import SlotName
 from tests import virtual_time
+from tests.captured import capture_logs
 from tests.link import Link
 from tests.virtual_time import InlineStore, LoopClock
 

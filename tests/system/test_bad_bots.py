@@ -13,12 +13,13 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from structlog.testing import capture_logs
 
 from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
+from daemon.mqtt.messages import encode
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.registry import Registry
+from daemon.registry.signing import Signer, generate
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.serving import Serving
@@ -34,12 +35,12 @@ from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
-from hyperdrift.signatures import Signer, generate
 from hyperdrift.slot_name import SlotName
 from monitor.engine import Engine
 from monitor.events import CommandReceived
 from monitor.policy import PolicySettings
 from retrain import features
+from tests.captured import capture_logs
 from tests.daemon.brokers import Iotcore, until
 from tests.daemon.mines import Mined
 from tests.daemon.versions import fitted, write_version
@@ -141,11 +142,14 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     registry.deploy(SLOT, models[0], reason="first", by="test", at_ms=1_750_000_000_000)
     broker = Iotcore(tmp_path)
     await broker.start()
-    bus, clock = MqttConnection(BrokerAddress.parse(broker.url), SystemClock()), SystemClock()
+    bus, clock = (
+        MqttConnection(BrokerAddress.parse(broker.url), SystemClock(), encode=encode),
+        SystemClock(),
+    )
     store = ThreadedStore(Store(":memory:"))
     made = _keeper(bus, registry, signer, VenueClock(clock, 1.0), store)
     made_house = House(made[0], store, registry, broker, public, models)
-    ear = MqttConnection(BrokerAddress.parse(broker.url), clock)
+    ear = MqttConnection(BrokerAddress.parse(broker.url), clock, encode=encode)
     ear.subscribe(TOPICS.event(SLOT), partial(_keep, made_house.events.append))
     ear.subscribe(
         TOPICS.prediction(SLOT), partial(_keep, lambda m: made_house.answers.append(m["model_id"]))

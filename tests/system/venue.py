@@ -19,9 +19,9 @@ from daemon.demo.processes import DemoProcess
 from daemon.demo.recording import Recording
 from daemon.registry.keys import own_signer, trusted_keys
 from daemon.registry.registry import Registry
+from daemon.registry.signing import generate as generate_keys
 from daemon.store.data_folder import open_store
 from hyperdrift.clock import SystemClock
-from hyperdrift.signatures import generate as generate_keys
 from hyperdrift.slot_name import SlotName
 from tests.daemon.secured import SecuredMosquitto
 from tests.daemon.versions import write_version

@@ -3,7 +3,6 @@
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 from urllib.parse import urlsplit
 
 from hyperdrift.errors import ConfigError
@@ -34,7 +33,7 @@ class BrokerAddress:
     ca_file: Path | None = None
 
     @classmethod
-    def parse(cls, url: str, ca_file: Path | None = None) -> Self:
+    def parse(cls, url: str, ca_file: Path | None = None) -> "BrokerAddress":
         """Read a broker's address.
 
         Raises:

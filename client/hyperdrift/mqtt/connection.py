@@ -8,25 +8,26 @@ once, for everybody.
 
 import asyncio
 import contextlib
+import logging
 import math
 import random
 import secrets
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import aiomqtt
-import msgspec
-import structlog
 
-from daemon.core.tasks import in_own_task
 from hyperdrift.clock import Clock
+from hyperdrift.logs import EventLogger
+from hyperdrift.mqtt import messages
 from hyperdrift.mqtt.broker_address import BrokerAddress
+from hyperdrift.tasks import run_together, within
 
 Handler = Callable[[str, bytes, bool], None]
-Payload = msgspec.Struct | Mapping[str, object]
+Encode = Callable[[Any], bytes]
 
 # The daemon's longest absence of a broker, an hour, is about 700 events of a slot at 5m.
 OUTBOX = 1000
@@ -42,7 +43,10 @@ ANSWER_S, GOODBYE_S = 10.0, 1.0
 # Handlers only take a note, so messages do not pile up; beyond this the newest are dropped.
 INBOX = 10_000
 
-log = structlog.get_logger()
+log = EventLogger("hyperdrift.mqtt")
+# The library's own words say less than ours, and twice.
+_LIBRARY: Final = logging.getLogger("hyperdrift.mqtt.library")
+_LIBRARY.setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Will:
     """What the broker publishes, retained, when this process is gone."""
 
     topic: str
-    payload: Payload
+    payload: Any
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,8 +81,10 @@ class MqttConnection:
         name: str = "hyperdrift",
         password: str | None = None,
         will: Will | None = None,
+        encode: Encode = messages.encode,
     ) -> None:
         self._address, self._clock, self._password, self._will = address, clock, password, will
+        self._encode = encode
         self._tls = address.trust()
         # One identity for the life of the process: the broker then drops a half-open older
         # connection at once, and its will cannot overwrite our presence a minute later.
@@ -109,14 +115,14 @@ class MqttConnection:
         """Wait until the broker has everything that was published so far."""
         await self._idle.wait()
 
-    def publish(self, topic: str, payload: Payload, *, retain: bool = False) -> None:
+    def publish(self, topic: str, payload: Any, *, retain: bool = False) -> None:
         """Hand over a message; it is sent when the broker is there.
 
         Of a retained topic only the newest value is kept, and always. When `OUTBOX` of the
         others wait, the topic with most of them loses its oldest: a stream of predictions
         must not push out the one reply or trade, and old news is worth least.
         """
-        body = msgspec.json.encode(payload)
+        body = self._encode(payload)
         if len(body) > MAX_PAYLOAD:
             log.error("bus.payload_too_large", topic=topic, bytes=len(body), limit=MAX_PAYLOAD)
             return
@@ -146,9 +152,9 @@ class MqttConnection:
         while True:
             began = self._clock.monotonic()
             try:
-                await in_own_task(self._session())
-            except* (aiomqtt.MqttError, OSError) as group:
-                self._note_loss(_first(group))
+                await self._session()
+            except (aiomqtt.MqttError, OSError) as e:
+                self._note_loss(e)
             finally:
                 self._up.clear()
             if self._clock.monotonic() - began > GOOD_SESSION_S:
@@ -161,8 +167,7 @@ class MqttConnection:
         """Connect, serve until the connection breaks, put back what was not acknowledged."""
         client = self._make_client()
         try:
-            async with asyncio.timeout(ANSWER_S):
-                await client.__aenter__()
+            await within(ANSWER_S, client.__aenter__())
         except BaseException:
             _abandon(client)
             raise
@@ -171,13 +176,12 @@ class MqttConnection:
         finally:
             self._put_back()
             with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
-                async with asyncio.timeout(GOODBYE_S):
-                    await self._say_goodbye(client)
+                await within(GOODBYE_S, self._say_goodbye(client))
 
     async def _say_goodbye(self, client: aiomqtt.Client) -> None:
         try:
             if self._will is not None:  # a clean disconnect makes the broker forget it
-                body = msgspec.json.encode(self._will.payload)
+                body = self._encode(self._will.payload)
                 await client.publish(self._will.topic, body, qos=1, retain=True)
         finally:
             await client.__aexit__(None, None, None)
@@ -185,7 +189,7 @@ class MqttConnection:
     def _make_client(self) -> aiomqtt.Client:
         will = None
         if self._will is not None:
-            body = msgspec.json.encode(self._will.payload)
+            body = self._encode(self._will.payload)
             will = aiomqtt.Will(self._will.topic, body, qos=1, retain=True)
         return _Client(
             self._address.host,
@@ -200,6 +204,7 @@ class MqttConnection:
             max_queued_incoming_messages=INBOX,
             # Timeouts are ours: on Python 3.11 the library's may swallow a cancellation.
             timeout=math.inf,
+            logger=_LIBRARY,
             # Without it every small packet waits for the one before it to be acknowledged.
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
@@ -214,14 +219,10 @@ class MqttConnection:
         log.info("bus.connected", broker=str(self._address), dropped=self._dropped)
         self._dropped = 0
         self._wake()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._receive(client), name="bus-receive")
-            for n in range(WINDOW):
-                tasks.create_task(self._send(client), name=f"bus-send-{n}")
+        await run_together(self._receive(client), *(self._send(client) for _ in range(WINDOW)))
 
     async def _subscribe(self, client: aiomqtt.Client, topic_filter: str) -> None:
-        async with asyncio.timeout(ANSWER_S):
-            codes = await client.subscribe(topic_filter, qos=1)
+        codes = await within(ANSWER_S, client.subscribe(topic_filter, qos=1))
         for code in codes:
             if not isinstance(code, int) and code.is_failure:
                 log.error("bus.subscription_refused", filter=topic_filter, why=str(code))
@@ -247,8 +248,8 @@ class MqttConnection:
         self, client: aiomqtt.Client, key: _Event | str, topic: str, body: bytes
     ) -> None:
         self._under_way[key] = None
-        async with asyncio.timeout(ANSWER_S):
-            await client.publish(topic, body, qos=1, retain=isinstance(key, str))
+        retain = isinstance(key, str)
+        await within(ANSWER_S, client.publish(topic, body, qos=1, retain=retain))
         _acknowledge_segments(client)
         self._under_way.pop(key, None)
         self._settle()
@@ -271,9 +272,9 @@ class MqttConnection:
     def _call(self, handler: Handler, topic: str, body: bytes, *, retained: bool) -> None:
         try:
             handler(topic, body, retained)
-        except Exception:
+        except Exception as e:  # noqa: BLE001 - whatever a handler does, the others go on
             if handler not in self._faulty:
-                log.exception("bus.handler_failed", topic=topic)
+                log.failure("bus.handler_failed", e, topic=topic)
             self._faulty.add(handler)
         else:
             self._faulty.discard(handler)
@@ -342,9 +343,3 @@ def _acknowledge_segments(client: aiomqtt.Client) -> None:
     if quick is not None and isinstance(connection, socket.socket):
         with contextlib.suppress(OSError):  # closed meanwhile
             connection.setsockopt(socket.IPPROTO_TCP, quick, 1)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -1,70 +1,77 @@
-"""Every MQTT payload, as a frozen struct: JSON, UTF-8, times in integer ms UTC.
+"""What a bot says and hears over MQTT: JSON, UTF-8, times in integer ms UTC.
 
 Readers ignore unknown fields, so that an older program understands a newer one.
-Field names are a contract with other people's programs.
+Field names are a contract with other people's programs. Plain dataclasses, read by the
+standard library alone: a bot's environment pins much, and the contract adds nothing to it.
 """
 
-from typing import Annotated, Literal
+import dataclasses
+import json
+import math
+import types
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-import msgspec
-from msgspec import Meta
+from hyperdrift.errors import BadInput
 
 Side = Literal["buy", "sell"]
-CommandName = Literal["retrain", "rollback", "promote", "pause", "resume"]
-Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+T = TypeVar("T")
+
+_LONGEST_INT: Final = 2**63
+
+
+@dataclass(frozen=True)
+class Longest:
+    """At most so many characters or values."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Within:
+    """A number from `low` to `high`."""
+
+    low: float
+    high: float
+
+
 # What strangers may send is kept and written down: a message is no place for megabytes.
-Name = Annotated[str, Meta(max_length=200)]
+Name = Annotated[str, Longest(200)]
+Probability = Annotated[float, Within(0.0, 1.0)]
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True)
+class Message:
     """Root of the payloads."""
 
 
-class VenueState(Message, frozen=True, kw_only=True):
-    """How the connections to the venue are; counts are since the start.
+@dataclass(frozen=True, kw_only=True)
+class SwapOrder(Message):
+    """`<slot>/model`: load this version and make it live; retained.
 
-    `oddities` counts harmless habits by kind, those of all slots together.
+    Attributes:
+        swap_id: Names the order; the acknowledgement repeats it.
+        model_id: The version to load.
+        manifest: Path of LATEST.json on the daemon's host.
+        sha256: File name -> digest in hex, as in the manifest.
+        sklearn: The scikit-learn that wrote the version.
+        reason: Why, in words.
+        issued_ms: When the order was given, ms UTC.
+        signature: Base64 Ed25519 signature of the canonical JSON without this field.
     """
-
-    connected: bool
-    reconnects: int
-    weight_left: int
-    weight_per_minute: int
-    retries: int
-    throttled: int
-    clock_jumps: int
-    oddities: dict[str, int] = {}
-
-
-class FeedState(Message, frozen=True, kw_only=True):
-    """What became of a slot's bars since the start; `oddities` counts harmless habits by kind."""
-
-    confirmed: int
-    provisional: int
-    filled: int
-    revised: int
-    refused: int
-    gaps: int
-    oddities: dict[str, int] = {}
-
-
-class DaemonStatus(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """`status`: retained; the last will is `{"state": "offline"}`.
-
-    `doing` says in words how far a start is, and is empty once the daemon is ready.
-    """
-
-    state: Literal["online", "offline"]
-    version: str = ""
-    slots: tuple[str, ...] = ()
-    since_ms: int = 0
-    doing: str = ""
-    venue: VenueState | None = None
-    feed: dict[str, FeedState] = {}
-
-
-class SwapOrder(Message, frozen=True, kw_only=True):
-    """`<slot>/model`: load this version and make it live; retained."""
 
     swap_id: str
     model_id: str
@@ -76,8 +83,18 @@ class SwapOrder(Message, frozen=True, kw_only=True):
     signature: str = ""
 
 
-class SwapAck(Message, frozen=True, kw_only=True):
-    """`<slot>/model/ack`: what the bot did with a swap order."""
+@dataclass(frozen=True, kw_only=True)
+class SwapAck(Message):
+    """`<slot>/model/ack`: what the bot did with a swap order.
+
+    Attributes:
+        swap_id: The order's.
+        model_id: The version that was ordered.
+        status: Whether it answers now.
+        error: Why it was refused; empty when loaded.
+        load_ms: What checking and loading took, ms.
+        bot_id: Which bot.
+    """
 
     swap_id: str
     model_id: Name
@@ -87,8 +104,17 @@ class SwapAck(Message, frozen=True, kw_only=True):
     bot_id: Name = ""
 
 
-class BotPresence(Message, frozen=True, kw_only=True):
-    """`<slot>/bot`: retained; the last will has `online` false."""
+@dataclass(frozen=True, kw_only=True)
+class BotPresence(Message):
+    """`<slot>/bot`: retained; the last will has `online` false.
+
+    Attributes:
+        online: Whether the bot is there.
+        bot_id: Which bot.
+        model_id: The model that answers in it; empty before the first one.
+        python: Its Python's version.
+        sklearn: Its scikit-learn's version.
+    """
 
     online: bool
     bot_id: Name
@@ -97,18 +123,39 @@ class BotPresence(Message, frozen=True, kw_only=True):
     sklearn: Name = ""
 
 
-class PredictionMade(Message, frozen=True, kw_only=True):
-    """`<slot>/prediction`: what the bot predicted for the bar that opened at `t`."""
+@dataclass(frozen=True, kw_only=True)
+class PredictionMade(Message):
+    """`<slot>/prediction`: what the bot predicted for one bar.
+
+    Attributes:
+        t: Open time of the bar, ms UTC.
+        model_id: The model that answered.
+        p: Probabilities of DOWN, NEUTRAL, UP, each from 0 to 1.
+        features: What the bot computed, in the manifest's order; any number, so that a wrong
+            one can be told of; None is what JSON has for NaN.
+    """
 
     t: int
     model_id: str
     p: tuple[Probability, Probability, Probability]
-    # Any number, so that a wrong one can be told of; null is what JSON has for NaN.
-    features: Annotated[tuple[float | None, ...], Meta(max_length=1000)] | None = None
+    features: Annotated[tuple[float | None, ...], Longest(1000)] | None = None
 
 
-class TradeReport(Message, frozen=True, kw_only=True):
-    """`<slot>/trade`: a closed trade; `pnl` after fees in quote units."""
+@dataclass(frozen=True, kw_only=True)
+class TradeReport(Message):
+    """`<slot>/trade`: a closed trade.
+
+    Attributes:
+        trade_id: Names it; the same trade again is not counted again.
+        side: Of the opening order.
+        opened_ms: When it was opened, ms UTC.
+        closed_ms: When it was closed, ms UTC.
+        entry: Price at which it was opened, quote units.
+        exit: Price at which it was closed, quote units.
+        size: Base units.
+        fee: Paid for both orders, quote units.
+        pnl: Profit after fees, quote units.
+    """
 
     trade_id: Name
     side: Side
@@ -121,65 +168,143 @@ class TradeReport(Message, frozen=True, kw_only=True):
     pnl: float
 
 
-class Command(Message, frozen=True, kw_only=True):
-    """`<slot>/command`: an operator asks; `slot` and `by` are needed where it is signed."""
+def encode(message: Message | Mapping[str, Any]) -> bytes:
+    """Return a payload as JSON; a number that is none becomes null.
 
-    command: CommandName
-    request_id: str
-    reason: str = ""
-    issued_ms: int
-    model_id: str = ""
-    slot: str = ""
-    by: str = ""
-    signature: str = ""
-
-
-class CommandReply(Message, frozen=True, kw_only=True):
-    """`<slot>/command/reply`: the one answer to each command."""
-
-    request_id: str
-    accepted: bool
-    detail: str
-
-
-class RetrainProgress(Message, frozen=True, kw_only=True):
-    """Where a running retrain is."""
-
-    job: str
-    step: str
-    percent: float
-
-
-class FeatureMismatch(Message, frozen=True, kw_only=True):
-    """How a bot's features differ from ours; nothing is deployed meanwhile.
-
-    The newest such bar `t`, the first differing column and both values; `bars` counts bars
-    that differed, `clean` those in a row that did not since.
+    Raises:
+        TypeError: If it holds what JSON cannot say.
     """
-
-    t: int
-    column: str
-    theirs: float | None
-    ours: float | None
-    others: int
-    bars: int
-    clean: int
+    whole = dataclasses.asdict(message) if isinstance(message, Message) else message
+    text = json.dumps(_finite(whole), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
 
 
-class SlotState(Message, frozen=True, kw_only=True):
-    """`<slot>/state`: retained; `trouble` says why the live model cannot be used, if it cannot."""
+def decode(payload: bytes, kind: type[T]) -> T:
+    """Read one message; fields that are not known are ignored.
 
-    phase: str
-    model_id: str | None
-    model_age_s: int | None
-    win_rate: float | None
-    trades: int
-    drift: dict[str, float]
-    last_bar_t: int | None
-    lag_ms: int | None
-    retrain: RetrainProgress | None
-    pnl_7d: float = 0.0
-    waiting_for: str = ""
-    trouble: str = ""
-    probation: dict[str, float] | None = None
-    mismatch: FeatureMismatch | None
+    Args:
+        payload: As it came.
+        kind: One of the classes above.
+
+    Raises:
+        BadInput: If it is no JSON object, or a field is missing or not of its kind.
+    """
+    document = json_object(payload)
+    hints = _hints(cast("Hashable", kind))
+    values: dict[str, Any] = {}
+    for one in dataclasses.fields(kind):  # type: ignore[arg-type]  # T is a dataclass
+        if one.name in document:
+            values[one.name] = _converted(document[one.name], hints[one.name], one.name)
+        elif one.default is dataclasses.MISSING:
+            raise BadInput(f"{one.name} is missing")
+    return kind(**values)
+
+
+def json_object(payload: bytes) -> dict[str, Any]:
+    """Read a JSON object whose numbers and texts can be said in JSON again.
+
+    Raises:
+        BadInput: If the payload is anything else.
+    """
+    try:
+        text = payload.decode()
+        document = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as e:
+        raise BadInput(f"it is no JSON ({type(e).__name__})") from e
+    if not isinstance(document, dict):
+        raise BadInput(f"it is {_called(document)}, must be an object")
+    return document
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+@cache
+def _hints(kind: Hashable) -> dict[str, Any]:
+    return get_type_hints(cast("type", kind), include_extras=True)
+
+
+def _converted(value: Any, hint: Any, where: str) -> Any:
+    """Return a JSON value as what a field is declared to be."""
+    origin, options = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _bounded(_converted(value, options[0], where), options[1], where)
+    if origin in {Union, types.UnionType}:
+        if value is None:
+            return None
+        return _converted(value, next(o for o in options if o is not type(None)), where)
+    if origin is Literal:
+        if value not in options:
+            raise BadInput(f"{where} is {value!r:.80}, must be one of {', '.join(options)}")
+        return value
+    if origin is dict and isinstance(value, dict):
+        return {_plain(k, str, where): _plain(v, str, where) for k, v in value.items()}
+    if origin is tuple and isinstance(value, list):
+        kinds = [options[0]] * len(value) if options[-1] is Ellipsis else list(options)
+        if len(kinds) != len(value):
+            raise BadInput(f"{where} has {len(value)} values, must have {len(kinds)}")
+        return tuple(_converted(v, k, where) for v, k in zip(value, kinds, strict=True))
+    return _plain(value, origin or hint, where)
+
+
+def _plain(value: Any, kind: type, where: str) -> Any:
+    """Return a text, a flag or a number as its kind."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is float and is_number and abs(value) < math.inf:
+        with_point = _as_float(value)
+        if with_point is not None:
+            return with_point
+    if kind is int and is_number and abs(value) < _LONGEST_INT and value % 1 == 0:
+        return int(value)
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is str and isinstance(value, str) and _is_text(value):
+        return value
+    expected = {float: "a number", int: "an integer", bool: "true or false", str: "a text"}
+    raise BadInput(f"{where} is {_called(value)}, must be {expected.get(kind, 'a list or object')}")
+
+
+def _as_float(value: float) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond what a float can hold
+        return None
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: JSON may escape half a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _bounded(value: Any, limit: Longest | Within, where: str) -> Any:
+    """Hold a value against the limit of its field."""
+    if isinstance(limit, Longest):
+        if len(value) > limit.count:
+            what = "characters" if isinstance(value, str) else "values"
+            raise BadInput(f"{where} has {len(value)} {what}, may have at most {limit.count}")
+    elif not limit.low <= value <= limit.high:
+        raise BadInput(f"{where} is {value:g}, must be between {limit.low:g} and {limit.high:g}")
+    return value
+
+
+def _called(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
+    return "null" if value is None else names.get(type(value), "a number out of range or kind")
+
+
+def _finite(value: Any) -> Any:
+    """Return plain JSON values: None for NaN, numbers for numpy's."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        return _finite(value.item())
+    return value

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from hyperdrift.clock import SystemClock
 from hyperdrift.errors import ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MAX_PAYLOAD, OUTBOX, MqttConnection, Will
 from hyperdrift.mqtt.messages import BotPresence
+from tests.captured import capture_logs
 from tests.daemon.brokers import Iotcore, Mosquitto, until
 
 Broker = Mosquitto | Iotcore

@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable
 
 import pytest
-from structlog.testing import capture_logs
 
+from tests.captured import capture_logs
 from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
 from tests.link import WORSE, Link, good, slow
 

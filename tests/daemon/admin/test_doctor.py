@@ -18,13 +18,14 @@ from daemon.config import loader as configuration
 from daemon.config.schema import Config
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
+from daemon.mqtt.messages import DaemonStatus
 from daemon.registry.keys import own_signer, private_path, public_path
+from daemon.registry.signing import generate as generate_keys
 from daemon.store.data_folder import open_store
 from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.connection import MqttConnection
-from hyperdrift.mqtt.messages import BotPresence, DaemonStatus
+from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
-from hyperdrift.signatures import generate as generate_keys
 from hyperdrift.slot_name import SlotName
 from tests.daemon.brokers import Iotcore, Mosquitto, connection
 from tests.daemon.secured import SecuredMosquitto

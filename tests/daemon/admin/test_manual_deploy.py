@@ -11,16 +11,16 @@ import pytest
 from daemon.admin.manual_deploy import DeployRequest, ManualDeploy
 from daemon.config.schema import Config, DaemonSection, MqttSection
 from daemon.core.errors import Declined
+from daemon.mqtt.messages import Command, CommandReply, encode
 from daemon.registry.keys import command_keys, own_signer, trusted_keys
 from daemon.registry.registry import Registry
+from daemon.registry.signing import generate
 from daemon.runtime.commands import CommandHandler
 from daemon.store.folder_lock import folder_lock
 from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
-from hyperdrift.mqtt.messages import Command, CommandReply
 from hyperdrift.mqtt.topics import Topics
-from hyperdrift.signatures import generate
 from hyperdrift.slot_name import SlotName
 from tests.daemon.brokers import Iotcore
 from tests.daemon.versions import write_version
@@ -55,7 +55,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     ids = [registry.adopt(SLOT, write_version(tmp_path / str(n), n)) for n in (1, 2)]
     registry.deploy(SLOT, ids[0], reason="first", by="hyperdrift", at_ms=NOW)
     made = Daemon(config, registry, ids)
-    bus = MqttConnection(BrokerAddress.parse(broker.url), clock)
+    bus = MqttConnection(BrokerAddress.parse(broker.url), clock, encode=encode)
 
     def answer(_slot: SlotName, reply: CommandReply) -> None:
         bus.publish(TOPICS.reply(SLOT), reply)

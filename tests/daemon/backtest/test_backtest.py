@@ -20,6 +20,7 @@ from daemon.backtest.report import show, write
 from daemon.config.schema import Config, DaemonSection, FeaturesSection, RetrainSection, SlotSection
 from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.clock import VenueClock
+from daemon.mqtt.messages import encode
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook
@@ -170,7 +171,7 @@ async def live(config: Config, frame: Frame) -> list[tuple[int, str, str]]:
     clock = FakeClock(int(frame["t"][FIRST]))
     store = RetryingStore(ThreadedStore(open_store(config.data_dir)), clock)
     fill(store.inner.store, frame, FIRST)
-    bus = MqttConnection(BrokerAddress.parse("mqtt://127.0.0.1:1"), clock)
+    bus = MqttConnection(BrokerAddress.parse("mqtt://127.0.0.1:1"), clock, encode=encode)
     venue = VenueClock(clock)
     audit = CommandLog(store, clock, venue)
     topics, book = Topics("hyperdrift"), TradeBook(venue)

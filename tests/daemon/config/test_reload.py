@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import msgspec
 import pytest
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from daemon.config.reload import LIVE, Reload, changes
@@ -18,6 +17,7 @@ from daemon.config.schema import Config
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings
+from tests.captured import capture_logs
 
 SLOT = SlotName("BTC", "5m")
 OLD = Config()

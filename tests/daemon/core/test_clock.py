@@ -1,9 +1,8 @@
 import asyncio
 from dataclasses import dataclass
 
-from structlog.testing import capture_logs
-
 from daemon.core.clock import VenueClock, watch_steps
+from tests.captured import capture_logs
 from tests.fakes import FakeClock
 
 HOUR = 3_600_000

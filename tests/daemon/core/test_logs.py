@@ -28,7 +28,8 @@ except KeyError:
     structlog.get_logger().exception("bus.handler_failed")
 """
 LIBRARY = """
-logging.getLogger("mqtt").warning("failed to receive on socket")
+from hyperdrift.mqtt import connection
+logging.getLogger("hyperdrift.mqtt.library").warning("failed to receive on socket")
 logging.getLogger("asyncio").error("Task exception was never retrieved")
 """
 REFUSED = """

@@ -2,11 +2,11 @@ from typing import Any, get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.anomaly_log import CALM_MS, KINDS, AnomalyLog, Kind
 from hyperdrift.slot_name import HOUR_MS, SlotName
+from tests.captured import capture_logs
 from tests.fakes import FakeClock
 
 SLOTS = tuple(SlotName(f"C{k}", "5m") for k in range(200))

@@ -3,12 +3,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from structlog.testing import capture_logs
 
 from daemon.core.clock import VenueClock
 from daemon.core.errors import SchemaChanged, VenueRefused, VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
 from hyperdrift.slot_name import HOUR_MS
+from tests.captured import capture_logs
 from tests.daemon.fake_venue import START, STEP, FakeVenue, Fault, bar, hourly, serving
 from tests.fakes import FakeClock
 

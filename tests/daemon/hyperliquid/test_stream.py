@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -21,6 +20,7 @@ from daemon.hyperliquid.stream import (
 from daemon.hyperliquid.wire import CandleFrame, Trade, Trades
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
+from tests.captured import capture_logs
 from tests.daemon.clocks import FastClock
 from tests.daemon.fake_venue import BTC, bar, candle
 

@@ -3,7 +3,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
-from structlog.testing import capture_logs
 
 from daemon.core.bars import Hole, Provenance
 from daemon.core.clock import VenueClock
@@ -14,6 +13,7 @@ from daemon.market_data.bar_close import flat_bars
 from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store
 from hyperdrift.slot_name import HOUR_MS
+from tests.captured import capture_logs
 from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
 from tests.fakes import FakeClock
 

@@ -4,7 +4,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
-from structlog.testing import capture_logs
 
 from daemon.core.bars import Bar, Hole, Provenance
 from daemon.core.clock import VenueClock
@@ -16,6 +15,7 @@ from daemon.market_data.stream_cache import Coverage
 from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
+from tests.captured import capture_logs
 from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
 from tests.fakes import FakeClock
 

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
-from structlog.testing import capture_logs
 
 from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
@@ -19,6 +18,7 @@ from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName
+from tests.captured import capture_logs
 from tests.daemon.clocks import FastClock
 from tests.daemon.fake_venue import BTC, START, FakeVenue, bar, serving
 from tests.fakes import FakeClock

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from daemon.core.bars import Hole
 from daemon.core.clock import VenueClock
@@ -14,6 +13,7 @@ from daemon.market_data.funding import FundingSettlements
 from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store
 from hyperdrift.slot_name import HOUR_MS, SlotName
+from tests.captured import capture_logs
 from tests.daemon.fake_venue import FakeVenue, hourly, serving
 from tests.fakes import FakeClock
 

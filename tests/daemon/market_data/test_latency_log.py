@@ -1,9 +1,9 @@
 import pytest
-from structlog.testing import capture_logs
 
 from daemon.core.clock import VenueClock
 from daemon.market_data.latency_log import LatencyLog
 from hyperdrift.slot_name import SlotName
+from tests.captured import capture_logs
 from tests.fakes import FakeClock
 
 BEGIN = 1_750_000_000_000 // 86_400_000 * 86_400_000

@@ -1,6 +1,5 @@
-from structlog.testing import capture_logs
-
 from daemon.market_data.price_checks import PriceChecks, plausible
+from tests.captured import capture_logs
 from tests.daemon.fake_venue import BTC, START, STEP, bar
 
 ABSURD = bar(1, close=100_000.0)

@@ -7,16 +7,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from daemon.admin import remote_client
 from daemon.core.errors import BrokerUnreachable
+from daemon.mqtt.messages import encode
 from hyperdrift.clock import SystemClock
 from hyperdrift.errors import ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
+from tests.captured import capture_logs
 from tests.daemon.brokers import until
 from tests.daemon.secured import SecuredMosquitto, certify, password
 
@@ -38,7 +39,7 @@ async def client(
     """Hold a user's connection; the list has the topics of all that it hears."""
     heard: list[str] = []
     address = BrokerAddress.parse(broker.url_of(user), ca_file or broker.ca_file)
-    bus = MqttConnection(address, SystemClock(), password=secret or password(user))
+    bus = MqttConnection(address, SystemClock(), password=secret or password(user), encode=encode)
     bus.subscribe("#", lambda topic, _payload, _retained: heard.append(topic))
     task = asyncio.create_task(bus.run())
     try:
@@ -122,6 +123,6 @@ async def test_a_ca_file_that_is_missing_or_no_certificate_is_said_at_once(tmp_p
     junk.write_text("no certificate")
     for path, problem in ((junk, "in PEM form"), (tmp_path / "none", "cannot be read")):
         with pytest.raises(ConfigError, match=problem):
-            MqttConnection(BrokerAddress.parse("mqtts://h", path), SystemClock())
+            MqttConnection(BrokerAddress.parse("mqtts://h", path), SystemClock(), encode=encode)
     with pytest.raises(ConfigError, match="write mqtts://"):
         BrokerAddress.parse("mqtt://h", junk)

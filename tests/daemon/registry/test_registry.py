@@ -14,8 +14,9 @@ import pytest
 from daemon.core.atomic_files import Files
 from daemon.registry.latest_pointer import LATEST
 from daemon.registry.registry import Registry
+from daemon.registry.signing import KeyRing, Signer, generate
 from hyperdrift.errors import VersionRefused
-from hyperdrift.signatures import KeyRing, Signer, Verifier, generate
+from hyperdrift.signatures import Verifier
 from hyperdrift.slot_name import SlotName
 from tests.daemon.versions import certificate, rewrite, write_version
 

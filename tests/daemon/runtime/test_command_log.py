@@ -3,11 +3,11 @@ import contextlib
 from pathlib import Path
 
 from daemon.core.clock import VenueClock
+from daemon.mqtt.messages import CommandReply
 from daemon.runtime.command_log import ANSWERED, CommandLog
 from daemon.runtime.commands import PER_MINUTE
 from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import open_store
-from hyperdrift.mqtt.messages import CommandReply
 from hyperdrift.slot_name import SlotName
 from tests.daemon.brokers import until
 from tests.fakes import FakeClock

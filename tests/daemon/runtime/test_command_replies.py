@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from daemon.core.clock import VenueClock
+from daemon.mqtt.messages import CommandReply, encode
 from daemon.runtime import event_codec
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.message_router import MessageRouter
@@ -21,7 +22,6 @@ from daemon.store.data_folder import open_store
 from hyperdrift.clock import Clock, SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
-from hyperdrift.mqtt.messages import CommandReply
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 from monitor.events import CommandReceived, Event
@@ -75,7 +75,9 @@ class Room:
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
     broker, clock = Iotcore(tmp_path), SystemClock()
     await broker.start()
-    ours, theirs = (MqttConnection(BrokerAddress.parse(broker.url), clock) for _ in range(2))
+    ours, theirs = (
+        MqttConnection(BrokerAddress.parse(broker.url), clock, encode=encode) for _ in range(2)
+    )
     store = ThreadedStore(open_store(tmp_path))
     keeper = SlotRunner(ours, store)
     audit = await open_desk(keeper, clock)
@@ -135,7 +137,7 @@ async def test_a_command_that_was_kept_by_the_broker_is_answered_and_refused(roo
     body = {"command": "pause", "request_id": "kept", "issued_ms": SystemClock().now_ms()}
     room.bus.publish("hyperdrift/BTC-5m/command", body, retain=True)
     await until(lambda: room.replies)
-    later = MqttConnection(room.bus._address, SystemClock())
+    later = MqttConnection(room.bus._address, SystemClock(), encode=encode)
     keeper = SlotRunner(later, room.store)
     await open_desk(keeper, SystemClock())
     task = asyncio.create_task(later.run())

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.mqtt.messages import Command, CommandReply
+from daemon.registry.signing import KeyRing, Signer, generate
 from daemon.runtime.commands import PER_MINUTE, CommandHandler
-from hyperdrift.mqtt.messages import Command, CommandReply
-from hyperdrift.signatures import KeyRing, Signer, generate
 from hyperdrift.slot_name import SlotName
 from tests.fakes import FakeClock
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import pytest
-from structlog.testing import capture_logs
 
 from daemon.core.clock import VenueClock
 from daemon.runtime.message_router import MessageRouter
@@ -21,6 +20,7 @@ from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 from monitor.events import TradeClosed
+from tests.captured import capture_logs
 from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
 from tests.fakes import FakeClock
 

@@ -9,18 +9,19 @@ import msgspec
 import pytest
 
 from daemon.core.clock import VenueClock
+from daemon.mqtt.messages import encode
 from daemon.registry.registry import Registry
+from daemon.registry.signing import KeyRing, Signer, generate
 from daemon.runtime.serving import Serving, model_served
 from daemon.runtime.swap import SwapCoordinator
+from hyperdrift.manifest import Manifest
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import SwapOrder
 from hyperdrift.mqtt.topics import Topics
-from hyperdrift.signatures import KeyRing, Signer, generate
 from hyperdrift.slot_name import SlotName
+from hyperdrift.version_files import read_manifest
 from monitor import actions, events
-from retrain import artifact
-from retrain.manifest import Manifest
 from tests.daemon.versions import certificate, replace_file, rewrite, write_version
 from tests.fakes import FakeClock
 
@@ -37,7 +38,7 @@ class House:
     ids: list[str]
 
     def start(self) -> tuple[Serving, MqttConnection]:
-        bus = MqttConnection(BrokerAddress.parse("mqtt://127.0.0.1:1"), self.clock)
+        bus = MqttConnection(BrokerAddress.parse("mqtt://127.0.0.1:1"), self.clock, encode=encode)
         nothing: Any = lambda *_: None  # noqa: E731 - said shortest so
         swap = SwapCoordinator(bus, TOPICS, self.clock, on_ack=nothing, on_silence=nothing)
         venue = VenueClock(self.clock)
@@ -351,6 +352,6 @@ def test_a_relative_threshold_reaches_the_engine_as_what_it_was_at_the_newest_ba
     tmp_path: Path, told: dict[str, float] | None, threshold: float
 ) -> None:
     meta = certificate() | ({} if told is None else {"settings": told})
-    manifest = artifact.read_manifest(write_version(tmp_path, meta=meta, threshold="vol:0.8"))
+    manifest = read_manifest(write_version(tmp_path, meta=meta, threshold="vol:0.8"))
     news = model_served(manifest, tmp_path, previous_id=None, reason="", slot="BTC-5m", at_ms=1)
     assert news.threshold == threshold

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
-from structlog.testing import capture_logs
 
 from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
@@ -25,6 +24,7 @@ from hyperdrift.slot_name import SlotName
 from monitor.engine import Engine
 from monitor.policy import PolicySettings
 from retrain import features
+from tests.captured import capture_logs
 from tests.daemon.brokers import until
 from tests.fakes import FakeClock
 

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from structlog.testing import capture_logs
 
+from daemon.mqtt.messages import encode
 from daemon.runtime.swap import BOTS, DEATHS, REPEAT_S, REPEATS, SwapCoordinator
 from hyperdrift.clock import SystemClock
+from hyperdrift.manifest import Manifest
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence, SwapAck, SwapOrder
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
-from retrain import artifact
-from retrain.manifest import Manifest
+from hyperdrift.version_files import read_manifest
+from tests.captured import capture_logs
 from tests.daemon.brokers import Mosquitto, until
 from tests.daemon.versions import write_version
 from tests.fakes import FakeClock
@@ -75,7 +76,8 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     broker = Mosquitto(tmp_path)
     await broker.start()
     ours, theirs = (
-        MqttConnection(BrokerAddress.parse(broker.url), SystemClock()) for _ in range(2)
+        MqttConnection(BrokerAddress.parse(broker.url), SystemClock(), encode=encode)
+        for _ in range(2)
     )
     acks: list[SwapAck] = []
     silences: list[str] = []
@@ -104,7 +106,7 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     theirs.subscribe(TOPICS.model(SLOT), hear)
     tasks = [asyncio.create_task(bus.run()) for bus in (ours, theirs)]
     await asyncio.gather(ours.wait_connected(), theirs.wait_connected())
-    written = artifact.read_manifest(write_version(tmp_path / "version", 1))
+    written = read_manifest(write_version(tmp_path / "version", 1))
     manifest = replace(written, deployed_ms=MOVED_MS)
     yield Room(swap, clock, theirs, manifest, acks, silences, orders, bots, free)
     for task in tasks:

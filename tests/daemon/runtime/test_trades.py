@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from daemon.core.clock import VenueClock
 from daemon.runtime import event_codec
@@ -22,6 +21,7 @@ from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.messages import TradeReport
 from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor.events import TradeClosed
+from tests.captured import capture_logs
 
 BTC, ETH = SlotName("BTC", "5m"), SlotName("ETH", "5m")
 NOW_MS = SystemClock().now_ms()

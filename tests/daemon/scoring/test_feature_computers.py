@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from structlog.testing import capture_logs
 
 from daemon.config.schema import Config, DaemonSection, FeaturesSection
 from daemon.core.bars import Bar, Funding, Provenance
@@ -19,6 +18,7 @@ from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import admit
 from retrain import features
 from tests import botcode
+from tests.captured import capture_logs
 from tests.daemon.versions import write_version
 
 SLOT = SlotName("BTC", "5m")

@@ -11,10 +11,10 @@ from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
+from daemon.mqtt.messages import DaemonStatus, VenueState
 from daemon.service.status_publisher import StatusPublisher
 from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store
-from hyperdrift.mqtt.messages import DaemonStatus, VenueState
 from hyperdrift.mqtt.topics import Topics
 from tests.daemon.fake_venue import BTC, START, STEP
 from tests.fakes import FakeClock

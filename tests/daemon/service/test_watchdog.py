@@ -4,12 +4,12 @@ import asyncio
 
 import msgspec
 import pytest
-from structlog.testing import capture_logs
 
 from daemon.core.loop_progress import LoopProgress
+from daemon.mqtt.messages import RetrainProgress, SlotState
 from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.watchdog import Watchdog, summary
-from hyperdrift.mqtt.messages import RetrainProgress, SlotState
+from tests.captured import capture_logs
 from tests.fakes import FakeClock
 
 STATE = SlotState(

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from daemon.core.bars import Bar, Provenance
 from daemon.store.async_store import ThreadedStore
@@ -16,6 +15,7 @@ from daemon.store.retrying_store import RetryingStore, SingleAttemptStore, until
 from daemon.store.store import Store
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
+from tests.captured import capture_logs
 from tests.daemon.powerless import without_roots_power
 from tests.fakes import FakeClock
 

@@ -8,7 +8,6 @@ from random import Random
 
 import numpy as np
 import pytest
-from structlog.testing import capture_logs
 
 from daemon.core.bars import Provenance
 from daemon.core.clock import VenueClock
@@ -20,6 +19,7 @@ from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName
+from tests.captured import capture_logs
 from tests.daemon.fake_venue import BTC, START, STEP, bar
 
 BATCH = 10

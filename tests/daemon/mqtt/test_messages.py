@@ -2,10 +2,10 @@
 
 import msgspec
 import pytest
-from structlog.testing import capture_logs
 
+from daemon.mqtt.messages import PayloadReader
 from hyperdrift.mqtt.messages import BotPresence, Message, PredictionMade, SwapAck
-from hyperdrift.mqtt.payloads import PayloadReader
+from tests.captured import capture_logs
 
 GOOD = b'{"swap_id": "s", "model_id": "m", "status": "loaded", "colour": "unknown fields pass"}'
 
@@ -41,4 +41,4 @@ def test_a_bot_can_fill_neither_memory_nor_journal_with_one_message(message: Mes
     reader = PayloadReader()
     with capture_logs() as logs:
         assert reader.read("t", msgspec.json.encode(message), type(message)) is None
-    assert "length" in logs[0]["why"]
+    assert "at most" in logs[0]["why"]
