@@ -116,7 +116,7 @@ class WinRate:
         Args:
             at_ms: When it was known.
             won: Whether it won.
-            pnl: Its profit or loss.
+            pnl: Its profit or loss, in quote units or as a fraction.
 
         Raises:
             BadObservation: If `pnl` is not finite.

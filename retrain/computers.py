@@ -123,7 +123,7 @@ def run(
         name: `package.module:Class`.
         source: Its source, for the hash.
         make: The class.
-        frame: As `features.compute` takes it.
+        frame: What `features.compute` takes: columns of shape (n_bars,).
 
     Raises:
         ComputerFailed: If the class fails on a bar.

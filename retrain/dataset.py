@@ -63,7 +63,7 @@ def build(
     """Compute features and labels and cut the rows.
 
     Args:
-        frame: As `features.compute` takes it.
+        frame: What `features.compute` takes: columns of shape (n_bars,).
         horizon_bars: H of the labels, also the width of the purge and of the embargo.
         setting: Threshold as configured.
         previous: The threshold of the model before, for "auto".
@@ -120,9 +120,13 @@ def _reaches_across(t: NDArray[Any], horizon_bars: int) -> NDArray[np.bool_]:
 
 
 def label_faults(rows: Rows, close: NDArray[np.float64]) -> int:
-    """Count rows whose label is not what the price did, from the prices alone.
+    """Count rows whose label contradicts the prices.
 
-    On purpose not by the function that made the labels: a fault there must not hide itself.
+    This does not call the function that made the labels, so that it finds faults of it.
+
+    Args:
+        rows: The labelled rows.
+        close: Closes of the frame, shape (n_bars,).
     """
     limit = np.broadcast_to(rows.threshold.per_bar(close, rows.horizon_bars), close.shape)
     moved = close[rows.bars + rows.horizon_bars] / close[rows.bars] - 1
@@ -146,9 +150,14 @@ def leaked_rows(rows: Rows, stop: int) -> int:
 def parity(rows: Rows, frame: Frame, computed: Computed | None = None) -> float:
     """Return the largest difference between trained and served features.
 
-    Recomputes each of the newest bars the way the daemon does when it closes: from the last
-    `features.LIVE_BARS` bars, knowing nothing after it; a bot's own class was run for that
-    already. Relative above 1, else absolute.
+    Each of the newest bars is computed again as the daemon does at its close: from the last
+    `features.LIVE_BARS` bars. A bot's own class has been run that way already. A difference is
+    relative where the feature is above 1, else absolute.
+
+    Args:
+        rows: The training rows.
+        frame: What `features.compute` takes: columns of shape (n_bars,).
+        computed: What a bot's own class made of the frame; None for the built-in features.
     """
     if computed is not None:
         return _bot_parity(rows, computed, len(frame["t"]))

@@ -50,7 +50,8 @@ class TooFewBars(RetrainError):
 class ClassMissing(RetrainError):
     """A class is so rare under the chosen labels that no model can learn it.
 
-    `table` shows what other thresholds would give, for a person to choose from.
+    `share` and `minimum` are fractions of the bars; `table` shows what other thresholds would
+    give, for a person to choose from.
     """
 
     def __init__(self, name: str, share: float, minimum: float, table: str) -> None:

@@ -58,7 +58,8 @@ Predict = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 class Job:
     """What to train on and how to judge it.
 
-    `frame` as `features.compute` takes it, whole bars only; `at_ms` names the version;
+    `frame` is what `features.compute` takes, closed bars only: columns of shape (n_bars,);
+    `at_ms` names the version;
     `previous_threshold` is what "auto" chose before; `champion` the live model, if any;
     `python` the interpreter that must be able to load the file, ours if empty; `fits` keeps
     fitted base models for other jobs over the same bars; `computed` is what a bot's own class
@@ -302,7 +303,7 @@ def _shipped(
 
 
 def close_ms(job: Job) -> NDArray[np.int64]:
-    """Return when each bar closed; a bar is as long as most steps between opens."""
+    """Return when each bar closed, ms UTC, shape (n_bars,); the median step is the interval."""
     opened = np.asarray(job.frame["t"], dtype=np.int64)
     return opened + int(np.median(np.diff(opened)))
 

@@ -1,8 +1,8 @@
-"""Are these the bars of the market that the live model learnt from?
+"""Check that the bars are of the market that the live model learnt from.
 
-A model trained on another coin's bars, through a mistaken import or a mixed-up folder, is
-judged on that coin's bars too, and passes every gate that asks how good it is. So a version
-keeps some closes of its bars, and its successor must find them among its own.
+A mistaken import can bring the bars of another coin. A model trained on them is judged on them
+too, and passes every gate about quality. So each version keeps some of its closes, and the
+next version must find the same closes among its bars.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,13 +34,18 @@ class AnchorMatch:
 
 
 def anchors(frame: Mapping[str, NDArray[Any]]) -> list[tuple[int, float]]:
-    """Return some bars of a frame, evenly spaced, the newest among them."""
+    """Return 64 bars, evenly spaced and with the newest; the columns have shape (n_bars,)."""
     picked = np.unique(np.linspace(0, len(frame["t"]) - 1, _KEPT).astype(int))
     return [(int(frame["t"][i]), float(frame["close"][i])) for i in picked]
 
 
 def compare(kept: Anchors, frame: Mapping[str, NDArray[Any]]) -> AnchorMatch:
-    """Hold the closes that a version kept against a frame's, wherever both have the bar."""
+    """Compare the closes that a version kept with those of a frame, at the bars both have.
+
+    Args:
+        kept: What `anchors` returned for the version.
+        frame: Columns t and close, each of shape (n_bars,).
+    """
     now = dict(
         zip(np.asarray(frame["t"]).tolist(), np.asarray(frame["close"]).tolist(), strict=True)
     )

@@ -1,4 +1,4 @@
-"""Load a saved model in an interpreter that has nothing of ours, and say what came out.
+"""Load a saved model in an interpreter without this package, and report its predictions.
 
 Run as a script, `python -I selftest.py MODEL GOLDEN`, often under the bot's own Python:
 it may import joblib and what scikit-learn brings, and must not import this package.
@@ -21,7 +21,12 @@ _REPEATS = 100
 
 
 def main(model_path: str, golden_path: str) -> dict[str, Any]:
-    """Return the largest difference from the golden rows and the time of one prediction."""
+    """Return the largest difference from the golden rows and the time of one prediction in ms.
+
+    Raises:
+        RuntimeError: If the file imports one of our packages.
+        ValueError: If its classes or its number of inputs are wrong.
+    """
     golden = json.loads(Path(golden_path).read_text(encoding="utf-8"))
     model = joblib.load(model_path)
     if ours := {"daemon", "retrain", "monitor"} & set(sys.modules):

@@ -1,7 +1,7 @@
-"""The twin that is judged, and the refit that ships.
+"""Fit the twin, which is judged, and the refit, which is deployed.
 
-Both follow one recipe. What the twin says about the test block, it says about rows that it
-never saw; so these rows serve the refit as out-of-fold rows, and nothing is fitted twice.
+Both follow one recipe. The twin was not trained on the test block, so its predictions there
+serve the refit as out-of-fold rows, and nothing is fitted twice.
 """
 
 from dataclasses import dataclass
@@ -28,10 +28,15 @@ class Model:
 def fit_twin(rows: Rows, trainer: Trainer, signal_rate: float) -> tuple[NDArray[np.float64], Model]:
     """Fit the twin on the training block.
 
+    Args:
+        rows: All rows.
+        trainer: Holds the recipe.
+        signal_rate: Share of the bars that should give a signal, a fraction.
+
     Returns:
-        What base models said about every row that they had not seen, shape (n, 12): those of
-        the folds about the training block, the twin's about the test block, NaN in the purge
-        between. And the twin.
+        The predictions of base models for rows that they were not trained on, shape (n, 12),
+        and the twin. The models of the folds predict the training block, those of the twin
+        the test block; the purge between has NaN.
     """
     gap = rows.horizon_bars
     x, y = rows.features[rows.train], rows.labels[rows.train]
@@ -46,7 +51,14 @@ def fit_twin(rows: Rows, trainer: Trainer, signal_rate: float) -> tuple[NDArray[
 
 
 def refit(rows: Rows, given: NDArray[np.float64], trainer: Trainer, signal_rate: float) -> Model:
-    """Fit the same recipe to all rows; `given` as `fit_twin` returned it."""
+    """Fit the same recipe to all rows.
+
+    Args:
+        rows: All rows.
+        given: Predictions of the base models as `fit_twin` returned them, shape (n, 12).
+        trainer: Holds the recipe.
+        signal_rate: Share of the bars that should give a signal, a fraction.
+    """
     (bases,) = trainer.fit_bases([(rows.features, rows.labels)])
     meta = fit_meta(given, rows.labels, purge=rows.horizon_bars)
     known = ~np.isnan(given).any(axis=1)

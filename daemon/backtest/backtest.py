@@ -22,7 +22,7 @@ from daemon.config.limits import child_limits, gate_limits, policy_settings
 from daemon.config.schema import Config
 from daemon.store.data_folder import open_store
 from daemon.store.folder_lock import folder_lock
-from daemon.store.market_closures import witnesses
+from daemon.store.market_closures import comparison_slots
 from daemon.training.jobs import Jobs
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput, ConfigError
@@ -149,7 +149,8 @@ async def backtest(
 def _market(config: Config, slot: SlotName, base: PolicySettings) -> Market:
     with open_store(config.data_dir, read_only=True) as store:
         frame = store.frame(slot)
-        others = [store.bars(other) for other in witnesses(slot, [s.name for s in config.slots])]
+        names = comparison_slots(slot, [section.name for section in config.slots])
+        others = [store.bars(other) for other in names]
     if len(frame["t"]) <= base.min_bars:
         need = f"more than policy.min_bars = {base.min_bars} are needed: import some"
         raise BadInput(f"{slot} has {len(frame['t'])} bars stored; {need}")

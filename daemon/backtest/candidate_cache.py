@@ -49,12 +49,12 @@ class Judged:
 
 
 class Candidates:
-    """Trains candidates, or finds them again.
+    """Train candidates, or find those that an earlier run trained from the same input.
 
     Args:
-        root: A folder of their own.
+        root: The folder of the cache.
         jobs: Runs the child processes, in the same folder.
-        false_alarms_per_month: What drift is calibrated to.
+        false_alarms_per_month: Rate that the drift monitor is calibrated to.
     """
 
     def __init__(self, root: Path, jobs: Jobs, false_alarms_per_month: float) -> None:
@@ -67,7 +67,7 @@ class Candidates:
 
         Args:
             spec: The content of `job.json`.
-            frame: The bars that it may see.
+            frame: The bars that it may see: columns of shape (n_bars,).
             champion_id: Version of the model that it is compared with, empty for none.
             on_line: Called with each line of a child that has to run.
 
@@ -92,14 +92,20 @@ class Candidates:
     async def challenged(
         self, job_id: str, spec: Mapping[str, Any], frame: Frame
     ) -> ChallengeOutcome:
-        """Return what a quick challenger says; being quick, it is asked anew each time."""
+        """Return the answer of a quick challenger; it is asked each time, not cached.
+
+        Args:
+            job_id: Names the job's folder.
+            spec: The content of `job.json`.
+            frame: The bars that it may see: columns of shape (n_bars,).
+        """
         try:
             return await self._jobs.challenge(job_id, spec, frame)
         except RetrainFailedError as e:
             return ChallengeOutcome(None, f"the quick challenger failed: {e}")
 
     def forget_fits(self) -> None:
-        """Remove the base models: large, and of use only while policies retrain at one bar."""
+        """Remove the cached base models: they are large and serve only policies at the same bar."""
         shutil.rmtree(self._root / _FITS, ignore_errors=True)
 
     def _key(self, spec: Mapping[str, Any], frame: Frame, champion_id: str) -> str:

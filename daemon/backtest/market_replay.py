@@ -1,4 +1,4 @@
-"""The stored past of a slot: its bars, their features, and what a model says of them."""
+"""Replay the stored bars of a slot: its features, and the predictions of a model."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,9 +20,13 @@ Frame = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """The stored bars of a slot as `features.compute` takes them, and their rows (n, 17).
+    """The stored bars of a slot and their features.
 
-    `others` are bars of other coins, which tell an outage of the venue from a pause.
+    Attributes:
+        slot: Whose bars.
+        frame: What `retrain.features.compute` takes: columns of shape (n_bars,).
+        rows: The features, shape (n_bars, 17).
+        others: Frames of other coins, which tell an outage of the venue from a pause.
     """
 
     slot: SlotName
@@ -32,25 +36,34 @@ class Market:
 
     @classmethod
     def of(cls, slot: SlotName, frame: Frame, others: Iterable[Frame] = ()) -> "Market":
-        """Compute the features once: a row does not depend on the bars after it."""
+        """Compute the features of a frame, whose columns have shape (n_bars,).
+
+        Once is enough: a row does not depend on later bars.
+        """
         return cls(slot, frame, features.compute(frame), tuple(others))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def close_ms(self, bar: int) -> int:
-        """Return when a bar closed."""
+        """Return when the bar with this index closed, ms UTC."""
         return int(self.frame["t"][bar]) + self.slot.interval_ms
 
     def until(self, at_ms: int, since_ms: int) -> Frame:
-        """Return what a model could learn from at `at_ms`: closed bars, without silences."""
+        """Return the bars that a model could learn from at `at_ms`: columns of shape (n,).
+
+        They opened at `since_ms` or later, had closed, and lie in no market closure.
+        """
         span = since_ms, at_ms - self.slot.interval_ms
         frame, *others = (_between(bars, *span) for bars in (self.frame, *self.others))
         return market_closures.without(frame, market_closures.find(frame, others, self.slot))
 
 
 class TrainedVersion:
-    """A model that was live for a while; it answers many bars at once, which costs far less."""
+    """A model that was live for a while in a backtest.
+
+    It predicts 2016 bars at once, which is far faster than one by one.
+    """
 
     def __init__(self, judged: Judged, market: Market) -> None:
         self.judged, self._market = judged, market
@@ -59,7 +72,7 @@ class TrainedVersion:
         self._asked: set[int] = set()
 
     def p(self, bar: int) -> tuple[float, float, float] | None:
-        """Return DOWN, NEUTRAL, UP of a bar; None where a feature is undefined."""
+        """Return the probabilities DOWN, NEUTRAL, UP of a bar; None if a feature is undefined."""
         chunk = bar // _CHUNK
         if chunk not in self._asked:
             self._asked.add(chunk)

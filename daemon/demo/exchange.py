@@ -76,6 +76,11 @@ class ReplayExchange:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
+        """Prepare the exchange; `start` opens its port.
+
+        Raises:
+            BadInput: If there is no recording, or a fault names an unknown coin.
+        """
         if not recordings:
             msg = "the exchange has nothing to replay; give it at least one recording"
             raise BadInput(msg)

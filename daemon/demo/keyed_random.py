@@ -1,8 +1,7 @@
-"""Numbers that look random and depend on nothing but a key: replays need no seed.
+"""Pseudo-random numbers that depend on a key alone.
 
-A replay has to be the same from run to run, and has to say the same of a bar whether it
-is asked early or late, from the front or from the middle. A generator of numbers with a
-state can do neither.
+A replay must be the same in every run, and must answer the same about a bar whenever it is
+asked. A generator with a state can do neither.
 """
 
 import numpy as np
@@ -13,11 +12,11 @@ _BITS_64 = 2**64 - 1
 
 
 def scrambled(keys: NDArray[np.int64], salt: int) -> NDArray[np.uint64]:
-    """Return 64 random-looking bits a key: the finaliser of SplitMix64.
+    """Return 64 pseudo-random bits for each key: the finaliser of SplitMix64.
 
     Args:
-        keys: Any shape.
-        salt: Another one gives numbers that have nothing to do with these.
+        keys: Of any shape, as is the result: shape (n,) gives shape (n,).
+        salt: Different salts give independent numbers.
     """
     x = keys.astype(np.uint64) + np.uint64(salt * _GOLDEN & _BITS_64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -26,11 +25,11 @@ def scrambled(keys: NDArray[np.int64], salt: int) -> NDArray[np.uint64]:
 
 
 def unit(keys: NDArray[np.int64], salt: int) -> NDArray[np.float64]:
-    """Return numbers in 0..1, uniform, one a key."""
+    """Return uniform numbers from 0 to 1 in the shape of the keys: (n,) gives (n,)."""
     return (scrambled(keys, salt) >> np.uint64(11)) / np.float64(2**53)
 
 
 def between(where: NDArray[np.float64], limits: tuple[int, int]) -> NDArray[np.int64]:
-    """Stretch numbers in 0..1 over whole numbers in `limits`."""
+    """Scale numbers from 0 to 1, shape (n,), to whole numbers within `limits`, shape (n,)."""
     low, high = limits
     return (low + where * (high - low)).astype(np.int64)

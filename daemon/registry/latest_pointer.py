@@ -60,7 +60,11 @@ class Pointer:
         return manifest
 
     def check_trusted(self, manifest: Manifest) -> None:
-        """Refuse what none of our keys signed."""
+        """Check the signature of a manifest, if keys were given.
+
+        Raises:
+            VersionRefused: If none of our keys signed it.
+        """
         if self._ring is None or self._ring.signer_of(manifest.document) is not None:
             return
         what = "the signature of its manifest is not ours" if manifest.signature else "not signed"

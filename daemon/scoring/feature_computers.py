@@ -43,7 +43,7 @@ class Computer(Protocol):
 
     @property
     def schema_hash(self) -> str | None:
-        """Names its formulas, as versions do; None while it is not known."""
+        """Hash that names its formulas, as in a manifest; None while it is not known."""
         ...
 
     async def row(self, t: int) -> Rows:
@@ -51,7 +51,7 @@ class Computer(Protocol):
         ...
 
     async def close(self) -> None:
-        """End what it holds."""
+        """Release what it holds."""
         ...
 
 
@@ -69,14 +69,14 @@ def make(
 
 
 class Builtin:
-    """Our own features, on a thread."""
+    """Computes the built-in features, in a thread."""
 
     def __init__(self, slot: SlotName, store: AsyncStore) -> None:
         self._slot, self._store = slot, store
         self.schema_hash: str | None = features.schema_hash()
 
     async def row(self, t: int) -> Rows:
-        """Compute the row on the last `features.LIVE_BARS` bars."""
+        """Compute the features, shape (17,), from the last `features.LIVE_BARS` bars."""
         frame = await self._store.call(Store.frame, self._slot, to_t=t, last=features.LIVE_BARS)
         rows: Rows = await asyncio.to_thread(features.compute, frame)
         return np.asarray(rows[-1])
@@ -86,10 +86,10 @@ class Builtin:
 
 
 class BotComputer:
-    """A class of the bot's own, fed every bar once, in order.
+    """Computes features with a class of the bot, which is fed every bar once, in order.
 
     It begins `TAIL_BARS` bars back: at the start, after a failure, and where bars are missing
-    between the last that it was fed and the one that is asked for.
+    between the last bar it was fed and the bar in question.
     """
 
     def __init__(self, slot: SlotName, store: AsyncStore, talk: "Conversation") -> None:
@@ -99,11 +99,14 @@ class BotComputer:
 
     @property
     def schema_hash(self) -> str | None:
-        """Of the class as it was when the child imported it."""
+        """Hash of the class as the child imported it; None before that."""
         return self._talk.schema_hash
 
     async def row(self, t: int) -> Rows:
-        """Feed the bar; a failure is one line in the log and a row of NaN."""
+        """Feed the bar; return its features, shape (17,).
+
+        A failure gives a row of NaN and is logged once, until it is over.
+        """
         try:
             row = await self._row(t)
         except ComputingFailed as e:
@@ -120,7 +123,7 @@ class BotComputer:
         return row
 
     async def close(self) -> None:
-        """End the child."""
+        """End the child process."""
         await self._talk.end()
 
     async def _row(self, t: int) -> Rows:

@@ -1,10 +1,9 @@
-"""Bars in which no market was open: before a listing, and while the venue was down.
+"""Find the bars in which no market was open: before a listing, and while the venue was down.
 
-The venue serves both as if they were bars: before a listing with an index's moving
-prices, in an outage flat. Nobody could trade in them, so a model must not learn from
-them. They stay in the store, as the venue has them, with their spans written beside;
-a training frame leaves them out, and the hole that remains keeps features and labels
-from reaching across.
+The venue serves both as bars: before a listing with the moving prices of an index, in an
+outage with one flat price. Nobody could trade in them, so no model may learn from them. The
+store keeps them as the venue serves them, and notes their spans in a table. A training frame
+leaves them out; features and labels do not reach across the hole.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,13 +19,13 @@ from hyperdrift.slot_name import SlotName
 PRELISTING: Final = "prelisting"
 OUTAGE: Final = "outage"
 
-# A coin that pauses in fewer bars than this, as a rule, can tell of an outage with others.
+# A coin votes on outages if fewer than this part of its bars are without trades.
 _LIVELY_FRAC: Final = 0.05
-# One that alone must tell is expected never to pause; then two bars in a row are no chance.
+# A coin that decides alone must hardly ever pause; then two quiet bars in a row are an outage.
 _RESTLESS_FRAC: Final = 0.01
 _ALONE_BARS: Final = 2
-# A dozen others are enough to tell, and as many as a large fleet can ask at no great cost.
-_WITNESSES: Final = 12
+# A dozen other coins are enough to decide; more would cost a large fleet too much reading.
+_MOST_OTHERS: Final = 12
 _LEAST_VOTES: Final = 2
 
 
@@ -41,18 +40,21 @@ class MarketClosure(NamedTuple):
 def training_frame(
     store: Store, slot: SlotName, from_t: int, others: Collection[SlotName]
 ) -> dict[str, NDArray[Any]]:
-    """Read what a model may learn from: bars of record, without silences, which are marked.
+    """Read the bars of record that a model may learn from, and note the closures it leaves out.
 
     Args:
         store: Where the bars are.
-        slot: Whose.
-        from_t: The first open time.
+        slot: Whose bars.
+        from_t: The first open time, ms UTC.
         others: Other slots, whose coins tell an outage from a pause.
+
+    Returns:
+        The columns of `Store.frame`, each of shape (n_bars,).
     """
     record = store.newest_t(slot, Provenance.IMPORT)
     frame = store.frame(slot, from_t=from_t, to_t=record)
     found = find(
-        frame, [store.bars(other, from_t=from_t) for other in witnesses(slot, others)], slot
+        frame, [store.bars(other, from_t=from_t) for other in comparison_slots(slot, others)], slot
     )
     _mark(store, slot, from_t, found)
     return without(frame, found)
@@ -61,7 +63,7 @@ def training_frame(
 def without(
     frame: Mapping[str, NDArray[Any]], found: Collection[MarketClosure]
 ) -> dict[str, NDArray[Any]]:
-    """Return the bars of a frame that lie in no silence."""
+    """Return the bars that lie in no closure; columns have shape (n,), before and after."""
     kept = np.ones(len(frame["t"]), dtype=bool)
     for silence in found:
         kept &= (frame["t"] < silence.from_t) | (frame["t"] > silence.to_t)
@@ -73,7 +75,7 @@ def find(
     others: Collection[Mapping[str, NDArray[Any]]],
     slot: SlotName,
 ) -> list[MarketClosure]:
-    """Recognise the silences of one slot.
+    """Find the market closures of one slot.
 
     Args:
         frame: Its t, open, high, low, close and volume, each of shape (n_bars,), oldest first.
@@ -119,10 +121,10 @@ def _mark(store: Store, slot: SlotName, from_t: int, found: Collection[MarketClo
         db.executemany("INSERT OR REPLACE INTO silences VALUES (?, ?, ?, ?, ?)", rows)
 
 
-def witnesses(slot: SlotName, others: Collection[SlotName]) -> list[SlotName]:
+def comparison_slots(slot: SlotName, others: Collection[SlotName]) -> list[SlotName]:
     """Return which of the other slots tell an outage from a pause of this one."""
     same = sorted(o for o in others if o.interval == slot.interval and o.coin != slot.coin)
-    return same[:_WITNESSES]
+    return same[:_MOST_OTHERS]
 
 
 def _is_lively(bars: Mapping[str, NDArray[Any]]) -> bool:

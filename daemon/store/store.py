@@ -133,7 +133,7 @@ class Store:
         return rows[0][0] if rows else None
 
     def held(self, slot: SlotName, from_t: int, to_t: int) -> list[Stored]:
-        """Bars from `from_t` to `to_t`, both inclusive, with where they come from; oldest first."""
+        """Return bars and their provenance, oldest first; open times in ms UTC, both inclusive."""
         return list(self._held(slot, from_t, to_t).values())
 
     def bars(

@@ -48,7 +48,7 @@ class Calibration:
     """What a drift monitor needs to know of a training window.
 
     `blocks` is how many blocks it had; `tolerances` and `thresholds` have one number for
-    each stream, in standard deviations of the stream.
+    each stream, in standard deviations of the stream, shape (n_streams,).
     """
 
     reference: Reference

@@ -63,7 +63,7 @@ class Mixing:
 
     @property
     def clips(self) -> Floats:
-        """What a block counts at most, for each stream, in standard deviations."""
+        """The most that a block counts, in standard deviations of a stream, shape (n_streams,)."""
         returns = len(self.of) - len(self.base)
         streams = 2 * len(self.base)
         return np.concatenate([np.full(streams, _CLIP), np.full(returns, _RETURNS_CLIP)])
@@ -73,7 +73,14 @@ class Mixing:
         return (means[:, self.base] - self.mean) / self.sd
 
     def residuals(self, blocks: Floats) -> Floats:
-        """Return what the other features do not explain, in standard deviations."""
+        """Return what the other features do not explain, in standard deviations.
+
+        Args:
+            blocks: What `standardise` returned, shape (n, base).
+
+        Returns:
+            Shape (n, residuals).
+        """
         left: Floats = (blocks[:, self.of] - blocks @ self.weights.T) * self.gain
         return left
 
@@ -86,7 +93,7 @@ def learn_mixing(means: Floats, learnt: Reference) -> Mixing:
     """Learn what each stream is made of.
 
     Args:
-        means: Block means as `block_means` gives them, from a midnight on.
+        means: What `block_means` returned, from a midnight on, shape (n_blocks, 2 x features).
         learnt: The reference that they were scored against.
     """
     known = means[np.isfinite(means).all(axis=1)]
@@ -158,7 +165,16 @@ def _relations(blocks: Floats, feature: Times) -> tuple[Floats, Floats]:
 
 
 def cross_fitted(mixing: Mixing, means: Floats, learnt: Reference) -> Floats:
-    """Return the streams as they look on blocks that the regressions never saw."""
+    """Return the streams on blocks that their regressions were not fitted to.
+
+    Args:
+        mixing: What `learn_mixing` returned.
+        means: Block means, shape (n_blocks, 2 x features).
+        learnt: The reference that they were scored against.
+
+    Returns:
+        Shape (n_blocks, n_streams); 0 where a mean is unknown.
+    """
     raw = mixing.standardise(means)
     blocks, width = np.nan_to_num(raw), len(mixing.base)
     streams = mixing.streams(blocks)
@@ -174,7 +190,9 @@ def cross_fitted(mixing: Mixing, means: Floats, learnt: Reference) -> Floats:
 
 
 def tolerated(mixing: Mixing, learnt: Reference, phase_t: Times, rows: Floats) -> Floats:
-    """Return what change of each stream is none, in its standard deviations, shape (streams,).
+    """Return the change of each stream that is tolerated, shape (n_streams,).
+
+    It is in standard deviations of the stream.
 
     Half of what matters: one standard deviation of the feature; for the scale of returns, most
     of a doubling.

@@ -129,7 +129,9 @@ def learn_reference(
 def checked_rows(
     reference: Floats, names: Sequence[str], bars_per_day: int, reference_t: Times | None
 ) -> tuple[Floats, Times]:
-    """Return the finite rows and the ms since some midnight at which they opened.
+    """Return the finite rows, shape (n, features), and when they opened, shape (n,).
+
+    Times are ms since some midnight UTC.
 
     Raises:
         BadReference: If shapes, times or bars per day make no sense.
