@@ -38,7 +38,7 @@ def champion_rows(
     Args:
         champion: The live model.
         rows: All rows.
-        close_ms: When each bar of the frame closed.
+        close_ms: When each bar of the frame closed, ms UTC, shape (n_bars,).
         schema_hash: Names the features of the rows.
         first: The first row that may be compared, instead of the first of the test block.
     """

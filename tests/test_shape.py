@@ -14,7 +14,6 @@ STILL_LONGER = {
     "daemon/hyperliquid/wire.py",
     "daemon/market_data/bar_follower.py",
     "daemon/runtime/slot_runner.py",
-    "retrain/artifact.py",
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

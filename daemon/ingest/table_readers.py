@@ -78,7 +78,7 @@ class TableOfBars:
 
 @dataclass(frozen=True, slots=True)
 class TableOfFunding:
-    """Settled hourly rates of a file, ascending: `time` in ms UTC (int64), `rate` (float64)."""
+    """Settled hourly rates of a file, ascending: `time` in ms UTC and `rate`, shape (n,) each."""
 
     time: NDArray[np.int64]
     rate: Floats

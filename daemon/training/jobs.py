@@ -83,7 +83,7 @@ class Jobs:
         Args:
             job_id: Names the folder.
             spec: The content of `job.json`, as `python -m retrain` documents it.
-            frame: The bars, as `retrain.features.compute` takes them.
+            frame: The bars, as `retrain.features.compute` takes them: columns of shape (n,).
             on_line: Called with each JSON line of the child while it runs.
 
         Raises:
@@ -118,6 +118,11 @@ class Jobs:
         self, job_id: str, spec: Mapping[str, Any], frame: Frame
     ) -> ChallengeOutcome:
         """Ask a quick challenger whether a retrain would help.
+
+        Args:
+            job_id: Names the folder.
+            spec: The content of `job.json`, as `python -m retrain` documents it.
+            frame: The bars, as `retrain.features.compute` takes them: columns of shape (n,).
 
         Raises:
             RetrainFailedError: The child ended without an answer, and why.
