@@ -1,7 +1,7 @@
-"""Ask everything that a daemon depends on how it is, and say what to do about each fault.
+"""Check everything that a daemon depends on, and say what to do about each fault.
 
-It works beside a running daemon, which it asks over MQTT, and before the first start. It
-changes nothing: the store is opened to read, and no lock is taken.
+This works before the first start and beside a running daemon, which it asks over MQTT. It
+changes nothing: the store is opened read-only, and no lock is taken.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
 
-# The retries of one call take longer; a person who asks wants to know by then.
+# The retries of one call take longer, but a person waits for this answer.
 _VENUE_S: Final = 20.0
 _STREAM_S: Final = 10.0
-# A command is stale after 60 s, so an operator's clock and the daemon's must be closer than that.
+# A command is stale after 60 s, so the clocks of operator and daemon must differ by less.
 _CLOCK_LIMIT_MS: Final = 5000
 _START: Final = "`systemctl start hyperdrift`, or `hyperdrift run`"
 
@@ -40,12 +40,12 @@ Presences = dict[str, BotPresence]
 
 
 async def check_up(config: Config, clock: Clock, file: Path | None = None) -> list[Check]:
-    """Return every check, in an order in which faults are best mended.
+    """Return every check, in the order in which faults should be repaired.
 
     Args:
-        config: What the daemon runs with.
-        clock: This host's.
-        file: Where the configuration was read from.
+        config: The configuration of the daemon.
+        clock: The clock of this host.
+        file: Path that the configuration was read from; None for the defaults.
     """
     found = await asyncio.to_thread(host_checks.inspect, config, file)
     venue, broker = await asyncio.gather(_venue(config, clock), _broker(config, clock))
@@ -68,7 +68,7 @@ def document(found: list[Check]) -> dict[str, Any]:
 
 
 def show(found: list[Check]) -> None:
-    """Print a line a check."""
+    """Print one line for each check."""
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for check in found:
         verdict = check.problem or ("ok" + f" ({check.note})" * bool(check.note))
@@ -94,7 +94,7 @@ async def _venue(config: Config, clock: Clock) -> list[Check]:
 
 
 async def _stream(url: str) -> str:
-    """Say why the venue's stream cannot be opened, or nothing."""
+    """Return why the venue's stream cannot be opened, "" if it can."""
     try:
         async with connect(url, open_timeout=_STREAM_S, close_timeout=1):
             return ""
@@ -104,7 +104,7 @@ async def _stream(url: str) -> str:
 
 
 def _clock(venue: VenueClock, clock: Clock) -> Check:
-    """Compare the host's clock with the venue's, where that runs like a clock."""
+    """Compare the host's clock with the venue's, unless the venue is a faster replay."""
     if venue.speed != 1:
         return Check("clock", note=f"not compared: the venue runs at {venue.speed:g} x")
     offset_ms = clock.now_ms() - venue.now_ms()
@@ -144,7 +144,7 @@ def _listens(host: str, port: int) -> bool:
 
 
 def _daemon(config: Config, status: dict[str, Any]) -> Check:
-    """Judge what the running daemon says of itself."""
+    """Check the status of the running daemon."""
     if status["state"] != "online":
         return _absent(config)
     ours, runs = version("hyperdrift"), status.get("version", "")
@@ -164,14 +164,14 @@ def _daemon(config: Config, status: dict[str, Any]) -> Check:
 
 
 def _absent(config: Config) -> Check:
-    """Judge that no daemon runs: a fault once there is something for it to go on with."""
+    """Report that no daemon runs: a fault only if there is a store already."""
     if not host_checks.has_store(config):
         return Check("daemon", note=f"not running; {_START}")
     return Check("daemon", f"it is not running: {_START}; `journalctl -u hyperdrift -n 5` says why")
 
 
 def _listen_for_bots(bus: MqttConnection, topics: Topics) -> Presences:
-    """Take down the presence of every bot, by topic."""
+    """Collect the presence message of every bot, by topic."""
     bots: Presences = {}
 
     def take(topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
@@ -187,7 +187,7 @@ def _listen_for_bots(bus: MqttConnection, topics: Topics) -> Presences:
 
 
 async def _bots(config: Config, topics: Topics, bots: Presences) -> list[Check]:
-    """Judge whether each bot could load what is trained here."""
+    """Check whether each bot can load the models that are trained here."""
     if not bots:
         return [Check("bots", note="none is online")]
     handshake, known = BotCompatibility(config.retrain.python), {s.name for s in config.slots}

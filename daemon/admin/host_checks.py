@@ -1,7 +1,7 @@
-"""What a daemon finds on its host, checked without changing any of it: folders, disk, store, keys.
+"""Check the host of a daemon without changing anything: folders, disk, store, keys.
 
-The usual faults after an installation are rights: one command run as root leaves files
-that the service's user cannot write, and the daemon says so days later, in a retrain.
+The usual faults after an installation are file permissions. One command run as root leaves files
+that the service's user cannot write, and the daemon fails days later, in a retrain.
 """
 
 import os
@@ -24,7 +24,7 @@ from daemon.store.database import Database
 from daemon.store.migrations import SCHEMA
 from hyperdrift.errors import ConfigError, HyperdriftError
 
-# A retrain's candidate, its report and the copy of the store before a migration fit into it.
+# Enough for a candidate, its report and the copy of the store before a migration.
 _FREE_BYTES: Final = 1 << 30
 _FRESH: Final = "not there yet, the first start makes it"
 _RESTORE: Final = (
@@ -34,7 +34,7 @@ _RESTORE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of a check-up: well if `problem` is empty, which else says what to do."""
+    """One check; `problem` says what is wrong and what to do, "" if nothing is wrong."""
 
     name: str
     problem: str = ""
@@ -43,13 +43,13 @@ class Check:
 
 
 def inspect(config: Config, file: Path | None = None) -> list[Check]:
-    """Check the host's side of a configuration. Blocks while it reads the whole store."""
+    """Run all checks of this host; blocks while it reads the whole store."""
     here = [folders(config), disk(config), store(config), keys(config)]
     return [*configuration(config, file), *here]
 
 
 def configuration(config: Config, file: Path | None = None) -> list[Check]:
-    """Check that the daemon's user reaches its configuration and what is named there."""
+    """Check that the daemon's user can read its configuration and the files named there."""
     uid = config.data_dir.stat().st_uid if config.data_dir.is_dir() else os.geteuid()
     if problems := unreachable(config, uid, file):
         return [Check("configuration", problem) for problem in problems]
@@ -57,12 +57,12 @@ def configuration(config: Config, file: Path | None = None) -> list[Check]:
 
 
 def has_store(config: Config) -> bool:
-    """Tell whether a daemon or a command has begun a store; False where we may not look."""
+    """Whether there is a store; False if this user may not look."""
     return os.path.exists(config.data_dir / STORE_NAME)  # noqa: PTH110 - Path would raise
 
 
 def folders(config: Config) -> Check:
-    """Check that the data folder is one user's, whole, and that this user may work in it."""
+    """Check that all of the data folder has one owner, and that this user can write it."""
     root = config.data_dir
     try:
         problem = _rights(root)
@@ -86,7 +86,7 @@ def disk(config: Config) -> Check:
 
 
 def store(config: Config) -> Check:
-    """Check the database: whole, and of a schema that this version reads."""
+    """Check that the database is intact and has a schema that this version reads."""
     path = config.data_dir / STORE_NAME
     try:
         if not path.exists():
@@ -148,7 +148,7 @@ def _key_note(config: Config) -> str:
 
 
 def _rights(root: Path) -> str:
-    """Say what is wrong with the rights of the data folder, or nothing."""
+    """Return what is wrong with the permissions of the data folder, "" if nothing is."""
     if not root.exists():
         parent = _nearest(root)
         if not parent.is_dir():
@@ -175,7 +175,7 @@ def _rights(root: Path) -> str:
 
 
 def _kept(root: Path) -> Iterator[Path]:
-    """Yield the data folder and what is in it, as deep as a slot's own files."""
+    """Yield the data folder and its content, down to the files of a slot."""
     yield root
     for path in sorted(root.iterdir()):
         yield path
@@ -185,7 +185,7 @@ def _kept(root: Path) -> Iterator[Path]:
 
 
 def _nearest(path: Path) -> Path:
-    """Return the folder itself, or the nearest one above it that is there."""
+    """Return the folder, or its nearest parent that exists."""
     return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
 
 

@@ -1,7 +1,7 @@
-"""Changes of the live model that a person makes: through the daemon if it runs, else on its folder.
+"""Change the live model by hand: through the daemon if it runs, else in its data folder.
 
-The folder has one owner at a time. Where the daemon has it, a person asks the daemon over
-MQTT like anybody else, so that one sequence of events stands in the journal.
+One process at a time holds the lock of the folder. If that is the daemon, the command is sent to
+it over MQTT, so that the journal has one sequence of events.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ from hyperdrift.manifest import Manifest
 from hyperdrift.slot_name import SlotName
 from retrain.errors import RetrainError
 
-# Loading two models and moving the pointer takes a second or two.
+# Loading two models and writing the pointer takes a second or two.
 MOVED_WITHIN_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployRequest:
-    """What a person wants of a slot, who it is and why."""
+    """The slot, and who asks for the change and why."""
 
     slot: SlotName
     by: str
@@ -42,7 +42,7 @@ class DeployRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """What is live now, and through whom it came to be."""
+    """The version that is live now, and who made the change: this process or the daemon."""
 
     model_id: str
     previous_id: str | None
@@ -50,11 +50,11 @@ class Moved:
 
 
 class ManualDeploy:
-    """The registry and the journal of a data folder.
+    """Changes the live version in a data folder.
 
     Args:
-        config: Whose folder.
-        clock: Real time, for the record.
+        config: Names the data folder.
+        clock: Real time, for the journal.
         key: The private key that signs commands to the daemon; None takes its own if readable.
     """
 
@@ -62,11 +62,11 @@ class ManualDeploy:
         self._config, self._clock, self._key = config, clock, key
 
     async def promote(self, wish: DeployRequest, model_id: str) -> Moved:
-        """Put a version live whatever its gates said, as this person's decision.
+        """Put a version live whatever its gates said, recorded as this person's decision.
 
         Raises:
             VersionRefused: If it does not exist or is damaged.
-            Declined: If the daemon would not.
+            Declined: If the daemon declined.
             BrokerUnreachable: If the daemon runs and cannot be asked.
         """
         _prove(self._reader(wish.slot), wish.slot, model_id)
@@ -77,11 +77,11 @@ class ManualDeploy:
             return await self._ask(wish, "promote", model_id)
 
     async def rollback(self, wish: DeployRequest, to: str = "") -> Moved:
-        """Put `to` back live, or the newest version that was live before and is whole.
+        """Put `to` back live, or the newest version that was live before and is undamaged.
 
         Raises:
             VersionRefused: If there is none, or it is damaged.
-            Declined: If the daemon would not.
+            Declined: If the daemon declined.
             BrokerUnreachable: If the daemon runs and cannot be asked.
         """
         if to:
@@ -93,10 +93,10 @@ class ManualDeploy:
             return await self._ask(wish, "rollback", to)
 
     def prune(self, wish: DeployRequest, keep: int) -> tuple[str, ...]:
-        """Remove all but the newest `keep` versions and what must stay; return what went.
+        """Remove all but the newest `keep` versions and those that must stay; return the removed.
 
         Raises:
-            DataFolderBusy: If the daemon has the folder; it prunes after each retrain.
+            DataFolderBusy: If the daemon runs; it prunes after each retrain.
         """
         try:
             with self._own(wish.slot) as (registry, store):
@@ -165,7 +165,7 @@ class ManualDeploy:
         raise Declined(f"{why}; look at the daemon's log")
 
     def _reader(self, slot: SlotName) -> Registry:
-        """Return the registry for looking only; refuse a slot that never had a version."""
+        """Return the registry without a signer; refuse a slot that never had a version."""
         data_dir = self._config.data_dir
         registry = Registry(data_dir / "models", ring=trusted_keys(data_dir))
         if not registry.folder(slot).is_dir():
@@ -187,12 +187,12 @@ class ManualDeploy:
 
 
 def new_keys(config: Config) -> None:
-    """Make the daemon's key pair, and sign with it what is live.
+    """Make the daemon's key pair, and sign the live version with it.
 
     Raises:
         BadInput: If there is a private key already.
-        DataFolderBusy: If the daemon runs: it would go on with the key that it has.
-        VersionRefused: If what is live was signed with a key whose public part is gone.
+        DataFolderBusy: If the daemon runs; it would keep using its old key.
+        VersionRefused: If the live version was signed with a key whose public part is gone.
     """
     data_dir = config.data_dir
     with folder_lock(data_dir):
@@ -203,7 +203,7 @@ def new_keys(config: Config) -> None:
 
 
 def _prove(registry: Registry, slot: SlotName, model_id: str) -> None:
-    """Refuse what no bot could load, whatever a person wishes."""
+    """Refuse a version that no bot could load."""
     try:
         registry.load(slot, model_id)
     except RetrainError as e:

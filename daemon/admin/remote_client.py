@@ -25,7 +25,7 @@ _NOBODY: Final = (
 )
 _CONNECT_S: Final = 5.0
 _REPLY_S: Final = 10.0
-# Retained messages arrive at once after the subscription; one that is late is not there.
+# Retained messages arrive right after the subscription; after this time there are none.
 _SETTLE_S: Final = 0.5
 
 

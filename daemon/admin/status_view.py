@@ -1,4 +1,4 @@
-"""What the command line shows a person of a running daemon, and asks of it."""
+"""Show the status of a running daemon, and send it commands."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -18,7 +18,7 @@ from hyperdrift.slot_name import SlotName
 
 
 async def status(config: Config, clock: Clock) -> dict[str, Any]:
-    """Return what the daemon and its slots last said of themselves.
+    """Return the last published status of the daemon and its slots.
 
     Raises:
         BrokerUnreachable: If there is no broker.
@@ -31,7 +31,7 @@ async def status(config: Config, clock: Clock) -> dict[str, Any]:
 
 
 def show_status(document: dict[str, Any]) -> None:
-    """Print the answer of `status`, a few lines a slot."""
+    """Print the result of `status`, a few lines for each slot."""
     console = Console(highlight=False, soft_wrap=True)
     daemon = document["status"]
     doing = f", {daemon['doing']}" if daemon.get("doing") else ""
@@ -56,7 +56,7 @@ def _venue_line(venue: dict[str, Any]) -> str:
 
 
 def _oddities(lead: str, counts: dict[str, int] | None) -> str:
-    """List harmless habits, those of all slots together, or nothing; an older daemon has none."""
+    """List the harmless anomalies of all slots; none from an older daemon."""
     return lead + ", ".join(f"{n} {kind}" for kind, n in counts.items()) if counts else ""
 
 
@@ -85,7 +85,7 @@ def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _probation_facts(probation: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
-    """Say how the new model compares; before an outcome is known, what either would make of it."""
+    """Compare the new model with the previous one, with the estimate if no outcome is known."""
     if probation is None:
         return ()
     if "excess" in probation:
@@ -110,7 +110,7 @@ async def command(
 ) -> CommandReply:
     """Send a command and return the daemon's reply.
 
-    It is signed with the private key in `key`, or with the daemon's own if we may read it.
+    It is signed with the private key in `key`, or with the daemon's own if it is readable.
 
     Raises:
         BadInput: If there is no such command or the slot is misspelt.

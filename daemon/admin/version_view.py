@@ -1,4 +1,4 @@
-"""What a person sees of a slot's versions: which there are, what is in one, and is it whole."""
+"""List, show and verify the versions of a slot."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from retrain.errors import RetrainError
 
 @dataclass(frozen=True, slots=True)
 class VersionCheck:
-    """What was found of one version or of the pointer; without a `problem` all is well."""
+    """The check of one version or of the pointer; `problem` is "" if all is well."""
 
     model_id: str
     what: str
@@ -38,10 +38,10 @@ def versions(config: Config, slot: str) -> list[dict[str, Any]]:
 
 
 def show(config: Config, slot: str, model_id: str) -> dict[str, Any]:
-    """Return what one version says of itself: its manifest, its certificate and its place.
+    """Return the manifest, the certificate and the folder of one version.
 
     Raises:
-        VersionRefused: If it does not exist or what describes it is damaged.
+        VersionRefused: If it does not exist, or its manifest or certificate is damaged.
     """
     registry, name = _registry(config), SlotName.parse(slot)
     folder, wanted = registry.folder(name), _known(registry, name, model_id)
@@ -81,7 +81,7 @@ def find(config: Config, slot: str, model_id: str) -> str:
 
 
 def verify(config: Config, slot: str, model_id: str = "") -> list[VersionCheck]:
-    """Prove one version, or the pointer as a bot would and then every version.
+    """Verify one version, or the pointer as a bot would and then every version.
 
     Raises:
         VersionRefused: If there is no such version.
@@ -153,11 +153,11 @@ def _size(path: Path) -> int | None:
         return None
 
 
-# What a person reads.
+# Printing.
 
 
 def show_versions(found: list[dict[str, Any]]) -> None:
-    """Print the answer of `versions` as a table."""
+    """Print the result of `versions` as a table."""
     table = Table("", Column("model", no_wrap=True), "test accuracy", "skill", "gates", box=SIMPLE)
     for info in found:
         mark = "live" if info["live"] else "previous" if info["previous"] else ""
@@ -170,7 +170,7 @@ def show_versions(found: list[dict[str, Any]]) -> None:
 
 
 def show_version(info: dict[str, Any]) -> None:
-    """Print the answer of `show`: a line a fact, then a line a gate."""
+    """Print the result of `show`: a line for each fact, then one for each gate."""
     console = Console(highlight=False, soft_wrap=True)
     place = "live" if info["live"] else "previous" if info["previous"] else "not live"
     signal = info["signal_threshold"]
@@ -193,7 +193,7 @@ def show_version(info: dict[str, Any]) -> None:
 
 
 def show_findings(found: list[VersionCheck]) -> None:
-    """Print the answer of `verify`, a line each."""
+    """Print the result of `verify`, one line for each check."""
     console = Console(highlight=False, soft_wrap=True)
     for finding in found:
         what = finding.what if finding.what == LATEST else ""

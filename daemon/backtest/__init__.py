@@ -1,1 +1,1 @@
-"""The second shell of the engine: history instead of a live market."""
+"""Backtests: the engine driven by stored bars instead of a live market."""

@@ -1,7 +1,7 @@
-"""What each policy would have done on the stored bars, side by side.
+"""Compare what each policy would have done on the stored bars.
 
-A person decides from this whether to trust the daemon, so every policy meets the same
-bars, the same gates and the same fees, and the first model is the same for all.
+A person decides from this whether to trust the daemon. So every policy has the same bars, gates,
+fees and first model.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ class BacktestResult:
     engine_s: float
 
     def document(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return the result as plain JSON values."""
         record = self.record
         return {
             "policy": self.policy,
@@ -67,7 +67,7 @@ class BacktestResult:
         }
 
     def counts(self) -> dict[str, int]:
-        """Return how often what happened."""
+        """Return how often each kind of event happened."""
         record = self.record
         return {
             "retrains": len(record.trained),
@@ -78,23 +78,23 @@ class BacktestResult:
 
 
 def policy_settings_of(name: str, base: PolicySettings) -> PolicySettings:
-    """Return the limits of a policy: `drift` is the configured one, whatever it reacts to.
+    """Return the settings of a policy; `drift` is the configured one.
 
-    A schedule reacts to nothing else; its cooldown and probation give way to its rhythm.
+    A schedule reacts to nothing else; its cooldown and probation end within its period.
 
     Raises:
         ConfigError: If there is no such policy.
     """
     if name == "drift":
         return base
-    deaf = replace(base, on_drift=False, on_win_rate=False, max_age_days=0.0, schedule_days=0.0)
+    inert = replace(base, on_drift=False, on_win_rate=False, max_age_days=0.0, schedule_days=0.0)
     if name == "never":
-        return deaf
+        return inert
     if name not in _SCHEDULES:
         raise ConfigError(f"--policy {name!r} is not one of {', '.join(POLICIES)}")
     days = _SCHEDULES[name]
     return replace(
-        deaf,
+        inert,
         schedule_days=days,
         cooldown_hours=min(base.cooldown_hours, 24 * days),
         probation_hours=min(base.probation_hours, 24 * days - 1),
@@ -104,10 +104,10 @@ def policy_settings_of(name: str, base: PolicySettings) -> PolicySettings:
 async def backtest(
     config: Config, slot: SlotName, policies: Sequence[str], clock: Clock, *, quiet: bool
 ) -> list[BacktestResult]:
-    """Drive each policy over all stored bars of a slot, one after another.
+    """Run each policy over all stored bars of a slot, one after another.
 
-    Candidates are kept under `<data_dir>/backtest`: a second run, or one that was
-    interrupted, does not train them again.
+    Candidates are kept under `<data_dir>/backtest`, so that a second run, also after an
+    interrupted one, does not train them again.
 
     Raises:
         ConfigError: If the slot is not configured, there is no such policy, or the bot computes
@@ -168,7 +168,7 @@ def _result(name: str, run: Run, config: Config, market: Market, seconds: float)
 
 
 class _Shown:
-    """The progress bar: bars over all policies, and what the child that trains is doing."""
+    """Shows progress: bars over all policies, and the step of the training child process."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress, self._name, self._before = progress, "", 0

@@ -1,9 +1,9 @@
-"""Candidates for a backtest: trained once for all policies, kept on disk, found again.
+"""Cache the candidates of backtests on disk, for all policies.
 
-A day of the past takes as long to train as a day of the present. So a candidate is found
-by what it was made of (bars, settings, champion), and its base models by the rows they
-were fitted to: policies that retrain at the same bar share them, and a backtest that was
-interrupted goes on where it was.
+Training takes as long in a backtest as live. So a candidate is stored under a hash of its input
+(bars, settings, champion), and its base models under a hash of the rows they were fitted to.
+Policies that retrain at the same bar share them, and an interrupted backtest goes on where it
+ended.
 """
 
 import asyncio
@@ -120,7 +120,7 @@ class Candidates:
         path = self._root / key / _VERDICT
         try:
             found: dict[str, Any] = json.loads(path.read_text())
-            path.touch()  # its age counts from when it was last of use
+            path.touch()  # its age counts from its last use
         except (OSError, ValueError):
             return None
         return found
@@ -144,9 +144,9 @@ class Candidates:
 
 
 def forget_old(root: Path, before_s: float) -> int:
-    """Remove candidates last asked for before a time, s since 1970; return how many.
+    """Remove candidates that were last used before a time, s since 1970; return how many.
 
-    Removes nothing while a backtest runs.
+    Nothing is removed while a backtest runs.
     """
     if not root.is_dir():
         return 0
@@ -161,7 +161,7 @@ def forget_old(root: Path, before_s: float) -> int:
 
 
 def _last_of_use_s(folder: Path) -> float:
-    verdict = folder / _VERDICT  # none where a job was interrupted
+    verdict = folder / _VERDICT  # missing if the job was interrupted
     return (verdict if verdict.exists() else folder).stat().st_mtime
 
 

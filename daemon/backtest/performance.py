@@ -1,7 +1,7 @@
-"""What a sequence of models would have earned: scores of their predictions and their signals.
+"""Measure the predictions and signals of a sequence of models.
 
-Every policy is measured on the same bars, with the probabilities of the model that was live
-at each of them, so that the figures of two policies can be compared.
+Every policy is measured on the same bars, with the probabilities of the model that was live at
+each bar, so that the figures of two policies can be compared.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What was said of each bar, oldest first, NaN where no model answered.
+    """The predictions for each bar, oldest first; NaN where no model predicted.
 
     `t` (n,) open times in ms, `close` (n,), `p` (n, 3) DOWN, NEUTRAL, UP, `up` and `down` (n,)
     the signal thresholds in force.
@@ -52,7 +52,7 @@ class Performance:
     drawdown: float
 
     def document(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return the figures as plain JSON values."""
         return asdict(self)
 
 
@@ -70,9 +70,9 @@ def measure(
     """Return the figures and the running sum of the returns after fees, shape (n,).
 
     Args:
-        answers: What was said.
+        answers: The predictions.
         horizon_bars: Bars from a prediction to its outcome.
-        threshold: What separates NEUTRAL from the rest.
+        threshold: The return that separates NEUTRAL from UP and DOWN.
         fee_bps: Cost of a round trip in basis points.
     """
     close = answers.close
@@ -110,7 +110,7 @@ def trades(answers: Answers, horizon_bars: int) -> list[SimulatedTrade]:
             continue
         free = end
         if answers.t[end] - answers.t[i] != horizon_bars * step:
-            continue  # bars are missing in between: how it ended is not known
+            continue  # bars are missing in between, so the result is not known
         down, neutral, up = answers.p[i].tolist()
         side = decision((down, neutral, up), float(answers.up[i]), float(answers.down[i]))
         done.append(SimulatedTrade(end, side * float(answers.close[end] / answers.close[i] - 1)))

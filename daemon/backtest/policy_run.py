@@ -1,9 +1,8 @@
-"""One policy over the stored bars: the second shell of the engine.
+"""Run one policy over the stored bars.
 
-The same engine and the same retrain as live, driven by history. A model is trained on the
-bars that had closed by then and answers from the next bar on; nothing here looks ahead.
-One assumption is made: a retrain takes a minute of market time, so that its verdict is
-known before the next bar closes.
+The engine and the retrains are those of the live daemon. A model is trained on the bars that
+had closed by then and predicts from the next bar on, so nothing looks ahead. One assumption is
+made: a retrain takes a minute of market time, so its verdict is known before the next close.
 """
 
 import asyncio
@@ -29,7 +28,7 @@ from monitor.policy import PolicySettings
 from retrain import features
 
 TRAINING_MS: Final = MINUTE_MS
-"""Assumed length of a retrain, market time."""
+"""Assumed length of a retrain in market time."""
 _CHUNK: Final = 2016
 
 OnBars = Callable[[int], None]
@@ -37,7 +36,7 @@ OnBars = Callable[[int], None]
 
 @dataclass(slots=True)
 class PolicyRecord:
-    """What one policy did: its decisions as the daemon would have published them."""
+    """The events that the daemon would have published under one policy."""
 
     published: list[actions.Publish] = field(default_factory=list)
     trained: list[dict[str, Any]] = field(default_factory=list)
@@ -49,18 +48,18 @@ class PolicyRecord:
 
 
 class Run:
-    """One policy over one market.
+    """Runs one policy over one market.
 
     Args:
         market: The bars.
         config: Labels, gates and retrain settings, as the daemon would use them.
         settings: The policy.
         candidates: Trains, or finds what was trained before.
-        history_bars: Bars that are stored when the daemon starts.
-        timer: Seconds that never step back.
+        history_bars: Number of bars before the first that the engine is given.
+        timer: A monotonic clock in seconds.
 
     Attributes:
-        record: What it did.
+        record: The events.
         threshold: The label threshold of its first model, None before that.
         waited_s: Seconds spent on candidates, training or finding them.
     """
@@ -106,11 +105,11 @@ class Run:
 
     @property
     def champion_path(self) -> str | None:
-        """Where its manifest is."""
+        """Path of its manifest."""
         return str(self._live.judged.manifest) if self._live else None
 
     async def through(self, on_bars: OnBars, on_line: OnLine) -> None:
-        """Hand every bar to the engine and do what it orders.
+        """Give every bar to the engine and carry out its actions.
 
         Args:
             on_bars: Called with the number of bars done.
@@ -130,7 +129,7 @@ class Run:
                 on_bars(bar)
 
     def answers(self) -> performance.Answers:
-        """Return what the live models said of each bar."""
+        """Return the predictions of the live models for each bar."""
         frame = self._market.frame
         return performance.Answers(frame["t"], frame["close"], self._p, self._up, self._down)
 

@@ -1,4 +1,4 @@
-"""A backtest for people: one table, and a page with the equity of every policy."""
+"""Show a backtest: a table, and a page with the equity curve of every policy."""
 
 import html
 import io
@@ -21,7 +21,7 @@ from daemon.core.times import utc
 from hyperdrift.slot_name import SlotName
 from retrain.scores import FEE_BPS
 
-# Legible on white and on near-black alike: the page may be read in either.
+# Legible on white and on near-black: the page has both themes.
 _COLOURS: Final = ("#3b82f6", "#8a8f98", "#d97706", "#10a37f")
 _INK: Final = "#8a8f98"
 _MARKS: Final = {
@@ -145,15 +145,15 @@ def _plot(results: Sequence[BacktestResult]) -> str:
                 color=colour,
                 markersize=7,
             )
-    _dress(axes)
+    _label_axes(axes)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
 
 
-def _dress(axes: Axes) -> None:
-    """Name what is shown, in a grey that both themes can carry."""
+def _label_axes(axes: Axes) -> None:
+    """Label the axes in a grey that both themes can show."""
     locator = mdates.AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))

@@ -1,6 +1,6 @@
-"""The command line: one thin function a command, everything heavy imported inside it.
+"""The command line: one thin function for each command, which imports what it needs.
 
-`--help` has to answer at once, and importing scikit-learn alone takes longer than that.
+`--help` must answer at once, and importing scikit-learn alone takes longer than that.
 """
 
 import getpass
@@ -35,7 +35,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run a command; a person's mistake is one line on stderr and an exit code, no traceback."""
+    """Run a command; a user's mistake gives one line on stderr and an exit code, no traceback."""
     try:
         app()
     except HyperdriftError as e:
@@ -56,7 +56,7 @@ def run(
 
     import structlog
 
-    # A reload that comes while we start finds nobody who listens yet, and must not end us.
+    # SIGHUP during the start must not end the process; nothing handles it yet.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from daemon.config import loader as configuration
     from daemon.core import logs
@@ -98,7 +98,7 @@ def demo(
 
     if until not in {"", "swap"}:
         raise typer.BadParameter("write --until swap or leave it out")
-    logs.configure(logging.ERROR)  # the story is told on the screen
+    logs.configure(logging.ERROR)  # the demo prints its own lines
     options = Options(
         data=data, speed=speed, until_swap=until == "swap", timeout_s=timeout, quiet=as_json
     )

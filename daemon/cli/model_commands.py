@@ -1,4 +1,4 @@
-"""Commands of the registry and its keys: which versions exist, which is live, who may say so."""
+"""Commands of the registry and its keys: list, verify, promote, roll back, prune, make keys."""
 
 import getpass
 import logging

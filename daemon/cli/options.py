@@ -1,4 +1,4 @@
-"""What every command has in common: its options, how it runs, how it ends."""
+"""The options that commands share, how a command runs and how it ends."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        readable=False,  # reading it says more than the parser would
+        readable=False,  # the error of reading it says more than the parser's
         help="TOML file [default: hyperdrift.toml, /etc/hyperdrift/hyperdrift.toml]",
     ),
 ]
@@ -43,7 +43,7 @@ Progress = Callable[[float], None]
 
 
 def fail(error: HyperdriftError) -> NoReturn:
-    """End with one line on stderr, urgent where journald reads it, and the error's exit code."""
+    """Exit with the code of the error and one line on stderr, of high priority in journald."""
     from daemon.core.logs import mark
 
     sys.stderr.write(f"{mark('error', sys.stderr)}hyperdrift: {error}\n")
@@ -68,7 +68,7 @@ def run_async(work: Coroutine[Any, Any, Any]) -> Any:
     except BaseExceptionGroup as group:
         known = group.subgroup(HyperdriftError)
         if known is None or group.split(HyperdriftError)[1] is not None:
-            raise  # a bug: show where
+            raise  # a bug: show the traceback
         fail(_first(known))
 
 
@@ -81,7 +81,7 @@ def _first(error: BaseException) -> HyperdriftError:
 
 @contextmanager
 def progress(what: str, total: float | None, *, quiet: bool = False) -> Iterator[Progress]:
-    """Show a bar on stderr, on a terminal only; the block is given what moves it on."""
+    """Show a progress bar on stderr, on a terminal only; yield the function that advances it."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -95,7 +95,7 @@ def progress(what: str, total: float | None, *, quiet: bool = False) -> Iterator
 
 
 def settings_and_slot(config: Path | None, coin: str, interval: str) -> "tuple[Config, SlotName]":
-    """Read the configuration and name the slot that a command is about.
+    """Return the configuration and the slot that a command is for.
 
     Raises:
         ConfigError: If the configuration cannot be used.

@@ -1,4 +1,4 @@
-"""Commands that fill the bar store and look into it."""
+"""Commands that fill and inspect the store."""
 
 import sys
 from pathlib import Path
@@ -37,7 +37,7 @@ def import_(
     files: Annotated[
         list[Path],
         typer.Argument(
-            readable=False,  # reading it says more than the parser would
+            readable=False,  # the error of reading it says more than the parser's
             help="CSV, Parquet, Feather, JSON lines, or the venue's archive (.lz4).",
         ),
     ],

@@ -1,7 +1,7 @@
-"""Whether the daemon's user reaches the files that the configuration names.
+"""Check that the daemon's user can use the files that the configuration names.
 
-They belong to others: a bot's trades, its interpreter, a list of addresses. A missing one,
-or one under a home folder, which a service does not see, is otherwise found weeks later.
+These files belong to others: a bot's trades, its interpreter, a list of addresses. A missing
+file, or one under a home folder, which a service cannot see, would be noticed weeks later.
 """
 
 import os
@@ -17,18 +17,18 @@ from daemon.config.schema import Config
 
 log = structlog.get_logger()
 
-# Of these a service is shown none, or its own.
+# systemd hides these folders from a service, or gives it its own.
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - no file is made
 _READ, _ENTER = "-r", "-x"
 
 
 def unreachable(config: Config, uid: int | None = None, path: Path | None = None) -> list[str]:
-    """Say of every file that cannot be used: which key, what is wrong, what to do.
+    """Return a sentence for every file that cannot be used: the key, the fault, what to do.
 
     Args:
-        config: What names the files.
-        uid: The user whose service is to reach them; None for ourselves, here and now.
-        path: The configuration itself.
+        config: Names the files.
+        uid: The user of the service; None checks for the user of this process.
+        path: The configuration file itself.
     """
     who = {} if uid is None else _identity(uid)
     found = [
@@ -42,7 +42,7 @@ def unreachable(config: Config, uid: int | None = None, path: Path | None = None
 
 
 def check_files_named(config: Config) -> None:
-    """Log at once what would else be found with the first retrain, or the first trade."""
+    """Log now what would otherwise fail with the first retrain or the first trade."""
     if config.web.listen:
         log.warning("web.not_built", listen=config.web.listen, remedy="use `hyperdrift status`")
     for why in unreachable(config):
@@ -50,7 +50,7 @@ def check_files_named(config: Config) -> None:
 
 
 def _named(config: Config) -> Iterator[tuple[str, Path, str]]:
-    """Yield each file that is named: its key, where it is, what is to be done with it."""
+    """Yield the key, the path and the needed access of each file that is named."""
     mqtt, python, cohorts = config.mqtt, config.retrain.python, config.features.cohort_file
     for key, name, flag in (
         ("trades.file", config.trades.file and str(config.trades.path), _READ),
@@ -66,7 +66,7 @@ def _named(config: Config) -> Iterator[tuple[str, Path, str]]:
 
 
 def _hidden(key: str, path: Path, data_dir: Path) -> str:
-    """Say that a service is not shown a file; one whose data is in such a place is none."""
+    """Say that a service cannot see a file; with its data in such a folder it is no service."""
     for place in _HIDDEN:
         if path.is_relative_to(place) and not data_dir.is_relative_to(place):
             return f"{key}: a service sees nothing of {place}: put {path} elsewhere"
@@ -74,7 +74,7 @@ def _hidden(key: str, path: Path, data_dir: Path) -> str:
 
 
 def _problem(key: str, path: Path, flag: str, who: dict[str, Any]) -> str:
-    """Say what is wrong with one file, or nothing."""
+    """Return what is wrong with one file, "" if nothing is."""
     if _may(flag, path, who):
         return ""
     if _may("-e", path, {}):
@@ -86,13 +86,13 @@ def _problem(key: str, path: Path, flag: str, who: dict[str, Any]) -> str:
 
 
 def _may(flag: str, path: Path, who: dict[str, Any]) -> bool:
-    """Have the system say it, which also knows of access lists."""
+    """Ask the system, which also knows access control lists."""
     command = ("test", flag, str(path))
     return subprocess.run(command, **who, check=False).returncode == 0  # noqa: S603 - no shell
 
 
 def _identity(uid: int) -> dict[str, Any]:
-    """Return what makes a process one of that user's; nothing where we are that already."""
+    """Return the arguments that start a process as that user; none if this process is."""
     if os.geteuid() == uid or os.geteuid() != 0:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""The limits that a person sets, as those who keep them take them.
+"""Turn `[policy]`, `[gates]` and `[retrain]` into the limits of the code that enforces them.
 
 The names in `[policy]` and `[gates]` are defined where they are used, in `monitor` and
 `retrain`; this module makes a misspelt one a clear error instead of a limit that is not applied.
@@ -16,19 +16,19 @@ from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings, default_settings
 from retrain.gates import GateLimits
 
-# What has to be at least so much, as a share: 55 for 55 % is a limit that nothing ever passes.
+# Lower limits that are fractions: with 55 instead of 0.55 nothing would ever pass.
 _SHARES: Final = frozenset(
     {"train_accuracy", "test_accuracy", "all_classes", "same_bars", "win_rate_floor"}
 )
 
 
 def child_limits(section: RetrainSection) -> subprocesses.Limits:
-    """Return how a retrain's child process may run."""
+    """Return the limits of a retrain's child process."""
     return subprocesses.Limits(section.python, section.nice, section.timeout_s, section.memory_mib)
 
 
 def policy_settings(section: Mapping[str, float], slot: SlotName) -> PolicySettings:
-    """Return the policy of a slot: the defaults of its interval with what the section says.
+    """Return the policy of a slot: the section, and the defaults of its interval.
 
     Raises:
         ConfigError: If a key is not a setting, or a value not of its kind or negative.
@@ -61,7 +61,7 @@ def _checked(name: str, section: Mapping[str, float], default: Any) -> dict[str,
 
 
 def _wanted(key: str, value: float, kind: type) -> str:
-    """Say what to write instead of a value, or nothing where it is of its kind."""
+    """Return what to write instead of a value, "" if its type is right."""
     if kind is bool:
         return "" if value in {0, 1} else "true or false"
     if isinstance(value, bool) or not value >= 0 or (kind is int and value % 1 != 0):

@@ -1,7 +1,7 @@
 """Read the configuration once, into one frozen value.
 
-A misspelt key is an error that names the key, says what is wrong and what to write:
-a default that silently replaces what a person meant would trade their money on it.
+A misspelt key is an error: the bot would otherwise trade on a default that nobody chose. The
+error names the key, says what is wrong and what to write.
 Environment variables `HYPERDRIFT_<SECTION>__<KEY>` override the file.
 """
 
@@ -31,7 +31,7 @@ from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 
 SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift.toml"))
-# Where the service's unit looks for the broker's password; root's commands find it there too.
+# The unit of the service takes the broker's password from here, and so do root's commands.
 CREDSTORE: Final = Path("/etc/credstore/hyperdrift.mqtt-password")
 _PREFIX: Final = "HYPERDRIFT_"
 _COMPUTER: Final = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
@@ -43,7 +43,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
     Args:
         path: A TOML file; None searches `hyperdrift.toml`, then `/etc/hyperdrift/`.
-        environ: Where overrides are looked up; the process environment by default.
+        environ: Holds the overrides; the process environment by default.
 
     Raises:
         ConfigError: One sentence that names the key and says what to write.
@@ -75,7 +75,7 @@ def find(path: Path | None = None) -> Path | None:
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()
-    except PermissionError:  # its folder is not ours to look into: reading says so
+    except PermissionError:  # reading it raises the error with the reason
         return True
 
 
@@ -105,11 +105,11 @@ def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text  # an unquoted string, as shells like them
+        return text  # an unquoted string, as in a shell
 
 
 def _problem(config: Config) -> str | None:
-    """Check what types cannot say."""
+    """Check the rules that the types cannot express."""
     if not config.slots:
         return "there is no [[slots]]; write one with coin and interval"
     names = [slot.name for slot in config.slots]
@@ -160,7 +160,7 @@ def _check_limits(config: Config) -> None:
 
 
 def _folder_problem(data_dir: str) -> str | None:
-    """Refuse what would be another folder for each command, by where it is typed."""
+    """Refuse a relative folder: it would differ with the folder of each command."""
     if Path(data_dir).expanduser().is_absolute():
         return None
     return f"daemon.data_dir is {data_dir!r}; write a whole path, from / or ~ on"
@@ -207,7 +207,7 @@ def _trades_problem(trades: TradesSection) -> str | None:
 
 
 def broker_address(mqtt: MqttSection) -> BrokerAddress:
-    """Return where the broker answers, also for the embedded one.
+    """Return the address of the broker, also of the embedded one.
 
     Raises:
         ConfigError: If there is a password in it.
@@ -218,14 +218,14 @@ def broker_address(mqtt: MqttSection) -> BrokerAddress:
 
 
 def broker_password(mqtt: MqttSection) -> str | None:
-    """Read the broker's password from its file, or from what the service manager is given for us.
+    """Read the broker's password from its file, or from the credential of the service.
 
     Raises:
         ConfigError: If the file cannot be read.
     """
     path = Path(mqtt.password_file) if mqtt.password_file else None
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    # systemd lets nobody into the folder when it found no credential to put there.
+    # systemd makes the folder unreadable if it has no credential to put there.
     if path is None and credentials and os.access(f"{credentials}/mqtt-password", os.F_OK):
         path = Path(credentials) / "mqtt-password"
     if path is None and mqtt.broker != "embedded" and os.access(CREDSTORE, os.R_OK):
@@ -241,7 +241,7 @@ def broker_password(mqtt: MqttSection) -> str | None:
 
 
 def _unbuilt(config: Config) -> str | None:
-    """Refuse what this version does not do, rather than ignore it."""
+    """Refuse keys that this version does not implement, rather than ignore them."""
     asked = {
         "retrain.backend": config.retrain.backend != "local",
         "notify.urls": bool(config.notify.urls),

@@ -1,8 +1,8 @@
-"""Take a changed configuration while the daemon runs, where that is safe, and refuse the rest.
+"""Apply a changed configuration while the daemon runs, where that is safe, and refuse the rest.
 
-On SIGHUP the file is read again. What is only looked up when a retrain is decided on, trained or
-judged can change at once. Everything else is built into what runs; a change of one such key
-refuses the whole file, so that what runs is never half of the one and half of the other.
+On SIGHUP the file is read again. Keys that matter only when a retrain is decided on, trained or
+judged can change at once. All other keys need a restart. A change of one of them refuses the
+whole file, so that the daemon never runs on a mixture of two files.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ LIVE: Final = frozenset(
 
 
 class Reconfigurable(Protocol):
-    """Who goes on with another configuration: the keeper of a slot."""
+    """What can take another configuration: the runner of a slot."""
 
     slot: SlotName
 
@@ -65,30 +65,30 @@ class Reload:
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
 
-    async def run(self, keepers: Iterable[Reconfigurable]) -> None:
+    async def run(self, runners: Iterable[Reconfigurable]) -> None:
         """Serve requests for ever."""
-        keepers = tuple(keepers)
+        runners = tuple(runners)
         while True:
             await self.asked.wait()
             self.asked.clear()
             try:
                 found = await asyncio.to_thread(self._read)
-                changed = self._adopt(found, keepers)
+                changed = self._adopt(found, runners)
             except ConfigError as e:
                 log.error("config.reload_refused", why=str(e))  # noqa: TRY400 - no trace
             else:
                 log.info("config.reloaded", changed=changed)
 
-    def _adopt(self, found: Config, keepers: tuple[Reconfigurable, ...]) -> list[str]:
+    def _adopt(self, found: Config, runners: tuple[Reconfigurable, ...]) -> list[str]:
         changed = changes(self._config, found)
         fixed = [key for key in changed if key not in LIVE and not key.startswith("gates.")]
         if fixed:
             msg = f"{', '.join(fixed)}: needs a restart; nothing of the file is used until then"
             raise ConfigError(msg)
         gate_limits(found.gates)
-        settings = [policy_settings(found.policy, keeper.slot) for keeper in keepers]
-        for keeper, policy in zip(keepers, settings, strict=True):
-            keeper.adopt(found, policy)
+        settings = [policy_settings(found.policy, runner.slot) for runner in runners]
+        for runner, policy in zip(runners, settings, strict=True):
+            runner.adopt(found, policy)
         self._config = found
         return changed
 

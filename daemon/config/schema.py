@@ -1,4 +1,4 @@
-"""Everything a person may set, and its defaults: the shape of the configuration."""
+"""Define every key of the configuration, with its type and default."""
 
 from pathlib import Path
 from typing import Annotated, Final
@@ -67,14 +67,14 @@ class SlotSection(_Section, frozen=True, kw_only=True):
 
     @property
     def history_ms(self) -> int:
-        """How far back a model learns; by default what `HISTORY_DAYS` and `HISTORY_BARS` say."""
+        """Length of the training window in ms; see `history_days`."""
         if self.history_days is not None:
             return round(self.history_days * DAY_MS)
         return max(HISTORY_DAYS * DAY_MS, HISTORY_BARS * self.name.interval_ms)
 
     @property
     def label_threshold(self) -> float | str:
-        """Return that separates NEUTRAL from the rest: a fraction, `auto` or `vol:K`."""
+        """The return that separates NEUTRAL from UP and DOWN: a fraction, `auto` or `vol:K`."""
         return LABEL_DEFAULTS[self.name.interval][1] if self.threshold is None else self.threshold
 
 

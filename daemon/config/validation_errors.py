@@ -1,7 +1,7 @@
-"""Say of a configuration that does not fit: which key, what is wrong, what to write.
+"""Explain a configuration error: which key, what is wrong, what to write.
 
-The library that reads it into types knows the place and the type that it wanted, in its
-own words. A person wants those of the file that they wrote.
+msgspec names the place and the type that it wanted in its own terms. This module says the same
+in the terms of the file.
 """
 
 import re

@@ -1,1 +1,1 @@
-"""The features of a closed bar, and what the models say of it."""
+"""Compute the features of a closed bar and its predictions."""

@@ -1,9 +1,8 @@
-"""Hold the features that a bot used against our own, bar for bar.
+"""Compare the features that a bot used with our own, bar by bar.
 
-A model is trained on our features and served on the bot's. Where they part, nothing
-fails: the bot only trades on numbers that the model has never seen. Bots answer a bar
-before, after, or a thousand times as often as we score it, and all of that is well: what
-is told of a bar does not grow with it.
+A model is trained on our features and predicts from the bot's. If they differ, nothing fails: the
+bot trades on numbers that the model was not trained for. A bot may send its row before or after
+we score the bar, and any number of times; each bar is reported at most twice.
 """
 
 import math
@@ -18,24 +17,24 @@ Row = tuple[float | None, ...]
 Compared = FeaturesAgreed | FeaturesDiffered
 
 TOLERANCE: Final = 1e-9
-# Bars that a bot may be behind us, and rows that may wait for a bar of ours.
+# Bars that a bot may be late, and rows that may wait until we score their bar.
 KEPT_BARS, KEPT_ROWS = 64, 256
 
 
 @dataclass(slots=True)
 class _Bar:
-    """Our own row, and the verdict on the bots' so far."""
+    """Our row of a bar, and the verdict on the bots' rows so far."""
 
     ours: tuple[float, ...]
     told: type[Compared] | None = None
 
 
 class BotFeatureCheck:
-    """Compares the rows of one slot; says of a bar once that a row agrees, once that one differs.
+    """Compares the rows of one slot; reports each bar once as equal and once as different.
 
     Args:
-        slot: Its name.
-        names: Of the features, in order.
+        slot: Name of the slot.
+        names: Names of the features, in order.
     """
 
     def __init__(self, slot: str, names: Sequence[str]) -> None:
@@ -44,9 +43,9 @@ class BotFeatureCheck:
         self._early: OrderedDict[tuple[int, Row], None] = OrderedDict()
 
     def scored(self, t: int, row: Sequence[float], at_ms: int) -> list[Compared]:
-        """Take our own row of a bar; compare what bots said of it before.
+        """Take our row of a bar; compare it with the rows that bots sent before.
 
-        A row with an undefined feature is not compared: it is we who lack history then.
+        A row with an undefined feature is not compared: we lack bars for it.
         """
         self._bars[t] = _Bar(tuple(row))
         _shorten(self._bars, KEPT_BARS)
@@ -63,7 +62,7 @@ class BotFeatureCheck:
                 self._early[t, theirs] = None
                 _shorten(self._early, KEPT_ROWS)
             return []
-        # A bar that differed does not agree again, whatever other rows are sent of it.
+        # A bar that differed stays different, whatever other rows are sent for it.
         if bar.told is FeaturesDiffered or not all(map(math.isfinite, bar.ours)):
             return []
         found = self._compare(t, theirs, bar.ours, at_ms)

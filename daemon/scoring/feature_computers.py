@@ -1,8 +1,8 @@
-"""The features of a closed bar: ours, or those of a class of the bot's own.
+"""Compute the features of a closed bar, with the built-in formulas or a class of the bot.
 
-A bot's class is not our code: it may raise, hang, print, or take the process down. So it
-lives in a child process, one instance a slot, under the interpreter of the retrain, and all
-that a failure costs is the score of a bar and one line that says so.
+A bot's class may raise, hang, print or end its process. So it runs in a child process, one
+instance for each slot, under the interpreter of the retrain. A failure costs the score of one
+bar and is logged.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ Frame = Mapping[str, NDArray[Any]]
 Rows = NDArray[np.float64]
 
 ANSWER_S: Final = 30.0
-"""How long a bot's class may take for a bar, or for a thousand when it begins."""
+"""Time limit in seconds for a bar, or for the first thousand bars of a new instance."""
 _CHUNK: Final = 1000
-# The cohort flow of a bar is that of 12 bars.
+# The cohort flow of a bar is a sum over 12 bars.
 _LEAD_BARS: Final = 11
 
 
@@ -140,13 +140,13 @@ class BotComputer:
 
 
 class Conversation:
-    """A child that runs a bot's class, and what is said with it."""
+    """Runs a bot's class in a child process and talks with it."""
 
     def __init__(
         self, section: FeaturesSection, limits: Limits, environment: Mapping[str, str]
     ) -> None:
         self._arguments = ("-m", "retrain.computing", section.computer, section.folder)
-        # A bar that closed has to be answered: unlike a retrain, this may not wait its turn.
+        # Niceness 0: a closed bar must be scored at once, unlike a retrain.
         self._limits, self._environment = replace(limits, nice=0), environment
         self._name = section.computer
         self._process: asyncio.subprocess.Process | None = None
@@ -154,18 +154,17 @@ class Conversation:
         self.schema_hash: str | None = None
 
     async def ask(self, rows: Rows, *, begin: bool = False) -> Rows:
-        """Feed bars to the instance, to a new one with `begin`; start the child if need be.
+        """Feed bars to the instance, to a new one with `begin`; start the child if needed.
 
         Args:
             rows: As `retrain.computers.inputs` gives them, shape (n, 8), at least one.
-            begin: Whether what was fed before is forgotten.
+            begin: Whether to make a new instance first.
 
         Returns:
             Their features, shape (n, 17).
 
         Raises:
-            ComputingFailed: It failed, ended, or did not answer in time. The child is of no
-                more use: `end` it.
+            ComputingFailed: If it failed, ended, or did not answer in time. Call `end` then.
         """
         given: list[Sequence[float]] = []
         for start in range(0, len(rows), _CHUNK):
@@ -174,7 +173,7 @@ class Conversation:
         return np.asarray(given, dtype=np.float64)
 
     async def end(self) -> None:
-        """End the child."""
+        """End the child process."""
         process, errors = self._process, self._errors
         self._process = self._errors = None
         if process is not None and errors is not None:
@@ -188,7 +187,7 @@ class Conversation:
                     await self._begin()
                 assert self._process is not None
                 assert self._process.stdin is not None
-                with contextlib.suppress(ConnectionError):  # it ended: what it wrote says why
+                with contextlib.suppress(ConnectionError):  # it ended; its output says why
                     self._process.stdin.write(json.dumps(asked).encode() + b"\n")
                     await self._process.stdin.drain()
                 rows: Sequence[Sequence[float]] = (await self._line())["rows"]

@@ -1,7 +1,7 @@
-"""Do two computers of features agree? Compared over the stored bars, column by column.
+"""Compare two feature computers over the stored bars, column by column.
 
-A model that is served other numbers than it was trained on fails without any error. With the
-same computer twice, what training sees is compared with what is served live.
+A model that is given other features than in training fails without any error. The same computer
+twice compares the features of training with those computed live.
 """
 
 import asyncio
@@ -39,9 +39,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How two computers compare; `columns` the worst first.
+    """The differences of two computers; `columns` has the worst first.
 
-    `rows` bars were compared; `only_one` bars are known to one of the two and not to the other.
+    `rows` bars were compared; `only_one` counts bars that only one of the two has features for.
     """
 
     computers: tuple[str, str]
@@ -55,7 +55,7 @@ class Parity:
         return self.columns[0].difference <= TOLERANCE
 
     def document(self) -> dict[str, Any]:
-        """Return it as one JSON document."""
+        """Return the comparison as one JSON document."""
         return {
             "computers": list(self.computers),
             "rows": self.rows,
@@ -68,7 +68,7 @@ class Parity:
         }
 
     def lines(self) -> list[str]:
-        """Return it as a table, the worst column first, and a verdict."""
+        """Return the lines of a table, the worst column first, and a verdict."""
         first, second = self.computers
         table = [f"{first} against {second}: {self.rows} bars"]
         if self.only_one:
@@ -104,10 +104,10 @@ def differences(names: tuple[str, str], t: NDArray[np.int64], one: Rows, two: Ro
     """Compare rows of the same bars.
 
     Args:
-        names: What computed them.
+        names: Names of the two computers.
         t: Open times, shape (n,).
-        one: Shape (n, 17); rows of NaN are not known.
-        two: As `one`, or of the newest bars only.
+        one: Features, shape (n, 17); a row with NaN is not known.
+        two: The same, or of the newest bars only.
 
     Raises:
         BadInput: If no bar is known to both.
@@ -128,7 +128,7 @@ def differences(names: tuple[str, str], t: NDArray[np.int64], one: Rows, two: Ro
 
 
 async def _rows(config: Config, name: str, frame: Frame) -> Rows:
-    """Compute every bar, as training does."""
+    """Compute the features of every bar, as training does."""
     if name == BUILTIN:
         return await asyncio.to_thread(features.compute, frame)
     rows = await _asked(config, name, inputs(frame))
@@ -137,7 +137,7 @@ async def _rows(config: Config, name: str, frame: Frame) -> Rows:
 
 
 async def _served(config: Config, name: str, frame: Frame) -> Rows:
-    """Compute the newest bars as they are when they close."""
+    """Compute the features of the newest bars, as the daemon does at their close."""
     newest = min(SERVED_BARS, len(frame["t"]))
     if name == BUILTIN:
         return await asyncio.to_thread(_one_by_one, frame, newest)

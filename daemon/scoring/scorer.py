@@ -1,4 +1,4 @@
-"""Score one closed bar: what the live model says of its features.
+"""Score one closed bar: compute the probabilities of the live model.
 
 The previous champion scores beside the live model while it is on probation.
 """
@@ -29,7 +29,7 @@ class Score:
 
 
 class Scorer:
-    """Asks the models of one slot about its bars.
+    """Scores the bars of one slot with its models.
 
     Args:
         slot: Whose bars.
@@ -52,11 +52,11 @@ class Scorer:
         return found
 
     async def close(self) -> None:
-        """End what the computer holds."""
+        """Release what the computer holds."""
         await self._computer.close()
 
     async def _complain(self, champion: LoadedModel, ours: str) -> None:
-        """Say once that the live model is not asked, and let a bot's class be read anew."""
+        """Log once that the live model is not used, and have the bot's class imported again."""
         await self._computer.close()
         if self._not_asked == champion.model_id:
             return
@@ -74,8 +74,8 @@ def score(
 ) -> Score:
     """Score a bar by its features, shape (17,), NaN if they are not known.
 
-    A model that was trained on features of another `schema_hash` is not asked.
-    Takes about ten milliseconds a model: call it in a thread.
+    A model that was trained on features of another `schema_hash` is not used.
+    This takes about ten milliseconds for each model: call it in a thread.
     """
     row = tuple(map(float, last))
     known = bool(np.isfinite(last).all())
@@ -87,7 +87,7 @@ def score(
 
 
 def reads(model: LoadedModel, schema_hash: str | None) -> bool:
-    """Whether a model was trained on features of these formulas."""
+    """Whether a model was trained on features with this hash."""
     return model.manifest.schema_hash == schema_hash
 
 

@@ -1,7 +1,7 @@
-"""Which of several copies of a bar stays, and what changed by it.
+"""Decide which of several copies of a bar stays, and count what changed.
 
-The same bar arrives more than once: pushed, confirmed, imported, filled in. The
-choice is a total order, so that the order of arrival does not matter.
+The same bar arrives more than once: pushed, confirmed, imported, filled in. Copies have a
+total order, so the order of their arrival does not matter.
 """
 
 from collections.abc import Iterable
@@ -32,15 +32,15 @@ class Stored(NamedTuple):
     revisions: int
 
     def outweighs(self, other: "Stored") -> bool:
-        """Tell which of two copies stays: a total order, so arrival order does not matter."""
+        """Whether this copy replaces the other; a total order, so arrival order does not matter."""
         return self.weight() > other.weight()
 
     def same_values(self, other: "Stored") -> bool:
-        """Tell whether prices and volume are equal; the count of trades may be unknown."""
+        """Whether prices and volume are equal; the count of trades may be unknown."""
         return self.bar == msgspec.structs.replace(other.bar, n=self.bar.n)
 
     def weight(self) -> tuple[float, ...]:
-        """Trust first, then volume: a copy taken too early has seen too few trades."""
+        """Sort key: trust first, then volume, because a copy taken too early lacks trades."""
         bar = self.bar
         values = (bar.volume, bar.n, bar.open, bar.high, bar.low, bar.close)
         return (RANK[self.provenance], *values)

@@ -19,7 +19,7 @@ from daemon.store.migrations import MIGRATIONS, SCHEMA
 from hyperdrift.errors import BadInput, HyperdriftError
 
 _BUSY_TIMEOUT_S: Final = 10.0
-# What a burst of writing leaves of the log beside the file.
+# SQLite cuts the write-ahead log to this size after it grew.
 _LOG_BYTES: Final = 16 * 2**20
 _INCREMENTAL: Final = 2
 
@@ -53,7 +53,7 @@ class Database:
         target = f"{self._path.absolute().as_uri()}?mode=ro" if read_only else str(path)
         with self._translated():
             if not read_only and target != ":memory:":
-                _keep_to_ourselves(self._path)
+                _make_private(self._path)
             self._db = sqlite3.connect(
                 target,
                 uri=read_only,
@@ -68,13 +68,13 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close the file; the last to do so folds the write-ahead log into it."""
+        """Close the file; the last connection writes the write-ahead log into it."""
         with self._lock:
             self._db.close()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Hold a transaction: all that is written inside, or nothing.
+        """Hold a transaction: everything that is written inside, or nothing.
 
         Raises:
             StoreUnavailable: If the disk is full or the file not writable.
@@ -106,7 +106,7 @@ class Database:
         aside = path.with_name(path.name + ".part")
         with self._lock, self._translated():
             aside.unlink(missing_ok=True)
-            _keep_to_ourselves(aside)
+            _make_private(aside)
             target = sqlite3.connect(aside)
             try:
                 self._db.backup(target)
@@ -115,12 +115,12 @@ class Database:
             aside.replace(path)
 
     def spare_pages(self) -> int:
-        """Return how many pages of the file hold nothing."""
+        """Return the number of empty pages in the file."""
         found: int = self.read("PRAGMA freelist_count")[0][0]
         return found
 
     def give_back(self, pages: int) -> None:
-        """Shorten the file by so many of its spare pages.
+        """Shorten the file by this number of its empty pages.
 
         Raises:
             StoreUnavailable: If the file is not writable.
@@ -146,24 +146,24 @@ class Database:
                 msg = f"{self._path} is damaged: {found}"
                 raise StoreCorrupt(msg)
             if 0 < version < SCHEMA:
-                # What the old version wrote stays readable for it, should anybody go back.
+                # A copy for the old version, if somebody installs it again.
                 self.backup(self._path.with_name(f"{self._path.name}.v{version}"))
             for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
                 self._db.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
             self._let_it_shrink()
 
     def _let_it_shrink(self) -> None:
-        """Rewrite a file that cannot give pages back, as those of early versions; once, seconds."""
+        """Rewrite a file of an early version, which cannot shrink; once, in seconds."""
         if self._db.execute("PRAGMA auto_vacuum").fetchone()[0] == _INCREMENTAL:
             return
-        # It takes as much room again: without it, the next start tries.
+        # This needs as much room again; if there is none, the next start tries.
         with contextlib.suppress(sqlite3.OperationalError):
             self._db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
             self._db.execute("VACUUM")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours."""
+        """Raise our errors instead of SQLite's."""
         try:
             yield
         except sqlite3.OperationalError as e:
@@ -179,13 +179,15 @@ class Database:
             raise StoreUnavailable(msg) from e
 
 
-def _keep_to_ourselves(path: Path) -> None:
-    """Have the file there, for its owner and group alone: readers of models may pass its folder.
+def _make_private(path: Path) -> None:
+    """Make the file if need be, readable by its owner and group only.
+
+    The folder itself is open to readers of models.
 
     Raises:
-        StoreUnavailable: If it cannot be written: SQLite would open it to read, for good.
+        StoreUnavailable: If it cannot be written; SQLite would open it read-only without a word.
     """
-    # Never opened here but to be made: closing it would drop the locks of another connection.
+    # Open it only to make it: closing it would drop the locks of another connection.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
     for part in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):

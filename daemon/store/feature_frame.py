@@ -1,4 +1,4 @@
-"""What a bar is scored with beside its prices: funding and cohort flow as known at its close."""
+"""Read funding and cohort flow as they were known at the close of each bar."""
 
 from collections.abc import Collection
 from itertools import chain
@@ -39,7 +39,7 @@ def table(rows: Collection[tuple[float, ...]], columns: int) -> NDArray[np.float
 def funding_column(db: Database, slot: SlotName, t: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the rate in force at the close of each bar, shape (n_bars,), NaN before the first."""
     first, final = _ends(t)
-    # From the rate that was in force at the first close on.
+    # Begin with the rate that was in force at the first close.
     rows = db.read(
         "SELECT time, rate FROM funding WHERE coin = ?1 AND time <= ?3 AND time >="
         " coalesce((SELECT max(time) FROM funding WHERE coin = ?1 AND time <= ?2), ?2)"
@@ -55,8 +55,8 @@ def flow_columns(
 ) -> Columns:
     """Return s_top and s_bot of each bar, shape (n_bars,).
 
-    0 where no flow was recorded, for lack of a cohort; NaN where one was but too much of the
-    bar's volume went by unseen.
+    0 where no flow was recorded because no cohort is configured; NaN where too little of the
+    bar's volume was seen.
     """
     rows = db.read(
         "SELECT t, s_top, s_bot, seen FROM flow WHERE coin = ? AND interval = ?"

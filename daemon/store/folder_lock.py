@@ -1,4 +1,4 @@
-"""One process at a time on a folder: the kernel holds the lock and lets it go with the process."""
+"""Let one process at a time use a folder; the kernel releases the lock when the process ends."""
 
 import contextlib
 import errno
@@ -12,7 +12,7 @@ from daemon.core.errors import DataFolderBusy
 from daemon.store.database import StoreUnavailable
 from hyperdrift.errors import ConfigError
 
-# What a disk has that is in trouble for a while; anything else is a folder that was never right.
+# Faults of a disk that may pass; any other fault means that the folder was never usable.
 _TROUBLES: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 _WRITE: Final = (
     "write a folder that this user may write; a service sees no home folders and writes only where "
@@ -22,11 +22,11 @@ _WRITE: Final = (
 
 @contextlib.contextmanager
 def folder_lock(data_dir: Path) -> Iterator[None]:
-    """Own the data folder: two daemons on one would deploy over each other.
+    """Hold the lock of a data folder: two daemons on one would overwrite each other's deploys.
 
     Raises:
-        ConfigError: If the folder cannot be made or written.
-        StoreUnavailable: If it could be before, or its disk is full or read-only.
+        ConfigError: If the folder cannot be made or written, and never could.
+        StoreUnavailable: If it could be written before, or its disk is full or read-only.
         DataFolderBusy: If another process has it.
     """
     lock = data_dir / "lock"
@@ -47,7 +47,9 @@ def folder_lock(data_dir: Path) -> Iterator[None]:
         msg = f"another hyperdrift{which} runs on {data_dir}"
         raise DataFolderBusy(f"{msg}; stop it or set another daemon.data_dir") from e
     try:
-        with contextlib.suppress(OSError):  # on a full disk, the lock is as good without a name
+        with contextlib.suppress(
+            OSError
+        ):  # on a full disk the process id is missing; the lock holds all the same
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield

@@ -1,9 +1,9 @@
-"""The journal and the predictions in it, as rows of the database: written, read, pruned.
+"""Write, read and prune the journal table, which also holds the predictions.
 
-Per-bar scores are nine tenths of the journal and of use for weeks; deploys, rollbacks and
+Scores of bars are nine tenths of the journal and useful for weeks. Deploys, rollbacks and
 decisions are few, and somebody may ask about them years later. A bot that starts again and
-again fills a disk too. So kinds have ages of their own, and old rows go a few at a time: a
-bar that waits for the store waits milliseconds.
+again writes many entries too. So each kind is kept for a time of its own. Old rows are removed
+a few at a time, so that a bar waits for the store for milliseconds only.
 """
 
 from collections.abc import Collection, Iterator
@@ -19,11 +19,11 @@ from hyperdrift.slot_name import SlotName
 log = structlog.get_logger()
 
 SCORED: Final = "BarScored"
-"""The kind of what the models said of one bar."""
+"""The kind of an entry with the predictions for one bar."""
 POINTER_MOVED: Final = "pointer_moved"
-"""The kind of every change of what is live; the newest is needed however old it is."""
+"""The kind of an entry for each change of the live version; the newest is never removed."""
 
-# Word for word what the index `chatter` says, or it is not used.
+# SQLite uses the index `chatter` only if this text equals its definition.
 _CHATTER: Final = (
     "kind IN ('BotSeen', 'BotSpoke', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked',"
     " 'command_answered')"
@@ -43,7 +43,7 @@ class JournalEntry(NamedTuple):
 
 
 class StoredPrediction(NamedTuple):
-    """What the model that was live said of the bar at `t`."""
+    """The probabilities of the live model for the bar that opened at `t`."""
 
     t: int
     model_id: str
@@ -53,7 +53,7 @@ class StoredPrediction(NamedTuple):
 
 
 def _entry(seq: int, name: str | None, at_ms: int, kind: str, body: str) -> JournalEntry | None:
-    """Read a row; one that a bad disk has changed must not end every start from now on."""
+    """Read a row; a row that a bad disk changed must not make every start fail."""
     try:
         of = None if name is None else SlotName.parse(name)
         return JournalEntry(seq, of, at_ms, kind, msgspec.json.decode(body, type=dict[str, Any]))
@@ -82,7 +82,7 @@ def read(
 ) -> Iterator[JournalEntry]:
     """Yield entries in the order in which they were written; see `Store.journal`."""
     if since_ms is not None:
-        # Without this the query below would walk the whole past to find its first row.
+        # Without this the query below would scan the whole table for its first row.
         first = db.read("SELECT min(seq) FROM journal WHERE at_ms >= ?", (since_ms,))
         after_seq = max(after_seq, (first[0][0] or 1) - 1)
     whose = None if slot is None else str(slot)
@@ -101,7 +101,7 @@ def read(
 
 
 def predictions(db: Database, slot: SlotName, from_t: int | None) -> Iterator[StoredPrediction]:
-    """Yield what the live model said of each bar, oldest first."""
+    """Yield the predictions of the live model, oldest bar first."""
     rows = db.read(
         "SELECT t, model_id, p_down, p_neutral, p_up FROM predictions"
         " WHERE slot = ? AND t >= ? ORDER BY t",
@@ -116,7 +116,7 @@ def scored_slots(db: Database) -> list[SlotName]:
     name = ""
     while (
         name := db.read(
-            # A step along the index, not a walk through it.
+            # One step along the index instead of a scan.
             f"SELECT min(slot) FROM journal WHERE kind = '{SCORED}' AND slot > ?",  # noqa: S608
             (name,),
         )[0][0]
@@ -143,7 +143,7 @@ def remove_scores(db: Database, slot: SlotName, before_ms: int, limit: int) -> i
 
 
 def remove_chatter(db: Database, before_ms: int, limit: int) -> int:
-    """Remove the oldest entries of kinds that bots and strangers can cause by the thousand."""
+    """Remove the oldest entries of the kinds that clients can cause in large numbers."""
     return _remove(
         db,
         f"SELECT seq FROM journal WHERE {_CHATTER} AND at_ms < ? ORDER BY at_ms LIMIT ?",  # noqa: S608

@@ -103,7 +103,7 @@ def find(
 
 
 def known(store: Store, slot: SlotName) -> list[MarketClosure]:
-    """Return the silences that were found, oldest first."""
+    """Return the noted closures, oldest first."""
     rows = store.database.read(
         "SELECT from_t, to_t, kind FROM silences WHERE coin = ? AND interval = ? ORDER BY from_t",
         slot,
@@ -112,7 +112,7 @@ def known(store: Store, slot: SlotName) -> list[MarketClosure]:
 
 
 def _mark(store: Store, slot: SlotName, from_t: int, found: Collection[MarketClosure]) -> None:
-    """Replace what was known since `from_t` by what was found now."""
+    """Replace the closures noted since `from_t` by those found now."""
     with store.database.writing() as db:
         db.execute(
             "DELETE FROM silences WHERE coin = ? AND interval = ? AND to_t >= ?", (*slot, from_t)

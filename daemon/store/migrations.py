@@ -30,8 +30,8 @@ MIGRATIONS: Final = (
         kind TEXT NOT NULL, body TEXT NOT NULL) STRICT;
     CREATE INDEX journal_by_time ON journal (at_ms);
     """,
-    # The journal holds every prediction already, so that a start can hand it to the engine;
-    # the view is for whoever wants to read them as a table.
+    # The journal holds every prediction, because a start replays it to the engine; this view
+    # shows them as a table.
     """
     ALTER TABLE flow ADD COLUMN seen REAL NOT NULL DEFAULT 0;
     CREATE INDEX scored_bars ON journal (slot, at_ms) WHERE kind = 'BarScored';
@@ -48,13 +48,13 @@ MIGRATIONS: Final = (
         from_t INTEGER NOT NULL, to_t INTEGER NOT NULL, kind TEXT NOT NULL,
         PRIMARY KEY (coin, interval, from_t)) STRICT, WITHOUT ROWID;
     """,
-    # Entries that somebody outside may cause by the thousand, found without a walk through the rest
-    # (`daemon.store.journal_table.remove_chatter`).
+    # An index of the entries that clients can cause in large numbers, so that they are found
+    # without a scan (`daemon.store.journal_table.remove_chatter`).
     """
     CREATE INDEX chatter ON journal (at_ms) WHERE kind IN
         ('BotSeen', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked', 'command_answered');
     """,
-    # A bot that comes and goes is heard anew as often as it is seen.
+    # A bot that connects again and again also causes `BotSpoke` each time.
     """
     DROP INDEX chatter;
     CREATE INDEX chatter ON journal (at_ms) WHERE kind IN

@@ -1,8 +1,8 @@
-"""Save what can still be read of a damaged database: the venue serves the newest bars only.
+"""Copy what can still be read of a damaged database: the venue serves the newest bars only.
 
-A table is read from its beginning to the first page that cannot be, and then from its end
-backwards. What the venue still has is asked for again all the same: a saved copy of it
-counts as unconfirmed.
+A table is read from its beginning to the first page that cannot be read, and then from its end
+backwards. Copied bars count as unconfirmed, so the daemon asks the venue for those that it
+still serves.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from daemon.core.bars import REACH_BARS, Provenance
 from daemon.store.database import Database
 from hyperdrift.slot_name import INTERVAL_MS
 
-# Each table and its key, the order in which it lies in the file.
+# Each table and its key, which is the order of its rows in the file.
 _TABLES: Final = {
     "bars": ("coin", "interval", "t"),
     "funding": ("coin", "time"),
@@ -33,7 +33,7 @@ _IMPOSSIBLE: Final = (
 )
 
 
-def salvage(damaged: Path, into: Database) -> dict[str, int]:
+def recover_rows(damaged: Path, into: Database) -> dict[str, int]:
     """Copy all rows of a damaged file that can be read; return how many, by table.
 
     Args:
@@ -45,14 +45,14 @@ def salvage(damaged: Path, into: Database) -> dict[str, int]:
     """
     saved = {}
     source = sqlite3.connect(f"{damaged.absolute().as_uri()}?mode=ro", uri=True)
-    # A text that is none must not end the reading; what it says is looked at afterwards.
+    # Text that is not UTF-8 must not end the reading; the values are checked afterwards.
     source.text_factory = lambda raw: raw.decode(errors="replace")
     with contextlib.closing(source):
         for table, key in _TABLES.items():
             columns = _common_columns(source, into, table)
             if columns:
                 saved[table] = _copy(source, into, table, columns, key)
-    _doubt(into)
+    _mark_unconfirmed(into)
     return {table: rows for table, rows in saved.items() if rows}
 
 
@@ -78,14 +78,14 @@ def _copy(
             new = _insert(into, insert, batch)
             copied += new
             if direction == "DESC" and not new:
-                return copied  # what follows was there before
+                return copied  # the rest was copied in the first direction
         if reading.is_whole:
             break
     return copied
 
 
 def _insert(into: Database, insert: str, rows: list[tuple[Any, ...]]) -> int:
-    """Insert what is new and of the right types; return how many rows that was."""
+    """Insert the rows that are new and of the right types; return how many."""
     with into.writing() as db:
         before = db.total_changes
         for row in rows:
@@ -96,7 +96,7 @@ def _insert(into: Database, insert: str, rows: list[tuple[Any, ...]]) -> int:
 
 @dataclass(slots=True)
 class _Reading:
-    """One way through a table; `is_whole` once it came to the end."""
+    """Reads a table in one direction; `is_whole` once it reached the end."""
 
     source: sqlite3.Connection
     table: str
@@ -114,7 +114,7 @@ class _Reading:
                 last = row
             self.is_whole = True
             return
-        # Python's library reads a row ahead, and keeps the last good one to itself.
+        # Python's library reads one row ahead and loses the last good one.
         with contextlib.suppress(sqlite3.DatabaseError):
             at = () if last is None else tuple(last[self.columns.index(name)] for name in self.key)
             yield from self.source.execute(self._query(after=bool(at)) + " LIMIT 1", at)
@@ -127,12 +127,12 @@ class _Reading:
         return f"SELECT {names} FROM {self.table} {where} ORDER BY {order}"  # noqa: S608 - names of ours
 
 
-def _doubt(into: Database) -> None:
-    """Leave out what cannot be, and let the venue confirm the bars that it still serves."""
+def _mark_unconfirmed(into: Database) -> None:
+    """Remove impossible bars; mark those that the venue still serves as unconfirmed."""
     newest = into.read("SELECT coin, interval, max(t) FROM bars GROUP BY coin, interval")
     with into.writing() as db:
         db.execute(_IMPOSSIBLE)
-        # Half of a long entry may lie on the damaged page: no start could read the journal then.
+        # Half of a long entry may lie on the damaged page; a start could not read such a journal.
         db.execute("DELETE FROM journal WHERE NOT json_valid(body)")
         for coin, interval, t in newest:
             from_t = t - REACH_BARS * INTERVAL_MS[interval]

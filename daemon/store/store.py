@@ -1,9 +1,8 @@
-"""The one database: bars, funding, order flow, gaps and the journal.
+"""Read and write bars, funding, order flow, gaps and the journal.
 
-A start rebuilds everything from here, so a row is either wholly in or not at all, and
-the result does not depend on the order in which copies of a bar arrive: of two copies
-the better trusted one stays, of two equally trusted ones the one with more volume,
-because a copy taken too early has seen too few trades.
+A start rebuilds everything from this database. So a write is stored completely or not at all,
+and the order in which copies of a bar arrive does not matter: `daemon.store.bar_merge` decides
+which copy stays.
 
 One process writes, through one `Store`; others open it with `read_only`.
 """
@@ -23,7 +22,7 @@ from daemon.store.bar_merge import RANK, PutResult, Stored, merge
 from daemon.store.database import Database, set_aside
 from daemon.store.feature_frame import Columns, Flow, flow_columns, funding_column, table
 from daemon.store.journal_table import JournalEntry, StoredPrediction
-from daemon.store.repair import salvage
+from daemon.store.repair import recover_rows
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 
@@ -62,11 +61,11 @@ class Store:
 
     @classmethod
     def open_or_rebuild(cls, path: Path | str) -> Self:
-        """Open; set a damaged file aside as `<name>.corrupt-<n>`, save what can be read of it.
+        """Open; rename a damaged file to `<name>.corrupt-<n>` and copy what can be read of it.
 
         Raises:
             BadInput: If a newer hyperdrift wrote it.
-            StoreUnavailable: If it cannot be opened, or set aside.
+            StoreUnavailable: If it cannot be opened or renamed.
         """
         try:
             return cls(path)
@@ -74,11 +73,11 @@ class Store:
             aside = set_aside(Path(path))
             log.error("store.corrupt", why=str(e), set_aside=str(aside))  # noqa: TRY400 - no trace
             store = cls(path)
-            log.warning("store.salvaged", rows=salvage(aside, store.database))
+            log.warning("store.salvaged", rows=recover_rows(aside, store.database))
             return store
 
     def close(self) -> None:
-        """Close the file; the last writer folds the log into it."""
+        """Close the file; the last connection writes the write-ahead log into it."""
         self._db.close()
 
     def __enter__(self) -> Self:
@@ -123,7 +122,7 @@ class Store:
         return result
 
     def newest_t(self, slot: SlotName, at_least: Provenance = Provenance.FILLED) -> int | None:
-        """Open time of the newest bar that is trusted at least so much; None if there is none."""
+        """Return the open time, ms UTC, of the newest bar trusted that much; None without any."""
         trusted = [p.value for p in Provenance if RANK[p] >= RANK[at_least]]
         rows = self._db.read(
             "SELECT t FROM bars WHERE coin = ? AND interval = ? AND provenance IN"
@@ -147,9 +146,9 @@ class Store:
 
         Args:
             slot: Whose bars.
-            from_t: First open time, inclusive.
-            to_t: Last open time, inclusive.
-            last: Only the newest so many of them.
+            from_t: First open time, ms UTC, inclusive.
+            to_t: Last open time, ms UTC, inclusive.
+            last: Only this number of the newest bars.
 
         Returns:
             t (int64), open, high, low, close, volume (float64), each of shape (n_bars,).
@@ -177,8 +176,13 @@ class Store:
     ) -> Columns:
         """Read what `retrain.features.compute` takes, oldest first.
 
-        Bars newer than the one at hand may be stored already: whoever scores the bar at t
-        passes `to_t=t`.
+        To score the bar at t, pass `to_t=t`: newer bars may be stored already.
+
+        Args:
+            slot: Whose bars.
+            last: Only this number of the newest bars.
+            from_t: First open time, ms UTC, inclusive.
+            to_t: Last open time, ms UTC, inclusive.
 
         Returns:
             The columns of `bars`, and funding as known at each close (NaN before the first
@@ -191,7 +195,7 @@ class Store:
         return frame | funding | flow_columns(self._db, slot, t, frame["volume"])
 
     def missing(self, slot: SlotName, from_t: int | None = None) -> list[Hole]:
-        """Holes between stored bars, oldest first."""
+        """Return the holes between stored bars, oldest first."""
         rows = self._db.read(
             "SELECT before, t FROM (SELECT t, lag(t) OVER (ORDER BY t) AS before FROM bars"
             " WHERE coin = ? AND interval = ? AND t >= ?) WHERE t - before > ? ORDER BY t",
@@ -201,12 +205,12 @@ class Store:
         return [Hole(before + step, after - step) for before, after in rows]
 
     def note_gap(self, slot: SlotName, gap: Hole) -> None:
-        """Remember bars that nobody can serve any more."""
+        """Note bars that no source serves any more."""
         with self._db.writing() as db:
             db.execute("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?)", (*slot, *gap))
 
     def gaps(self, slot: SlotName) -> list[Hole]:
-        """Bars that were given up, oldest first."""
+        """Return the noted gaps, oldest first."""
         rows = self._db.read(
             "SELECT from_t, to_t FROM gaps WHERE coin = ? AND interval = ? ORDER BY from_t", slot
         )
@@ -223,7 +227,7 @@ class Store:
             )
 
     def funding(self, coin: str, from_ms: int, to_ms: int) -> list[Funding]:
-        """Settled rates stamped from `from_ms` to `to_ms`, both inclusive, oldest first."""
+        """Return the settled rates from `from_ms` to `to_ms`, both inclusive, oldest first."""
         rows = self._db.read(
             "SELECT time, rate FROM funding WHERE coin = ? AND time BETWEEN ? AND ? ORDER BY time",
             (coin, from_ms, to_ms),
@@ -231,21 +235,21 @@ class Store:
         return [Funding(*row) for row in rows]
 
     def newest_funding_time(self, coin: str) -> int | None:
-        """Stamp of the newest settled rate, ms UTC; None if there is none."""
+        """Return the time of the newest settled rate, ms UTC; None if there is none."""
         newest: int | None = self._db.read("SELECT max(time) FROM funding WHERE coin = ?", (coin,))[
             0
         ][0]
         return newest
 
     def oldest_funding_time(self, coin: str) -> int | None:
-        """Stamp of the oldest settled rate, ms UTC; None if there is none."""
+        """Return the time of the oldest settled rate, ms UTC; None if there is none."""
         oldest: int | None = self._db.read("SELECT min(time) FROM funding WHERE coin = ?", (coin,))[
             0
         ][0]
         return oldest
 
     def put_flow(self, slot: SlotName, flows: Iterable[Flow]) -> None:
-        """Store the flow of bars, all or none; of two copies the one that saw more stays."""
+        """Store the flow of bars, all or none; the copy that saw more volume stays."""
         with self._db.writing() as db:
             db.executemany(
                 "INSERT INTO flow (coin, interval, t, s_top, s_bot, seen) VALUES (?, ?, ?, ?, ?, ?)"
@@ -255,7 +259,7 @@ class Store:
             )
 
     def newest_flow_t(self, slot: SlotName) -> int | None:
-        """Open time of the newest bar that has a flow, known or not; None if there is none."""
+        """Return the open time, ms UTC, of the newest bar with a flow; None if there is none."""
         query = "SELECT max(t) FROM flow WHERE coin = ? AND interval = ?"
         newest: int | None = self._db.read(query, slot)[0][0]
         return newest
@@ -265,7 +269,7 @@ class Store:
     def append_journal(
         self, slot: SlotName | None, at_ms: int, kind: str, body: dict[str, Any]
     ) -> int:
-        """Write one event or decision down; return its sequence number."""
+        """Append one event or decision; return its sequence number."""
         return journal_table.append(self._db, slot, at_ms, kind, body)
 
     def journal(
@@ -281,12 +285,12 @@ class Store:
             slot: Only this slot's; None is all.
             after_seq: Only later ones.
             kinds: Only these.
-            since_ms: Only those that happened at this time or later.
+            since_ms: Only those at this time or later, ms UTC.
         """
         return journal_table.read(self._db, slot, after_seq, kinds, since_ms)
 
     def predictions(self, slot: SlotName, from_t: int | None = None) -> Iterator[StoredPrediction]:
-        """Read what the live model said of each bar, oldest first; they live in the journal."""
+        """Read the predictions of the live model from the journal, oldest bar first."""
         return journal_table.predictions(self._db, slot, from_t)
 
     # --- the file ---
@@ -300,7 +304,7 @@ class Store:
         self._db.backup(path)
 
     def fault(self) -> str | None:
-        """Check every page and index, which takes seconds; say what is wrong, None if nothing."""
+        """Check every page and index, for seconds; return the fault, None if there is none."""
         found: str = self._db.read("PRAGMA integrity_check(1)")[0][0]
         return None if found == "ok" else found
 

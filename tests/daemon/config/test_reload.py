@@ -24,7 +24,7 @@ OLD = Config()
 
 
 @dataclass
-class FakeKeeper:
+class FakeRunner:
     """Writes down what it is given."""
 
     slot: SlotName = SLOT
@@ -38,7 +38,7 @@ def changed(**sections: object) -> Config:
     return msgspec.convert({**msgspec.to_builtins(OLD), **sections}, Config)
 
 
-async def reloaded(new: Config | ConfigError, keeper: FakeKeeper) -> EventDict:
+async def reloaded(new: Config | ConfigError, runner: FakeRunner) -> EventDict:
     """Ask once, by the real signal; return the line that answers."""
 
     def read() -> Config:
@@ -48,7 +48,7 @@ async def reloaded(new: Config | ConfigError, keeper: FakeKeeper) -> EventDict:
 
     reload = Reload(OLD, read)
     with capture_logs() as logs, reload.listening():
-        running = asyncio.create_task(reload.run([keeper]))
+        running = asyncio.create_task(reload.run([runner]))
         os.kill(os.getpid(), signal.SIGHUP)
         async with asyncio.timeout(10):
             while not logs:
@@ -61,17 +61,17 @@ async def reloaded(new: Config | ConfigError, keeper: FakeKeeper) -> EventDict:
 
 
 async def test_limits_of_policy_gates_retrains_and_the_hook_change_at_once() -> None:
-    keeper = FakeKeeper()
+    runner = FakeRunner()
     new = changed(
         policy={"cooldown_hours": 3},
         gates={"calibrated": 0.1},
         swap={"on_deploy": ["true"]},
         retrain={**msgspec.to_builtins(OLD.retrain), "nice": 19},
     )
-    line = await reloaded(new, keeper)
+    line = await reloaded(new, runner)
     keys = ["gates.calibrated", "policy.cooldown_hours", "retrain.nice", "swap.on_deploy"]
     assert (line["event"], line["changed"]) == ("config.reloaded", keys)
-    [(config, settings)] = keeper.adopted
+    [(config, settings)] = runner.adopted
     assert config is new
     assert settings.cooldown_hours == 3.0
 
@@ -87,11 +87,11 @@ async def test_limits_of_policy_gates_retrains_and_the_hook_change_at_once() -> 
     ],
 )
 async def test_a_key_that_needs_a_restart_refuses_all_and_is_named(new: Config, key: str) -> None:
-    keeper = FakeKeeper()
-    line = await reloaded(new, keeper)
+    runner = FakeRunner()
+    line = await reloaded(new, runner)
     why = f"{key}: needs a restart; nothing of the file is used until then"
     assert (line["event"], line["why"]) == ("config.reload_refused", why)
-    assert keeper.adopted == []
+    assert runner.adopted == []
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ async def test_a_key_that_needs_a_restart_refuses_all_and_is_named(new: Config, 
     ],
 )
 async def test_a_file_with_a_mistake_changes_nothing(new: Config | ConfigError) -> None:
-    keeper = FakeKeeper()
-    line = await reloaded(new, keeper)
+    runner = FakeRunner()
+    line = await reloaded(new, runner)
     assert line["event"] == "config.reload_refused"
-    assert keeper.adopted == []
+    assert runner.adopted == []
 
 
 def test_every_key_that_may_change_is_a_key() -> None:

@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from daemon.core.bars import Bar, Funding, Hole, Provenance
-from daemon.store.repair import salvage
+from daemon.store.repair import recover_rows
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 
@@ -42,7 +42,7 @@ def test_a_damaged_page_costs_what_lay_on_it_and_nothing_else(tmp_path: Path) ->
         damaged.write_bytes(path.read_bytes())
         damage(damaged, page)
         with Store(made) as store:
-            saved = salvage(damaged, store.database)
+            saved = recover_rows(damaged, store.database)
             held = store.held(SLOT, 0, 2**62)
             entries = [entry.body["n"] for entry in store.journal(SLOT)]
         assert len(held) == saved["bars"] > BARS - 200 or len(entries) == ENTRIES, page
@@ -56,7 +56,7 @@ def test_every_row_that_the_damaged_file_still_gives_is_saved(tmp_path: Path) ->
     filled(path)
     damage(path, path.stat().st_size // PAGE - 1)  # a leaf of the journal
     with Store(tmp_path / "made") as store:
-        salvage(path, store.database)
+        recover_rows(path, store.database)
         saved = {seq for (seq,) in store.database.read("SELECT seq FROM journal")}
     readable = set()
     with contextlib.closing(sqlite3.connect(path)) as db:
@@ -76,7 +76,7 @@ def test_a_text_that_is_none_costs_its_own_row_only(tmp_path: Path) -> None:
         db.execute("UPDATE journal SET body = CAST(X'7B22FF' AS TEXT) WHERE seq = 7")
     db.close()
     with Store(tmp_path / "made") as store:
-        assert salvage(path, store.database)["bars"] == BARS
+        assert recover_rows(path, store.database)["bars"] == BARS
         entries = [entry.seq for entry in store.journal(SLOT)]
     assert entries == [seq for seq in range(1, ENTRIES + 1) if seq not in {5, 7}]
 
@@ -87,15 +87,15 @@ def test_what_the_venue_still_serves_is_to_be_confirmed_and_older_bars_stay_as_t
     path = tmp_path / "bars.db"
     filled(path)
     with Store(tmp_path / "made") as store:
-        saved = salvage(path, store.database)
+        saved = recover_rows(path, store.database)
         held = store.held(SLOT, 0, 2**62)
         assert store.gaps(SLOT) == [Hole(1, 2)]
         assert len(store.funding("BTC", 0, 2**62)) == 1000
     assert saved == {"bars": BARS, "funding": 1000, "gaps": 1, "journal": ENTRIES}
-    doubted = [copy.provenance for copy in held].index(Provenance.STREAM)
-    assert doubted == BARS - 5000
-    assert {copy.provenance for copy in held[doubted:]} == {Provenance.STREAM}
-    assert {copy.provenance for copy in held[:doubted]} == {Provenance.IMPORT}
+    unconfirmed = [copy.provenance for copy in held].index(Provenance.STREAM)
+    assert unconfirmed == BARS - 5000
+    assert {copy.provenance for copy in held[unconfirmed:]} == {Provenance.STREAM}
+    assert {copy.provenance for copy in held[:unconfirmed]} == {Provenance.IMPORT}
 
 
 def test_an_entry_of_the_journal_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
@@ -104,11 +104,11 @@ def test_an_entry_of_the_journal_that_cannot_be_read_is_left_out(tmp_path: Path)
     with Store(path) as store, store.database.writing() as db:
         db.execute('UPDATE journal SET body = \'{"n": 7, "text": \x01\' WHERE seq = 8')
     with Store(tmp_path / "made") as store:
-        salvage(path, store.database)
+        recover_rows(path, store.database)
         assert [entry.body["n"] for entry in store.journal(SLOT)] == [*range(7), *range(8, ENTRIES)]
 
 
 def test_of_a_file_that_is_no_database_nothing_is_saved(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"no database at all" * 1000)
     with Store(tmp_path / "made") as store:
-        assert salvage(tmp_path / "text", store.database) == {}
+        assert recover_rows(tmp_path / "text", store.database) == {}
