@@ -26,7 +26,15 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
 class VenueState(Payload, frozen=True, kw_only=True):
     """How the connections to the venue are; counts are since the start.
 
-    `oddities` counts harmless habits by kind, those of all slots together.
+    Attributes:
+        connected: Whether the stream is there.
+        reconnects: How often the stream was connected anew.
+        weight_left: What is left of this minute's request weight.
+        weight_per_minute: What may be spent in a minute.
+        retries: Calls to REST that failed and were tried again.
+        throttled: How many of them were answered with 429.
+        clock_jumps: How often the venue's clock jumped.
+        oddities: Kind of anomaly -> how often it was seen, in all slots together.
     """
 
     connected: bool
@@ -40,7 +48,17 @@ class VenueState(Payload, frozen=True, kw_only=True):
 
 
 class FeedState(Payload, frozen=True, kw_only=True):
-    """What became of a slot's bars since the start; `oddities` counts harmless habits by kind."""
+    """What became of a slot's bars since the start.
+
+    Attributes:
+        confirmed: Bars that REST confirmed.
+        provisional: Bars handed on as the stream showed them, before REST confirmed them.
+        filled: Bars handed on flat, because nobody traded.
+        revised: Bars that REST changed after they were handed on.
+        refused: Bars with impossible numbers, or from the future.
+        gaps: Bars given up.
+        oddities: Kind of anomaly -> how often it was seen.
+    """
 
     confirmed: int
     provisional: int
@@ -54,7 +72,14 @@ class FeedState(Payload, frozen=True, kw_only=True):
 class DaemonStatus(Payload, frozen=True, kw_only=True, omit_defaults=True):
     """`status`: retained; the last will is `{"state": "offline"}`.
 
-    `doing` says in words how far a start is, and is empty once the daemon is ready.
+    Attributes:
+        state: Whether the daemon is there.
+        version: Of hyperdrift.
+        slots: Names of the slots that it keeps.
+        since_ms: When it started, ms UTC.
+        doing: How far a start is, in words; empty once the daemon is ready.
+        venue: The connections to the venue.
+        feed: Slot -> what became of its bars.
     """
 
     state: Literal["online", "offline"]
@@ -67,7 +92,18 @@ class DaemonStatus(Payload, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Command(Payload, frozen=True, kw_only=True):
-    """`<slot>/command`: an operator asks; `slot` and `by` are needed where it is signed."""
+    """`<slot>/command`: an operator asks for something.
+
+    Attributes:
+        command: What to do.
+        request_id: Names the command; the reply repeats it.
+        reason: Why, for the journal.
+        issued_ms: When it was given, ms UTC; older than 60 s is refused.
+        model_id: The version to promote, or to go back to.
+        slot: The slot; needed where it is signed.
+        by: Who asks; needed where it is signed.
+        signature: Base64 Ed25519 signature of the canonical JSON without this field.
+    """
 
     command: CommandName
     request_id: str
@@ -80,7 +116,13 @@ class Command(Payload, frozen=True, kw_only=True):
 
 
 class CommandReply(Payload, frozen=True, kw_only=True):
-    """`<slot>/command/reply`: the one answer to each command."""
+    """`<slot>/command/reply`: the one answer to each command.
+
+    Attributes:
+        request_id: The command's.
+        accepted: Whether it is done, or will be.
+        detail: What comes of it, or why not.
+    """
 
     request_id: str
     accepted: bool
@@ -88,7 +130,13 @@ class CommandReply(Payload, frozen=True, kw_only=True):
 
 
 class RetrainProgress(Payload, frozen=True, kw_only=True):
-    """Where a running retrain is."""
+    """How far a running retrain is.
+
+    Attributes:
+        job: Names the retrain.
+        step: What it does now.
+        percent: How much of the whole is done, 0 to 100.
+    """
 
     job: str
     step: str
@@ -96,10 +144,16 @@ class RetrainProgress(Payload, frozen=True, kw_only=True):
 
 
 class FeatureMismatch(Payload, frozen=True, kw_only=True):
-    """How a bot's features differ from ours; nothing is deployed meanwhile.
+    """How a bot's features differ from the daemon's; nothing is deployed meanwhile.
 
-    The newest such bar `t`, the first differing column and both values; `bars` counts bars
-    that differed, `clean` those in a row that did not since.
+    Attributes:
+        t: Open time of the newest bar that differs, ms UTC.
+        column: The first column that differs.
+        theirs: The bot's value; null is undefined.
+        ours: The daemon's value; null is undefined.
+        others: How many more columns differ.
+        bars: Bars that differed.
+        clean: Bars in a row that have agreed since.
     """
 
     t: int
@@ -112,7 +166,24 @@ class FeatureMismatch(Payload, frozen=True, kw_only=True):
 
 
 class SlotState(Payload, frozen=True, kw_only=True):
-    """`<slot>/state`: retained; `trouble` says why the live model cannot be used, if it cannot."""
+    """`<slot>/state`: what a slot is doing; retained.
+
+    Attributes:
+        phase: In one word: collecting, serving, probation, paused, retraining, judging or swapping.
+        model_id: The live version; null before the first one.
+        model_age_s: Seconds since the newest bar that it learnt from.
+        win_rate: Share of the bot's trades that won, 0 to 1; without any, of the model's signals.
+        trades: How many that share is of.
+        drift: Feature -> evidence for a change; 1 is an alarm.
+        last_bar_t: Open time of the newest bar that was scored, ms UTC.
+        lag_ms: How long after its close it was, ms.
+        retrain: The retrain that runs; null if none does.
+        pnl_7d: Profit of the bot's trades of seven days, quote units.
+        waiting_for: The policy's newest decision, and why.
+        trouble: Why the live model cannot be used; empty if it can.
+        probation: Evidence against the live model, while it is on probation.
+        mismatch: How the bot's features differ; null if they agree.
+    """
 
     phase: str
     model_id: str | None

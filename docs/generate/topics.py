@@ -84,7 +84,7 @@ def _payloads(kind: type, messages: list[type], shown: set[type]) -> list[str]:
     shown.add(kind)
     hints, texts = get_type_hints(kind, include_extras=True), field_texts(kind)
     rows = [
-        (code(name), type_name(hints[name]), default, texts.get(name, ""))
+        (code(name), type_name(hints[name]), default, _text(kind, name, texts))
         for name, default in _fields(kind)
     ]
     text = re.sub(r"^`[^`]+`: ", "", " ".join(doc(kind).split()))
@@ -95,6 +95,12 @@ def _payloads(kind: type, messages: list[type], shown: set[type]) -> list[str]:
         if f"`{inner.__name__}`" in names:
             parts += _payloads(inner, messages, shown)
     return parts
+
+
+def _text(kind: type, name: str, texts: dict[str, str]) -> str:
+    if name not in texts:
+        raise LookupError(f"{kind.__name__}.{name} has no description: write one beside it")
+    return texts[name]
 
 
 def _fields(kind: Any) -> list[tuple[str, str]]:
