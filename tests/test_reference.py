@@ -1,6 +1,7 @@
 """The generated pages say what the code says, and every path that a page names exists."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,22 @@ def test_the_glossary_has_each_word_once_with_a_home() -> None:
     assert len(rows) == page.count("\n| ") - 2 * page.count("\n| word |")
     words = [word for word, _ in rows]
     assert len(words) == len(set(words)) > 50
+
+
+def test_the_readme_gives_a_reason_for_each_dependency() -> None:
+    page = (ROOT / "README.md").read_text("utf-8").partition("\n## Dependencies\n")[2]
+    explained = {
+        name
+        for row in re.findall(r"^\| ([\w, -]+) \| ", page, re.MULTILINE)
+        for name in row.split(", ")
+    }
+    asked = set()
+    for path in (ROOT / "pyproject.toml", ROOT / "client" / "pyproject.toml"):
+        project = tomllib.loads(path.read_text("utf-8"))["project"]
+        extras = project.get("optional-dependencies", {}).values()
+        for line in [
+            *project.get("dependencies", []),
+            *(each for extra in extras for each in extra),
+        ]:
+            asked.add(re.split(r"[\[<>=~!; ]", line)[0])
+    assert asked - explained - {"hyperdrift-client"} == set()
