@@ -24,6 +24,7 @@ from daemon.config.schema import Config, MqttSection, SlotSection
 from daemon.core.clock import VenueClock, watch_steps
 from daemon.core.errors import AnotherDaemon, DataFolderBusy, VenueRefused, VenueUnreachable
 from daemon.core.loop_progress import LoopProgress
+from daemon.core.tasks import running
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CALM_S, CandleStream
 from daemon.market_data.feed import Feed
@@ -380,16 +381,13 @@ async def _connection(
         address, password = broker_address(mqtt), broker_password(mqtt)
         bus = MqttConnection(address, clock, password=password, will=will, encode=encode)
         bus.publish(topics.status, online, retain=True)
-        connection = asyncio.create_task(bus.run(), name="bus")
+        await stack.enter_async_context(running(bus.run(), "bus"))
         try:
             yield bus
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_GOODBYE_S if bus.connected else 0):
                     await bus.flush()
-            connection.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await connection
 
 
 def _open_store(data_dir: Path) -> Store:

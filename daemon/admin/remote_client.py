@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from daemon.core.errors import BrokerUnreachable
+from daemon.core.tasks import running
 from daemon.mqtt.messages import Command, CommandName, CommandReply, encode
 from daemon.registry.signing import Signer
 from hyperdrift.clock import Clock
@@ -39,8 +40,7 @@ async def connected(
         BrokerUnreachable: If there is none within five seconds.
     """
     bus = MqttConnection(address, clock, name="hyperdrift-cli", password=password, encode=encode)
-    task = asyncio.create_task(bus.run(), name="bus")
-    try:
+    async with running(bus.run(), "bus"):
         try:
             async with asyncio.timeout(_CONNECT_S):
                 await bus.wait_connected()
@@ -51,10 +51,6 @@ async def connected(
             msg = f"the broker at {address} cannot be reached: {why}"
             raise BrokerUnreachable(msg) from None
         yield bus
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def status(bus: MqttConnection, topics: Topics, clock: Clock) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A cancellation that must not be lost: who reconnects for ever has to end when told to.
+"""Own every task: none ends without somebody being told, and none outlives its owner.
 
 Where a task group fails and is cancelled in the same turn of the event loop, Python before
 3.13 hands on the failure and forgets the cancellation (python/cpython#116720). A loop that
@@ -6,7 +6,8 @@ tries again after a failure would then go on for ever, and whoever ended it woul
 """
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,3 +27,28 @@ async def in_own_task(work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(task, return_exceptions=True)
         raise
     return task.result()
+
+
+@contextlib.asynccontextmanager
+async def running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Run `work` in a task of its own beside the block, and end it with the block.
+
+    If it fails, the block is cancelled and the failure raised in its place. If the block fails,
+    its own exception is raised, not a group.
+
+    Args:
+        work: What to run.
+        name: The task's.
+    """
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(work, name=name)
+            yield
+            task.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        error = group.exceptions[0]
+    else:
+        return
+    raise error

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from daemon.core.tasks import running
 from daemon.demo.event_log import DemoSummary, EventLog
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault, Touched
@@ -212,13 +213,8 @@ def _actors(stage: DemoSetup, exchange: ReplayExchange) -> tuple[DemoProcess, ..
 @contextlib.asynccontextmanager
 async def _observer(stage: DemoSetup, clock: Clock) -> AsyncIterator[MqttConnection]:
     bus = MqttConnection(BrokerAddress.parse(stage.broker_url), clock, name="demo", encode=encode)
-    task = asyncio.create_task(bus.run(), name="observer")
-    try:
+    async with running(bus.run(), "observer"):
         yield bus
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def _opening(stage: DemoSetup) -> str:

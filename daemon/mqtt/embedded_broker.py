@@ -16,6 +16,7 @@ from typing import Final, Self
 import structlog
 
 from daemon.core.errors import BrokerUnreachable
+from daemon.core.tasks import running
 from hyperdrift.clock import Clock
 from hyperdrift.errors import ConfigError
 
@@ -37,7 +38,7 @@ class EmbeddedBroker:
         self._clock, self._wanted = clock, port
         self.port = 0
         self._process: asyncio.subprocess.Process | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._keeping = contextlib.AsyncExitStack()
 
     @property
     def url(self) -> str:
@@ -62,7 +63,7 @@ class EmbeddedBroker:
         except BaseException:
             await self._stop()
             raise
-        self._keeper = asyncio.create_task(self._keep(), name="embedded-broker")
+        await self._keeping.enter_async_context(running(self._keep(), "embedded-broker"))
         return self
 
     async def __aexit__(
@@ -72,11 +73,10 @@ class EmbeddedBroker:
         trace: TracebackType | None,
     ) -> None:
         """Stop it; the port is free afterwards."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
-        await self._stop()
+        try:
+            await self._keeping.__aexit__(kind, error, trace)
+        finally:
+            await self._stop()
 
     async def _start(self) -> None:
         self._process = process = await asyncio.create_subprocess_exec(

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+import structlog
+
 from daemon.config.schema import Config
 from daemon.mqtt.messages import RetrainProgress
 from daemon.runtime.serving import Serving
@@ -16,6 +18,8 @@ from daemon.training.training import Training, challenger_judged
 from hyperdrift.errors import HyperdriftError
 from monitor import actions, events
 from retrain.errors import RetrainError
+
+log = structlog.get_logger()
 
 JUDGING: Final = "judge"
 
@@ -68,31 +72,36 @@ class RetrainTasks:
 
     async def _retrain(self, order: actions.StartRetrain) -> None:
         self._show()
-        now, job_id = self._serving.now, order.job_id
+        ended: events.Event
         try:
-            outcome = await self._training.run(order, self._serving, self._on_line)
-        except (HyperdriftError, RetrainError, OSError) as e:
-            await self._put(events.RetrainFailed(**now(), job_id=job_id, error=str(e)))
-            return
+            ended = await self._finished(order)
+        except Exception as e:  # noqa: BLE001 - whatever it is, the slot goes on; it is logged
+            error = _error(e, order.job_id)
+            now = self._serving.now()
+            ended = events.RetrainFailed(**now, job_id=order.job_id, error=error)
         finally:
             self.progress = None
-        self._announce(_verdict(order, outcome, now()["at_ms"]))
-        await self._put(
-            events.RetrainFinished(
-                **now(),
-                job_id=job_id,
-                model_id=outcome.model_id,
-                passed=outcome.passed,
-                refused_by=outcome.refused_by,
-                detail="; ".join(outcome.refusals),
-            )
+        await self._put(ended)
+
+    async def _finished(self, order: actions.StartRetrain) -> events.RetrainFinished:
+        outcome = await self._training.run(order, self._serving, self._on_line)
+        now = self._serving.now()
+        self._announce(_verdict(order, outcome, now["at_ms"]))
+        return events.RetrainFinished(
+            **now,
+            job_id=order.job_id,
+            model_id=outcome.model_id,
+            passed=outcome.passed,
+            refused_by=outcome.refused_by,
+            detail="; ".join(outcome.refusals),
         )
 
     async def _challenged(self, order: actions.AskChallenger) -> None:
         try:
             answer = await self._training.challenge(order, self._serving)
-        except (HyperdriftError, RetrainError, OSError) as e:
-            answer = ChallengeOutcome(None, f"the quick challenger failed: {e}")
+        except Exception as e:  # noqa: BLE001 - whatever it is, the slot goes on; it is logged
+            error = _error(e, order.job_id)
+            answer = ChallengeOutcome(None, f"the quick challenger failed: {error}")
         await self._put(challenger_judged(answer, order, self._serving.now()["at_ms"]))
 
     def _on_line(self, line: dict[str, Any]) -> None:
@@ -105,6 +114,15 @@ class RetrainTasks:
         percent = float(line.get("percent", 0.0))
         self.progress = RetrainProgress(job=job, step=step, percent=percent)
         self._show()
+
+
+def _error(error: Exception, job_id: str) -> str:
+    """Say in one line why a job failed; log where, if nobody foresaw it."""
+    if isinstance(error, HyperdriftError | RetrainError | OSError):
+        return str(error)
+    log.error("retrain.crashed", job=job_id, exc_info=error)
+    why = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}" + (why and f": {why}")
 
 
 def _verdict(order: actions.StartRetrain, outcome: JobOutcome, at_ms: int) -> dict[str, object]:

@@ -16,6 +16,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from daemon.core.clock import VenueClock
+from daemon.core.tasks import running
 from daemon.runtime.trade_file import FileTrade, TradeFile
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
@@ -211,15 +212,12 @@ class TradeFollower(FileSystemEventHandler):
 
     async def _wait(self) -> None:
         """Wait for a change, or until it is time to look anyway."""
-        waits = {
-            asyncio.create_task(self._changed.wait(), name="trades-changed"),
-            asyncio.create_task(self._clock.sleep(POLL_S), name="trades-poll"),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        async with running(self._look_in_time(), "trades-poll"):
+            await self._changed.wait()
+
+    async def _look_in_time(self) -> None:
+        await self._clock.sleep(POLL_S)
+        self._changed.set()
 
 
 def _journalled(store: Store, slot: SlotName, since_ms: int) -> list[tuple[str, int]]:

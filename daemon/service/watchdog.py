@@ -5,7 +5,6 @@ a disk or a lock. So each of those loops has a pulse, and one that is not felt s
 heartbeat: a stuck loop then is a crash, and a start is a recovery.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 import structlog
 
 from daemon.core.loop_progress import LoopProgress
+from daemon.core.tasks import running
 from daemon.mqtt.messages import SlotState
 from daemon.service.systemd_notify import SystemdNotifier
 from hyperdrift.clock import Clock
@@ -49,11 +49,10 @@ class Watchdog:
     @contextlib.asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
         """Beat until the block ends, then say that we stop."""
-        beats = asyncio.create_task(self._run(), name="heartbeat")
         try:
-            yield
+            async with running(self._run(), "heartbeat"):
+                yield
         finally:
-            beats.cancel()
             self._supervisor.status("stopping")
             self._supervisor.stopping()
 
