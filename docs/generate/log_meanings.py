@@ -63,6 +63,7 @@ MEANINGS: Final = {
     "on_deploy.failed": "The command of `[swap] on_deploy` failed or took too long.",
     "rest.bar_refused": "REST sent a bar that cannot be: NaN, negative, or low above high.",
     "rest.retry": "A call to REST failed and is tried again.",
+    "retrain.crashed": "A retrain ended with an error that nothing handles: a fault of ours.",
     "retrain.garbage": "The child process wrote a line that is no message; it is ignored.",
     "shadow.unreadable": "The previous version cannot be loaded; probation goes on without it.",
     "slot.event": "The engine published an event; `kind` and `text` are the event's.",
