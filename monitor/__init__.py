@@ -1,1 +1,1 @@
-"""A library: events in, actions out; when to retrain, when to wait, when to go back."""
+"""A library that decides when to retrain, wait or roll back: events in, actions out."""

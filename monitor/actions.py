@@ -1,4 +1,4 @@
-"""What is to be done: the only output of the engine."""
+"""The actions that the engine orders: its only output."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -49,7 +49,7 @@ class Deploy(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback(Action):
-    """Put an earlier version back live; `by` names the operator who asked, empty if nobody did."""
+    """Put an earlier version back live; `by` names the operator who asked, "" if none did."""
 
     to_model_id: str
     reason: str
@@ -58,7 +58,7 @@ class Rollback(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promote(Action):
-    """Put a version live because an operator says so, whatever its gates said."""
+    """Put a version live because an operator asked, whatever its gates said."""
 
     model_id: str
     reason: str
@@ -67,7 +67,7 @@ class Promote(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert(Action):
-    """Tell a person."""
+    """Send a message to a person."""
 
     severity: Severity
     text: str
@@ -75,7 +75,7 @@ class Alert(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publish(Action):
-    """Put an event on the bus and into the journal: `kind`, `text` and its own fields."""
+    """Publish an event over MQTT and append it to the journal; `fields` are those of its kind."""
 
     kind: str
     text: str

@@ -1,7 +1,7 @@
-"""What the slot's bots say of themselves: their library, the features that they use, or nothing.
+"""Track the bots of a slot: their library, the features that they use, and their silence.
 
-A model that no bot can load, or one trained on other features than a bot computes, is
-worth nothing, however good it is. Both are known before a retrain has cost anything.
+A model that no bot can load is useless, and so is one trained on other features than the bot
+computes. Both are known before a retrain starts.
 """
 
 from dataclasses import dataclass, replace
@@ -12,18 +12,18 @@ from monitor.drift.feed_health import utc
 from monitor.policy import DAY_MS
 from monitor.watch import Finding
 
-# As many bars as the shortest window of the features: an hour at 5m.
+# The shortest window of the features: an hour at 5m.
 CLEAN_BARS = 12
-# More than anybody runs: whoever may publish can name a new one with every message.
+# More than anybody runs; a client could otherwise fill the memory with new names.
 KNOWN_BOTS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """Features of a bot that are not ours: the newest such bar, and how it goes since.
+    """A difference between the features of a bot and ours, at the newest bar that had one.
 
-    `theirs` and `ours` are what both have in `column`, `others` counts more columns that
-    differ, `bars` the mismatched bars, `clean` those that matched since.
+    `theirs` and `ours` are the values of `column`. `others` counts the other columns that differ,
+    `bars` the bars that differed, `clean` the bars that agreed since.
     """
 
     t: int
@@ -47,12 +47,12 @@ class _Bot:
 
 
 class Bots:
-    """What is known of the bots of one slot.
+    """Tracks the bots of one slot.
 
     Attributes:
         mismatch: How features differ; None while they agree.
-        speaker: The bot whose predictions were heard last; None before any.
-        silent_ms: Since when it publishes none although it is online; None while it does.
+        speaker: The bot that published the last prediction; None before any.
+        silent_ms: Since when it is online and publishes none, ms UTC; None while it does.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Bots:
     )
 
     def take(self, event: events.Event) -> list[Finding]:
-        """Take news of a bot; return what a person has to know."""
+        """Take an event about a bot; return the findings."""
         match event:
             case events.BotSeen():
                 return self._seen(event)
@@ -85,9 +85,9 @@ class Bots:
         return []
 
     def unservable(self, now_ms: int) -> str:
-        """Say why a model saved now would be of no use, or nothing.
+        """Return why no bot could load a model saved now, "" if they could.
 
-        A bot that left counts for a day more: most come back, and with what they had.
+        A bot that left counts for another day: most come back unchanged.
         """
         for bot in self._bots.values():
             if bot.fault and (bot.gone_ms is None or now_ms - bot.gone_ms < DAY_MS):
@@ -95,7 +95,7 @@ class Bots:
         return ""
 
     def objection(self, now_ms: int) -> str:
-        """Say why no model may be deployed now, or nothing."""
+        """Return why no model may be deployed now, "" if one may."""
         if self.mismatch is not None:
             return f"the bot's features are not ours: {self.mismatch.column} differs"
         return self.unservable(now_ms)
@@ -105,7 +105,7 @@ class Bots:
         fault = event.fault
         self._bots[event.bot_id] = _Bot(fault, None if event.online else event.at_ms)
         if len(self._bots) > KNOWN_BOTS:
-            del self._bots[next(iter(self._bots))]  # the one that was heard of longest ago
+            del self._bots[next(iter(self._bots))]  # the one not seen for the longest time
         before = was.fault if was is not None else ""
         if fault == before:
             return []
@@ -164,7 +164,7 @@ class Bots:
 
 
 def silence(event: events.BotFellSilent) -> str:
-    """Say in one line since when a bot is silent, and what to do."""
+    """Return one sentence: since when a bot is silent, and what to do."""
     return (
         f"bot {event.bot_id} is online and has published no prediction since "
         f"{utc(event.since_ms)}, for {event.bars} closed bars: see in its log whether it hangs, "

@@ -1,8 +1,8 @@
-"""Whether a retrain would help: asked once for each drift, before anything is trained.
+"""Ask once for each drift whether a retrain would help, before anything is trained.
 
-Features drift for ever; that alone does not make a model worse, nor a new one better. So a
-quick challenger is compared with the live model on the bars since its training. Its no holds
-for some time, or until another feature drifts; what it cannot tell leaves the retrain to decide.
+Features drift all the time; that alone does not make a model worse, nor a new one better. So a
+quick challenger is compared with the live model on the bars since its training. Its "no" holds
+for some time, or until another feature drifts. If it cannot tell, the retrain starts.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from monitor.events import ChallengerJudged
 from monitor.policy import HOUR_MS
 
-# A question that nobody answered for this long is taken for one that cannot be answered.
-_PATIENCE_MS = HOUR_MS
+# A question without an answer for this long counts as one that cannot be answered.
+_ANSWER_WITHIN_MS = HOUR_MS
 
 
 @dataclass(slots=True)
 class Challenge:
-    """What was asked about one live model, and what was answered.
+    """The question about one live model, and its answer.
 
     `job_id` names the question under way; `drifted` is the evidence that it was asked about.
     """
@@ -28,7 +28,7 @@ class Challenge:
     answer: ChallengerJudged | None = None
 
     def ask(self, job_id: str, at_ms: int, drifted: Sequence[str]) -> None:
-        """Begin to wait for an answer."""
+        """Ask, and wait for an answer from now on."""
         self.job_id, self.asked_ms, self.answer = job_id, at_ms, None
         self.drifted = tuple(drifted)
 
@@ -40,20 +40,20 @@ class Challenge:
         return True
 
     def drop(self) -> None:
-        """Wait no longer."""
+        """Stop waiting for an answer."""
         self.job_id = ""
 
     def pending(self, now_ms: int) -> bool:
         """Whether an answer may still come."""
-        return bool(self.job_id) and now_ms - self.asked_ms < _PATIENCE_MS
+        return bool(self.job_id) and now_ms - self.asked_ms < _ANSWER_WITHIN_MS
 
     def settled(self, now_ms: int, drifted: Sequence[str], hold_ms: int) -> bool:
-        """Whether the question needs not be asked again: answered lately, about this drift."""
+        """Whether the same question was asked less than `hold_ms` ago and waits no more."""
         asked = self.asked_ms > 0 and self.drifted == tuple(drifted)
         return asked and not self.pending(now_ms) and now_ms - self.asked_ms < hold_ms
 
     def objection(self, now_ms: int, drifted: Sequence[str], hold_ms: int) -> str:
-        """Return why a retrain would not help, with the figures; empty if nothing says so."""
+        """Return why a retrain would not help, with the figures; "" if it may help."""
         if not self.settled(now_ms, drifted, hold_ms):
             return ""
         if self.answer is None or self.answer.helps is not False:

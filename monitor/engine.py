@@ -1,9 +1,8 @@
-"""The life of one slot's model: events in, actions out, and nothing else.
+"""Decide about one slot's model: take events, return actions.
 
-Nothing here reads a clock, a file or a socket, so what a backtest shows is what the
-daemon does, and feeding the journal again rebuilds the same engine. Two rules hold in
-any order of events: one retrain at a time, and no swap without passed gates unless an
-operator promotes by hand.
+The engine reads no clock, file or socket. So a backtest shows what the daemon does, and the
+events of the journal rebuild the same engine. Two rules hold in any order of events: there is
+one retrain at a time, and no model goes live without passed gates unless an operator promotes it.
 """
 
 from collections.abc import Callable
@@ -53,18 +52,18 @@ class Engine:
         self._retrains = Retrains(slot, self._out, settings.max_retrains_per_day)
 
     def handle(self, event: events.Event) -> tuple[Action, ...]:
-        """Take one event; return what is to be done about it, in order.
+        """Take one event; return the actions that follow, in order.
 
         Args:
             event: What happened. Events that no longer matter are ignored.
 
         Raises:
-            BadObservation: If it belongs to another slot or carries a number that none may.
+            BadObservation: If it belongs to another slot or has an impossible number.
         """
         if event.slot != self._slot:
             raise BadObservation("slot", event.slot, f"{self._slot!r}, the slot of this engine")
         if isinstance(event, events.Ticked) and event.at_ms < self._last_t + 3 * self._interval_ms:
-            return ()  # while bars come, they are what time is told by: so it is in a backtest
+            return ()  # while bars come, they tell the time, as in a backtest
         self._now_ms = max(self._now_ms, event.at_ms)
         self._out.open(self._now_ms)
         self._HANDLERS[type(event)](self, event)
@@ -75,13 +74,13 @@ class Engine:
 
     @property
     def phase(self) -> Phase:
-        """What the slot is doing; the most urgent of what is under way."""
+        """What the slot is doing; the most urgent if several things are under way."""
         return phase_of(
             self._swaps.pending, self._retrains.job, self._champion, paused=self._paused
         )
 
     def snapshot(self) -> EngineSnapshot:
-        """Return the state for people; equal for equal histories."""
+        """Return the state for people; equal events give equal snapshots."""
         job = self._retrains.job
         return EngineSnapshot(
             **self._watch.figures(self._now_ms),
@@ -100,7 +99,7 @@ class Engine:
     def _champion(self) -> Champion | None:
         return self._watch.champion
 
-    # What happened.
+    # Events.
 
     def _on_bar(self, event: events.BarScored) -> None:
         check_bar(event, len(self._names))
@@ -118,7 +117,7 @@ class Engine:
         if swap is not None and swap.kind == "deploy":
             self._retrains.unsuccessful_ms = self._now_ms
 
-    # What an operator asked for.
+    # Commands of an operator.
 
     def _on_command(self, event: events.CommandReceived) -> None:
         asked = {
@@ -158,7 +157,7 @@ class Engine:
         self._out.publish("resumed", detail, reason=event.reason)
         return True, detail
 
-    # What follows.
+    # Decisions after each event.
 
     def _deploy_candidate(self) -> None:
         candidate = self._retrains.candidate
@@ -241,7 +240,7 @@ class Engine:
         live = self._champion.model_id if self._champion else None
         return self._retrains.start(choice, self._now_ms, over=live, forced=forced)
 
-    # Who handles what.
+    # The handler of each event.
 
     _HANDLERS: ClassVar[dict[type[events.Event], Callable[["Engine", Any], None]]] = {
         events.BarScored: _on_bar,
@@ -255,5 +254,5 @@ class Engine:
         events.SwapAcked: lambda self, news: self._swaps.acked(news),
         events.SwapFailed: _on_swap_failed,
         events.CommandReceived: _on_command,
-        events.Ticked: lambda *_: None,  # what follows is looked at after every event
+        events.Ticked: lambda *_: None,  # the decisions below follow every event
     }

@@ -1,16 +1,16 @@
-"""What can go wrong in the monitor."""
+"""The errors of the monitor."""
 
 from typing import ClassVar
 
 
 class MonitorError(Exception):
-    """Root of the monitor's errors; `transient` is False: a person or a bug must be fixed."""
+    """Root of the monitor's errors; `transient` is False: trying again does not help."""
 
     transient: ClassVar[bool] = False
 
 
 class BadObservation(MonitorError):
-    """A value that no event may carry."""
+    """An event has an impossible value."""
 
     def __init__(self, name: str, value: object, rule: str) -> None:
         super().__init__(name, value, rule)
@@ -21,4 +21,4 @@ class BadObservation(MonitorError):
 
 
 class BadReference(MonitorError):
-    """A reference distribution that drift cannot be judged against."""
+    """The reference distribution cannot be used to detect drift."""

@@ -1,7 +1,7 @@
-"""What happened, in the past tense: the only input of the engine.
+"""The events that the engine takes: its only input.
 
-Every event is frozen and carries its own time, so that the same events give the
-same decisions at any speed, live, in a backtest and on recovery.
+Every event is frozen and has its own time. So the same events give the same decisions at any
+speed: live, in a backtest and on recovery.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class BarScored(Event):
     `row` has the 17 features in order (NaN where undefined), `p` the champion's
     probabilities DOWN, NEUTRAL, UP, `shadow_p` those of the previous champion while
     on probation. `at_ms` is the close of the bar, `t` its open. `stored` is how many bars
-    of record the store holds up to this one, 0 if the engine is to count for itself.
+    of record the store holds up to this one; 0 makes the engine count them.
     """
 
     t: int
@@ -84,7 +84,7 @@ class JudgingBegan(Event):
 class ChallengerJudged(Event):
     """A quick challenger was compared with the live model on the bars since its training.
 
-    `helps` is None if that could not be told; `detail` has the figures, or why not.
+    `helps` is None if the comparison is not possible; `detail` has the figures, or why not.
     """
 
     job_id: str
@@ -100,7 +100,7 @@ class ChallengerJudged(Event):
 class RetrainFinished(Event):
     """A retrain left a candidate; `refused_by` names the gates that it did not pass.
 
-    `detail` has the figures behind the verdict, in words.
+    `detail` explains the verdict with its figures.
     """
 
     job_id: str
@@ -139,9 +139,9 @@ class SwapFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BotSeen(Event):
-    """A bot said what it is, or its connection ended (`online` False).
+    """A bot published its presence, or its connection ended (`online` False).
 
-    `fault` says in one line why it cannot load what a retrain would save now, else empty.
+    `fault` says why it cannot load a model that a retrain would save now, "" if it can.
     """
 
     bot_id: str
@@ -152,7 +152,7 @@ class BotSeen(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BotSpoke(Event):
-    """A bot published its first prediction, or the first after a silence since a time in ms."""
+    """A bot published its first prediction, or the first since `silent_since_ms`."""
 
     bot_id: str
     silent_since_ms: int | None = None
@@ -162,7 +162,7 @@ class BotSpoke(Event):
 class BotFellSilent(Event):
     """A bot that is online published no prediction for `bars` closed bars.
 
-    `since_ms` is when its last one was heard.
+    `since_ms` is the time of its last one, ms UTC.
     """
 
     bot_id: str
@@ -196,7 +196,7 @@ class FeaturesAgreed(Event):
 class CommandReceived(Event):
     """An operator (`by`) asked for something; staleness and signature were checked before.
 
-    `issued_ms` is when, by the operator's clock, 0 if unknown.
+    `issued_ms` is the time on the operator's clock, 0 if unknown.
     """
 
     request_id: str

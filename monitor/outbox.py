@@ -1,4 +1,4 @@
-"""Collect what one event led to, in order, under one slot and one time."""
+"""Collect the actions that follow from one event, in order."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,7 +8,7 @@ from monitor.watch import Finding
 
 
 class Outbox:
-    """The actions of the event in hand.
+    """Collects actions and fills in their slot and time.
 
     Args:
         slot: Whose actions they are.
@@ -20,7 +20,7 @@ class Outbox:
         self.decision = ""
 
     def open(self, at_ms: int) -> None:
-        """Begin with nothing, at the time of an event."""
+        """Begin an empty list of actions, at the time of an event."""
         self._at_ms, self._actions = at_ms, []
 
     def taken(self) -> tuple[Action, ...]:
@@ -47,7 +47,7 @@ class Outbox:
                 self.alert("warning", finding.text)
 
     def decide(self, text: str, **fields: object) -> None:
-        """Add a decision, unless it is the one that already stands."""
+        """Add a decision, unless it equals the last one."""
         if text != self.decision:
             self.decision = text
             self.publish("decision", text, **fields)

@@ -1,18 +1,18 @@
-"""Follow the model's own signals to their outcome, so that a slot without a bot is judged too."""
+"""Follow the model's signals to their outcome, to judge a slot without trades of a bot too."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class SignalOutcome:
-    """A signal's end: `gain` is the return over the horizon in the signal's direction."""
+    """The outcome of a signal; `gain` is the return over the horizon in its direction."""
 
     t: int
     gain: float
 
     @property
     def won(self) -> bool:
-        """Whether the price went where the signal said."""
+        """Whether the price moved in the direction of the signal."""
         return self.gain > 0
 
 
@@ -21,8 +21,8 @@ def decision(p: tuple[float, float, float], up: float, down: float) -> int:
 
     Args:
         p: Probabilities DOWN, NEUTRAL, UP.
-        up: Probability from which the UP side speaks.
-        down: The same for the DOWN side; the larger excess wins.
+        up: Signal threshold of the UP side, a probability.
+        down: Signal threshold of the DOWN side; the larger excess wins.
     """
     over_up, over_down = p[2] - up, p[0] - down
     if max(over_up, over_down) < 0:
@@ -31,7 +31,7 @@ def decision(p: tuple[float, float, float], up: float, down: float) -> int:
 
 
 class SignalBook:
-    """One signal at a time: overlapping horizons would count the same move many times.
+    """Follows one signal at a time: overlapping ones would count the same move many times.
 
     Args:
         horizon_ms: Length of the label horizon.
@@ -49,9 +49,9 @@ class SignalBook:
         """Take one bar; return the outcome that it settled, if any.
 
         Args:
-            t: Open time of the bar.
+            t: Open time of the bar, ms UTC.
             close: Its close.
-            p: What the live model said, if it scored the bar.
+            p: Probabilities of the live model, if it scored the bar.
         """
         settled = None
         if self._open is not None and t >= self._open[0]:

@@ -1,8 +1,8 @@
 """Decide when a retrain is worth its cost, in words that a person can check.
 
-A retrain is not free: on real coins a fixed schedule was worse than none about
-half the time. So evidence starts one, and limits in event time keep evidence that
-will not go away from starting one after another.
+A retrain can do harm: on real coins a fixed schedule was worse than none about half the time.
+So only evidence starts a retrain. Limits in event time keep lasting evidence from starting one
+retrain after another.
 """
 
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class PolicySettings:
 
 
 def default_settings(interval_ms: int) -> PolicySettings:
-    """Return limits that suit an interval: 288 bars are a day at 5m and most of a year at 1d.
+    """Return limits for an interval: 288 bars are a day at 5m and most of a year at 1d.
 
     Args:
         interval_ms: Length of one bar.
@@ -96,14 +96,14 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Do not retrain; the reason holds until something changes, so it is told once."""
+    """Do not retrain; the reason is published once and holds until something changes."""
 
     reason: str
     evidence: tuple[str, ...] = field(default=())
 
 
 def decide(settings: PolicySettings, now: Situation) -> Start | Wait:
-    """Choose; the caller acts.
+    """Decide whether to retrain; the caller acts.
 
     Args:
         settings: The limits.
@@ -137,7 +137,7 @@ def _evidence(settings: PolicySettings, now: Situation) -> Start | None:
 
 
 def _hindrance(settings: PolicySettings, now: Situation, *, first: bool) -> str:
-    """Return why the evidence must wait, or nothing."""
+    """Return why a retrain must wait despite the evidence, "" if it may start."""
     if now.paused:
         return "paused by an operator"
     if now.unservable:

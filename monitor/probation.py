@@ -1,14 +1,13 @@
-"""Watch a new model beside the one it replaced, and say when it is worse.
+"""Compare a new model with the one it replaced, and decide whether it is worse.
 
-Trades are far too few for this within two days, so every model scores every bar
-and their log losses are compared. The test may be looked at after every pair
-without losing its level, because what it tracks is the wealth of a gambler who
-bets that the new model is worse: if it is not, a wealth of 1/level is reached
-with probability `level` at most, ever (Ville's inequality).
+Two days have far too few trades for this. So both models score every bar, and their log losses
+are compared. The test may be evaluated after every pair without losing its level. It tracks the
+wealth of a gambler who bets that the new model is worse. If it is not, the wealth ever reaches
+1/level with probability `level` at most (Ville's inequality).
 
-What it bets on is the mean difference of the log losses, clipped on both sides alike. How
-much a pair can cost is known from the probabilities before its outcome is, so where the
-models hardly differ the stakes are the higher.
+The bet is on the mean difference of the log losses, clipped on both sides alike. The largest loss
+of a pair is known from the probabilities before its outcome. So the stakes are higher where the
+models hardly differ.
 Method: I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random
 variables by betting", Journal of the Royal Statistical Society B 86 (2024).
 """
@@ -18,11 +17,11 @@ from dataclasses import dataclass
 
 from monitor.policy import HOUR_MS
 
-# The gambler spreads the first stake evenly over these bets, in parts of the wealth per nat: the
-# best one against a model that says too little is near a half, against one that is too sure of
-# itself, which loses seldom and then much, above one.
+# The first stake is spread evenly over these bets, in parts of the wealth per nat. The best bet
+# is near a half against a model that is too cautious, and above one against a model that is
+# too confident, which loses seldom and then much.
 _BETS = (0.25, 0.5, 1.0, 2.0)
-# The part of the wealth that one pair may cost.
+# The largest part of the wealth that one pair may cost.
 _AT_RISK = 0.95
 # Differences are clipped to this many nats, so that no single pair decides.
 _CLIP = 2.0
@@ -54,10 +53,10 @@ def log_loss_excess(p: Probabilities, shadow: Probabilities, label: int) -> floa
 
 
 class Probation:
-    """One new model against its predecessor, on non-overlapping label horizons.
+    """Compares a new model with its predecessor on non-overlapping label horizons.
 
     Args:
-        shadow_id: The predecessor.
+        shadow_id: Version of the predecessor.
         began_ms: When the new model went live.
         ends_ms: When it is confirmed if nothing speaks against it.
         horizon_ms: Length of the label horizon.
@@ -92,13 +91,13 @@ class Probation:
     def observe(
         self, t: int, close: float, p: Probabilities | None, shadow: Probabilities | None
     ) -> None:
-        """Take one bar: settle the pair that falls due, and open the next one.
+        """Take one bar: settle the pair whose horizon ends here, and open the next one.
 
         Args:
-            t: Open time of the bar.
+            t: Open time of the bar, ms UTC.
             close: Its close.
-            p: What the new model said, if it scored the bar.
-            shadow: What its predecessor said.
+            p: Probabilities of the new model, if it scored the bar.
+            shadow: Probabilities of its predecessor.
         """
         if self._open is not None and t >= self._open[0]:
             due, since, excesses = self._open
@@ -115,12 +114,12 @@ class Probation:
             self._open = (t + self._horizon_ms, close, (down, neutral, up))
 
     def estimate(self) -> dict[str, float]:
-        """Return what can be said so far, also before the first outcome is known.
+        """Return the comparison so far, also before the first outcome is known.
 
         `excess_if_previous_right` and `excess_if_new_right` are the mean excess log loss of the
-        new model, nats a bar, if the one or the other gave the true probabilities (minus the
-        Kullback-Leibler divergence): the truth lies between them, and where they are near zero
-        the models hardly differ. `excess` is what the `pairs` that are known already show.
+        new model in nats a bar, if one or the other gave the true probabilities (plus or minus
+        the Kullback-Leibler divergence). Where both are near zero, the models hardly differ.
+        `excess` is the mean over the `pairs` whose outcome is known.
         """
         bars = max(1, self._bars)
         known = {"excess": self._sum / self._pairs} if self._pairs else {}
@@ -134,7 +133,7 @@ class Probation:
         }
 
     def verdict(self, now_ms: int) -> ProbationVerdict | None:
-        """Return how it ended, or None while it goes on."""
+        """Return the result of the probation, None while it goes on."""
         worse = self.evidence >= 1 / self._level
         if not worse and now_ms < self.ends_ms:
             return None

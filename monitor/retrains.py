@@ -1,4 +1,4 @@
-"""The retrains of one slot: the one under way, what it left, and what limits the next one."""
+"""Track the retrains of one slot: the running one, its candidate, and when they began."""
 
 from collections import deque
 from dataclasses import replace
@@ -12,18 +12,18 @@ from monitor.state import JudgedCandidate, RetrainJob
 
 
 class Retrains:
-    """At most one at a time.
+    """The retrains of one slot, at most one at a time.
 
     Args:
-        slot: Whose they are.
-        out: Told of each start and each end.
-        per_day: How many may begin within a day; as many beginnings are remembered.
+        slot: Name of the slot.
+        out: Collects the orders and events.
+        per_day: How many may begin within a day; that many start times are kept.
 
     Attributes:
-        job: The one under way, None if there is none.
+        job: The running retrain, None if there is none.
         candidate: A model that passed every gate and waits to go live.
-        began_ms: When the recent ones began, oldest first.
-        unsuccessful_ms: When the last one that was of no use ended, None if none was.
+        began_ms: When the recent retrains began, oldest first.
+        unsuccessful_ms: When the last one that failed or was refused ended, None if none was.
     """
 
     def __init__(self, slot: str, out: Outbox, per_day: int) -> None:
@@ -34,12 +34,12 @@ class Retrains:
         self.unsuccessful_ms: int | None = None
 
     def name(self, now_ms: int) -> str:
-        """Return a name that no other retrain or question about one has."""
+        """Return an id that no other retrain or challenge of this slot has."""
         self._questions += 1
         return f"{self._slot}-{now_ms}-{self._questions}"
 
     def start(self, choice: Start, now_ms: int, *, over: str | None, forced: bool) -> RetrainJob:
-        """Order one; `over` is the model that it is to replace."""
+        """Order a retrain; `over` is the model that it is to replace."""
         job_id = self.name(now_ms)
         self.job = job = RetrainJob(job_id, choice.trigger, choice.reason, over, forced=forced)
         self.began_ms.append(now_ms)
@@ -49,18 +49,18 @@ class Retrains:
         return job
 
     def join(self) -> RetrainJob | None:
-        """Make the one under way a forced one; return it."""
+        """Make the running retrain a forced one; return it, None if none runs."""
         if self.job is not None:
             self.job = replace(self.job, forced=True)
         return self.job
 
     def judging(self, event: events.JudgingBegan) -> None:
-        """Take that it has trained its candidate."""
+        """Note that the retrain has trained its candidate."""
         if self.job is not None and self.job.job_id == event.job_id:
             self.job = replace(self.job, judging=True)
 
     def finished(self, event: events.RetrainFinished, now_ms: int) -> None:
-        """Take its verdict; a candidate that passed waits from now on."""
+        """Note the verdict; a candidate that passed waits to be deployed."""
         job = self._ended(event.job_id)
         if job is None:
             return
@@ -76,7 +76,7 @@ class Retrains:
             self.unsuccessful_ms = now_ms
 
     def failed(self, event: events.RetrainFailed, now_ms: int) -> None:
-        """Take that it left nothing."""
+        """Note that the retrain left no candidate."""
         job = self._ended(event.job_id)
         if job is None:
             return
@@ -86,7 +86,7 @@ class Retrains:
         self._out.alert("warning", text)
 
     def _ended(self, job_id: str) -> RetrainJob | None:
-        """Return the one under way, which is over, unless it is another."""
+        """End the running retrain and return it, None if another one runs."""
         if self.job is None or self.job.job_id != job_id:
             return None
         job, self.job = self.job, None

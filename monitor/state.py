@@ -1,4 +1,4 @@
-"""What a slot's engine remembers of its own orders, and what it shows of itself."""
+"""The values that a slot's engine keeps about its orders, and its snapshot for people."""
 
 import enum
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from monitor.watch import Champion
 
 
 class Phase(enum.StrEnum):
-    """What a slot is doing, in the order in which one hides another."""
+    """What a slot is doing; an earlier phase hides a later one."""
 
     SWAPPING = "swapping"
     JUDGING = "judging"
@@ -49,7 +49,7 @@ class PendingSwap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSnapshot:
-    """The engine's state for people: the slot's state topic is made of it."""
+    """The engine's state for people; it is published on the slot's state topic."""
 
     phase: str
     win_rate: float | None
@@ -76,7 +76,7 @@ class EngineSnapshot:
 def phase_of(
     swap: PendingSwap | None, job: RetrainJob | None, champion: Champion | None, *, paused: bool
 ) -> Phase:
-    """Return the most urgent of what is under way."""
+    """Return the most urgent phase of those that apply."""
     holds = (
         (Phase.SWAPPING, swap is not None),
         (Phase.JUDGING, job is not None and job.judging),

@@ -1,7 +1,7 @@
-"""Changes of the live model: the one under way, how it ends, and the way back from a bad one.
+"""Track the swaps of a slot: order them, note how they end, and roll back from a bad model.
 
-Two rules hold in any order of events: one swap at a time, and no automatic way back from a
-model that was itself gone back to.
+Two rules hold in any order of events: there is one swap at a time, and no automatic rollback
+from a model that was itself rolled back to.
 """
 
 from monitor import events
@@ -44,7 +44,7 @@ class Swaps:
         )
 
     def ask_rollback(self, event: events.CommandReceived) -> tuple[bool, str]:
-        """Go back because an operator asks; return whether it is done, and the answer."""
+        """Roll back because an operator asks; return whether it is ordered, and the answer."""
         champion = self._watch.champion
         if self.pending is not None:
             return False, f"{self.under_way}; ask again when it is done"
@@ -69,7 +69,7 @@ class Swaps:
         return True, f"promoting {event.model_id}, whatever its gates said"
 
     def served(self, event: events.ModelServed) -> None:
-        """Take that a version went live; it is watched from now on."""
+        """Note that a version went live, and begin to watch it."""
         swap, self.pending = self.pending, None
         champion = self._watch.champion
         if champion is not None and champion.model_id == event.model_id:
@@ -85,7 +85,7 @@ class Swaps:
         self._early_refusal = None
 
     def acked(self, event: events.SwapAcked) -> None:
-        """Take a bot's answer; a refusal of the live model leads back to the previous one."""
+        """Note a bot's answer; if it refused the live model, roll back."""
         champion = self._watch.champion
         if event.loaded:
             return
@@ -103,7 +103,7 @@ class Swaps:
         self._fall_back(champion, text)
 
     def failed(self, event: events.SwapFailed) -> PendingSwap | None:
-        """Take that the swap under way failed; return it, None if none was."""
+        """Note that the pending swap failed; return it, None if there was none."""
         swap, self.pending = self.pending, None
         if swap is not None:
             text = f"{swap.kind} of {event.model_id or 'the previous model'} failed: {event.error}"
@@ -112,7 +112,7 @@ class Swaps:
         return swap
 
     def settle_probation(self, now_ms: int) -> None:
-        """Confirm the champion or go back from it, if its probation has a verdict.
+        """Confirm the champion or roll back, if its probation has a verdict.
 
         Args:
             now_ms: Event time, ms UTC.
@@ -132,7 +132,7 @@ class Swaps:
             self._out.publish("confirmed", text, model_id=champion.model_id, pairs=verdict.pairs)
 
     def _fall_back(self, champion: Champion, reason: str) -> None:
-        """Go back without an operator, but never from a model that was gone back to."""
+        """Roll back without an operator, but never from a model that was rolled back to."""
         previous = champion.previous_id
         if previous is None or not champion.may_fall_back or self.pending is not None:
             text = f"{champion.model_id} stays live: no earlier version to trust"

@@ -1,7 +1,6 @@
 """Watch the live model: its features, its signals, the bot's trades, its predecessor.
 
-One place takes every bar and every trade and turns them into findings, so that the
-engine only has to decide what follows from them.
+This module turns every bar and every trade into findings; the engine decides what follows.
 """
 
 import math
@@ -18,16 +17,16 @@ from monitor.policy import PolicySettings
 from monitor.probation import Probation
 from monitor.winrate import WinRate, WinRateFell
 
-# Chance has no part in it where so many trades in a row are of one side.
+# So many trades in a row on one side are no chance.
 _SIDED_TRADES = 50
 _PNL_TRADES = 20
-# A price that stood still for so many bars is of an outage, or of a market that is asleep.
+# A price without a change for this many bars means an outage or a market without trades.
 FLAT_BARS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something worth telling: an event's kind, words and figures; `alert` if to a person."""
+    """An event to publish: kind, text and fields; `alert` if a person has to know it."""
 
     kind: str
     text: str
@@ -36,11 +35,11 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Account:
-    """What the bot's trades under one model are worth a line for, beside their win rate.
+class TradeAlerts:
+    """Alerts about the bot's trades under one model, beside their win rate.
 
-    A model that only buys, or only sells, has learnt a trend; a week of losses is money lost
-    whatever the win rate says. Neither starts a retrain, each is told once.
+    A model that only buys, or only sells, has learnt a trend. A week of losses is a loss whatever
+    the win rate is. Neither starts a retrain; each is reported once.
     """
 
     sides: deque[str] = field(default_factory=lambda: deque(maxlen=_SIDED_TRADES))
@@ -48,11 +47,11 @@ class Account:
     told: set[str] = field(default_factory=set)
 
     def trade(self, side: str, pnl_7d: float) -> list[Finding]:
-        """Take a closed trade; return what it made known.
+        """Take a closed trade; return the findings.
 
         Args:
-            side: Of the trade.
-            pnl_7d: P&L of seven days, this trade included.
+            side: Side of the trade.
+            pnl_7d: P&L of seven days with this trade, in quote units.
         """
         self.trades += 1
         self.sides.append(side)
@@ -72,12 +71,11 @@ class Account:
 
 @dataclass(slots=True)
 class Champion:
-    """The live model and everything that is watched on its behalf.
+    """The live model and everything that is watched about it.
 
     `fell` says how its win rate fell, `drifted` names the features that did since it learnt,
-    `refused_by` the bots that would not load it, `challenge` whether a retrain would help. A
-    model that we had to go back to is not left again without an operator: `may_fall_back` is
-    False.
+    `refused_by` the bots that refused it, `challenge` whether a retrain would help. After a
+    rollback `may_fall_back` is False: only an operator rolls back again.
     """
 
     served: events.ModelServed
@@ -89,11 +87,11 @@ class Champion:
     drifted: list[str] = field(default_factory=list)
     refused_by: set[str] = field(default_factory=set)
     challenge: Challenge = field(default_factory=Challenge)
-    account: Account = field(default_factory=Account)
+    trade_alerts: TradeAlerts = field(default_factory=TradeAlerts)
 
     @property
     def model_id(self) -> str:
-        """Of the live model."""
+        """Version of the live model."""
         return self.served.model_id
 
     @property
@@ -103,12 +101,12 @@ class Champion:
 
     @property
     def previous_id(self) -> str | None:
-        """The version that was live before, if it is still there to go back to."""
+        """The version to roll back to, None if there is none."""
         return self.served.previous_id
 
 
 class Watch:
-    """All that is observed in one slot.
+    """Watches one slot.
 
     Args:
         settings: The limits of the slot.
@@ -155,11 +153,11 @@ class Watch:
         }
 
     def begin(self, served: events.ModelServed, *, back: bool) -> list[Finding]:
-        """Begin to watch a model that went live; return what keeps it from being watched.
+        """Begin to watch a model that went live; return findings about faults of its calibration.
 
         Args:
-            served: The news.
-            back: Whether it was live before and trusted more than its successor.
+            served: The event.
+            back: Whether this is a rollback, which needs no probation.
         """
         horizon_ms = served.horizon_bars * self._interval_ms
         probation = None
@@ -179,7 +177,7 @@ class Watch:
         return found
 
     def bar(self, event: events.BarScored) -> list[Finding]:
-        """Take a bar that is newer than the last one; return what it made known.
+        """Take a bar that is newer than the last one; return the findings.
 
         Args:
             event: The bar. Probabilities of any other model than the live one are ignored.
@@ -202,19 +200,19 @@ class Watch:
         return found + _drift_findings(champion, event, flat=self._still >= FLAT_BARS)
 
     def trade(self, event: events.TradeClosed) -> list[Finding]:
-        """Take a closed trade; return what it made known.
+        """Take a closed trade; return the findings.
 
         Args:
             event: The trade. One that was opened under another model only counts as P&L.
         """
         champion = self.champion
-        closed_ms = min(event.closed_ms, event.at_ms)  # a file may tell of it much later
+        closed_ms = min(event.closed_ms, event.at_ms)  # a trade file may be read much later
         if champion is None or event.opened_ms < champion.served.at_ms:
             self.trades.book(closed_ms, event.pnl)
             return []
         fallen = self.trades.update(closed_ms, event.pnl > 0, event.pnl)
         found = _win_rate_findings(champion, "trades", fallen)
-        found += champion.account.trade(event.side, self.trades.pnl(event.at_ms))
+        found += champion.trade_alerts.trade(event.side, self.trades.pnl(event.at_ms))
         return found
 
     def _drift_monitor(self, text: str) -> tuple[DriftMonitor | None, list[Finding]]:
@@ -223,7 +221,7 @@ class Watch:
         try:
             calibration = Calibration.from_json(text)
             calibration.expect(self._names)
-        except BadReference as e:  # a model without drift watch serves better than none
+        except BadReference as e:  # a model whose drift is not watched is better than none
             return None, [Finding("feed_fault", f"drift is not watched: {e}", {}, alert=True)]
         return DriftMonitor.from_calibration(calibration), []
 
@@ -234,7 +232,7 @@ class Watch:
 
 
 def challenge_finding(event: events.ChallengerJudged) -> Finding:
-    """Return what a quick challenger found, with its figures."""
+    """Return the finding of a quick challenger, with its figures."""
     would = {True: "would help", False: "would not help", None: "may help"}[event.helps]
     fields = {
         name: getattr(event, name) for name in ("helps", "rows", "champion", "fresh", "stale")
@@ -248,7 +246,7 @@ def _win_rate_findings(
     found = []
     for fell in fallen:
         text = f"{source}: {fell.text}"
-        if fell.kind != "streak":  # a streak is worth a look, not a retrain
+        if fell.kind != "streak":  # a streak alone starts no retrain
             champion.fell = champion.fell or text
         fields = {"cause": fell.kind, "source": source, "rate": fell.rate, "trades": fell.trades}
         found.append(Finding("win_rate", text, fields, alert=True))
@@ -269,7 +267,7 @@ def _drift_findings(champion: Champion, event: events.BarScored, *, flat: bool) 
 
 
 def check_bar(event: events.BarScored, width: int) -> None:
-    """Refuse numbers that no bar may carry.
+    """Refuse impossible numbers.
 
     Args:
         event: The bar.

@@ -1,9 +1,8 @@
-"""Track the live win rate, and say when it fell for good.
+"""Track the live win rate, and detect a lasting fall.
 
-A fall from 55 to 45 % hides in the noise of some 250 trades, so the detector is told
-what it looks for: river's Page-Hinkley test, anchored at the reference rate, with half
-the fall that matters as its tolerance. A floor over the last trades and the losing
-streak stand beside it.
+The noise of some 250 trades hides a fall from 55 to 45 %. So the detector is tuned to that fall:
+it is river's Page-Hinkley test, anchored at the reference rate, with half the fall as its
+tolerance. A floor over the last trades and a limit of losing streaks are checked too.
 """
 
 import math
@@ -15,11 +14,11 @@ from monitor.drift.page_hinkley import AnchoredPageHinkley
 from monitor.errors import BadObservation
 from monitor.policy import DAY_MS
 
-# Half of a fall of ten points, the one that matters: the CUSUM for p against p - 0.1.
+# Half of a fall of ten points: the CUSUM for p against p - 0.1.
 _TOLERANCE = 0.05
 # With these at most 2 % of stable records of 1,000 trades raise an alarm (benchmarks/winrate.py).
 _THRESHOLD = 18.0
-# A rate that is learnt from the first trades is uncertain; that costs a little evidence.
+# A rate learnt from the first trades is uncertain, so its threshold is higher.
 _LEARNT_THRESHOLD = 20.5
 # Part of the evidence that must stand behind a rate below the floor: the rate over 100
 # trades of a good model dips below 45 % every few hundred trades.
@@ -27,7 +26,7 @@ _FLOOR_EVIDENCE = 0.92
 # A known rate counts like this many trades in the mean that live trades then move.
 _ANCHOR_TRADES = 20_000
 _LEARN_TRADES = 100
-# The chance of a losing streak starting at any given trade that is worth a line.
+# Losing streaks rarer than this, for each trade that could begin one, are reported.
 _STREAK_CHANCE = 1e-4
 _PNL_DAYS = 7
 
@@ -65,7 +64,7 @@ class WinRate:
         self.reset(reference_rate)
 
     def reset(self, reference_rate: float | None) -> None:
-        """Begin again for another model; the P&L stays, it is the account's.
+        """Begin again for another model; the P&L goes on.
 
         Args:
             reference_rate: The rate to hold, a fraction; None learns it from the first trades.
@@ -86,7 +85,7 @@ class WinRate:
 
     @property
     def rate(self) -> float | None:
-        """Share of wins over the newest trades that the floor is judged on; None without any."""
+        """Fraction of wins over the last `floor_trades` trades; None without any."""
         return sum(self._last) / len(self._last) if self._last else None
 
     def pnl(self, at_ms: int) -> float:
@@ -95,11 +94,11 @@ class WinRate:
         return math.fsum(pnl for closed_ms, pnl in self._pnl if start < closed_ms <= at_ms)
 
     def book(self, at_ms: int, pnl: float) -> None:
-        """Add to the P&L only: a trade that another model opened.
+        """Add a trade that another model opened to the P&L only.
 
         Args:
-            at_ms: When it closed.
-            pnl: Its profit or loss.
+            at_ms: When it closed, ms UTC.
+            pnl: Its profit or loss, in quote units or as a fraction.
 
         Raises:
             BadObservation: If `pnl` is not finite.
@@ -111,10 +110,10 @@ class WinRate:
             self._pnl.popleft()
 
     def update(self, at_ms: int, won: bool, pnl: float) -> tuple[WinRateFell, ...]:  # noqa: FBT001 - an outcome, no switch
-        """Take one outcome; return what it made known, each kind once until `reset`.
+        """Take one outcome; return the falls it showed, each kind once until `reset`.
 
         Args:
-            at_ms: When it was known.
+            at_ms: When it was known, ms UTC.
             won: Whether it won.
             pnl: Its profit or loss, in quote units or as a fraction.
 
@@ -122,7 +121,7 @@ class WinRate:
             BadObservation: If `pnl` is not finite.
         """
         self.book(at_ms, pnl)
-        won = bool(won)  # numpy's would reach the bus
+        won = bool(won)  # numpy's bool is no JSON
         self.trades += 1
         self._wins += won
         self._last.append(won)

@@ -1,4 +1,4 @@
-"""Tell when the live features no longer come from what a model learnt."""
+"""Detect that the live features left the distribution that a model learnt."""
 
 from monitor.drift.drift_monitor import (
     Calibration,

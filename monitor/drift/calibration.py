@@ -1,10 +1,9 @@
-"""Find the thresholds at which a family of change detectors keeps its promise.
+"""Find the thresholds at which a family of change detectors has a given false alarm rate.
 
-A textbook threshold assumes independent rows; rows of a market are anything but. Here
-the thresholds are those at which the very streams that are watched live would have
-stayed quiet, replayed as days of the reference in random order (the block bootstrap of
-H. R. Kuensch, Annals of Statistics 17, 1989). That takes seconds, so the outcome is a
-small value that is stored with the model.
+A textbook threshold assumes independent rows, and rows of a market are not independent. So days
+of the reference are replayed in random order through the same streams that are watched live (the
+block bootstrap of H. R. Kuensch, Annals of Statistics 17, 1989). The thresholds are those that
+the replays rarely pass. That takes seconds, so the result is stored with the model.
 """
 
 import json
@@ -33,19 +32,19 @@ MONTH_DAYS = 30
 _RUNS = 800
 _RUN_BLOCKS = 240
 _MIN_PIECES = 10
-# The bootstrap knows nothing but the reference; the margins pay for the rest.
+# Live data differ from the reference more than the bootstrap shows: hence the margins.
 _MARGIN = 0.75
 _THRESHOLD_MARGIN = 1.1
-# Part of the false alarms that the scale of returns may raise: it is the hardest to see.
+# Share of the false alarms given to the scale of returns, which is the hardest to detect.
 _RETURNS_SHARE = 1 / 3
 _TIE = 1e-3
-# Beyond this chance of a run the tail of its maximum is taken to be exponential.
+# Rarer maxima than this share of the runs are read off an exponential tail.
 _TAIL = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """What a drift monitor needs to know of a training window.
+    """What a drift monitor needs to know about a training window.
 
     `blocks` is how many blocks it had; `tolerances` and `thresholds` have one number for
     each stream, in standard deviations of the stream, shape (n_streams,).
@@ -69,17 +68,17 @@ class Calibration:
         return (*marginal, *relations, *returns)
 
     def expect(self, names: tuple[str, ...]) -> None:
-        """Check that it was made for these features.
+        """Check that the calibration is for these features.
 
         Raises:
-            BadReference: If it was made for others.
+            BadReference: If it is for others.
         """
         if self.reference.names != names:
             msg = "the calibration is of other features; calibrate the training window again"
             raise BadReference(msg)
 
     def to_json(self) -> str:
-        """Return it as JSON text, some 100 kB."""
+        """Return the calibration as JSON text of some 100 kB."""
         parts = {
             "reference": _plain(self.reference),
             "mixing": _plain(self.mixing),
@@ -94,7 +93,7 @@ class Calibration:
         """Read what `to_json` wrote.
 
         Raises:
-            BadReference: If it is something else.
+            BadReference: If the text is something else.
         """
         try:
             parts = json.loads(text)
@@ -135,7 +134,7 @@ def calibrate(
     *,
     reference_t: Times | None = None,
 ) -> Calibration:
-    """Learn the reference and the thresholds; takes seconds, so keep it off an event loop.
+    """Learn the reference and the thresholds; takes seconds, so do not call it in an event loop.
 
     Args:
         reference: Rows of the training window, shape (n, n_features), oldest first; rows
@@ -143,7 +142,7 @@ def calibrate(
         names: Names of the columns.
         bars_per_day: How many bars make a day.
         false_alarms_per_month: Bound for the whole family, per 30 days.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         reference_t: Open times of the rows in ms UTC, shape (n,). Without them the live rows
             are taken to follow the reference without a gap.
 
@@ -165,19 +164,19 @@ def calibrate(
     highest = _replay(replayed, run_blocks, blocks, tolerances, np.random.default_rng(seed))
     months = run_blocks * learnt.block_ms / (MONTH_DAYS * DAY_MS)
     alarms = _shared_out(false_alarms_per_month * _MARGIN * months, mixing)
-    # Two blocks at least must stand behind an alarm.
+    # An alarm needs at least two blocks.
     floor = np.maximum(1.0, mixing.clips - tolerances + _TIE)
     thresholds = np.maximum(_THRESHOLD_MARGIN * _thresholds(highest, alarms), floor)
     return Calibration(learnt, mixing, blocks, tolerances, thresholds)
 
 
 def page_hinkley(values: Floats, anchor: int, tolerance: float) -> tuple[Floats, Floats]:
-    """Return the evidence that `AnchoredPageHinkley` would hold, for many runs at once.
+    """Return the evidence of `AnchoredPageHinkley`, computed for many runs at once.
 
     Args:
         values: Shape (runs, blocks).
-        anchor: How many zeros came first.
-        tolerance: Change of the mean that is none.
+        anchor: Number of zeros before the values.
+        tolerance: Change of the mean that is tolerated.
 
     Returns:
         For a rise and for a fall, shape (runs, blocks) each.
@@ -226,7 +225,7 @@ def _replay(
     count, length, width = pieces.shape
     per_run = -(-run_blocks // length)
     order = rng.integers(count, size=(_RUNS, per_run))
-    # The reference's own mean is uncertain: live data may sit that much beside it.
+    # The mean of the reference is uncertain: the mean of live data may differ by this much.
     again = rng.integers(count, size=(_RUNS, count))
     means = pieces.mean(axis=1)
     beside = means[again].mean(axis=1) - means.mean(axis=0)
@@ -243,7 +242,7 @@ def _thresholds(highest: Floats, alarms: Floats) -> Floats:
 
     Args:
         highest: Evidence of each run and stream, shape (runs, streams).
-        alarms: Shape (streams,). What is rarer than a tenth of the runs is read off the
+        alarms: Shape (streams,). Below a tenth of the runs, the limit is read off the
             exponential tail of the excesses (peaks over threshold; J. Pickands, Annals of
             Statistics 3, 1975).
     """

@@ -1,12 +1,11 @@
-"""Tell when the live features no longer come from the distribution that a model learnt.
+"""Detect that the live features left the distribution that a model learnt.
 
-Fed raw, river's detectors report only that volatility clusters and that days have a
-rhythm. So every row is first turned into normal scores against the reference, hour of
-the day by hour of the day; the scores are averaged over an hour, which thins their
-serial correlation; and the thresholds of river's Page-Hinkley tests are those at which
-the whole family stays quiet on days of the reference, replayed in random order
-(`monitor.drift.calibration`). A change of a feature's level, of its scale, or of what it
-should be given all the others raises one alarm, once, until the monitor is replaced.
+On raw rows, river's detectors report only that volatility clusters and that days have a cycle.
+So every row is first turned into normal scores against the reference, by hour of the day. The
+scores are averaged over an hour, which reduces their serial correlation. The thresholds of
+river's Page-Hinkley tests are those at which the whole family rarely raises an alarm on days of
+the reference in random order (`monitor.drift.calibration`). A change of a feature's level, of its
+scale, or of its relation to the others raises one alarm until the monitor is replaced.
 """
 
 from collections import deque
@@ -26,7 +25,7 @@ __all__ = ["Calibration", "DriftDetected", "DriftMonitor", "FeedFault", "calibra
 _WORDS = {"relation": "its relation to the other features", "returns": "the scale of returns"}
 # A relation is tainted by a drifted feature that shifts its residual by this many sd per sd.
 _MATERIAL = 0.2
-# Blocks that a broken relation is traced to its cause with.
+# Blocks that are used to find the cause of a broken relation.
 _RECENT_BLOCKS = 24
 
 
@@ -36,10 +35,10 @@ class DriftDetected:
 
     Attributes:
         name: The feature.
-        t: Open time of the bar that gave it away.
-        score: Evidence over its threshold, 1 or more.
+        t: Open time of the bar that raised the alarm, ms UTC.
+        score: Evidence divided by its threshold, 1 or more.
         direction: up or down.
-        since_t: When the change began, as well as the evidence can tell.
+        since_t: When the change probably began, ms UTC.
         size: Mean change since then, in standard deviations of the reference.
         aspect: What changed: level, scale, relation (to the other features), or returns (how far
             they swing, as the volatility shows it).
@@ -66,7 +65,7 @@ class DriftDetected:
 
 
 class _FeatureWatch(AnchoredPageHinkley):
-    """One stream, and what happened to it since its evidence began to grow."""
+    """Watches one stream, and keeps its values since its evidence began to grow."""
 
     def __init__(self, threshold: float, tolerance: float, anchor: int) -> None:
         super().__init__(threshold=threshold, tolerance=tolerance, anchor=anchor)
@@ -99,7 +98,7 @@ class DriftMonitor:
         names: Names of the columns.
         bars_per_day: How many bars make a day.
         false_alarms_per_month: Bound for the whole family, per 30 days.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         reference_t: Open times of the reference rows in ms UTC, shape (n,). Without them the
             first update is taken to follow the reference without a gap.
 
@@ -130,10 +129,10 @@ class DriftMonitor:
 
     @classmethod
     def from_calibration(cls, calibration: Calibration) -> "DriftMonitor":
-        """Return a monitor of what `calibrate` learnt, in milliseconds.
+        """Return a monitor for a calibration; this takes milliseconds.
 
         Args:
-            calibration: Of the model's training window.
+            calibration: What `calibrate` returned for the model's training window.
         """
         monitor = cls.__new__(cls)
         monitor._begin(calibration)  # noqa: SLF001 - its own class
@@ -151,7 +150,7 @@ class DriftMonitor:
         self._block: dict[int, Floats] = {}
         self._recent: deque[tuple[int, Floats]] = deque(maxlen=_RECENT_BLOCKS)
         self._alarms: dict[str, DriftDetected] = {}
-        self._pulse = FeedHealth(made.reference)
+        self._health = FeedHealth(made.reference)
         self._faults: tuple[FeedFault, ...] = ()
 
     @property
@@ -160,7 +159,7 @@ class DriftMonitor:
         return tuple(self._alarms)
 
     def scores(self) -> dict[str, float]:
-        """Return the strongest evidence over threshold of each feature; 1.0 is an alarm."""
+        """Return the strongest evidence of each feature over its threshold; 1.0 is an alarm."""
         scores = dict.fromkeys(self._made.reference.names, 0.0)
         for stream, watch, muted in zip(self._streams, self._watches, self._muted, strict=True):
             if not muted:
@@ -168,18 +167,18 @@ class DriftMonitor:
         return scores | {name: alarm.score for name, alarm in self._alarms.items()}
 
     def faults(self) -> tuple[FeedFault, ...]:
-        """Return the faults of the feed that the last update made known."""
+        """Return the feed faults that began with the last update."""
         return self._faults
 
     def update(
         self, t: int, row: Sequence[float] | Floats, *, flat: bool = False
     ) -> tuple[DriftDetected, ...]:
-        """Take one closed bar; return the features that it showed to have drifted.
+        """Take one closed bar; return the drifts that it showed.
 
         Args:
-            t: Its open time, ms UTC.
+            t: Open time of the bar, ms UTC.
             row: Its features, shape (n_features,); NaN is a fault of the feed, not drift.
-            flat: Whether the price has stood still for so long that nothing in the row need move.
+            flat: Whether the price has been constant so long that no feature needs to change.
 
         Raises:
             BadObservation: If time does not move on or the row has another length.
@@ -193,7 +192,7 @@ class DriftMonitor:
         self._last_t = t
         if self._origin_t is None:
             self._origin_t = t
-        self._faults = self._pulse.feel(t, values, flat=flat)
+        self._faults = self._health.check(t, values, flat=flat)
         found: tuple[DriftDetected, ...] = ()
         place, bar = divmod(t - self._origin_t, reference.block_ms)
         block_t = place * reference.block_ms
@@ -206,7 +205,7 @@ class DriftMonitor:
         return found
 
     def _close(self, t: int) -> tuple[DriftDetected, ...]:
-        """Judge the block that ended; one with too few bars says nothing."""
+        """Evaluate the block that ended; one with too few bars is ignored."""
         reference, bars = self._made.reference, self._block
         self._block = {}
         if 2 * len(bars) < reference.block_bars or not bars:
@@ -236,7 +235,7 @@ class DriftMonitor:
         found: list[DriftDetected] = []
         for i, alarm in sorted(fired, key=lambda pair: -pair[1].score):
             if self._muted[i]:
-                continue  # a stronger alarm of this very block explains it
+                continue  # a stronger alarm of the same block explains it
             traced = self._traced(alarm)
             self._muted[i] = True
             self._mute(traced.name)
@@ -246,7 +245,7 @@ class DriftMonitor:
         return tuple(found)
 
     def _traced(self, alarm: DriftDetected) -> DriftDetected:
-        """Name the feature that broke a relation, which need not be the one that showed it.
+        """Return the feature that broke a relation; the alarm may be that of another one.
 
         If one feature alone is shifted, no residual in standard deviations is larger than its
         own: the others are that times a partial correlation.
@@ -261,7 +260,7 @@ class DriftMonitor:
         return replace(alarm, name=self._streams[j].name, direction=direction, size=float(mean[j]))
 
     def _mute(self, name: str) -> None:
-        """Silence a drifted feature, and the relations that it can no longer be part of."""
+        """Ignore a drifted feature from now on, and the relations that it takes part in."""
         width = len(self._made.mixing.base)
         drifted = [stream.name == name for stream in self._streams[:width]]
         pull = self._pull[:, drifted].max(axis=1, initial=0.0)

@@ -1,4 +1,4 @@
-"""Feel whether the feed of each feature is alive: a fault of the feed is no drift."""
+"""Detect features that are missing or frozen: a fault of the feed is no drift."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ import numpy as np
 from monitor.drift.reference import Floats, Reference
 
 ALL = "all features"
-# A feature must keep one value for this many bars on which it would be expected to move, and
-# this many times as long as it ever did in the reference, to be called frozen.
+# A feature is frozen if it keeps one value for this many bars on which it should move, and for
+# this many times its longest such stretch in the reference.
 _FROZEN_BARS = 12
 _FROZEN_LONGER = 1.3
-# One that stood still for longer than this in the reference (a flag, a rate that is set) is not:
-# how long it may yet stand still is not known from there.
+# A feature with a longer stretch than this in the reference (a flag, a rate that is set) is never
+# frozen: the reference does not show how long it may stay constant.
 _SLOW_BARS = 144
 
 
 @dataclass(frozen=True, slots=True)
 class FeedFault:
-    """A feature is missing or stands still as it never did in the reference: not drift."""
+    """A feature is missing, or constant for longer than in the reference; this is no drift."""
 
     name: str
     t: int
@@ -32,22 +32,21 @@ class FeedFault:
 
 
 def utc(t: int) -> str:
-    """Return a time in ms UTC as people read it."""
+    """Return a time in ms UTC as readable text."""
     return dt.datetime.fromtimestamp(t / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 class FeedHealth:
-    """Feels whether the feed of each feature is alive.
+    """Detects missing and frozen features.
 
-    A feature stands still if it does while as many others move as usually move with it. So
-    neither a market without trades nor an outage of the venue is a fault, and neither hides one.
+    A bar counts against a constant feature only if as many others move as usually move with it.
+    So a market without trades or an outage of the venue is no fault, and hides none.
 
     Args:
-        reference: What the training window looked like.
+        reference: The statistics of the training window.
 
     Attributes:
-        limits: Bars of standing still that are a fault, shape (features,); infinite where any
-            number of them may be.
+        limits: Constant bars that are a fault, shape (features,); infinite where none is.
     """
 
     def __init__(self, reference: Reference) -> None:
@@ -57,15 +56,15 @@ class FeedHealth:
         self._last = np.full(len(self._names), np.nan)
         self._same = np.zeros(len(self._names), dtype=np.int64)
         self._since = np.zeros(len(self._names), dtype=np.int64)
-        self._ill = np.zeros(len(self._names), dtype=bool)
+        self._faulty = np.zeros(len(self._names), dtype=bool)
 
-    def feel(self, t: int, values: Floats, *, flat: bool) -> tuple[FeedFault, ...]:
-        """Return the faults that begin with this row, and blank frozen values in it.
+    def check(self, t: int, values: Floats, *, flat: bool) -> tuple[FeedFault, ...]:
+        """Return the faults that begin with this row, and set frozen values in it to NaN.
 
         Args:
             t: Open time of the bar, ms UTC.
             values: Its features, shape (features,); frozen ones are NaN afterwards.
-            flat: Whether the price has stood still for so long that nothing need move.
+            flat: Whether the price has been constant so long that no feature needs to change.
         """
         missing = ~np.isfinite(values)
         same = (values == self._last) | (missing & np.isnan(self._last))
@@ -74,16 +73,16 @@ class FeedHealth:
             self._same += (self._company <= moved) if moved else 1
         self._same[~same] = 1
         self._since[~same] = t
-        ill = missing | (self._same >= self.limits) | (self._ill & same)
-        if not ill.any():  # as almost always
-            self._last, self._ill = values, ill
+        faulty = missing | (self._same >= self.limits) | (self._faulty & same)
+        if not faulty.any():  # as almost always
+            self._last, self._faulty = values, faulty
             return ()
         self._last = np.where(missing, np.nan, values)
-        fresh = ill & ~self._ill
-        if fresh.any() and not moved:  # it is the whole row that stands still
-            ill[:] = fresh[:] = True
-        self._ill = ill
-        values[ill] = np.nan
+        fresh = faulty & ~self._faulty
+        if fresh.any() and not moved:  # the whole row is constant
+            faulty[:] = fresh[:] = True
+        self._faulty = faulty
+        values[faulty] = np.nan
         if fresh.all():
             kind = "missing" if missing.all() else "frozen"
             return (FeedFault(ALL, t, int(self._since.max()), kind),)

@@ -1,8 +1,8 @@
 """Turn the block means of all features into the streams that are watched.
 
-Three things may change of each feature: its level, its scale, and what it should be given
-all the others. One more is watched by itself, because it is the hardest to see and matters
-the most: how far the returns swing.
+Three properties of each feature may change: its level, its scale, and its relation to all the
+others. The scale of returns has a stream of its own, because it is the hardest to detect and
+matters most.
 """
 
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ _RETURNS_PART = 0.7
 _RETURNS_TOLERANCES = (0.5, 1.2)
 # A block counts as at most this many standard deviations.
 _CLIP = 6.0
-# Volatility has wild days, and every hour of one is wild: it needs a tighter bound.
+# The hours of a volatile day are all volatile, so this stream needs a tighter bound.
 _RETURNS_CLIP = 2.0
 _RIDGE = 0.02
-# Returns that swing twice as far move this feature. Its own days differ by almost as much, but
-# most of that is explained by how unevenly those days were traded.
+# Doubled returns shift this feature. Its days differ by almost as much, but the features below
+# explain most of that.
 _VOLATILITY = "rv_1h"
 _UNEVENNESS = ("volume_intensity", "price_efficiency", "depth_proxy")
 _RETURNS_RIDGE = 0.1
@@ -42,16 +42,16 @@ class Stream(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mixing:
-    """How block means become watched streams.
+    """The coefficients that turn block means into watched streams.
 
     Attributes:
-        base: Which columns of the block means are watched, shape (base,).
-        mean: Of those columns, shape (base,).
-        sd: Of those columns, shape (base,).
-        of: Which base column each residual is about, shape (residuals,): every one once, then
-            the volatility again, if there is one, for the scale of returns.
-        weights: What predicts that column from those of other features, shape (residuals, base).
-        gain: Turns residuals into standard deviations, shape (residuals,).
+        base: Indices of the watched columns of the block means, shape (base,).
+        mean: Means of those columns, shape (base,).
+        sd: Standard deviations of those columns, shape (base,).
+        of: The base column of each residual, shape (residuals,): every column once, then the
+            volatility again, if there is one, for the scale of returns.
+        weights: Predict that column from those of other features, shape (residuals, base).
+        gain: Factors from residuals to standard deviations, shape (residuals,).
     """
 
     base: Times
@@ -90,7 +90,7 @@ class Mixing:
 
 
 def learn_mixing(means: Floats, learnt: Reference) -> Mixing:
-    """Learn what each stream is made of.
+    """Learn the coefficients of the streams.
 
     Args:
         means: What `block_means` returned, from a midnight on, shape (n_blocks, 2 x features).
@@ -104,7 +104,7 @@ def learn_mixing(means: Floats, learnt: Reference) -> Mixing:
 
 
 def _predictors(blocks: Floats, base: Times, learnt: Reference) -> tuple[Times, Floats, Floats]:
-    """Return which column each residual is about, what predicts it, and its gain."""
+    """Return the column of each residual, the weights that predict it, and its gain."""
     every = np.arange(len(base))
     known = blocks[np.isfinite(blocks).all(axis=1)]
     weights, gain = _relations(known, base % len(learnt.names))
@@ -123,7 +123,7 @@ def _predictors(blocks: Floats, base: Times, learnt: Reference) -> tuple[Times, 
 def _returns(blocks: Floats, base: Times, learnt: Reference) -> tuple[int, Floats] | None:
     """Regress the volatility of whole days on how unevenly they were traded (ridge).
 
-    Of days, not of hours: what hides a lasting change of volatility is how days differ.
+    Days, not hours, because differences between days hide a lasting change of volatility.
     """
     names, at = learnt.names, {int(column): i for i, column in enumerate(base)}
     if _VOLATILITY not in names or names.index(_VOLATILITY) not in at:
@@ -142,7 +142,7 @@ def _returns(blocks: Floats, base: Times, learnt: Reference) -> tuple[int, Float
 
 
 def _distinct(known: Floats, sd: Floats) -> Times:
-    """Return the columns that move, and are not the same as an earlier one."""
+    """Return the columns that vary and do not repeat an earlier one."""
     kept: list[int] = []
     for j in np.flatnonzero(sd > 1e-6):  # noqa: PLR2004 - rounding noise
         twins = (abs(np.corrcoef(known[:, i], known[:, j])[0, 1]) > _TWIN for i in kept)
@@ -192,10 +192,8 @@ def cross_fitted(mixing: Mixing, means: Floats, learnt: Reference) -> Floats:
 def tolerated(mixing: Mixing, learnt: Reference, phase_t: Times, rows: Floats) -> Floats:
     """Return the change of each stream that is tolerated, shape (n_streams,).
 
-    It is in standard deviations of the stream.
-
-    Half of what matters: one standard deviation of the feature; for the scale of returns, most
-    of a doubling.
+    It is in standard deviations of the stream: half the effect of a shift of the feature by one
+    standard deviation; for the scale of returns, most of the effect of a doubling.
     """
     width = len(mixing.base)
     shifts = np.concatenate([1 / mixing.sd, mixing.gain[:width] / mixing.sd])

@@ -1,4 +1,4 @@
-"""river's Page-Hinkley test, anchored at a known mean and with its evidence in sight.
+"""river's Page-Hinkley test, anchored at a known mean and with public evidence.
 
 With its mean anchored, no forgetting and a tolerance of half the change that matters it
 is the CUSUM of the likelihood ratio, the quickest detector of a known change (G. Lorden,
@@ -14,9 +14,9 @@ class AnchoredPageHinkley(PageHinkley):
     """A change detector for one series.
 
     Args:
-        threshold: Evidence that is an alarm.
-        tolerance: Change of the mean that is none, in the unit of the series.
-        anchor: How many observations of `mean` the test begins with.
+        threshold: Evidence that raises an alarm.
+        tolerance: Change of the mean that is tolerated, in the unit of the series.
+        anchor: Number of observations of `mean` that the test begins with.
         mean: The known mean of the series.
         mode: Which changes count.
         warm_up: Observations before the first alarm.
@@ -46,13 +46,13 @@ class AnchoredPageHinkley(PageHinkley):
             self._max_decrease = 0
 
     def take(self, value: float) -> bool:
-        """Take one finite observation; return whether it gave a change away."""
+        """Take one finite observation; return whether it raised an alarm."""
         self.update(value)  # type: ignore[no-untyped-call] # river's is not annotated
         return bool(self.drift_detected)
 
     @property
     def evidence(self) -> tuple[float, float]:
-        """For a rise and for a fall, as multiples of the threshold."""
+        """Evidence of a rise and of a fall, as multiples of the threshold."""
         rise = self._sum_increase - self._min_increase
         fall = self._max_decrease - self._sum_decrease
         return max(0.0, rise) / self.threshold, max(0.0, fall) / self.threshold

@@ -1,8 +1,8 @@
 """Turn rows of features into normal scores against the training window.
 
-A daily cycle is no drift, and neither is a heavy tail. Each value is centred and scaled
-by its hour of the day, then replaced by the normal quantile of its rank in the reference,
-so that every feature speaks in the same unit: standard deviations of the reference.
+A daily cycle is no drift, and neither is a heavy tail. Each value is centred and scaled by its
+hour of the day, then replaced by the normal quantile of its rank in the reference. So all
+features have the same unit: standard deviations of the reference.
 """
 
 from collections.abc import Sequence
@@ -27,26 +27,26 @@ _LEVELS = np.concatenate(([0.001, 0.0025, 0.005], np.arange(1, 100) / 100, [0.99
 _NORMAL: Floats = ndtri(_LEVELS)
 _BODY = (0.16, 0.5, 0.84)
 _COMPANY = 0.25
-# Two may miss by chance; and one that moves with a single other must not be waited for in its
-# company alone, which a rate that is set and its momentum would be.
+# Subtracted from the usual number: two may stay constant by chance, and a feature that moves with
+# a single other (a rate that is set and its momentum) must not depend on it alone.
 _SLACK = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """What the training window looked like.
+    """The statistics of a training window.
 
     Attributes:
-        names: Of the features.
+        names: Names of the features.
         bars_per_day: How many bars make a day.
         aligned: Whether hours are UTC; if not they count from the first live bar.
         middle: Median by hour of the day, shape (hours, features).
         spread: Half the central 68 % by hour of the day, shape (hours, features).
         grid: Quantiles of the values so standardised, shape (features, levels).
-        company: How many others must move on a bar for a feature to be expected to, shape
-            (features,): as many as did on three of four bars on which it moved, less two.
-        longest: Such bars, and bars on which nothing moved, that each feature kept one value
-            for at most, shape (features,).
+        company: How many others move on a bar on which a feature should move, shape (features,):
+            the number on three of four bars on which it moved, less two.
+        longest: Longest stretch that each feature was constant, shape (features,), in bars on
+            which it should move or nothing moved.
     """
 
     names: tuple[str, ...]
@@ -65,7 +65,7 @@ class Reference:
 
     @property
     def block_bars(self) -> int:
-        """Bars of one block: an hour of them, or one where bars are longer."""
+        """Number of bars in a block: an hour of bars, or one if bars are longer."""
         return max(1, self.bars_per_day // _HOURS)
 
     @property
@@ -81,7 +81,7 @@ class Reference:
             rows: Features, shape (n, features).
         """
         hour = _hour(phase_t, len(self.middle))
-        with np.errstate(over="ignore"):  # an absurd value counts as the largest one
+        with np.errstate(over="ignore"):  # a huge value counts as the largest one
             z = (rows - self.middle[hour]) / self.spread[hour]
         columns = [_normal_scores(z[:, j], grid) for j, grid in enumerate(self.grid)]
         return np.column_stack(columns)
@@ -90,12 +90,12 @@ class Reference:
 def learn_reference(
     rows: Floats, phase_t: Times, names: Sequence[str], bars_per_day: int, *, aligned: bool
 ) -> Reference:
-    """Measure the training window.
+    """Compute the statistics of a training window.
 
     Args:
         rows: Finite features, shape (n, features), oldest first.
         phase_t: ms since some midnight, shape (n,).
-        names: Of the features.
+        names: Names of the features.
         bars_per_day: How many bars make a day.
         aligned: Whether that midnight is UTC's.
     """
@@ -107,7 +107,7 @@ def learn_reference(
         [np.quantile(rows[hour == group], _BODY, axis=0) for group in range(groups)], axis=1
     )
     spread = (high - low) / 2
-    # Where an hour has no spread (a flag, a rate that rarely moves) all hours share one.
+    # If an hour has no spread (a flag, a rate that rarely moves), all hours share one.
     flat = (spread <= 1e-9 * np.abs(middle)).any(axis=0)
     middle[:, flat] = np.median(rows, axis=0)[flat]
     overall = rows.std(axis=0)
@@ -172,14 +172,14 @@ def block_means(scores: Floats) -> Floats:
 
 
 def piece_bars(bars_per_day: int) -> int:
-    """A day of bars, or as many whole days as make enough blocks."""
+    """Number of bars in a piece: whole days, at least one, with enough blocks."""
     block_bars = max(1, bars_per_day // _PIECE_BLOCKS)
     days = -(-_PIECE_BLOCKS * block_bars // bars_per_day)
     return days * bars_per_day
 
 
 def piece_blocks(learnt: Reference) -> int:
-    """Blocks of a day, or of as many whole days as make enough of them."""
+    """Number of blocks in a piece: whole days, at least one."""
     return piece_bars(learnt.bars_per_day) // learnt.block_bars
 
 
@@ -199,7 +199,7 @@ def _normal_scores(z: Floats, grid: Floats) -> Floats:
 
 
 def _standstills(rows: Floats) -> tuple[Times, Times]:
-    """Return what company each feature moves in, and how long it stood still in it at most."""
+    """Return the fields `company` and `longest` of a reference."""
     moved = np.diff(rows, axis=0) != 0
     together = moved.sum(axis=1)
     company = np.zeros(rows.shape[1], dtype=np.int64)
@@ -209,7 +209,7 @@ def _standstills(rows: Floats) -> tuple[Times, Times]:
             beside = np.quantile(together[column] - 1, _COMPANY, method="lower")
             company[j] = max(0, beside - _SLACK)
         waits = np.cumsum(~column & ((together >= company[j]) | (together == 0)))
-        # Standstills end where it moves: between two such bars the count grows by their length.
+        # A stretch ends where the feature moves: the count grows by its length between two moves.
         ends = np.concatenate(([0], waits[column], waits[-1:]))
         longest[j] += np.diff(ends).max()
     return company, longest
