@@ -4,10 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check reference chaos oldest run deb install lock clean
+.PHONY: demo test check reference chaos oldest neighbours run deb install lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine
 	@$(BIN)/hyperdrift demo --until swap
+
+neighbours: requirements-neighbours.txt $(VENV)/.dev ## the client beside freqtrade and python-daemon
+	@$(PYTHON) -m venv $(VENV)/neighbours
+	@$(VENV)/neighbours/bin/pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	@$(VENV)/neighbours/bin/pip --disable-pip-version-check install --quiet --no-deps ./client
+	@HYPERDRIFT_NEIGHBOURS=$(VENV)/neighbours/bin/python $(BIN)/pytest -q tests/system/test_bot_environment.py
 
 run: $(VENV)/.run ## the daemon in the foreground
 	@$(BIN)/hyperdrift run
@@ -39,12 +45,14 @@ install: deb ## that package, on this machine, by apt, also over one with the sa
 	@sudo apt install --reinstall ./dist/hyperdrift_*_all.deb
 
 lock: ## resolve the pinned requirements again; needs uv
-	uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --no-emit-package hyperdrift-client --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet --upgrade -o requirements.txt
-	uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --no-emit-package hyperdrift-client --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet -c requirements.txt -o requirements-dev.txt
 	uv pip compile requirements-oldest.in --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet -o requirements-oldest.txt
+	uv pip compile client/pyproject.toml requirements-neighbours.in --generate-hashes --universal \
+		--python-version 3.11 --no-header --quiet -o requirements-neighbours.txt
 
 clean: ## forget the environment
 	rm -rf $(VENV) build dist *.egg-info

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any, Final
 
 CLASS_ORDER: Final = (0, 1, 2)
@@ -51,7 +51,7 @@ class Manifest:
 
 def stamp(at_ms: int) -> str:
     """Return `YYYYmmdd_HHMMSS` in UTC of a time in ms."""
-    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime(_STAMP)
+    return datetime.fromtimestamp(at_ms / 1000, tz=timezone.utc).strftime(_STAMP)
 
 
 def manifest_name(version_id: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hyperdrift.addresses import address_fault
 from hyperdrift.errors import ConfigError
 
 
@@ -41,7 +42,6 @@ class BrokerAddress:
         """
         try:
             parts = urlsplit(url)
-            port = parts.port
         except ValueError as e:
             raise ConfigError(f"mqtt.broker {url!r}: {e}; write mqtt://user@host:1883") from e
         if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
@@ -49,13 +49,18 @@ class BrokerAddress:
             raise ConfigError(msg)
         if parts.password is not None:
             raise ConfigError(f"mqtt.broker at {parts.hostname}: give the password in a file")
+        if fault := address_fault(parts):
+            raise ConfigError(f"mqtt.broker {url!r}: {fault}; write mqtt://user@host:1883")
         tls = parts.scheme == "mqtts"
         if ca_file is not None and not tls:
             raise ConfigError(f"mqtt.ca_file is of no use with {url}; write mqtts://")
-        return cls(parts.hostname, port or (8883 if tls else 1883), parts.username, tls, ca_file)
+        return cls(
+            parts.hostname, parts.port or (8883 if tls else 1883), parts.username, tls, ca_file
+        )
 
     def __str__(self) -> str:
-        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
 
     def trust(self) -> ssl.SSLContext | None:
         """Return what TLS needs, None without TLS.
