@@ -6,6 +6,7 @@ nothing mistakes them for quiet markets.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.bar_close import LONGEST_FILL_BARS, closed_t, flat_bars
 from daemon.market_data.lost_bars import give_up
-from daemon.market_data.price_checks import INSIST_MS, PriceChecks
+from daemon.market_data.price_checks import INSIST_MS, PriceChecks, log_price
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from hyperdrift.slot_name import HOUR_MS, SlotName
@@ -69,13 +70,13 @@ class Backfill:
 
     async def _believed(self, slot: SlotName, from_t: int) -> list[Bar]:
         """Fetch bars; ask again a minute later where prices are hard to believe."""
-        doubts = PriceChecks(slot)
+        checks = PriceChecks(partial(log_price, slot))
         before = (await self.store.call(Store.bars, slot, to_t=from_t - 1, last=1))["close"]
         close = float(before[0]) if len(before) else None
         rows: list[Bar] = []
         for wait_s in (INSIST_MS / 1000, 0.0):
             rows = await self.rest.candles(*slot, from_t, priority=Priority.BACKFILL)
-            doubted = doubts.first(rows, close, self.venue.now_ms())
+            doubted = checks.first(rows, close, self.venue.now_ms())
             if doubted is None:
                 return rows
             rows = [bar for bar in rows if bar.t < doubted]

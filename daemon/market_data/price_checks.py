@@ -6,7 +6,8 @@ the venue has to say it twice, a minute apart, or by both its ways; then it is t
 market, whatever we think of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -24,11 +25,34 @@ _ALIKE: Final = 1.5
 _REMEMBERED: Final = 64
 
 
-class PriceChecks:
-    """The doubted bars of one slot."""
+@dataclass(frozen=True, slots=True)
+class PriceDoubted:
+    """A bar's prices are far from the last close; `outcome` says what becomes of it."""
 
-    def __init__(self, slot: SlotName) -> None:
-        self._slot = slot
+    bar: Bar
+    close: float | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBelieved:
+    """REST insisted on a bar that was doubted."""
+
+    bar: Bar
+
+
+class PriceChecks:
+    """The doubted bars of one slot.
+
+    Args:
+        tell: Takes what is to be logged.
+
+    Attributes:
+        refused: How often a bar was doubted, each state of it once.
+    """
+
+    def __init__(self, tell: Callable[[PriceDoubted | PriceBelieved], None]) -> None:
+        self._tell = tell
         self._since: dict[int, tuple[Bar, int]] = {}
         self.refused = 0
 
@@ -53,7 +77,7 @@ class PriceChecks:
     def refuse_shown(self, bar: Bar, close: float | None) -> None:
         """Count and report a bar of the stream that is not taken."""
         self.refused += 1
-        self._say(bar, close, "not taken from the stream; REST decides")
+        self._tell(PriceDoubted(bar, close, "not taken from the stream; REST decides"))
 
     def _insisted(self, bar: Bar, close: float | None, now_ms: int) -> bool:
         before = self._since.get(bar.t)
@@ -62,17 +86,25 @@ class PriceChecks:
                 self._since.clear()
             self._since[bar.t] = (bar, now_ms)
             self.refused += 1
-            self._say(bar, close, "asked again; taken if REST still says so in a minute")
+            outcome = "asked again; taken if REST still says so in a minute"
+            self._tell(PriceDoubted(bar, close, outcome))
             return False
         if now_ms - before[1] < INSIST_MS:
             return False
-        log.warning("feed.price_believed", slot=str(self._slot), t=bar.t, close=bar.close)
+        self._tell(PriceBelieved(bar))
         return True
 
-    def _say(self, bar: Bar, close: float | None, outcome: str) -> None:
-        low, high = f"{bar.low:g}", f"{bar.high:g}"
-        why = f"prices of {low} to {high} after a close of {close or 0:g}: {outcome}"
-        log.warning("feed.price_doubted", slot=str(self._slot), t=bar.t, why=why)
+
+def log_price(slot: SlotName, note: PriceDoubted | PriceBelieved) -> None:
+    """Log what the checks told of a slot's bar."""
+    bar = note.bar
+    match note:
+        case PriceDoubted(_, close, outcome):
+            low, high = f"{bar.low:g}", f"{bar.high:g}"
+            why = f"prices of {low} to {high} after a close of {close or 0:g}: {outcome}"
+            log.warning("feed.price_doubted", slot=str(slot), t=bar.t, why=why)
+        case PriceBelieved():
+            log.warning("feed.price_believed", slot=str(slot), t=bar.t, close=bar.close)
 
 
 def plausible(bar: Bar, close: float | None) -> bool:

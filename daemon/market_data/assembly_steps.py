@@ -1,0 +1,115 @@
+"""What the bar assembler asks and has done, one class a step; what it is answered and notes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from daemon.core.bars import Bar, Hole, Provenance
+from daemon.market_data.bar_close import VenueMoment
+from daemon.market_data.price_checks import PriceBelieved, PriceDoubted
+from daemon.store.bar_merge import Stored
+
+
+@dataclass(frozen=True, slots=True)
+class AskBars:
+    """Ask REST for all bars from `from_t` on; `is_behind` if closed bars wait for it."""
+
+    from_t: int
+    is_behind: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LearnClock:
+    """Set the venue's clock by an answer of the venue."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfirmed:
+    """Store bars as REST has them; those in `seen` were handed on before."""
+
+    seen: list[Bar]
+    new: list[Bar]
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitRates:
+    """Wait a little for the funding rates settled before `close_ms`."""
+
+    close_ms: int
+    is_behind: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreShown:
+    """Store a bar as the stream showed it; going on without is no harm."""
+
+    bar: Bar
+
+
+@dataclass(frozen=True, slots=True)
+class FindCopies:
+    """Look up the stored copies of the bars of a hole."""
+
+    hole: Hole
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFlat:
+    """Store the flat bars of a time in which nobody traded."""
+
+    bars: list[Bar]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Tell that bars are lost, and write it down."""
+
+    hole: Hole
+
+
+@dataclass(frozen=True, slots=True)
+class HandOn:
+    """Hand a bar on, which is in the store; `led` if REST was not asked about it yet."""
+
+    bar: Bar
+    provenance: Provenance
+    led: bool = False
+
+
+Step = (
+    AskBars
+    | LearnClock
+    | StoreConfirmed
+    | AwaitRates
+    | StoreShown
+    | FindCopies
+    | StoreFlat
+    | GiveUp
+    | HandOn
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A step is done.
+
+    Attributes:
+        at: The venue's time now.
+        rows: The answer to `AskBars`: bars, ascending, the forming one included.
+        copies: The answer to `FindCopies`, ascending.
+    """
+
+    at: VenueMoment
+    rows: Sequence[Bar] = ()
+    copies: Sequence[Stored] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FutureBar:
+    """The venue began to show bars that cannot have begun; `source` is `rest` or `stream`."""
+
+    bar: Bar
+    source: str
+
+
+Note = FutureBar | PriceDoubted | PriceBelieved
+"""Something to log."""
