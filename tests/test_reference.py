@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.generate import commands, configuration, gates, log_lines, topics
+from docs.generate import commands, configuration, gates, log_lines, rooms, topics
 from docs.generate.pages import ROOT, stale
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -19,6 +19,13 @@ PLACE = re.compile(
 def test_every_generated_page_is_current() -> None:
     old = [str(path.relative_to(ROOT)) for path in stale()]
     assert not old, f"run `make reference`: {', '.join(old)}"
+
+
+def test_an_arrow_that_a_longer_way_implies_is_not_drawn() -> None:
+    page = rooms.drawn(f"{rooms.BEGIN}{rooms.END}")
+    assert ("runtime", "core") in rooms.arrows()
+    assert "runtime --> core" not in page
+    assert "core --> client" in page
 
 
 def test_every_policy_key_and_gate_stands_in_the_reference() -> None:

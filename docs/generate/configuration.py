@@ -18,8 +18,8 @@ from retrain.gates import GateLimits
 _HEAD: Final = """# Configuration
 
 `hyperdrift.toml` in the working folder, or `/etc/hyperdrift/hyperdrift.toml`, or the file that
-`--config` names. Every key has a default, and a misspelt key is an error. The unit of a number
-stands in its description, and mostly in its name: `_s` is seconds, `_ms` milliseconds.
+`--config` names. Every section may be left out, and a misspelt key is an error. The unit of a
+number stands in its description, and mostly in its name: `_s` is seconds, `_mib` is MiB.
 
 An environment variable overrides the file: `HYPERDRIFT_<SECTION>__<KEY>`, with two underscores
 between section and key. Only `[[slots]]` must stand in the file.

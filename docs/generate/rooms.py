@@ -1,13 +1,16 @@
-"""The picture of the rooms, drawn from the imports."""
+"""The picture and the table of the rooms, from the imports and from what each says of itself."""
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from typing import Final
 
+from docs.generate.markdown import code, table
 from docs.generate.source import modules
 
 BEGIN: Final = "<!-- rooms: written by `make reference` -->"
 END: Final = "<!-- end of rooms -->"
+_FOLDERS: Final = {"client": "client/hyperdrift", "monitor": "monitor", "retrain": "retrain"}
 _PACKAGES: Final = {"hyperdrift": "client", "monitor": "monitor", "retrain": "retrain"}
 
 
@@ -15,7 +18,7 @@ def drawn(text: str) -> str:
     """Return a page with the picture between its marks as the imports are now."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{_picture()}\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{_picture()}\n{_table()}\n{END}{after}"
 
 
 def room_of(module: str) -> str:
@@ -50,6 +53,20 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 def _picture() -> str:
     lines = [f"    {room} --> {other}" for room, other in sorted(_direct(arrows()))]
     return "\n".join(["```mermaid", "flowchart TD", *lines, "```", ""])
+
+
+def _table() -> str:
+    """Return each room with the first line that it says of itself, after those that it needs."""
+    order: TopologicalSorter[str] = TopologicalSorter()
+    for room, other in sorted(arrows()):
+        order.add(room, other)
+    said = {path: (ast.get_docstring(tree) or "").partition("\n")[0] for path, tree in modules()}
+    rows = []
+    for room in order.static_order():
+        folder = _FOLDERS.get(room, f"daemon/{room}")
+        path = "daemon/app.py" if room == "app" else f"{folder}/__init__.py"
+        rows.append((code(path.removesuffix("__init__.py")), said[path]))
+    return table(("room", "what it is"), rows)
 
 
 def _direct(all_arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
