@@ -64,6 +64,15 @@ def test_the_glossary_has_each_word_once_with_a_home() -> None:
     assert len(rows) == page.count("\n| ") - 2 * page.count("\n| word |")
     words = [word for word, _ in rows]
     assert len(words) == len(set(words)) > 50
+    silent = [word for word, home in rows if not _speaks_of(word, ROOT / home)]
+    assert silent == []
+
+
+def _speaks_of(word: str, home: Path) -> bool:
+    """Tell whether a module uses a word, or the beginning of each of its longer parts."""
+    text = home.read_text("utf-8").lower()
+    parts = [part for part in re.findall(r"[a-z]+", word.lower()) if len(part) > 2]
+    return all(part[:5] in text for part in parts)
 
 
 def test_the_readme_gives_a_reason_for_each_dependency() -> None:
