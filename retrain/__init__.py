@@ -1,1 +1,1 @@
-"""A library: arrays in, a judged candidate out."""
+"""A library that trains and judges a candidate: arrays in, a version out."""

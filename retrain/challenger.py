@@ -1,12 +1,12 @@
-"""Ask before a retrain whether one would help: a quick challenger against the champion.
+"""Compare a quick challenger with the champion, to see whether a retrain would help.
 
-A whole retrain takes every core for half a minute and ends in a swap that may be for the
-worse. One cheap model, fitted twice on the bars before the judged ones, already shows whether
-what came since the champion's training is worth learning from.
+A whole retrain takes every core for half a minute, and the swap after it may do harm. One small
+model, fitted twice on the bars before the judged ones, shows whether the bars since the
+champion's training are worth learning from.
 
-A cheap model may lose to the champion only because it is cheap. So its own stale twin stands
-beside it, fitted on nothing that the champion could not have seen: what the newer bars are
-worth is the difference between the two.
+A small model may lose to the champion only because it is small. So it is also compared with a
+stale twin of its own, fitted only on bars that the champion has seen. The difference of the two
+is what the newer bars are worth.
 """
 
 from dataclasses import asdict, dataclass
@@ -31,10 +31,10 @@ _LEAST_OF_A_CLASS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class ChallengerAnswer:
-    """Whether a retrain would help; `helps` is None where it could not be told.
+    """Whether a retrain would help; `helps` is None if the comparison is not possible.
 
     Log losses in nats, on `rows` rows that no model was fitted on: `champion` of the live
-    model, `fresh` of the challenger, `stale` of its twin that knows no newer bars.
+    model, `fresh` of the challenger, `stale` of its twin without the newer bars.
     """
 
     helps: bool | None
@@ -52,14 +52,14 @@ class ChallengerAnswer:
 def ask(job: Job) -> ChallengerAnswer:
     """Train the quick challenger walking forward, and compare.
 
-    The answer is no if, at the best estimate, it beats neither the champion nor its stale twin.
+    The answer is no if its mean log loss beats neither the champion's nor its stale twin's.
 
     Raises:
         RetrainError: If bars or settings allow no model at all.
     """
     if job.champion is None:
         return ChallengerAnswer(None, "there is no live model to challenge")
-    # On a busy machine the threads of one small fit wait for each other far longer than they work.
+    # On a busy machine the threads of one small fit wait for each other longer than they work.
     with threadpool_limits(limits=1):
         return _ask(job, job.champion)
 
@@ -104,7 +104,7 @@ def _answer(rows: int, champion: float, fresh: float, stale: float) -> Challenge
 
 
 def _forward(rows: Rows, fresh: range, job: Job) -> NDArray[np.float64]:
-    """Return what challengers say of the judged rows, each fitted on all rows before its piece."""
+    """Return the challengers' predictions; each is fitted on all rows before its piece."""
     gap = rows.horizon_bars
     pieces = folds.walk_forward(fresh.start, fresh.stop, pieces=_PIECES, purge=gap, embargo=gap)
     said = []

@@ -1,9 +1,9 @@
-"""Features that a bot computes itself, bar by bar, with a class of its own.
+"""Compute features with a class of the bot, bar by bar.
 
-A bot that has formulas of its own must be trained on what they give, and served what they
-give. So the class is run over the history once for training, and one instance of it is fed
-each new bar when it is live. What a restart does to that instance, which begins again
-`TAIL_BARS` bars back, is held against the training rows before anything goes live.
+A model of such a bot must be trained on its features and predict from them. So the class is run
+over the history once for training, and one live instance is fed each new bar. After a restart an
+instance begins `TAIL_BARS` bars back. Its features then are compared with the training rows
+before a version goes live.
 """
 
 import hashlib
@@ -33,10 +33,10 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """What a bot's class made of a frame.
+    """The features that a bot's class computed for a frame.
 
-    `rows` (n_bars, 17) as training sees them, `served` (n, 17) the newest of them as an
-    instance gives them that began `TAIL_BARS` bars earlier; a row is finite or all NaN.
+    `rows` (n_bars, 17) are those for training. `served` (n, 17) are the newest, from an instance
+    that began `TAIL_BARS` bars before them. A row is finite or all NaN.
     """
 
     name: str
@@ -53,7 +53,7 @@ def schema_hash(name: str, source: bytes) -> str:
 
 
 def inputs(frame: Mapping[str, NDArray[Any]]) -> Array:
-    """Return what an instance is fed of each bar.
+    """Return the input of an instance for each bar.
 
     Returns:
         Shape (n_bars, 8): open, high, low, close, volume, S_top, S_bot (of the 12 bars that end
@@ -79,13 +79,13 @@ class Instance:
         self._name, self._bars = name, 0
         try:
             self._object = make(list(features.NAMES))
-        except (Exception, SystemExit) as e:  # it is not our code: anything can come out of it
+        except (Exception, SystemExit) as e:  # foreign code: it may raise anything
             raise ComputerFailed(name, f"cannot be made ({_said(e)})") from e
 
     def feed(self, row: Array) -> list[float]:
         """Return the features of the next bar.
 
-        What is not known is fed as 0, and the features of that bar are NaN.
+        An unknown input is fed as 0, and the features of that bar are NaN.
 
         Args:
             row: Shape (8,), as `inputs` gives it.
@@ -117,7 +117,7 @@ def run(
     make: Callable[[list[str]], Any],
     frame: Mapping[str, NDArray[Any]],
 ) -> Computed:
-    """Compute the features of every bar, and of the newest once more as serving does.
+    """Compute the features of every bar, and of the newest again as the daemon does live.
 
     Args:
         name: `package.module:Class`.

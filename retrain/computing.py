@@ -1,10 +1,10 @@
-"""Run a bot's own feature class in a process of its own, where it can hurt nobody.
+"""Run a bot's feature class in a process of its own, so that its faults harm no other.
 
     python -m retrain.computing PACKAGE.MODULE:CLASS PATH
 
 Reads JSON lines: `{"begin": true, "inputs": [[...8], ...]}` starts a new instance and feeds
-it, without `begin` the same instance goes on. Answers each with `{"rows": [[...17], ...]}`,
-or with `{"error": "..."}` and ends. The first line that it writes is `{"schema_hash": "..."}`.
+it; without `begin` the same instance goes on. Answers each with `{"rows": [[...17], ...]}`,
+or with `{"error": "..."}` and ends. The first line of its output is `{"schema_hash": "..."}`.
 """
 
 import importlib
@@ -31,7 +31,7 @@ def load(name: str, path: str) -> tuple[Make, bytes]:
         path: Folder that the package lies in; empty if it is installed.
 
     Returns:
-        The class, and the source of every module that it brought from its folder.
+        The class, and the source of every module that it imported from its folder.
 
     Raises:
         ComputerFailed: If there is no such class or its module cannot be imported.
@@ -42,7 +42,7 @@ def load(name: str, path: str) -> tuple[Make, bytes]:
     try:
         module = importlib.import_module(module_name)
         make: Make = getattr(module, class_name)
-    except (Exception, SystemExit) as e:  # it is not our code: anything can come out of it
+    except (Exception, SystemExit) as e:  # foreign code: it may raise anything
         reason = f"cannot be imported ({type(e).__name__}: {e}); see features.path"
         raise ComputerFailed(name, reason) from e
     return make, _source(Path(path) if path else _folder(module))
@@ -50,7 +50,7 @@ def load(name: str, path: str) -> tuple[Make, bytes]:
 
 def main(name: str, path: str) -> int:
     """Serve one class until stdin ends; return the exit code."""
-    # What the bot's code prints must not come between our lines.
+    # Output of the bot's code must not mix with our lines.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)
         try:

@@ -1,4 +1,4 @@
-"""Bars made into rows: features, labels, and which of them train and which judge.
+"""Turn bars into rows: features, labels, and the split into training and test rows.
 
 Rows whose features or labels are unknown are left out here, once, so that nothing later
 can train on them.
@@ -18,7 +18,7 @@ from retrain.labels import Threshold
 
 TEST_FRAC: Final = 0.2
 LEAST_ROWS: Final = 400
-"""Fewer rows leave a test block of which half is noise, whatever the model."""
+"""With fewer rows, chance decides the scores of the test block."""
 _MOST: Final = 0.5
 
 Frame = Mapping[str, NDArray[Any]]
@@ -26,7 +26,7 @@ Frame = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows to learn from, oldest first.
+    """The rows with known features and label, oldest first.
 
     `features` (n, 17), `labels` (n,) 0 to 2, `future_return` (n,), `bars` (n,) the index of
     each row's bar in the frame; `fold` cuts them into train and test.
@@ -42,12 +42,12 @@ class Rows:
 
     @property
     def train(self) -> slice:
-        """The rows that train: all up to the purge before the test block."""
+        """The training rows: all up to the purge before the test block."""
         return slice(0, self.fold.train[-1].stop)
 
     @property
     def test(self) -> slice:
-        """The newest rows, which judge."""
+        """The test rows: the newest."""
         return slice(self.fold.test.start, self.fold.test.stop)
 
 
@@ -65,8 +65,8 @@ def build(
     Args:
         frame: What `features.compute` takes: columns of shape (n_bars,).
         horizon_bars: H of the labels, also the width of the purge and of the embargo.
-        setting: Threshold as configured.
-        previous: The threshold of the model before, for "auto".
+        setting: Label threshold as configured.
+        previous: Label threshold of the previous model, for "auto".
         told: Called with the name of each step as it begins.
         computed: What a bot's own class made of the frame; None computes our features.
 
@@ -79,7 +79,7 @@ def build(
     values = features.compute(frame) if computed is None else computed.rows
     told("labels")
     close = np.asarray(frame["close"], dtype=np.float64)
-    # "auto" must not choose by the bars that will judge it.
+    # "auto" must not see the bars of the test block.
     training = close[: int(len(close) * (1 - TEST_FRAC))]
     threshold = labels.resolve_threshold(setting, training, horizon_bars, previous)
     made = labels.label(close, horizon_bars, threshold.per_bar(close, horizon_bars))
@@ -104,14 +104,14 @@ def build(
 
 
 def _lacking(frame: Frame) -> str:
-    """Name the column that most bars lack, as all lack funding where none was fetched."""
+    """Return the column that most bars lack, such as funding if none was fetched; else ""."""
     unknown = {name: float(np.isnan(column).mean()) for name, column in frame.items()}
     worst = max(unknown, key=lambda name: unknown[name])
     return worst if unknown[worst] > _MOST else ""
 
 
 def _reaches_across(t: NDArray[Any], horizon_bars: int) -> NDArray[np.bool_]:
-    """Tell of which bars the horizon ends beyond a hole in `t`."""
+    """Return for which bars the horizon ends beyond a hole in `t`, shape (n,)."""
     across = np.zeros(len(t), dtype=bool)
     if len(t) > horizon_bars:
         took = t[horizon_bars:] - t[:-horizon_bars]
@@ -139,7 +139,7 @@ def leaked_rows(rows: Rows, stop: int) -> int:
 
     Args:
         rows: All rows and how they were cut.
-        stop: The row after the last that the twin says it was trained on.
+        stop: The row after the last that the twin was trained on.
     """
     trained = np.union1d(rows.fold.train_rows(), np.arange(stop))
     train = rows.bars[trained]

@@ -1,8 +1,8 @@
-"""Turn three probabilities into a decision: the rule is part of the model.
+"""Turn three probabilities into a decision, with thresholds that belong to the model.
 
-An honest, calibrated model almost never gives UP or DOWN the highest probability, so
-argmax would say NEUTRAL for ever. One threshold per side, fixed on out-of-fold rows,
-travels with the model instead. Needs numpy only: daemon and bot decide with it too.
+A calibrated model almost never gives UP or DOWN the highest probability, so argmax would always
+decide NEUTRAL. Instead each side has a signal threshold, set on out-of-fold rows and stored with
+the model. This module needs numpy only: daemon and bot use the same rule.
 """
 
 from typing import Final, NamedTuple
@@ -18,22 +18,22 @@ _SETTLED: Final = 1e-9
 
 
 class SignalThreshold(NamedTuple):
-    """Probabilities from which each side speaks."""
+    """The signal thresholds: probabilities from which each side gives a signal."""
 
     up: float
     down: float
 
 
 def signal_threshold(probabilities: NDArray[np.float64], signal_rate: float) -> SignalThreshold:
-    """Fix the thresholds so that `decide` lets each side speak on `signal_rate` of these rows.
+    """Set the thresholds so that each side gives a signal on `signal_rate` of these rows.
 
-    Volatile bars raise both sides at once, and there only one can win. With each threshold
-    fixed alone, one side would win nearly all of them and silence the other; so each is fixed
-    given the other, in turns, until both rates hold.
+    On volatile bars both sides reach their thresholds, and only one can win. With each threshold
+    set alone, one side would win nearly all of these bars. So each is set given the other, in
+    turns, until both rates hold.
 
     Args:
         probabilities: Shape (n, 3), of rows that the model did not train on.
-        signal_rate: Fraction of the bars on which each side shall speak, above 0, below 0.5.
+        signal_rate: Fraction of the bars with a signal of each side, above 0, below 0.5.
     """
     p_up, p_down = probabilities[:, UP], probabilities[:, DOWN]
     up, down = _upper(p_up, signal_rate), _upper(p_down, signal_rate)
@@ -50,8 +50,8 @@ def signal_threshold(probabilities: NDArray[np.float64], signal_rate: float) -> 
 def decide(probabilities: NDArray[np.float64], up: float, down: float) -> NDArray[np.int8]:
     """Return DOWN, NEUTRAL or UP for every row.
 
-    A side speaks when its probability reaches its threshold; if both do, the larger
-    excess wins, and equal excesses cancel out.
+    A side gives a signal when its probability reaches its threshold. If both do, the larger
+    excess wins, and equal excesses give NEUTRAL.
 
     Args:
         probabilities: Shape (n, 3), columns DOWN, NEUTRAL, UP.
@@ -69,5 +69,5 @@ def decide(probabilities: NDArray[np.float64], up: float, down: float) -> NDArra
 
 
 def _upper(values: NDArray[np.float64], rate: float) -> float:
-    # "higher": a value that occurred, so that ties never make a side speak more often.
+    # "higher" takes a value that occurred, so that ties never add signals.
     return float(np.quantile(values, 1 - rate, method="higher"))

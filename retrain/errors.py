@@ -1,4 +1,4 @@
-"""Everything that can go wrong in a retrain, drawn as one tree.
+"""The errors of a retrain, drawn as one tree.
 
     RetrainError
     ├── TooFewBars           wait, or load more history
@@ -27,9 +27,9 @@ class RetrainError(Exception):
 
 
 class TooFewBars(RetrainError):
-    """There is less history than the work needs; more arrives with time.
+    """There are too few bars; more arrive with time.
 
-    `lacking` names a column that is not known for most of the bars there are.
+    `lacking` names a column that is unknown for most of them, "" if none is.
     """
 
     transient = True
@@ -93,11 +93,11 @@ class BadThreshold(BadSetting):
     def __init__(self, value: object) -> None:
         rule = 'a fraction between 0 and 1 such as 0.005, "auto", or "vol:" and a multiple above 0'
         super().__init__("threshold", value, rule)
-        self.args = (value,)  # what unpickling calls this class with
+        self.args = (value,)  # the arguments of this class when it is unpickled
 
 
 class ComputerFailed(RetrainError):
-    """The class of a bot's own that computes features cannot be used."""
+    """A bot's feature class cannot be used."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, reason)

@@ -1,10 +1,9 @@
 """The 17 features: one implementation for training and for serving.
 
-A model that was trained on one formula and is served another loses money without
-any error message. So the daemon calls the very function that training calls, on the
-last `LIVE_BARS` bars, and takes the last row. Every window is finite and built from
-its own bars alone (`retrain.windows`), so that row is the row of the whole history to
-the last bit.
+A model that is trained on one formula and given another loses money without any error. So the
+daemon calls the function that training calls, on the last `LIVE_BARS` bars, and takes the last
+row. Every window is finite and computed from its own bars alone (`retrain.windows`), so that row
+equals the row of the whole history exactly.
 """
 
 import hashlib
@@ -39,7 +38,7 @@ NAMES: Final = (
     "S_bot",
 )
 VERSION: Final = 1
-"""Rises when a formula changes, so that a model never meets features it was not trained on."""
+"""Increased when a formula changes, so that no model gets features it was not trained on."""
 
 WARMUP_BARS: Final = 299
 """Rows before this one are NaN: 288 values of rv_1h, each over 12 returns, need 300 closes."""
@@ -55,7 +54,7 @@ _EMA_KEEP = 1 - 2 / 21
 _EMA_BARS = 384
 # Prices have five significant digits: less than 1e-8 of the price is rounding, not movement.
 _STILL_PRICE, _STILL_VOLUME, _STILL_RETURN = 1e-8, 1e-12, 1e-12
-# Far outside any market, and near enough to 1 that no formula below overflows.
+# Beyond the prices of any market, and small enough that no formula below overflows.
 _SMALLEST, _LARGEST = 1e-18, 1e18
 
 
@@ -93,7 +92,7 @@ def compute(frame: Frame) -> Array:
             a price or a volume is impossible.
     """
     bars = _checked(frame)
-    # 0 / 0 is meant: it is the NaN of a warm-up row, or the formula's own rule replaces it.
+    # 0 / 0 is intended: it gives the NaN of a warm-up row, or the formula replaces it.
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = _columns(bars)
     rows = np.stack([columns[name] for name in NAMES])
@@ -141,7 +140,7 @@ def funding_as_of(
 
 
 def _warming(t: Array) -> NDArray[np.bool_]:
-    """Tell which rows lie within `WARMUP_BARS` of the first bar or of a hole in `t`."""
+    """Return which rows lie within `WARMUP_BARS` after the first bar or a hole in `t`."""
     index, gaps = np.arange(len(t)), np.diff(t)
     if not len(gaps):
         return np.ones(len(t), dtype=bool)
@@ -150,7 +149,7 @@ def _warming(t: Array) -> NDArray[np.bool_]:
 
 
 def _checked(frame: Frame) -> dict[str, Array]:
-    """Return the columns as float arrays, or say what is wrong with them."""
+    """Return the columns as float arrays, or raise `BadFrame`."""
     bars: dict[str, Array] = {}
     for name in _COLUMNS:
         try:
@@ -170,7 +169,7 @@ def _checked(frame: Frame) -> dict[str, Array]:
 
 
 def _rules(bars: dict[str, Array]) -> list[tuple[str, NDArray[np.bool_], str]]:
-    """Return per rule its column, where it holds, and its words; NaN breaks every rule but one."""
+    """Return for each rule its column, where it holds, and its sentence; NaN breaks all but one."""
     t, high, low = bars["t"], bars["high"], bars["low"]
     ascends = np.concatenate(([True], np.diff(t) > 0))[: len(t)]
     rules = [("t", ascends, "be later than the one before; sort the bars and drop repeats")]
@@ -194,7 +193,7 @@ def _columns(bars: dict[str, Array]) -> dict[str, Array]:
     r = _change(close, 1)
     typical = (high + low + close) / 3
     depth = volume * close / np.maximum((high - low) / close, 1e-6)
-    # Columns that share a window share the passes over it.
+    # Columns with the same window are computed together.
     paid = (volume, typical * volume)
     fast = windows.mean(np.stack((r * r, bars["funding"], *paid, *_known_flow(bars))), _FAST)
     squares, usual_rate, traded, turnover, *flow = fast
@@ -230,7 +229,7 @@ def _known_flow(bars: dict[str, Array]) -> tuple[Array, ...]:
 
 
 def _shares(traded: Array, top: Array, bottom: Array, known: Array) -> tuple[Array, Array]:
-    """Return each cohort's part of the volume; NaN in a window that knows no flow at all."""
+    """Return each cohort's share of the volume; NaN if no bar of the window has a known flow."""
     nothing = np.where(known == 0, np.nan, 0)
     return np.where(traded == 0, nothing, top / traded), np.where(
         traded == 0, nothing, bottom / traded
@@ -261,7 +260,7 @@ def _garman_klass(bars: dict[str, Array]) -> Array:
 
 
 def _efficiency(bars: dict[str, Array], r: Array) -> Array:
-    """How much of the bar's span the return covers."""
+    """The part of the bar's range that the return covers."""
     span = bars["high"] - bars["low"]
     return np.where(span == 0, 0, np.minimum(np.abs(r) / (span / bars["close"]), 10))
 

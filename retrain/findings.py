@@ -1,7 +1,7 @@
-"""What a person wants to see before trusting a model, beside its scores: values for the report.
+"""Measure what a person wants to see before trusting a model, beside its scores.
 
-Everything is measured on the test block, which the twin never saw. The values travel in the
-certificate, so that a report can be drawn again and other programs can read them.
+Everything is measured on the test block, which the twin was not trained on. The values are part
+of the certificate, so that a report can be drawn again and other programs can read them.
 """
 
 from typing import Any, Final
@@ -48,9 +48,9 @@ def find(
     Args:
         rows: All rows.
         close_ms: When each bar of the frame closed.
-        given: What base models said about rows that they had not seen, shape (n, 12).
+        given: Base models' predictions for rows they were not trained on, shape (n, 12).
         twin: The model that is judged.
-        champion: The live model, if any: drift is told since its training.
+        champion: The live model, if any: drift is measured since its training.
         fee_bps: Cost of a round trip in basis points.
     """
     x, y = rows.features[rows.test], rows.labels[rows.test]
@@ -104,7 +104,7 @@ def _reliability(happened: NDArray[np.bool_], given: NDArray[np.float64]) -> lis
 def _equity(
     rows: Rows, close_ms: NDArray[np.int64], decided: NDArray[np.int8], fee_bps: float
 ) -> dict[str, Any]:
-    """Return what the signals add up to if each stakes 1/H of the capital for its H bars.
+    """Return the equity if each signal stakes 1/H of the capital for its H bars.
 
     Up to H positions are open at a time, so that overlapping signals are not counted as if
     each had the whole capital.
@@ -132,7 +132,9 @@ def _importance(twin: Model, x: NDArray[np.float64], y: NDArray[np.int8]) -> dic
     asked = np.repeat(x[np.newaxis], len(features.NAMES) + 1, axis=0)  # the last one as it is
     for i in range(len(features.NAMES)):
         asked[i, :, i] = x[mixed, i]
-    answers = twin.stack.predict(asked.reshape(-1, x.shape[1]))  # at once: a call costs most
+    answers = twin.stack.predict(
+        asked.reshape(-1, x.shape[1])
+    )  # one call for all: each call is expensive
     losses = row_log_loss(np.tile(y, len(asked)), answers).reshape(len(asked), -1).mean(axis=1)
     return {name: float(losses[i] - losses[-1]) for i, name in enumerate(features.NAMES)}
 

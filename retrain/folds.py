@@ -1,12 +1,11 @@
-"""Which rows train and which rows judge: integers in, ranges out.
+"""Choose which rows train and which rows judge: integers in, ranges out.
 
-The label of row i looks `purge` rows (the horizon) ahead. A training row whose label
-reaches into the judged rows, or a judged row whose label reaches into the training
-rows, leaks the answer, and the score is a lie that nothing later can see. So this
-geometry stands alone, where it can be tested for every size.
+The label of row i looks `purge` rows (the horizon) ahead. If the label of a training row reaches
+into the judged rows, or the other way round, the answer leaks. The score is then wrong, and
+nothing later can detect it. So this module is separate and tested for every size.
 
-Rows count bars. Where bars without features were left out between two rows, the rows
-are further apart in time than they look, which only widens the purge.
+Rows count bars. If bars without features were left out between two rows, the rows are further
+apart in time, which only widens the purge.
 """
 
 import itertools
@@ -31,7 +30,7 @@ class Fold(NamedTuple):
 
 
 def split(n_rows: int, *, purge: int, embargo: int = 0, test_frac: float = 0.2) -> Fold:
-    """Cut the newest rows off for judging.
+    """Split the newest rows off for judging.
 
     Args:
         n_rows: Number of rows, oldest first.
@@ -132,7 +131,7 @@ def _around(n_rows: int, test: range, gap: int, *, both: bool) -> tuple[range, .
 
 
 def _possible(cut: Callable[[int], tuple[Fold, ...]], n_rows: int) -> tuple[Fold, ...]:
-    """Return the folds of `n_rows` rows, or say how many rows would give some."""
+    """Return the folds of `n_rows` rows, or raise `TooFewBars` with the number needed."""
     if _complete(folds := cut(n_rows)):
         return folds
     enough = (n for n in itertools.count(max(n_rows, 0) + 1) if _complete(cut(n)))

@@ -1,7 +1,7 @@
-"""May this model go live? Every gate, its limit, its verdict, and why it exists.
+"""Judge whether a model may go live: every gate, its limit and its verdict.
 
-Each gate catches a fault that the others let through. The verdicts travel with the model
-as its certificate, so a bot can refuse a version that was never judged.
+Each gate detects a fault that the others do not. The verdicts are stored with the model as its
+certificate, so that a bot can refuse a version that was never judged.
 """
 
 import math
@@ -16,7 +16,7 @@ from retrain.scores import Interval, Scores
 
 MIB: Final = 2**20
 _FEW_NEUTRAL: Final = 0.55
-"""With fewer, hardly any honest model is as often right as the limits of accuracy ask."""
+"""With fewer rows, hardly any good model reaches the limits of accuracy."""
 _UNKNOWN: Final = Interval(math.nan, math.nan)
 
 
@@ -73,7 +73,7 @@ class GateLimits:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One verdict. `value` is None where there was nothing to measure."""
+    """One verdict; `value` is None if there was nothing to measure."""
 
     name: str
     value: float | None
@@ -92,7 +92,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Challenger against champion on rows that neither trained on.
+    """Challenger compared with champion on rows that neither was trained on.
 
     `difference` is the challenger's log loss minus the champion's, relative to the champion's;
     None, with `skipped` saying why, where they cannot be compared.
@@ -106,13 +106,12 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What the twin showed.
+    """The measurements of the twin.
 
-    `train` is measured in-sample: the twin on the rows that it was fitted to, which is where
-    learning by heart shows. `label_faults` counts rows whose label is not what the price did,
-    `leaked_rows` training rows whose label reaches into the test block, `parity` is the
-    largest difference between trained and served features, `provenance` what became of the bars
-    that the champion learnt from.
+    `train` has the scores on the rows that the twin was fitted to, which show overfitting.
+    `label_faults` counts rows whose label contradicts the prices, `leaked_rows` training rows
+    whose label reaches into the test block. `parity` is the largest difference between trained
+    and served features, `provenance` the comparison with the bars the champion learnt from.
     """
 
     train: Scores
@@ -126,7 +125,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipped:
-    """What the saved file showed.
+    """The measurements of the saved file.
 
     `share_shift` is the largest difference between the mean probabilities of twin and refit
     on the test rows, `lean_correlation` the correlation of their p_up - p_down; both None if
@@ -142,7 +141,7 @@ class Shipped:
 
 
 def judge(evidence: Evidence, limits: GateLimits) -> tuple[Gate, ...]:
-    """Judge the twin by what it showed on rows that it never saw."""
+    """Judge the twin by its measurements on the test block."""
     return (
         *_accuracy(evidence, limits),
         _all_classes(evidence.test, limits.all_classes),
@@ -157,7 +156,7 @@ def judge(evidence: Evidence, limits: GateLimits) -> tuple[Gate, ...]:
 
 
 def judge_shipped(shipped: Shipped, limits: GateLimits) -> tuple[Gate, ...]:
-    """Judge the file that would go live."""
+    """Judge the saved file, which would go live."""
     refit = () if shipped.share_shift is None else (_refit_agrees(shipped, limits.refit_agrees),)
     return (*refit, _loads(shipped, limits.loads), _budget(shipped, limits))
 
@@ -228,7 +227,7 @@ def _direction(evidence: Evidence, limit: float) -> Gate:
 
 
 def _calibrated(evidence: Evidence, limit: float) -> Gate:
-    """Refuse an ECE beyond the limit that the chance of these rows does not explain."""
+    """Refuse a calibration error above the limit that chance does not explain."""
     test = evidence.test
     down, neutral, up = test.calibration
     value = max(test.calibration)
@@ -246,10 +245,10 @@ def _calibrated(evidence: Evidence, limit: float) -> Gate:
 
 
 def beats_champion(champion: Comparison, limit: float) -> Gate:
-    """Refuse what is worse surely, or by more than the tolerance at the best estimate.
+    """Refuse a model that is significantly worse, or whose mean loss is worse by the tolerance.
 
-    The first alone would wave a truly worse model through whenever the rows are few and the
-    interval wide; the second alone would let a surely, if slightly, worse one pass.
+    The first rule alone would pass a worse model whenever the rows are few and the interval is
+    wide. The second alone would pass one that is significantly but slightly worse.
     """
     name, why = "beats_champion", "a newer model is not a better one until it shows"
     if champion.difference is None:

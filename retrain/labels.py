@@ -1,8 +1,8 @@
-"""What a bar is labelled, and how a person finds labels that can be learnt.
+"""Label bars, and help a person to find labels that can be learnt.
 
-The horizon and the threshold decide everything that follows: too far apart, and all
-bars are NEUTRAL, which any model "predicts" with an accuracy of 99 %. So thresholds
-are resolved, counted and refused here, before any model is fitted.
+Horizon and threshold decide everything that follows. With a threshold too large for the horizon,
+all bars are NEUTRAL, and any model has an accuracy of 99 %. So thresholds are resolved, counted
+and refused here, before any model is fitted.
 """
 
 import math
@@ -29,7 +29,7 @@ LADDER: Final = (
     *(0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075),
     *(0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1),
 )
-"""What "auto" chooses from: few round figures, so that retrains tend to agree."""
+"""The choices of "auto": few round figures, so that retrains tend to agree."""
 
 VOL_BARS: Final = 288
 """Bars of returns behind a "vol:" threshold: one day of 5m bars, 288 bars at every interval."""
@@ -39,9 +39,9 @@ _AUTO_NEUTRAL, _KEEP_FROM, _KEEP_TO = 0.70, 0.55, 0.85
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A threshold setting made definite, so that it can be stored and applied again.
+    """A resolved threshold setting, which can be stored and applied again.
 
-    `setting` is what was asked for. `value` is a fraction of the price if `kind` is
+    `setting` is the configured text or number. `value` is a fraction of the price if `kind` is
     "fixed", a multiple of the trailing volatility of a return over the horizon if "vol".
     """
 
@@ -68,7 +68,7 @@ class Threshold:
 
 
 class Row(NamedTuple):
-    """What one horizon and threshold make of the bars; the shares add up to 1."""
+    """The class shares of one horizon and threshold; they add up to 1."""
 
     horizon_bars: int
     threshold: float | str
@@ -102,7 +102,7 @@ def future_return(close: Array, horizon_bars: int) -> Array:
 
 
 def label(close: Array, horizon_bars: int, threshold: float | Array) -> Labels:
-    """Label each bar with what the price does over the horizon.
+    """Label each bar by the future return over the horizon.
 
     Args:
         close: Shape (n,), oldest bar first, above 0.
@@ -128,14 +128,14 @@ def label(close: Array, horizon_bars: int, threshold: float | Array) -> Labels:
 def resolve_threshold(
     setting: float | str, close: Array, horizon_bars: int, previous: float | None = None
 ) -> Threshold:
-    """Make a threshold setting definite.
+    """Resolve a threshold setting.
 
     Args:
         setting: A fraction; "auto" for the one of `LADDER` whose NEUTRAL share of `close` is
             nearest 70 %; "vol:0.8" for 0.8 x the trailing volatility.
         close: Closes of the training block, shape (n,); used by "auto" only.
         horizon_bars: Horizon of the labels.
-        previous: The fraction "auto" chose the last time. It is kept while its NEUTRAL share
+        previous: The fraction that "auto" chose last time. It is kept while its NEUTRAL share
             stays between 55 and 85 %, so that models can be compared from retrain to retrain.
 
     Returns:
@@ -210,7 +210,7 @@ def table(
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Write the rows of `table` for a person to read."""
+    """Return the rows of `table` as text."""
     lines = [f"{'horizon':>7} {'threshold':>9} {'DOWN':>8} {'NEUTRAL':>8} {'UP':>8}"]
     for row in rows:
         counts = " ".join(f"{share:8.2%}" for share in (row.down, row.neutral, row.up))
@@ -222,9 +222,9 @@ def check_classes(labels: Labels, close: Array, horizon_bars: int, minimum: floa
     """Refuse labels in which a class is too rare to be learnt.
 
     Args:
-        labels: What the model would be trained on, shape (n,).
-        close: The closes behind them, shape (n,), for the table of alternatives.
-        horizon_bars: The horizon behind them.
+        labels: The labels of the training rows, shape (n,).
+        close: The closes of the same bars, shape (n,), for the table of alternatives.
+        horizon_bars: The horizon of the labels.
         minimum: Least share of each class among the known labels.
 
     Raises:
@@ -243,7 +243,7 @@ def check_classes(labels: Labels, close: Array, horizon_bars: int, minimum: floa
 
 
 def _auto(close: Array, horizon_bars: int, previous: float | None) -> float:
-    """Choose from the ladder; of two equally good ones the smaller."""
+    """Choose from `LADDER`; of two equally good choices the smaller."""
     ahead = np.abs(future_return(close, horizon_bars)[:-horizon_bars])
     if not len(ahead):
         raise TooFewBars(len(close), horizon_bars + 1)

@@ -1,18 +1,18 @@
-"""The oldest interpreter and scikit-learn that can train: asked before anything needs them."""
+"""Check that interpreter and scikit-learn are new enough to train, before they are needed."""
 
 from typing import Final
 
 OLDEST_PYTHON: Final = (3, 11)
 OLDEST_SKLEARN: Final = (1, 7)
-"""1.6 cannot cut quantile bins as 1.9 does, so it would train another model of the same bars."""
+"""1.6 cuts quantile bins in another way than 1.9: the same bars would give another model."""
 
 
 def too_old(python: tuple[int, ...], sklearn: str) -> str:
-    """Say what is too old, and what to do; nothing if all is well.
+    """Return what is too old and what to do, "" if nothing is.
 
     Args:
         python: Version of the interpreter, major and minor first.
-        sklearn: Version of scikit-learn, as it says it.
+        sklearn: Version of scikit-learn, its `__version__`.
     """
     found = tuple(int(part) for part in sklearn.split(".")[:2])
     remedy = "install it there, or point retrain.python at an interpreter that has it"

@@ -1,7 +1,7 @@
-"""The meta model: what the four base models say, weighed against each other and calibrated.
+"""Fit the meta model, which weights and calibrates the predictions of the four base models.
 
-Pulled towards the plain average of the base models, which is hard to beat: with the rows of a
-few hundred days nothing better can be learnt, with those of many thousand bars a little.
+It is regularised towards the plain average of the base models, which is hard to beat: a few
+hundred rows cannot improve on it, and many thousand rows only a little.
 """
 
 from dataclasses import dataclass
@@ -27,20 +27,20 @@ CLASSES: Final = 3
 _FLOOR: Final = 1e-3
 _FOLDS: Final = 2
 _PRIORS: Final = (10_000, 1_000, 100)
-"""For how many independent labels the plain average may count."""
+"""Weights of the plain average to choose from, in independent labels."""
 _WORTH: Final = 0.01
-"""Share of the loss that a lesser one must surely save."""
+"""Fraction of the loss that a smaller weight must save significantly."""
 _STRENGTH: Final = 30.0
-"""Labels that count for the average, times C of the regression: what pulls its weights to 0."""
+"""Weight of the average times C of the regression, whose penalty pulls its weights to 0."""
 _DEVIATION: Final = 0.1
-"""How much dearer it is to prefer one base model than to lean on all of them."""
+"""How much more the penalty costs on one base model than on their average."""
 _ANCHORS: Final = 2_000
-"""Rows that speak for the average: more of them say the same."""
+"""Rows that carry the weight of the average; more rows add nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Rows to learn from, what the base models say on average, and which rows judge which."""
+    """The out-of-fold rows, the average prediction of the base models, and the splits."""
 
     given: Probabilities
     labels: Labels

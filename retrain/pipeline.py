@@ -1,8 +1,8 @@
-"""One retrain from bars to a judged candidate: judge a twin, ship the refit.
+"""Run one retrain from bars to a judged candidate: judge a twin, deploy the refit.
 
-The twin trains on the oldest 80 % and is judged on the rest. If it passes, the same recipe
-is fitted to all bars and that is what ships: a retrain after a drift that left out the
-newest month would miss the point. A refused twin is saved too, so that its report can say why.
+The twin is trained on the oldest 80 % and judged on the rest. If it passes, the same recipe is
+fitted to all bars, and this refit is the candidate: a retrain after a drift needs the newest
+bars. A refused twin is saved too, so that its report can say why.
 """
 
 import sys
@@ -56,7 +56,7 @@ Predict = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to train on and how to judge it.
+    """The input of a retrain.
 
     `frame` is what `features.compute` takes, closed bars only: columns of shape (n_bars,);
     `at_ms` names the version;
@@ -88,13 +88,13 @@ class Job:
 
     @property
     def schema_hash(self) -> str:
-        """Names the features that are trained on."""
+        """Hash that names the features of the training rows."""
         return self.computed.schema_hash if self.computed else features.schema_hash()
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a retrain left in its folder. `gates` in the order in which they were judged."""
+    """The result of a retrain; `gates` are in the order in which they were judged."""
 
     manifest: Mapping[str, Any]
     meta: Mapping[str, Any]
@@ -102,7 +102,7 @@ class Candidate:
 
     @property
     def refused_by(self) -> tuple[str, ...]:
-        """Names of the gates that it did not pass."""
+        """Names of the gates that refused it."""
         return tuple(gate.name for gate in self.gates if not gate.passed)
 
     @property
@@ -112,7 +112,7 @@ class Candidate:
 
 
 class _Watch:
-    """Tells how far the work is, and keeps how long each step took."""
+    """Reports progress, and keeps how long each step took."""
 
     def __init__(self, progress: Progress, timer: Callable[[], float]) -> None:
         self._progress, self._timer, self._since = progress, timer, timer()
@@ -135,7 +135,7 @@ def run(
         job: What to do.
         directory: Where the version is written; created if missing.
         progress: Called with each step's name and the percentage done when it begins.
-        timer: Seconds that never step back, for the timings in the certificate.
+        timer: A monotonic clock in seconds, for the timings in the certificate.
 
     Returns:
         The candidate, passed or refused; its files are in `directory`.

@@ -1,7 +1,7 @@
-"""The report that a person reads: may this model go live, and why (not)?
+"""Write the report that tells a person whether a model may go live, and why.
 
-One page without scripts or anything fetched, so that it reads the same from a mail, a
-phone and a server without a network.
+It is one page without scripts or external files, so that it looks the same in a mail, on a phone
+and without a network.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -75,7 +75,7 @@ def render(meta: Mapping[str, Any]) -> str:
 
 
 def _evidence(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the sections that show what was found on the test block, plotted where possible."""
+    """Yield the sections about the test block, with plots where possible."""
     plots = plot.draw(found)
     if not plots:
         yield _section(
@@ -169,7 +169,7 @@ def _verdict(meta: Mapping[str, Any]) -> str:
 
 
 def _key_figures(test: Mapping[str, Any]) -> str:
-    """The four numbers that a person asks for first, with how sure they are."""
+    """The four most important numbers, with their uncertainty."""
     decided = test["decisions"]
     low, high = test["skill_interval"]
     signals = decided["up_signals"] + decided["down_signals"]
@@ -238,7 +238,7 @@ def _scores(scores: Mapping[str, Any]) -> str:
 
 
 def _confusion(meta: Mapping[str, Any]) -> str:
-    """Rows: what happened. Columns: what was decided. Shaded by the share of the row."""
+    """Rows are labels, columns are decisions; shaded by the share of the row."""
     counts = meta["scores"]["test"]["decisions"]["confusion"]
     head = "".join(f'<th class="n">{name}</th>' for name in _CLASSES)
     lines = []

@@ -1,8 +1,7 @@
-"""What becomes smaller where bars are few, and how that is told.
+"""Scale the recipe down where bars are few, and say so in notes.
 
-A recipe made for 30,000 rows of 5m bars learns the 600 rows of daily ones by heart, or cannot
-split them at all. The figures were chosen on training blocks of BTC
-(docs/measurements/stack.md).
+A recipe for 30,000 rows of 5m bars overfits the 600 rows of daily bars, or cannot split them at
+all. The figures were chosen on training blocks of BTC (docs/measurements/stack.md).
 """
 
 from dataclasses import fields, replace
@@ -26,7 +25,7 @@ _NAMES: Final = {
     "bins": "bins of a feature",
 }
 _FEW_ROWS: Final = 1_500
-"""Below this the base models differ by their own chance: slower steps and more trees calm them."""
+"""Below this, base models vary by chance: smaller steps and more trees reduce that."""
 
 
 def scaled(recipe: Recipe, n_rows: int) -> Recipe:
@@ -56,13 +55,13 @@ def scaled(recipe: Recipe, n_rows: int) -> Recipe:
 
 
 def notes(whole: Recipe, used: Recipe, rows: Rows, n_bars: int) -> tuple[str, ...]:
-    """Return a sentence for everything that is smaller or less sure than with many bars.
+    """Return a sentence for everything that is smaller or less certain than with many bars.
 
     Args:
         whole: The recipe for many rows.
-        used: What `scaled` made of it.
-        rows: What is trained on and judged.
-        n_bars: Bars that the rows were made of.
+        used: What `scaled` returned.
+        rows: All rows.
+        n_bars: Number of bars in the frame.
     """
     train, test = len(rows.labels[rows.train]), len(rows.labels[rows.test])
     changed = [

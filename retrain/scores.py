@@ -1,8 +1,8 @@
-"""How good a model is: every score that the gates, the report and the daemon speak of.
+"""Compute every score that the gates, the report and the daemon use.
 
-Accuracy alone means nothing where most bars are NEUTRAL, so proper scores, calibration
-and what the signals would have earned stand beside it, with intervals that respect the
-overlap of neighbouring labels.
+Accuracy alone means nothing if most bars are NEUTRAL. So there are also proper scores,
+calibration and the returns of the signals, with intervals that respect the overlap of
+neighbouring labels.
 """
 
 import math
@@ -35,7 +35,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """Scores of one way to turn probabilities into decisions; NaN where nothing was signalled.
+    """Scores of one rule for decisions; NaN if it gave no signal.
 
     `shares` of decisions DOWN, NEUTRAL, UP; `win_rate` is the fraction of signals on the right
     side of zero before fees; `expectancy` the mean return of a signal after fees, a fraction.
@@ -58,7 +58,7 @@ class Scores:
 
     `decisions` by the model's signal thresholds, `argmax` beside them. `skill` is
     1 - log loss / log loss of the prior shares; `ece` the expected calibration error per class
-    as it is measured, `calibration` what of it the chance of these rows does not explain; `ic`
+    as measured, `calibration` the part of it that chance does not explain; `ic`
     the correlation of p_up - p_down with the future return.
     """
 
@@ -76,7 +76,7 @@ class Scores:
     argmax: Decided
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON values; what is not a finite number is None."""
+        """Return plain JSON values; a number that is not finite is None."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
@@ -104,7 +104,7 @@ def score(
         down: Signal threshold of DOWN.
         horizon_bars: Bars that a label spans; neighbouring rows overlap by that much.
         fee_bps: Cost of a round trip in basis points.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
     own = row_log_loss(labels, probabilities)
     base = row_log_loss(labels, np.broadcast_to(prior, probabilities.shape))
@@ -133,7 +133,7 @@ def score(
 
 
 def row_log_loss(labels: NDArray[np.int8], probabilities: Probabilities) -> NDArray[np.float64]:
-    """Return -ln of the probability given to what happened, shape (n,)."""
+    """Return -ln of the probability of the true class, shape (n,)."""
     given = probabilities[np.arange(len(labels)), labels]
     loss: NDArray[np.float64] = -np.log(np.clip(given, _FLOOR, 1.0))
     return loss
@@ -148,7 +148,7 @@ def paired_difference(
         ours: Row losses, shape (n,), in time order.
         theirs: Row losses on the same rows.
         horizon_bars: Bars that a label spans.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Returns:
         Mean of ours minus theirs (negative: ours is better) and its interval.
@@ -161,7 +161,7 @@ def paired_difference(
 def block_length(n_rows: int, horizon_bars: int) -> int:
     """Return the bootstrap's block: four horizons or sqrt(n), at most a quarter of the rows.
 
-    Longer than the labels overlap, because losses cluster with volatility as well.
+    This is longer than labels overlap, because losses cluster with volatility too.
     """
     return max(1, min(max(4 * horizon_bars, math.isqrt(n_rows)), n_rows // 4))
 
@@ -215,7 +215,7 @@ def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 
 def calibration_bins(n_rows: int) -> int:
-    """Return in how many bins of equal mass calibration is measured: one per 300 rows, 1 to 10."""
+    """Return the number of bins of equal mass for calibration: one per 300 rows, 1 to 10."""
     return int(np.clip(n_rows // _ROWS_PER_BIN, 1, CALIBRATION_BINS))
 
 
@@ -224,15 +224,15 @@ def calibration_error(
 ) -> float:
     """Return the calibration error of one class that chance does not explain.
 
-    The binned error of a perfectly calibrated model is not 0: every bin is off by chance, and
-    where labels overlap by the horizon by more than its rows would suggest (0.02 to 0.03, on 7,700
-    bars of 5m as on 300 days). So the variance of each bin's gap is taken off its square, before
-    the root of their mean is, as Broecker (2012, Estimating reliability and resolution of
-    probability forecasts) and Kumar, Liang and Ma (2019, Verified uncertainty calibration) do; it
-    comes from the sums over blocks of neighbouring rows, because theirs assumes independent ones.
-    What is left has a spread of its own (the delta method: 4 gap^2 variance + 2 variance^2 a bin),
-    by which few rows put an honest model beyond any limit: an error that is not above 0 at 95 %
-    counts as none.
+    The binned error of a perfectly calibrated model is not 0: every bin is off by chance. Where
+    labels overlap, it is off by more than its number of rows suggests (0.02 to 0.03, on 7,700
+    bars of 5m as on 300 days). So the variance of each bin's gap is subtracted from the squared
+    gap, before the root of the mean is taken, as in Broecker (2012, Estimating reliability and
+    resolution of probability forecasts) and Kumar, Liang and Ma (2019, Verified uncertainty
+    calibration). Their variance assumes independent rows; here it comes from the sums over blocks
+    of neighbouring rows. The result still varies (the delta method: 4 gap^2 variance + 2
+    variance^2 a bin), and with few rows a calibrated model would exceed any limit. So an error
+    that is not above 0 at 95 % counts as 0.
 
     Args:
         happened: 1 where the class occurred, else 0, shape (n,), in time order.
@@ -241,7 +241,7 @@ def calibration_error(
 
     Returns:
         At least 0 and at most the ECE, which a root mean square may exceed; 0 if chance alone
-        may explain what is seen.
+        may explain the error.
     """
     n = len(given)
     gaps, block = happened - given, np.arange(n) // block_length(n, horizon_bars)

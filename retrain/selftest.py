@@ -44,8 +44,8 @@ def main(model_path: str, golden_path: str) -> dict[str, Any]:
     difference = float(np.abs(given - np.asarray(golden["probabilities"])).max())
     one = _named(model, golden["rows"][:1])
     times = []
-    # One thread, as the daemon and its slot predict; its own time, and the best of many: what
-    # else the machine is busy with says nothing about the model.
+    # One thread, as in the daemon and the slot. Thread time and the best of many exclude other
+    # work of the machine.
     with threadpool_limits(1):
         for _ in range(_REPEATS):
             start = time.thread_time()
@@ -62,7 +62,7 @@ def main(model_path: str, golden_path: str) -> dict[str, Any]:
 
 
 def _named(model: Any, rows: list[list[float]]) -> Any:
-    """Return the rows as a bot gives them: named columns, and then no warning either."""
+    """Return the rows as a bot gives them, with named columns; warnings become errors."""
     try:
         import pandas as pd  # noqa: PLC0415 -- optional in the bot's interpreter
     except ImportError:

@@ -1,10 +1,10 @@
 """The model: four tree ensembles, a logistic regression on their probabilities, calibration.
 
-scikit-learn's own StackingClassifier cannot be trained in time order: its cross-validation
-takes partitions only, and shuffled ones let every row see its neighbours' labels. So the
-out-of-fold rows are made here, fold by purged fold, and the finished parts are put together
-into a plain scikit-learn object that a bot loads with nothing of ours installed: quantile
-bins, then a StackingClassifier over fitted models.
+scikit-learn's own StackingClassifier cannot be trained in time order: its cross-validation takes
+partitions only, and shuffled ones let every row see its neighbours' labels. So the out-of-fold
+rows are made here, from purged folds. The fitted parts are then assembled into a plain
+scikit-learn object, quantile bins and a StackingClassifier over fitted models, which a bot loads
+without our packages.
 """
 
 import warnings
@@ -38,18 +38,18 @@ Labels = NDArray[np.int8]
 Probabilities = NDArray[np.float64]
 
 BASE_NAMES: Final = ("gb", "rf", "et", "hgb")
-"""The base models, slowest to fit first, so that no worker is left with a long one at the end."""
+"""The base models, slowest to fit first, so that no thread ends with a long one."""
 META_COLUMNS: Final = CLASSES * len(BASE_NAMES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How large the parts are.
+    """The sizes of the parts.
 
-    Few trees: more gain nothing that the stack does not gain by averaging, and every tree of a
-    forest costs time on every bar. Shallow, slow, with large leaves, on a part of the rows each:
-    the labels of neighbouring bars overlap, so that a row more says little, and deep trees learn
-    their neighbours by heart. What was held against what: docs/measurements/stack.md.
+    There are few trees: the stack averages them anyway, and every tree of a forest costs time on
+    every bar. Trees are shallow, with small steps and large leaves, each on a part of the rows:
+    labels of neighbouring bars overlap, so one more row adds little, and deep trees overfit. The
+    comparisons are in docs/measurements/stack.md.
     """
 
     gb_trees: int = 50
@@ -75,14 +75,14 @@ class Bases:
     models: tuple[Any, ...]
 
     def probabilities(self, features: Features, names: Sequence[str]) -> Probabilities:
-        """Return what the meta model sees, shape (n, 12)."""
+        """Return the inputs of the meta model, shape (n, 12)."""
         binned = self.binner.transform(_named(features, names))
         return np.hstack([model.predict_proba(binned) for model in self.models])
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A whole fitted model. `model` is what ships; the parts are kept to check it against."""
+    """A whole fitted model; `model` is deployed, and the parts are kept to check it."""
 
     model: Pipeline
     bases: Bases
@@ -96,7 +96,7 @@ class Stack:
 
 
 class Fits(Protocol):
-    """Fitted base models by what they were fitted to, so that nothing is fitted twice."""
+    """A cache of fitted base models by their input, so that nothing is fitted twice."""
 
     def get(self, key: str) -> Any:
         """Return the model kept under a key, None if there is none."""
@@ -148,8 +148,8 @@ class Trainer:
             folds: Their test rows cover all rows once.
 
         Returns:
-            What models that had not seen the row or its neighbours said about it, shape
-            (n, 12), and the base models fitted on all rows.
+            The predictions of models that were trained without the row and its neighbours,
+            shape (n, 12), and the base models fitted on all rows.
         """
         rows = [fold.train_rows() for fold in folds]
         parts = [(features[train], labels[train]) for train in rows]
@@ -180,7 +180,7 @@ class Trainer:
         return Stack(model, bases, meta, self.names)
 
     def _fit_binner(self, features: Features, labels: Labels) -> KBinsDiscretizer:
-        """Learn the quantiles of a training set: 64 steps are all a tree needs, and faster."""
+        """Learn the quantiles of a training set: 64 bins are enough for trees, and faster."""
         if len(np.unique(labels)) < CLASSES:
             raise TooFewBars(len(labels), 2 * len(labels))
         binner = KBinsDiscretizer(
@@ -191,7 +191,7 @@ class Trainer:
             subsample=None,
         )
         with warnings.catch_warnings():
-            # A flag or a dead column has fewer distinct values than bins: nothing is lost.
+            # A flag or a constant column has fewer distinct values than bins; nothing is lost.
             warnings.filterwarnings("ignore", "Bins whose width are too small", UserWarning)
             warnings.filterwarnings("ignore", "Feature .* is constant", UserWarning)
             return binner.fit(_named(features, self.names))
@@ -232,7 +232,7 @@ def _base(name: str, recipe: Recipe) -> Any:
             l2_regularization=5.0,
             max_features=recipe.hgb_columns,
             max_bins=recipe.bins,
-            early_stopping=False,  # it would hold out random rows, and they are their neighbours
+            early_stopping=False,  # it would hold out random rows, which overlap their neighbours
             random_state=seed,
         )
     random_forest = name == "rf"

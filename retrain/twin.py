@@ -44,7 +44,7 @@ def fit_twin(rows: Rows, trainer: Trainer, signal_rate: float) -> tuple[NDArray[
     given = np.full((len(rows.labels), META_COLUMNS), np.nan)
     given[rows.train], bases = trainer.out_of_fold(x, y, folds)
     meta = fit_meta(given[rows.train], y, purge=gap)
-    # The meta model has seen these rows, but a dozen weights cannot learn thousands by heart.
+    # The meta model was fitted to these rows, but a dozen weights cannot overfit thousands.
     signal = signal_threshold(meta.predict_proba(given[rows.train]), signal_rate)
     given[rows.test] = bases.probabilities(rows.features[rows.test], trainer.names)
     return given, Model(trainer.assemble(bases, meta, x, y), signal, rows.train.stop)

@@ -1,14 +1,13 @@
-"""Statistics over trailing windows, the same to the last bit in any length of history.
+"""Statistics over trailing windows, exactly the same for any length of history.
 
-The live daemon computes features on the last few hundred bars, training on months
-of them. Running sums and recursive averages would carry rounding along from the
-first bar, and the two would drift apart. Here a window is built from its own bars
-alone, by joining windows of 1, 2, 4, ... bars: how much history lies before it
-cannot matter, and it takes log2(window) passes over the array.
+The live daemon computes features on the last few hundred bars, training on months of bars.
+Running sums and recursive averages would carry rounding errors from the first bar, so the two
+would differ. Here each window is computed from its own bars alone, by joining windows of 1, 2, 4,
+... bars. The bars before it do not matter, and it takes log2(window) passes over the array.
 
-Time is the last axis everywhere, so that several columns can share the passes. A result
-is as long as its input, NaN where the window is not yet full; NaN in the input spoils the
-windows that contain it and no other.
+Time is the last axis everywhere, so that several columns can share the passes. A result is as
+long as its input, with NaN until the window is full. A NaN in the input gives NaN in the windows
+that contain it and in no other.
 """
 
 from collections.abc import Callable
@@ -41,7 +40,7 @@ def codeviation(x: Array, window: int) -> Array:
     """Return the sums of (x_i - mean x_i)(x_j - mean x_j) over the last `window` values.
 
     Pairwise update of Chan, Golub and LeVeque (1979): no difference of large sums, so it
-    is exactly 0 where x_i or x_j does not move in the window.
+    is exactly 0 where x_i or x_j is constant in the window.
 
     Args:
         x: Shape (k, n).
@@ -69,11 +68,11 @@ def std(x: Array, window: int) -> Array:
 
 
 def faded_sum(x: Array, keep: float, window: int) -> Array:
-    """Return sum of keep^k x(t - k) for k = 0 to `window - 1`; nothing happened before x(0).
+    """Return the sum of keep^k x(t - k) for k = 0 to `window - 1`; x is 0 before x(0).
 
     Args:
         x: Shape (n,).
-        keep: What a step of one bar leaves of a value, below 1.
+        keep: Factor for each bar that a value is older, below 1.
         window: Length in bars.
 
     Returns:
