@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 
-from daemon import app
 from daemon.config.schema import Config, DaemonSection, RetrainSection, SlotSection
 from daemon.core import logs
 from daemon.core.bars import Bar, Funding, Provenance
@@ -34,14 +33,14 @@ from daemon.core.clock import VenueClock
 from daemon.demo.market import generate
 from daemon.mqtt.messages import encode
 from daemon.runtime.command_log import CommandLog
+from daemon.runtime.inbox import Inbox
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook
-from daemon.service.systemd_notify import SystemdNotifier
-from daemon.service.watchdog import Watchdog
 from daemon.store.async_store import AsyncStore, ThreadedStore
 from daemon.store.data_folder import open_store
 from daemon.store.retrying_store import RetryingStore
 from daemon.store.store import Store
+from daemon.wiring import SharedParts, SlotParts, build_slots
 from hyperdrift.clock import SystemClock
 from hyperdrift.loading import freeze_gc
 from hyperdrift.mqtt.broker_address import BrokerAddress
@@ -119,8 +118,9 @@ async def measure(folder: Path, bars: int, nice: int) -> dict[str, Any]:
     store.store.put_bars(SLOT, rows[:HISTORY], Provenance.IMPORT)
     rates = zip(recording.funding_t.tolist(), recording.funding_rate.tolist(), strict=True)
     store.store.put_funding(SLOT.coin, [Funding(*rate) for rate in rates])
-    async with mosquitto(folder) as url, _running(config, store, url) as (keeper, heard, bus):
-        stage = LatencySetup(keeper, store, heard, iter(rows[HISTORY:]))
+    async with mosquitto(folder) as url, _running(config, store, url) as (parts, heard, bus):
+        keeper = parts.runners[SLOT]
+        stage = LatencySetup(keeper, parts.inboxes[SLOT], store, heard, iter(rows[HISTORY:]))
         await stage.until_a_model_is_live()
         keeper.adopt(_refusing(config), keeper._engine.settings)  # noqa: SLF001
         freeze_gc()  # as the daemon does when it is ready
@@ -143,7 +143,7 @@ def _refusing(config: Config) -> Config:
 @contextlib.asynccontextmanager
 async def _running(
     config: Config, store: AsyncStore, url: str
-) -> AsyncIterator[tuple[SlotRunner, dict[int, float], MqttConnection]]:
+) -> AsyncIterator[tuple[SlotParts, dict[int, float], MqttConnection]]:
     """Run what `hyperdrift run` runs for a slot, and a subscriber with a stopwatch."""
     clock, topics, heard = SystemClock(), Topics(), dict[int, float]()
     venue = VenueClock(clock)
@@ -155,17 +155,15 @@ async def _running(
 
     ear.subscribe(topics.state(SLOT), hear)
     patient = RetryingStore(store, clock)
-    parts = app._Parts(  # noqa: SLF001
-        config, clock, venue, patient, bus, topics, CommandLog(patient, clock, venue),
-        TradeBook(venue), Watchdog(SystemdNotifier({}), clock),
-    )  # fmt: skip
-    keepers, _, _ = app._desks(parts)  # noqa: SLF001
+    audit, book = CommandLog(patient, clock, venue), TradeBook(venue)
+    shared = SharedParts(config, clock, venue, patient, bus, topics, audit, book)
+    parts = build_slots(shared)
     ready = asyncio.Event()
-    work = (bus.run(), ear.run(), keepers[SLOT].run(ready.set))
+    work = (bus.run(), ear.run(), parts.runners[SLOT].run(ready.set))
     tasks = [asyncio.create_task(each) for each in work]
     try:
         await asyncio.gather(bus.wait_connected(), ear.wait_connected(), ready.wait())
-        yield keepers[SLOT], heard, bus
+        yield parts, heard, bus
     finally:
         for task in tasks:
             task.cancel()
@@ -178,6 +176,7 @@ class LatencySetup:
     """Hands bars to the keeper, one at a time, as the feed does: stored first."""
 
     keeper: SlotRunner
+    inbox: Inbox
     store: AsyncStore
     heard: dict[int, float]
     rows: Any
@@ -199,7 +198,7 @@ class LatencySetup:
             slot=str(SLOT), at_ms=time.time_ns() // 1_000_000, request_id=str(self.asked),
             command="retrain", reason="", model_id="", by="",
         )  # fmt: skip
-        await self.keeper.put(asked)
+        await self.inbox.put(asked)
         while self.keeper.state().retrain is None:
             await asyncio.sleep(0.01)
         await asyncio.sleep(1)  # the child imports its libraries
@@ -213,7 +212,7 @@ class LatencySetup:
         bar = next(self.rows)
         await self.store.call(Store.put_bars, SLOT, [bar], Provenance.REST)
         began = time.perf_counter()
-        await self.keeper.put(bar)
+        await self.inbox.put(bar)
         while bar.t not in self.heard:
             await asyncio.sleep(0.001)
         if probe is not None:

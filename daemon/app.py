@@ -8,8 +8,6 @@ venue that is away only means that no bars come.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -17,10 +15,9 @@ from typing import Final
 import structlog
 
 from daemon.config.file_access import check_files_named
-from daemon.config.limits import child_limits, policy_settings
 from daemon.config.loader import broker_address, broker_password
 from daemon.config.reload import Reload
-from daemon.config.schema import Config, MqttSection, SlotSection
+from daemon.config.schema import Config, MqttSection
 from daemon.core.clock import VenueClock, watch_steps
 from daemon.core.errors import AnotherDaemon, DataFolderBusy, VenueRefused, VenueUnreachable
 from daemon.core.loop_progress import LoopProgress
@@ -31,20 +28,10 @@ from daemon.market_data.feed import Feed
 from daemon.market_data.order_flow import CohortFlow, read_cohorts
 from daemon.mqtt.embedded_broker import EmbeddedBroker
 from daemon.mqtt.messages import DaemonStatus, encode
-from daemon.registry.bot_compatibility import BotCompatibility
-from daemon.registry.keys import command_keys, own_signer, trusted_keys
-from daemon.registry.registry import Registry
 from daemon.runtime.command_log import CommandLog
-from daemon.runtime.message_router import MessageRouter
-from daemon.runtime.serving import Serving
+from daemon.runtime.inbox import Inbox
 from daemon.runtime.slot_runner import SlotRunner
-from daemon.runtime.swap import SwapCoordinator
-from daemon.runtime.trade_file import TradeFile
-from daemon.runtime.trades import TradeBook, TradeFollower
-from daemon.scoring.feature_computers import Computer
-from daemon.scoring.feature_computers import make as make_computer
-from daemon.scoring.scorer import Scorer
-from daemon.service.retention import Retention
+from daemon.runtime.trades import TradeBook
 from daemon.service.status_publisher import StatusPublisher
 from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.watchdog import Watchdog, summary
@@ -53,19 +40,14 @@ from daemon.store.data_folder import STORE_NAME
 from daemon.store.folder_lock import folder_lock
 from daemon.store.retrying_store import RetryingStore, SingleAttemptStore, until_available
 from daemon.store.store import Store
-from daemon.training.jobs import Jobs
-from daemon.training.training import Training
+from daemon.wiring import SharedParts, SlotParts, build_slots, retention, trade_follower
 from hyperdrift.clock import Clock
 from hyperdrift.errors import ConfigError, HyperdriftError
 from hyperdrift.loading import freeze_gc
 from hyperdrift.mqtt.connection import MqttConnection, Will
-from hyperdrift.mqtt.messages import SwapAck
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
-from monitor.engine import Engine
-from monitor.events import Ticked, TradeClosed
-from monitor.policy import PolicySettings
-from retrain import features
+from monitor.events import Ticked
 
 log = structlog.get_logger()
 
@@ -125,206 +107,113 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         feed = Feed(rest, stream, tried, venue, slots, on_trade=on_trade, alarm=presence.alarm)
         audit = CommandLog(patient, clock, venue)
         book = TradeBook(venue)
-        parts = _Parts(config, clock, venue, patient, bus, topics, audit, book, heart, reload)
-        await _work(parts, rest, feed, flow, presence)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What everything is made of."""
-
-    config: Config
-    clock: Clock
-    venue: VenueClock
-    store: RetryingStore
-    bus: MqttConnection
-    topics: Topics
-    audit: CommandLog
-    book: TradeBook
-    heart: Watchdog
-    reload: Reload | None = None
+        shared = SharedParts(config, clock, venue, patient, bus, topics, audit, book)
+        await _work(shared, rest, feed, flow=flow, presence=presence, heart=heart, reload=reload)
 
 
 async def _work(
-    parts: _Parts, rest: RestClient, feed: Feed, flow: CohortFlow | None, presence: StatusPublisher
+    shared: SharedParts,
+    rest: RestClient,
+    feed: Feed,
+    *,
+    flow: CohortFlow | None,
+    presence: StatusPublisher,
+    heart: Watchdog,
+    reload: Reload | None,
 ) -> None:
     """Own every task that runs for as long as the daemon does."""
-    config, venue = parts.config, parts.venue
-    keepers, swap, intake = _desks(parts)
+    config, clock, venue = shared.config, shared.clock, shared.venue
+    parts = build_slots(shared)
+    heart.doing(lambda: "starting: asking the interpreter that trains")
+    await parts.compatibility.learn()
     since = {s.name: venue.now_ms() - s.history_ms for s in config.slots}
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(presence.run(feed, parts.clock), name="presence")
-        tasks.create_task(watch_steps(parts.clock), name="clock-steps")
-        parts.heart.doing(lambda: "starting: fetching the bars that are missing")
+        tasks.create_task(presence.run(feed, clock), name="presence")
+        tasks.create_task(watch_steps(clock), name="clock-steps")
+        heart.doing(lambda: "starting: fetching the bars that are missing")
         await feed.backfill(since)
         if flow:
             await flow.begin()
-        recovered = [asyncio.Event() for _ in keepers]
-        for keeper, event in zip(keepers.values(), recovered, strict=True):
-            tasks.create_task(keeper.run(event.set), name=f"keeper-{keeper.slot}")
-        parts.heart.doing(lambda: "starting: scoring what was missed")
-        for event in recovered:
-            await event.wait()
-        await intake.recall(parts.store)
-        intake.listen()
-        if config.trades.file:
-            tasks.create_task(_follow_trades(parts, keepers), name="trades")
-        if parts.reload:
-            tasks.create_task(parts.reload.run(keepers.values()), name="reload")
-        tasks.create_task(parts.audit.run(), name="audit")
-        tasks.create_task(swap.run(), name="swap")
+        heart.doing(lambda: "starting: scoring what was missed")
+        await _recover(parts.runners.values(), tasks)
+        await parts.router.recall(shared.store)
+        parts.router.listen()
+        _follow(shared, parts, tasks)
+        if reload:
+            tasks.create_task(reload.run(parts.runners.values()), name="reload")
         tasks.create_task(feed.run(), name="feed")
         delivery = LoopProgress("deliver")
-        tasks.create_task(_deliver(feed, keepers, flow, delivery), name="deliver")
-        tasks.create_task(_tick(keepers, parts.clock, venue), name="tick")
-        tasks.create_task(_keep_time(rest, venue, parts.clock), name="clock")
-        tasks.create_task(_housekeeping(parts, keepers).run(), name="housekeeping")
-        await _announce(parts, feed, presence, keepers, delivery)
+        tasks.create_task(_deliver(feed, parts.inboxes, flow, delivery), name="deliver")
+        tasks.create_task(_keep_time(rest, venue, clock), name="clock")
+        loops = [delivery, *(runner.progress for runner in parts.runners.values())]
+        await _announce(shared, feed, presence=presence, heart=heart, parts=parts, loops=loops)
 
 
-def _desks(parts: _Parts) -> tuple[dict[SlotName, SlotRunner], SwapCoordinator, MessageRouter]:
-    """Build a keeper for each slot, and what listens for them."""
-    config = parts.config
-    signer = own_signer(config.data_dir)
-    registry = Registry(config.data_dir / "models", signer, ring=trusted_keys(config.data_dir))
-    jobs = Jobs(config.data_dir / "jobs", child_limits(config.retrain))
-    jobs.clear()
-    keepers: dict[SlotName, SlotRunner] = {}
-    intake = MessageRouter(
-        keepers,
-        parts.bus,
-        parts.topics,
-        clock=parts.clock,
-        venue=parts.venue,
-        audit=parts.audit,
-        book=parts.book,
-        command_keys=command_keys(config),
-    )
-
-    def on_ack(slot: SlotName, ack: SwapAck) -> None:
-        intake.acknowledged(slot, ack, swap.last_ack_ms[slot])
-
-    swap = SwapCoordinator(
-        parts.bus,
-        parts.topics,
-        parts.clock,
-        on_ack=on_ack,
-        on_silence=intake.alert,
-        on_bot=intake.bot_seen,
-        signer=signer,
-    )
-    for section in config.slots:
-        swap.watch(section.name)
-        keepers[section.name] = _keeper(parts, section, registry, jobs, swap)
-    return keepers, swap, intake
+def _follow(shared: SharedParts, parts: SlotParts, tasks: asyncio.TaskGroup) -> None:
+    """Start what needs no venue: swaps, trades, commands, the passing of time, cleaning up."""
+    if shared.config.trades.file:
+        tasks.create_task(trade_follower(shared, parts.inboxes).run(), name="trades")
+    tasks.create_task(shared.audit.run(), name="audit")
+    tasks.create_task(parts.swap.run(), name="swap")
+    follow = parts.compatibility.follow(parts.swap.tell_again)
+    tasks.create_task(follow, name="bot-compatibility")
+    tasks.create_task(_tick(parts.inboxes, shared.clock, shared.venue), name="tick")
+    tasks.create_task(retention(shared).run(), name="housekeeping")
 
 
-def _keeper(
-    parts: _Parts, section: SlotSection, registry: Registry, jobs: Jobs, swap: SwapCoordinator
-) -> SlotRunner:
-    slot, settings = section.name, policy_settings(parts.config.policy, section.name)
-    return SlotRunner(
-        slot,
-        make_engine=partial(_engine, slot, settings),
-        serving=Serving(slot, registry, swap, clock=parts.clock, venue=parts.venue),
-        training=Training(
-            slot=slot,
-            section=section,
-            config=parts.config,
-            store=parts.store.inner,  # a retrain that cannot read fails, and is tried again
-            registry=registry,
-            jobs=jobs,
-            false_alarms_per_month=settings.false_alarms_per_month,
-        ),
-        store=parts.store,
-        scorer=Scorer(slot, _computer(parts, slot, jobs)),
-        bus=parts.bus,
-        topics=parts.topics,
-        venue=parts.venue,
-        handshake=BotCompatibility(parts.config.retrain.python),
-        on_deploy=parts.config.swap.on_deploy,
-    )
-
-
-def _computer(parts: _Parts, slot: SlotName, jobs: Jobs) -> Computer:
-    limits = child_limits(parts.config.retrain)
-    return make_computer(parts.config.features, slot, parts.store, limits, jobs.environment)
-
-
-def _engine(slot: SlotName, settings: PolicySettings, history_bars: int) -> Engine:
-    return Engine(
-        str(slot),
-        settings,
-        interval_ms=slot.interval_ms,
-        names=features.NAMES,
-        history_bars=history_bars,
-    )
-
-
-def _housekeeping(parts: _Parts, slots: Collection[SlotName]) -> Retention:
-    folder = parts.config.data_dir
-    return Retention(
-        parts.store,
-        folder / STORE_NAME,
-        folder / "backtest",
-        slots,
-        clock=parts.clock,
-        venue=parts.venue,
-    )
-
-
-async def _follow_trades(parts: _Parts, keepers: Mapping[SlotName, SlotRunner]) -> None:
-    """Hand on the trades that the bot writes into its file."""
-
-    async def put(slot: SlotName, closed: TradeClosed) -> None:
-        await keepers[slot].put(closed)
-
-    trades, slots = parts.config.trades, tuple(keepers)
-    file = TradeFile(trades.path, trades.columns)
-    await TradeFollower(file, slots=slots, book=parts.book, put=put, clock=parts.clock).run()
+async def _recover(runners: Collection[SlotRunner], tasks: asyncio.TaskGroup) -> None:
+    """Start every slot; wait until all know again what they knew."""
+    recovered = [asyncio.Event() for _ in runners]
+    for runner, event in zip(runners, recovered, strict=True):
+        tasks.create_task(runner.run(event.set), name=f"keeper-{runner.slot}")
+    for event in recovered:
+        await event.wait()
 
 
 async def _deliver(
-    feed: Feed, keepers: Mapping[SlotName, SlotRunner], flow: CohortFlow | None, pulse: LoopProgress
+    feed: Feed, inboxes: Mapping[SlotName, Inbox], flow: CohortFlow | None, progress: LoopProgress
 ) -> None:
     async for slot, bar in feed.bars():
-        with pulse.working():
+        with progress.working():
             if flow:
                 await flow.settle(slot, bar.t)
-            await keepers[slot].put(bar)
+            await inboxes[slot].put(bar)
 
 
 async def _announce(
-    parts: _Parts,
+    shared: SharedParts,
     feed: Feed,
+    *,
     presence: StatusPublisher,
-    keepers: Mapping[SlotName, SlotRunner],
-    delivery: LoopProgress,
+    heart: Watchdog,
+    parts: SlotParts,
+    loops: Collection[LoopProgress],
 ) -> None:
     """Say that we are ready as soon as the feed is live."""
-    parts.heart.doing(lambda: "starting: waiting for the venue's stream")
+    heart.doing(lambda: "starting: waiting for the venue's stream")
     while not feed.venue_state().connected:
-        await parts.clock.sleep(_LIVE_CHECK_S)
+        await shared.clock.sleep(_LIVE_CHECK_S)
     freeze_gc()
-    states = keepers.items()
-    parts.heart.doing(
+    runners = parts.runners.items()
+    heart.doing(
         lambda: (
-            parts.store.trouble
-            or summary(((str(slot), k.state()) for slot, k in states), parts.bus.trouble)
+            shared.store.trouble
+            or summary(((str(slot), k.state()) for slot, k in runners), shared.bus.trouble)
         )
     )
-    pulses = [delivery, *(keeper.pulse for keeper in keepers.values())]
-    parts.heart.ready(pulses, excused=lambda: bool(parts.store.trouble))
+    heart.ready(loops, excused=lambda: bool(shared.store.trouble))
     presence.tell(feed)  # who asks because we are ready must not read that we wait
-    log.info("daemon.ready", version=version("hyperdrift"), slots=[str(slot) for slot in keepers])
+    log.info(
+        "daemon.ready", version=version("hyperdrift"), slots=[str(slot) for slot in parts.runners]
+    )
 
 
-async def _tick(keepers: Mapping[SlotName, SlotRunner], clock: Clock, venue: VenueClock) -> None:
+async def _tick(inboxes: Mapping[SlotName, Inbox], clock: Clock, venue: VenueClock) -> None:
     """Let time pass for the engines also while no bar comes."""
     while True:
         await clock.sleep(_TICK_S)
-        for slot, keeper in keepers.items():
-            keeper.put_nowait(Ticked(slot=str(slot), at_ms=venue.now_ms()))
+        for slot, inbox in inboxes.items():
+            inbox.put_nowait(Ticked(slot=str(slot), at_ms=venue.now_ms()))
 
 
 async def _keep_time(rest: RestClient, venue: VenueClock, clock: Clock) -> None:
@@ -381,9 +270,20 @@ async def _connection(
         address, password = broker_address(mqtt), broker_password(mqtt)
         bus = MqttConnection(address, clock, password=password, will=will, encode=encode)
         bus.publish(topics.status, online, retain=True)
-        await stack.enter_async_context(running(bus.run(), "bus"))
+        await stack.enter_async_context(connected(bus))
+        yield bus
+
+
+@contextlib.asynccontextmanager
+async def connected(bus: MqttConnection) -> AsyncIterator[None]:
+    """Run a connection beside the block; at its end send what still waits.
+
+    A broker that is away only means that nothing passes. A connection that fails for any other
+    reason is a bug: it ends the block with its error.
+    """
+    async with running(bus.run(), "bus"):
         try:
-            yield bus
+            yield
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_GOODBYE_S if bus.connected else 0):

@@ -62,8 +62,7 @@ async def daemon(options: argparse.Namespace, diary: Diary) -> None:
     signer = Signer.load(options.folder / "hyperdrift.key")
     registry = Registry(options.folder / "models", signer)
 
-    def acknowledged(slot: SlotName, ack: Any) -> None:
-        took = swap.last_ack_ms[slot]
+    def acknowledged(_slot: SlotName, ack: Any, took: float) -> None:
         diary.write(
             event="ack",
             model=ack.model_id,

@@ -190,11 +190,12 @@ async def _bots(config: Config, topics: Topics, bots: Presences) -> list[Check]:
     """Check whether each bot can load the models that are trained here."""
     if not bots:
         return [Check("bots", note="none is online")]
-    handshake, known = BotCompatibility(config.retrain.python), {s.name for s in config.slots}
+    compatibility, known = BotCompatibility(config.retrain.python), {s.name for s in config.slots}
+    await compatibility.learn()
     found = []
     for topic, bot in sorted(bots.items()):
         slot = topics.slot_of(topic)
-        problem = await handshake.fault(bot)
+        problem = compatibility.fault(bot)
         if not problem and slot is not None and slot[0] not in known:
             problem = f"bot {bot.bot_id} follows {slot[0]}, which has no [[slots]]: add it"
         note = f"{bot.bot_id}: Python {bot.python}, scikit-learn {bot.sklearn}"

@@ -15,8 +15,8 @@ from daemon.mqtt.messages import Command, CommandReply, PayloadReader
 from daemon.registry.signing import KeyRing
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.commands import CommandHandler, no_such_slot
+from daemon.runtime.inbox import BotPrediction, Inbox
 from daemon.runtime.presence_debounce import PresenceDebounce
-from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook, TradeLimit
 from daemon.store.async_store import AsyncStore
 from hyperdrift.clock import Clock
@@ -30,11 +30,11 @@ log = structlog.get_logger()
 
 
 class MessageRouter:
-    """Listens for all slots; `keepers` get what was said, and may be filled until `listen`."""
+    """Listens for all slots; their inboxes get what was said."""
 
     def __init__(
         self,
-        keepers: Mapping[SlotName, SlotRunner],
+        inboxes: Mapping[SlotName, Inbox],
         bus: MqttConnection,
         topics: Topics,
         *,
@@ -44,29 +44,43 @@ class MessageRouter:
         book: TradeBook,
         command_keys: KeyRing | None = None,
     ) -> None:
-        self._keepers, self._bus, self._topics, self._venue = keepers, bus, topics, venue
+        self._inboxes, self._bus, self._topics, self._venue = inboxes, bus, topics, venue
         self._audit, self._book = audit, book
         self._desk = CommandHandler(
-            keepers.keys(), clock, self._submit, self._refuse, keys=command_keys
+            inboxes.keys(), clock, self._submit, self._refuse, keys=command_keys
         )
         self._payloads, self._limit = PayloadReader(), TradeLimit(venue, self.alert)
         self._flaps = PresenceDebounce(clock, self.alert)
 
     async def recall(self, store: AsyncStore) -> None:
         """Learn from the journal which trades and commands were taken before this start."""
-        await self._book.recall(store, self._keepers)
+        await self._book.recall(store, self._inboxes)
         await store.call(self._desk.recall)
 
     def listen(self) -> None:
         """Subscribe; commands for slots that are not ours are answered too."""
         self._bus.subscribe(f"{self._topics.prefix}/+/command", self._take_command)
-        for slot in self._keepers:
+        for slot in self._inboxes:
             self._bus.subscribe(self._topics.trade(slot), self._take_trade)
             self._bus.subscribe(self._topics.prediction(slot), self._take_prediction)
 
-    def acknowledged(self, slot: SlotName, ack: SwapAck, order_to_ack_ms: float) -> None:
-        """Pass a bot's answer to a swap order on, and tell the world how long it took."""
+    def acknowledged(self, slot: SlotName, ack: SwapAck, order_to_ack_ms: float) -> bool:
+        """Pass a bot's answer to a swap order on, and tell the world how long it took.
+
+        False if there is no room for it: then it must be passed on later.
+        """
         at_ms = self._venue.now_ms()
+        acked = SwapAcked(
+            slot=str(slot),
+            at_ms=at_ms,
+            swap_id=ack.swap_id,
+            model_id=ack.model_id,
+            bot_id=ack.bot_id,
+            loaded=ack.status == "loaded",
+            error=ack.error,
+        )
+        if not self._inboxes[slot].put_nowait(acked):
+            return False
         text = f"bot {ack.bot_id} {ack.status} {ack.model_id}" + (ack.error and f": {ack.error}")
         message = {
             "kind": "acknowledged",
@@ -79,21 +93,11 @@ class MessageRouter:
             "order_to_ack_ms": round(order_to_ack_ms, 3),
         }
         self._bus.publish(self._topics.event(slot), message)
-        self._keepers[slot].put_nowait(
-            SwapAcked(
-                slot=str(slot),
-                at_ms=at_ms,
-                swap_id=ack.swap_id,
-                model_id=ack.model_id,
-                bot_id=ack.bot_id,
-                loaded=ack.status == "loaded",
-                error=ack.error,
-            )
-        )
+        return True
 
     def bot_seen(self, slot: SlotName, presence: BotPresence) -> bool:
         """Pass on who the slot's bot is; False if that must be tried again later."""
-        return self._flaps.pass_on(slot, lambda: self._keepers[slot].put_nowait(presence))
+        return self._flaps.pass_on(slot, lambda: self._inboxes[slot].put_nowait(presence))
 
     def alert(self, slot: SlotName, text: str) -> None:
         """Tell the world what a person has to see to: a bot that does not answer, a flood."""
@@ -109,7 +113,7 @@ class MessageRouter:
     def _submit(self, slot: SlotName, command: Command, by: str) -> bool:
         fields = msgspec.structs.asdict(command) | {"slot": str(slot), "by": by}
         log.info("command.received", **fields)
-        return self._keepers[slot].put_nowait(
+        return self._inboxes[slot].put_nowait(
             CommandReceived(
                 slot=str(slot),
                 at_ms=self._venue.now_ms(),
@@ -130,7 +134,8 @@ class MessageRouter:
         found = self._topics.slot_of(topic)
         made = self._payloads.read(topic, payload, PredictionMade)
         if found is not None and made is not None:
-            self._keepers[found[0]].predicted(made.t, made.features)
+            heard = BotPrediction(made.t, made.features, self._venue.now_ms())
+            self._inboxes[found[0]].put_nowait(heard)  # one too many says nothing new
 
     def _take_trade(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         found, trade = self._topics.slot_of(topic), self._payloads.read(topic, payload, TradeReport)
@@ -141,5 +146,5 @@ class MessageRouter:
         if self._book.knows(slot, trade.trade_id) or not self._limit.take(slot):
             return
         closed = self._book.closed(slot, trade)
-        if closed is not None and not self._keepers[slot].put_nowait(closed):
+        if closed is not None and not self._inboxes[slot].put_nowait(closed):
             log.warning("trade.dropped", slot=str(slot), trade_id=trade.trade_id)

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from daemon.core.bars import Bar
 from daemon.runtime import event_codec
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
@@ -23,6 +24,18 @@ class Rebuilt(NamedTuple):
     engine: Engine
     bars: list[events.BarScored]
     order: actions.Action | None
+
+
+def bars_after(store: Store, slot: SlotName, from_t: int) -> list[Bar]:
+    """Return the stored bars from the one that opened at `from_t` on, oldest first."""
+    stored = store.bars(slot, from_t=from_t)
+    names = ("t", "open", "high", "low", "close", "volume")
+    rows = zip(*(stored[name] for name in names), strict=True)
+    bars = []
+    for t, *values in rows:
+        open_, high, low, close, volume = map(float, values)
+        bars.append(Bar(int(t), open_, high, low, close, volume))
+    return bars
 
 
 def rebuilt(

@@ -21,7 +21,7 @@ from hyperdrift.mqtt.messages import BotPresence, SwapAck, SwapOrder
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 
-OnAck = Callable[[SlotName, SwapAck], None]
+OnAck = Callable[[SlotName, SwapAck, float], bool | None]
 OnSilence = Callable[[SlotName, str], None]
 OnBot = Callable[[SlotName, BotPresence], bool]
 
@@ -56,7 +56,8 @@ class SwapCoordinator:
         bus: The connection; orders wait in it while the broker is away.
         topics: How topics are spelled.
         clock: Wall time; bots live in it, whatever speed the venue runs at.
-        on_ack: Called for each answer to a slot's newest order, once per bot and status.
+        on_ack: Called for each answer to a slot's newest order, once per bot and status, with the
+            ms that it took. False if it cannot take that now; then it is called again.
         on_silence: Called once per order when a bot is there and does not answer.
         on_bot: Called when a bot comes, goes, or comes back with other versions. False if it
             cannot take that now; then it is called again with what is the newest by then.
@@ -81,6 +82,7 @@ class SwapCoordinator:
         self._told: dict[SlotName, tuple[object, ...]] = {}
         self._answered: dict[SlotName, set[tuple[str, str]]] = {}
         self._payloads = PayloadReader()
+        self._untaken: list[tuple[SlotName, SwapAck, float]] = []
         self.last_ack_ms: dict[SlotName, float] = {}
 
     def watch(self, slot: SlotName) -> None:
@@ -138,8 +140,22 @@ class SwapCoordinator:
                 pending.sent_at = now  # nobody to answer; the order is retained for later
             elif not pending.settled and now - pending.sent_at >= REPEAT_S:
                 self._repeat(slot, pending, now)
+        self._hand_over()
         for slot in self._bots:
             self._tell(slot)
+
+    def tell_again(self) -> None:
+        """Tell anew who each slot's bot is: what is known of the other side has changed."""
+        self._told.clear()
+
+    def _acknowledge(self, slot: SlotName, ack: SwapAck, took_ms: float) -> None:
+        self.last_ack_ms[slot] = took_ms
+        self._untaken.append((slot, ack, took_ms))
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Pass answers on; what is not taken stays, for a refusal must never be lost."""
+        self._untaken = [each for each in self._untaken if self._on_ack(*each) is False]
 
     def _repeat(self, slot: SlotName, pending: _Pending, now: float) -> None:
         if pending.repeats < REPEATS:
@@ -171,13 +187,12 @@ class SwapCoordinator:
         self._answered[slot].add((ack.bot_id, ack.status))
         pending.settled = pending.answered = True
         took_ms = (self._clock.monotonic() - pending.ordered_at) * 1000
-        self.last_ack_ms[slot] = took_ms
         fields = {"slot": str(slot), "model_id": ack.model_id, "bot_id": ack.bot_id}
         if ack.status == "loaded":
             log.info("swap.loaded", **fields, order_to_ack_ms=round(took_ms, 1))
         else:
             log.warning("swap.refused", **fields, why=ack.error)
-        self._on_ack(slot, ack)
+        self._acknowledge(slot, ack, took_ms)
 
     def _take_presence(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         found, presence = (
@@ -214,17 +229,14 @@ class SwapCoordinator:
         error = f"it died {DEATHS} times while it was to load it; look at its log"
         log.warning("swap.deadly", slot=str(slot), model_id=order.model_id, bot_id=bot_id)
         took_ms = (self._clock.monotonic() - pending.ordered_at) * 1000
-        self.last_ack_ms[slot] = took_ms
-        self._on_ack(
-            slot,
-            SwapAck(
-                swap_id=order.swap_id,
-                model_id=order.model_id,
-                status="refused",
-                error=error,
-                bot_id=bot_id,
-            ),
+        ack = SwapAck(
+            swap_id=order.swap_id,
+            model_id=order.model_id,
+            status="refused",
+            error=error,
+            bot_id=bot_id,
         )
+        self._acknowledge(slot, ack, took_ms)
 
 
 def _who(bot: BotPresence) -> tuple[object, ...]:

@@ -87,7 +87,7 @@ async def desk_on(broker: Mosquitto | Iotcore, root: Path, signer: Signer) -> As
         bus,
         TOPICS,
         SystemClock(),
-        on_ack=lambda _slot, ack: acks.append(ack),
+        on_ack=lambda _slot, ack, _ms: acks.append(ack),
         on_silence=lambda _slot, _text: None,
         signer=signer,
     )
@@ -253,7 +253,7 @@ async def test_an_order_that_the_daemon_did_not_sign_is_refused(desk: Desk, tmp_
             desk.bus,
             TOPICS,
             SystemClock(),
-            on_ack=lambda _slot, ack: desk.acks.append(ack),
+            on_ack=lambda _slot, ack, _ms: desk.acks.append(ack),
             on_silence=lambda *_: None,
             signer=Signer.load(tmp_path / "mallory.pem"),
         )

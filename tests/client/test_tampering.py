@@ -260,7 +260,7 @@ async def bots(scene: Scene) -> AsyncIterator[Bots]:
         bus,
         TOPICS,
         SystemClock(),
-        on_ack=lambda _slot, ack: acks.append(ack),
+        on_ack=lambda _slot, ack, _ms: acks.append(ack),
         on_silence=lambda *_: None,
         signer=own_signer(scene.config.data_dir),
     )

@@ -21,6 +21,7 @@ from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.registry import Registry
 from daemon.registry.signing import Signer, generate
 from daemon.runtime.command_log import CommandLog
+from daemon.runtime.inbox import Inbox
 from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.serving import Serving
 from daemon.runtime.slot_runner import SlotRunner
@@ -74,6 +75,7 @@ class House:
     """A keeper with a live model, and a second one that is mined."""
 
     keeper: SlotRunner
+    inbox: Inbox
     store: ThreadedStore
     registry: Registry
     broker: Iotcore
@@ -103,7 +105,7 @@ class House:
             await process.wait()
 
     def promote(self) -> None:
-        self.keeper.put_nowait(
+        self.inbox.put_nowait(
             CommandReceived(
                 slot=str(SLOT),
                 at_ms=1_760_000_000_000,
@@ -121,7 +123,7 @@ class House:
         for t in range(first, first + count * SLOT.interval_ms, SLOT.interval_ms):
             bar = Bar(t, 100.0, 101.0, 99.0, 100.0, 1.0, 1)
             await self.store.call(Store.put_bars, SLOT, [bar], Provenance.REST)
-            await self.keeper.put(bar)
+            await self.inbox.put(bar)
             heard = len(self.answers)
             while self.keeper.state().last_bar_t != t or (answered and len(self.answers) == heard):
                 await asyncio.sleep(0.01)
@@ -147,8 +149,8 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         SystemClock(),
     )
     store = ThreadedStore(Store(":memory:"))
-    made = _keeper(bus, registry, signer, VenueClock(clock, 1.0), store)
-    made_house = House(made[0], store, registry, broker, public, models)
+    keeper, inbox, swap = _keeper(bus, registry, signer, VenueClock(clock, 1.0), store)
+    made_house = House(keeper, inbox, store, registry, broker, public, models)
     ear = MqttConnection(BrokerAddress.parse(broker.url), clock, encode=encode)
     ear.subscribe(TOPICS.event(SLOT), partial(_keep, made_house.events.append))
     ear.subscribe(
@@ -157,7 +159,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     ready = asyncio.Event()
     tasks = [
         asyncio.create_task(work)
-        for work in (bus.run(), ear.run(), made[0].run(ready.set), made[1].run())
+        for work in (bus.run(), ear.run(), keeper.run(ready.set), swap.run())
     ]
     async with asyncio.timeout(30):
         await asyncio.gather(bus.wait_connected(), ear.wait_connected(), ready.wait())
@@ -174,24 +176,27 @@ def _keep(keep: Callable[[dict[str, Any]], None], _topic: str, payload: bytes, _
 
 def _keeper(
     bus: MqttConnection, registry: Registry, signer: Signer, venue: VenueClock, store: ThreadedStore
-) -> tuple[SlotRunner, SwapCoordinator]:
-    keepers: dict[SlotName, SlotRunner] = {}
+) -> tuple[SlotRunner, Inbox, SwapCoordinator]:
+    inbox = Inbox()
     clock = HastyClock()
     audit, book = CommandLog(store, clock, venue), TradeBook(venue)
-    intake = MessageRouter(keepers, bus, TOPICS, clock=clock, venue=venue, audit=audit, book=book)
+    router = MessageRouter(
+        {SLOT: inbox}, bus, TOPICS, clock=clock, venue=venue, audit=audit, book=book
+    )
     swap = SwapCoordinator(
         bus,
         TOPICS,
         clock,
-        on_ack=lambda slot, ack: intake.acknowledged(slot, ack, swap.last_ack_ms[slot]),
-        on_silence=intake.alert,
-        on_bot=intake.bot_seen,
+        on_ack=router.acknowledged,
+        on_silence=router.alert,
+        on_bot=router.bot_seen,
         signer=signer,
     )
     swap.watch(SLOT)
     settings = PolicySettings(max_age_days=0.0)
-    keepers[SLOT] = SlotRunner(
+    keeper = SlotRunner(
         SLOT,
+        inbox,
         make_engine=lambda bars: Engine(
             str(SLOT), settings, interval_ms=300_000, names=features.NAMES, history_bars=bars
         ),
@@ -202,10 +207,10 @@ def _keeper(
         bus=bus,
         topics=TOPICS,
         venue=venue,
-        handshake=BotCompatibility(),
+        compatibility=BotCompatibility(),
     )
-    intake.listen()
-    return keepers[SLOT], swap
+    router.listen()
+    return keeper, inbox, swap
 
 
 async def test_a_bot_that_refuses_puts_the_pointer_back_and_goes_on_answering(house: House) -> None:

@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon import app
 from daemon.backtest.backtest import backtest, policy_settings_of
 from daemon.backtest.policy_run import TRAINING_MS
 from daemon.backtest.report import show, write
@@ -24,14 +23,13 @@ from daemon.mqtt.messages import encode
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook
-from daemon.service.systemd_notify import SystemdNotifier
-from daemon.service.watchdog import Watchdog
 from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import open_store
 from daemon.store.feature_frame import Flow
 from daemon.store.retrying_store import RetryingStore
 from daemon.store.store import Store
 from daemon.training.jobs import Jobs
+from daemon.wiring import SharedParts, build_slots
 from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
@@ -175,17 +173,15 @@ async def live(config: Config, frame: Frame) -> list[tuple[int, str, str]]:
     venue = VenueClock(clock)
     audit = CommandLog(store, clock, venue)
     topics, book = Topics("hyperdrift"), TradeBook(venue)
-    heart = Watchdog(SystemdNotifier({}), clock)
-    parts = app._Parts(config, clock, venue, store, bus, topics, audit, book, heart)
-    keepers, _, _ = app._desks(parts)
-    keeper, recovered = keepers[SLOT], asyncio.Event()
+    parts = build_slots(SharedParts(config, clock, venue, store, bus, topics, audit, book))
+    keeper, recovered = parts.runners[SLOT], asyncio.Event()
     running = asyncio.create_task(keeper.run(recovered.set))
     await recovered.wait()
     await settled(keeper, None, clock)
     for bar in bars_of(frame)[FIRST:]:
         clock.ms = bar.t + SLOT.interval_ms
         await store.call(Store.put_bars, SLOT, [bar], Provenance.REST)
-        await keeper.put(bar)
+        await parts.inboxes[SLOT].put(bar)
         await settled(keeper, bar.t, clock)
     running.cancel()
     told = (e for e in store.inner.store.journal(SLOT) if e.kind != "alert")

@@ -9,6 +9,8 @@ from typing import Any, cast
 import pytest
 
 from daemon.core.clock import VenueClock
+from daemon.mqtt.messages import encode
+from daemon.runtime.inbox import Inbox
 from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.presence_debounce import AT_ONCE as BOTS_AT_ONCE
 from daemon.runtime.presence_debounce import EVERY_S, PresenceDebounce
@@ -16,10 +18,10 @@ from daemon.runtime.swap import SwapCoordinator
 from daemon.runtime.trades import AT_ONCE, PER_BAR, TradeBook, TradeLimit
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
-from hyperdrift.mqtt.messages import BotPresence
+from hyperdrift.mqtt.messages import BotPresence, SwapAck
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
-from monitor.events import TradeClosed
+from monitor.events import Ticked, TradeClosed
 from tests.captured import capture_logs
 from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
 from tests.fakes import FakeClock
@@ -38,7 +40,7 @@ def trade(trade_id: str) -> dict[str, Any]:
     return {"trade_id": trade_id, "side": "buy", **times, **prices}
 
 
-class Inbox:
+class Trades:
     """A keeper's, as far as trades go."""
 
     def __init__(self) -> None:
@@ -69,7 +71,7 @@ async def test_of_a_flood_of_trades_a_bounded_number_is_taken_and_it_is_told_of_
     broker: Mosquitto | Iotcore,
 ) -> None:
     clock, port = FakeClock(), BrokerAddress.parse(broker.url).port
-    venue, inboxes = VenueClock(clock), {SLOT: Inbox(), OTHER: Inbox()}
+    venue, inboxes = VenueClock(clock), {SLOT: Trades(), OTHER: Trades()}
     taken = inboxes[SLOT].taken
     with capture_logs() as logs:
         async with connection(broker.url) as bus, connection(broker.url) as ear:
@@ -191,3 +193,20 @@ def test_a_bot_that_is_started_again_now_and_then_is_told_of_each_time() -> None
             clock.ms += round(EVERY_S * 1000) + 1
             passed = [flaps.pass_on(SLOT, lambda: True) for _ in range(3)]
             assert (passed, len(told)) == ([True, False, False], flood)
+
+
+async def test_an_answer_that_meets_a_full_inbox_is_not_taken_and_told_of_only_when_it_is() -> None:
+    clock, inbox = FakeClock(), Inbox()
+    bus = MqttConnection(BrokerAddress.parse("mqtt://127.0.0.1:1"), clock, encode=encode)
+    nobody, venue = cast("Any", None), VenueClock(clock)
+    router = MessageRouter(
+        {SLOT: inbox}, bus, TOPICS, clock=clock, venue=venue, audit=nobody, book=nobody
+    )
+    while inbox.put_nowait(Ticked(slot=str(SLOT), at_ms=0)):
+        pass
+    ack = SwapAck(swap_id="s", model_id="m", status="refused", error="digest", bot_id="b")
+    assert not router.acknowledged(SLOT, ack, 1.0)
+    assert not bus._events
+    await inbox.get()
+    assert router.acknowledged(SLOT, ack, 1.0)
+    assert [json.loads(event.body)["kind"] for event in bus._events] == ["acknowledged"]

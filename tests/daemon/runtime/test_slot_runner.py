@@ -11,6 +11,7 @@ import numpy as np
 from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.registry.bot_compatibility import BotCompatibility
+from daemon.runtime.inbox import BotPrediction, Inbox
 from daemon.runtime.serving import Serving
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.scoring.feature_computers import Builtin, Computer, Rows
@@ -82,6 +83,7 @@ class Life:
     """One life of a daemon."""
 
     keeper: SlotRunner
+    inbox: Inbox
     clock: FakeClock
     store: ThreadedStore
     broker: Broker
@@ -91,12 +93,15 @@ class Life:
             bar = Bar(t, 100.0, 101.0, 99.0, 100.0, 1.0, 1)
             await self.store.call(Store.put_bars, SLOT, [bar], Provenance.REST)
             self.clock.ms = t + STEP + late_ms
-            await self.keeper.put(bar)
+            await self.inbox.put(bar)
             while self.broker.last_bar_t != t:
                 await asyncio.sleep(0.001)
 
+    def predict(self, t: int, row: tuple[float, ...] | None = None) -> bool:
+        return self.inbox.put_nowait(BotPrediction(t, row, self.clock.ms))
+
     async def greet(self) -> None:
-        await self.keeper.put(BOT)
+        await self.inbox.put(BOT)
 
 
 @asynccontextmanager
@@ -104,8 +109,10 @@ async def life(
     store: ThreadedStore, clock: FakeClock, broker: Broker, computer: Computer | None = None
 ) -> AsyncIterator[Life]:
     settings = PolicySettings(min_bars=10**9)
+    inbox = Inbox()
     keeper = SlotRunner(
         SLOT,
+        inbox,
         make_engine=lambda bars: Engine(
             str(SLOT), settings, interval_ms=STEP, names=features.NAMES, history_bars=bars
         ),
@@ -116,13 +123,13 @@ async def life(
         bus=cast("Any", broker),
         topics=Topics(),
         venue=VenueClock(clock),
-        handshake=BotCompatibility(),
+        compatibility=BotCompatibility(),
     )
     ready = asyncio.Event()
     task = asyncio.create_task(keeper.run(ready.set))
     await ready.wait()
     try:
-        yield Life(keeper, clock, store, broker)
+        yield Life(keeper, inbox, clock, store, broker)
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -135,7 +142,7 @@ async def test_a_bot_that_falls_silent_is_told_of_once_however_often_the_daemon_
         async with life(store, clock, broker) as first:
             await first.greet()
             await first.bars(0, 1)
-            first.keeper.predicted(START_T, None)
+            first.predict(START_T)
             await first.bars(1, 2)
         async with life(store, clock, broker) as second:
             await second.greet()
@@ -146,7 +153,7 @@ async def test_a_bot_that_falls_silent_is_told_of_once_however_often_the_daemon_
         async with life(store, clock, broker) as third:
             await third.greet()
             await third.bars(7, 10)
-            third.keeper.predicted(START_T, None)
+            third.predict(START_T)
             await until(lambda: "bot_speaks" in broker.kinds())
     assert broker.kinds().count("alert") == broker.kinds().count("bot_silent") == 1
     assert [e["event"] for e in logs if e["event"].startswith("bot.")] == [
@@ -161,7 +168,7 @@ async def test_bars_that_come_late_or_while_the_broker_is_away_make_nobody_silen
     async with life(store, clock, broker) as only:
         await only.greet()
         await only.bars(0, 1)
-        only.keeper.predicted(START_T, None)
+        only.predict(START_T)
         await only.bars(1, 3)
         await only.bars(4, 10, late_ms=STEP)
         broker.connected = False
@@ -181,7 +188,7 @@ async def test_a_flood_of_other_features_is_an_entry_and_a_count_for_each_bar() 
         for number in range(3):
             for n in range(1000):
                 row = tuple(1.0 + n * 1e-6 if name == "rv_1h" else 1.0 for name in features.NAMES)
-                only.keeper.predicted(START_T + number * STEP, row)
+                only.predict(START_T + number * STEP, row)
         await only.bars(3, 1)
         assert (mismatch := only.keeper.state().mismatch) is not None
         assert (mismatch.bars, mismatch.column) == (3, "rv_1h")

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,7 +95,7 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
         ours,
         TOPICS,
         clock,
-        on_ack=lambda _slot, ack: acks.append(ack),
+        on_ack=lambda _slot, ack, _ms: acks.append(ack),
         on_silence=lambda _slot, text: silences.append(text),
         on_bot=take_bot,
     )
@@ -123,6 +124,28 @@ async def test_an_order_says_what_to_load_from_where_and_why(room: Room) -> None
     assert order.sha256 == dict(room.manifest.sha256)
     assert (order.manifest, order.reason) == (str(POINTER), "drift")
     assert (order.sklearn, order.issued_ms) == (room.manifest.sklearn, MOVED_MS)
+
+
+def test_a_refusal_that_cannot_be_taken_is_kept_until_it_can(tmp_path: Path) -> None:
+    clock, free, acks = FakeClock(), [False], list[str]()
+    ours = MqttConnection(BrokerAddress.parse("mqtt://127.0.0.1:1"), clock, encode=encode)
+
+    def take(_slot: SlotName, ack: SwapAck, _took_ms: float) -> bool:
+        acks.extend([ack.error] if free[0] else [])
+        return free[0]
+
+    swap = SwapCoordinator(ours, TOPICS, clock, on_ack=take, on_silence=lambda *_: None)
+    manifest = read_manifest(write_version(tmp_path, 1))
+    swap_id = swap.order(SLOT, manifest, POINTER, "drift")
+    for bot_id in ("a", "b"):
+        said = {"swap_id": swap_id, "model_id": "m", "status": "refused", "bot_id": bot_id}
+        swap._take_ack(TOPICS.ack(SLOT), json.dumps({**said, "error": bot_id}).encode(), False)
+    swap.check()
+    assert acks == []
+    free[0] = True
+    swap.check()
+    swap.check()
+    assert acks == ["a", "b"]
 
 
 async def test_an_answer_is_passed_on_once_per_bot_with_the_time_it_took(room: Room) -> None:

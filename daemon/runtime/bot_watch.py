@@ -1,0 +1,99 @@
+"""What is known of a slot's bot: who it is, whether it predicts, and on which features.
+
+Only the slot's own loop calls this, in the order of its inbox.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from daemon.registry.bot_compatibility import BotCompatibility
+from daemon.runtime.bot_liveness import BotLiveness
+from daemon.runtime.inbox import BotPrediction
+from daemon.scoring.bot_feature_check import KEPT_BARS, BotFeatureCheck, Compared
+from hyperdrift.mqtt.messages import BotPresence
+from monitor import events
+from monitor.bots import silence
+from monitor.state import EngineSnapshot
+from retrain import features
+
+log = structlog.get_logger()
+
+# So long, wall time, a bot on a busy machine may be behind before it counts as silent.
+_BUSY_S: Final = 2.0
+
+
+class BotWatch:
+    """Turns what a bot does into events.
+
+    Args:
+        slot: Whose bot, as `BTC-5m`.
+        compatibility: Knows which bots can load what a retrain saves.
+        mismatched: Whether the engine holds that the bot's features differ.
+        speed: Venue seconds per wall second.
+    """
+
+    def __init__(
+        self,
+        slot: str,
+        compatibility: BotCompatibility,
+        mismatched: Callable[[], bool],
+        speed: float = 1.0,
+    ) -> None:
+        self._slot, self._compatibility, self._mismatched = slot, compatibility, mismatched
+        self._features = BotFeatureCheck(slot, features.NAMES)
+        self._liveness = BotLiveness(slot, _BUSY_S * 1000 * speed)
+
+    def recall(self, was: EngineSnapshot, bars: list[events.BarScored]) -> None:
+        """Go on after a restart.
+
+        Args:
+            was: The rebuilt engine.
+            bars: What it has seen, oldest first.
+        """
+        self._liveness.recall(was.speaker, was.silent_ms)
+        for bar in bars[-KEPT_BARS:]:
+            self._features.scored(bar.t, bar.row, bar.at_ms)
+
+    def seen(self, bot: BotPresence, at_ms: int) -> events.BotSeen:
+        """Take what a bot says of itself, or that it is gone."""
+        self._liveness.seen(bot.bot_id, online=bot.online)
+        return events.BotSeen(
+            slot=self._slot,
+            at_ms=at_ms,
+            bot_id=bot.bot_id,
+            online=bot.online,
+            sklearn=bot.sklearn,
+            fault=self._compatibility.fault(bot),
+        )
+
+    def predicted(self, made: BotPrediction) -> list[events.Event]:
+        """Take a prediction; return what is news about it."""
+        found: list[events.Event] = []
+        for spoke in self._liveness.predicted(made.at_ms):
+            if spoke.silent_since_ms is not None:
+                log.info("bot.speaks", slot=self._slot, bot_id=spoke.bot_id)
+            found.append(spoke)
+        if made.features is not None:
+            found += self._news(self._features.predicted(made.t, made.features, made.at_ms))
+        return found
+
+    def scored(self, bar: events.BarScored, *, counts: bool) -> list[events.Event]:
+        """Take a bar that was scored here; return what it shows of the bot.
+
+        Args:
+            bar: The bar.
+            counts: Whether a bot can have answered the last one in time and been heard.
+        """
+        found: list[events.Event] = []
+        found += self._news(self._features.scored(bar.t, bar.row, bar.at_ms))
+        for fell in self._liveness.closed(bar.at_ms, counts=counts):
+            log.warning("bot.silent", slot=self._slot, bot_id=fell.bot_id, why=silence(fell))
+            found.append(fell)
+        return found
+
+    def _news(self, compared: list[Compared]) -> list[Compared]:
+        """Leave out that features agree, which is no news unless they did not."""
+        mismatched = self._mismatched()
+        return [one for one in compared if mismatched or isinstance(one, events.FeaturesDiffered)]

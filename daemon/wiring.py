@@ -1,0 +1,173 @@
+"""Build the parts of each slot bottom-up: nothing is filled in afterwards.
+
+Inboxes come first, for everybody may put something there: the router into the inboxes, the
+swaps that call the router, then the slots, which order swaps and read the inboxes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from daemon.config.limits import child_limits, policy_settings
+from daemon.config.schema import Config, SlotSection
+from daemon.core.clock import VenueClock
+from daemon.registry.bot_compatibility import BotCompatibility
+from daemon.registry.keys import command_keys, own_signer, trusted_keys
+from daemon.registry.registry import Registry
+from daemon.runtime.command_log import CommandLog
+from daemon.runtime.inbox import Inbox
+from daemon.runtime.message_router import MessageRouter
+from daemon.runtime.serving import Serving
+from daemon.runtime.slot_runner import SlotRunner
+from daemon.runtime.swap import SwapCoordinator
+from daemon.runtime.trade_file import TradeFile
+from daemon.runtime.trades import TradeBook, TradeFollower
+from daemon.scoring.feature_computers import make as make_computer
+from daemon.scoring.scorer import Scorer
+from daemon.service.retention import Retention
+from daemon.store.data_folder import STORE_NAME
+from daemon.store.retrying_store import RetryingStore
+from daemon.training.jobs import Jobs
+from daemon.training.training import Training
+from hyperdrift.clock import Clock
+from hyperdrift.mqtt.connection import MqttConnection
+from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
+from monitor.engine import Engine
+from monitor.events import TradeClosed
+from monitor.policy import PolicySettings
+from retrain import features
+
+
+@dataclass(frozen=True, slots=True)
+class SharedParts:
+    """What the slots have in common."""
+
+    config: Config
+    clock: Clock
+    venue: VenueClock
+    store: RetryingStore
+    bus: MqttConnection
+    topics: Topics
+    audit: CommandLog
+    book: TradeBook
+
+
+@dataclass(frozen=True, slots=True)
+class SlotParts:
+    """The slots, and who talks to their bots and operators."""
+
+    inboxes: Mapping[SlotName, Inbox]
+    router: MessageRouter
+    swap: SwapCoordinator
+    compatibility: BotCompatibility
+    runners: Mapping[SlotName, SlotRunner]
+
+
+def build_slots(shared: SharedParts) -> SlotParts:
+    """Build every slot of the configuration; nothing runs yet."""
+    config = shared.config
+    signer = own_signer(config.data_dir)
+    registry = Registry(config.data_dir / "models", signer, ring=trusted_keys(config.data_dir))
+    jobs = Jobs(config.data_dir / "jobs", child_limits(config.retrain))
+    jobs.clear()
+    inboxes = {section.name: Inbox() for section in config.slots}
+    router = MessageRouter(
+        inboxes,
+        shared.bus,
+        shared.topics,
+        clock=shared.clock,
+        venue=shared.venue,
+        audit=shared.audit,
+        book=shared.book,
+        command_keys=command_keys(config),
+    )
+    swap = SwapCoordinator(
+        shared.bus,
+        shared.topics,
+        shared.clock,
+        on_ack=router.acknowledged,
+        on_silence=router.alert,
+        on_bot=router.bot_seen,
+        signer=signer,
+    )
+    for slot in inboxes:
+        swap.watch(slot)
+    compatibility = BotCompatibility(config.retrain.python)
+    runner = partial(
+        _runner, shared, registry=registry, jobs=jobs, swap=swap, compatibility=compatibility
+    )
+    runners = {each.name: runner(each, inboxes[each.name]) for each in config.slots}
+    return SlotParts(inboxes, router, swap, compatibility, runners)
+
+
+def _runner(
+    shared: SharedParts,
+    section: SlotSection,
+    inbox: Inbox,
+    *,
+    registry: Registry,
+    jobs: Jobs,
+    swap: SwapCoordinator,
+    compatibility: BotCompatibility,
+) -> SlotRunner:
+    slot, config = section.name, shared.config
+    settings = policy_settings(config.policy, slot)
+    limits = child_limits(config.retrain)
+    computer = make_computer(config.features, slot, shared.store, limits, jobs.environment)
+    return SlotRunner(
+        slot,
+        inbox,
+        make_engine=partial(_engine, slot, settings),
+        serving=Serving(slot, registry, swap, clock=shared.clock, venue=shared.venue),
+        training=Training(
+            slot=slot,
+            section=section,
+            config=config,
+            store=shared.store.inner,  # a retrain that cannot read fails, and is tried again
+            registry=registry,
+            jobs=jobs,
+            false_alarms_per_month=settings.false_alarms_per_month,
+        ),
+        store=shared.store,
+        scorer=Scorer(slot, computer),
+        bus=shared.bus,
+        topics=shared.topics,
+        venue=shared.venue,
+        compatibility=compatibility,
+        on_deploy=config.swap.on_deploy,
+    )
+
+
+def _engine(slot: SlotName, settings: PolicySettings, history_bars: int) -> Engine:
+    return Engine(
+        str(slot),
+        settings,
+        interval_ms=slot.interval_ms,
+        names=features.NAMES,
+        history_bars=history_bars,
+    )
+
+
+def retention(shared: SharedParts) -> Retention:
+    """Build what removes old entries and files."""
+    folder = shared.config.data_dir
+    return Retention(
+        shared.store,
+        folder / STORE_NAME,
+        folder / "backtest",
+        [section.name for section in shared.config.slots],
+        clock=shared.clock,
+        venue=shared.venue,
+    )
+
+
+def trade_follower(shared: SharedParts, inboxes: Mapping[SlotName, Inbox]) -> TradeFollower:
+    """Build what hands on the trades that a bot writes into its file."""
+
+    async def put(slot: SlotName, closed: TradeClosed) -> None:
+        await inboxes[slot].put(closed)
+
+    trades, slots = shared.config.trades, tuple(inboxes)
+    file = TradeFile(trades.path, trades.columns)
+    return TradeFollower(file, slots=slots, book=shared.book, put=put, clock=shared.clock)
