@@ -84,7 +84,7 @@ async def ordered(broker: Iotcore, root: Path) -> AsyncIterator[tuple[str, list[
         bus,
         TOPICS,
         SystemClock(),
-        on_ack=lambda _slot, ack: acks.append(ack),
+        on_ack=lambda _slot, ack, _ms: acks.append(ack),
         on_silence=lambda _slot, _text: None,
         signer=signer,
     )
