@@ -21,11 +21,11 @@ from daemon.config.schema import LABEL_DEFAULTS
 from hyperdrift.slot_name import SlotName
 from retrain import dataset, features, labels
 from retrain.errors import RetrainError
-from retrain.meta import CLASSES
-from retrain.scaling import scaled
 from retrain.scores import paired_difference, row_log_loss, score
-from retrain.stack import BASE_NAMES, Recipe, Trainer
-from retrain.twin import fit_twin
+from retrain.stacking.meta import CLASSES
+from retrain.stacking.scaling import scaled
+from retrain.stacking.stack import BASE_NAMES, Recipe, Trainer
+from retrain.stacking.twin import fit_twin
 
 WINDOWS = ("0-50", "0-75", "0-100", "25-75", "50-100")
 SIGNAL_RATE = 0.05

@@ -31,7 +31,7 @@ if reason := too_old(sys.version_info[:2], sklearn.__version__):
 from retrain import artifact, challenger, computers, computing, pipeline
 from retrain.computers import BUILTIN
 from retrain.errors import BadJob, RetrainError
-from retrain.gates import GateLimits
+from retrain.judging.gates import GateLimits
 
 CANDIDATE: Final = "candidate"
 _BLAS_BYTES: Final = 96 << 20  # more than both copies take, with one thread each

@@ -19,8 +19,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 
 from retrain import dataset, folds
 from retrain.champion import ChampionModel
-from retrain.comparison import champion_rows
 from retrain.dataset import LEAST_ROWS, Rows
+from retrain.judging.comparison import champion_rows
 from retrain.pipeline import Job, close_ms
 from retrain.scores import row_log_loss
 

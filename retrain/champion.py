@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from retrain.provenance import Anchors
+from retrain.judging.provenance import Anchors
 
 
 @dataclass(frozen=True, kw_only=True)

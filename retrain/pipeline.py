@@ -13,14 +13,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from retrain import artifact, dataset, features, findings, provenance
-from retrain.certificate import certificate
+from retrain import artifact, dataset, features
 from retrain.champion import ChampionModel
-from retrain.comparison import champion_rows, compare
 from retrain.computers import BUILTIN, Computed
 from retrain.dataset import Frame, Rows
 from retrain.decision import SignalThreshold
-from retrain.gates import (
+from retrain.judging import findings, provenance
+from retrain.judging.certificate import certificate
+from retrain.judging.comparison import champion_rows, compare
+from retrain.judging.gates import (
     Comparison,
     Evidence,
     Gate,
@@ -30,11 +31,11 @@ from retrain.gates import (
     judge_shipped,
 )
 from retrain.labels import DOWN, UP, shares
-from retrain.report import render
-from retrain.scaling import notes, scaled
+from retrain.reporting.report import render
 from retrain.scores import FEE_BPS, Scores, score
-from retrain.stack import Fits, Recipe, Trainer
-from retrain.twin import Model, fit_twin, refit
+from retrain.stacking.scaling import notes, scaled
+from retrain.stacking.stack import Fits, Recipe, Trainer
+from retrain.stacking.twin import Model, fit_twin, refit
 
 GOLDEN_ROWS: Final = 32
 _PERCENT: Final = {

@@ -14,7 +14,7 @@ from daemon.core.suggestions import did_you_mean
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings, default_settings
-from retrain.gates import GateLimits
+from retrain.judging.gates import GateLimits
 
 # Lower limits that are fractions: with 55 instead of 0.55 nothing would ever pass.
 _SHARES: Final = frozenset(

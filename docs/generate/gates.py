@@ -5,13 +5,21 @@ from typing import Final
 
 from docs.generate.markdown import code, table, value
 from docs.generate.source import field_texts
-from retrain.gates import Comparison, Evidence, Gate, GateLimits, Shipped, judge, judge_shipped
+from retrain.judging.gates import (
+    Comparison,
+    Evidence,
+    Gate,
+    GateLimits,
+    Shipped,
+    judge,
+    judge_shipped,
+)
 from retrain.scores import Decided, Interval, Scores
 
 _HEAD: Final = """# Gates
 
 A candidate goes live only if it passes every gate. The limits stand in `[gates]` and reload while
-the daemon runs ([configuration](configuration.md)). Defined in `retrain/gates.py`.
+the daemon runs ([configuration](configuration.md)). Defined in `retrain/judging/gates.py`.
 
 The first gates judge the twin on rows that it has not seen. The last three judge what ships: the
 refit, and the file that it is saved in. The verdicts travel with the model as its certificate.

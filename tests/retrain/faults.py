@@ -18,14 +18,16 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
-from retrain import dataset, features, findings, folds, labels, pipeline, twin
+from retrain import dataset, features, folds, labels, pipeline
 from retrain.champion import ChampionModel
 from retrain.dataset import Rows
 from retrain.folds import Fold
-from retrain.meta import fit_meta
+from retrain.judging import findings
 from retrain.pipeline import Candidate, Job
-from retrain.stack import Stack, Trainer
-from retrain.twin import fit_twin
+from retrain.stacking import twin
+from retrain.stacking.meta import fit_meta
+from retrain.stacking.stack import Stack, Trainer
+from retrain.stacking.twin import fit_twin
 from tests.retrain.market import Frame
 
 Array = NDArray[Any]

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from hyperdrift.loaded_model import LoadedModel, load_version
-from retrain import artifact, comparison, dataset, features, pipeline
+from retrain import artifact, dataset, features, pipeline
 from retrain.champion import ChampionModel
-from retrain.gates import GateLimits, beats_champion
-from retrain.stack import Trainer
-from retrain.twin import fit_twin
+from retrain.judging import comparison
+from retrain.judging.gates import GateLimits, beats_champion
+from retrain.stacking.stack import Trainer
+from retrain.stacking.twin import fit_twin
 from tests.retrain.market import FIVE_MINUTES_MS
 from tests.retrain.planted import HORIZON, SMALL, THRESHOLD, job, planted
 

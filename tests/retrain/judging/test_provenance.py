@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retrain import provenance
+from retrain.judging import provenance
 from tests.retrain.market import cut, made_up
 
 FRAME = made_up(2_000, seed=1)

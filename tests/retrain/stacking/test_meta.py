@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from retrain.meta import fit_meta
 from retrain.scores import row_log_loss
+from retrain.stacking.meta import fit_meta
 
 
 def said(n: int, seed: int, *, better: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -5,10 +5,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from retrain import features, plots
-from retrain.findings import CLASS_NAMES
+from retrain import features
+from retrain.judging.findings import CLASS_NAMES
 from retrain.pipeline import Candidate
-from retrain.report import render
+from retrain.reporting import plots
+from retrain.reporting.report import render
 
 
 class Balance(HTMLParser):

@@ -7,9 +7,9 @@ import pytest
 
 from retrain import features, folds
 from retrain.errors import TooFewBars
-from retrain.meta import fit_meta
 from retrain.scores import row_log_loss
-from retrain.stack import META_COLUMNS, Stack, Trainer
+from retrain.stacking.meta import fit_meta
+from retrain.stacking.stack import META_COLUMNS, Stack, Trainer
 from tests.retrain.planted import SMALL, rows
 
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self
 
 from retrain.errors import BadSetting
+from retrain.judging.provenance import AnchorMatch
 from retrain.labels import NEUTRAL
-from retrain.provenance import AnchorMatch
 from retrain.scores import Interval, Scores
 
 MIB: Final = 2**20

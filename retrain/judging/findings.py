@@ -14,10 +14,10 @@ from retrain.champion import ChampionModel
 from retrain.dataset import Rows
 from retrain.decision import NEUTRAL, decide
 from retrain.labels import DOWN, UP, shares
-from retrain.meta import CLASSES
 from retrain.scores import row_log_loss
-from retrain.stack import BASE_NAMES
-from retrain.twin import Model
+from retrain.stacking.meta import CLASSES
+from retrain.stacking.stack import BASE_NAMES
+from retrain.stacking.twin import Model
 
 CLASS_NAMES: Final = ("DOWN", "NEUTRAL", "UP")
 MODEL_NAMES: Final = {

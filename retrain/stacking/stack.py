@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 
 from retrain.errors import TooFewBars
 from retrain.folds import Fold
-from retrain.meta import CLASSES
+from retrain.stacking.meta import CLASSES
 
 Features = NDArray[np.float64]
 Labels = NDArray[np.int8]

@@ -1,8 +1,8 @@
 import pytest
 
 from retrain import dataset
-from retrain.scaling import notes, scaled
-from retrain.stack import Recipe
+from retrain.stacking.scaling import notes, scaled
+from retrain.stacking.stack import Recipe
 from tests.retrain.planted import HORIZON, SMALL, THRESHOLD, planted
 
 

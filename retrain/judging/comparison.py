@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from retrain import folds
 from retrain.champion import ChampionModel
 from retrain.dataset import Rows
-from retrain.gates import Comparison
-from retrain.meta import fit_meta
+from retrain.judging.gates import Comparison
 from retrain.scores import paired_difference, row_log_loss
-from retrain.stack import Trainer
+from retrain.stacking.meta import fit_meta
+from retrain.stacking.stack import Trainer
 
 _PIECES: Final = 2
 _LEAST_ROWS: Final = 200

@@ -9,7 +9,7 @@ from typing import Final
 
 from retrain.dataset import Rows
 from retrain.scores import CALIBRATION_BINS, block_length, calibration_bins
-from retrain.stack import Recipe
+from retrain.stacking.stack import Recipe
 
 _NAMES: Final = {
     "gb_trees": "steps of gradient boosting",

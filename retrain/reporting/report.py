@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any, Final
 
-from retrain import plots as plot
+from retrain.reporting import plots as plot
 
 _CLASSES: Final = ("DOWN", "NEUTRAL", "UP")
 _STYLE: Final = """

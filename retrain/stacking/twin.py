@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from retrain.dataset import Rows
 from retrain.decision import SignalThreshold, signal_threshold
 from retrain.folds import out_of_fold
-from retrain.meta import fit_meta
-from retrain.stack import META_COLUMNS, Stack, Trainer
+from retrain.stacking.meta import fit_meta
+from retrain.stacking.stack import META_COLUMNS, Stack, Trainer
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from retrain.errors import BadSetting
-from retrain.gates import (
+from retrain.judging.gates import (
     MIB,
     Comparison,
     Evidence,
@@ -18,7 +18,7 @@ from retrain.gates import (
     judge,
     judge_shipped,
 )
-from retrain.provenance import AnchorMatch
+from retrain.judging.provenance import AnchorMatch
 from retrain.scores import Interval, Scores, score
 
 NAMES = (

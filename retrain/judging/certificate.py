@@ -11,10 +11,10 @@ import numpy as np
 import sklearn
 
 from retrain.dataset import Rows
-from retrain.gates import Gate
+from retrain.judging.gates import Gate
+from retrain.judging.provenance import Anchors
 from retrain.labels import shares
 from retrain.manifest import Version
-from retrain.provenance import Anchors
 from retrain.scores import Scores
 
 

@@ -1,0 +1,1 @@
+"""The verdict: gates, comparison with the champion, findings, certificate."""

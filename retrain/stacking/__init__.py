@@ -1,0 +1,1 @@
+"""The stack: base models, meta model, calibration, the twin that is judged."""
