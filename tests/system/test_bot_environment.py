@@ -27,7 +27,8 @@ from hyperdrift.slot_name import SlotName
 from tests.daemon.brokers import Iotcore, until
 from tests.daemon.versions import rows, write_version
 
-NEIGHBOURS = os.environ.get("HYPERDRIFT_NEIGHBOURS", "")
+_NAMED = os.environ.get("HYPERDRIFT_NEIGHBOURS", "")
+NEIGHBOURS = str(Path(_NAMED).absolute()) if _NAMED else ""
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
 OWN = "OWN = 'of the bot'\n"
 BOT = """
