@@ -1,24 +1,51 @@
-"""The bot's side of a hot swap, and the contract that bot and daemon share."""
+"""The bot's side of a hot swap, and the contract that bot and daemon share.
+
+    from hyperdrift import ModelSlot
+
+What stands here is imported when it is asked for: a bot that watches files needs no MQTT client.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hyperdrift.blocking import BlockingModelSlot
+    from hyperdrift.errors import ConfigError, HyperdriftError, NoModel, VersionRefused
+    from hyperdrift.live_model import Prediction
+    from hyperdrift.mqtt.messages import TradeReport
     from hyperdrift.pointer import PointerSlot
     from hyperdrift.slot import ModelSlot
 
-__all__ = ["BlockingModelSlot", "ModelSlot", "PointerSlot"]
+__all__ = [
+    "BlockingModelSlot",
+    "ConfigError",
+    "HyperdriftError",
+    "ModelSlot",
+    "NoModel",
+    "PointerSlot",
+    "Prediction",
+    "TradeReport",
+    "VersionRefused",
+]
 
 _HOMES = {
-    "BlockingModelSlot": "hyperdrift.blocking",
-    "ModelSlot": "hyperdrift.slot",
-    "PointerSlot": "hyperdrift.pointer",
+    "BlockingModelSlot": "blocking",
+    "ConfigError": "errors",
+    "HyperdriftError": "errors",
+    "ModelSlot": "slot",
+    "NoModel": "errors",
+    "PointerSlot": "pointer",
+    "Prediction": "live_model",
+    "TradeReport": "mqtt.messages",
+    "VersionRefused": "errors",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import a slot when it is asked for: a bot that watches files needs no MQTT client."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"hyperdrift.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

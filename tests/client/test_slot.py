@@ -1,8 +1,6 @@
 import asyncio
 import contextlib
 import json
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import AsyncIterator
@@ -540,16 +538,6 @@ def test_a_misspelt_slot_or_address_is_refused_at_once() -> None:
         ModelSlot("mqtt://h", "BTC", bot_id="b")
     with pytest.raises(ConfigError, match="mqtt://"):
         ModelSlot("localhost", "BTC-5m", bot_id="b")
-
-
-def test_importing_the_slot_brings_no_heavy_library_into_the_bot() -> None:
-    code = (
-        "import sys, hyperdrift.slot, hyperdrift.blocking, hyperdrift.pointer\n"
-        "heavy = {'aiohttp', 'typer', 'pandas', 'river', 'sklearn', 'scipy'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_the_offline_presence_says_only_who_is_gone() -> None:
