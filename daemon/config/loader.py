@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,8 +26,10 @@ from daemon.config.schema import (
     MqttSection,
     SlotSection,
     TradesSection,
+    WebSection,
 )
 from daemon.config.validation_errors import explain
+from hyperdrift.addresses import address_fault
 from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 
@@ -123,6 +126,7 @@ def _problem(config: Config) -> str | None:
     return (
         _folder_problem(config.daemon.data_dir)
         or _venue_problem(config.hyperliquid)
+        or _web_problem(config.web)
         or _features_problem(config.features)
         or _mqtt_problem(config.mqtt)
         or _trades_problem(config.trades)
@@ -172,7 +176,26 @@ def _venue_problem(venue: HyperliquidSection) -> str | None:
     for name, url, scheme in (("rest_url", venue.rest_url, "http"), ("ws_url", venue.ws_url, "ws")):
         if url and not url.startswith((f"{scheme}://", f"{scheme}s://")):
             return f"hyperliquid.{name} is {url!r}; write {scheme}s://... (or {scheme}://...)"
+        if url and (fault := _url_fault(url)):
+            return f"hyperliquid.{name} is {url!r}: {fault}; write {scheme}s://host or host:port"
     return None
+
+
+def _web_problem(web: WebSection) -> str | None:
+    # As in a URL: an IPv6 address has brackets around it.
+    fault = _url_fault(f"//{web.listen}", port_needed=True) if web.listen else None
+    return f"web.listen is {web.listen!r}: {fault}; write 127.0.0.1:8377" if fault else None
+
+
+def _url_fault(url: str, *, port_needed: bool = False) -> str | None:
+    """Say why the host or the port of an address cannot be; None if they may."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as e:
+        return str(e)
+    if fault := address_fault(parts):
+        return fault
+    return "it has no port" if port_needed and parts.port is None else None
 
 
 def _features_problem(features: FeaturesSection) -> str | None:

@@ -127,6 +127,21 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ("[policy]\ncooldown = 3", "[policy] 'cooldown' is not a setting; did you mean"),
         ('[daemon]\ndata_dir = "data"', "daemon.data_dir is 'data'; write a whole path"),
         ('[hyperliquid]\nrest_url = "api.x"', "hyperliquid.rest_url is 'api.x'; write https://"),
+        (
+            '[hyperliquid]\nrest_url = "http://127.0.0.1:99999"',
+            "hyperliquid.rest_url is 'http://127.0.0.1:99999': its port must be a number from 1",
+        ),
+        (
+            '[hyperliquid]\nws_url = "wss://api..x/ws"',
+            "hyperliquid.ws_url is 'wss://api..x/ws': no host can be called 'api..x'",
+        ),
+        ('[hyperliquid]\nws_url = "wss:///ws"', "it names no host; write wss://host"),
+        ('[hyperliquid]\nrest_url = "http://[::1"', "hyperliquid.rest_url is 'http://[::1'"),
+        ('[mqtt]\nbroker = "mqtt://broker..lan:1883"', "no host can be called 'broker..lan'"),
+        ('[web]\nlisten = "127.0.0.1"', "web.listen is '127.0.0.1': it has no port; write 127."),
+        ('[web]\nlisten = ":8377"', "web.listen is ':8377': it names no host; write 127.0.0.1"),
+        ('[web]\nlisten = "300.0.0.1:80"', "'300.0.0.1' is no IP address; write 127.0.0.1:8377"),
+        ('[web]\nlisten = "localhost:0"', "its port must be a number from 1 to 65535"),
         ('[mqtt]\nprefix = "a/#"', "mqtt.prefix is 'a/#'; write a name without"),
         (
             '[mqtt]\nbroker = "10.0.0.1"',
@@ -227,3 +242,10 @@ def test_slots_of_long_bars_learn_from_as_many_bars_as_the_venue_serves(
 ) -> None:
     assert SlotSection(coin="BTC", interval=interval).history_ms == round(days * 86_400_000)
     assert SlotSection(coin="BTC", interval=interval, history_days=2).history_ms == 172_800_000
+
+
+@pytest.mark.parametrize("listen", ["", "127.0.0.1:8377", "localhost:80", "[::1]:8377"])
+def test_an_address_of_the_status_page_may_be_a_name_or_of_either_kind(
+    tmp_path: Path, listen: str
+) -> None:
+    assert read(tmp_path, f'[web]\nlisten = "{listen}"').web.listen == listen
