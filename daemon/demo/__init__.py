@@ -1,1 +1,1 @@
-"""A whole cycle on one machine: a replay exchange, a paper bot and the story they tell."""
+"""A whole cycle on one machine: a replay exchange, a paper bot and what they report."""

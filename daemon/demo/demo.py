@@ -1,8 +1,8 @@
 """A whole cycle on one machine: replay exchange, broker, daemon and paper bot, all real.
 
 The daemon and the bot are processes of their own and know nothing of a demo: they talk
-to the exchange in Hyperliquid's protocol and to each other over MQTT. This module only
-sets the stage, watches the bus and, where the market gives no reason to retrain, asks
+to the exchange in Hyperliquid's protocol and to each other over MQTT. This module
+prepares the folder, watches the bus and, where the market gives no reason to retrain, asks
 for one as an operator would.
 """
 
@@ -26,7 +26,7 @@ from daemon.demo.setup import (
     Options,
     compare_store,
     describe_models,
-    set_stage,
+    prepare,
     write_config,
 )
 from daemon.mqtt.messages import Command, encode
@@ -85,17 +85,17 @@ async def run_demo(options: Options, clock: Clock) -> DemoSummary:
     """
     began = clock.monotonic()
     async with contextlib.AsyncExitStack() as stack:
-        stage = await asyncio.to_thread(stack.enter_context, set_stage(options))
+        setup = await asyncio.to_thread(stack.enter_context, prepare(options))
         with Screen(quiet=options.quiet) as screen:
-            screen.tell(_opening(stage))
-            ended, story = await _play(stage, screen, clock)
-            checked, equal = await asyncio.to_thread(compare_store, stage)
+            screen.tell(_opening(setup))
+            ended, log = await _play(setup, screen, clock)
+            checked, equal = await asyncio.to_thread(compare_store, setup)
             summary = DemoSummary(
                 ended=ended,
                 until_swap=options.until_swap,
-                slot=str(stage.slot),
-                story=story,
-                models=await asyncio.to_thread(describe_models, stage),
+                slot=str(setup.slot),
+                log=log,
+                models=await asyncio.to_thread(describe_models, setup),
                 checked_bars=checked,
                 store_equal=equal,
                 elapsed_s=clock.monotonic() - began,
@@ -104,48 +104,48 @@ async def run_demo(options: Options, clock: Clock) -> DemoSummary:
     return summary
 
 
-async def _play(stage: DemoSetup, screen: Screen, clock: Clock) -> tuple[str, EventLog]:
-    """Hold exchange, daemon, bot and observer while the story lasts."""
-    options, story = stage.options, EventLog(stage.slot, Topics(), screen.tell)
+async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> tuple[str, EventLog]:
+    """Run exchange, daemon, bot and observer until the demo ends."""
+    options, log = setup.options, EventLog(setup.slot, Topics(), screen.tell)
     async with contextlib.AsyncExitStack() as stack:
         exchange = ReplayExchange(
-            (stage.recording,), clock, speed=stage.speed, start_ms=stage.first_t
+            (setup.recording,), clock, speed=setup.speed, start_ms=setup.first_t
         )
         await stack.enter_async_context(exchange)
-        await asyncio.to_thread(write_config, stage, exchange.url, exchange.ws_url)
-        actors = _actors(stage, exchange)
-        for actor in actors:
+        await asyncio.to_thread(write_config, setup, exchange.url, exchange.ws_url)
+        processes = _processes(setup, exchange)
+        for actor in processes:
             await stack.enter_async_context(actor)
-        bus = await stack.enter_async_context(_observer(stage, clock))
-        story.listen(bus)
-        operator = Operator(stage, story, bus, clock, screen)
-        scene = _Scene(options, story, screen, actors, exchange, operator, clock)
-        return await scene.watch(), story
+        bus = await stack.enter_async_context(_observer(setup, clock))
+        log.listen(bus)
+        operator = Operator(setup, log, bus, clock, screen)
+        demo = _Demo(options, log, screen, processes, exchange, operator, clock)
+        return await demo.watch(), log
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
+class _Demo:
     """Everything that is watched while the demo plays."""
 
     options: Options
-    story: EventLog
+    log: EventLog
     screen: Screen
-    actors: tuple[DemoProcess, ...]
+    processes: tuple[DemoProcess, ...]
     exchange: ReplayExchange
     operator: "Operator"
     clock: Clock
 
     async def watch(self) -> str:
-        """Follow the story until its end; return what ended it."""
+        """Follow the events until the demo ends; return what ended it."""
         began = self.clock.monotonic()
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_S):
-                        await self.story.changed.wait()
-                self.story.changed.clear()
-                self.screen.show(self.story)
-                for actor in self.actors:
+                        await self.log.changed.wait()
+                self.log.changed.clear()
+                self.screen.show(self.log)
+                for actor in self.processes:
                     actor.check()
                 self.operator.consider()
                 if end := self._end(self.clock.monotonic() - began):
@@ -157,7 +157,7 @@ class _Scene:
             return "interrupted"
 
     def _end(self, elapsed_s: float) -> str:
-        caused = (swap.trigger not in {"", "first"} for swap in self.story.swaps)
+        caused = (swap.trigger not in {"", "first"} for swap in self.log.swaps)
         if self.options.until_swap and any(caused):
             return "swap"
         if 0 < self.options.timeout_s < elapsed_s:
@@ -169,21 +169,21 @@ class Operator:
     """Asks for a retrain where the market gives no reason for one."""
 
     def __init__(
-        self, stage: DemoSetup, story: EventLog, bus: MqttConnection, clock: Clock, screen: Screen
+        self, setup: DemoSetup, log: EventLog, bus: MqttConnection, clock: Clock, screen: Screen
     ) -> None:
-        self._stage, self._story, self._bus = stage, story, bus
+        self._setup, self._log, self._bus = setup, log, bus
         self._clock, self._screen = clock, screen
         # A made-up market changes; a recorded one may stay as it is for weeks.
-        self._patience = PATIENCE_BARS + (CHANGE_AFTER if stage.options.data is None else 0)
+        self._patience = PATIENCE_BARS + (CHANGE_AFTER if setup.options.data is None else 0)
         self._asked_at = 0
 
     def consider(self) -> None:
         """Send a command if nothing happened for long enough."""
-        story = self._story
-        idle = story.swaps and story.state.get("phase") in {"serving", "probation"}
-        if not idle or story.bars - self._asked_at < self._patience:
+        log = self._log
+        idle = log.swaps and log.state.get("phase") in {"serving", "probation"}
+        if not idle or log.bars - self._asked_at < self._patience:
             return
-        self._asked_at = story.bars
+        self._asked_at = log.bars
         self._screen.tell(f"{'operator':>9}  no swap for a while: asking for a retrain over MQTT")
         request = Command(
             command="retrain",
@@ -191,35 +191,35 @@ class Operator:
             reason="the demo's operator asked",
             issued_ms=self._clock.now_ms(),
         )
-        self._bus.publish(Topics().command(self._stage.slot), request)
+        self._bus.publish(Topics().command(self._setup.slot), request)
 
 
-def _actors(stage: DemoSetup, exchange: ReplayExchange) -> tuple[DemoProcess, ...]:
-    command = ("-m", "daemon.cli", "run", "--config", str(stage.config_path))
-    daemon = DemoProcess("daemon", command, stage.folder)
+def _processes(setup: DemoSetup, exchange: ReplayExchange) -> tuple[DemoProcess, ...]:
+    command = ("-m", "daemon.cli", "run", "--config", str(setup.config_path))
+    daemon = DemoProcess("daemon", command, setup.folder)
     bot = DemoProcess(
         "bot",
         (
-            *("-m", "daemon.demo.bot", "--slot", str(stage.slot)),
+            *("-m", "daemon.demo.bot", "--slot", str(setup.slot)),
             *("--venue-url", exchange.url, "--ws-url", exchange.ws_url),
-            *("--speed", str(stage.speed), "--broker", stage.broker_url),
-            *("--public-key", str(stage.public_key)),
+            *("--speed", str(setup.speed), "--broker", setup.broker_url),
+            *("--public-key", str(setup.public_key)),
         ),
-        stage.folder,
+        setup.folder,
     )
     return daemon, bot
 
 
 @contextlib.asynccontextmanager
-async def _observer(stage: DemoSetup, clock: Clock) -> AsyncIterator[MqttConnection]:
-    bus = MqttConnection(BrokerAddress.parse(stage.broker_url), clock, name="demo", encode=encode)
+async def _observer(setup: DemoSetup, clock: Clock) -> AsyncIterator[MqttConnection]:
+    bus = MqttConnection(BrokerAddress.parse(setup.broker_url), clock, name="demo", encode=encode)
     async with running(bus.run(), "observer"):
         yield bus
 
 
-def _opening(stage: DemoSetup) -> str:
-    source = stage.options.data.name if stage.options.data else "a made-up market"
+def _opening(setup: DemoSetup) -> str:
+    source = setup.options.data.name if setup.options.data else "a made-up market"
     return (
-        f"{'demo':>9}  {stage.slot} from {source}: {stage.past_bars} bars of history, "
-        f"then {stage.speed:g} x real time"
+        f"{'demo':>9}  {setup.slot} from {source}: {setup.past_bars} bars of history, "
+        f"then {setup.speed:g} x real time"
     )

@@ -1,7 +1,6 @@
-"""What a run of the demo tells, gathered from the same MQTT topics that everybody sees.
+"""What happens in a run of the demo, gathered from the MQTT topics that everybody sees.
 
-Nothing here looks into the daemon: what is not on the bus did not happen, as far as the
-story goes.
+Nothing here looks into the daemon: it counts only what the daemon publishes.
 """
 
 import asyncio
@@ -169,7 +168,7 @@ class DemoSummary:
     ended: str
     until_swap: bool
     slot: str
-    story: EventLog
+    log: EventLog
     models: tuple[dict[str, Any], ...]
     checked_bars: int
     store_equal: bool
@@ -186,11 +185,11 @@ class DemoSummary:
         return {
             "ended": self.ended,
             "slot": self.slot,
-            "bars": self.story.bars,
-            "predictions": self.story.predictions,
-            "trades": self.story.trades,
-            "retrains": [asdict(retrain) for retrain in self.story.retrains],
-            "swaps": [asdict(swap) for swap in self.story.swaps],
+            "bars": self.log.bars,
+            "predictions": self.log.predictions,
+            "trades": self.log.trades,
+            "retrains": [asdict(retrain) for retrain in self.log.retrains],
+            "swaps": [asdict(swap) for swap in self.log.swaps],
             "models": list(self.models),
             "store": {"checked_bars": self.checked_bars, "equal_to_recording": self.store_equal},
             "elapsed_s": round(self.elapsed_s, 1),

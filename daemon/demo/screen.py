@@ -49,20 +49,20 @@ class Screen:
         colour = next((c for word, c in _COLOURS.items() if word in words[:2]), "")
         self._console.print(Text(line, style=colour))
 
-    def show(self, story: EventLog) -> None:
+    def show(self, log: EventLog) -> None:
         """Show where the run is: in place on a terminal, now and then as a line elsewhere."""
-        if not story.state:
+        if not log.state:
             return
         if self._live is not None:
-            self._live.update(_panel(story))
+            self._live.update(_panel(log))
             return
-        job = story.state["retrain"]
+        job = log.state["retrain"]
         if job and abs(job["percent"] - self._told_percent) >= _EVERY_PERCENT:
             self._told_percent = job["percent"]
             self.tell(f"{'retrain':>9}  {job['step']} {job['percent']:.0f} %")
-        if story.bars - self._told_bars >= _EVERY_BARS:
-            self._told_bars = story.bars
-            self.tell(f"{'bars':>9}  {_status(story)}")
+        if log.bars - self._told_bars >= _EVERY_BARS:
+            self._told_bars = log.bars
+            self.tell(f"{'bars':>9}  {_status(log)}")
 
     def close(self, summary: DemoSummary) -> None:
         """Write how it ended, with the old and the new model side by side."""
@@ -73,33 +73,33 @@ class Screen:
         self.tell(
             f"{'store':>9}  {summary.checked_bars} streamed bars: the store {store}, bar for bar"
         )
-        story = summary.story
+        log = summary.log
         ended = {
             "swap": "a whole cycle is done: drift or a command, retrain, gates, swap, acknowledged",
-            "timeout": f"time is up, no such swap yet; phase {story.state.get('phase', 'unknown')}",
+            "timeout": f"time is up, no such swap yet; phase {log.state.get('phase', 'unknown')}",
         }.get(summary.ended, summary.ended)
         self.tell(
-            f"{'end':>9}  {ended} ({story.bars} bars, {len(story.retrains)} retrains, "
-            f"{len(story.swaps)} swaps, {summary.elapsed_s:.0f} s)"
+            f"{'end':>9}  {ended} ({log.bars} bars, {len(log.retrains)} retrains, "
+            f"{len(log.swaps)} swaps, {summary.elapsed_s:.0f} s)"
         )
 
 
-def _status(story: EventLog) -> str:
-    state = story.state
+def _status(log: EventLog) -> str:
+    state = log.state
     win = "no win rate yet"
     if state["win_rate"] is not None:
         win = f"win rate {state['win_rate']:.0%} of {state['trades']}"
     worst = max(state["drift"].items(), key=lambda pair: pair[1], default=None)
     drift = f"highest drift {worst[0]} {worst[1]:.0%}" if worst else "no drift reference yet"
     return (
-        f"{story.bars} scored, {story.predictions} answered by the bot, {win}, {drift}, "
+        f"{log.bars} scored, {log.predictions} answered by the bot, {win}, {drift}, "
         f"{state['phase']}"
     )
 
 
-def _panel(story: EventLog) -> Any:
-    rows: list[Any] = [Text(f"{'now':>9}  {_status(story)}", style="dim")]
-    job = story.state["retrain"]
+def _panel(log: EventLog) -> Any:
+    rows: list[Any] = [Text(f"{'now':>9}  {_status(log)}", style="dim")]
+    job = log.state["retrain"]
     if job:
         bar = Table.grid(padding=(0, 1))
         step = f"{'retrain':>9}  {job['step']}"

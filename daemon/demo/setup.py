@@ -106,7 +106,7 @@ def load_recording(data: Path | None) -> Recording:
 
 
 @contextmanager
-def set_stage(options: Options) -> Iterator[DemoSetup]:
+def prepare(options: Options) -> Iterator[DemoSetup]:
     """Prepare a folder with history and keys; remove it at the end.
 
     Raises:
@@ -118,31 +118,31 @@ def set_stage(options: Options) -> Iterator[DemoSetup]:
         raise BadInput(msg)
     history = round(len(recording) * HISTORY_SHARE) if options.data else HISTORY_BARS
     with TemporaryDirectory(prefix="hyperdrift-demo-", ignore_cleanup_errors=True) as folder:
-        stage = DemoSetup(Path(folder), recording, int(recording.t[history]), options, _free_port())
-        _fill_store(stage)
-        generate_keys(stage.data_dir / "keys" / "hyperdrift.key", stage.public_key)
-        yield stage
+        setup = DemoSetup(Path(folder), recording, int(recording.t[history]), options, _free_port())
+        _fill_store(setup)
+        generate_keys(setup.data_dir / "keys" / "hyperdrift.key", setup.public_key)
+        yield setup
 
 
-def write_config(stage: DemoSetup, rest_url: str, ws_url: str) -> None:
-    """Write the settings; the limits of the policy are short, for a story of a few days."""
-    threshold = '"auto"' if stage.options.data else "0.005"
-    horizon = LABEL_DEFAULTS.get(stage.slot.interval, LABEL_DEFAULTS["5m"])[0]
+def write_config(setup: DemoSetup, rest_url: str, ws_url: str) -> None:
+    """Write the settings; the limits of the policy are short, for a demo of a few days."""
+    threshold = '"auto"' if setup.options.data else "0.005"
+    horizon = LABEL_DEFAULTS.get(setup.slot.interval, LABEL_DEFAULTS["5m"])[0]
     text = f"""\
 [daemon]
-data_dir = "{stage.data_dir}"
+data_dir = "{setup.data_dir}"
 [[slots]]
-coin = "{stage.slot.coin}"
-interval = "{stage.slot.interval}"
+coin = "{setup.slot.coin}"
+interval = "{setup.slot.interval}"
 horizon_bars = {horizon}
 threshold = {threshold}
 history_days = 180
 [hyperliquid]
 rest_url = "{rest_url}"
 ws_url = "{ws_url}"
-speed = {stage.speed}
+speed = {setup.speed}
 [mqtt]
-port = {stage.mqtt_port}
+port = {setup.mqtt_port}
 [policy]
 cooldown_hours = 6
 max_retrains_per_day = 4
@@ -150,15 +150,15 @@ min_new_bars = 144
 retry_bars = 144
 probation_hours = 24
 """
-    stage.config_path.write_text(text)
+    setup.config_path.write_text(text)
 
 
-def compare_store(stage: DemoSetup) -> tuple[int, bool]:
+def compare_store(setup: DemoSetup) -> tuple[int, bool]:
     """Hold the streamed bars in the store against the recording, value for value."""
-    rec = stage.recording
-    with open_store(stage.data_dir, read_only=True) as store:
-        stored = store.bars(stage.slot, from_t=stage.first_t)
-    past, count = stage.past_bars, len(stored["t"])
+    rec = setup.recording
+    with open_store(setup.data_dir, read_only=True) as store:
+        stored = store.bars(setup.slot, from_t=setup.first_t)
+    past, count = setup.past_bars, len(stored["t"])
     equal = all(
         (stored[name] == getattr(rec, name)[past : past + count]).all()
         for name in ("t", "open", "high", "low", "close", "volume")
@@ -166,25 +166,25 @@ def compare_store(stage: DemoSetup) -> tuple[int, bool]:
     return count, bool(equal)
 
 
-def describe_models(stage: DemoSetup) -> tuple[dict[str, Any], ...]:
+def describe_models(setup: DemoSetup) -> tuple[dict[str, Any], ...]:
     """Describe the versions, oldest first, for a look side by side."""
     try:
-        versions = Registry(stage.data_dir / "models").versions(stage.slot)
+        versions = Registry(setup.data_dir / "models").versions(setup.slot)
     except HyperdriftError:
         return ()
     return tuple(asdict(version) for version in reversed(versions))
 
 
-def _fill_store(stage: DemoSetup) -> None:
+def _fill_store(setup: DemoSetup) -> None:
     """Import what lies beyond the venue's reach, as an owner with a file would."""
-    rec, past = stage.recording, stage.past_bars
+    rec, past = setup.recording, setup.past_bars
     columns = (rec.t, rec.open, rec.high, rec.low, rec.close, rec.volume)
     rows = zip(*(c[: max(0, past - IMPORT_OVERLAP)].tolist() for c in columns), strict=True)
-    known = rec.funding_t < stage.first_t
+    known = rec.funding_t < setup.first_t
     rates = zip(rec.funding_t[known].tolist(), rec.funding_rate[known].tolist(), strict=True)
-    with open_store(stage.data_dir) as store:
-        store.put_bars(stage.slot, [Bar(*row) for row in rows], Provenance.IMPORT)
-        store.put_funding(stage.slot.coin, [Funding(*rate) for rate in rates])
+    with open_store(setup.data_dir) as store:
+        store.put_bars(setup.slot, [Bar(*row) for row in rows], Provenance.IMPORT)
+        store.put_funding(setup.slot.coin, [Funding(*rate) for rate in rates])
 
 
 def _free_port() -> int:
