@@ -2,14 +2,14 @@
 
 python -m benchmarks.drift --data BTC-5m.parquet [--months 20] [--repeats 15] [--json]
 
-Quiet months are days of the recording in random order (a block bootstrap), so nothing in
-them has changed. Changes are planted into such months from their first bar on; "returns x 2"
-doubles every log return of the candles before the features are computed. river's detectors
-stand beside ours twice: with their default settings, and with the sensitivity at which the
-family of them raises one alarm in 30 quiet days, as ours promises. They learn their reference
-from ten quiet days first, and start anew after each alarm. KSWIN takes 130 to 260 us a value,
-too long to be tuned; it stands with its defaults only, over one quiet month. The settled funding
-is read from COIN-funding.parquet beside the bars, if it is there.
+Quiet months are days of the recording in random order (a block bootstrap), so nothing in them
+changes. Changes are planted into such months from their first bar on; "returns x 2" doubles every
+log return of the candles before the features are computed. river's detectors are measured twice:
+with their default settings, and with the sensitivity at which the family of them raises one alarm
+in 30 quiet days, as ours. They learn their reference from ten quiet days first, and start again
+after each alarm. KSWIN takes 130 to 260 us for a value, too long to be tuned, so it is measured
+with its defaults over one quiet month. The settled funding is read from COIN-funding.parquet
+beside the bars, if it is there.
 """
 
 import argparse
@@ -38,7 +38,7 @@ PEER_DAYS = 10
 PEER_MONTHS = 4
 Rows = NDArray[np.float64]
 Make = Callable[[], Any]
-# A family of each, from hasty to sluggish, by one parameter.
+# A family of each detector, from fast to slow, by one parameter.
 PEERS: dict[str, Callable[[float], Make]] = {
     "ADWIN": lambda power: lambda: river_drift.ADWIN(delta=0.002 * 10.0**-power),
     "PageHinkley": lambda power: (
@@ -100,13 +100,13 @@ class Planted:
                 rows[:, j] += self._sd[j]
             elif change == "x 2":
                 rows[:, j] *= 2
-            else:  # a broken relation: the column is as it always was, but not with the others
+            else:  # a broken relation: the column keeps its distribution, but not its relation
                 rows[:, j] = shuffled(source, PATIENCE_DAYS, rng)[:, j]
         return rows
 
 
 def first_alarm(calibration: Calibration, rows: Rows) -> tuple[float, str]:
-    """Return hours until the first alarm, and whose it was."""
+    """Return hours until the first alarm, and the feature that raised it."""
     monitor = DriftMonitor.from_calibration(calibration)
     for i, row in enumerate(rows):
         for alarm in monitor.update(i * BAR_MS, row):
@@ -131,7 +131,7 @@ def quiet(calibration: Calibration, days: Rows, months: int) -> dict[str, Any]:
 
 
 def planted(calibration: Calibration, changes: Planted, repeats: int) -> dict[str, Any]:
-    """Return median hours until a change is seen, and how often it was rightly named."""
+    """Return median hours until a change is detected, and how often the right feature is named."""
     table = {}
     for what in changes.names():
         rng = np.random.default_rng(2)
@@ -194,7 +194,7 @@ def peer(make: Make, days: Rows, changes: Planted, repeats: int, months: int) ->
 
 
 def as_rare_as_ours(family: Callable[[float], Make], days: Rows, rate: float = 1.0) -> float:
-    """Return the sluggishness at which a family raises `rate` alarms in 30 quiet days."""
+    """Return the parameter with which a family raises `rate` alarms in 30 quiet days."""
     rng = np.random.default_rng(4)
     scale = days.std(axis=(0, 1))
     scale[scale == 0] = 1.0

@@ -1,12 +1,12 @@
-"""Time the engine on 50,000 bars of one slot, and what a start reads from 180 days of journal.
+"""Time the engine on 50,000 bars of one slot, and a start with 180 days of journal.
 
 python -m benchmarks.engine [--json]
 
-The bars are made up, with 17 features that remember and the probabilities of a live model and
-of its predecessor; drift is watched with a real calibration and no retrain is under way. The
-journal is a SQLite file on disk, written as the daemon writes it; what is timed of a start is
-what grows with it: reading the tail, rebuilding the engine. CPU seconds, so that a
-busy machine does not count.
+The bars are made up, with 17 autocorrelated features and the probabilities of a live model and of
+its predecessor. Drift is watched with a real calibration, and no retrain is under way. The journal
+is a SQLite file on disk, written as the daemon writes it. Only the parts of a start that grow with
+the journal are timed: reading the tail and rebuilding the engine. All times are CPU seconds, so
+that other load does not count.
 """
 
 import argparse

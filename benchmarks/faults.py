@@ -3,9 +3,9 @@
 python -m benchmarks.faults [--data BTC-5m.parquet --other HYPE-5m.parquet]
     [--threshold auto] [--json]
 
-A catch counts only where a gate refuses that names the fault, and that the honest run on the
-same bars passed: a market on which nothing passes catches everything. Fewer and smaller trees
-than a real retrain has: what is measured are the gates.
+A fault counts as caught only if the gate for it refuses, and if the run without a fault passed that
+gate on the same bars; otherwise a market on which nothing passes would catch everything. Models
+have fewer and smaller trees than in a real retrain, because only the gates are measured.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def cut_to(frame: Frame, times: np.ndarray) -> Frame:
 
 
 def measure(made: Job, other: Frame) -> dict[str, list[str]]:
-    """Return by what each fault is refused, and the honest run under the name `honest`."""
+    """Return the gates that refuse each fault, and under `honest` the run without one."""
     with tempfile.TemporaryDirectory() as folder:
         honest = run(made, Path(folder))
         name = artifact.manifest_name(honest.manifest["model_id"])

@@ -2,10 +2,10 @@
 
 python -m benchmarks.feed [--coins 200] [--minutes 30] [--speed 10] [--json]
 
-The exchange runs in a process of its own and plays 1m recordings, twenty states a bar of 5m:
-at ten times real speed about as many frames a second as the venue sends in real time, and ten
-times as many REST calls. The stretch contains a full hour, when funding is settled: the worst.
-The race sends the same frames, as fast as they are taken, to both clients, one after the other.
+The exchange runs in a process of its own and replays 1m recordings, twenty states for a bar of
+5m. At ten times real speed that is about the frame rate of the venue in real time, and ten times
+its REST calls. The period contains a full hour, when funding is settled: the worst case.
+The race sends the same frames, as fast as they are read, to both clients, one after the other.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def recordings(coins: int, data: str | None) -> list[Any]:
 
 
 async def play(coins: int, speed: float, data: str | None) -> None:
-    """Be the exchange: print where it is, then play until killed."""
+    """Run the exchange: print its addresses, then replay until killed."""
     tapes = recordings(coins, data)
     begin = BEGIN - 28 * MINUTE_MS + 1000
     if data:
@@ -79,7 +79,7 @@ async def play(coins: int, speed: float, data: str | None) -> None:
 
 
 def tape(coins: int) -> list[bytes]:
-    """The race's frames: bars of every coin, growing frame by frame, one bar after the other."""
+    """Return the frames of the race: for every coin, bars that grow frame by frame."""
     names, frames = slots(coins), []
     for bar in range(RACE_FRAMES // (coins * FRAMES_A_BAR)):
         for n in range(1, FRAMES_A_BAR + 1):
@@ -101,8 +101,8 @@ def tape(coins: int) -> list[bytes]:
     return frames
 
 
-async def shower(coins: int) -> None:
-    """Acknowledge every subscription, then send the whole tape as fast as it is taken."""
+async def send_at_once(coins: int) -> None:
+    """Acknowledge every subscription, then send the whole tape as fast as it is read."""
     wire = bytearray()
     for frame in tape(coins):
         wire += b"\x81\x7e" + len(frame).to_bytes(2, "big") + frame
@@ -203,9 +203,9 @@ async def observe(
 
 
 def lags(lag_s: dict[int, list[float]], coins: int, settled_ms: float) -> dict[str, Any]:
-    """Say how long after its close a bar was stored, by the t of the bars.
+    """Return how long after its close each bar was stored, by the t of the bars.
 
-    A start asks REST about every slot once; the bars that closed after that round are judged.
+    A start asks REST about every slot once; only bars that closed after that count.
     """
     first = max(t for t in lag_s if t + STEP <= settled_ms)
     settled = np.array([lag for t, lags in lag_s.items() if t > first for lag in lags])
@@ -222,7 +222,7 @@ def lags(lag_s: dict[int, list[float]], coins: int, settled_ms: float) -> dict[s
 
 
 async def take_ours(url: str, coins: int, frames: int) -> tuple[float, float]:
-    """Take the tape through stream, feed and store; return wall and CPU seconds."""
+    """Process the tape with stream, feed and store; return wall and CPU seconds."""
     clock, names = SystemClock(), slots(coins)
     venue = VenueClock(clock)
     async with AsyncExitStack() as stack:
@@ -249,7 +249,7 @@ async def take_ours(url: str, coins: int, frames: int) -> tuple[float, float]:
 
 
 def take_theirs(url: str, coins: int, frames: int) -> tuple[float, float]:
-    """Take the tape with the official client, whose callback does nothing but count."""
+    """Process the tape with the official client, whose callback only counts."""
     manager, done, seen = WebsocketManager(url), threading.Event(), [0]
 
     def take(_message: Any) -> None:
@@ -273,7 +273,7 @@ def race(coins: int) -> dict[str, Any]:
     """Send one tape to both, three times in turn; the best of each counts."""
     frames = len(tape(coins))
     ours, theirs = [], []
-    with other_process("--shower", "--coins", str(coins)) as urls:
+    with other_process("--send-at-once", "--coins", str(coins)) as urls:
         for _ in range(3):
             ours.append(asyncio.run(take_ours(urls["rest"], coins, frames)))
             theirs.append(take_theirs(urls["rest"], coins, frames))
@@ -296,13 +296,13 @@ def main() -> None:
     parser.add_argument("--data", help="1m candles to play for every coin, instead of made-up ones")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--play", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--shower", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--send-at-once", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     logs.configure(logging.ERROR)  # stdout is for the figures
     if options.play:
         asyncio.run(play(options.coins, options.speed, options.data))
-    if options.shower:
-        asyncio.run(shower(options.coins))
+    if options.send_at_once:
+        asyncio.run(send_at_once(options.coins))
     role = ["--play", "--coins", str(options.coins), "--speed", str(options.speed)]
     with other_process(*role, *(["--data", options.data] if options.data else [])) as urls:
         found = asyncio.run(follow(urls, options.coins, options.minutes, options.speed))

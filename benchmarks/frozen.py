@@ -1,11 +1,11 @@
-"""Measure how soon a feature that stands still is reported, and how often wrongly.
+"""Measure how soon a frozen feature is reported, and how often a report is false.
 
 python -m benchmarks.frozen --data BTC-5m.parquet [--json]
 
 The monitor learns the older 60 % of a recording and follows the rest. As recorded, one feature at a
-time is frozen there, at 1500 bars' distance; nothing else is planted, so any other report is false.
-The same on the recording with all but a share of its bars untraded, as thin coins are, and
-with an outage of the venue in it: bars without a trade at the last price.
+time is frozen there, every 1500 bars; nothing else is planted, so any other report is false. The
+same is done with most bars of the recording made untraded, as in an illiquid coin, and with an
+outage of the venue in it: bars without a trade at the last price.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def recorded(file: Path) -> Frame:
 
 
 def untraded(frame: Frame, silent: NDArray[np.bool_]) -> Frame:
-    """Return the bars with those of a mask at the last price, without volume."""
+    """Return the bars, those of a mask at the last price and without volume."""
     last = np.maximum.accumulate(np.where(silent, 0, np.arange(len(silent))))
     changed = {
         name: np.where(silent, frame["close"][last], frame[name])

@@ -1,4 +1,4 @@
-"""Kill the daemon at random moments while bars stream in, and count what it lost or doubled.
+"""Kill the daemon at random moments while bars stream in, and count lost and doubled bars.
 
 python -m benchmarks.kills [--kills 200] [--seed 1] [--speed 1500] [--json]
 
@@ -41,13 +41,13 @@ SLOT = SlotName("BTC", "5m")
 STEP = SLOT.interval_ms
 START_MS = 1_750_032_000_000
 PAST = 288
-# One daemon is imported once, and every start is a fork of it: a start takes as long as its work.
+# The daemon is imported once and forked for every start, so a start takes no import time.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["daemon.app"])
 
 
 class Report(NamedTuple):
-    """What is left after the kills."""
+    """The state after the kills."""
 
     kills: int
     while_streaming: int
@@ -67,13 +67,13 @@ class Report(NamedTuple):
 
 
 def run_daemon(config: str) -> None:
-    """Be the daemon, until killed."""
+    """Run the daemon until killed."""
     logs.configure(logging.CRITICAL)
     asyncio.run(app.run(configuration.load(Path(config)), SystemClock()))
 
 
 async def survive(kills: int, seed: int, speed: float, folder: Path) -> Report:
-    """Kill so many daemons on one data folder, let a last one catch up, and look."""
+    """Kill the daemon many times on one data folder, let a last one catch up, and report."""
     random, clock = Random(seed), SystemClock()
     bars = PAST + 200 * kills + 3000
     recording = generate(bars, STEP, seed, start_ms=START_MS)
@@ -112,14 +112,14 @@ def _write_config(folder: Path, exchange: ReplayExchange, speed: float) -> Path:
         f'[daemon]\ndata_dir = "{folder}"\n'
         f'[[slots]]\ncoin = "{SLOT.coin}"\ninterval = "{SLOT.interval}"\nhistory_days = 3\n'
         f'[hyperliquid]\nrest_url = "{exchange.url}"\nws_url = "{exchange.ws_url}"\n'
-        # Nobody listens there: bars must not wait for a broker.
+        # No broker listens there: bars must not wait for one.
         f'speed = {speed}\n[mqtt]\nbroker = "mqtt://127.0.0.1:9"\n[web]\nlisten = ""\n'
     )
     return config
 
 
 def _confirmed(exchange: ReplayExchange) -> dict[int, Bar]:
-    """Return the bars that REST has and that are over for good."""
+    """Return the bars that REST has and that are final."""
     window = {"coin": SLOT.coin, "interval": SLOT.interval, "startTime": START_MS}
     request = msgspec.json.encode({"type": "candleSnapshot", "req": window})
     rows = decode_candles(exchange._venue.answer(request, exchange.now_ms()).body, SLOT).frames  # noqa: SLF001

@@ -1,13 +1,12 @@
-"""From a closed bar to the published decision, with and without a retrain on the same cores.
+"""Time a closed bar until its published decision, with and without a retrain on the same cores.
 
 python -m benchmarks.latency [--bars 300] [--nice 10] [--json]
 
-The daemon's own keeper, as `hyperdrift run` builds it, with a store on disk, a real mosquitto
-and a live model of the full stack. A bar is timed from the moment the feed would hand it on
-until the journal has its score and a subscriber has heard of the state. In the second half
-the real child process retrains, over and over, at the priority and with the limits of the
-configuration. `stall_ms` is how late the event loop came back to a task that wanted it every
-five milliseconds. Budget: p99 50 ms, no stall above 50 ms.
+The slot runner is built as `hyperdrift run` builds it, with a store on disk, a real mosquitto and a
+live model of the full stack. A bar is timed from the moment the feed would deliver it until the
+journal has its score and a subscriber has received the state. In the second half the real child
+process retrains again and again, at the configured priority and limits. `stall_ms` is how late the
+event loop ran a task that is due every five milliseconds. Budget: p99 50 ms, no stall above 50 ms.
 """
 
 import argparse
@@ -36,7 +35,7 @@ from daemon.runtime.command_log import CommandLog
 from daemon.runtime.inbox import Inbox
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook
-from daemon.store.async_store import AsyncStore, ThreadedStore
+from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import open_store
 from daemon.store.retrying_store import RetryingStore
 from daemon.store.store import Store
@@ -119,15 +118,15 @@ async def measure(folder: Path, bars: int, nice: int) -> dict[str, Any]:
     rates = zip(recording.funding_t.tolist(), recording.funding_rate.tolist(), strict=True)
     store.store.put_funding(SLOT.coin, [Funding(*rate) for rate in rates])
     async with mosquitto(folder) as url, _running(config, store, url) as (parts, heard, bus):
-        keeper = parts.runners[SLOT]
-        stage = LatencySetup(keeper, parts.inboxes[SLOT], store, heard, iter(rows[HISTORY:]))
-        await stage.until_a_model_is_live()
-        keeper.adopt(_refusing(config), keeper._engine.settings)  # noqa: SLF001
+        runner = parts.runners[SLOT]
+        setup = LatencySetup(runner, parts.inboxes[SLOT], store, heard, iter(rows[HISTORY:]))
+        await setup.until_a_model_is_live()
+        runner.adopt(_refusing(config), runner._engine.settings)  # noqa: SLF001
         freeze_gc()  # as the daemon does when it is ready
         alone, beside = Probe(), Probe()
-        await stage.play(bars, alone)
+        await setup.play(bars, alone)
         while len(beside.took_ms) < bars:
-            await stage.play_beside_a_retrain(bars, beside)
+            await setup.play_beside_a_retrain(bars, beside)
         await bus.flush()
     return {"nice": nice, "alone": alone.document(), "beside_a_retrain": beside.document()}
 
@@ -142,27 +141,27 @@ def _refusing(config: Config) -> Config:
 
 @contextlib.asynccontextmanager
 async def _running(
-    config: Config, store: AsyncStore, url: str
+    config: Config, store: ThreadedStore, url: str
 ) -> AsyncIterator[tuple[SlotParts, dict[int, float], MqttConnection]]:
     """Run what `hyperdrift run` runs for a slot, and a subscriber with a stopwatch."""
     clock, topics, heard = SystemClock(), Topics(), dict[int, float]()
     venue = VenueClock(clock)
     bus = MqttConnection(BrokerAddress.parse(url), clock, encode=encode)
-    ear = MqttConnection(BrokerAddress.parse(url), clock, encode=encode)
+    listener = MqttConnection(BrokerAddress.parse(url), clock, encode=encode)
 
     def hear(_topic: str, payload: bytes, _retained: bool) -> None:
         heard.setdefault(json.loads(payload)["last_bar_t"] or 0, time.perf_counter())
 
-    ear.subscribe(topics.state(SLOT), hear)
-    patient = RetryingStore(store, clock)
-    audit, book = CommandLog(patient, clock, venue), TradeBook(venue)
-    shared = SharedParts(config, clock, venue, patient, bus, topics, audit, book)
+    listener.subscribe(topics.state(SLOT), hear)
+    store_with_retries = RetryingStore(store, clock)
+    audit, book = CommandLog(store_with_retries, clock, venue), TradeBook(venue)
+    shared = SharedParts(config, clock, venue, store_with_retries, bus, topics, audit, book)
     parts = build_slots(shared)
     ready = asyncio.Event()
-    work = (bus.run(), ear.run(), parts.runners[SLOT].run(ready.set))
+    work = (bus.run(), listener.run(), parts.runners[SLOT].run(ready.set))
     tasks = [asyncio.create_task(each) for each in work]
     try:
-        await asyncio.gather(bus.wait_connected(), ear.wait_connected(), ready.wait())
+        await asyncio.gather(bus.wait_connected(), listener.wait_connected(), ready.wait())
         yield parts, heard, bus
     finally:
         for task in tasks:
@@ -173,17 +172,17 @@ async def _running(
 
 @dataclass
 class LatencySetup:
-    """Hands bars to the keeper, one at a time, as the feed does: stored first."""
+    """Hands bars to the runner, one at a time, as the feed does: stored first."""
 
-    keeper: SlotRunner
+    runner: SlotRunner
     inbox: Inbox
-    store: AsyncStore
+    store: ThreadedStore
     heard: dict[int, float]
     rows: Any
     asked: int = 0
 
     async def until_a_model_is_live(self) -> None:
-        while self.keeper.state().model_id is None:
+        while self.runner.state().model_id is None:
             await self._next(None)
             await asyncio.sleep(1)
 
@@ -199,13 +198,13 @@ class LatencySetup:
             command="retrain", reason="", model_id="", by="",
         )  # fmt: skip
         await self.inbox.put(asked)
-        while self.keeper.state().retrain is None:
+        while self.runner.state().retrain is None:
             await asyncio.sleep(0.01)
         await asyncio.sleep(1)  # the child imports its libraries
         with self._watched(probe):
-            while self.keeper.state().retrain is not None and len(probe.took_ms) < bars:
+            while self.runner.state().retrain is not None and len(probe.took_ms) < bars:
                 await self._next(probe)
-        while self.keeper.state().retrain is not None:
+        while self.runner.state().retrain is not None:
             await asyncio.sleep(0.2)
 
     async def _next(self, probe: Probe | None) -> None:

@@ -2,12 +2,12 @@
 
 python -m benchmarks.probation [--swaps 200] [--seed 0] [--json]
 
-The market is made up: the chance of a move within the hour wanders over hours, and a little of
-its direction can be known. The previous model knows the law of the market up to a noise of its
-own in the logits, so does an equal one with another noise of the same size. The worse ones
-are an equal one spoilt: UP and DOWN swapped, twice as sure of itself (logits doubled), or no
-longer knowing anything (the base rates). One law has hardly a direction to be known, the
-other five times that: where there is hardly one, swapping it costs hardly anything.
+The market is made up: the probability of a move within the hour changes over hours, and its
+direction is a little predictable. The previous model knows the true logits up to a noise of its
+own, and an equal one has another noise of the same size. The worse ones are an equal one with UP
+and DOWN swapped, with doubled logits (overconfident), or with the base rates only. In one market
+the direction is hardly predictable, in the other five times as much: where it hardly is, swapping
+UP and DOWN costs hardly anything.
 A bar is 5 minutes, the horizon an hour, as on BTC-5m.
 """
 

@@ -50,7 +50,7 @@ def read(data: Path, funding: Path | None, step_ms: int | None = None) -> dict[s
 
 
 def ours(frame: dict[str, np.ndarray]) -> dict[str, object]:
-    """Bars to saved, judged artifact: out-of-fold rows, twin, gates, refit, self-test."""
+    """Run a whole retrain: out-of-fold rows, twin, gates, refit, self-test."""
     job = pipeline.Job(
         slot="BTC-5m",
         interval="5m",
@@ -73,7 +73,7 @@ def ours(frame: dict[str, np.ndarray]) -> dict[str, object]:
 
 
 def reference(rows: dataset.Rows) -> dict[str, object]:
-    """The textbook stack, fitted once on the training block; nothing judged, nothing saved."""
+    """Fit the textbook stack once on the training block, without judging or saving."""
     forest = {"max_depth": 16, "min_samples_leaf": 2, "random_state": 0}
     stack = StackingClassifier(
         [

@@ -1,4 +1,4 @@
-"""Hold the stack against its parts on the newest fifth of several windows of recorded candles.
+"""Compare the stack with its parts on the newest fifth of several windows of recorded candles.
 
 python -m benchmarks.stack --data BTC-5m.parquet HYPE-5m.parquet [--interval 1h]
     [--threshold vol:0.8] [--json]
@@ -36,7 +36,7 @@ class Block:
     """One judged block.
 
     Log losses in nats, `bases` by name. `against_best` is relative to the best of them, chosen
-    in hindsight, with a 95 % interval that does not know of that choice. `calibration`, as the
+    in hindsight, with a 95 % interval that ignores that choice. `calibration`, as the
     gate judges it, and `ece` are those of the worst class. `neutral` is the share of NEUTRAL in
     the training block and in the judged one.
     """

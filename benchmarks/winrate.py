@@ -3,10 +3,9 @@
 python -m benchmarks.winrate [--records 500] [--json]
 
 False alarms are counted over 1,000 trades that win 55 % of the time, the delay from the trade
-at which that falls to 45 %, after 300 good ones. river's detectors stand beside ours twice: as
-they come, and as sensitive as they may be with at most 2 % of stable records raising an alarm.
-That is chosen on records of one seed; everything is reported on records of another, which ours
-was not chosen on either.
+at which that falls to 45 %, after 300 good ones. river's detectors are measured twice: with their
+defaults, and as sensitive as possible with at most 2 % of stable records raising an alarm. The
+sensitivity is chosen on records of one seed; all figures are from records of another, as for ours.
 """
 
 import argparse
@@ -50,7 +49,7 @@ def of_river(make: Callable[[], Any], *, errors: bool) -> Begin:
 
 
 OURS = {"ours, rate judged": ours(GOOD), "ours, rate learnt": ours(None)}
-# Each by one number, 0 the defaults and more the more sluggish; some of them watch the losses.
+# Each by one number: 0 is the default, larger is slower; some of them watch the losses.
 PEERS: dict[str, tuple[bool, Callable[[float], Callable[[], Any]]]] = {
     "ADWIN": (False, lambda s: lambda: river_drift.ADWIN(delta=0.002 * 10.0**-s)),
     "PageHinkley": (
@@ -72,7 +71,7 @@ def alarming(begin: Begin, records: int, seed: int) -> float:
 
 
 def as_rare_as_allowed(make: Callable[[float], Callable[[], Any]], *, errors: bool) -> float:
-    """Return the least sluggishness at which at most `ALLOWED` of the records raise an alarm."""
+    """Return the smallest number at which at most `ALLOWED` of the records raise an alarm."""
     low, high = -2.0, 14.0
     for _ in range(8):
         middle = (low + high) / 2
@@ -88,7 +87,7 @@ def first(begin: Begin, outcomes: NDArray[np.bool_]) -> int | None:
 
 
 def measured(begin: Begin, records: int) -> dict[str, Any]:
-    """Return false alarms and delay on records that nothing was chosen on."""
+    """Return false alarms and delay on records that no parameter was chosen on."""
     rng = np.random.default_rng((REPORTING, 1))
     delays: list[float] = []
     for _ in range(records):

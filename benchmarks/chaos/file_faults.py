@@ -83,7 +83,7 @@ class FileFaults(FaultGroup):
         with contextlib.suppress(Exception):
             live = self._setup.registry.live(SLOT)
             before = self._setup.registry.previous(SLOT)
-            # With no way back left nobody could help, and that is another matter.
+            # Without an undamaged version to go back to, the daemon could not recover.
             if live is not None and before in await asyncio.to_thread(whole_versions, self._setup):
                 path = self._setup.models / str(live.document["meta_classifier"])
                 path.chmod(0o644)

@@ -1,7 +1,7 @@
-"""What was written while `benchmarks.chaos` ran: by the daemon, and by its service manager.
+"""Collect what the daemon and its service manager wrote while `benchmarks.chaos` ran.
 
-On a host both are in one place, `journalctl`. The run's own timeline is no part of it: a
-person who looks into a bad night has no such thing.
+On a host both are in `journalctl`. The timeline of the run is not part of it: an operator has
+no such thing.
 """
 
 import json
@@ -29,7 +29,7 @@ class Journal:
         self._counts: tuple[int, dict[str, int]] = (0, {})
 
     def manage(self, text: str) -> None:
-        """Write down what the service manager did, or what a process of its said."""
+        """Append what the service manager did, or a line of a process."""
         now = time.time()
         self._manager.append(Line(now, "manager", text))
         with self._managers.open("a") as file:
@@ -40,9 +40,9 @@ class Journal:
         self._events.append(Line(event["wall"], "daemon", json.dumps(event)))
 
     def count(self, status: dict[str, Any]) -> None:
-        """Take the daemon's status: which oddities it counted since its last one.
+        """Take the daemon's status, with the anomalies counted since the last one.
 
-        Of what lasts there is a line an hour; that it lasted, the counts say.
+        A lasting anomaly is logged once an hour; the counts show that it lasted.
         """
         since_ms, counts = (
             status.get("since_ms", 0),
@@ -68,13 +68,13 @@ class Journal:
         return sorted([*self._daemon, *self._manager, *self._events])
 
     def _take(self, text: str) -> None:
-        """Take a line; what has no time of its own, like a trace, has that of the line before."""
+        """Take a line; one without a time, as in a traceback, gets the time of the line before."""
         if stamp := _STAMP.search(text):
             self._last = datetime.fromisoformat(stamp[1]).timestamp()
         self._daemon.append(Line(self._last, "daemon", text))
 
     def when(self, pattern: str, since: float = 0.0) -> list[float]:
-        """Return when the daemon wrote a pattern."""
+        """Return when the daemon wrote lines that match a pattern."""
         wanted = re.compile(pattern)
         return [
             line.at for line in self.lines() if line.at >= since and line.by == "daemon"

@@ -1,8 +1,8 @@
-"""Holes in the journal after `benchmarks.chaos` damaged its database: each must be of that page.
+"""Check that each hole in the journal is due to a page that `benchmarks.chaos` damaged.
 
-Just before the database is damaged a copy is kept. A bar that is not in the journal at the end
-must have been in such a copy, and the damaged file, which the daemon sets aside, must not be
-able to give it back: else the daemon passed it over, or lost it.
+A copy of the database is made before it is damaged. A bar that is missing from the journal at the
+end must be in such a copy, and must be unreadable in the damaged file, which the daemon sets
+aside. Otherwise the daemon skipped or lost it.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ def unexplained(
     undamaged: Sequence[tuple[float, Path]],
     asides: Sequence[tuple[float, Path]],
 ) -> list[str]:
-    """Say of which bars the loss cannot be laid to a damaged page.
+    """Return a sentence for each lost bar that no damaged page explains.
 
     Args:
         lost: Bars that are not in the journal.

@@ -1,4 +1,4 @@
-"""What must be true after `benchmarks.chaos`, and where each fault can be read of."""
+"""Check what must be true after `benchmarks.chaos`, and that the journal tells each fault."""
 
 import math
 import re
@@ -34,11 +34,11 @@ _CLOSES_S = 4.0  # a clock that is right again until that is known and the next 
 def judge(
     setup: ChaosSetup, plan: list[Planned], truth: dict[int, Bar], *, each: bool
 ) -> dict[str, Any]:
-    """Hold all that is left against what must be; `violated` has a sentence for each fault.
+    """Check everything at the end; `violated` has a sentence for each fault.
 
     Args:
-        setup: When everything is over.
-        plan: What was to be done in the storm.
+        setup: The setup after the run.
+        plan: The faults of the first pass.
         truth: The closed bars that the exchange serves.
         each: Whether every kind must have been told of at least once.
     """
@@ -55,7 +55,7 @@ def judge(
 
 
 def _store(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
-    """Compare the store with what the exchange serves, bar for bar."""
+    """Compare the store with what the exchange serves, bar by bar."""
     with open_store(setup.data, read_only=True) as store:
         held = {s.bar.t: s for s in store.held(SLOT, 0, 2**62)}
         # What a damaged page held and the venue has no more is lost, and said so.
@@ -87,7 +87,7 @@ def _store(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
 
 
 def _scored(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
-    """Look for bars that were scored twice, or lost in another way than with a damaged page."""
+    """Find bars that were scored twice, or lost without a damaged page."""
     asides = [
         (line.at, setup.data / Path(name[1]).name)
         for line in setup.journal.lines() if (name := _ASIDE.search(line.text))
@@ -112,7 +112,7 @@ def _scored(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
 
 
 def _model(setup: ChaosSetup) -> dict[str, Any]:
-    """Check that what LATEST.json names is whole, ours, and what daemon and bot answer with."""
+    """Check that LATEST.json names an undamaged version, signed by us, that daemon and bot use."""
     registry = Registry(setup.data / "models", ring=trusted_keys(setup.data))
     violated, live_id = [], ""
     try:
@@ -139,7 +139,7 @@ def _model(setup: ChaosSetup) -> dict[str, Any]:
 
 
 def _bot(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
-    """Look for bars that a living bot with a model did not answer."""
+    """Find bars that a running bot with a model did not predict."""
     lives: list[list[tuple[float, int]]] = []
     born: list[float] = []
     for line in (setup.folder / "bot.diary").read_text().splitlines():
@@ -183,7 +183,7 @@ def occurrences(setup: ChaosSetup) -> list[Occurrence]:
 
 
 def _with_end(setup: ChaosSetup, done: Occurrence) -> Occurrence:
-    """Note when another version went live, and with it what was damaged was no longer looked at."""
+    """Note when another version went live: the daemon no longer read the damaged file then."""
     if "live" not in TRACES[done.kind].needs:
         return done
     moved = setup.journal.when(_WENT_LIVE, done.end + _WRITTEN_S)
@@ -234,7 +234,7 @@ def _set_back(setup: ChaosSetup) -> list[tuple[float, float]]:
 
 
 def _faults(setup: ChaosSetup, plan: list[Planned], *, each: bool) -> dict[str, Any]:
-    """Find each fault that was done in the journal, every one by itself."""
+    """Find each fault that was done in the journal, one by one."""
     found = told_so_far(setup)
     missed = Counter(done.of.kind for done in setup.faults_done if done.missed)
     done = Counter(v.of.kind for v in found)
@@ -261,7 +261,7 @@ def _faults(setup: ChaosSetup, plan: list[Planned], *, each: bool) -> dict[str, 
 
 
 def _processes(setup: ChaosSetup) -> dict[str, Any]:
-    """Say how the processes fared: what ended by itself, and with what words."""
+    """Return which processes ended by themselves, and the errors they logged."""
     violated, ends = [], {}
     for unit in (setup.daemon, setup.bot, setup.broker):
         by_itself = Counter(code for _, code, ours in unit.ends if not ours)

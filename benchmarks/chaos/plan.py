@@ -1,4 +1,4 @@
-"""What goes wrong in `benchmarks.chaos`, and when: all of it follows from the seed."""
+"""Draw the faults of `benchmarks.chaos` and their times from the seed."""
 
 from random import Random
 from typing import Any, NamedTuple
@@ -55,13 +55,13 @@ EXCHANGE = {
     "clock_jump": (8, 15),
 }
 WORK = {"promote": (0, 0), "retrain": (0, 0)}
-"""No faults, but what they are to fall into."""
+"""Not faults, but work that the faults are to meet."""
 ALL = PROCESSES | FILES | NETWORK | EXCHANGE | WORK
 NEEDS_NAMESPACE = ("disk_full", "link_down", "link_slow")
 
 
 class Planned(NamedTuple):
-    """One fault: when it begins and how long it lasts, in seconds, and its particulars."""
+    """One fault: when it begins and how long it lasts, in seconds, and its details."""
 
     at_s: float
     kind: str

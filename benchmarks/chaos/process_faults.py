@@ -111,7 +111,7 @@ class ProcessFaults(FaultGroup):
             return await _stopped(self._setup.bot, planned.for_s)
 
     async def bot_never_answers(self, planned: Planned) -> str:
-        """Stop it in the moment of a swap, for longer than its order is repeated."""
+        """Stop the bot during a swap, for longer than the order is repeated."""
         async with self._alone(self._bot, planned):
             began = time.time()
             self._setup.bot.send(signal.SIGSTOP)

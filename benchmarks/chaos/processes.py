@@ -1,4 +1,4 @@
-"""Processes as a service manager keeps them: started again after any end, and watched.
+"""Run processes as a service manager does: restart them after any end, and watch them.
 
 It speaks systemd's protocol (READY, WATCHDOG) over a socket, so that a daemon which hangs
 is found and killed as it would be on a host. What systemd itself does with the unit is

@@ -74,13 +74,13 @@ class ChaosSetup:
     events: list[dict[str, Any]] = field(default_factory=list)
     faults_done: list[FaultDone] = field(default_factory=list)
     undamaged: list[tuple[float, Path]] = field(default_factory=list)
-    """Copies of the store from just before it was damaged, and when."""
+    """Copies of the store from before it was damaged, and when."""
     opened: float = 0.0
     tell: bool = True
     daemon_was_ready: bool = False
     stop_s: float = 0.0
     retrained: str | None = None
-    """What a retrain after all faults came to; empty if to nothing, None if not asked for."""
+    """The verdict of the retrain at the end; "" if it left none, None if not asked for."""
 
     def __post_init__(self) -> None:
         with socket.socket() as probe:
@@ -118,12 +118,12 @@ class ChaosSetup:
         return time.monotonic() - self.began
 
     def manage(self, text: str, **fields: Any) -> None:
-        """Write into the journal what the service manager did."""
+        """Write to the journal what the service manager did."""
         self.journal.manage(text)
         self.note(text, **fields)
 
     def note(self, text: str, **fields: Any) -> None:
-        """Write into the timeline what was done, for whoever looks into the run."""
+        """Write to the timeline what was done, for a person."""
         entry = {"at_s": round(self.elapsed(), 2), "wall": time.time(), "text": text, **fields}
         self.timeline.append(entry)
         with (self.folder / "timeline.jsonl").open("a") as file:
@@ -139,7 +139,7 @@ class ChaosSetup:
             (self.folder / "faults.toml").write_text(plan_script)
             faults = read_script(self.folder / "faults.toml")
         start_ms = int(self.recording.t[HISTORY])
-        # One for each: what the daemon's met, the daemon met.
+        # The bot has one of its own, so that the faults of the first met the daemon.
         self.exchange, self.bots_exchange = (
             ReplayExchange(
                 (self.recording,), SystemClock(), speed=self.speed, start_ms=start_ms, faults=faults
@@ -181,7 +181,11 @@ class ChaosSetup:
             "broker", (mosquitto, "-c", str(broker)), self.folder, self.manage
         )
         self.daemon = KeptProcess(
-            "daemon", (*_mortal(), *run), self.folder, self.manage, watchdog_s=WATCHDOG_S
+            "daemon",
+            (*_without_root_rights(), *run),
+            self.folder,
+            self.manage,
+            watchdog_s=WATCHDOG_S,
         )
         self.bot = KeptProcess("bot", follow, self.folder, self.manage)
 
@@ -237,7 +241,7 @@ class ChaosSetup:
             exchange.add_faults([fault])
 
     async def well(self, within_s: float) -> float:
-        """Wait until daemon and bot are at the newest bar, at most so long; return how long."""
+        """Wait until daemon and bot have the newest bar; return how long it took, in seconds."""
         began = time.monotonic()
         while (took_s := time.monotonic() - began) < within_s:
             newest = max((e.get("last_bar_t") or 0 for e in self.events[-50:]), default=0)
@@ -271,8 +275,8 @@ class ChaosSetup:
         return {frame.bar.t: frame.bar for frame in rows[:-1]}
 
 
-def _mortal() -> tuple[str, ...]:
-    """Return a prefix that takes root's power over file modes, or no folder were read-only."""
+def _without_root_rights() -> tuple[str, ...]:
+    """Return a command prefix that drops root's rights over file modes."""
     powers = "-dac_override,-dac_read_search"
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         return ()
@@ -282,7 +286,7 @@ def _mortal() -> tuple[str, ...]:
 def prepare(
     folder: Path, seconds: float, speed: float, seed: int, *, namespace: bool
 ) -> ChaosSetup:
-    """Make a market, a store with its older half, keys, and versions that were live in turn."""
+    """Make a market, a store with its older half, keys, and versions that were once live."""
     bars = HISTORY + int(1.3 * (seconds + 300) * speed * 1000 / STEP)
     recording = generate(bars, STEP, seed, start_ms=START_MS)
     (folder / "disk").mkdir()

@@ -1,4 +1,4 @@
-"""Which line tells of which fault in `benchmarks.chaos`, and when none can be expected."""
+"""List which line tells of which fault in `benchmarks.chaos`, and when none is expected."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

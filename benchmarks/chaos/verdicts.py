@@ -1,7 +1,7 @@
-"""What the journal of `benchmarks.chaos` says of each fault that was done, every one by itself.
+"""Judge whether the journal of `benchmarks.chaos` tells of each fault, one by one.
 
-A line tells of one occurrence; two share it only where it says that something began, and it
-went on.
+A line tells of one occurrence. Two share it only if it says that something began, and it still
+lasted at the second.
 """
 
 import re
@@ -23,7 +23,7 @@ _ENDED = r"^daemon ended with"
 
 
 class Line(NamedTuple):
-    """What somebody wrote: when (wall), who (`daemon` or `manager`), and the words."""
+    """A line of the journal: wall time, writer (`daemon` or `manager`) and text."""
 
     at: float
     by: str
@@ -62,7 +62,7 @@ class Occurrence:
 
 
 class ChaosVerdict(NamedTuple):
-    """What the journal says of an occurrence, and why not more."""
+    """What the journal tells of an occurrence, or why it tells nothing."""
 
     of: Occurrence
     outcome: Outcome

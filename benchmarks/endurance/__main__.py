@@ -1,12 +1,12 @@
-"""Run the daemon for thirty simulated days and see whether anything in it grows.
+"""Run the daemon for thirty simulated days and check that nothing in it grows.
 
 python -m benchmarks.endurance [--days 30] [--speed 1000] [--plot FILE] [--json]
 
 The real daemon with four slots, an exchange that replays made-up markets (their regime changes
-on day ten), its embedded broker, a paper bot, a retrain of each slot every three days and what
-drift asks for besides. It starts on what it would have after months: 92 days of scores in the
-journal and thirty old versions of each slot. So everything that it must prune is at its limit
-from the first day, and what still grows, grows for ever.
+on day ten), its embedded broker, a paper bot, a retrain of each slot every three days and those
+that drift starts. It begins with the data of months: 92 days of scores in the journal and thirty
+old versions of each slot. So everything that is pruned is at its limit from the first day, and
+whatever still grows is never pruned.
 
 Every six hours: memory, open files, threads, asyncio tasks and children of the daemon, rows
 of the journal, disk by folder. Flat means that the slope over the second half (Theil-Sen, with
@@ -71,7 +71,7 @@ LIMITS = {
 
 @dataclass
 class MeasuredSeries:
-    """What was seen, by simulated day."""
+    """The measurements, by simulated day."""
 
     day: list[float] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in LIMITS})
@@ -95,7 +95,7 @@ class EnduranceVerdict:
 
     @property
     def flat(self) -> bool:
-        return self.growth <= self.limit  # what falls is no leak: old versions were larger
+        return self.growth <= self.limit  # a decrease is no leak: old versions were larger
 
     def line(self) -> str:
         said = "flat" if self.flat else "NOT FLAT"
@@ -121,8 +121,8 @@ def judge(series: MeasuredSeries) -> list[EnduranceVerdict]:
 # --- the daemon, as its own process, with a thread that counts its tasks ---
 
 
-def be_daemon(config: str, diary: Path) -> None:
-    """Be `hyperdrift run`, and note how many tasks the loop has."""
+def run_daemon(config: str, log_file: Path) -> None:
+    """Run `hyperdrift run`, and write how many tasks the loop has."""
 
     class Counted(asyncio.DefaultEventLoopPolicy):
         def new_event_loop(self) -> asyncio.AbstractEventLoop:
@@ -136,23 +136,23 @@ def be_daemon(config: str, diary: Path) -> None:
             loop.call_soon_threadsafe(note, loop)
 
     def note(loop: asyncio.AbstractEventLoop) -> None:
-        aside = diary.with_suffix(".new")
+        aside = log_file.with_suffix(".new")
         aside.write_text(str(len(asyncio.all_tasks(loop))))
-        aside.replace(diary)
+        aside.replace(log_file)
 
     asyncio.set_event_loop_policy(Counted())
     sys.argv = ["hyperdrift", "run", "--config", config]
     cli.main()
 
 
-# --- looking ---
+# --- observing ---
 
 
-class Looker:
-    """Looks at the daemon from outside."""
+class ProcessObserver:
+    """Measures the daemon from outside."""
 
-    def __init__(self, pid: int, folder: Path, diary: Path) -> None:
-        self._proc, self._folder, self._diary = Path(f"/proc/{pid}"), folder, diary
+    def __init__(self, pid: int, folder: Path, log_file: Path) -> None:
+        self._proc, self._folder, self._log_file = Path(f"/proc/{pid}"), folder, log_file
 
     def sample(self) -> dict[str, float]:
         lines = (self._proc / "smaps_rollup").read_text().splitlines()[1:]
@@ -164,7 +164,7 @@ class Looker:
             "memory, MiB (RSS)": memory["Rss"],
             "open files": len(list((self._proc / "fd").iterdir())),
             "threads": len(list((self._proc / "task").iterdir())) - 1,  # one of them counts
-            "asyncio tasks": float(self._diary.read_text()),
+            "asyncio tasks": float(self._log_file.read_text()),
             "child processes": len(children.split()),
             "journal, rows": self._query("SELECT count(*) FROM journal")[0][0],
             **{f"disk, MiB: {name}": size for name, size in disk.items()},
@@ -185,7 +185,7 @@ class Looker:
         )
 
     def failures(self) -> list[str]:
-        """Return why retrains failed; being refused by a gate is no failure."""
+        """Return why retrains failed; a refusal by a gate is no failure."""
         query = (
             "SELECT DISTINCT json_extract(body, '$.error') FROM journal"
             f" WHERE kind = 'RetrainFailed' AND at_ms >= {START_MS}"
@@ -212,18 +212,25 @@ class Looker:
         return sizes
 
 
-async def endure(days: int, speed: float, folder: Path) -> tuple[MeasuredSeries, Looker]:
-    """Play so many days and look every six hours."""
+async def endure(days: int, speed: float, folder: Path) -> tuple[MeasuredSeries, ProcessObserver]:
+    """Replay so many days and measure every six hours."""
     recordings = list(markets(days))
     await asyncio.to_thread(fill_store, folder / "data", recordings)
     generate_keys(*(folder / "data" / "keys" / f"hyperdrift.{kind}" for kind in ("key", "pub")))
     await asyncio.to_thread(fill_models, folder, write_config(folder, speed))
-    clock, series, diary = SystemClock(), MeasuredSeries(), folder / "tasks"
+    clock, series, log_file = SystemClock(), MeasuredSeries(), folder / "tasks"
     async with AsyncExitStack() as stack:
         exchange = ReplayExchange(recordings, clock, speed=speed, start_ms=START_MS)
         await stack.enter_async_context(exchange)
         config = write_config(folder, speed, exchange)
-        me = ("-m", "benchmarks.endurance", "--be-daemon", str(config), "--diary", str(diary))
+        me = (
+            "-m",
+            "benchmarks.endurance",
+            "--run-daemon",
+            str(config),
+            "--log-file",
+            str(log_file),
+        )
         daemon = await stack.enter_async_context(DemoProcess("daemon", me, folder))
         bot = (
             *("-m", "daemon.demo.bot", "--slot", str(SLOTS[0]), "--speed", str(speed)),
@@ -232,8 +239,8 @@ async def endure(days: int, speed: float, folder: Path) -> tuple[MeasuredSeries,
             *("--public-key", str(folder / "data" / "keys" / "hyperdrift.pub")),
         )
         paper = await stack.enter_async_context(DemoProcess("bot", bot, folder))
-        looker = Looker(daemon.pid, folder / "data", diary)
-        while not diary.exists():  # the daemon has begun
+        observer = ProcessObserver(daemon.pid, folder / "data", log_file)
+        while not log_file.exists():  # the daemon has begun
             daemon.check()
             await asyncio.sleep(0.1)
         began = clock.monotonic()
@@ -243,10 +250,10 @@ async def endure(days: int, speed: float, folder: Path) -> tuple[MeasuredSeries,
             for actor in (daemon, paper):
                 actor.check()
             day = (clock.monotonic() - began) * speed * 1000 / DAY_MS
-            series.add(day, await asyncio.to_thread(looker.sample))
+            series.add(day, await asyncio.to_thread(observer.sample))
             said = ", ".join(f"{name} {seen[-1]:.0f}" for name, seen in series.values.items())
             print(f"day {day:5.2f}: {said}", file=sys.stderr, flush=True)
-    return series, looker
+    return series, observer
 
 
 def plot(series: MeasuredSeries, path: Path) -> None:
@@ -270,15 +277,15 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=1000.0)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--be-daemon", help=argparse.SUPPRESS)
-    parser.add_argument("--diary", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--run-daemon", help=argparse.SUPPRESS)
+    parser.add_argument("--log-file", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.be_daemon:
-        be_daemon(options.be_daemon, options.diary)
+    if options.run_daemon:
+        run_daemon(options.run_daemon, options.log_file)
         return
     with TemporaryDirectory(prefix="hyperdrift-endurance-") as folder:
-        series, looker = asyncio.run(endure(options.days, options.speed, Path(folder)))
-        pruned, counts, failures = looker.pruned(), looker.counts(), looker.failures()
+        series, observer = asyncio.run(endure(options.days, options.speed, Path(folder)))
+        pruned, counts, failures = observer.pruned(), observer.counts(), observer.failures()
     if options.plot:
         plot(series, options.plot)
     verdicts = judge(series)

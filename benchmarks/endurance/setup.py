@@ -1,4 +1,4 @@
-"""What stands before the first day in `benchmarks.endurance`: markets, scores, old models."""
+"""Prepare the data of `benchmarks.endurance`: markets, scores, old versions."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def markets(days: int) -> Iterator[Recording]:
 
 
 def fill_store(folder: Path, recordings: list[Recording]) -> None:
-    """Store the past, and scores of as many days as are kept, as the daemon would have."""
+    """Store bars, and scores of as many days as the daemon keeps."""
     with open_store(folder) as store:
         for slot, rec in zip(SLOTS, recordings, strict=True):
             past = rec.t < START_MS
@@ -87,7 +87,7 @@ def _write_scores(store: Store) -> None:
 
 
 def fill_models(folder: Path, config: Path) -> None:
-    """Train one model as an operator would, and lay it down as thirty old versions of each slot."""
+    """Train one model as an operator would, and store it as thirty old versions of each slot."""
     command = ("-m", "daemon.cli", "retrain", "--coin", SLOTS[0].coin, "--force", "--deploy")
     options = {"cwd": folder, "env": {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}}
     whole = (sys.executable, *command, "--config", str(config))

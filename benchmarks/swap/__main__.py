@@ -1,8 +1,8 @@
-"""A thousand swaps under load, with `kill -9` landing on daemon, bot or broker.
+"""Make a thousand swaps under load, while `kill -9` ends daemon, bot or broker.
 
 A bot predicts on every bar while a daemon's registry, serving and coordinator swap its
-model through a real mosquitto. Beside it runs the peer: a bot that looks at the file on
-every bar and reloads with `joblib.load` in its own loop. Both answer the same bars.
+model through a real mosquitto. A peer runs beside it: a bot that checks the file on every bar and
+reloads with `joblib.load` in its own loop. Both predict the same bars.
 
     python -m benchmarks.swap --swaps 1000 --kills 60 --json
 """
@@ -115,8 +115,8 @@ def report(
         "failed": record.failed,
     }
     for role in ("bot", "peer") if settings.peer else ("bot",):
-        diary = Reader(folder / f"{role}.jsonl")
-        lines = diary.new()
+        log_file = Reader(folder / f"{role}.jsonl")
+        lines = log_file.new()
         deaths = [ns for ns, victim in setup.deaths if victim == role]
         found[role] = answers(lines, deaths, end_ns, settings.bar_s)
         found[role]["loop_stall_ms"] = stalls(lines, record.undisturbed)
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--bar-s", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-peer", dest="peer", action="store_false")
-    parser.add_argument("--keep", type=Path, help="a folder for the diaries, to look into")
+    parser.add_argument("--keep", type=Path, help="a folder for the log files, to look into")
     parser.add_argument("--json", action="store_true")
     options = vars(parser.parse_args())
     as_json, keep = options.pop("json"), options.pop("keep")

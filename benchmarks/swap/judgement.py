@@ -1,4 +1,4 @@
-"""What the diaries of `benchmarks.swap` prove: bars answered, answers whole, models live."""
+"""What the log files of `benchmarks.swap` prove: bars answered, answers whole, models live."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ OVERTAKEN_S = 5.0
 
 
 def lives(lines: list[dict[str, Any]], deaths: list[int], end_ns: int) -> Iterator[list[Any]]:
-    """Part a diary into lives: (ready line, lines, end of life)."""
+    """Split a log file by process: (ready line, lines, end of the process)."""
     starts = [i for i, line in enumerate(lines) if line["event"] == "ready"]
     for here, there in zip(starts, [*starts[1:], len(lines)], strict=True):
         until = next((d for d in deaths if d > lines[here]["ns"]), end_ns)
@@ -44,7 +44,7 @@ def answers(
 
 
 def stalls(lines: list[dict[str, Any]], swaps: list[tuple[int, int]]) -> dict[str, Any]:
-    """Part the loop's stalls into those during a swap that nobody disturbed and the others."""
+    """Split the loop's stalls into those during an undisturbed swap and the others."""
     starts = np.array([began for began, _ in swaps])
     during, elsewhere = [0.0], [0.0]
     for line in lines:
@@ -70,7 +70,7 @@ def torn(lines: list[dict[str, Any]], expected: dict[str, np.ndarray]) -> int:
 
 
 def takeovers(lines: list[dict[str, Any]], history: list[tuple[int, str]]) -> dict[str, Any]:
-    """Hold each model that the bot took against what LATEST.json said just then."""
+    """Compare each model that the bot took with what LATEST.json said at that time."""
     never, overtaken, before = 0, [0.0], None
     for line in lines:
         if line["event"] == "ready":

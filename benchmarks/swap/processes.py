@@ -1,8 +1,8 @@
 """The processes of `benchmarks.swap`: the daemon's side, a bot, and the peer it is compared with.
 
 Each is killed with SIGKILL at any moment, so what it has to say is appended to its file
-line by line, in one write each. All are forked from a nursery that has imported what they
-need: what a kill costs is then the recovery, not the import of scikit-learn.
+line by line, in one write each. All are forked from a parent that has imported what they need, so
+that a kill costs the recovery and not the import of scikit-learn.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def rows() -> np.ndarray:
     return np.random.default_rng(7).normal(size=(32, 17))
 
 
-class Diary:
+class LogFile:
     """A file of JSON lines that a SIGKILL leaves whole."""
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +55,7 @@ class Diary:
         os.write(self._file, json.dumps({"ns": time.monotonic_ns(), **fields}).encode() + b"\n")
 
 
-async def daemon(options: argparse.Namespace, diary: Diary) -> None:
+async def daemon(options: argparse.Namespace, log_file: LogFile) -> None:
     """The daemon's side of a swap: registry, serving, coordinator, bus; orders come on stdin."""
     clock, topics = SystemClock(), Topics()
     bus = MqttConnection(BrokerAddress.parse(options.broker), clock, encode=encode)
@@ -63,7 +63,7 @@ async def daemon(options: argparse.Namespace, diary: Diary) -> None:
     registry = Registry(options.folder / "models", signer)
 
     def acknowledged(_slot: SlotName, ack: Any, took: float) -> None:
-        diary.write(
+        log_file.write(
             event="ack",
             model=ack.model_id,
             status=ack.status,
@@ -73,7 +73,7 @@ async def daemon(options: argparse.Namespace, diary: Diary) -> None:
         )
 
     def silent(_slot: SlotName, text: str) -> None:
-        diary.write(event="silence", text=text)
+        log_file.write(event="silence", text=text)
 
     swap = SwapCoordinator(
         bus, topics, clock, on_ack=acknowledged, on_silence=silent, signer=signer
@@ -84,14 +84,14 @@ async def daemon(options: argparse.Namespace, diary: Diary) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(bus.run())
         tasks.create_task(swap.run())
-        tasks.create_task(watch_connection(bus, diary))
+        tasks.create_task(watch_connection(bus, log_file))
         await serving.resume(None, None)
-        diary.write(event="ready")
+        log_file.write(event="ready")
         async for line in orders:
             target = json.loads(line)["deploy"]
             done = await serving.change(deploy(target))
             ok = isinstance(done, events.ModelServed)
-            diary.write(event="changed", model=target, ok=ok, error=getattr(done, "error", ""))
+            log_file.write(event="changed", model=target, ok=ok, error=getattr(done, "error", ""))
 
 
 async def open_orders(pipe: Path) -> asyncio.StreamReader:
@@ -108,7 +108,7 @@ def deploy(model_id: str) -> actions.Deploy:
     )
 
 
-async def bot(options: argparse.Namespace, diary: Diary) -> None:
+async def bot(options: argparse.Namespace, log_file: LogFile) -> None:
     """A bot that asks its slot on every bar."""
     slot = ModelSlot(
         options.broker,
@@ -119,8 +119,8 @@ async def bot(options: argparse.Namespace, diary: Diary) -> None:
     )
     await slot.start(wait_s=60.0)
     probes = (
-        asyncio.create_task(watch_stalls(diary)),
-        asyncio.create_task(watch_connection(slot, diary)),
+        asyncio.create_task(watch_stalls(log_file)),
+        asyncio.create_task(watch_connection(slot, log_file)),
     )
 
     def ask(row: list[float]) -> tuple[str, list[float]]:
@@ -130,14 +130,14 @@ async def bot(options: argparse.Namespace, diary: Diary) -> None:
             return "", []
         return made.model_id, [made.p_down, made.p_neutral, made.p_up]
 
-    await answer_bars(options.bar_s, ask, diary)
+    await answer_bars(options.bar_s, ask, log_file)
     await asyncio.gather(*probes)
 
 
-async def peer(options: argparse.Namespace, diary: Diary) -> None:
-    """What bots do today: look at the file on every bar, and load what is new in the loop."""
+async def peer(options: argparse.Namespace, log_file: LogFile) -> None:
+    """A bot as usual today: checks the file on every bar, and loads a new one in its loop."""
     pointer = options.folder / "models" / str(SLOT) / "LATEST.json"
-    probe = asyncio.create_task(watch_stalls(diary))
+    probe = asyncio.create_task(watch_stalls(log_file))
     names = list(features.NAMES)
     seen: list[Any] = [None, None, ""]
 
@@ -151,50 +151,50 @@ async def peer(options: argparse.Namespace, diary: Diary) -> None:
                 seen[1] = joblib.load(pointer.parent / latest["meta_classifier"])
                 seen[2] = latest["model_id"]
                 took = (time.monotonic_ns() - began) / 1e6
-                diary.write(event="reloaded", model=seen[2], load_ms=took)
+                log_file.write(event="reloaded", model=seen[2], load_ms=took)
             except Exception as e:  # noqa: BLE001 - whatever a half-written file does
-                diary.write(event="failed", error=f"{type(e).__name__}: {e}")
+                log_file.write(event="failed", error=f"{type(e).__name__}: {e}")
         p = seen[1].predict_proba(pd.DataFrame([row], columns=names))[0]
         return seen[2], [float(x) for x in p]
 
-    await answer_bars(options.bar_s, ask, diary)
+    await answer_bars(options.bar_s, ask, log_file)
     await probe
 
 
-async def answer_bars(bar_s: float, ask: Any, diary: Diary) -> None:
-    """Answer every bar in its turn, late or not; bars are counted since boot."""
+async def answer_bars(bar_s: float, ask: Any, log_file: LogFile) -> None:
+    """Predict every bar in order, late or not; bars are counted since boot."""
     bar_ns = round(bar_s * 1e9)
     inputs = rows().tolist()
     bar = time.monotonic_ns() // bar_ns + 1
-    diary.write(event="ready", bar=bar)
+    log_file.write(event="ready", bar=bar)
     while True:
         await asyncio.sleep(max(0.0, (bar * bar_ns - time.monotonic_ns()) / 1e9))
         model, p = ask(inputs[bar % len(inputs)])
-        diary.write(event="answer", bar=bar, model=model, p=p)
+        log_file.write(event="answer", bar=bar, model=model, p=p)
         bar += 1
 
 
-async def watch_stalls(diary: Diary) -> None:
+async def watch_stalls(log_file: LogFile) -> None:
     """Note whenever the event loop came back more than 5 ms late."""
     while True:
         began = time.monotonic_ns()
         await asyncio.sleep(PROBE_S)
         late = (time.monotonic_ns() - began) / 1e6 - PROBE_S * 1e3
         if late > 5.0:
-            diary.write(event="stall", late_ms=late)
+            log_file.write(event="stall", late_ms=late)
 
 
-async def watch_connection(client: MqttConnection | ModelSlot, diary: Diary) -> None:
+async def watch_connection(client: MqttConnection | ModelSlot, log_file: LogFile) -> None:
     """Note when the broker comes and goes."""
     before = False
     while True:
         if client.connected != before:
             before = client.connected
-            diary.write(event="connected" if before else "lost")
+            log_file.write(event="connected" if before else "lost")
         await asyncio.sleep(0.01)
 
 
-async def load(_options: argparse.Namespace, _diary: Diary) -> None:
+async def load(_options: argparse.Namespace, _log_file: LogFile) -> None:
     """Keep a core as busy as a retrain does, at its niceness."""
     os.nice(10)
     while True:
@@ -205,13 +205,13 @@ ROLES = {"daemon": daemon, "bot": bot, "peer": peer, "load": load}
 
 
 def act(role: str, options: argparse.Namespace) -> None:
-    """Be one of the processes, until killed."""
+    """Run one of the processes until killed."""
     log = os.open(options.folder / f"{role}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     logs.configure()
     try:
-        asyncio.run(ROLES[role](options, Diary(options.folder / f"{role}.jsonl")))
+        asyncio.run(ROLES[role](options, LogFile(options.folder / f"{role}.jsonl")))
     except BaseException:  # noqa: BLE001 - the last words of a process
         traceback.print_exc()
         sys.stderr.flush()
@@ -219,7 +219,7 @@ def act(role: str, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Fork a process for each role that a line of standard input names; say its pid."""
+    """Fork a process for each role that a line of standard input names; print its pid."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--broker", default="")

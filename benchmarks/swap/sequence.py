@@ -1,4 +1,4 @@
-"""The course of `benchmarks.swap`: swap after swap, some with a death in them."""
+"""Run the swaps of `benchmarks.swap`, some with a killed process."""
 
 import random
 import time

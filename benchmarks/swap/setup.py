@@ -1,4 +1,4 @@
-"""The processes of `benchmarks.swap`, the pointer that they read and the diaries they write."""
+"""The processes of `benchmarks.swap`, the pointer that they read and the log files they write."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ class Settings:
 
 
 class SwapSetup:
-    """Starts, kills and restarts; every process has a diary that outlives it."""
+    """Starts, kills and restarts; every process has a log file that outlives it."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder, self._settings = folder, settings
@@ -41,7 +41,7 @@ class SwapSetup:
         (folder / "mosquitto.conf").write_text(config)
         os.mkfifo(folder / "orders")
         self._orders = os.open(folder / "orders", os.O_RDWR)
-        self._nursery = self._open_nursery()
+        self._parent = self._open_parent()
         self._broker: subprocess.Popen[bytes] | None = None
         self._pids: dict[str, int] = {}
         self._load: list[int] = []
@@ -76,8 +76,8 @@ class SwapSetup:
     def stop(self) -> None:
         for pid in [*self._load, *self._pids.values()]:
             end(pid)
-        self._nursery.kill()
-        self._nursery.communicate()
+        self._parent.kill()
+        self._parent.communicate()
         os.close(self._orders)
         if self._broker is not None:
             self._broker.kill()
@@ -90,13 +90,13 @@ class SwapSetup:
                 raise SystemExit(f"the {role} ended by itself:\n{words}")
 
     def _fork(self, role: str) -> int:
-        assert self._nursery.stdin is not None
-        assert self._nursery.stdout is not None
-        self._nursery.stdin.write(role.encode() + b"\n")
-        self._nursery.stdin.flush()
-        return int(self._nursery.stdout.readline())
+        assert self._parent.stdin is not None
+        assert self._parent.stdout is not None
+        self._parent.stdin.write(role.encode() + b"\n")
+        self._parent.stdin.flush()
+        return int(self._parent.stdout.readline())
 
-    def _open_nursery(self) -> subprocess.Popen[bytes]:
+    def _open_parent(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "benchmarks.swap.processes"]
         command += ["--folder", str(self._folder), "--bar-s", str(self._settings.bar_s)]
         command += ["--broker", f"mqtt://127.0.0.1:{self._port}"]
@@ -115,7 +115,7 @@ def alive(pid: int) -> bool:
 
 
 def end(pid: int) -> None:
-    """Kill a process and wait until it is gone; the nursery reaps it."""
+    """Kill a process and wait until it is gone; its parent reaps it."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     while alive(pid):
@@ -151,7 +151,7 @@ class PointerHistory:
 
 
 class Reader:
-    """Follows a diary."""
+    """Follows a log file."""
 
     def __init__(self, path: Path) -> None:
         path.touch()
