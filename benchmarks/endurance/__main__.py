@@ -223,14 +223,7 @@ async def endure(days: int, speed: float, folder: Path) -> tuple[MeasuredSeries,
         exchange = ReplayExchange(recordings, clock, speed=speed, start_ms=START_MS)
         await stack.enter_async_context(exchange)
         config = write_config(folder, speed, exchange)
-        me = (
-            "-m",
-            "benchmarks.endurance",
-            "--run-daemon",
-            str(config),
-            "--log-file",
-            str(log_file),
-        )
+        me = ("-m", "benchmarks.endurance", "--run-daemon", str(config), "--log", str(log_file))
         daemon = await stack.enter_async_context(DemoProcess("daemon", me, folder))
         bot = (
             *("-m", "daemon.demo.bot", "--slot", str(SLOTS[0]), "--speed", str(speed)),
@@ -278,10 +271,10 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--run-daemon", help=argparse.SUPPRESS)
-    parser.add_argument("--log-file", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--log", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run_daemon:
-        run_daemon(options.run_daemon, options.log_file)
+        run_daemon(options.run_daemon, options.log)
         return
     with TemporaryDirectory(prefix="hyperdrift-endurance-") as folder:
         series, observer = asyncio.run(endure(options.days, options.speed, Path(folder)))
