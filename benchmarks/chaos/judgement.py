@@ -20,6 +20,7 @@ from daemon.demo.faults import ClockJump
 from daemon.registry.keys import trusted_keys
 from daemon.registry.registry import Registry
 from daemon.store.data_folder import open_store
+from daemon.store.journal_kinds import SCORED
 from hyperdrift.errors import HyperdriftError
 from retrain.errors import RetrainError
 
@@ -93,7 +94,7 @@ def _scored(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
         for line in setup.journal.lines() if (name := _ASIDE.search(line.text))
     ]  # fmt: skip
     with open_store(setup.data, read_only=True) as store:
-        scored = [row.body["t"] for row in store.journal(SLOT, kinds=["BarScored"])]
+        scored = [row.body["t"] for row in store.journal(SLOT, kinds=[SCORED])]
     violated = []
     if doubled := [t for t, n in Counter(scored).items() if n > 1]:
         violated.append(f"journal: {len(doubled)} bars scored twice, first {doubled[0]}")

@@ -47,8 +47,8 @@ from daemon import cli
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.processes import DemoProcess
 from daemon.registry.signing import generate as generate_keys
-from daemon.service.retention import PRUNED
 from daemon.store.data_folder import STORE_NAME
+from daemon.store.journal_kinds import ENTRIES_PRUNED
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import DAY_MS
 
@@ -171,7 +171,7 @@ class ProcessObserver:
         }
 
     def pruned(self) -> list[dict[str, Any]]:
-        rows = self._query(f"SELECT body FROM journal WHERE kind = '{PRUNED}'")
+        rows = self._query(f"SELECT body FROM journal WHERE kind = '{ENTRIES_PRUNED}'")
         return [json.loads(body) for (body,) in rows]
 
     def counts(self) -> dict[str, int]:

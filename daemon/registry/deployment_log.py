@@ -1,16 +1,13 @@
 """What was done to a slot's versions, in the journal: what went live, what was removed, by whom."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
-from daemon.store.journal_table import POINTER_MOVED
+from daemon.store import journal_table
+from daemon.store.journal_kinds import POINTER_MOVED, VERSIONS_PRUNED
 from daemon.store.store import Store
 from hyperdrift.manifest import Manifest
 from hyperdrift.slot_name import SlotName
-
-__all__ = ["POINTER_MOVED", "PRUNED", "newest", "note", "note_pruned"]
-
-PRUNED: Final = "versions_pruned"
 
 
 def note(store: Store, slot: SlotName, manifest: Manifest, at_ms: int) -> None:
@@ -43,10 +40,8 @@ def note(store: Store, slot: SlotName, manifest: Manifest, at_ms: int) -> None:
 
 def newest(store: Store, slot: SlotName) -> dict[str, Any] | None:
     """Return the newest move that was written down, None if there is none."""
-    found = None
-    for entry in store.journal(slot, kinds=[POINTER_MOVED]):
-        found = entry.body
-    return found
+    entry = journal_table.newest(store.database, slot, POINTER_MOVED)
+    return entry.body if entry else None
 
 
 def note_pruned(
@@ -54,4 +49,4 @@ def note_pruned(
 ) -> None:
     """Write down which versions were removed."""
     entry = {"removed": list(removed), "keep": keep, "by": by}
-    store.append_journal(slot, at_ms, PRUNED, entry)
+    store.append_journal(slot, at_ms, VERSIONS_PRUNED, entry)

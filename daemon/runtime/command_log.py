@@ -1,7 +1,6 @@
 """Answers to commands, in the journal: who was refused what stands there beside what was done."""
 
 import asyncio
-from typing import Final
 
 import structlog
 
@@ -9,13 +8,12 @@ from daemon.core.clock import VenueClock
 from daemon.mqtt.messages import CommandReply
 from daemon.runtime.commands import RateLimit
 from daemon.store.async_store import AsyncStore
+from daemon.store.journal_kinds import COMMAND_ANSWERED
 from daemon.store.store import Store
 from hyperdrift.clock import Clock
 from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
-
-ANSWERED: Final = "command_answered"
 
 
 class CommandLog:
@@ -46,4 +44,4 @@ def append_answer(store: Store, slot: SlotName, at_ms: int, reply: CommandReply)
         "accepted": reply.accepted,
         "detail": reply.detail,
     }
-    store.append_journal(slot, at_ms, ANSWERED, entry)
+    store.append_journal(slot, at_ms, COMMAND_ANSWERED, entry)

@@ -13,6 +13,7 @@ import structlog
 
 from daemon.mqtt.messages import Command, CommandReply
 from daemon.registry.signing import KeyRing
+from daemon.runtime import event_codec
 from daemon.store.store import Store
 from hyperdrift.clock import Clock
 from hyperdrift.slot_name import SlotName
@@ -84,7 +85,7 @@ class CommandHandler:
 
         That it was issued before says the wall clock, which may since have been set back to then.
         """
-        received = store.journal(kinds=[CommandReceived.__name__])
+        received = store.journal(kinds=[event_codec.kind(CommandReceived)])
         newest = deque((entry.body for entry in received), maxlen=_REMEMBERED)
         self._before = frozenset(
             (body.get("request_id", ""), body.get("issued_ms", 0)) for body in newest

@@ -14,8 +14,8 @@ from hyperdrift.slot_name import SlotName
 from monitor import events
 
 _EVENTS: dict[str, type[events.Event]] = {
-    kind.__name__: kind
-    for kind in (
+    each.__name__: each
+    for each in (
         events.BarScored,
         events.BotFellSilent,
         events.BotSeen,
@@ -36,13 +36,18 @@ _EVENTS: dict[str, type[events.Event]] = {
 }
 
 
+def kind(event_type: type[events.Event]) -> str:
+    """Return the kind of the rows of an event."""
+    return event_type.__name__
+
+
 def body(event: events.Event) -> tuple[str, dict[str, Any]]:
     """Return the kind of the row and its fields, without `slot` and `at_ms`, which are columns."""
     fields: dict[str, Any] = msgspec.to_builtins(event)
     del fields["slot"], fields["at_ms"]
     if isinstance(event, events.BarScored):
         fields["row"] = [None if math.isnan(x) else x for x in event.row]
-    return type(event).__name__, fields
+    return kind(type(event)), fields
 
 
 def event(slot: str, at_ms: int, kind: str, fields: dict[str, Any]) -> events.Event | None:

@@ -17,6 +17,7 @@ from watchdog.observers import Observer
 
 from daemon.core.clock import VenueClock
 from daemon.core.tasks import running
+from daemon.runtime import event_codec
 from daemon.runtime.trade_file import FileTrade, TradeFile
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
@@ -33,7 +34,6 @@ KEPT_DAYS: Final = 45
 POLL_S: Final = 10.0
 # A bot closes a few trades a bar at most, and sends those of a day at once after an outage.
 PER_BAR, AT_ONCE = 10, 200
-_CLOSED: Final = TradeClosed.__name__
 _UNREADABLE: Final = (
     "let the daemon's user read the file and its folder (a service sees no home folders); until "
     "then none of its trades count"
@@ -221,5 +221,5 @@ class TradeFollower(FileSystemEventHandler):
 
 
 def _journalled(store: Store, slot: SlotName, since_ms: int) -> list[tuple[str, int]]:
-    entries = store.journal(slot, kinds=[_CLOSED], since_ms=since_ms)
+    entries = store.journal(slot, kinds=[event_codec.kind(TradeClosed)], since_ms=since_ms)
     return [(str(entry.body["trade_id"]), entry.at_ms) for entry in entries]

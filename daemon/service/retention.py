@@ -18,6 +18,7 @@ from daemon.core.clock import VenueClock
 from daemon.store import journal_table
 from daemon.store.async_store import AsyncStore
 from daemon.store.database import Database
+from daemon.store.journal_kinds import ENTRIES_PRUNED
 from daemon.store.store import Store
 from hyperdrift.clock import Clock
 from hyperdrift.errors import HyperdriftError
@@ -39,9 +40,6 @@ CANDIDATES_DAYS: Final = 30
 """Candidates that no backtest has asked for."""
 COPIES_DAYS: Final = 90
 """Copies of the database from before a migration."""
-
-PRUNED: Final = "pruned"
-"""The kind of the journal's entry that says what was removed."""
 
 _FIRST_AFTER_S: Final = HOUR_MS // 1000
 _EVERY_S: Final = DAY_MS // 1000
@@ -126,7 +124,9 @@ class Retention:
         if gone.anything():
             said = asdict(gone) | {"copies": list(gone.copies)}
             log.info("housekeeping.pruned", **said)
-            await self._store.call(Store.append_journal, None, self._venue.now_ms(), PRUNED, said)
+            await self._store.call(
+                Store.append_journal, None, self._venue.now_ms(), ENTRIES_PRUNED, said
+            )
         return gone
 
     async def _scores(self, slot: SlotName, gone: Removed) -> None:

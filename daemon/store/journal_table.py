@@ -13,21 +13,14 @@ import msgspec
 import structlog
 
 from daemon.store.database import Database
+from daemon.store.journal_kinds import CHATTER, POINTER_MOVED, SCORED
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 
-SCORED: Final = "BarScored"
-"""The kind of an entry with the predictions for one bar."""
-POINTER_MOVED: Final = "pointer_moved"
-"""The kind of an entry for each change of the live version; the newest is never removed."""
-
 # SQLite uses the index `chatter` only if this text equals its definition.
-_CHATTER: Final = (
-    "kind IN ('BotSeen', 'BotSpoke', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked',"
-    " 'command_answered')"
-)
+_CHATTER: Final = f"kind IN ({', '.join(map(repr, CHATTER))})"
 _PAGE_ROWS: Final = 1000
 _MIN_INT: Final = -(2**62)
 
@@ -98,6 +91,16 @@ def read(
             if entry := _entry(*row):
                 yield entry
         after_seq = rows[-1][0]
+
+
+def newest(db: Database, slot: SlotName, kind: str) -> JournalEntry | None:
+    """Return the newest entry of a slot of one kind that can be read, None if there is none."""
+    query = (
+        "SELECT seq, slot, at_ms, kind, body FROM journal WHERE slot = ? AND kind = ?"
+        " ORDER BY seq DESC"
+    )
+    entries = (_entry(*row) for row in db.read(query, (str(slot), kind)))
+    return next((entry for entry in entries if entry is not None), None)
 
 
 def predictions(db: Database, slot: SlotName, from_t: int | None) -> Iterator[StoredPrediction]:

@@ -5,9 +5,8 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, Final, get_type_hints
 
-from daemon.registry import deployment_log
-from daemon.runtime import command_log
 from daemon.service import retention
+from daemon.store import journal_kinds
 from docs.generate.markdown import code, table, type_name
 from docs.generate.source import calls, doc, functions, modules, texts_of
 from monitor import actions, events
@@ -72,10 +71,12 @@ _KINDS: Final = {
     "win_rate": "The win rate fell, losses came in a row, or trades are all of one side.",
 }
 _JOURNAL: Final = {
-    command_log.ANSWERED: "The reply to a command, refusals included.",
-    deployment_log.POINTER_MOVED: "LATEST.json was moved: from what to what, by whom, why.",
-    deployment_log.PRUNED: "Old versions were removed from the registry.",
-    retention.PRUNED: "Old data was removed from the store; an entry of the whole daemon.",
+    journal_kinds.COMMAND_ANSWERED: "The reply to a command, refusals included.",
+    journal_kinds.POINTER_MOVED: "LATEST.json was moved: from what to what, by whom, why.",
+    journal_kinds.VERSIONS_PRUNED: "Old versions were removed from the registry.",
+    journal_kinds.ENTRIES_PRUNED: (
+        "Old data was removed from the store; an entry of the whole daemon."
+    ),
 }
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.registry import deployment_log
 from daemon.store.data_folder import open_store
+from daemon.store.journal_kinds import POINTER_MOVED
 from tests.daemon.brokers import Mosquitto
 from tests.system.venue import SLOT, Host, Listener, host, hyperdrift, two_versions
 
@@ -56,7 +56,7 @@ async def test_a_promotion_goes_through_the_daemon_and_outlives_a_kill_and_an_ol
 
 def the_journal_says_who_and_why(machine: Host, one: str, two: str) -> None:
     with open_store(machine.data_dir, read_only=True) as store:
-        moves = [entry.body for entry in store.journal(SLOT, kinds=[deployment_log.POINTER_MOVED])]
+        moves = [entry.body for entry in store.journal(SLOT, kinds=[POINTER_MOVED])]
         answers = [e.body for e in store.journal(SLOT, kinds=["command_answered"])]
     told = [(move["action"], move["model_id"], move["by"]) for move in moves[:3]]
     assert told == [

@@ -17,8 +17,8 @@ import pytest
 
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
-from daemon.registry import deployment_log
 from daemon.store.data_folder import open_store
+from daemon.store.journal_kinds import POINTER_MOVED
 from hyperdrift.clock import SystemClock
 from tests.daemon.brokers import Mosquitto, until
 from tests.system.venue import (
@@ -154,9 +154,7 @@ async def a_swap_goes_as_ever(machine: Host, bus: Listener, model_id: str) -> No
 def nothing_is_lost_or_in_disorder(machine: Host) -> None:
     assert len(check_store(machine)) > 50
     with open_store(machine.data_dir, read_only=True) as store:
-        moves = [
-            e.body["deployed_ms"] for e in store.journal(SLOT, kinds=[deployment_log.POINTER_MOVED])
-        ]
+        moves = [e.body["deployed_ms"] for e in store.journal(SLOT, kinds=[POINTER_MOVED])]
     assert len(moves) == 6
     assert all(a < b for a, b in pairwise(moves))
 

@@ -16,6 +16,7 @@ from daemon.registry.keys import own_signer, trusted_keys
 from daemon.registry.registry import Registry
 from daemon.store.data_folder import open_store
 from daemon.store.folder_lock import folder_lock
+from daemon.store.journal_kinds import POINTER_MOVED
 from hyperdrift.slot_name import SlotName
 from tests.daemon.versions import certificate, replace_file, write_version
 
@@ -54,9 +55,7 @@ class Shell:
 
     def moves(self) -> list[dict[str, Any]]:
         with open_store(self.data_dir) as store:
-            return [
-                entry.body for entry in store.journal(SLOT, kinds=[deployment_log.POINTER_MOVED])
-            ]
+            return [entry.body for entry in store.journal(SLOT, kinds=[POINTER_MOVED])]
 
     def live(self) -> str | None:
         manifest = self.registry.live(SLOT)

@@ -3,6 +3,7 @@ from pathlib import Path
 from daemon.registry import deployment_log
 from daemon.registry.registry import Registry
 from daemon.store.data_folder import open_store
+from daemon.store.journal_kinds import POINTER_MOVED
 from hyperdrift.slot_name import SlotName
 from tests.daemon.versions import write_version
 
@@ -26,7 +27,7 @@ def test_each_move_is_written_down_once_also_when_it_is_noted_again_after_a_cras
         deployment_log.note(store, SLOT, second, NOW)
         back = registry.rollback(SLOT, reason="worse", by="hyperdrift", at_ms=NOW)
         deployment_log.note(store, SLOT, back, NOW)
-        moves = [entry.body for entry in store.journal(SLOT, kinds=[deployment_log.POINTER_MOVED])]
+        moves = [entry.body for entry in store.journal(SLOT, kinds=[POINTER_MOVED])]
     told = [(m["action"], m["previous_id"], m["model_id"], m["by"], m["reason"]) for m in moves]
     assert told == [
         ("deploy", None, one, "hyperdrift", "first"),

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from daemon.runtime import event_codec
+from daemon.store.journal_kinds import CHATTER, COMMAND_ANSWERED, SCORED
 from monitor import events
 
 SERVED = events.ModelServed(
@@ -75,3 +76,8 @@ def test_a_row_of_a_served_model_that_says_it_itself_is_believed_whatever_its_re
     again = event_codec.event(SERVED.slot, 9, kind, fields | {"reason": "rollback of the fees"})
     assert isinstance(again, events.ModelServed)
     assert not again.rollback
+
+
+def test_the_kinds_that_the_store_knows_by_name_are_those_of_events() -> None:
+    known = {kind.__name__ for kind in events.Event.__subclasses__()}
+    assert {SCORED, *CHATTER} - {COMMAND_ANSWERED} <= known

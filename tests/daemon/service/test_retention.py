@@ -11,15 +11,14 @@ import pytest
 
 from daemon.core.bars import Provenance
 from daemon.core.clock import VenueClock
-from daemon.runtime.command_log import ANSWERED
 from daemon.runtime.recovery import JOURNAL_DAYS
 from daemon.service import retention
-from daemon.service.retention import PRUNED, Retention
+from daemon.service.retention import Retention
 from daemon.store import journal_table
 from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import STORE_NAME, open_store
 from daemon.store.folder_lock import folder_lock
-from daemon.store.journal_table import POINTER_MOVED, SCORED
+from daemon.store.journal_kinds import COMMAND_ANSWERED, ENTRIES_PRUNED, POINTER_MOVED, SCORED
 from daemon.store.store import Store
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
 from tests.daemon.brokers import until
@@ -102,7 +101,7 @@ async def test_decisions_stay_for_years_and_moves_of_a_pointer_for_ever(house: H
 
 async def test_a_bot_that_starts_again_and_again_does_not_fill_the_disk(house: House) -> None:
     for days in (91, 89):
-        for kind in ("BotSeen", "BotSpoke", ANSWERED, "CommandReceived"):
+        for kind in ("BotSeen", "BotSpoke", COMMAND_ANSWERED, "CommandReceived"):
             await house.write(BTC, days, kind)
     assert (await house.keeping.clean()).entries == 3
     plan = await house.store.call(
@@ -128,7 +127,7 @@ async def test_what_went_is_journalled_and_a_round_that_found_nothing_says_nothi
     await house.write(BTC, 0, SCORED)
     await house.keeping.clean()
     await house.keeping.clean()
-    (entry,) = await house.journal(kinds=[PRUNED])
+    (entry,) = await house.journal(kinds=[ENTRIES_PRUNED])
     assert entry.slot is None
     assert entry.body["scores"] == {"BTC-5m": 1}
 

@@ -4,10 +4,10 @@ import pytest
 
 from daemon.config.schema import Config, SlotSection
 from daemon.core.subprocesses import Limits
-from daemon.registry.deployment_log import PRUNED
 from daemon.registry.registry import Registry
 from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import open_store
+from daemon.store.journal_kinds import VERSIONS_PRUNED
 from daemon.training import training
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
@@ -37,7 +37,7 @@ async def test_versions_that_a_retrain_pushes_out_stand_in_the_journal(
     (entry,) = await store.call(lambda s: list(s.journal(SLOT)))
     store.close()
     newest = {info.model_id for info in registry.versions(SLOT)}
-    assert (entry.kind, entry.at_ms) == (PRUNED, 2)
+    assert (entry.kind, entry.at_ms) == (VERSIONS_PRUNED, 2)
     assert len(entry.body["removed"]) == 1
     assert not newest & set(entry.body["removed"])
     assert entry.body["by"] == "hyperdrift"
