@@ -10,6 +10,7 @@ from docs.generate.source import modules
 
 BEGIN: Final = "<!-- rooms: written by `make reference` -->"
 END: Final = "<!-- end of rooms -->"
+_ROOM: Final = "/__init__.py"
 _FOLDERS: Final = {"client": "client/hyperdrift", "monitor": "monitor", "retrain": "retrain"}
 _PACKAGES: Final = {"hyperdrift": "client", "monitor": "monitor", "retrain": "retrain"}
 
@@ -64,8 +65,10 @@ def _table() -> str:
     rows = []
     for room in order.static_order():
         folder = _FOLDERS.get(room, f"daemon/{room}")
-        path = "daemon/app.py" if room == "app" else f"{folder}/__init__.py"
-        rows.append((code(path.removesuffix("__init__.py")), said[path]))
+        paths = [path for path in said if path.startswith(f"{folder}/") and path.endswith(_ROOM)]
+        if room == "app":
+            paths = ["daemon/wiring.py", "daemon/app.py"]
+        rows += [(code(path.removesuffix("__init__.py")), said[path]) for path in paths]
     return table(("room", "what it is"), rows)
 
 
