@@ -27,24 +27,19 @@ from daemon.demo.faults import (
     Slow,
     Stall,
     Touched,
-    Unlisted,
 )
 from daemon.demo.protocol import (
     PARSE_ERROR,
-    CandleSubscription,
     Ping,
     Post,
     Subscribe,
-    Subscription,
-    TradesSubscription,
     Unsubscribe,
     channel,
     decode_frame,
 )
 from daemon.demo.recording import Recording
-from daemon.demo.streams import Channel, Client
-from daemon.demo.tape import Series
-from daemon.demo.trades import TradeGenerator
+from daemon.demo.streams import Client
+from daemon.demo.subscriptions import Subscriptions, error_frame
 from daemon.demo.venue import Venue
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput
@@ -93,7 +88,7 @@ class ReplayExchange:
         self._host, self._port = host, port
         self._clients: set[Client] = set()
         self._used: WeakSet[asyncio.BaseTransport] = WeakSet()
-        self._channels: dict[Subscription, Channel] = {}
+        self._subscriptions = Subscriptions(self._venue, self._faults, self._moment)
         self._runner: web.AppRunner | None = None
         self._pacer: asyncio.Task[None] | None = None
 
@@ -171,8 +166,7 @@ class ReplayExchange:
         self._faults.add(faults, after=self._moment())
         if any(isinstance(fault, NoTrades) for fault in faults):
             self._venue = Venue([frame_faults.quietened(r, self._faults) for r in self._recordings])
-            for wanted, stream in self._channels.items():  # what is past is the same
-                stream.source = self._source(wanted) or stream.source
+            self._subscriptions.change_venue(self._venue)
 
     def touched(self) -> list[tuple[Fault, Touched]]:
         """Return each fault with what it did to clients so far, in the order they were given."""
@@ -242,7 +236,7 @@ class ReplayExchange:
         finally:
             self._clients.discard(client)
             for held in tuple(client.held):
-                self._unsubscribe(client, held)
+                self._subscriptions.unsubscribe(client, held)
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
         return socket
@@ -262,7 +256,7 @@ class ReplayExchange:
         try:
             frame = decode_frame(text)
         except msgspec.DecodeError:
-            client.post(_error(PARSE_ERROR + text))
+            client.post(error_frame(PARSE_ERROR + text))
             return True
         match frame:
             case Ping():
@@ -270,62 +264,10 @@ class ReplayExchange:
             case Post():
                 client.post(self._posted(frame))
             case Subscribe():
-                return self._subscribe(client, frame.subscription)
+                return self._subscriptions.subscribe(client, frame.subscription)
             case Unsubscribe():
-                if frame.subscription not in client.held:
-                    client.post(_error(f"Already unsubscribed: {_text(frame.subscription)}"))
-                    return True
-                self._unsubscribe(client, frame.subscription)
-                client.post(channel("subscriptionResponse", msgspec.json.encode(frame)))
+                self._subscriptions.end(client, frame)
         return True
-
-    def _subscribe(self, client: Client, wanted: Subscription) -> bool:
-        if unlisted := self._faults.active(Unlisted, self._moment(), wanted.coin):
-            self._faults.touch(unlisted, self._moment())
-        if unlisted or not self._venue.knows(wanted.coin):
-            return False
-        if wanted in client.held:
-            client.post(_error(f"Already subscribed: {_text(wanted)}"))
-            return True
-        source = self._source(wanted)
-        if source is None and isinstance(wanted, CandleSubscription):
-            client.post(_error(f"Invalid subscription {_text(wanted)}"))
-            return True
-        client.held.add(wanted)
-        client.post(channel("subscriptionResponse", msgspec.json.encode(Subscribe(wanted))))
-        if source:
-            self._listen(client, wanted, source)
-        return True
-
-    def _source(self, wanted: Subscription) -> Series | TradeGenerator | None:
-        match wanted:
-            case CandleSubscription(coin, interval):
-                return self._venue.series(coin, interval)
-            case TradesSubscription(coin):
-                return self._venue.trades(coin)
-            case _:
-                return None  # acknowledged, as on the venue, but nothing of it was recorded
-
-    def _listen(
-        self, client: Client, wanted: Subscription, source: Series | TradeGenerator
-    ) -> None:
-        """Show the forming bar or the last trades, and everything that happens after them."""
-        at = self._moment()
-        if wanted not in self._channels:
-            self._channels[wanted] = Channel(source, wanted.coin, self._faults)
-            self._channels[wanted].skip(at)
-        stream = self._channels[wanted]
-        stream.push(at)
-        stream.listeners.add(client)
-        for frame in stream.greeting(at):
-            client.post(frame)
-
-    def _unsubscribe(self, client: Client, held: Subscription) -> None:
-        client.held.discard(held)
-        if held in self._channels:
-            self._channels[held].listeners.discard(client)
-            if not self._channels[held].listeners:
-                del self._channels[held]
 
     def _posted(self, frame: Post) -> bytes:
         """Answer a REST request that came over the socket."""
@@ -345,8 +287,7 @@ class ReplayExchange:
         before = Moment(0, -1.0)  # a fault may begin with the replay
         while True:
             at = self._moment()
-            for stream in self._channels.values():
-                stream.push(at)
+            self._subscriptions.push(at)
             self._cut_off(before, at)
             before = at
             await self._clock.sleep(self._pause_s(at.now_ms))
@@ -373,8 +314,8 @@ class ReplayExchange:
         shortest, longest = _STEP_S
         if self._paused:
             return longest
-        due = (stream.source.next_ms(stream.position) for stream in self._channels.values())
-        wait_ms = min((at - now_ms for at in due if at is not None), default=longest * 1000)
+        due_ms = self._subscriptions.next_ms()
+        wait_ms = longest * 1000 if due_ms is None else due_ms - now_ms
         return min(longest, max(shortest, wait_ms / 1000 / self._speed))
 
 
@@ -390,11 +331,3 @@ def _hung_up(transport: asyncio.Transport | None) -> web.Response:
     if transport:
         transport.abort()
     return web.Response(status=503)  # never sent
-
-
-def _text(subscription: Subscription) -> str:
-    return msgspec.json.encode(subscription).decode()
-
-
-def _error(text: str) -> bytes:
-    return channel("error", msgspec.json.encode(text))

@@ -1,0 +1,116 @@
+"""Serve the subscriptions of the replay exchange: one channel for all clients of the same one."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from daemon.demo.faults import FaultSchedule, Moment, Unlisted
+from daemon.demo.protocol import (
+    CandleSubscription,
+    Subscribe,
+    Subscription,
+    TradesSubscription,
+    Unsubscribe,
+    channel,
+)
+from daemon.demo.streams import Channel, Client
+from daemon.demo.tape import Series
+from daemon.demo.trades import TradeGenerator
+from daemon.demo.venue import Venue
+
+
+class Subscriptions:
+    """The subscriptions of all clients.
+
+    Args:
+        venue: Has the candles and trades.
+        faults: The faults in force.
+        moment: Returns the present moment.
+    """
+
+    def __init__(self, venue: Venue, faults: FaultSchedule, moment: Callable[[], Moment]) -> None:
+        self._venue, self._faults, self._moment = venue, faults, moment
+        self._channels: dict[Subscription, Channel] = {}
+
+    def change_venue(self, venue: Venue) -> None:
+        """Serve another venue from now on, whose past is the same."""
+        self._venue = venue
+        for wanted, stream in self._channels.items():
+            stream.source = self._source(wanted) or stream.source
+
+    def push(self, at: Moment) -> None:
+        """Send what came due since the last time."""
+        for stream in self._channels.values():
+            stream.push(at)
+
+    def next_ms(self) -> int | None:
+        """Return when the next state of any channel is due, ms UTC; None if none is."""
+        due = (stream.source.next_ms(stream.position) for stream in self._channels.values())
+        return min((at_ms for at_ms in due if at_ms is not None), default=None)
+
+    def end(self, client: Client, frame: Unsubscribe) -> None:
+        """Answer a request to unsubscribe."""
+        if frame.subscription not in client.held:
+            client.post(error_frame(f"Already unsubscribed: {_text(frame.subscription)}"))
+            return
+        self.unsubscribe(client, frame.subscription)
+        client.post(channel("subscriptionResponse", msgspec.json.encode(frame)))
+
+    def subscribe(self, client: Client, wanted: Subscription) -> bool:
+        """Acknowledge and serve a subscription; return False if the venue hangs up on it."""
+        if unlisted := self._faults.active(Unlisted, self._moment(), wanted.coin):
+            self._faults.touch(unlisted, self._moment())
+        if unlisted or not self._venue.knows(wanted.coin):
+            return False
+        if wanted in client.held:
+            client.post(error_frame(f"Already subscribed: {_text(wanted)}"))
+            return True
+        source = self._source(wanted)
+        if source is None and isinstance(wanted, CandleSubscription):
+            client.post(error_frame(f"Invalid subscription {_text(wanted)}"))
+            return True
+        client.held.add(wanted)
+        client.post(channel("subscriptionResponse", msgspec.json.encode(Subscribe(wanted))))
+        if source:
+            self._listen(client, wanted, source)
+        return True
+
+    def _source(self, wanted: Subscription) -> Series | TradeGenerator | None:
+        match wanted:
+            case CandleSubscription(coin, interval):
+                return self._venue.series(coin, interval)
+            case TradesSubscription(coin):
+                return self._venue.trades(coin)
+            case _:
+                return None  # acknowledged, as on the venue, but nothing of it was recorded
+
+    def _listen(
+        self, client: Client, wanted: Subscription, source: Series | TradeGenerator
+    ) -> None:
+        """Show the forming bar or the last trades, and everything that happens after them."""
+        at = self._moment()
+        if wanted not in self._channels:
+            self._channels[wanted] = Channel(source, wanted.coin, self._faults)
+            self._channels[wanted].skip(at)
+        stream = self._channels[wanted]
+        stream.push(at)
+        stream.listeners.add(client)
+        for frame in stream.greeting(at):
+            client.post(frame)
+
+    def unsubscribe(self, client: Client, held: Subscription) -> None:
+        """Stop sending a client what it subscribed to, without an answer."""
+        client.held.discard(held)
+        if held in self._channels:
+            self._channels[held].listeners.discard(client)
+            if not self._channels[held].listeners:
+                del self._channels[held]
+
+
+def error_frame(text: str) -> bytes:
+    """Return the frame with which the venue reports an error."""
+    return channel("error", msgspec.json.encode(text))
+
+
+def _text(subscription: Subscription) -> str:
+    return msgspec.json.encode(subscription).decode()
