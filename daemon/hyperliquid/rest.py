@@ -22,6 +22,7 @@ from daemon.core.suggestions import nearest
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.anomaly_log import AnomalyLog
 from daemon.hyperliquid.backoff import Standstill
+from daemon.hyperliquid.frames import RefusedBar
 from daemon.hyperliquid.rate_limit import Priority, Spent, WeightBudget
 from hyperdrift.clock import Clock
 from hyperdrift.slot_name import HOUR_MS, SlotName, interval_name
@@ -111,7 +112,7 @@ class RestClient:
         )
         self.tally, self.oddities = RestTally(0, 0, Counter()), AnomalyLog(venue)
         self._session: aiohttp.ClientSession | None = None
-        self._refused: set[wire.RefusedBar] = set()
+        self._refused: set[RefusedBar] = set()
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
@@ -322,7 +323,7 @@ class RestClient:
             raise VenueRefused(msg)
         return body
 
-    def _report(self, refused: Iterable[wire.RefusedBar]) -> None:
+    def _report(self, refused: Iterable[RefusedBar]) -> None:
         for bar in set(refused) - self._refused:
             log.warning("rest.bar_refused", slot=str(bar.slot), t=bar.t, reason=bar.reason)
             self.tally.refused[bar.slot] += 1

@@ -22,8 +22,17 @@ from daemon.core.errors import SchemaChanged
 from daemon.core.tasks import in_own_task
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.backoff import delays
+from daemon.hyperliquid.frames import (
+    Acknowledged,
+    CandleFrame,
+    Candles,
+    Channel,
+    ErrorFrame,
+    Frame,
+    Trades,
+    TradesOf,
+)
 from daemon.hyperliquid.rate_limit import Priority, WeightBudget
-from daemon.hyperliquid.wire import CandleFrame, Channel, Trades, TradesOf
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
@@ -180,9 +189,9 @@ class CandleStream:
                 continue
             await self._take(frame)
 
-    async def _take(self, frame: wire.Frame) -> None:
+    async def _take(self, frame: Frame) -> None:
         match frame:
-            case wire.Candles(frames, refused):
+            case Candles(frames, refused):
                 for candle in frames:
                     if candle.slot in self._wanted:
                         await self.events.put(candle)
@@ -192,13 +201,13 @@ class CandleStream:
             case Trades(trades):
                 if asked := tuple(t for t in trades if TradesOf(t.coin) in self._wanted):
                     await self.events.put(Trades(asked))
-            case wire.Acknowledged() if self._unacknowledged:
+            case Acknowledged() if self._unacknowledged:
                 self._unacknowledged -= {
                     one for one in self._unacknowledged if wire.acknowledges(frame, one)
                 }
                 if not self._unacknowledged:
                     await self.events.put(Connected())
-            case wire.ErrorFrame(text):
+            case ErrorFrame(text):
                 self._report("stream.refused", text)
             case _:
                 pass  # pongs, greetings, channels that nobody asked for

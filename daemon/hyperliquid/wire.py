@@ -1,20 +1,31 @@
-"""The only file that knows the venue's JSON.
+"""Build the venue's requests and read its answers: the only module that knows its JSON.
 
-Requests are built and answers are read here and nowhere else, so that a change on
-the venue's side is one edit. Prices arrive as strings, sometimes as numbers; candle
-data as one object, in the documentation as an array: both are read. A wrong shape
-raises `SchemaChanged` with the piece that surprised; a bar with impossible numbers
-is handed back as refused, because one bad row must not hide its neighbours.
+A change on the venue's side is one edit here. Prices arrive as strings, sometimes as numbers;
+candle data as one object, in the documentation as an array: both are read. A wrong shape raises
+`SchemaChanged` with the unexpected piece. A bar with impossible numbers is returned as refused,
+because one bad row must not hide its neighbours.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import msgspec
 
 from daemon.core.bars import Bar, Funding
 from daemon.core.errors import SchemaChanged
+from daemon.hyperliquid.frames import (
+    Acknowledged,
+    CandleFrame,
+    Candles,
+    Channel,
+    ErrorFrame,
+    Frame,
+    OtherFrame,
+    RefusedBar,
+    Trade,
+    Trades,
+    TradesOf,
+)
 from hyperdrift.slot_name import INTERVAL_MS, SlotName
 
 FUNDING_PAGE_ROWS: Final = 500
@@ -28,83 +39,6 @@ _GREETING: Final = b"Websocket connection established"
 """The one frame that may be plain text, and the first."""
 _QUOTED_CHARS: Final = 200
 _LATEST_MS: Final = 10**13  # the year 2286
-
-
-class TradesOf(NamedTuple):
-    """The trades channel of a coin."""
-
-    coin: str
-
-    def __str__(self) -> str:
-        return f"trades of {self.coin}"
-
-
-Channel = SlotName | TradesOf
-
-
-class CandleFrame(NamedTuple):
-    """The state of one bar as a push showed it; never known to be final."""
-
-    slot: SlotName
-    bar: Bar
-
-
-class RefusedBar(NamedTuple):
-    """A bar that was left out, and why."""
-
-    slot: SlotName
-    t: int
-    reason: str
-
-
-class Candles(NamedTuple):
-    """What an answer or a frame held: usable bars and refused ones."""
-
-    frames: tuple[CandleFrame, ...]
-    refused: tuple[RefusedBar, ...]
-
-
-class Trade(NamedTuple):
-    """One trade: `time` in ms UTC, `size` in base units, the side and address of who crossed."""
-
-    coin: str
-    time: int
-    tid: int
-    size: float
-    taker_bought: bool
-    taker: str
-
-    @property
-    def signed(self) -> float:
-        """Size, negative where the taker sold."""
-        return self.size if self.taker_bought else -self.size
-
-
-class Trades(NamedTuple):
-    """A push of trades; the first after a subscription repeats the last 30."""
-
-    trades: tuple[Trade, ...]
-
-
-class Acknowledged(NamedTuple):
-    """The venue confirms a subscription; it echoes more keys than were sent."""
-
-    subscription: Mapping[str, object]
-
-
-class ErrorFrame(NamedTuple):
-    """The venue refused a frame of ours and keeps the connection open."""
-
-    text: str
-
-
-class OtherFrame(NamedTuple):
-    """A pong, a greeting that is not JSON, or a channel that nobody asked for."""
-
-    channel: str
-
-
-Frame = Candles | Trades | Acknowledged | ErrorFrame | OtherFrame
 
 
 class _Candle(msgspec.Struct):

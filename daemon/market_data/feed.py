@@ -17,9 +17,9 @@ import structlog
 from daemon.core.bars import Alarm, Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.backoff import delays
+from daemon.hyperliquid.frames import CandleFrame, Trade, Trades
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream, Connected, Disconnected
-from daemon.hyperliquid.wire import CandleFrame, Trade, Trades
 from daemon.market_data.backfill import Backfill
 from daemon.market_data.bar_follower import BarFollower, Troubles
 from daemon.market_data.funding import FundingSettlements

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from daemon.core.clock import VenueClock
-from daemon.hyperliquid.wire import Trade
+from daemon.hyperliquid.frames import Trade
 from daemon.store.async_store import AsyncStore
 from daemon.store.feature_frame import Flow
 from daemon.store.store import Store

@@ -10,6 +10,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from daemon.core.bars import Bar
+from daemon.hyperliquid.frames import CandleFrame, Trade, Trades
 from daemon.hyperliquid.stream import (
     CALM_S,
     CandleStream,
@@ -17,7 +18,6 @@ from daemon.hyperliquid.stream import (
     Disconnected,
     StreamEvent,
 )
-from daemon.hyperliquid.wire import CandleFrame, Trade, Trades
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 from tests.captured import capture_logs

@@ -11,6 +11,16 @@ from hypothesis import strategies as st
 from daemon.core.bars import Bar, Funding
 from daemon.core.errors import SchemaChanged
 from daemon.hyperliquid import wire
+from daemon.hyperliquid.frames import (
+    Acknowledged,
+    CandleFrame,
+    Candles,
+    ErrorFrame,
+    OtherFrame,
+    Trade,
+    Trades,
+    TradesOf,
+)
 from hyperdrift.slot_name import HOUR_MS, SlotName
 
 FIXTURES = Path(os.environ.get("HYPERDRIFT_DATA", "../shared/data/hyperliquid")).parents[1] / (
@@ -58,7 +68,7 @@ def recording(name: str) -> Any:
     ids=["object", "array", "other order", "numbers", "integer and unknown key"],
 )
 def test_a_candle_frame_is_read_in_every_documented_and_seen_shape(data: object) -> None:
-    assert wire.decode_frame(frame(data)) == wire.Candles((wire.CandleFrame(BTC, BAR),), ())
+    assert wire.decode_frame(frame(data)) == Candles((CandleFrame(BTC, BAR),), ())
 
 
 @pytest.mark.parametrize(
@@ -139,19 +149,19 @@ def test_an_acknowledgement_with_more_keys_than_were_sent_is_recognised() -> Non
     ack = wire.decode_frame(
         frame({"method": "subscribe", "subscription": echo}, "subscriptionResponse")
     )
-    assert isinstance(ack, wire.Acknowledged)
+    assert isinstance(ack, Acknowledged)
     assert wire.acknowledges(ack, BTC)
     assert not wire.acknowledges(ack, SlotName("BTC", "1h"))
     assert not wire.acknowledges(ack, SlotName("ETH", "5m"))
 
 
 def test_frames_that_are_no_candles_are_told_apart() -> None:
-    assert wire.decode_frame(b"Websocket connection established.") == wire.OtherFrame("")
-    assert wire.decode_frame(b'{"channel":"pong"}') == wire.OtherFrame("pong")
-    assert wire.decode_frame(frame("Already subscribed: {}", "error")) == wire.ErrorFrame(
+    assert wire.decode_frame(b"Websocket connection established.") == OtherFrame("")
+    assert wire.decode_frame(b'{"channel":"pong"}') == OtherFrame("pong")
+    assert wire.decode_frame(frame("Already subscribed: {}", "error")) == ErrorFrame(
         "Already subscribed: {}"
     )
-    assert wire.decode_frame(frame([], "bbo")) == wire.OtherFrame("bbo")
+    assert wire.decode_frame(frame([], "bbo")) == OtherFrame("bbo")
 
 
 def test_requests_are_what_the_documentation_shows() -> None:
@@ -220,8 +230,8 @@ def test_every_recorded_frame_is_understood_and_every_candle_read() -> None:
             if row.get("dir", "recv") == "send":
                 continue
             decoded = wire.decode_frame(text(row["frame"]))
-            assert isinstance(decoded, wire.Candles) == (row["frame"].get("channel") == "candle")
-            if isinstance(decoded, wire.Candles):
+            assert isinstance(decoded, Candles) == (row["frame"].get("channel") == "candle")
+            if isinstance(decoded, Candles):
                 candles += 1
                 assert not decoded.refused
                 assert decoded.frames[0].bar.close == float(row["frame"]["data"]["c"])
@@ -244,10 +254,10 @@ def test_the_taker_of_a_trade_is_the_buyer_or_the_seller_as_its_side_says() -> N
     rows = [TRADE, TRADE | {"side": "A", "tid": 1}, TRADE | {"sz": "0.0"}, TRADE | {"sz": "NaN"}]
     at, tid = TRADE["time"], TRADE["tid"]
     read = wire.decode_frame(frame(rows, "trades"))
-    assert isinstance(read, wire.Trades)
+    assert isinstance(read, Trades)
     assert read.trades == (
-        wire.Trade("BTC", at, tid, 0.25, True, "0xbuyer"),  # type: ignore[arg-type]
-        wire.Trade("BTC", at, 1, 0.25, False, "0xseller"),  # type: ignore[arg-type]
+        Trade("BTC", at, tid, 0.25, True, "0xbuyer"),  # type: ignore[arg-type]
+        Trade("BTC", at, 1, 0.25, False, "0xseller"),  # type: ignore[arg-type]
     )
     assert [trade.signed for trade in read.trades] == [0.25, -0.25]
 
@@ -260,10 +270,10 @@ def test_a_trade_of_another_shape_is_a_changed_schema(change: dict[str, object])
 
 def test_a_trades_channel_is_named_and_acknowledged_by_coin() -> None:
     wanted = {"type": "trades", "coin": "BTC"}
-    assert json.loads(wire.subscribe(wire.TradesOf("BTC")))["subscription"] == wanted
-    assert wire.acknowledges(wire.Acknowledged(wanted | {"more": 1}), wire.TradesOf("BTC"))
-    assert not wire.acknowledges(wire.Acknowledged(wanted), wire.TradesOf("ETH"))
-    assert not wire.acknowledges(wire.Acknowledged(wanted), BTC)
+    assert json.loads(wire.subscribe(TradesOf("BTC")))["subscription"] == wanted
+    assert wire.acknowledges(Acknowledged(wanted | {"more": 1}), TradesOf("BTC"))
+    assert not wire.acknowledges(Acknowledged(wanted), TradesOf("ETH"))
+    assert not wire.acknowledges(Acknowledged(wanted), BTC)
 
 
 @recorded
@@ -278,6 +288,6 @@ def test_recorded_trades_are_read(name: str, taker: str, signed: float) -> None:
     frames = [row["frame"] for row in recording(f"ws/{name}.json")["frames"] if "frame" in row]
     pushes = [f for f in frames if f.get("channel") == "trades"]
     read = [wire.decode_frame(text(push)) for push in pushes]
-    assert all(isinstance(one, wire.Trades) for one in read)
+    assert all(isinstance(one, Trades) for one in read)
     first = read[0].trades[0]  # type: ignore[union-attr]
     assert (first.taker, first.signed) == (taker, signed)

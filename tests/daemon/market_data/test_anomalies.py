@@ -6,6 +6,7 @@ from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.anomaly_log import AnomalyLog
+from daemon.hyperliquid.frames import Candles
 from daemon.market_data.anomalies import StreamAnomalies
 from daemon.market_data.stream_cache import Coverage, StreamCache
 from tests.daemon.fake_venue import BTC, START, STEP, bar
@@ -156,7 +157,7 @@ def test_what_the_real_venue_pushed_is_odd_only_where_its_frames_are_out_of_orde
     frames = []
     for row in tape:
         candles = wire.decode_frame(json.dumps(row["frame"]).encode())
-        assert isinstance(candles, wire.Candles)
+        assert isinstance(candles, Candles)
         frames += [(row["recv_ns"] // 1_000_000, frame) for frame in candles.frames]
     clock, slot = FakeClock(), frames[0][1].slot
     venue, shown, coverage = VenueClock(clock), StreamCache(), Coverage()

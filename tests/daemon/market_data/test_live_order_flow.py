@@ -12,6 +12,7 @@ from daemon.demo.market import generate
 from daemon.demo.tape import Tape
 from daemon.demo.trades import TRADERS, TradeGenerator
 from daemon.hyperliquid import wire
+from daemon.hyperliquid.frames import Trades
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
@@ -37,7 +38,7 @@ def truth(from_t: int, to_t: int) -> dict[int, np.ndarray]:
     span = trades.position(from_t - 300_000), trades.position(to_t + 600_000)
     for text in trades.frames(*span):
         frame = wire.decode_frame(text)
-        assert isinstance(frame, wire.Trades)
+        assert isinstance(frame, Trades)
         for trade in frame.trades:
             whose = [trade.taker in COHORTS.top, trade.taker in COHORTS.bottom]
             sums[trade.time // 300_000 * 300_000] += trade.signed * np.array(whose)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from daemon.core.bars import Provenance
 from daemon.core.clock import VenueClock
-from daemon.hyperliquid.wire import Trade
+from daemon.hyperliquid.frames import Trade
 from daemon.market_data.order_flow import CohortFlow, Cohorts, read_cohorts
 from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store
