@@ -6,6 +6,7 @@ There is no event loop and no clock here: the assembler is told every time.
 import ast
 import inspect
 from collections.abc import Generator
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ from daemon.market_data.assembly_steps import (
     StoreShown,
 )
 from daemon.market_data.bar_assembler import BarAssembler
-from daemon.market_data.bar_close import LONGEST_FILL_BARS, VenueMoment, grace_ms
+from daemon.market_data.bar_close import QUIET_AFTER_MS, VenueMoment, grace_ms
 from daemon.market_data.stream_cache import Coverage
 from daemon.store.bar_merge import Stored, merge
 from tests.daemon.fake_venue import START, STEP, bar
@@ -42,6 +43,8 @@ REST, STREAM, FILLED = Provenance.REST, Provenance.STREAM, Provenance.FILLED
 BEGIN = 50  # bars before the first that is followed
 SERVED = 40  # what the venue serves of the past here, bars
 ABSURD = 100_000.0
+# What REST lacks: so many bars of the end are there, so many before them are not.
+HOLES = [(0, 0), (0, 0), (1, 2), (2, 1), (2, 5), (2, 15), (3, 14), (4, 16), (0, SERVED)]
 
 
 def at_bar(number: float, *, is_trusted: bool = True, age_s: float = 0.0) -> VenueMoment:
@@ -129,6 +132,20 @@ def test_what_fails_is_begun_again_and_nothing_is_handed_on_twice() -> None:
     assert not any(isinstance(s, HandOn) for s in round_of(assembler, at_bar(3.5), rows))
 
 
+def test_no_bar_is_handed_on_ahead_while_a_hole_is_decided_on() -> None:
+    assembler, at = started(after=0), at_bar(30.5)
+    steps, answer = assembler.advance(at), Answer(at)
+    assert assembler.lead(bar(9), STREAM) is None  # others lack before it
+    step = next(steps)
+    while not isinstance(step, GiveUp):
+        rows = [bar(0), bar(20), bar(30)] if isinstance(step, AskBars) else []
+        step = steps.send(Answer(at, rows))
+    assert assembler.lead(bar(1), STREAM) is None
+    assert steps.send(answer) == HandOn(bar(20), REST)
+    steps.close()
+    assert assembler.lead(bar(21), STREAM) == HandOn(bar(21), STREAM, led=True)
+
+
 class Orders(RuleBasedStateMachine):
     """Every order of what may happen, with a store that keeps what it is given.
 
@@ -146,20 +163,21 @@ class Orders(RuleBasedStateMachine):
         self.asked_ms, self.off_ms, self.uncertainty_ms = self.ms, 0, 0.0
         self.is_trusted, self.age_s = True, 0.0
         self.stored: dict[int, Stored] = {}
+        self.found: set[int] = set()  # by the last look into the store
         self.offered: list[tuple[Bar, Provenance]] = []
         self.handed: list[int] = []
         self.lost: list[int] = []
 
     # What happens.
 
-    @initialize(gap=st.integers(0, 30), is_known=st.booleans())
+    @initialize(gap=st.sampled_from([0, 1, 18, 30]), is_known=st.booleans())
     def begin(self, gap: int, is_known: bool) -> None:
         t = START + (BEGIN - 1 - gap) * STEP
         self.assembler.begin(t, t if is_known else None, 100.0 if is_known else None)
         if is_known:
             self.put([Bar(t, 100.0, 100.0, 100.0, 100.0, 1.0, 1)], REST)
 
-    @rule(ms=st.integers(1, STEP) | st.integers(STEP, 30 * STEP))
+    @rule(ms=st.integers(1, STEP) | st.sampled_from([STEP, 3 * STEP, 18 * STEP, 30 * STEP]))
     def time_passes(self, ms: int) -> None:
         self.ms += ms
         self.age_s += ms / 1000
@@ -193,27 +211,44 @@ class Orders(RuleBasedStateMachine):
         if over is not None and is_stored:
             self.put([over], STREAM)
 
-    @precondition(lambda self: self.steps is None)
-    @rule()
-    def round_begins(self) -> None:
-        self.steps = self.assembler.advance(self.now)
-        self.step = next(self.steps)
-        self.note_hand_on()
-
-    @precondition(lambda self: isinstance(self.step, AskBars))
     @rule(
-        lag=st.integers(0, 3),
-        hole=st.tuples(st.integers(0, SERVED), st.integers(0, 2 * LONGEST_FILL_BARS)),
-        absurd=st.integers(0, 5 * SERVED),
-        is_ahead=st.booleans(),
+        n=st.integers(1, 8),
+        stop_at=st.sampled_from([AskBars, StoreConfirmed, StoreFlat, GiveUp]),
+        late_ms=st.none() | st.integers(0, 2 * QUIET_AFTER_MS),
+        lag=st.sampled_from([0, 0, 0, 1, 2]),
+        hole=st.sampled_from(HOLES),
+        absurd=st.integers(0, 9 * SERVED),
+        is_ahead=st.sampled_from([False, False, False, True]),
         volume=st.sampled_from([1.0, 2.0]),
     )
-    def rest_answers(
-        self, lag: int, hole: tuple[int, int], absurd: int, is_ahead: bool, volume: float
+    def the_loop_goes_on(
+        self, n: int, stop_at: type[Step], late_ms: int | None, **answer: Any
     ) -> None:
+        """Do so many steps, at most up to one of a kind; a round begins `late_ms` after a close."""
+        for number in range(n):
+            if number and isinstance(self.step, stop_at):
+                return
+            if self.steps is None:
+                self.round_begins(late_ms)
+            elif isinstance(self.step, AskBars):
+                self.rest_answers(**answer)
+            else:
+                self.step_is_done()
+
+    def round_begins(self, late_ms: int | None = None) -> None:
+        if late_ms is not None:
+            self.ms = (self.ms // STEP + 1) * STEP + late_ms
+        self.steps = self.assembler.advance(self.now)
+        self.step = next(self.steps)
+
+    def rest_answers(
+        self, lag: int, hole: tuple[int, int], absurd: int, volume: float, *, is_ahead: bool
+    ) -> None:
+        """Lack the newest `lag` bars, and `hole[1]` bars before the newest `hole[0]`."""
         rows = self.served(volume)
-        rows = rows[: len(rows) - lag]
-        del rows[hole[0] : sum(hole)]
+        rows = rows[: max(0, len(rows) - lag)]
+        end = max(0, len(rows) - hole[0])
+        del rows[max(0, end - hole[1]) : end]
         if absurd < len(rows):
             rows[absurd] = bar((rows[absurd].t - START) // STEP, volume, ABSURD)
         if is_ahead:
@@ -221,8 +256,6 @@ class Orders(RuleBasedStateMachine):
         self.asked_ms = self.ms
         self.go_on(rows)
 
-    @precondition(lambda self: self.step is not None and not isinstance(self.step, AskBars))
-    @rule()
     def step_is_done(self) -> None:
         copies: list[Stored] = []
         match self.step:
@@ -236,7 +269,9 @@ class Orders(RuleBasedStateMachine):
                 self.put(flat, FILLED)
             case FindCopies(hole):
                 copies = [self.stored[t] for t in times(hole) if t in self.stored]
+                self.found = {copy.bar.t for copy in copies}
             case GiveUp(hole):
+                assert not self.found & set(times(hole)), "given up, but in the store"
                 self.lost += times(hole)
         self.go_on([], copies)
 
@@ -246,6 +281,12 @@ class Orders(RuleBasedStateMachine):
         assert self.steps is not None
         self.steps.close()
         self.steps = self.step = None
+
+    @rule(bars=st.integers(1, 15))
+    def a_copy_is_imported(self, bars: int) -> None:
+        t = self.assembler.after + bars * STEP
+        if t < self.ms - STEP:
+            self.put([bar((t - START) // STEP)], Provenance.IMPORT)
 
     @rule()
     def stream_proves_a_bar(self) -> None:
@@ -362,6 +403,6 @@ def times(hole: Hole) -> list[int]:
 
 
 Orders.TestCase.settings = settings(
-    max_examples=500, stateful_step_count=60, deadline=None, derandomize=True
+    max_examples=500, stateful_step_count=40, deadline=None, derandomize=True
 )
 test_no_order_of_events_yields_a_bar_twice_or_out_of_order_or_an_untold_hole = Orders.TestCase
