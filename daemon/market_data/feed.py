@@ -16,6 +16,7 @@ import structlog
 
 from daemon.core.bars import Alarm, Bar, Provenance
 from daemon.core.clock import VenueClock
+from daemon.core.log_once import LogOnce
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.frames import CandleFrame, Trade, Trades
 from daemon.hyperliquid.rest import RestClient
@@ -194,7 +195,7 @@ class Feed:
 
     async def listen(self) -> None:
         """Take what the stream pushes; a part of `run`, ends only when cancelled."""
-        is_lost = False
+        loss = LogOnce()
         while True:
             match await self._stream.events.get():
                 case CandleFrame(slot, bar):
@@ -206,12 +207,10 @@ class Feed:
                             self._on_trade(trade)
                 case Connected():
                     self._coverage.connected(self._venue.now_ms())
-                    log.info("feed.stream_back" if is_lost else "feed.stream_connected")
-                    is_lost = False
+                    log.info("feed.stream_back" if loss.ends() else "feed.stream_connected")
                 case Disconnected(why, expected):
                     self._coverage.disconnected()
                     if expected:
                         log.info("feed.stream_renewed", why=why)
-                    elif not is_lost:
+                    elif loss.begins():
                         log.warning("feed.stream_lost", why=why)
-                        is_lost = True

@@ -18,6 +18,7 @@ import structlog
 
 from daemon.core.bars import Alarm, Hole
 from daemon.core.clock import VenueClock
+from daemon.core.log_once import LogOnce
 from daemon.core.times import utc
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
@@ -57,8 +58,7 @@ class FundingSettlements:
         self._slots, self._alarm = tuple(slots), alarm
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._newest: dict[str, int] = {}
-        self._late: set[str] = set()
-        self._stale: set[str] = set()
+        self._late, self._stale = LogOnce(), LogOnce()
 
     async def run(self, coins: Collection[str]) -> None:
         """Fetch each hour's rates when they are settled, ahead of the bars that may use them."""
@@ -79,7 +79,7 @@ class FundingSettlements:
             if self._newest.get(coin, 0) >= due_ms:
                 self._report(coin, due_ms, why)
                 return
-            for wait_s in _WAITS_S[:1] if coin in self._late else _WAITS_S:
+            for wait_s in _WAITS_S[:1] if self._late.lasts(coin) else _WAITS_S:
                 await self._venue.sleep(wait_s)
                 try:
                     await self._fetch(coin, close_ms, priority)
@@ -107,20 +107,18 @@ class FundingSettlements:
 
     def _report(self, coin: str, due_ms: int, why: str) -> None:
         late = self._newest.get(coin, 0) < due_ms
-        if late and coin not in self._late:
-            log.warning("feed.funding_late", coin=coin, due_ms=due_ms, why=why)
-            self._late.add(coin)
-        elif not late and coin in self._late:
+        if late:
+            if self._late.begins(coin):
+                log.warning("feed.funding_late", coin=coin, due_ms=due_ms, why=why)
+        elif self._late.ends(coin):
             log.info("feed.funding_back", coin=coin)
-            self._late.discard(coin)
-            self._stale.discard(coin)
+            self._stale.ends(coin)
 
     def _judge(self, coin: str, close_ms: int) -> None:
         """Tell of a coin once its newest rate is too old; one that never had any has none."""
         newest = self._newest[coin]
-        if not newest or close_ms - newest <= _STALE_MS or coin in self._stale:
+        if not newest or close_ms - newest <= _STALE_MS or not self._stale.begins(coin):
             return
-        self._stale.add(coin)
         since = f"{utc(newest)} UTC"
         remedy = (
             "funding_rate and funding_momentum_1h stand still until then, and no retrain mends it: "

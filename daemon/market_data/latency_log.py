@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from daemon.core.clock import VenueClock
+from daemon.core.log_once import LogOnce
 from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
@@ -36,7 +37,7 @@ class LatencyLog:
         wall_ms = _LEAST_WALL_S * 1000 * venue.speed
         self._limit_ms = max(LATE_FRAC * slot.interval_ms, _LEAST_MS, wall_ms)
         self._excused_ms = 0
-        self._late, self._on_time = 0, 0
+        self._late, self._on_time = LogOnce(), 0
 
     def excuse(self) -> None:
         """Expect no punctuality of bars that have closed by now."""
@@ -49,14 +50,13 @@ class LatencyLog:
             return
         late_ms = self._venue.now_ms() - close_ms
         if late_ms > self._limit_ms:
-            self._late, self._on_time = self._late + 1, 0
-            if self._late == 1:
+            self._on_time = 0
+            if self._late.begins():
                 self._tell(t, late_ms / 1000)
-        elif self._late:
+        elif self._late.lasts():
             self._on_time += 1
             if self._on_time >= _ON_TIME_BARS:
-                log.info("feed.bars_on_time", slot=str(self._slot), late_bars=self._late)
-                self._late = 0
+                log.info("feed.bars_on_time", slot=str(self._slot), late_bars=self._late.ends())
 
     def _tell(self, t: int, delay_s: float) -> None:
         limit_s = self._limit_ms / 1000
