@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 
 class LoopProgress:
-    """The sign of life of one loop: it waits for work, or is at another piece than last time."""
+    """Shows whether one loop gets on: it waits for work, or is at another piece than last time."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,15 +1,13 @@
 """Keep the model of one slot fresh: hand events to the engine and carry out its orders.
 
-Everything that happens to a slot goes through one inbox, in order: the engine sees a
-single sequence of events, and the journal holds the same sequence, so that a start
-after any kind of end rebuilds the engine by reading it.
+Everything that happens to a slot goes through one inbox, in order. The engine sees a single
+sequence of events, and the journal holds the same one. So a start rebuilds the engine by
+reading it, however the daemon ended.
 """
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -17,27 +15,24 @@ from daemon.config.schema import Config
 from daemon.core.bars import Bar
 from daemon.core.clock import VenueClock
 from daemon.core.loop_progress import LoopProgress
-from daemon.mqtt.messages import CommandReply, FeatureMismatch, SlotState
+from daemon.mqtt.messages import SlotState
 from daemon.registry.bot_compatibility import BotCompatibility
-from daemon.runtime import event_codec
 from daemon.runtime.bot_watch import BotWatch
-from daemon.runtime.command_log import append_answer
 from daemon.runtime.deploy_hook import run_hook
 from daemon.runtime.inbox import BotPrediction, Inbox, Item
 from daemon.runtime.model_recovery import ModelRecovery
 from daemon.runtime.recovery import JOURNAL_DAYS, bars_after, rebuilt
 from daemon.runtime.retrain_tasks import RetrainTasks
 from daemon.runtime.serving import Serving
+from daemon.runtime.slot_publisher import SlotPublisher, slot_state
 from daemon.scoring.scorer import Scorer
 from daemon.store.async_store import AsyncStore
-from daemon.store.store import Store
 from daemon.training.training import Training
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor import actions, events
-from monitor.bots import Mismatch
 from monitor.engine import Engine
 from monitor.errors import MonitorError
 from monitor.policy import PolicySettings
@@ -81,8 +76,8 @@ class SlotRunner:
     ) -> None:
         self.slot, self._inbox, self._make_engine = slot, inbox, make_engine
         self._serving, self._store, self._scorer = serving, store, scorer
-        self._bus, self._topics, self._venue = bus, topics, venue
-        self._on_deploy = on_deploy
+        self._bus, self._venue, self._on_deploy = bus, venue, on_deploy
+        self._publisher = SlotPublisher(slot, store, bus, topics)
         self._engine = make_engine(0)
         self._bot = BotWatch(str(slot), compatibility, self._mismatched, venue.speed)
         self._recovery = ModelRecovery(
@@ -204,12 +199,9 @@ class SlotRunner:
             log.error("event.refused", slot=str(self.slot), why=str(e))  # noqa: TRY400 - no trace
             return
         if orders or not isinstance(event, events.Ticked):
-            await self._write(event.at_ms, *event_codec.body(event))
+            await self._publisher.journal(event)
         for order in orders:
             await self._act(order)
-
-    async def _write(self, at_ms: int, kind: str, fields: dict[str, Any]) -> None:
-        await self._store.call(Store.append_journal, self.slot, at_ms, kind, fields)
 
     # -- orders --------------------------------------------------------------------------
 
@@ -223,52 +215,20 @@ class SlotRunner:
                 await self._handle(changed)
                 if self._on_deploy and isinstance(changed, events.ModelServed):
                     self._tasks.create_task(run_hook(self._on_deploy), name="on-deploy")
-            case actions.Alert():
-                log.warning("alert", slot=str(self.slot), severity=order.severity, why=order.text)
-                await self._tell("alert", order, {"severity": order.severity})
-            case actions.Publish():
-                log.info("slot.event", slot=str(self.slot), kind=order.kind, text=order.text)
-                await self._tell(order.kind, order, dict(order.fields))
-            case actions.Reply():
-                reply = CommandReply(
-                    request_id=order.request_id, accepted=order.accepted, detail=order.detail
-                )
-                self._bus.publish(self._topics.reply(self.slot), reply)
-                await self._store.call(append_answer, self.slot, order.at_ms, reply)
-
-    async def _tell(
-        self, kind: str, order: actions.Alert | actions.Publish, fields: dict[str, Any]
-    ) -> None:
-        whole = {"text": order.text, **fields}
-        await self._write(order.at_ms, kind, whole)
-        message = {"kind": kind, "at_ms": order.at_ms, **whole}
-        self._bus.publish(self._topics.event(self.slot), message)
+            case actions.Alert() | actions.Publish() | actions.Reply():
+                await self._publisher.tell(order)
 
     # -- what others see -----------------------------------------------------------------
 
     def state(self) -> SlotState:
         """Return what the slot is doing, for people."""
-        now = self._engine.snapshot()
-        return SlotState(
-            phase=now.phase,
-            model_id=now.model_id,
-            model_age_s=now.model_age_s,
-            win_rate=now.win_rate,
-            trades=now.trades,
-            drift={name: round(score, 4) for name, score in now.drift.items()},
+        return slot_state(
+            self._engine.snapshot(),
             last_bar_t=self._last_bar_t,
             lag_ms=self._lag_ms,
             retrain=self._retrains.progress,
-            pnl_7d=now.pnl_7d,
-            waiting_for=now.waiting_for,
             trouble="" if self._serving.champion else self._serving.lost,
-            probation=now.probation,
-            mismatch=_mismatch(now.mismatch),
         )
 
     def _publish_state(self) -> None:
-        self._bus.publish(self._topics.state(self.slot), self.state(), retain=True)
-
-
-def _mismatch(found: Mismatch | None) -> FeatureMismatch | None:
-    return FeatureMismatch(**dataclasses.asdict(found)) if found is not None else None
+        self._publisher.show(self.state())

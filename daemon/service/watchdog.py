@@ -1,8 +1,8 @@
 """Tell the service manager that the daemon is alive, and only while it is.
 
 An event loop that turns proves little: the loop that bars go through may wait for ever for
-a disk or a lock. So each of those loops has a pulse, and one that is not felt silences the
-heartbeat: a stuck loop then is a crash, and a start is a recovery.
+a disk or a lock. So each of those loops shows its progress. If one shows none, no more beats
+are sent, and the service manager starts the daemon again: a start is a recovery.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _TWO_DAYS_S: Final = 48 * _HOUR_S
 
 
 class Watchdog:
-    """What the service manager hears of us: starting, ready, alive, stopping.
+    """Tells the service manager how the daemon is: starting, ready, alive, stopping.
 
     Args:
         supervisor: The service manager.
@@ -41,7 +41,7 @@ class Watchdog:
         self._supervisor, self._clock = supervisor, clock
         limit_s = supervisor.watchdog_s
         self._every_s = min(_BEAT_S, limit_s / _BEATS_PER_LIMIT) if limit_s else _BEAT_S
-        self._pulses: tuple[LoopProgress, ...] = ()
+        self._loops: tuple[LoopProgress, ...] = ()
         self._excused: Callable[[], bool] = lambda: False
         self._describe: Callable[[], str] = lambda: "starting"
         self._is_ready = self._is_stuck = False
@@ -67,15 +67,15 @@ class Watchdog:
         self._supervisor.status(describe())
 
     def ready(
-        self, pulses: Iterable[LoopProgress], excused: Callable[[], bool] = lambda: False
+        self, loops: Iterable[LoopProgress], excused: Callable[[], bool] = lambda: False
     ) -> None:
-        """Say that the start is over; from now on these have to be felt.
+        """Say that the start is over; from now on these loops have to get on.
 
         Args:
-            pulses: The loops that bars go through.
+            loops: Those that bars go through.
             excused: Whether they wait for something that a restart would wait for too.
         """
-        self._pulses, self._excused, self._is_ready = tuple(pulses), excused, True
+        self._loops, self._excused, self._is_ready = tuple(loops), excused, True
         self._supervisor.ready()
         self._supervisor.status(self._describe())
 
@@ -89,7 +89,7 @@ class Watchdog:
         if not self._is_ready:
             self._supervisor.starting(_START_S)
             return
-        stuck = [pulse.name for pulse in self._pulses if not pulse.is_alive()]
+        stuck = [loop.name for loop in self._loops if not loop.is_alive()]
         if self._excused():
             stuck = []
         if not stuck:

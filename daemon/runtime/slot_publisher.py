@@ -1,0 +1,107 @@
+"""Tell the world and the journal what becomes of one slot."""
+
+import dataclasses
+from typing import Any
+
+import structlog
+
+from daemon.mqtt.messages import CommandReply, FeatureMismatch, RetrainProgress, SlotState
+from daemon.runtime import event_codec
+from daemon.runtime.command_log import append_answer
+from daemon.store.async_store import AsyncStore
+from daemon.store.store import Store
+from hyperdrift.mqtt.connection import MqttConnection
+from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
+from monitor import actions, events
+from monitor.state import EngineSnapshot
+
+log = structlog.get_logger()
+
+
+class SlotPublisher:
+    """Publishes and journals what a slot has to say.
+
+    Args:
+        slot: Whose news.
+        store: Holds the journal.
+        bus: Where they go.
+        topics: How they are addressed.
+    """
+
+    def __init__(
+        self, slot: SlotName, store: AsyncStore, bus: MqttConnection, topics: Topics
+    ) -> None:
+        self._slot, self._store, self._bus, self._topics = slot, store, bus, topics
+
+    async def journal(self, event: events.Event) -> None:
+        """Write down what happened."""
+        kind, fields = event_codec.body(event)
+        await self._write(event.at_ms, kind, fields)
+
+    async def tell(self, order: actions.Alert | actions.Publish | actions.Reply) -> None:
+        """Log, journal and publish what the engine has to say."""
+        match order:
+            case actions.Alert():
+                log.warning("alert", slot=str(self._slot), severity=order.severity, why=order.text)
+                await self._tell("alert", order, {"severity": order.severity})
+            case actions.Publish():
+                log.info("slot.event", slot=str(self._slot), kind=order.kind, text=order.text)
+                await self._tell(order.kind, order, dict(order.fields))
+            case actions.Reply():
+                reply = CommandReply(
+                    request_id=order.request_id, accepted=order.accepted, detail=order.detail
+                )
+                self._bus.publish(self._topics.reply(self._slot), reply)
+                await self._store.call(append_answer, self._slot, order.at_ms, reply)
+
+    def show(self, state: SlotState) -> None:
+        """Publish what the slot is doing."""
+        self._bus.publish(self._topics.state(self._slot), state, retain=True)
+
+    async def _tell(
+        self, kind: str, order: actions.Alert | actions.Publish, fields: dict[str, Any]
+    ) -> None:
+        whole = {"text": order.text, **fields}
+        await self._write(order.at_ms, kind, whole)
+        message = {"kind": kind, "at_ms": order.at_ms, **whole}
+        self._bus.publish(self._topics.event(self._slot), message)
+
+    async def _write(self, at_ms: int, kind: str, fields: dict[str, Any]) -> None:
+        await self._store.call(Store.append_journal, self._slot, at_ms, kind, fields)
+
+
+def slot_state(
+    now: EngineSnapshot,
+    *,
+    last_bar_t: int | None,
+    lag_ms: int | None,
+    retrain: RetrainProgress | None,
+    trouble: str,
+) -> SlotState:
+    """Return what a slot is doing, for people.
+
+    Args:
+        now: The engine.
+        last_bar_t: Open time of the newest scored bar, ms UTC; None before the first.
+        lag_ms: How long after its close that bar was scored, ms.
+        retrain: How far a retrain is, if one runs.
+        trouble: Why no model can be used, if none can.
+    """
+    differs = now.mismatch
+    return SlotState(
+        phase=now.phase,
+        model_id=now.model_id,
+        model_age_s=now.model_age_s,
+        win_rate=now.win_rate,
+        trades=now.trades,
+        drift={name: round(score, 4) for name, score in now.drift.items()},
+        last_bar_t=last_bar_t,
+        lag_ms=lag_ms,
+        retrain=retrain,
+        pnl_7d=now.pnl_7d,
+        waiting_for=now.waiting_for,
+        trouble=trouble,
+        probation=now.probation,
+        mismatch=FeatureMismatch(**dataclasses.asdict(differs)) if differs is not None else None,
+    )
