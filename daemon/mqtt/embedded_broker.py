@@ -16,6 +16,7 @@ from typing import Final, Self
 import structlog
 
 from daemon.core.errors import BrokerUnreachable
+from daemon.core.log_once import LogOnce
 from daemon.core.tasks import running
 from hyperdrift.clock import Clock
 from hyperdrift.errors import ConfigError
@@ -96,6 +97,7 @@ class EmbeddedBroker:
 
     async def _keep(self) -> None:
         """Start it again whenever it ends."""
+        failure = LogOnce()
         while True:
             if self._process is not None:
                 code = await self._process.wait()
@@ -104,8 +106,11 @@ class EmbeddedBroker:
                 await self._start()
             except (BrokerUnreachable, OSError) as e:
                 await self._stop()
-                log.error("broker.restart_failed", why=str(e))  # noqa: TRY400 - expected, no trace
+                if failure.begins():
+                    log.error("broker.restart_failed", why=str(e))  # noqa: TRY400 - no trace
                 await self._clock.sleep(1.0)
+            else:
+                failure.ends()
 
     async def _stop(self) -> None:
         process, self._process = self._process, None

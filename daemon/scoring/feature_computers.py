@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from daemon.config.schema import FeaturesSection
 from daemon.core import subprocesses
 from daemon.core.errors import ComputingFailed, RetrainFailedError
+from daemon.core.log_once import LogOnce
 from daemon.core.subprocesses import Limits
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
@@ -95,7 +96,7 @@ class BotComputer:
     def __init__(self, slot: SlotName, store: AsyncStore, talk: "Conversation") -> None:
         self._slot, self._store, self._talk = slot, store, talk
         self._fed_t: int | None = None
-        self._failed = False
+        self._failure = LogOnce()
 
     @property
     def schema_hash(self) -> str | None:
@@ -112,13 +113,11 @@ class BotComputer:
         except ComputingFailed as e:
             self._fed_t = None
             await self._talk.end()
-            if not self._failed:
+            if self._failure.begins():
                 log.error("features.failed", slot=str(self._slot), why=str(e))  # noqa: TRY400
-            self._failed = True
             return np.full(len(features.NAMES), np.nan)
-        if self._failed:
+        if self._failure.ends():
             log.info("features.recovered", slot=str(self._slot))
-        self._failed = False
         self._fed_t = t
         return row
 

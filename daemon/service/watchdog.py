@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from daemon.core.log_once import LogOnce
 from daemon.core.loop_progress import LoopProgress
 from daemon.core.tasks import running
 from daemon.mqtt.messages import SlotState
@@ -44,7 +45,7 @@ class Watchdog:
         self._loops: tuple[LoopProgress, ...] = ()
         self._excused: Callable[[], bool] = lambda: False
         self._describe: Callable[[], str] = lambda: "starting"
-        self._is_ready = self._is_stuck = False
+        self._is_ready, self._stuck = False, LogOnce()
 
     @contextlib.asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
@@ -94,9 +95,9 @@ class Watchdog:
             stuck = []
         if not stuck:
             self._supervisor.alive()
-        elif not self._is_stuck:
+            self._stuck.ends()
+        elif self._stuck.begins():
             log.error("heartbeat.stopped", stuck=stuck, outcome="unless it goes on, a restart")
-        self._is_stuck = bool(stuck)
 
 
 def summary(states: Iterable[tuple[str, SlotState]], no_broker: str = "") -> str:

@@ -10,6 +10,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
 
+from daemon.core.log_once import LogOnce
 from daemon.store.async_store import ThreadedStore
 from daemon.store.database import StoreUnavailable
 from daemon.store.store import Store
@@ -25,17 +26,16 @@ _RETRY_S: Final = 2.0
 
 async def until_available(work: Callable[[], R], clock: Clock) -> R:
     """Run `work` in a thread until the disk allows it; return what it returned."""
-    trouble = ""
+    refusal = LogOnce()
     while True:
         try:
             result = await asyncio.to_thread(work)
         except StoreUnavailable as e:
-            if not trouble:
+            if refusal.begins():
                 log.error("store.unavailable", why=str(e), outcome="waiting for it")  # noqa: TRY400 - no trace
-            trouble = str(e)
             await clock.sleep(_RETRY_S)
         else:
-            if trouble:
+            if refusal.ends():
                 log.info("store.back")
             return result
 
