@@ -78,9 +78,9 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         reload = Reload(config, read) if read else None
         if reload:
             stack.enter_context(reload.listening())
-        heart = Watchdog(SystemdNotifier(), clock)
-        await stack.enter_async_context(heart.beating())
-        heart.doing(lambda: "starting: opening the store")
+        watchdog = Watchdog(SystemdNotifier(), clock)
+        await stack.enter_async_context(watchdog.beating())
+        watchdog.doing(lambda: "starting: opening the store")
         try:
             await until_available(lambda: stack.enter_context(folder_lock(config.data_dir)), clock)
         except DataFolderBusy as e:
@@ -93,22 +93,22 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         rest = await stack.enter_async_context(RestClient(rest_url, clock, venue, budget))
         online = _online(slots, clock)
         bus = await stack.enter_async_context(_connection(config.mqtt, online, clock))
-        heart.doing(lambda: "starting: waiting for the venue")
+        watchdog.doing(lambda: "starting: waiting for the venue")
         await _greet_venue(rest, slots, clock)
         topics = Topics(config.mqtt.prefix)
-        presence = StatusPublisher(online, bus, topics, venue, lambda: heart.start)
-        patient = RetryingStore(store, clock, presence.alert)
-        flow = CohortFlow(cohorts, slots, patient, venue) if cohorts else None
+        status = StatusPublisher(online, bus, topics, venue, lambda: watchdog.start)
+        retrying = RetryingStore(store, clock, status.alert)
+        flow = CohortFlow(cohorts, slots, retrying, venue) if cohorts else None
         stream = CandleStream(
             stream_url, clock, slots, flow.coins if flow else (), calm_s=CALM_S / venue.speed
         )
         on_trade = flow.take if flow else None
-        tried = SingleAttemptStore(patient)  # the feed has delays of its own
-        feed = Feed(rest, stream, tried, venue, slots, on_trade=on_trade, alarm=presence.alarm)
-        audit = CommandLog(patient, clock, venue)
+        feed_store = SingleAttemptStore(retrying)  # the feed has delays of its own
+        feed = Feed(rest, stream, feed_store, venue, slots, on_trade=on_trade, alarm=status.alarm)
+        audit = CommandLog(retrying, clock, venue)
         book = TradeBook(venue)
-        shared = SharedParts(config, clock, venue, patient, bus, topics, audit, book)
-        await _work(shared, rest, feed, flow=flow, presence=presence, heart=heart, reload=reload)
+        shared = SharedParts(config, clock, venue, retrying, bus, topics, audit, book)
+        await _work(shared, rest, feed, flow=flow, status=status, watchdog=watchdog, reload=reload)
 
 
 async def _work(
@@ -117,24 +117,24 @@ async def _work(
     feed: Feed,
     *,
     flow: CohortFlow | None,
-    presence: StatusPublisher,
-    heart: Watchdog,
+    status: StatusPublisher,
+    watchdog: Watchdog,
     reload: Reload | None,
 ) -> None:
     """Own every task that runs for as long as the daemon does."""
     config, clock, venue = shared.config, shared.clock, shared.venue
     parts = build_slots(shared)
-    heart.doing(lambda: "starting: asking the interpreter that trains")
+    watchdog.doing(lambda: "starting: asking the interpreter that trains")
     await parts.compatibility.learn()
     since = {s.name: venue.now_ms() - s.history_ms for s in config.slots}
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(presence.run(feed, clock), name="presence")
+        tasks.create_task(status.run(feed, clock), name="presence")
         tasks.create_task(watch_steps(clock), name="clock-steps")
-        heart.doing(lambda: "starting: fetching the bars that are missing")
+        watchdog.doing(lambda: "starting: fetching the bars that are missing")
         await feed.backfill(since)
         if flow:
             await flow.begin()
-        heart.doing(lambda: "starting: scoring what was missed")
+        watchdog.doing(lambda: "starting: scoring what was missed")
         await _recover(parts.runners.values(), tasks)
         await parts.router.recall(shared.store)
         parts.router.listen()
@@ -146,7 +146,7 @@ async def _work(
         tasks.create_task(_deliver(feed, parts.inboxes, flow, delivery), name="deliver")
         tasks.create_task(_keep_time(rest, venue, clock), name="clock")
         loops = [delivery, *(runner.progress for runner in parts.runners.values())]
-        await _announce(shared, feed, presence=presence, heart=heart, parts=parts, loops=loops)
+        await _announce(shared, feed, status=status, watchdog=watchdog, parts=parts, loops=loops)
 
 
 def _follow(shared: SharedParts, parts: SlotParts, tasks: asyncio.TaskGroup) -> None:
@@ -184,25 +184,25 @@ async def _announce(
     shared: SharedParts,
     feed: Feed,
     *,
-    presence: StatusPublisher,
-    heart: Watchdog,
+    status: StatusPublisher,
+    watchdog: Watchdog,
     parts: SlotParts,
     loops: Collection[LoopProgress],
 ) -> None:
     """Say that we are ready as soon as the feed is live."""
-    heart.doing(lambda: "starting: waiting for the venue's stream")
+    watchdog.doing(lambda: "starting: waiting for the venue's stream")
     while not feed.venue_state().connected:
         await shared.clock.sleep(_LIVE_CHECK_S)
     freeze_gc()
     runners = parts.runners.items()
-    heart.doing(
+    watchdog.doing(
         lambda: (
             shared.store.trouble
             or summary(((str(slot), k.state()) for slot, k in runners), shared.bus.trouble)
         )
     )
-    heart.ready(loops, excused=lambda: bool(shared.store.trouble))
-    presence.tell(feed)  # who asks because we are ready must not read that we wait
+    watchdog.ready(loops, excused=lambda: bool(shared.store.trouble))
+    status.tell(feed)  # who asks because we are ready must not read that we wait
     log.info(
         "daemon.ready", version=version("hyperdrift"), slots=[str(slot) for slot in parts.runners]
     )

@@ -1,5 +1,6 @@
-"""What a retrain knows of the live model: its answers, and what they are answers to."""
+"""The live model as a retrain uses it: its predictions and the settings behind them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from retrain.judging.provenance import Anchors
+Anchors = Sequence[tuple[int, float]]
+"""Open time in ms UTC and close of some bars."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,11 +56,11 @@ class _RequestId(msgspec.Struct, frozen=True):
 
 
 class CommandHandler:
-    """Take commands for `slots`; hand the good ones to `submit`, refuse the others by `answer`.
+    """Checks commands for `slots`; passes the good ones to `submit`, refuses the others.
 
     Args:
         slots: Whose commands may pass.
-        clock: Real time; what was issued before the desk opened can only be a replay.
+        clock: Real time; a command issued before this object was made can only be a replay.
         submit: Takes a slot, its command and who sent it; False when it cannot take more now.
         answer: Takes the refusals.
         keys: Public keys of those who may command; None lets everybody who reaches the broker.

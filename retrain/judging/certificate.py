@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import sklearn
 
+from retrain.champion import Anchors
 from retrain.dataset import Rows
 from retrain.judging.gates import Gate
-from retrain.judging.provenance import Anchors
 from retrain.labels import shares
 from retrain.manifest import Version
 from retrain.scores import Scores

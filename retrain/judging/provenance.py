@@ -5,15 +5,14 @@ too, and passes every gate about quality. So each version keeps some of its clos
 next version must find the same closes among its bars.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-Anchors = Sequence[tuple[int, float]]
-"""Open time in ms UTC and close of some bars."""
+from retrain.champion import Anchors
 
 _KEPT: Final = 64
 _SAME: Final = 0.005
