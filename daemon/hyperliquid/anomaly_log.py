@@ -1,9 +1,8 @@
-"""Harmless habits of the venue: counted by kind and slot, told once while they last.
+"""Count odd and harmless behaviour of the venue by kind and slot, and log it sparsely.
 
-A duplicated push or a dropped idle connection loses nothing, and a person who looks into
-something else still wants to find it in the log. There is one line when a kind begins
-after a calm and one an hour while it lasts, for all slots together: six lines an hour for
-each kind at most, whatever the venue does and however many slots are followed.
+A duplicated push or a dropped idle connection loses nothing, but it may explain something
+else in the log. There is one line when a kind begins after ten quiet minutes, and one per hour
+while it lasts, for all slots together. So a kind takes six lines an hour at most.
 """
 
 from collections import Counter

@@ -1,8 +1,7 @@
-"""The venue's `/info` calls, inside its weight budget, with retries and typed errors.
+"""Call the venue's `/info` inside its weight budget, with retries and typed errors.
 
-Without this module every caller would have to know that 500 `null` is a passing
-fault, that idle connections are dropped without notice, and that 1200 weight a
-minute are shared by everything behind one address.
+Callers need not know that a 500 with `null` passes, that the venue drops idle connections
+without notice, and that all programs behind one address share 1200 weight a minute.
 """
 
 import math

@@ -1,9 +1,8 @@
-"""The venue's pushes: one socket, kept alive, subscribed anew after each loss.
+"""Receive the venue's pushes over one socket, kept alive, subscribed again after each loss.
 
-The venue closes sockets that it was silent on for 60 s, that are about three hours
-old, and now and then without a word; a socket may also stay open and dead. All of
-that ends here as `Disconnected` and, soon after, `Connected`: nothing is replayed in
-between, so whoever listens has to fetch what closed meanwhile.
+The venue closes a socket after 60 s of silence, after about three hours, and sometimes for no
+known reason; a socket may also stay open and dead. Each loss is told as `Disconnected` and
+then `Connected`. Nothing is replayed in between: the listener has to fetch what closed.
 """
 
 import asyncio

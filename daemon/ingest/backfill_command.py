@@ -1,4 +1,4 @@
-"""The venue's past of one slot into the store, without a daemon; and what it says of the store."""
+"""Store the venue's past of one slot without a daemon, and compare the store with the venue."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,7 +27,7 @@ OnBars = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What a backfill brought, and what is still missing."""
+    """What a backfill added to the store, and what is still missing."""
 
     slot: str
     added: int

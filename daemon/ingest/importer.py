@@ -1,7 +1,7 @@
-"""Fill the store from files, and say exactly what became of every row.
+"""Import files into the store, and report what became of every row.
 
-A file may hold bars that are stored already. They are compared and the result is told,
-with the largest difference; what the venue itself confirmed is never replaced by a file.
+Bars of a file that are stored already are compared, and the largest difference is reported.
+A file never replaces a bar that the venue confirmed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

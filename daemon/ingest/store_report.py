@@ -1,6 +1,6 @@
-"""What the store holds of a slot, told to a person: gaps, faults, shares, a file of it.
+"""Report what the store holds of a slot: gaps, faults, shares, and an export of its bars.
 
-Nothing here writes to the store; all of it may be asked while the daemon runs.
+Nothing here writes to the store, so all of it may run beside the daemon.
 """
 
 import itertools

@@ -1,8 +1,7 @@
-"""Tables that people bring: candles and funding rates in files of many habits.
+"""Read candles and funding rates from files of other programs.
 
-Column names, time units and file formats differ from one exporter to the next. What
-is recognised is written down here once, and what is not is refused with a sentence
-that names the file, the column and what to do.
+Column names, time units and file formats differ between exporters. All that are recognised
+stand here. Any other is refused with the file, the column and what to do.
 """
 
 import errno

@@ -1,9 +1,9 @@
-"""The venue's own archive: every trade, in LZ4 files of JSON lines, made into bars.
+"""Make bars from the venue's archive: every trade, in LZ4 files of JSON lines.
 
-Three layouts are read: `node_fills_by_block` (a block a line), `node_fills` (a fill a
-line) and `node_trades` (a trade a line). Fills show each trade twice, once for each
-side; it is counted once. Only bars that the files hold from end to end are made: a bar
-cut off at the edge of the files would pass for a whole one for ever.
+Three layouts are read: `node_fills_by_block` (a block per line), `node_fills` (a fill per
+line) and `node_trades` (a trade per line). Fills show each trade twice, once per side; it is
+counted once. Only bars that the files hold from end to end are made: nobody could tell a
+truncated bar from a whole one later.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,8 +1,7 @@
-"""What the venue does to one slot that is odd and harmless, recognised.
+"""Recognise odd and harmless behaviour of the venue towards one slot.
 
-Every judgement waits until it cannot be wrong in ordinary operation: a first frame after
-a reconnect repeats nothing, a last state counts as missing only where one whole socket
-covered the bar and the next bar has been confirmed since.
+Nothing is counted before it is certain. The first frame after a reconnect is no repeat. A
+last state is missing only if one whole socket covered the bar and the next bar is confirmed.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the bar assembler asks and has done, one class a step; what it is answered and notes."""
+"""The steps that the bar assembler yields, the answer that it takes, and what it notes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""The past of a slot: what the venue still serves of it, and what is lost.
+"""Fetch the past of a slot, as far as the venue still serves it, and note what is lost.
 
-The venue keeps the newest 5000 bars and all funding rates. A start fetches what the
-store lacks of them; holes that nobody can fill any more are written down, so that
-nothing mistakes them for quiet markets.
+The venue serves the newest 5000 bars and all funding rates. A start fetches what the store
+lacks of them. Holes that nobody can fill are noted as gaps, so that nothing takes them for
+quiet markets.
 """
 
 from dataclasses import dataclass

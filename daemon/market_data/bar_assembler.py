@@ -71,7 +71,7 @@ class BarTally:
 
 
 class BarAssembler:
-    """The bars of one slot; every time is venue time in ms UTC.
+    """Decides on the bars of one slot; every time is venue time in ms UTC.
 
     Args:
         step_ms: Length of one bar, ms.

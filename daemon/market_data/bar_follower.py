@@ -57,20 +57,20 @@ Emit = Callable[[SlotName, Bar], Awaitable[None]]
 
 
 class Troubles:
-    """What keeps bars from coming, logged once per kind for as long as it lasts."""
+    """Log what keeps bars from coming: once per kind of error while it lasts, for all slots."""
 
     def __init__(self) -> None:
         self._of: dict[SlotName, str] = {}
 
     def begin(self, slot: SlotName, error: HyperdriftError) -> None:
-        """A slot cannot go on."""
+        """Note that a slot cannot go on."""
         kind = type(error).__name__
         if kind not in self._of.values():
             log.warning("feed.trouble", slot=str(slot), why=str(error))
         self._of[slot] = kind
 
     def end(self, slot: SlotName) -> None:
-        """A slot goes on."""
+        """Note that a slot goes on."""
         if self._of.pop(slot, None) and not self._of:
             log.info("feed.recovered", slot=str(slot))
 

@@ -1,9 +1,9 @@
-"""Stream and REST made one: bars of record, in order, once each, stored before they are seen.
+"""Deliver the closed bars of all slots, in order, once each, stored before anybody sees them.
 
-After a lost connection or a restart nothing is replayed by the venue. Each slot has a
-follower that asks REST for whatever closed since the last bar it handed on, so a repair
-is not a special case. The stream keeps a reserve for bars that REST does not have, and
-goes first only where more bars close at once than REST's weight confirms (`provisional_bars`).
+The venue replays nothing after a lost connection or a restart. Each slot has a follower that
+asks REST for all bars since the last one it handed on, so a repair is no special case. The
+stream fills in bars that REST does not have. It goes first only if more bars close at once
+than REST's weight confirms (`provisional_bars`).
 """
 
 import asyncio

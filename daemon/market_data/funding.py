@@ -1,11 +1,11 @@
-"""Funding rates, settled every hour, in the store before the bar that may use them.
+"""Store each hourly funding rate before the bar that may use it is handed on.
 
-A bar scored without the rate that was settled before its close would differ from the
-same bar in training. So the newest rate is fetched first; waiting for it is brief,
-because a late rate is a smaller fault than a late bar.
+A bar scored without the rate settled before its close differs from the same bar in training.
+So the newest rate is fetched first. The wait is short: a late rate is a smaller fault than a
+late bar.
 
-A rate may well stand still for days, so that it is frozen shows in no feature: what tells is
-the age of the newest settlement, while bars come.
+A rate may be the same for days, so no feature shows that settlement has stopped. The age of
+the newest settlement shows it.
 """
 
 import asyncio

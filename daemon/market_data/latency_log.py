@@ -1,7 +1,7 @@
-"""Bars that are handed on late: told once, when it begins and when it is over.
+"""Log bars that are handed on late: once when it begins, and once when it is over.
 
-A bot trades on a bar when it gets it. What closed while nobody was here, or while the venue
-was away, is late for a reason that the log has already.
+A bot trades on a bar when it gets it. Bars that closed while the daemon was off or the venue
+was away do not count: the log has the reason already.
 """
 
 from typing import Final
@@ -40,11 +40,11 @@ class LatencyLog:
         self._late, self._on_time = LogOnce(), 0
 
     def excuse(self) -> None:
-        """Expect no punctuality of bars that have closed by now."""
+        """Do not count bars that have closed by now as late."""
         self._excused_ms = self._venue.now_ms()
 
     def handed_on(self, t: int) -> None:
-        """Look at the bar that opened at `t`, which is handed on now."""
+        """Log if the bar that opened at `t`, ms UTC, is handed on late; call it when it is."""
         close_ms = t + self._slot.interval_ms
         if close_ms <= self._excused_ms:
             return

@@ -1,9 +1,8 @@
-"""Order flow of two cohorts of addresses: what the best and the worst takers did in each bar.
+"""Add up the order flow of two cohorts of addresses, the best and the worst takers, per bar.
 
-Every public trade names both sides, so one subscription a coin is enough. After each
-reconnect the venue repeats the last 30 trades, and what was traded in between is lost:
-repeats are dropped here, and each bar keeps the volume that was seen beside its sums.
-A bar of which too little was seen has an unknown flow, not one of zero.
+Every public trade names both sides, so one subscription per coin is enough. After a reconnect
+the venue repeats the last 30 trades; what was traded in between is lost. Repeats are dropped
+here. Each bar keeps the volume that was seen: if it is too little, the flow is unknown, not 0.
 """
 
 import csv
@@ -44,7 +43,7 @@ class Sums:
         self.top = self.bottom = self.seen = 0.0
 
     def credit(self, cohorts: Cohorts, taker: str, signed: float) -> None:
-        """Count a trade for the cohort of who crossed; a negative size is a sale."""
+        """Count a trade for the taker's cohort; `signed` is in base units, negative if sold."""
         if taker in cohorts.top:
             self.top += signed
         elif taker in cohorts.bottom:

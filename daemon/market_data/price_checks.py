@@ -1,9 +1,8 @@
-"""Prices that cannot be believed at once, and when they are.
+"""Doubt prices far from the last close until the venue repeats them.
 
-A price a hundred times the last one is nearly always somebody's fault, and a model
-trained on it is worthless. It may also be true: coins crash and are redenominated. So
-the venue has to say it twice, a minute apart, or by both its ways; then it is the
-market, whatever we think of it.
+A price a hundred times the last one is nearly always an error, and a model trained on it is
+worthless. It may also be true: coins crash and are redenominated. So the price is taken if
+REST repeats it a minute later, or if stream and REST agree on it.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,10 +1,9 @@
-"""Bars of a rush: so many close at once that the venue's weight cannot confirm each first.
+"""Hand bars on from the stream first if too many close at once for REST to confirm in time.
 
-One call confirms one slot and costs 21 of the weight of a minute. Where the slots that
-close together need more than a minute's weight, the last would be confirmed minutes
-after its close. Then the stream's bars are stored and handed on as soon as the stream
-alone proves them final, and REST confirms them when their turn comes; a bar that the
-stream cannot prove waits for REST, ahead of those that are only confirmed.
+One call confirms one slot and costs 21 of the weight of a minute. If the slots that close
+together need more than a minute's weight, the last is confirmed minutes after its close.
+Then a bar is stored and handed on as soon as the stream alone proves it final; REST confirms
+it later. A bar that the stream cannot prove is asked for before those.
 """
 
 from collections.abc import Collection
@@ -48,7 +47,7 @@ class ProvisionalBars:
 
     @property
     def is_possible(self) -> bool:
-        """Tell whether there may ever be one."""
+        """Tell whether so many bars may ever close at once."""
         return len(self._slots) > self._most
 
     async def run(
@@ -58,7 +57,7 @@ class ProvisionalBars:
         venue: VenueClock,
         troubles: Troubles,
     ) -> None:
-        """Lead every rush; ends only when cancelled."""
+        """Hand on what the stream proves at each such close; ends only when cancelled."""
         log.info("feed.many_slots", slots=len(self._slots), confirmed_first=self._most)
         close_ms = venue.now_ms()
         while True:

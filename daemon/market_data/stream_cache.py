@@ -1,9 +1,9 @@
-"""What the stream showed of bars, and what may be concluded from it.
+"""Keep what the stream showed of bars, and tell what it proves.
 
-A frame is the state of one bar and never says that it is the last. On one unbroken
-socket, though, it was: bars change until 2.6 s after their close at most, so whatever
-is heard later than that comes after the last change. In the same way silence on an
-unbroken socket means that nobody traded, and after a broken one it means nothing.
+A frame is the state of one bar and never says that it is the last. Bars change until 2.6 s
+after their close at most. So the last frame of a bar is proved to be the last if the same
+unbroken socket pushed anything after that time. In the same way silence on an unbroken
+socket proves that nobody traded; after a lost one it proves nothing.
 """
 
 from dataclasses import dataclass, field
@@ -34,17 +34,17 @@ class Coverage:
         return self._since_ms is not None
 
     def connected(self, now_ms: int) -> None:
-        """Every subscription is confirmed."""
+        """Note that every subscription is confirmed, at a venue time in ms UTC."""
         self._since_ms = now_ms
 
     def disconnected(self) -> None:
-        """The socket is gone."""
+        """Note that the socket is lost."""
         self.socket += 1
         self.reconnects += self._since_ms is not None
         self._since_ms = None
 
     def heard(self, now_ms: int) -> None:
-        """A frame came, of whatever slot."""
+        """Note that a frame of any slot came, at a venue time in ms UTC."""
         self._heard_ms = now_ms
 
     def reaches(self, until_ms: float, from_ms: float | None = None) -> bool:
