@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -20,10 +19,10 @@ from daemon.config.reload import Reload
 from daemon.config.schema import Config, MqttSection
 from daemon.core.clock import VenueClock, watch_steps
 from daemon.core.errors import AnotherDaemon, DataFolderBusy, VenueRefused, VenueUnreachable
+from daemon.core.log_once import LogOnce
 from daemon.core.loop_progress import LoopProgress
 from daemon.core.tasks import running
 from daemon.hyperliquid.rest import RestClient
-from daemon.hyperliquid.stream import CALM_S, CandleStream
 from daemon.market_data.feed import Feed
 from daemon.market_data.order_flow import CohortFlow, read_cohorts
 from daemon.mqtt.embedded_broker import EmbeddedBroker
@@ -38,9 +37,9 @@ from daemon.service.watchdog import Watchdog, summary
 from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import STORE_NAME
 from daemon.store.folder_lock import folder_lock
-from daemon.store.retrying_store import RetryingStore, SingleAttemptStore, until_available
+from daemon.store.retrying_store import RetryingStore, until_available
 from daemon.store.store import Store
-from daemon.wiring import SharedParts, SlotParts, build_slots, retention, trade_follower
+from daemon.wiring import SharedParts, SlotParts, build_feed, build_slots, retention, trade_follower
 from hyperdrift.clock import Clock
 from hyperdrift.errors import ConfigError, HyperdriftError
 from hyperdrift.loading import freeze_gc
@@ -85,11 +84,11 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
             await until_available(lambda: stack.enter_context(folder_lock(config.data_dir)), clock)
         except DataFolderBusy as e:
             raise AnotherDaemon(str(e)) from e
-        store = ThreadedStore(await until_available(lambda: _open_store(config.data_dir), clock))
+        file = config.data_dir / STORE_NAME
+        store = ThreadedStore(await until_available(lambda: Store.open_or_rebuild(file), clock))
         stack.callback(store.close)
         venue = VenueClock(clock, config.hyperliquid.speed)
-        rest_url, stream_url = config.hyperliquid.urls
-        budget = config.hyperliquid.weight_per_minute
+        rest_url, budget = config.hyperliquid.urls[0], config.hyperliquid.weight_per_minute
         rest = await stack.enter_async_context(RestClient(rest_url, clock, venue, budget))
         online = _online(slots, clock)
         bus = await stack.enter_async_context(_connection(config.mqtt, online, clock))
@@ -98,16 +97,9 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         topics = Topics(config.mqtt.prefix)
         status = StatusPublisher(online, bus, topics, venue, lambda: watchdog.start)
         retrying = RetryingStore(store, clock, status.alert)
-        flow = CohortFlow(cohorts, slots, retrying, venue) if cohorts else None
-        stream = CandleStream(
-            stream_url, clock, slots, flow.coins if flow else (), calm_s=CALM_S / venue.speed
-        )
-        on_trade = flow.take if flow else None
-        feed_store = SingleAttemptStore(retrying)  # the feed has delays of its own
-        feed = Feed(rest, stream, feed_store, venue, slots, on_trade=on_trade, alarm=status.alarm)
-        audit = CommandLog(retrying, clock, venue)
-        book = TradeBook(venue)
+        audit, book = CommandLog(retrying, clock, venue), TradeBook(venue)
         shared = SharedParts(config, clock, venue, retrying, bus, topics, audit, book)
+        feed, flow = build_feed(shared, rest, cohorts, status.alarm)
         await _work(shared, rest, feed, flow=flow, status=status, watchdog=watchdog, reload=reload)
 
 
@@ -231,7 +223,7 @@ async def _greet_venue(rest: RestClient, slots: tuple[SlotName, ...], clock: Clo
     Raises:
         ConfigError: A coin that it does not know: subscribing to one drops the whole socket.
     """
-    lost = False
+    outage = LogOnce()
     while True:
         try:
             await rest.learn_clock()
@@ -239,9 +231,8 @@ async def _greet_venue(rest: RestClient, slots: tuple[SlotName, ...], clock: Clo
         except VenueRefused as e:
             raise ConfigError(f"[[slots]] {e}") from e
         except VenueUnreachable as e:
-            if not lost:
+            if outage.begins():
                 log.warning("venue.unreachable", why=str(e))
-            lost = True
             await clock.sleep(_RETRY_S)
         else:
             return
@@ -288,7 +279,3 @@ async def connected(bus: MqttConnection) -> AsyncIterator[None]:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_GOODBYE_S if bus.connected else 0):
                     await bus.flush()
-
-
-def _open_store(data_dir: Path) -> Store:
-    return Store.open_or_rebuild(data_dir / STORE_NAME)

@@ -1,4 +1,4 @@
-"""Build the parts of each slot bottom-up: nothing is filled in afterwards.
+"""Build the daemon's parts bottom-up: nothing is filled in afterwards.
 
 Inboxes come first, for everybody may put something there: the router into the inboxes, the
 swaps that call the router, then the slots, which order swaps and read the inboxes.
@@ -10,7 +10,12 @@ from functools import partial
 
 from daemon.config.limits import child_limits, policy_settings
 from daemon.config.schema import Config, SlotSection
+from daemon.core.bars import Alarm
 from daemon.core.clock import VenueClock
+from daemon.hyperliquid.rest import RestClient
+from daemon.hyperliquid.stream import CALM_S, CandleStream
+from daemon.market_data.feed import Feed
+from daemon.market_data.order_flow import CohortFlow, Cohorts
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.keys import command_keys, own_signer, trusted_keys
 from daemon.registry.registry import Registry
@@ -26,7 +31,7 @@ from daemon.scoring.feature_computers import make as make_computer
 from daemon.scoring.scorer import Scorer
 from daemon.service.retention import Retention
 from daemon.store.data_folder import STORE_NAME
-from daemon.store.retrying_store import RetryingStore
+from daemon.store.retrying_store import RetryingStore, SingleAttemptStore
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
 from hyperdrift.clock import Clock
@@ -62,6 +67,27 @@ class SlotParts:
     swap: SwapCoordinator
     compatibility: BotCompatibility
     runners: Mapping[SlotName, SlotRunner]
+
+
+def build_feed(
+    shared: SharedParts, rest: RestClient, cohorts: Cohorts | None, alarm: Alarm
+) -> tuple[Feed, CohortFlow | None]:
+    """Build what brings the bars, and the order flow of cohorts if there are any.
+
+    Args:
+        shared: What it has in common with the slots.
+        rest: Asks the venue.
+        cohorts: The addresses to follow.
+        alarm: Takes what is lost.
+    """
+    clock, venue, store = shared.clock, shared.venue, shared.store
+    slots = tuple(section.name for section in shared.config.slots)
+    flow = CohortFlow(cohorts, slots, store, venue) if cohorts else None
+    url, coins = shared.config.hyperliquid.urls[1], flow.coins if flow else ()
+    stream = CandleStream(url, clock, slots, coins, calm_s=CALM_S / venue.speed)
+    tried = SingleAttemptStore(store)  # the feed has delays of its own
+    on_trade = flow.take if flow else None
+    return Feed(rest, stream, tried, venue, slots, on_trade=on_trade, alarm=alarm), flow
 
 
 def build_slots(shared: SharedParts) -> SlotParts:

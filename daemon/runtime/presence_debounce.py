@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from daemon.core.log_once import LogOnce
 from hyperdrift.clock import Clock
 from hyperdrift.slot_name import SlotName
 
@@ -30,7 +31,7 @@ class PresenceDebounce:
     def __init__(self, clock: Clock, tell: Callable[[SlotName, str], None]) -> None:
         self._clock, self._tell = clock, tell
         self._whole_at: dict[SlotName, float] = {}  # when all `AT_ONCE` may pass again
-        self._told: set[SlotName] = set()
+        self._floods = LogOnce()
 
     def pass_on(self, slot: SlotName, put: Callable[[], bool]) -> bool:
         """Call `put` if news of the slot's bot may pass now; say whether they did."""
@@ -40,16 +41,15 @@ class PresenceDebounce:
             self._warn(slot)
             return False
         if used_s <= (AT_ONCE - 2) * EVERY_S:  # else it is the next one of the same flood
-            self._told.discard(slot)
+            self._floods.ends(slot)
         if not put():
             return False
         self._whole_at[slot] = now + used_s + EVERY_S
         return True
 
     def _warn(self, slot: SlotName) -> None:
-        if slot in self._told:
+        if not self._floods.begins(slot):
             return
-        self._told.add(slot)
         remedy = "see its log, and who may publish on the broker"
         log.warning("bot.flaps", slot=str(slot), remedy=remedy)
         self._tell(slot, f"the bot of {slot} comes and goes without end: {remedy}")

@@ -16,6 +16,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from daemon.core.clock import VenueClock
+from daemon.core.log_once import LogOnce
 from daemon.core.tasks import running
 from daemon.runtime import event_codec
 from daemon.runtime.trade_file import FileTrade, TradeFile
@@ -147,7 +148,7 @@ class TradeFollower(FileSystemEventHandler):
         self._book, self._put, self._clock = book, put, clock
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._troubled = self._homeless = False
+        self._unreadable, self._homeless = LogOnce(), LogOnce()
 
     async def run(self) -> None:
         """Read what is there, then whatever is appended, for ever."""
@@ -182,13 +183,12 @@ class TradeFollower(FileSystemEventHandler):
                 for trade in trades:
                     await self._take(trade)
         except OSError as e:
-            if not self._troubled:
+            if self._unreadable.begins():
                 log.warning(
                     "trades.unreadable", file=str(self._path), why=str(e), remedy=_UNREADABLE
                 )
-            self._troubled = True
         else:
-            self._troubled = False
+            self._unreadable.ends()
 
     async def _take(self, trade: FileTrade) -> None:
         slot = self._slot(trade)
@@ -202,8 +202,7 @@ class TradeFollower(FileSystemEventHandler):
         if trade.slot:
             return next((slot for slot in self._slots if str(slot) == trade.slot), None)
         ours = [slot for slot in self._slots if not trade.coin or slot.coin == trade.coin]
-        if len(ours) > 1 and not self._homeless:
-            self._homeless = True
+        if len(ours) > 1 and self._homeless.begins():
             remedy = 'write a column "slot" (BTC-5m) or "coin", or name it in [trades.columns]'
             log.warning(
                 "trades.whose", file=str(self._path), may_be=list(map(str, ours)), remedy=remedy
