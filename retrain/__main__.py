@@ -1,8 +1,8 @@
-"""The child process: reads a job from a folder, tells its progress, leaves a candidate.
+"""The child process: read a job from a folder, report progress, leave a candidate.
 
-Training in the daemon's own process would hold up bars and decisions; a child can be given
-a lower priority, limits and another interpreter, and can be killed. It says everything in
-JSON lines on stdout, one event each, and nothing else goes there.
+Training in the daemon's own process would delay bars and decisions. A child can have a lower
+priority, limits and another interpreter, and can be killed. It reports in JSON lines on stdout,
+one event each, and nothing else goes there.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from scipy.linalg import blas
 from retrain.libraries import too_old
 
 if reason := too_old(sys.version_info[:2], sklearn.__version__):
-    # Before the imports below, which fail under it in words that help nobody.
+    # Check before the imports below, whose errors would not name the cause.
     print(json.dumps({"event": "failed", "error": reason, "kind": "TooOld"}), flush=True)
     sys.exit(2)
 
@@ -60,27 +60,27 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
 
 
 class FitFolder:
-    """Fitted base models in a folder of our own, one file each."""
+    """Keeps fitted base models in a folder, one file each."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
 
     def get(self, key: str) -> Any:
-        """Return the model kept under a key; None if there is none, or only half of one."""
+        """Return the model kept under a key; None if there is none, or only a part."""
         with contextlib.suppress(OSError, EOFError, ValueError, pickle.UnpicklingError):
             return joblib.load(self._folder / key)
         return None
 
     def put(self, key: str, model: Any) -> None:
-        """Keep a model; a reader never sees half of it."""
+        """Keep a model; the file appears complete or not at all."""
         aside = self._folder / f"{key}.{os.getpid()}"
         joblib.dump(model, aside)
         aside.replace(self._folder / key)
 
 
 def main(folder: Path, *, challenge: bool = False) -> int:
-    """Do the job in `folder`; return the exit code: 0 done, 2 bad job, 1 unexpected.
+    """Run the job in `folder`; return the exit code: 0 done, 2 bad job, 1 unexpected error.
 
     Args:
         folder: Holds the job, and the candidate when it is done.
@@ -116,12 +116,12 @@ def main(folder: Path, *, challenge: bool = False) -> int:
 
 
 def _warm_up() -> None:
-    """Let both copies of OpenBLAS, numpy's and scipy's, take their memory while there is some.
+    """Make both copies of OpenBLAS, numpy's and scipy's, allocate their memory now.
 
-    They take it at the first product, and where there is none they try again for ever.
+    They take it at the first product, and try again for ever if there is none.
 
     Raises:
-        MemoryError: If there is too little already now.
+        MemoryError: If there is too little.
     """
     np.empty(_BLAS_BYTES, np.uint8)
     square = np.ones((256, 256))
@@ -158,7 +158,7 @@ def read_job(folder: Path) -> pipeline.Job:
 def _compute(
     name: str, path: str, frame: dict[str, NDArray[Any]], folder: Path
 ) -> computers.Computed:
-    """Run a bot's own class; what it gives also lies in `features.npy`, for the calibration."""
+    """Run a bot's class; save its features in `features.npy` too, for the calibration."""
     _tell_progress("features", 0.0)
     make, source = computing.load(name, path)
     computed = computers.run(name, source, make, frame)

@@ -1,7 +1,7 @@
 """Write a model version: the one module of this package that touches files.
 
-A version is a handful of immutable files and a manifest that names them with their
-digests. Who reads one, compares every digest before anything is unpickled; the readers of
+A version is a handful of immutable files and a manifest that names them with their digests.
+A reader compares every digest before it unpickles anything; the readers of
 daemon and bots are in `hyperdrift.version_files`, a retrain reads only the live model here.
 """
 
@@ -57,7 +57,7 @@ _SELF_TEST: Final = Path(__file__).with_name("selftest.py")
 
 @dataclass(frozen=True)
 class SelfTest:
-    """What a fresh interpreter made of a saved model; `error` is empty if all was well."""
+    """The result of loading a saved model in a fresh interpreter; `error` is "" if all is well."""
 
     error: str
     difference: float = math.nan
@@ -140,8 +140,8 @@ def seal(directory: Path, version: Version, meta: Mapping[str, Any], report: str
 def read_champion(manifest_path: Path) -> ChampionModel:
     """Read what a retrain must know of the live model; its files lie beside the manifest.
 
-    The daemon has proved the version before it went live; here its bytes are only held
-    against their digests, before the model is unpickled.
+    The daemon verified the version before it went live. Here only the digests of its files are
+    compared, before the model is unpickled.
 
     Args:
         manifest_path: LATEST.json, or a version's own manifest.
@@ -173,7 +173,7 @@ def read_champion(manifest_path: Path) -> ChampionModel:
 
 
 def self_test(python: str, model_path: Path, golden_path: Path) -> SelfTest:
-    """Load a saved model in a fresh interpreter that knows nothing of ours.
+    """Load a saved model in a fresh interpreter without our packages.
 
     Args:
         python: The interpreter, best the bot's own.
@@ -182,7 +182,7 @@ def self_test(python: str, model_path: Path, golden_path: Path) -> SelfTest:
     """
     command = [python, "-I", str(_SELF_TEST), str(model_path), str(golden_path)]
     try:
-        # The interpreter is named in the operator's own configuration.
+        # The interpreter comes from the operator's configuration.
         done = subprocess.run(  # noqa: S603
             command, capture_output=True, text=True, timeout=_SELF_TEST_TIMEOUT_S, check=False
         )
@@ -229,7 +229,7 @@ def _write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write and sync, so that what the manifest promises survives a power cut."""
+    """Write and sync, so that the files survive a power cut."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()

@@ -1,4 +1,4 @@
-"""What a retrain says of the version that it makes: names and settings. Values only, no files.
+"""The names and settings of a version that a retrain makes; values only, no files.
 
 Who reads a version, checks the form of its manifest in `hyperdrift.manifest`.
 """
@@ -17,7 +17,7 @@ _STAMP: Final = "%Y%m%d_%H%M%S"
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """What is written: a fitted model and what its users must know.
+    """A version to be written: a fitted model and its settings.
 
     `threshold` is the fraction that labels used, or the text `vol:<multiple>`;
     `golden_rows` has shape (n, 17), `golden_probabilities` (n, 3): what was judged, computed

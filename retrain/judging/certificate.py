@@ -1,4 +1,4 @@
-"""What a version says about its own making: content of training_meta and of the report.
+"""Build the certificate of a version: the content of training_meta and of the report.
 
 A bot refuses a version whose certificate is missing, incomplete or not passed.
 """
@@ -32,8 +32,8 @@ def certificate(
     """Return plain JSON values.
 
     Args:
-        version: What is being certified.
-        rows: What it was trained and judged on.
+        version: The version.
+        rows: The rows that it was trained and judged on.
         gates: All verdicts.
         scores: Of the twin on `train` and `test`, and of the `champion` if there was one.
         anchors: Some of the bars, for its successor to find again.

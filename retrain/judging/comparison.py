@@ -1,8 +1,8 @@
-"""Champion against challenger, fair to freshness.
+"""Compare champion and challenger on bars that neither was trained on.
 
-A twin trained on the oldest 80 % would have to beat a champion that saw later bars. So the
-rows since the champion's training are cut into pieces, and for each the challenger trains
-on all bars before it, as it would if it went live that day.
+A twin trained on the oldest 80 % would have to beat a champion that has seen later bars. So the
+rows since the champion's training are cut into pieces. For each piece the challenger trains on all
+bars before it, as if it went live that day.
 """
 
 from collections.abc import Callable
@@ -67,11 +67,11 @@ def compare(
     """Compare log losses on `fresh`, the challenger walking forward through it.
 
     Args:
-        champion: What the live model answers to rows of features.
+        champion: Returns the live model's probabilities for rows of features.
         rows: All rows.
         fresh: What `champion_rows` returned.
-        given: What base models said about rows that they had not seen, shape (n, 12); nothing
-            in it knows a later row than the test row it belongs to.
+        given: Base models' predictions for rows they were not trained on, shape (n, 12); for
+            a test row, from models that saw no later row.
         trainer: Fits the challengers.
     """
     gap = rows.horizon_bars
