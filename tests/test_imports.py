@@ -63,6 +63,13 @@ def test_the_daemon_imports_nothing_from_tests_or_benchmarks() -> None:
         assert not imports(path) & {"tests", "benchmarks"}, path
 
 
+def test_the_client_imports_nothing_that_a_bot_has_not() -> None:
+    ours = {"daemon", "retrain", "monitor", "benchmarks", "tests"}
+    heavy = {"aiohttp", "msgspec", "pandas", "pyarrow", "river", "scipy", "structlog", "typer"}
+    for path in sorted((ROOT / "client").rglob("*.py")):
+        assert not imports(path) & (ours | heavy), path
+
+
 def test_the_rule_sees_an_import_inside_a_function(tmp_path: Path) -> None:
     module = tmp_path / "sneaky.py"
     module.write_text("def f():\n    import socket\n    return socket\n")
