@@ -1,1 +1,1 @@
-"""Bars, clocks, files, subprocesses, errors, logs: no word about venues, models or MQTT."""
+"""Bars, clocks, files, subprocesses, errors and logs; nothing about venues, models or MQTT."""

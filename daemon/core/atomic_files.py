@@ -1,7 +1,7 @@
-"""File operations that leave the old state or the new one, whatever is killed in between.
+"""File operations that leave either the old state or the new one, even after a power cut.
 
-Everything that must survive a power cut is written through one `Files`, so that a
-test can stop the world after any single operation.
+Every file that must survive a power cut is written through one `Files`. A test replaces it
+and stops after any single operation.
 """
 
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 class Files:
-    """Writes that are on the disk, with their names, when they return."""
+    """File operations; when one returns, the content and the name are on the disk."""
 
     def write(self, path: Path, content: bytes, mode: int = 0o644) -> None:
-        """Create or overwrite a file nobody reads yet, and sync it."""
+        """Create or overwrite a file that nobody reads yet, and sync it."""
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -25,7 +25,7 @@ class Files:
         source.replace(target)
 
     def link(self, source: Path, target: Path) -> None:
-        """Make a second name for a file that never changes; a copy where links are not had.
+        """Make a second name for a file that never changes; copy it if there are no hard links.
 
         Raises:
             FileExistsError: If the target exists.
@@ -51,14 +51,14 @@ class Files:
         path.mkdir(parents=True, exist_ok=True)
 
     def remove(self, path: Path) -> None:
-        """Remove a file or a whole folder; one that is gone already is fine."""
+        """Remove a file or a whole folder, if it exists."""
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
 
     def sync_folder(self, path: Path) -> None:
-        """Make the names in a folder survive a power cut."""
+        """Sync a folder, so that the names in it survive a power cut."""
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -66,9 +66,9 @@ class Files:
             os.close(descriptor)
 
     def replace(self, path: Path, content: bytes, mode: int = 0o644) -> None:
-        """Replace a file; a reader sees the old content or the new, never a piece."""
+        """Replace a file; a reader sees the whole old content or the whole new content."""
         aside = path.with_name(f".{path.name}.partial")
-        self.remove(aside)  # a leftover may have other rights
+        self.remove(aside)  # one left by a crash may have other rights
         self.write(aside, content, mode)
         self.rename(aside, path)
         self.sync_folder(path.parent)

@@ -1,4 +1,4 @@
-"""What a bar is, where its values come from and what a hole is; a settled funding rate."""
+"""Define a bar, the provenance of its values, a hole and a settled funding rate."""
 
 import enum
 import math
@@ -34,7 +34,7 @@ class Bar(msgspec.Struct, frozen=True):
     n: int = 0
 
     def fault(self) -> str | None:
-        """Say what makes these numbers impossible, or None if nothing does."""
+        """Return why these numbers are impossible, None if they are possible."""
         values = (self.open, self.high, self.low, self.close, self.volume)
         if not all(map(math.isfinite, values)):
             return "a value is not a finite number"
@@ -48,14 +48,14 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Hole(NamedTuple):
-    """Bars that are not there: the first and the last missing t, ms UTC."""
+    """Bars that the store lacks: the first and the last missing open time, ms UTC."""
 
     from_t: int
     to_t: int
 
 
 Alarm = Callable[[SlotName, str, Hole, str], None]
-"""Takes what a person must know: slot, kind, the bars concerned, and a sentence."""
+"""Tells a person about bars that are lost or soon will be: slot, kind, bars, sentence."""
 
 
 class Funding(NamedTuple):

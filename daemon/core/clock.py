@@ -1,7 +1,7 @@
-"""The venue's clock, and a watch on the host's.
+"""The venue's clock, and a task that watches the host's clock.
 
-Bar closes and graces are judged on a `VenueClock`, so that a recording replayed at 500 x
-behaves like the live venue.
+A `VenueClock` decides when a bar closes and how long to wait for it. So a recording that is
+replayed at 500 times real time behaves like the live venue.
 """
 
 from typing import Final
@@ -12,21 +12,21 @@ from hyperdrift.clock import Clock
 
 log = structlog.get_logger()
 
-# A venue's clock may drift; a step further than this is a jump, which has to be explained.
+# A venue's clock may drift. A larger step than this is a jump, which needs an explanation.
 _JUMP_MS: Final = 10_000
 _INSISTS_S: Final = 3600.0
-# What was learnt over a good line is not given up so soon for what a bad one says, wall time.
+# For so long, wall time, a fast answer is preferred to a later one that took longer.
 _SHARP_S: Final = 600.0
-# A clock may be set back while somebody waits: nobody waits longer than this at once.
+# A clock may be set back during a wait. So each wait is split into parts of at most this.
 _LONGEST_WAIT_S: Final = 30.0
-# A time service steps what is further off than it can correct by running faster or slower.
+# A time service steps the clock if the error is too large to correct by changing its speed.
 _LOOK_S, _STEP_S = 5.0, 5.0
 
 
 async def watch_steps(clock: Clock) -> None:
-    """Say when the host's clock is set while we run, for ever; nothing here depends on it.
+    """Log, until cancelled, each time that somebody sets the host's clock.
 
-    Commands and bots elsewhere do: what they issue is judged by this clock.
+    Bars do not depend on that clock. Commands do: it decides whether one is too old.
     """
     ahead_s = clock.now_ms() / 1000 - clock.monotonic()
     while True:
@@ -42,16 +42,16 @@ async def watch_steps(clock: Clock) -> None:
 
 
 class VenueClock:
-    """The venue's time, learnt from its `exchangeStatus` and carried on monotonically.
+    """The venue's time: learnt from its `exchangeStatus`, then advanced by the monotonic clock.
 
     `speed` is venue seconds per wall second: 1 on the real venue, more on a replay
-    exchange. Until the first `learn` it trusts the wall clock.
+    exchange. Before the first `learn` the wall clock is used.
 
-    A jump is believed where the host's own clock explains it (the host slept, or the venue
-    was wrong before), where it undoes the last one, or once insisted on for an hour. Until
-    then `is_trusted` is False, the time is carried on as it was, and only a later bar proves
-    that one is closed. A replay may be halted: there a step back is believed at once, which
-    can only close bars later.
+    A jump is accepted in three cases. The host's clock explains it: the host slept, or the
+    venue was wrong before. Or it undoes the last jump. Or the venue repeats it for an hour.
+    Before that `is_trusted` is False and the time advances as if there were no jump; only a
+    later bar then proves that a bar is closed. A replay may be halted, so a replay's step
+    back is accepted at once. It can only close bars later.
     """
 
     def __init__(self, clock: Clock, speed: float = 1.0) -> None:
@@ -60,7 +60,7 @@ class VenueClock:
         self._wall_ms = self._venue_ms
         self._is_learnt = False
         self._left: tuple[float, float] | None = None  # venue ms and moment before the last jump
-        self._claim: tuple[float, float] | None = None  # a jump: ms, and when it was claimed
+        self._claim: tuple[float, float] | None = None  # a jump not accepted yet: ms, and when
         self.uncertainty_ms = 0.0
         self.jumps = 0
 
@@ -71,33 +71,38 @@ class VenueClock:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether what the venue last said of its time fits what it said before."""
+        """Whether the venue's newest time agrees with its earlier ones."""
         return self._claim is None
 
     @property
     def is_vague(self) -> bool:
-        """Whether the answer that the time was learnt from took longer than a second."""
+        """Whether the answer that gave the time took longer than a second."""
         return self.uncertainty_ms > 1000 * self._speed
 
     def now_ms(self) -> int:
-        """Return the venue's time in ms UTC, as well as it is known."""
+        """Return the best estimate of the venue's time, ms UTC."""
         return self.at_ms(self._clock.monotonic())
 
     def at_ms(self, monotonic: float) -> int:
-        """Return the venue's time at a moment of the monotonic clock, in s."""
+        """Return the venue's time, ms UTC, at a moment of the monotonic clock, in s."""
         return round(self._carried(monotonic))
 
     def age_s(self) -> float:
-        """Return venue seconds since its time was last learnt."""
+        """Return the venue seconds since the time was last learnt; infinity if it never was."""
         if not self._is_learnt:
             return float("inf")
         return (self._clock.monotonic() - self._at) * self._speed
 
     def learn(self, venue_ms: int, sent: float, received: float) -> None:
-        """Take the `time` of an answer asked for at `sent` and had at `received` (monotonic s).
+        """Learn the venue's time from one answer.
 
-        The venue stamped it somewhere in between; it is taken as stamped when sent, so
-        that the clock runs late rather than early: a bar is never closed too soon.
+        The venue stamped the answer after `sent` and before `received`. The clock assumes
+        `received`, so it runs late rather than early and never closes a bar too soon.
+
+        Args:
+            venue_ms: The `time` of the answer, ms UTC.
+            sent: When the request was sent, s of the monotonic clock.
+            received: When the answer was received, s of the monotonic clock.
         """
         jump_ms = venue_ms - self._carried(received)
         took_ms = (received - sent) * 1000 * self._speed
@@ -112,7 +117,7 @@ class VenueClock:
         self._claim = None
         is_vaguer = took_ms > 2 * self.uncertainty_ms + 1000 * self._speed
         if self._is_learnt and not is_jump and is_vaguer and received - self._at < _SHARP_S:
-            return  # over a bad line: it contradicts nothing, and says less than is known
+            return  # a slow answer that agrees is less exact than what is known
         self._is_learnt = True
         self._venue_ms, self._at = float(venue_ms), received
         self._wall_ms = float(self._clock.now_ms())
@@ -131,7 +136,7 @@ class VenueClock:
         return self._venue_ms + (monotonic - self._at) * 1000 * self._speed
 
     def _explains(self, venue_ms: int, received: float, jump_ms: float, margin_ms: float) -> bool:
-        """Tell whether a jump is to be believed for what we know ourselves."""
+        """Return whether the host's clock or the last jump explains this jump."""
         if self._left is not None:
             undone_ms = venue_ms - self._left[0] - (received - self._left[1]) * 1000 * self._speed
             if abs(undone_ms) <= margin_ms:
@@ -143,7 +148,7 @@ class VenueClock:
         return min(abs(venue_ms - wall_ms), abs(venue_ms - slept_ms)) <= margin_ms
 
     def _insists(self, jump_ms: float, received: float, margin_ms: float) -> bool:
-        """Tell whether a jump was claimed long ago and is claimed still."""
+        """Return whether the venue has repeated this jump for an hour."""
         if self._claim is None or abs(self._claim[0] - jump_ms) > margin_ms:
             self._claim = (jump_ms, received)
             self.jumps += 1

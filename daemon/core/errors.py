@@ -1,23 +1,23 @@
-"""Everything that can go wrong in the daemon, drawn as one tree.
+"""All error classes of the daemon, as one tree.
 
     HyperdriftError          in `hyperdrift.errors`, with what both sides of a swap raise:
     │                        ConfigError, BadInput, VersionRefused, NoModel
     ├── Unreachable          exit 4: venue or broker does not answer
     │   ├── VenueUnreachable
     │   └── BrokerUnreachable
-    ├── VenueRefused         a request of ours is a bug or names an unknown coin
-    ├── SchemaChanged        the venue sent what its documentation does not say
+    ├── VenueRefused         our request has a bug or names an unknown coin
+    ├── SchemaChanged        the venue sent something that its documentation does not describe
     ├── StoreCorrupt         the database file cannot be read
     ├── StoreUnavailable     the disk is full or the file not writable (`daemon.store.database`)
     ├── DataFolderBusy       exit 2: another process owns the data folder
-    │   └── AnotherDaemon    exit 1: the same, for a daemon: its service manager tries again
-    ├── Declined             exit 3: the daemon would not do what was asked
+    │   └── AnotherDaemon    exit 1: the same, in a daemon: its service manager tries again
+    ├── Declined             exit 3: the daemon refused what an operator asked for
     ├── ComputingFailed      a bot's own feature class failed
     ├── NotNow               exit 3: the policy says to wait with a retrain
     └── RetrainFailedError   the child process ended without a candidate
 
-Each class says whether the same call may work in a minute (`transient`) and
-which exit code a command ends with when it is not handled.
+Each class has `transient`: whether the same call may work in a minute. It also has
+`exit_code`: what a command exits with if it does not handle the error.
 """
 
 from hyperdrift.errors import HyperdriftError
@@ -39,13 +39,13 @@ class BrokerUnreachable(Unreachable):
 
 
 class VenueRefused(HyperdriftError):
-    """The exchange understood a request and refused it: an unknown coin, or a bug of ours."""
+    """The exchange understood a request and refused it: an unknown coin, or a bug in our code."""
 
 
 class SchemaChanged(HyperdriftError):
     """The exchange sent something its documentation does not describe.
 
-    `what` names the answer or frame, and is the same whatever it holds.
+    `what` names the kind of answer or frame; it does not depend on the content.
     """
 
     def __init__(self, text: str, what: str = "") -> None:
@@ -58,27 +58,27 @@ class StoreCorrupt(HyperdriftError):
 
 
 class DataFolderBusy(HyperdriftError):
-    """Another daemon holds the lock of the data folder."""
+    """Another process holds the lock of the data folder."""
 
     exit_code = 2
 
 
 class AnotherDaemon(DataFolderBusy):
-    """A daemon finds its data folder held: by another one, or by a command that will be done."""
+    """A daemon cannot start: another daemon, or a command that will end, holds the data folder."""
 
     transient = True
     exit_code = 1
 
 
 class NotNow(HyperdriftError):
-    """A retrain is not worth it yet, by the policy's limits."""
+    """The policy does not allow a retrain yet."""
 
     transient = True
     exit_code = 3
 
 
 class Declined(HyperdriftError):
-    """The running daemon would not do what an operator asked."""
+    """The running daemon refused what an operator asked for."""
 
     exit_code = 3
 
@@ -90,13 +90,13 @@ class RetrainFailedError(HyperdriftError):
 
 
 class ComputingFailed(HyperdriftError):
-    """A bot's own feature class raised, hung or took its process down."""
+    """A bot's own feature class raised an exception, hung or ended its process."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, reason)
         self.name, self.reason = name, reason
 
     def __str__(self) -> str:
-        if self.reason.startswith("features.computer"):  # the class's own process said it whole
+        if self.reason.startswith("features.computer"):  # already a whole sentence
             return self.reason
         return f"features.computer {self.name} {self.reason}"

@@ -1,13 +1,13 @@
-"""Log once while it lasts: one line when a trouble begins, one when it is over."""
+"""Log a lasting trouble in two lines: one when it begins and one when it is over."""
 
 from collections import Counter
 from collections.abc import Hashable
 
 
 class LogOnce:
-    """Tells when to log a trouble that is noticed again and again while it lasts.
+    """Decides when to log a trouble that is noticed many times while it lasts.
 
-    The log lines stay where the trouble is noticed, so that a search for them finds it:
+    The caller writes the log lines itself, so that a search for an event finds the caller:
 
         if self._outage.begins():
             log.warning("venue.unreachable", why=why)
@@ -15,7 +15,7 @@ class LogOnce:
         if self._outage.ends():
             log.info("venue.back")
 
-    Give a `key` where several may have the trouble, each with lines of its own.
+    If several things can have the trouble, give a `key` for each; each then has its own lines.
     """
 
     def __init__(self) -> None:
@@ -31,5 +31,5 @@ class LogOnce:
         return self._times.pop(key, 0)
 
     def lasts(self, key: Hashable = None) -> bool:
-        """Tell whether the trouble began and is not over."""
+        """Return whether the trouble began and is not over."""
         return key in self._times

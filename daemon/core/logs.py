@@ -1,7 +1,8 @@
 """Log lines: for people on a terminal, JSON elsewhere, with a priority for journald.
 
-Always on stderr: stdout stays free for what a command prints. A storm of one kind of line is cut
-to a trickle that says how much of it is missing, so that it cannot push the rest out of the log.
+Log lines go to stderr, because a command prints its result to stdout. Lines of one kind are
+limited to one a second, so that many of them cannot push other lines out of the log. The next
+line then says how many were left out.
 """
 
 import logging
@@ -16,7 +17,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from hyperdrift.clock import Clock, SystemClock
 from hyperdrift.logs import EVENT, FIELDS
 
-# Syslog's numbers, in the prefix that the service manager takes off a line again.
+# Syslog's numbers. The service manager reads the prefix of a line and removes it.
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _BURST: Final = 50.0
 _LINES_A_SECOND: Final = 1.0
@@ -26,8 +27,8 @@ def configure(level: int = logging.INFO, environ: Mapping[str, str] | None = Non
     """Set up logging for this process.
 
     Args:
-        level: What is less urgent is not written.
-        environ: Where journald leaves word; the process environment by default.
+        level: Lines below this level are not written.
+        environ: Holds `JOURNAL_STREAM` if journald reads; the process environment by default.
     """
     structlog.configure(
         processors=[
@@ -45,12 +46,12 @@ def configure(level: int = logging.INFO, environ: Mapping[str, str] | None = Non
 
 
 class _Libraries(logging.Handler):
-    """Passes on what libraries log: in the form of our own lines, or it would be bare text."""
+    """Writes what libraries log in the form of our own lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
         ours, fields = structlog.get_logger(), getattr(record, FIELDS, None)
-        if fields is not None:  # of the client, which speaks as we do
+        if fields is not None:  # from the client, which logs an event with fields
             ours.log(record.levelno, getattr(record, EVENT), **fields, exc_info=record.exc_info)
             return
         ours.log(
@@ -62,10 +63,10 @@ class _Libraries(logging.Handler):
 
 
 class StormLimit:
-    """Passes fifty lines of a kind at once and then one a second; critical ones always.
+    """Passes fifty lines of a kind at once, then one a second; passes every critical line.
 
-    A kind is event, slot and `kind`. The first line after some that were left out has their number
-    in the field `left_out`.
+    Lines are of one kind if event, slot and `kind` are equal. After some lines were left out,
+    the next one has their number in the field `left_out`.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -88,7 +89,7 @@ class StormLimit:
 
 
 def mark(level: str, stream: TextIO, environ: Mapping[str, str] | None = None) -> str:
-    """Return what tells journald how urgent a line is; nothing where another reads the stream."""
+    """Return the prefix with a line's priority for journald; "" if the stream is not journald's."""
     to_journal = _is_journal(stream, os.environ if environ is None else environ)
     return f"<{_PRIORITIES.get(level, 6)}>" if to_journal else ""
 
@@ -107,7 +108,7 @@ def _renderer(stream: TextIO, environ: Mapping[str, str]) -> Processor:
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Tell whether a stream goes to journald, which names the device and inode of its socket."""
+    """Return whether a stream is journald's socket: `JOURNAL_STREAM` has its device and inode."""
     try:
         end = os.fstat(stream.fileno())
     except (OSError, ValueError):

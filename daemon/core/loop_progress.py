@@ -1,11 +1,11 @@
-"""Whether a loop still makes progress: the watchdog asks, whoever owns the loop tells."""
+"""Record whether a loop makes progress. The loop's owner writes it, the watchdog reads it."""
 
 import contextlib
 from collections.abc import Iterator
 
 
 class LoopProgress:
-    """Shows whether one loop gets on: it waits for work, or is at another piece than last time."""
+    """The progress of one loop: it waits for work, or works on another item than last time."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -14,7 +14,7 @@ class LoopProgress:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Hold around one piece of work."""
+        """Mark the loop as working while the block runs; use it around one item."""
         self._at_work, self._begun = True, self._begun + 1
         try:
             yield
@@ -22,6 +22,6 @@ class LoopProgress:
             self._at_work = False
 
     def is_alive(self) -> bool:
-        """Tell whether the loop waits, or has begun anything since the last call."""
+        """Return whether the loop waits, or has begun an item since the last call."""
         seen, self._seen = self._seen, self._begun
         return not self._at_work or self._begun > seen

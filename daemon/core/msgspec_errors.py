@@ -1,19 +1,19 @@
-"""Read msgspec's sentence about a value that does not fit: msgspec has no fields for it."""
+"""Parse the text of a `msgspec.ValidationError`, because the error has no fields."""
 
 import re
 from typing import NamedTuple
 
 
 class Misfit(NamedTuple):
-    """What msgspec says of a value.
+    """What msgspec says about a value that does not fit.
 
     Attributes:
-        what: Its sentence, without the place.
-        path: The place, like `slots[0].coin`; empty for the whole.
+        what: msgspec's sentence, without the path.
+        path: Where the value is, like `slots[0].coin`; empty for the whole document.
         unknown: The key that is not known there, or empty.
-        missing: The key that is lacking there, or empty.
-        expected: The types that fit, in msgspec's names; empty if it is about something else.
-        relation: How a value must stand to `bound`, like `>=`, or empty.
+        missing: The key that is missing there, or empty.
+        expected: The types that fit, in msgspec's names; empty if the type is not the fault.
+        relation: The relation to `bound` that a value must have, like `>=`, or empty.
         bound: The limit as msgspec writes it, or empty.
     """
 
@@ -27,7 +27,7 @@ class Misfit(NamedTuple):
 
 
 def read_misfit(error: str) -> Misfit:
-    """Take the text of a `msgspec.ValidationError` apart."""
+    """Split the text of a `msgspec.ValidationError` into its parts."""
     what, _, place = error.partition(" - at `")
     path = place.rstrip("`").removeprefix("$").removeprefix(".")
     if unknown := re.search(r"unknown field `(.+?)`", what):

@@ -1,8 +1,8 @@
-"""One child process: told its limits, listened to, and gone when it is over, whatever it did.
+"""Run one child process: set its limits, read its output, and end it with all its children.
 
-What a child writes is not to be trusted: it may be killed in the middle of a line, or run
-under an interpreter that prints what it likes. Only lines of the agreed form reach a listener,
-and every end is one sentence that a person can act on.
+The output is not trusted: a child may be killed in the middle of a line, and an interpreter may
+print other text. Only lines of a known form reach the listener. Each failure becomes one
+sentence that says what a person can do.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ log = structlog.get_logger()
 _LONGEST_LINE: Final = 1 << 20
 _KEEP_STDERR: Final = 4000
 _KIB: Final = 1 << 10
-# How an interpreter, the C++ library and a thread library say that memory has run out.
+# What an interpreter, the C++ library and a thread library print when memory has run out.
 _OUT_OF_MEMORY: Final = (
     *("memoryerror", "bad_alloc", "cannot allocate memory", "memory allocation"),
     "start new thread",
 )
-# What the child's own shell does before it becomes the interpreter: set from outside, it could be
-# past its allocations on a busy machine. The kernel ends the process with the highest score first
-# when memory runs out. What is refused here, or not known, is left out.
+# The child's shell sets the limits before it becomes the interpreter. On a busy machine, limits
+# set from outside could come after the child's allocations. When memory runs out, the kernel ends
+# the process with the highest score first. A setting that the system refuses is left out.
 _CONFINE: Final = (
     '{ echo 800 >/proc/self/oom_score_adj; [ $0 -eq 0 ] || ulimit -d $0; } 2>/dev/null; exec "$@"'
 )
@@ -46,8 +46,8 @@ OnLine = Callable[[dict[str, Any]], None]
 class Limits:
     """How a child may run: its interpreter, niceness (0 to 19), time in seconds, memory in MiB.
 
-    Memory is what the child has asked for of its own (RLIMIT_DATA), whether it touched it or
-    not: with its threads' stacks and buffers several times what is resident. 0 sets no limit.
+    Memory is what the child has allocated (RLIMIT_DATA), whether it uses it or not. With the
+    stacks and buffers of threads this is several times the resident memory. 0 sets no limit.
     """
 
     python: str = ""
@@ -84,16 +84,16 @@ async def run(
 ) -> dict[str, Any]:
     """Run `limits.interpreter` with these arguments; return its line `finished`.
 
-    A cancelled caller takes the child and its workers with it.
+    If the caller is cancelled, the child and its workers are killed.
 
     Args:
-        arguments: What the interpreter is given.
+        arguments: The command line after the interpreter.
         limits: How the child may run.
         environment: The whole environment of the child.
         on_line: Called with each JSON line of the child while it runs.
 
     Raises:
-        RetrainFailedError: It ended in any other way, and why.
+        RetrainFailedError: If it ended in any other way; says why.
     """
     process = await start(arguments, limits, environment)
     told = _Told(on_line)
@@ -121,10 +121,10 @@ async def start(
     *,
     stdin: int = asyncio.subprocess.DEVNULL,
 ) -> asyncio.subprocess.Process:
-    """Start a child within its limits, to be talked to by the caller.
+    """Start a child within its limits; the caller reads and writes its pipes.
 
     Raises:
-        RetrainFailedError: There is no such interpreter.
+        RetrainFailedError: If there is no such interpreter.
     """
     if shutil.which(limits.interpreter) is None:
         msg = f"{limits.interpreter} is no program that can be started; correct retrain.python"
@@ -150,7 +150,7 @@ class _Told:
 
     @property
     def place(self) -> str:
-        """Where it was when it ended, to be put into a sentence."""
+        """The step in which it ended, as a part of a sentence."""
         return f" in the step {self._step!r}" if self._step else ""
 
     def hear(self, line: dict[str, Any]) -> None:
@@ -165,9 +165,9 @@ class _Told:
 
 
 def _polite(limits: Limits) -> tuple[str, ...]:
-    """Return a command prefix: die with us, leave processor, disk and memory to others.
+    """Return a command prefix that lowers the child's priority and ends it when we end.
 
-    With what util-linux and coreutils have of it on this machine.
+    Programs of util-linux and coreutils that this machine lacks are left out.
     """
     prefix: tuple[str, ...] = ()
     if shutil.which("setpriv"):
@@ -175,15 +175,16 @@ def _polite(limits: Limits) -> tuple[str, ...]:
     if limits.nice and shutil.which("nice"):
         prefix += ("nice", "-n", str(limits.nice))
     if shutil.which("ionice"):
-        prefix += ("ionice", "--class", "3", "--ignore")  # idle; where refused, as before
+        prefix += ("ionice", "--class", "3", "--ignore")  # idle class; ignored if refused
     return (*prefix, "sh", "-c", _CONFINE, str(limits.memory_mib * _KIB))
 
 
 @contextlib.contextmanager
 def _workers_end_with(process: asyncio.subprocess.Process) -> Iterator[None]:
-    """Kill the child's own children when it is over: one that held its output would hold us up.
+    """Kill the child's own children as soon as the child ends.
 
-    `process.wait()` cannot tell us: it waits for the end of that output too.
+    A worker that keeps the child's output open would block us: `process.wait()` returns only
+    when that output is closed.
     """
     try:
         descriptor = os.pidfd_open(process.pid)
@@ -206,7 +207,7 @@ def _workers_end_with(process: asyncio.subprocess.Process) -> Iterator[None]:
 
 
 async def _json_lines(stream: asyncio.StreamReader | None) -> AsyncIterator[dict[str, Any]]:
-    """Yield the lines of the agreed form; anything else is passed over, once loudly."""
+    """Yield the lines of a known form; skip all others and log the first of them."""
     garbage = 0
     while stream is not None:
         try:
@@ -219,7 +220,7 @@ async def _json_lines(stream: asyncio.StreamReader | None) -> AsyncIterator[dict
             line = json.loads(raw)
             if isinstance(line, dict) and (form := _FORMS.get(str(line.get("event")))):
                 msgspec.convert(line, form)
-        except ValueError:  # msgspec's is one too
+        except ValueError:  # msgspec's error is a ValueError too
             line = None
         if isinstance(line, dict):
             yield line
@@ -238,7 +239,7 @@ async def tail(stream: asyncio.StreamReader | None) -> str:
 
 
 def _why(code: int, stderr: str, told: _Told, limits: Limits) -> str:
-    """Return one sentence about an end without a result."""
+    """Return one sentence that says why the child ended without a result."""
     error, kind = (told.failed.error, told.failed.kind) if told.failed else ("", "")
     if limits.memory_mib and _is_about_memory(f"{kind} {error} {stderr}"):
         remedy = "raise retrain.memory_mib, or train on less with history_days"
@@ -262,6 +263,6 @@ def _kill_group(pid: int) -> None:
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
-    """Make sure that the child and its workers are gone."""
+    """Kill the child and its workers and wait until the child is gone."""
     _kill_group(process.pid)
     await process.wait()

@@ -1,4 +1,4 @@
-"""Suggest what somebody may have meant by a name that does not exist."""
+"""Suggest known names for a name that does not exist."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
 def nearest(name: str, known: Iterable[str], most: int) -> list[str]:
     """Return up to `most` known names that are spelt nearly like `name`, the nearest first.
 
-    Upper and lower case are taken as equal.
+    Upper and lower case count as equal.
     """
     by_lower = {each.lower(): each for each in known}
     return [by_lower[each] for each in difflib.get_close_matches(name.lower(), by_lower, most)]

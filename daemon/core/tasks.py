@@ -1,8 +1,8 @@
-"""Own every task: none ends without somebody being told, and none outlives its owner.
+"""Run tasks with an owner: the owner gets each failure, and each task ends with its owner.
 
-Where a task group fails and is cancelled in the same turn of the event loop, Python before
-3.13 hands on the failure and forgets the cancellation (python/cpython#116720). A loop that
-tries again after a failure would then go on for ever, and whoever ended it would wait.
+A task group may fail and be cancelled in the same turn of the event loop. Python before 3.13
+then raises the failure and loses the cancellation (python/cpython#116720). A loop that tries
+again after a failure would never end, and whoever cancelled it would wait for ever.
 """
 
 import asyncio
@@ -14,10 +14,12 @@ T = TypeVar("T")
 
 
 async def in_own_task(work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` does, run in a task that ends when this one is cancelled.
+    """Run `work` in a task of its own and return its result.
+
+    If this task is cancelled, that one is cancelled too.
 
     Raises:
-        CancelledError: If this task was cancelled, whatever became of the work.
+        CancelledError: If this task was cancelled, even if the work ended or failed.
     """
     task = asyncio.create_task(work)
     try:
@@ -33,12 +35,12 @@ async def in_own_task(work: Coroutine[Any, Any, T]) -> T:
 async def running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
     """Run `work` in a task of its own beside the block, and end it with the block.
 
-    If it fails, the block is cancelled and the failure raised in its place. If the block fails,
-    its own exception is raised, not a group.
+    If `work` fails, the block is cancelled and the failure is raised. If the block fails, its
+    own exception is raised, not a group.
 
     Args:
         work: What to run.
-        name: The task's.
+        name: The name of the task.
     """
     try:
         async with asyncio.TaskGroup() as tasks:

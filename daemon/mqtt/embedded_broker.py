@@ -1,8 +1,8 @@
 """The embedded broker: MQTT on this machine without installing anything.
 
-The broker cannot be stopped from within, so it runs as a child process. It watches its
-standard input, which closes when this process ends in whatever way, so no orphan keeps
-the port.
+The broker has no function that stops it, so it runs as a child process. The child ends when
+its standard input closes. That happens when this process ends for any reason, so no child
+stays and keeps the port.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ log = structlog.get_logger()
 
 
 class EmbeddedBroker:
-    """A broker on 127.0.0.1 for as long as the `async with` lasts; restarted if it dies.
+    """A broker on 127.0.0.1 that runs during an `async with`; it is restarted if it dies.
 
-    It has no passwords and forgets retained messages when it restarts; whoever owns one
-    publishes it again on reconnect (`hyperdrift.mqtt.connection` does).
+    It has no passwords. A restart loses retained messages, so a publisher must publish them
+    again when it reconnects; `hyperdrift.mqtt.connection` does.
     """
 
     def __init__(self, clock: Clock, port: int | None = None) -> None:
@@ -43,12 +43,12 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
-        """Address for `hyperdrift.mqtt.connection.BrokerAddress.parse`."""
+        """The address, as `hyperdrift.mqtt.connection.BrokerAddress.parse` takes it."""
         return f"mqtt://{HOST}:{self.port}"
 
     @property
     def pid(self) -> int | None:
-        """The broker's process, None while there is none."""
+        """The process id of the broker, None while it does not run."""
         return self._process.pid if self._process is not None else None
 
     async def __aenter__(self) -> Self:
@@ -56,7 +56,7 @@ class EmbeddedBroker:
 
         Raises:
             ConfigError: If the port is taken.
-            BrokerUnreachable: If it does not come up.
+            BrokerUnreachable: If it does not accept connections in time.
         """
         self.port = _free_port(self._wanted or 0)
         try:
@@ -81,11 +81,11 @@ class EmbeddedBroker:
 
     async def _start(self) -> None:
         self._process = process = await asyncio.create_subprocess_exec(
-            # -P: a folder named iotcore beside the daemon must not be taken for the package.
+            # -P: Python must not import a folder named iotcore in place of the package.
             *(sys.executable, "-P", str(_CHILD), HOST, str(self.port)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl+C is for the daemon, which says goodbye first
+            start_new_session=True,  # Ctrl+C goes to the daemon alone; it still publishes
         )
         deadline = self._clock.monotonic() + READY_S
         while not await _answers(self.port):
@@ -96,7 +96,7 @@ class EmbeddedBroker:
         log.info("broker.ready", url=self.url, pid=process.pid)
 
     async def _keep(self) -> None:
-        """Start it again whenever it ends."""
+        """Restart the broker whenever it ends."""
         failure = LogOnce()
         while True:
             if self._process is not None:
@@ -118,7 +118,7 @@ class EmbeddedBroker:
             return
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                process.kill()  # it keeps nothing, so there is nothing to lose
+                process.kill()  # it stores nothing, so nothing is lost
         await process.wait()
         if process.stdin is not None:
             process.stdin.close()

@@ -1,6 +1,6 @@
-"""The process of the embedded broker: run by path, so that nothing else of ours is loaded.
+"""The process of the embedded broker. It is run by path, so that it loads no other module.
 
-It ends with its standard input, which closes when the daemon ends in whatever way.
+It ends when its standard input closes, which happens when the daemon ends for any reason.
 """
 
 import logging
@@ -15,7 +15,7 @@ _LARGEST_BYTES: Final = 1_000_000
 
 
 def serve(host: str, port: int) -> None:
-    """Be a broker until the standard input ends."""
+    """Run the broker until the standard input closes."""
     logging.disable(logging.CRITICAL)  # it logs every packet as an error
     threading.Thread(target=_leave, daemon=True).start()
     IotCoreBroker(listen=host, port=port, max_payload_size=_LARGEST_BYTES).run_forever()

@@ -1,7 +1,7 @@
-"""What the daemon says over MQTT, and what operators ask of it, as frozen structs.
+"""The MQTT messages of the daemon and of operators, as frozen structs.
 
-JSON, UTF-8, times in integer ms UTC. What bots say and hear is in `hyperdrift.mqtt.messages`:
-the contract of both sides stands there once.
+They are JSON in UTF-8 with times in integer ms UTC. The messages between daemon and bots are
+in `hyperdrift.mqtt.messages`, because both sides use them.
 """
 
 from typing import Any, Literal, TypeVar
@@ -20,19 +20,19 @@ log = structlog.get_logger()
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
-    """Root of the daemon's payloads."""
+    """Base class of the daemon's payloads."""
 
 
 class VenueState(Payload, frozen=True, kw_only=True):
-    """How the connections to the venue are; counts are since the start.
+    """The state of the connections to the venue; counts are since the start.
 
     Attributes:
-        connected: Whether the stream is there.
-        reconnects: How often the stream was connected anew.
-        weight_left: What is left of this minute's request weight.
-        weight_per_minute: What may be spent in a minute.
-        retries: Calls to REST that failed and were tried again.
-        throttled: How many of them were answered with 429.
+        connected: Whether the stream is connected.
+        reconnects: How often the stream was connected again.
+        weight_left: Request weight that is left in this minute.
+        weight_per_minute: Request weight that may be used in a minute.
+        retries: REST calls that failed and were tried again.
+        throttled: How many of those calls were answered with 429.
         clock_jumps: How often the venue's clock jumped.
         oddities: Kind of anomaly -> how often it was seen, in all slots together.
     """
@@ -48,15 +48,15 @@ class VenueState(Payload, frozen=True, kw_only=True):
 
 
 class FeedState(Payload, frozen=True, kw_only=True):
-    """What became of a slot's bars since the start.
+    """Counts of a slot's bars since the start.
 
     Attributes:
         confirmed: Bars that REST confirmed.
         provisional: Bars handed on as the stream showed them, before REST confirmed them.
-        filled: Bars handed on flat, because nobody traded.
+        filled: Flat bars handed on for times in which nobody traded.
         revised: Bars that REST changed after they were handed on.
         refused: Bars with impossible numbers, or from the future.
-        gaps: Bars given up.
+        gaps: Bars that nobody can fill any more.
         oddities: Kind of anomaly -> how often it was seen.
     """
 
@@ -73,13 +73,13 @@ class DaemonStatus(Payload, frozen=True, kw_only=True, omit_defaults=True):
     """`status`: retained; the last will is `{"state": "offline"}`.
 
     Attributes:
-        state: Whether the daemon is there.
-        version: Of hyperdrift.
-        slots: Names of the slots that it keeps.
+        state: Whether the daemon runs.
+        version: The version of hyperdrift.
+        slots: Names of the daemon's slots.
         since_ms: When it started, ms UTC.
         doing: How far a start is, in words; empty once the daemon is ready.
         venue: The connections to the venue.
-        feed: Slot -> what became of its bars.
+        feed: Slot -> counts of its bars.
     """
 
     state: Literal["online", "offline"]
@@ -98,10 +98,10 @@ class Command(Payload, frozen=True, kw_only=True):
         command: What to do.
         request_id: Names the command; the reply repeats it.
         reason: Why, for the journal.
-        issued_ms: When it was given, ms UTC; older than 60 s is refused.
-        model_id: The version to promote, or to go back to.
-        slot: The slot; needed where it is signed.
-        by: Who asks; needed where it is signed.
+        issued_ms: When it was given, ms UTC; one older than 60 s is refused.
+        model_id: The version to promote or to roll back to.
+        slot: The slot; required in a signed command.
+        by: Who asks; required in a signed command.
         signature: Base64 Ed25519 signature of the canonical JSON without this field.
     """
 
@@ -119,9 +119,9 @@ class CommandReply(Payload, frozen=True, kw_only=True):
     """`<slot>/command/reply`: the one answer to each command.
 
     Attributes:
-        request_id: The command's.
-        accepted: Whether it is done, or will be.
-        detail: What comes of it, or why not.
+        request_id: The id of the command.
+        accepted: Whether the command is carried out.
+        detail: What happens now, or why it was refused.
     """
 
     request_id: str
@@ -134,8 +134,8 @@ class RetrainProgress(Payload, frozen=True, kw_only=True):
 
     Attributes:
         job: Names the retrain.
-        step: What it does now.
-        percent: How much of the whole is done, 0 to 100.
+        step: The current step.
+        percent: The share of the retrain that is done, 0 to 100.
     """
 
     job: str
@@ -172,13 +172,13 @@ class SlotState(Payload, frozen=True, kw_only=True):
         phase: In one word: collecting, serving, probation, paused, retraining, judging or swapping.
         model_id: The live version; null before the first one.
         model_age_s: Seconds since the newest bar that it learnt from.
-        win_rate: Share of the bot's trades that won, 0 to 1; without any, of the model's signals.
-        trades: How many that share is of.
+        win_rate: Share of the bot's trades that won, 0 to 1; of the model's signals if no trades.
+        trades: How many trades or signals the share is of.
         drift: Feature -> evidence for a change; 1 is an alarm.
         last_bar_t: Open time of the newest bar that was scored, ms UTC.
-        lag_ms: How long after its close it was, ms.
+        lag_ms: How long after its close it was scored, ms.
         retrain: The retrain that runs; null if none does.
-        pnl_7d: Profit of the bot's trades of seven days, quote units.
+        pnl_7d: Profit of the bot's trades of the last seven days, quote units.
         waiting_for: The policy's newest decision, and why.
         trouble: Why the live model cannot be used; empty if it can.
         probation: Evidence against the live model, while it is on probation.
@@ -202,13 +202,13 @@ class SlotState(Payload, frozen=True, kw_only=True):
 
 
 class PayloadReader:
-    """Decodes JSON payloads; logs the first malformed one of each topic until one is well."""
+    """Decodes JSON payloads; logs the first malformed one of a topic until one can be read."""
 
     def __init__(self) -> None:
         self._malformed: set[str] = set()
 
     def read(self, topic: str, payload: bytes, kind: type[T]) -> T | None:
-        """Return the message, None if it is not one."""
+        """Return the message, None if the payload is malformed."""
         try:
             message = decode(payload, kind)
         except BadInput as e:
@@ -221,10 +221,10 @@ class PayloadReader:
 
 
 def decode(payload: bytes, kind: type[T]) -> T:
-    """Read one message, a bot's or an operator's.
+    """Decode one message of a bot or an operator.
 
     Raises:
-        BadInput: If it is no JSON object, or a field is missing or not of its kind.
+        BadInput: If it is no JSON object, or a field is missing or has a wrong type.
     """
     if issubclass(kind, Message):
         return messages.decode(payload, kind)
@@ -235,5 +235,5 @@ def decode(payload: bytes, kind: type[T]) -> T:
 
 
 def encode(payload: Any) -> bytes:
-    """Return a payload as JSON, whichever side declares it."""
+    """Return a payload of any kind as JSON."""
     return msgspec.json.encode(payload)
