@@ -1,5 +1,6 @@
 """What every test starts with."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ def _plain_logs() -> Iterator[None]:
     """Forget how a command under test set up logging: its stderr ends with the test."""
     yield
     structlog.reset_defaults()
+    logging.getLogger("hyperdrift").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(params=[Mosquitto, Iotcore])
