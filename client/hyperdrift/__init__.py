@@ -2,7 +2,7 @@
 
     from hyperdrift import ModelSlot
 
-What stands here is imported when it is asked for: a bot that watches files needs no MQTT client.
+Each name is imported on first use. So a bot that watches files needs no MQTT client.
 """
 
 from importlib import import_module

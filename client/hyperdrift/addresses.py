@@ -1,7 +1,7 @@
-"""Whether a host and a port of an address can exist at all.
+"""Check whether the host and the port of an address can exist at all.
 
-The system's resolver raises errors of other kinds for names that can belong to nobody, and
-only when a connection is made: so an address is checked when it is read.
+The system's resolver reports an impossible name late, when a connection is made, and with
+errors of many kinds. So an address is checked when it is read.
 """
 
 import ipaddress
@@ -16,7 +16,7 @@ def host_fault(host: str) -> str | None:
     """Say why no host can have this name or IP address; None if one can.
 
     Args:
-        host: As in an address, an IPv6 one without its brackets.
+        host: A host as written in an address; an IPv6 host without its brackets.
     """
     if ":" in host:
         return _ip_fault(host.partition("%")[0])
@@ -32,7 +32,7 @@ def host_fault(host: str) -> str | None:
 
 
 def address_fault(parts: SplitResult) -> str | None:
-    """Say why a URL names no host that can be reached, or no such port; None if it may.
+    """Say what is wrong with the host or the port of a URL; None if both can exist.
 
     Args:
         parts: What `urlsplit` returned.

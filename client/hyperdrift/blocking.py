@@ -1,4 +1,4 @@
-"""`ModelSlot` for bots that are not asyncio: the same object, kept in a thread of its own."""
+"""`ModelSlot` for bots without asyncio: its event loop runs in a thread of its own."""
 
 import asyncio
 import threading
@@ -16,8 +16,8 @@ class BlockingModelSlot:
         slot.predict(features)
 
     Args:
-        slot: What does the work; not started.
-        wait_s: Let `with` wait this long for the first model.
+        slot: The slot that does the work; it is not started yet.
+        wait_s: `with` waits this long for the first model, in seconds.
     """
 
     def __init__(self, slot: ModelSlot, wait_s: float = 0.0) -> None:
@@ -26,7 +26,7 @@ class BlockingModelSlot:
         self._thread = threading.Thread(target=self._loop.run_forever, name="slot", daemon=True)
 
     def __enter__(self) -> "BlockingModelSlot":
-        """Start."""
+        """Start, and wait `wait_s` for the first model."""
         try:
             self.start(self._wait_s)
         except BaseException:
@@ -49,7 +49,10 @@ class BlockingModelSlot:
         return self._slot.model_id
 
     def start(self, wait_s: float = 0.0) -> None:
-        """Start following the daemon's orders; once in the life of this object.
+        """Start following the daemon's orders; call it once per object.
+
+        Args:
+            wait_s: Wait this long for the first model, in seconds.
 
         Raises:
             NoModel: If `wait_s` is positive and no model came in that time.
@@ -58,7 +61,7 @@ class BlockingModelSlot:
         asyncio.run_coroutine_threadsafe(self._slot.start(wait_s), self._loop).result()
 
     def stop(self) -> None:
-        """Say goodbye and end the thread; the model goes on answering."""
+        """Disconnect and end the thread; `predict` still works."""
         asyncio.run_coroutine_threadsafe(self._slot.stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -66,10 +69,14 @@ class BlockingModelSlot:
         self._loop.close()
 
     def predict(self, features: Sequence[float]) -> Prediction:
-        """Return what the live model says of one bar; see `ModelSlot.predict`.
+        """Return the live model's prediction for one bar; see `ModelSlot.predict`.
+
+        Args:
+            features: Shape (17,), raw, in the order of `hyperdrift.features.FEATURE_NAMES`.
 
         Raises:
             NoModel: Before the first model.
+            ValueError: If scikit-learn cannot use the features, for example a NaN.
         """
         return self._slot.predict(features)
 

@@ -1,4 +1,4 @@
-"""The one place that reads real time: everything else takes a `Clock`, so that no test waits."""
+"""Read real time, here alone: all other code takes a `Clock`, so that no test has to wait."""
 
 import asyncio
 import time
@@ -6,18 +6,18 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Real time, as far as the rest of the code may see it."""
+    """A source of time, which tests replace."""
 
     def now_ms(self) -> int:
-        """Return the wall clock in ms UTC; it may step."""
+        """Return the wall clock in ms UTC; it may jump, also backwards."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds that never step back."""
+        """Return seconds since a fixed point; they never go back."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, letting other tasks run."""
+        """Wait, and let other tasks run meanwhile."""
         ...
 
 
@@ -29,9 +29,9 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """Return seconds since some fixed point."""
+        """Return seconds since a fixed point; they never go back."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, letting other tasks run."""
+        """Wait, and let other tasks run meanwhile."""
         await asyncio.sleep(seconds)

@@ -10,14 +10,14 @@ UP: Final = 2
 def decide(p_down: float, p_up: float, *, down: float, up: float) -> int:
     """Return DOWN, NEUTRAL or UP for one bar.
 
-    A side speaks when its probability reaches its threshold; if both do, the larger
-    excess wins, and equal excesses cancel out.
+    UP or DOWN is returned if its probability reaches its threshold. If both do, the one
+    that exceeds its threshold by more is returned; if they exceed it equally, NEUTRAL.
 
     Args:
         p_down: Probability of DOWN.
         p_up: Probability of UP.
-        down: Threshold of DOWN.
-        up: Threshold of UP.
+        down: Signal threshold of DOWN, a probability.
+        up: Signal threshold of UP, a probability.
     """
     up_excess, down_excess = p_up - up, p_down - down
     if up_excess >= 0 and up_excess > down_excess:

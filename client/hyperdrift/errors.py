@@ -1,4 +1,4 @@
-"""What can go wrong on both sides of a swap; the daemon's own errors grow on the same tree.
+"""The errors that bot and daemon share; the daemon's own errors have the same root.
 
     HyperdriftError
     ├── ConfigError          exit 2: a key is wrong
@@ -6,18 +6,18 @@
     ├── VersionRefused       exit 3: a model version may not go live, and why
     └── NoModel              a bot asked before the first model came
 
-Each class says whether the same call may work in a minute (`transient`) and
-which exit code a command ends with when it is not handled.
+Each class says whether the same call may work in a minute (`transient`). It also says with
+which exit code a command ends if nobody handles the error.
 """
 
 from typing import ClassVar
 
 
 class HyperdriftError(Exception):
-    """Root of all errors of ours.
+    """Root of all errors of this project.
 
     `transient`: True if the same call may work in a minute, False if a person must act.
-    `exit_code`: what a command ends with.
+    `exit_code`: The exit code of a command that ends with the error.
     """
 
     transient: ClassVar[bool] = False
@@ -31,7 +31,7 @@ class ConfigError(HyperdriftError):
 
 
 class BadInput(HyperdriftError):
-    """A file, row or argument that a person gave cannot be used as it is."""
+    """A file, a row or an argument that a person gave cannot be used."""
 
     exit_code = 2
 
@@ -40,7 +40,7 @@ class VersionRefused(HyperdriftError):
     """A model version may not go live.
 
     Args:
-        model_id: Which version; empty where it is not known.
+        model_id: The version; empty if it is not known.
         reason: One sentence that says what to do.
     """
 
@@ -58,7 +58,7 @@ class NoModel(HyperdriftError):
     """A bot asked for a prediction before the first model was loaded.
 
     Args:
-        slot: Whose model, written `BTC-5m`.
+        slot: The slot that has no model, written `BTC-5m`.
     """
 
     transient = True

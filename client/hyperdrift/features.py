@@ -1,15 +1,15 @@
-"""Which 17 features a model takes, by name and order; the formulas are the daemon's.
+"""Name the 17 features that a model takes, in order; the formulas are in `retrain`.
 
-A model that was trained on one formula and is served another loses money without any error
-message. `schema_hash` names the columns and the version of their formulas; a bot refuses a
-model of another schema.
+If a model is trained with one formula and asked with another, it loses money, and no error
+shows it. So `schema_hash` names the features and the version of their formulas. A bot
+refuses a model with another schema hash.
 """
 
 import hashlib
 from typing import Final
 
 BUILTIN: Final = "builtin"
-"""The name of the daemon's own formulas, where a bot's class could stand."""
+"""Value of `features.computer` for the daemon's own formulas; else it names a bot's class."""
 
 FEATURE_NAMES: Final = (
     "mom_1",
@@ -31,10 +31,10 @@ FEATURE_NAMES: Final = (
     "S_bot",
 )
 FORMULA_VERSION: Final = 1
-"""Rises when a formula changes."""
+"""Must be raised with every change of a formula."""
 
 
 def schema_hash() -> str:
-    """Return the 12 hex digits that name the columns and their formulas."""
+    """Return the 12 hex digits that name the features and the version of their formulas."""
     text = "\n".join((*FEATURE_NAMES, str(FORMULA_VERSION)))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
-"""Be told when something in a folder changes, by watchdog where it is installed.
+"""Call back when something in a folder changes, if watchdog is installed.
 
-Without it nobody tells, and whoever waits has to look now and then: the same as on network
-folders, which tell nobody either.
+Without watchdog, and on network folders, no change is reported. So the caller also has to
+look at the folder at intervals.
 """
 
 import contextlib
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent, FileSystemEventHandler
     from watchdog.observers.api import BaseObserver, ObservedWatch
 
-# What reading a file brings about; our own checks would wake us for ever.
+# Events of reading a file. The callback reads files: these events would call it for ever.
 _READING = frozenset({"opened", "closed_no_write"})
 
 
 class FolderWatch:
-    """Calls back from a thread of its own.
+    """Watches one folder, and calls back from a thread of its own.
 
     Args:
         on_change: Called without arguments after each change in the folder.
@@ -30,7 +30,7 @@ class FolderWatch:
         self._watched: tuple[int, ObservedWatch] | None = None
 
     def start(self) -> None:
-        """Start the thread, if watchdog is installed and the system lets it."""
+        """Start the thread, if watchdog is installed and the system allows it."""
         with contextlib.suppress(ImportError, OSError):
             from watchdog.observers import Observer  # noqa: PLC0415 - an extra
 
@@ -45,7 +45,7 @@ class FolderWatch:
             self._observer.join()
 
     def follow(self, folder: Path) -> None:
-        """Watch the folder that has this name now; it may have been made or replaced since.
+        """Watch the folder that has this name now; call it again, as it may be replaced.
 
         Raises:
             OSError: If there is no such folder.
@@ -54,10 +54,10 @@ class FolderWatch:
         if self._observer is None or (self._watched is not None and self._watched[0] == inode):
             return
         if self._watched is not None:
-            with contextlib.suppress(KeyError):  # it went with its folder
+            with contextlib.suppress(KeyError):  # it was removed with its folder
                 self._observer.unschedule(self._watched[1])
             self._watched = None
-        with contextlib.suppress(OSError):  # the system has no watches left: we look by ourselves
+        with contextlib.suppress(OSError):  # no watches left: the caller looks at intervals
             self._watched = (inode, self._observer.schedule(_handler(self._noted), str(folder)))
 
     def _noted(self, event: "FileSystemEvent") -> None:
@@ -66,7 +66,7 @@ class FolderWatch:
 
 
 def _handler(take: "Callable[[FileSystemEvent], None]") -> "FileSystemEventHandler":
-    """Return what watchdog hands its events to."""
+    """Return a watchdog handler that passes each event to `take`."""
     from watchdog.events import FileSystemEventHandler  # noqa: PLC0415 - an extra
 
     handler = FileSystemEventHandler()

@@ -1,4 +1,4 @@
-"""The model that answers for a slot: proved before it is taken, replaced in one assignment."""
+"""Hold the live model of a slot: a version is checked first, then set in one assignment."""
 
 import threading
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from hyperdrift.verification import admit
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What one model says of one bar; `decision` is 0 DOWN, 1 NEUTRAL, 2 UP."""
+    """A model's probabilities for one bar, and its `decision`: 0 DOWN, 1 NEUTRAL, 2 UP."""
 
     model_id: str
     p_down: float
@@ -26,11 +26,12 @@ class Prediction:
 
 
 class LiveModel:
-    """What every kind of slot holds; `predict` may be called from any thread.
+    """The live model of one slot; `predict` may be called from any thread.
 
     Args:
-        slot: Whose model.
-        public_key: The daemon's public key; given, whatever it did not sign is refused.
+        slot: The slot.
+        public_key: The daemon's public key. If it is given, a version that the daemon did
+            not sign is refused.
         computer: `builtin`, or the `features.computer` that the bot shares with the daemon.
     """
 
@@ -46,7 +47,7 @@ class LiveModel:
         return self._live.model_id if self._live is not None else None
 
     def is_of(self, order: SwapOrder) -> bool:
-        """Whether the model that an order names is the one that answers already."""
+        """Whether the model that a swap order names is live already."""
         live = self._live
         return live is not None and (live.model_id, dict(live.manifest.sha256)) == (
             order.model_id,
@@ -54,11 +55,15 @@ class LiveModel:
         )
 
     def take(self, pointer: Path, order: SwapOrder | None = None) -> None:
-        """Prove the version that a LATEST.json names and let it answer. Blocks for a second.
+        """Check the version that a LATEST.json names and make it live. Blocks for a second.
+
+        Args:
+            pointer: The LATEST.json; the version's files lie beside it.
+            order: The swap order; None at the start of a bot or without MQTT.
 
         Raises:
-            VersionRefused: If it may not answer, or was made live before the one that does;
-                nothing was changed.
+            VersionRefused: If a check fails, or if it was deployed before the live one; then
+                the live model stays.
         """
         with self._taking:
             live = self._live
@@ -73,10 +78,9 @@ class LiveModel:
             )
 
     def predict(self, features: Sequence[float]) -> Prediction:
-        """Return what the live model says of one bar, in about ten milliseconds.
+        """Return the live model's prediction for one bar; it takes about ten milliseconds.
 
-        One call is answered by one model from beginning to end; a swap takes effect
-        between two calls.
+        One model answers the whole call; a swap takes effect between two calls.
 
         Args:
             features: Shape (17,), raw, in the order of `hyperdrift.features.FEATURE_NAMES`.

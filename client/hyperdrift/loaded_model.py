@@ -1,4 +1,4 @@
-"""A model version in memory: loaded from bytes that were checked, proved on its golden rows."""
+"""Load a version into memory from bytes that were checked, and test it on its golden rows."""
 
 import io
 import threading
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # it ships none
 
 GOLDEN_TOLERANCE: Final = 1e-9
-# scikit-learn's forests set the process's warning filters while they predict, and put back
-# what they found: two threads at once leave them empty for good, and every tree warns then.
+# One thread predicts at a time. scikit-learn's forests replace the process's warning filters
+# while they predict. Two threads at once would leave the filters empty: then every tree warns.
 _ALONE: Final = threading.Lock()
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model version in memory, checked, ready to answer.
+    """A version in memory, ready to predict; `load` has checked it.
 
     Attributes:
-        manifest: What it says about itself.
-        model: The fitted estimator; without the names of its columns, see `load`.
-        feature_cols: Names of its 17 inputs, in order.
-        golden: Rows of shape (n, 17) and the probabilities (n, 3) that they must give.
+        manifest: The version's manifest.
+        model: The fitted estimator, without the names of its columns; see `load`.
+        feature_cols: Names of its 17 features, in order.
+        golden: Golden rows, shape (n, 17), and the probabilities (n, 3) that they must give.
         threads: The thread pools of the process.
     """
 
@@ -72,8 +72,8 @@ class LoadedModel:
         """
         import numpy as np  # noqa: PLC0415 - see `load`
 
-        # A second OpenMP thread gains nothing on one row, and waiting for it while another
-        # process has the core takes a hundred times as long as the prediction.
+        # A second OpenMP thread makes one row no faster. If another process has its core,
+        # waiting for that thread takes a hundred times as long as the prediction.
         with _ALONE, self.threads.limit(limits=1, user_api="openmp"):
             given = self.model.predict_proba(np.asarray(rows, dtype=np.float64))
         return np.asarray(given, dtype=np.float64)
@@ -82,7 +82,7 @@ class LoadedModel:
         """Return the largest difference from the golden probabilities.
 
         Raises:
-            VersionRefused: If it exceeds 1e-9: this model does not compute what was judged.
+            VersionRefused: If it exceeds 1e-9: then this is not the model that was judged.
         """
         rows, expected = self.golden
         difference = float(abs(self.predict(rows) - expected).max())
@@ -96,26 +96,26 @@ class LoadedModel:
 
 
 def preload() -> None:
-    """Import what `load` needs, two seconds that the first swap would take longer. Blocks."""
+    """Import what `load` needs, so that the first swap is faster. Blocks for two seconds."""
     import joblib  # noqa: F401, PLC0415
     import sklearn.ensemble  # noqa: F401, PLC0415
 
 
 def load(manifest: Manifest, contents: Mapping[str, bytes]) -> LoadedModel:
-    """Unpickle a version and prove it on its golden rows. Blocks for a second.
+    """Unpickle a version and test it on its golden rows. Blocks for a second.
 
-    The names of the columns are compared here, once, and then forgotten: scikit-learn would
-    ask for them in a pandas frame at every call, and a bot need not have pandas.
+    The names of the columns are compared here, once, and then removed from the estimators.
+    Otherwise scikit-learn would want a pandas frame at every call, and a bot may lack pandas.
 
     Args:
-        manifest: Of the version.
-        contents: File name -> bytes, as `check_files` compared them.
+        manifest: The manifest of the version.
+        contents: File name -> bytes, as `check_files` returned them.
 
     Raises:
-        VersionRefused: If anything about the version is not as the manifest says.
+        VersionRefused: If the version differs from its manifest in anything.
     """
-    # Here, because numpy and scikit-learn take seconds that an importing bot pays once, in a
-    # thread, instead of at its start.
+    # numpy and scikit-learn take seconds to import. Imported here, they delay a thread of the
+    # bot and not the bot's start.
     import joblib  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
     from threadpoolctl import ThreadpoolController  # noqa: PLC0415
@@ -136,7 +136,7 @@ def load(manifest: Manifest, contents: Mapping[str, bytes]) -> LoadedModel:
             golden=(np.asarray(golden["rows"], float), np.asarray(golden["probabilities"], float)),
             threads=ThreadpoolController(),
         )
-    # A pickle of another scikit-learn may fail in any way at all.
+    # A pickle of another scikit-learn may raise any error.
     except Exception as e:
         reason = f"cannot be loaded ({type(e).__name__}: {e}); written by scikit-learn "
         raise VersionRefused(model_id, reason + manifest.sklearn) from e
@@ -146,20 +146,24 @@ def load(manifest: Manifest, contents: Mapping[str, bytes]) -> LoadedModel:
 
 
 def load_version(path: Path) -> LoadedModel:
-    """Load the version that a manifest names, after comparing its digests. Blocks for a second.
+    """Compare the digests of the version that a manifest names, and load it. Blocks for a second.
 
     Args:
         path: LATEST.json, or a version's own manifest; the files lie beside it.
 
     Raises:
-        VersionRefused: If anything about the version is not as the manifest says.
+        VersionRefused: If the version differs from its manifest in anything.
     """
     manifest = read_manifest(path)
     return load(manifest, check_files(manifest, path.parent))
 
 
 def _check_shape(loaded: LoadedModel, known: tuple[str, ...]) -> None:
-    """Refuse a model that is not 17 raw features in, DOWN, NEUTRAL, UP out."""
+    """Refuse a model unless it takes 17 raw features and returns DOWN, NEUTRAL and UP.
+
+    Raises:
+        VersionRefused: If it does not.
+    """
     dim = loaded.manifest.feature_dim
     inputs = getattr(loaded.model, "n_features_in_", None)
     classes = [int(c) for c in getattr(loaded.model, "classes_", ())]
@@ -177,7 +181,7 @@ def _check_shape(loaded: LoadedModel, known: tuple[str, ...]) -> None:
 
 
 def _forget_names(part: Any, seen: set[int]) -> None:
-    """Take the names of columns from an estimator and from all that it is made of."""
+    """Remove the names of columns from an estimator and from all of its parts."""
     if id(part) in seen:
         return
     seen.add(id(part))

@@ -1,9 +1,9 @@
-"""Load a model in a thread, and collect garbage, without the rest of the process noticing.
+"""Keep the other threads of a process running while a thread loads a model.
 
-Unpickling is one long run of Python: whoever waits for the interpreter meanwhile, the
-event loop above all, gets it 5 ms late each time, and a garbage collection that the many
-new objects set off stops everybody for as long as it takes to look at every object there
-is, 0.2 s beside scikit-learn and pandas.
+Unpickling is one long run of Python. Meanwhile each other thread, such as the event loop,
+waits 5 ms for each turn of the interpreter. The many new objects also start garbage
+collections. Each collection looks at all objects and stops all threads, with scikit-learn
+and pandas for 0.2 s.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ _before: list[tuple[float, bool]] = []
 
 
 def freeze_gc() -> None:
-    """Leave all objects that are there now out of every later garbage collection.
+    """Leave all objects that exist now out of every later garbage collection.
 
-    Libraries stay for ever; looking at their objects again and again stops everybody for a
-    fifth of a second each time. For the end of a start: it takes as long once.
+    The objects of libraries are never freed, and each look at them stops all threads for
+    0.2 s. Call it at the end of a start; it collects once itself.
     """
     gc.collect()
     gc.freeze()
@@ -31,9 +31,9 @@ def freeze_gc() -> None:
 
 @contextlib.contextmanager
 def gc_paused() -> Iterator[None]:
-    """Let other threads in every half millisecond, and put off collections, for the moment.
+    """Give other threads a turn every 0.5 ms, and collect no garbage, inside the `with`.
 
-    What was set before comes back when the last of those who are in at once leaves.
+    If several threads are inside at once, the last one to leave restores the old settings.
     """
     with _lock:
         _before.append((sys.getswitchinterval(), gc.isenabled()))
@@ -43,7 +43,7 @@ def gc_paused() -> Iterator[None]:
         yield
     finally:
         with _lock:
-            # The newest leaves the list, whoever it was: the first to come knew the true ones.
+            # The first entry has the true settings, so it must be the last one removed.
             interval, collecting = _before.pop()
             if not _before:
                 sys.setswitchinterval(interval)

@@ -1,6 +1,6 @@
-"""What a model version says about itself: a validated LATEST.json. Values only, no files.
+"""Check the form of a manifest; this module reads no files.
 
-`retrain` writes it and both sides of a swap read it; its form is checked here alone.
+`retrain` writes manifests, and daemon and bot read them. Only this module checks their form.
 """
 
 import json
@@ -18,10 +18,10 @@ _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A validated LATEST.json; `document` is the whole of it, as signed.
+    """A manifest whose form was checked; `document` is all of it, as signed.
 
-    `deployed_ms` is when the pointer was moved, ms UTC: it grows with every move. A version's
-    own manifest has 0.
+    `deployed_ms` is when the version was deployed, ms UTC; it grows with each deploy. It is 0
+    in a version's own manifest. `trained_to_ms` is the end of the training data, ms UTC.
     """
 
     model_id: str
@@ -50,7 +50,11 @@ class Manifest:
 
 
 def stamp(at_ms: int) -> str:
-    """Return `YYYYmmdd_HHMMSS` in UTC of a time in ms."""
+    """Return a time as `YYYYmmdd_HHMMSS` in UTC.
+
+    Args:
+        at_ms: The time, ms UTC.
+    """
     return datetime.fromtimestamp(at_ms / 1000, tz=timezone.utc).strftime(_STAMP)
 
 
@@ -60,7 +64,7 @@ def manifest_name(version_id: str) -> str:
 
 
 def canonical(manifest: Mapping[str, Any]) -> bytes:
-    """Return what is signed: sorted keys, no spaces, UTF-8, without `signature`."""
+    """Return the bytes that are signed: JSON with sorted keys, no spaces, no `signature`."""
     unsigned = {key: value for key, value in manifest.items() if key != "signature"}
     return json.dumps(
         unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -71,7 +75,7 @@ def parse(document: Mapping[str, Any]) -> Manifest:
     """Check the form of a manifest.
 
     Raises:
-        KeyError, TypeError, ValueError: If a field is missing or not of its kind.
+        KeyError, TypeError, ValueError: If a field is missing or has the wrong type.
     """
     if list(document["class_order"]) != list(CLASS_ORDER):
         msg = f"class_order must be [0, 1, 2], was {document['class_order']}"
@@ -109,7 +113,11 @@ def parse(document: Mapping[str, Any]) -> Manifest:
 
 
 def _plain(name: Any) -> str:
-    """Return a file name that cannot leave its folder."""
+    """Return a file name, if it cannot lead out of its folder.
+
+    Raises:
+        ValueError: If it could.
+    """
     if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
         msg = f"{name!r} is not a plain file name"
         raise ValueError(msg)

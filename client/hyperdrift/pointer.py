@@ -1,7 +1,7 @@
-"""The hot swap without MQTT: a slot that watches LATEST.json and nothing else.
+"""Swap models without MQTT: a slot that only watches LATEST.json.
 
-For bots that may not or cannot speak to a broker. The same checks come before the same
-single assignment; only nobody hears of it, so what was refused stands in the bot's log.
+It is for bots that cannot use a broker. It makes the same checks and swaps in one assignment,
+as `ModelSlot` does. But it sends no acknowledgement: only the bot's log shows a refusal.
 
     with PointerSlot("/var/lib/hyperdrift/models", "BTC-5m") as slot:
         prediction = slot.predict(features)  # 17 numbers; from any thread, in any kind of bot
@@ -22,8 +22,8 @@ from hyperdrift.logs import EventLogger
 from hyperdrift.slot_name import SlotName
 from hyperdrift.version_files import LATEST
 
-# How long a change may stay unseen where the system tells nobody: a folder that is made later,
-# a network share.
+# How long a change may stay unseen where the system reports none: a folder that is made
+# later, or a network share.
 POLL_S = 5.0
 log = EventLogger("hyperdrift.slot")
 
@@ -31,15 +31,16 @@ _State = tuple[int, int, int]
 
 
 class PointerSlot:
-    """The live model of one slot, followed by watching its folder from a thread.
+    """The live model of one slot; a thread watches its folder and swaps it.
 
     Args:
         models_dir: The models folder as this bot sees it; it need not exist yet.
-        slot: `BTC-5m`.
-        public_key: The daemon's public key; given, whatever it did not sign is refused.
-            Without it, whoever may write to the folder chooses what this process loads.
-        computer: The daemon's `features.computer`, where that is this bot's own class.
-        poll_s: Look at least this often, in seconds.
+        slot: The slot, for example `BTC-5m`.
+        public_key: The daemon's public key. If it is given, a version that the daemon did
+            not sign is refused. Without it, anybody who can write to the folder chooses what
+            this process loads.
+        computer: The daemon's `features.computer`, if that is this bot's own class.
+        poll_s: Longest time between two looks at the pointer, in seconds.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class PointerSlot:
         self._thread = threading.Thread(target=self._follow, name="pointer-slot", daemon=True)
 
     def __enter__(self) -> "PointerSlot":
-        """Load what is live and follow it."""
+        """Load the live version and follow the pointer."""
         self.start()
         return self
 
@@ -77,7 +78,7 @@ class PointerSlot:
         self.stop()
 
     async def __aenter__(self) -> "PointerSlot":
-        """Do the same without holding up the event loop."""
+        """Start as `with` does, without blocking the event loop."""
         await asyncio.to_thread(self.start)
         return self
 
@@ -97,11 +98,11 @@ class PointerSlot:
 
     @property
     def refusal(self) -> str:
-        """Why the newest LATEST.json was refused; empty when it was taken."""
+        """Why the newest LATEST.json was refused; empty when it was accepted."""
         return self._refusal
 
     def start(self, wait_s: float = 0.0) -> None:
-        """Load what is live and follow it until `stop`; once in the life of this object.
+        """Load the live version and follow the pointer until `stop`; call it once per object.
 
         Args:
             wait_s: Wait this long for the first model, in seconds.
@@ -116,37 +117,41 @@ class PointerSlot:
             raise NoModel(self.slot)
 
     def stop(self) -> None:
-        """Stop watching; the model goes on answering."""
+        """Stop watching the pointer; `predict` still works."""
         self._stopping = True
         self._changed.set()
         self._thread.join()
         self._watch.stop()
 
     def predict(self, features: Sequence[float]) -> Prediction:
-        """Return what the live model says of one bar; see `ModelSlot.predict`.
+        """Return the live model's prediction for one bar; see `ModelSlot.predict`.
+
+        Args:
+            features: Shape (17,), raw, in the order of `hyperdrift.features.FEATURE_NAMES`.
 
         Raises:
             NoModel: Before the first model.
+            ValueError: If scikit-learn cannot use the features, for example a NaN.
         """
         return self._model.predict(features)
 
     def _follow(self) -> None:
-        with contextlib.suppress(ImportError):  # a version that needs it is then refused with it
+        with contextlib.suppress(ImportError):  # the version is refused later, with this reason
             preload()
         while not self._stopping:
             if self._changed.wait(self._poll_s):
                 self._changed.clear()
                 if self._refusal:
-                    self._seen = None  # what was missing may have come
+                    self._seen = None  # a file that was missing may exist now
             self._look()
 
     def _look(self) -> None:
-        """Take the version that the pointer names, if the pointer is another than before."""
+        """Take the version that the pointer names, if the pointer has changed."""
         try:
             self._watch.follow(self._path.parent)
             found = self._path.stat()
         except OSError:
-            return  # not there yet, or away: the model that answers goes on
+            return  # there is no pointer: the live model stays
         state = (found.st_ino, found.st_mtime_ns, found.st_size)
         if state == self._seen:
             return
@@ -156,7 +161,7 @@ class PointerSlot:
             self._model.take(self._path)
         except VersionRefused as e:
             why = e.reason
-        # A version may fail to load in any way at all; the old model goes on answering.
+        # Loading a version may raise any error; then the live model stays.
         except Exception as e:  # noqa: BLE001
             why = f"{type(e).__name__}: {e}"
         if why and why != self._refusal:

@@ -1,7 +1,7 @@
-"""Ed25519 signatures: a bot that has the public key loads only what this daemon released.
+"""Check Ed25519 signatures, so that a bot with the public key loads only its daemon's versions.
 
-A digest proves that a file is whole, not who made it, and a model file is a pickle:
-whoever can place one and announce it runs code in the bot.
+A digest proves that a file is whole, not who made it. A model file is a pickle: anybody who
+can place one and send a swap order runs code in the bot.
 """
 
 import base64
@@ -41,7 +41,7 @@ class Verifier:
         return cls(key)
 
     def verify(self, manifest: Mapping[str, Any]) -> None:
-        """Accept a manifest that the daemon signed.
+        """Check that the daemon signed a manifest.
 
         Raises:
             VersionRefused: If the signature is missing or not the daemon's.
@@ -56,7 +56,7 @@ class Verifier:
     def verify_payload(self, payload: bytes) -> bool:
         """Return whether the daemon signed this MQTT payload, a JSON object with `signature`.
 
-        The bytes as received are judged: a newer daemon may sign fields unknown here.
+        All fields as received are checked: a newer daemon may sign fields that are unknown here.
         """
         try:
             document = json_object(payload)
@@ -65,7 +65,7 @@ class Verifier:
             return False
 
     def verify_bytes(self, data: bytes, signature: str) -> bool:
-        """Return whether `signature` (base64) is the daemon's for `data`."""
+        """Return whether `signature` (base64) is the daemon's signature of `data`."""
         try:
             self._key.verify(base64.b64decode(signature, validate=True), data)
         except (InvalidSignature, ValueError):

@@ -1,8 +1,8 @@
-"""The hot swap from the bot's side: what a bot imports to always answer with the live model.
+"""The slot of a bot: it predicts with the live model and follows the daemon's swap orders.
 
-A bot must never stand without a model, and never trust one that it cannot vouch for.
-So the old model answers until the new one has passed every check, in a thread, and
-then takes over in one assignment; a refused one changes nothing.
+A bot must never be without a model, and must never use one that was not checked. So a thread
+checks and loads the new version while the old model answers. Then one assignment swaps the
+model. If the version is refused, the old model stays.
 
     slot = ModelSlot("mqtt://127.0.0.1:1883", "BTC-5m", bot_id="my-bot")
     await slot.start()
@@ -39,34 +39,39 @@ from hyperdrift.version_files import LATEST
 
 __all__ = ["ModelSlot", "NoModel", "Prediction"]
 
-# What stop() grants the last messages; a broker that is away then goes without them.
+# How long stop() waits until the last messages are sent; without a broker they are lost.
 GOODBYE_S = 2.0
 
 log = EventLogger("hyperdrift.slot")
 
 
 class ModelSlot:
-    """The live model of one slot, swapped on the daemon's orders.
+    """The live model of one slot, swapped on the daemon's swap orders.
 
-    Orders are handled one after the other and the newest wins. The same order again, or
-    one for the model that is live already, is acknowledged at once. An order issued
-    before the last accepted one is refused, whatever its reason: a rollback is a new
-    order too, so an older one can only be a replay.
+    Orders are handled one after the other; of those that wait, only the newest counts. An
+    order for the model that is live already is acknowledged at once. An order that was issued
+    before the last accepted one is refused. It can only be a replay: a rollback, too, sends a
+    new order.
 
     Args:
         broker_url: `mqtt://user@host:1883` or `mqtts://host`.
-        slot: `BTC-5m`.
+        slot: The slot, for example `BTC-5m`.
         bot_id: Names this bot to the daemon.
         prefix: First level of all topics.
-        password: For the user in `broker_url`.
-        ca_file: Certificates that vouch for an `mqtts://` broker; None trusts the system's.
-        public_key: The daemon's public key; given, whatever it did not sign is refused.
-            Without it, whoever may publish on the broker chooses what this process loads.
-        models_dir: The models folder as this bot sees it. Given, versions are only ever
-            looked for in its folder for the slot, and the live one is loaded at start also
-            without a broker; otherwise orders must name a path that exists here.
-        computer: The daemon's `features.computer`, where that is this bot's own class.
-        clock: Real time.
+        password: Password of the user in `broker_url`.
+        ca_file: CA certificates to trust for `mqtts://`; None trusts those of the system.
+        public_key: The daemon's public key. If it is given, everything that the daemon did
+            not sign is refused. Without it, anybody who can publish on the broker chooses
+            what this process loads.
+        models_dir: The models folder as this bot sees it. If it is given, versions are loaded
+            only from the slot's folder in it, at the start also without a broker. Otherwise
+            swap orders must name a path that exists on this host.
+        computer: The daemon's `features.computer`, if that is this bot's own class.
+        clock: Source of time; None takes the system's.
+
+    Raises:
+        BadInput: If the slot or the prefix is not well-formed.
+        ConfigError: If the broker's address, `ca_file` or `public_key` cannot be used.
     """
 
     def __init__(
@@ -98,7 +103,7 @@ class ModelSlot:
         self._bus.subscribe(self._topics.model(self.slot), self._take_order)
         self._accepted: SwapOrder | None = None
         self._has_model = asyncio.Event()
-        # Full means that a newer order came: the older one is dropped, it was overtaken.
+        # One place: when a newer order comes, the older one that waits is dropped.
         self._orders: asyncio.Queue[SwapOrder] = asyncio.Queue(maxsize=1)
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
@@ -109,16 +114,16 @@ class ModelSlot:
 
     @property
     def connected(self) -> bool:
-        """Whether the broker is there. Predictions do not need it."""
+        """Whether the broker is connected. Predictions do not need it."""
         return self._bus.connected
 
     async def start(self, wait_s: float = 0.0) -> None:
-        """Load what is live, connect, and follow the daemon's orders until `stop`.
+        """Load the live version, connect, and follow the daemon's swap orders until `stop`.
 
-        Neither a daemon nor a broker need be there.
+        It works without daemon and broker, and connects when the broker comes.
 
         Args:
-            wait_s: Wait this long for the first model.
+            wait_s: Wait this long for the first model, in seconds.
 
         Raises:
             NoModel: If `wait_s` is positive and no model came in that time.
@@ -139,7 +144,7 @@ class ModelSlot:
                 raise NoModel(self.slot) from None
 
     async def stop(self) -> None:
-        """Say goodbye and disconnect; the model goes on answering."""
+        """Send the last messages and disconnect; `predict` still works."""
         with contextlib.suppress(TimeoutError):
             await within(GOODBYE_S if self._bus.connected else 0, self._bus.flush())
         for task in self._tasks:
@@ -148,10 +153,9 @@ class ModelSlot:
         self._tasks = ()
 
     def predict(self, features: Sequence[float]) -> Prediction:
-        """Return what the live model says of one bar, in about ten milliseconds.
+        """Return the live model's prediction for one bar; it takes about ten milliseconds.
 
-        One call is answered by one model from beginning to end; a swap takes effect
-        between two calls.
+        One model answers the whole call; a swap takes effect between two calls.
 
         Args:
             features: Shape (17,), raw, in the order of `hyperdrift.features.FEATURE_NAMES`.
@@ -175,7 +179,7 @@ class ModelSlot:
         self._bus.publish(self._topics.prediction(self.slot), message)
 
     def publish_trade(self, trade: TradeReport) -> None:
-        """Tell the daemon of a closed trade, so that it follows the real win rate."""
+        """Tell the daemon of a closed trade, so that it knows the real win rate."""
         self._bus.publish(self._topics.trade(self.slot), trade)
 
     async def _load_at_start(self, path: Path) -> None:
@@ -199,7 +203,7 @@ class ModelSlot:
         self._orders.put_nowait(max(order, waiting, key=lambda o: o.issued_ms))
 
     async def _follow_orders(self) -> None:
-        with contextlib.suppress(ImportError):  # the order that needs it is then refused with it
+        with contextlib.suppress(ImportError):  # the order is refused later, with this reason
             await asyncio.to_thread(preload)
         while True:
             order = await self._orders.get()
@@ -208,7 +212,7 @@ class ModelSlot:
                 await self._obey(order)
             except VersionRefused as e:
                 error = e.reason
-            # A version may fail to load in any way at all; the old model goes on answering.
+            # Loading a version may raise any error; then the live model stays.
             except Exception as e:  # noqa: BLE001
                 error = f"{type(e).__name__}: {e}"
             self._acknowledge(order, error, (self._clock.monotonic() - began) * 1000)
@@ -217,7 +221,7 @@ class ModelSlot:
         """Make the ordered version live.
 
         Raises:
-            VersionRefused: If it may not be; nothing was changed.
+            VersionRefused: If it may not go live; then the live model stays.
         """
         last = self._accepted
         if last is not None and order.issued_ms < last.issued_ms:

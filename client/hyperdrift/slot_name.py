@@ -1,4 +1,4 @@
-"""How slots and their intervals are written everywhere: `BTC-5m`."""
+"""Read and write the names of slots and intervals: `BTC-5m`."""
 
 from typing import NamedTuple
 
@@ -48,7 +48,8 @@ class SlotName(NamedTuple):
         """Read `BTC-5m`.
 
         Raises:
-            BadInput: If there is no coin, no such interval, or the coin would split a topic.
+            BadInput: If the coin is missing, has a character that topics reserve, or the
+                venue has no such interval.
         """
         coin, dash, interval = text.rpartition("-")
         if not dash or not coin or set(coin) & set("/+#"):
@@ -58,7 +59,7 @@ class SlotName(NamedTuple):
 
     @property
     def interval_ms(self) -> int:
-        """Length of one bar."""
+        """Length of one bar, ms."""
         return INTERVAL_MS[self.interval]
 
     def __str__(self) -> str:

@@ -1,8 +1,8 @@
 """Wait for work without losing a cancellation, also on Python 3.10.
 
-Older Pythons have no task groups, and where a wait ends and is cancelled in the same turn of
-the event loop, their own helpers hand on the one and forget the other. Whoever reconnects for
-ever has to end when it is told to.
+Python 3.10 has no task groups. If a wait ends and is cancelled in the same turn of the event
+loop, `asyncio.wait_for` of older Pythons loses the cancellation. Then a task that reconnects
+for ever would not end when it is cancelled.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ T = TypeVar("T")
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` does, if it is done in time; it runs in a task of its own.
+    """Run `work` in a task of its own, and return its result if it ends in time.
 
     Args:
-        seconds: How long it may take.
-        work: What is to be done; cancelled when the time is over.
+        seconds: How long it may take, in seconds.
+        work: The work; it is cancelled when the time is over.
 
     Raises:
-        TimeoutError: If it took longer.
-        CancelledError: If this task was cancelled, whatever became of the work.
+        TimeoutError: If it takes longer.
+        CancelledError: If the caller is cancelled, even if the work has ended.
     """
     task = asyncio.create_task(work)
     try:
@@ -35,11 +35,11 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def run_together(*works: Coroutine[Any, Any, None]) -> None:
-    """Run all of them until the first one ends; then end the others.
+    """Run all works until the first one ends; then cancel the others.
 
     Raises:
-        Exception: What the first one to fail raised.
-        CancelledError: If this task was cancelled.
+        Exception: The error of a work that failed.
+        CancelledError: If the caller is cancelled.
     """
     tasks = [asyncio.create_task(work) for work in works]
     try:
@@ -52,7 +52,7 @@ async def run_together(*works: Coroutine[Any, Any, None]) -> None:
 
 
 async def _end(tasks: "list[asyncio.Task[Any]]") -> None:
-    """Cancel what still runs and wait until it has ended."""
+    """Cancel tasks and wait until all have ended."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,8 +1,8 @@
-"""What a model version must show before it may answer for a slot.
+"""Check a version before it may go live in a slot.
 
-A model file is a pickle: loading it runs it. So everything that can be known from the
-outside, who released it, whether every file is whole, what its gates said, is checked
-before the first byte is unpickled, and what it computes is checked before it goes live.
+A model file is a pickle: loading it runs code. So its signature, its digests and its
+certificate are checked before anything is unpickled. Its probabilities for the golden rows
+are checked before it goes live.
 """
 
 import platform
@@ -20,7 +20,7 @@ from hyperdrift.signatures import Verifier
 from hyperdrift.slot_name import SlotName
 from hyperdrift.version_files import check_files, json_of, read_manifest
 
-# A certificate without one of these is incomplete: a gate that was not run did not pass.
+# A certificate must have the verdict of each of these gates.
 GATES = frozenset(
     {
         "train_accuracy",
@@ -39,10 +39,10 @@ GATES = frozenset(
 
 
 def certificate_fault(meta: Mapping[str, Any]) -> str | None:
-    """Say why the gates do not vouch for a version, or None if they do.
+    """Say what is wrong with the certificate of a version; None if all its gates passed.
 
     Args:
-        meta: Its training_meta; the digest was checked before.
+        meta: Its training_meta; the caller has checked the digest.
     """
     gates = meta.get("gates")
     if not isinstance(gates, list) or not all(isinstance(gate, dict) for gate in gates):
@@ -63,20 +63,20 @@ def admit(
     after_ms: int = 0,
     computer: str = BUILTIN,
 ) -> LoadedModel:
-    """Load the version that a LATEST.json names, after every check. Blocks for seconds.
+    """Make every check of the version that a LATEST.json names, and load it. Blocks for seconds.
 
     Args:
         path: The LATEST.json; the version's files lie beside it.
-        slot: Whose model it must be.
-        order: The swap order that announced it; None when a bot starts without one.
-        verifier: Demands the daemon's signature.
-        after_ms: When the pointer moved to the model that answers now, ms UTC; a version that
-            was made live before that is a replay.
-        computer: Who computes the features that the model will be given: the daemon's formulas,
-            or the bot's own `package.module:Class`.
+        slot: The slot that the version must be trained for.
+        order: The swap order for it; None if a bot starts without one.
+        verifier: Checks the daemon's signature; None asks for no signature.
+        after_ms: When the live version was deployed, ms UTC; a version that was deployed
+            before that is a replay.
+        computer: `builtin` for the daemon's formulas, or the bot's own `package.module:Class`,
+            which computes the features.
 
     Raises:
-        VersionRefused: If anything is not as it should be; nothing was changed.
+        VersionRefused: If a check fails.
     """
     try:
         return _admit(path, slot, order, verifier, after_ms, computer)
@@ -113,7 +113,11 @@ def _admit(  # noqa: PLR0917 - the arguments of `admit`
 def _check_identity(
     manifest: Manifest, slot: SlotName, order: SwapOrder | None, computer: str
 ) -> None:
-    """Refuse a version of another slot, another order, another formula or another library."""
+    """Refuse a version whose slot, order, features, scikit-learn or Python does not fit.
+
+    Raises:
+        VersionRefused: If one of them does not.
+    """
     installed = version("scikit-learn")
     reason = None
     if manifest.slot != str(slot):
@@ -143,15 +147,15 @@ def _check_identity(
 
 
 def same_library(saved_with: str, installed: str) -> bool:
-    """Whether a model saved with one version of scikit-learn may be loaded with another."""
+    """Whether one version of scikit-learn may load a model that another version saved."""
     return _minor(saved_with) == _minor(installed)
 
 
 def same_language(saved_with: str) -> bool:
-    """Whether a file written by one version of Python may be read by this one.
+    """Whether this Python may load a file that another version of Python wrote.
 
-    Minor versions read each other's pickles of scikit-learn's classes, which hold no code;
-    what else could differ is what the golden rows are for.
+    Minor versions read each other's pickles of scikit-learn's classes, as these hold no code.
+    The golden rows show any other difference.
     """
     return saved_with.partition(".")[0] == platform.python_version_tuple()[0]
 

@@ -1,7 +1,7 @@
-"""Read the files of one model version; whatever is wrong with them is a `VersionRefused`.
+"""Read the files of one version; every fault of them raises `VersionRefused`.
 
-A reader compares every digest before anything is unpickled, and uses the bytes that it
-compared: a file that is replaced after the check has no say.
+A reader compares every digest before anything is unpickled. It then uses the bytes that it
+compared, so that replacing a file after the check has no effect.
 """
 
 import hashlib
@@ -38,10 +38,10 @@ def check_files(manifest: Manifest, folder: Path) -> dict[str, bytes]:
 
     Args:
         manifest: Names the files.
-        folder: Where they lie.
+        folder: The folder of the files.
 
     Returns:
-        File name -> the bytes that were compared: what should be used.
+        File name -> the bytes that were compared; use these.
 
     Raises:
         VersionRefused: If a file is missing or its digest differs.
@@ -56,7 +56,7 @@ def check_files(manifest: Manifest, folder: Path) -> dict[str, bytes]:
 
 
 def read_certificate(manifest: Manifest, folder: Path) -> dict[str, Any]:
-    """Read a version's training_meta, after comparing its digest.
+    """Compare the digest of a version's training_meta, and read it.
 
     Raises:
         VersionRefused: If it is missing, damaged or no JSON object.
@@ -69,10 +69,10 @@ def read_certificate(manifest: Manifest, folder: Path) -> dict[str, Any]:
 
 
 def json_of(content: bytes, name: str, model_id: str) -> dict[str, Any]:
-    """Return a file of a version as the JSON object that it holds.
+    """Return the JSON object in a file of a version.
 
     Raises:
-        VersionRefused: If it holds anything else.
+        VersionRefused: If the file holds anything else.
     """
     try:
         document = json.loads(content)
@@ -84,10 +84,10 @@ def json_of(content: bytes, name: str, model_id: str) -> dict[str, Any]:
 
 
 def check_slot(manifest: Manifest, slot: object) -> None:
-    """Refuse a model of another coin or interval.
+    """Refuse a version of another slot.
 
     Raises:
-        VersionRefused: If it is one.
+        VersionRefused: If the manifest names another slot.
     """
     if manifest.slot != str(slot):
         reason = f"it is a model of {manifest.slot}, not of {slot}"
@@ -95,7 +95,7 @@ def check_slot(manifest: Manifest, slot: object) -> None:
 
 
 def document_of(path: Path) -> dict[str, Any] | None:
-    """Return a pointer's content, or None where there is none that can be read."""
+    """Return the content of a pointer; None if it is missing or cannot be read."""
     try:
         return dict(read_manifest(path).document)
     except VersionRefused:
@@ -103,7 +103,7 @@ def document_of(path: Path) -> dict[str, Any] | None:
 
 
 def deployed_ms(document: Mapping[str, Any]) -> int:
-    """Return when a pointer was moved to what it says, ms UTC; 0 if it does not say."""
+    """Return when the version of a pointer was deployed, ms UTC; 0 if it does not say."""
     return parse(document).deployed_ms if document else 0
 
 

@@ -1,1 +1,1 @@
-"""The connection to the broker, its topics, and what bots say and hear."""
+"""The connection to the broker, its topics, and the messages of bots."""

@@ -1,4 +1,4 @@
-"""Where a broker is, whom to trust there, and what it means when it will not have us."""
+"""Read a broker's address, prepare TLS for it, and explain why a connection failed."""
 
 import ssl
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from hyperdrift.errors import ConfigError
 
 
 class _Handshake(ssl.SSLSocket):
-    """Closes itself where the handshake fails: the MQTT library forgets it open, try after try."""
+    """Closes itself if the handshake fails: the MQTT library would leave one open per try."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's
         try:
@@ -24,7 +24,7 @@ class _Handshake(ssl.SSLSocket):
 class BrokerAddress:
     """Where a broker listens, as `mqtt://user@host:1883` or `mqtts://host`.
 
-    `ca_file` holds the certificates that vouch for it; None trusts those of the system.
+    `ca_file` has the CA certificates to trust; None trusts those of the system.
     """
 
     host: str
@@ -38,7 +38,7 @@ class BrokerAddress:
         """Read a broker's address.
 
         Raises:
-            ConfigError: If it is not one, or has a password in it.
+            ConfigError: If it is no such address, or contains a password.
         """
         try:
             parts = urlsplit(url)
@@ -63,7 +63,7 @@ class BrokerAddress:
         return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
 
     def trust(self) -> ssl.SSLContext | None:
-        """Return what TLS needs, None without TLS.
+        """Return the TLS context of the connection; None without TLS.
 
         Raises:
             ConfigError: If `ca_file` cannot be used.

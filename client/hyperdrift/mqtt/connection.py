@@ -1,9 +1,8 @@
-"""One MQTT connection for the process, kept up for ever, that never holds anybody up.
+"""One MQTT connection for the process, which reconnects for ever and never blocks a caller.
 
-Callers publish into a bounded outbox and go on; a broker that is slow, absent or
-restarted costs them nothing. Brokers forget retained messages when they restart, so
-whoever owns a retained topic has to publish it again after each connect: done here,
-once, for everybody.
+Callers publish into a bounded outbox and go on, also while the broker is slow or absent.
+A broker may lose retained messages when it restarts. So after each connect the retained
+topics of the process are published again, here, for all callers.
 """
 
 import asyncio
@@ -29,29 +28,29 @@ from hyperdrift.tasks import run_together, within
 Handler = Callable[[str, bytes, bool], None]
 Encode = Callable[[Any], bytes]
 
-# The daemon's longest absence of a broker, an hour, is about 700 events of a slot at 5m.
+# Without a broker a slot at 5m publishes about 700 messages in an hour.
 OUTBOX = 1000
-# Publishes under way at once: enough for a broker that is 50 ms away, few enough to resend.
+# Publishes in flight at once: enough for a broker that is 50 ms away, few enough to resend.
 WINDOW = 8
-# Brokers close the connection on larger ones, which would then be sent again for ever.
+# A broker closes the connection on a larger payload, which would then be resent for ever.
 MAX_PAYLOAD = 900_000
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 15.0
-# A connection that held this long was a good one: the next loss starts at the first delay.
+# After a connection that lasted this long, the delays begin again at the first one.
 GOOD_SESSION_S = 10.0
-# What a broker may take to answer, and to take leave of.
+# How long a broker may take to answer, and how long a disconnect may take.
 ANSWER_S, GOODBYE_S = 10.0, 1.0
-# Handlers only take a note, so messages do not pile up; beyond this the newest are dropped.
+# Handlers return at once, so few messages wait; if more than this wait, the newest are dropped.
 INBOX = 10_000
 
 log = EventLogger("hyperdrift.mqtt")
-# The library's own words say less than ours, and twice.
+# The library's log lines only repeat ours, with less detail.
 _LIBRARY: Final = logging.getLogger("hyperdrift.mqtt.library")
 _LIBRARY.setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes, retained, when this process is gone."""
+    """The last will: the broker publishes it, retained, when this process is gone."""
 
     topic: str
     payload: Any
@@ -59,7 +58,7 @@ class Will:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Event:
-    """A message that is not retained, on its way."""
+    """A message that waits or is in flight, and is not retained."""
 
     topic: str
     body: bytes
@@ -68,9 +67,9 @@ class _Event:
 class MqttConnection:
     """An MQTT 3.1.1 client that reconnects for ever; everything is sent with QoS 1.
 
-    `publish` and `subscribe` may be called before, during and between connections, from
-    the event loop's thread. Delivery is at least once: what was not acknowledged when a
-    connection broke is sent again on the next one.
+    `publish` and `subscribe` may be called at any time, from the event loop's thread. Each
+    message is delivered at least once: if a connection breaks before the broker acknowledges
+    a message, the message is sent again on the next connection.
     """
 
     def __init__(
@@ -86,8 +85,8 @@ class MqttConnection:
         self._address, self._clock, self._password, self._will = address, clock, password, will
         self._encode = encode
         self._tls = address.trust()
-        # One identity for the life of the process: the broker then drops a half-open older
-        # connection at once, and its will cannot overwrite our presence a minute later.
+        # The process keeps one client id. So a broker drops a half-open older connection at
+        # once. Otherwise that connection's last will would overwrite our presence later.
         self._client_id = f"{name}-{secrets.token_hex(4)}"
         self._handlers: dict[str, list[Handler]] = {}
         self._faulty: set[Handler] = set()
@@ -112,15 +111,15 @@ class MqttConnection:
         await self._up.wait()
 
     async def flush(self) -> None:
-        """Wait until the broker has everything that was published so far."""
+        """Wait until the broker has acknowledged everything that was published so far."""
         await self._idle.wait()
 
     def publish(self, topic: str, payload: Any, *, retain: bool = False) -> None:
-        """Hand over a message; it is sent when the broker is there.
+        """Put a message into the outbox; it is sent as soon as the broker is connected.
 
-        Of a retained topic only the newest value is kept, and always. When `OUTBOX` of the
-        others wait, the topic with most of them loses its oldest: a stream of predictions
-        must not push out the one reply or trade, and old news is worth least.
+        Of a retained topic the newest value is always kept, and no older one. If more than
+        `OUTBOX` other messages wait, the topic with most of them loses its oldest. So many
+        predictions cannot push out the only reply or trade.
         """
         body = self._encode(payload)
         if len(body) > MAX_PAYLOAD:
@@ -138,8 +137,8 @@ class MqttConnection:
     def subscribe(self, topic_filter: str, handler: Handler) -> None:
         """Call `handler(topic, payload, retained)` for every message that matches, for ever.
 
-        Handlers run on the event loop and must only take a note. Filters of one bus must
-        not overlap, or brokers differ in how often they deliver.
+        Handlers run on the event loop and must return at once. Filters of one connection must
+        not overlap: brokers differ in how often they then deliver a message.
         """
         if topic_filter not in self._handlers:
             self._unsubscribed[topic_filter] = None
@@ -147,7 +146,7 @@ class MqttConnection:
         self._wake()
 
     async def run(self) -> None:
-        """Own the connection until cancelled; then say goodbye with the will's payload."""
+        """Keep the connection until cancelled; then publish the last will and disconnect."""
         delay = FIRST_DELAY_S
         while True:
             began = self._clock.monotonic()
@@ -159,12 +158,12 @@ class MqttConnection:
                 self._up.clear()
             if self._clock.monotonic() - began > GOOD_SESSION_S:
                 delay = FIRST_DELAY_S
-            # Jitter, so that a hundred bots do not return to a restarted broker as one.
+            # Jitter: a hundred bots must not reconnect to a restarted broker at once.
             await self._clock.sleep(random.uniform(delay / 2, delay))  # noqa: S311 - no secret
             delay = min(2 * delay, LONGEST_DELAY_S)
 
     async def _session(self) -> None:
-        """Connect, serve until the connection breaks, put back what was not acknowledged."""
+        """Connect and serve until the connection breaks; requeue what was not acknowledged."""
         client = self._make_client()
         try:
             await within(ANSWER_S, client.__aenter__())
@@ -180,7 +179,7 @@ class MqttConnection:
 
     async def _say_goodbye(self, client: aiomqtt.Client) -> None:
         try:
-            if self._will is not None:  # a clean disconnect makes the broker forget it
+            if self._will is not None:  # after a clean disconnect the broker does not send it
                 body = self._encode(self._will.payload)
                 await client.publish(self._will.topic, body, qos=1, retain=True)
         finally:
@@ -202,10 +201,11 @@ class MqttConnection:
             keepalive=30,
             tls_context=self._tls,
             max_queued_incoming_messages=INBOX,
-            # Timeouts are ours: on Python 3.11 the library's may swallow a cancellation.
+            # We time calls by `within`: on Python 3.11 the library's timeout may lose a
+            # cancellation.
             timeout=math.inf,
             logger=_LIBRARY,
-            # Without it every small packet waits for the one before it to be acknowledged.
+            # Otherwise a small packet waits until the packet before it is acknowledged.
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
 
@@ -228,7 +228,7 @@ class MqttConnection:
                 log.error("bus.subscription_refused", filter=topic_filter, why=str(code))
 
     async def _send(self, client: aiomqtt.Client) -> None:
-        """Send what waits. Several run at once; each hands its message over before it awaits."""
+        """Send what waits. Several run at once; each takes its message before it awaits."""
         while True:
             await self._work.wait()
             if self._unsubscribed:
@@ -272,7 +272,7 @@ class MqttConnection:
     def _call(self, handler: Handler, topic: str, body: bytes, *, retained: bool) -> None:
         try:
             handler(topic, body, retained)
-        except Exception as e:  # noqa: BLE001 - whatever a handler does, the others go on
+        except Exception as e:  # noqa: BLE001 - the other handlers go on
             if handler not in self._faulty:
                 log.failure("bus.handler_failed", e, topic=topic)
             self._faulty.add(handler)
@@ -296,7 +296,7 @@ class MqttConnection:
         self._dropped += 1
 
     def _note_loss(self, error: BaseException) -> None:
-        """Say why the connection is lost, once, and again when a person has to act on it."""
+        """Log why the connection is lost: once, and again for each new cause a person can fix."""
         why = self._address.explain(error) or f"no answer within {ANSWER_S:g} s"
         explained = why != str(error)
         if not self._lost_logged or (explained and why != self.trouble):
@@ -305,10 +305,10 @@ class MqttConnection:
 
 
 class _Client(aiomqtt.Client):
-    """The library's; but it waits for no socket that is closed before the loop gets to it."""
+    """The library's client, but it does not wait for a socket that is closed already."""
 
     def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ARG002
-        # From any thread: the library connects in one of its own.
+        # The library connects in a thread of its own, so this may run in any thread.
         self._loop.call_soon_threadsafe(self._wait_to_write, client, sock)
 
     def _wait_to_write(self, client: Any, sock: Any) -> None:
@@ -318,26 +318,26 @@ class _Client(aiomqtt.Client):
     def _write(self, client: Any) -> None:
         try:
             client.loop_write()
-        except Exception as e:  # noqa: BLE001 - whatever it is, it ends the connection
+        except Exception as e:  # noqa: BLE001 - any error ends the connection
             if not self._disconnected.done():
                 self._disconnected.set_exception(e)
 
 
 def _abandon(client: aiomqtt.Client) -> None:
-    """Close what a failed connect left open: the library does not, and may be connecting yet."""
+    """Close the socket of a failed connect: the library does not, and may still be connecting."""
     inner = client._client  # noqa: SLF001 - there is no public way
     inner.on_disconnect = None
-    inner.on_socket_register_write = None  # nobody is to wait for a socket that is closed
+    inner.on_socket_register_write = None  # the loop must not wait for a closed socket
     inner.on_socket_open = lambda _client, _data, connection: connection.close()
     inner.disconnect()
 
 
 def _acknowledge_segments(client: aiomqtt.Client) -> None:
-    """Acknowledge on TCP level what was just read.
+    """Let TCP acknowledge at once what was just read.
 
-    Brokers leave Nagle's algorithm on and so hold back an answer until the packet before
-    it is acknowledged, which Linux does 40 ms late. The option does not last: it is set
-    after each packet. A request and its answer take 88 ms on loopback without both options.
+    With Nagle's algorithm a broker holds back an answer until its last packet is acknowledged.
+    Linux acknowledges 40 ms late. The option does not last, so it is set after each packet.
+    Without it and TCP_NODELAY a request and its answer take 88 ms on loopback.
     """
     quick, connection = getattr(socket, "TCP_QUICKACK", None), client._client.socket()  # noqa: SLF001 - no public way
     if quick is not None and isinstance(connection, socket.socket):

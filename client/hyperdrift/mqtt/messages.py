@@ -1,8 +1,8 @@
-"""What a bot says and hears over MQTT: JSON, UTF-8, times in integer ms UTC.
+"""The messages of a bot over MQTT: JSON, UTF-8, times in integer ms UTC.
 
 Readers ignore unknown fields, so that an older program understands a newer one.
-Field names are a contract with other people's programs. Plain dataclasses, read by the
-standard library alone: a bot's environment pins much, and the contract adds nothing to it.
+Field names are a contract with other people's programs. The messages are plain dataclasses,
+read with the standard library alone, so that a bot needs no further package for them.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ _LONGEST_INT: Final = 2**63
 
 @dataclass(frozen=True)
 class Longest:
-    """At most so many characters or values."""
+    """A text or list of at most `count` characters or values."""
 
     count: int
 
@@ -48,7 +48,7 @@ class Within:
     high: float
 
 
-# What strangers may send is kept and written down: a message is no place for megabytes.
+# Any client of the broker may send these, and they are stored: so their length is limited.
 Name = Annotated[str, Longest(200)]
 Probability = Annotated[float, Within(0.0, 1.0)]
 
@@ -67,8 +67,8 @@ class SwapOrder(Message):
         model_id: The version to load.
         manifest: Path of LATEST.json on the daemon's host.
         sha256: File name -> digest in hex, as in the manifest.
-        sklearn: The scikit-learn that wrote the version.
-        reason: Why, in words.
+        sklearn: Version of the scikit-learn that wrote the model.
+        reason: Why it is deployed, in words.
         issued_ms: When the order was given, ms UTC.
         signature: Base64 Ed25519 signature of the canonical JSON without this field.
     """
@@ -88,12 +88,12 @@ class SwapAck(Message):
     """`<slot>/model/ack`: what the bot did with a swap order.
 
     Attributes:
-        swap_id: The order's.
+        swap_id: The `swap_id` of the order.
         model_id: The version that was ordered.
-        status: Whether it answers now.
+        status: Whether the version is live in the bot now.
         error: Why it was refused; empty when loaded.
-        load_ms: What checking and loading took, ms.
-        bot_id: Which bot.
+        load_ms: How long checking and loading took, ms.
+        bot_id: Names the bot.
     """
 
     swap_id: str
@@ -109,11 +109,11 @@ class BotPresence(Message):
     """`<slot>/bot`: retained; the last will has `online` false.
 
     Attributes:
-        online: Whether the bot is there.
-        bot_id: Which bot.
-        model_id: The model that answers in it; empty before the first one.
-        python: Its Python's version.
-        sklearn: Its scikit-learn's version.
+        online: Whether the bot is connected.
+        bot_id: Names the bot.
+        model_id: The model that is live in the bot; empty before the first one.
+        python: Version of the bot's Python.
+        sklearn: Version of the bot's scikit-learn.
     """
 
     online: bool
@@ -129,10 +129,10 @@ class PredictionMade(Message):
 
     Attributes:
         t: Open time of the bar, ms UTC.
-        model_id: The model that answered.
+        model_id: The model that made the prediction.
         p: Probabilities of DOWN, NEUTRAL, UP, each from 0 to 1.
-        features: What the bot computed, in the manifest's order; any number, so that a wrong
-            one can be told of; None is what JSON has for NaN.
+        features: The features that the bot computed, in the manifest's order. Any number of
+            values is accepted, so that a wrong number can be reported. None stands for NaN.
     """
 
     t: int
@@ -146,14 +146,14 @@ class TradeReport(Message):
     """`<slot>/trade`: a closed trade.
 
     Attributes:
-        trade_id: Names it; the same trade again is not counted again.
-        side: Of the opening order.
+        trade_id: Names the trade; a trade that is reported twice counts once.
+        side: Side of the opening order.
         opened_ms: When it was opened, ms UTC.
         closed_ms: When it was closed, ms UTC.
         entry: Price at which it was opened, quote units.
         exit: Price at which it was closed, quote units.
-        size: Base units.
-        fee: Paid for both orders, quote units.
+        size: Size, base units.
+        fee: Fees of both orders, quote units.
         pnl: Profit after fees, quote units.
     """
 
@@ -169,10 +169,10 @@ class TradeReport(Message):
 
 
 def encode(message: Message | Mapping[str, Any]) -> bytes:
-    """Return a payload as JSON; a number that is none becomes null.
+    """Return a message as JSON; NaN and infinity become null.
 
     Raises:
-        TypeError: If it holds what JSON cannot say.
+        TypeError: If JSON has no form for one of its values.
     """
     whole = dataclasses.asdict(message) if isinstance(message, Message) else message
     text = json.dumps(_finite(whole), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -180,14 +180,14 @@ def encode(message: Message | Mapping[str, Any]) -> bytes:
 
 
 def decode(payload: bytes, kind: type[T]) -> T:
-    """Read one message; fields that are not known are ignored.
+    """Read one message; unknown fields are ignored.
 
     Args:
-        payload: As it came.
-        kind: One of the classes above.
+        payload: The payload as received.
+        kind: The class of the message.
 
     Raises:
-        BadInput: If it is no JSON object, or a field is missing or not of its kind.
+        BadInput: If it is no JSON object, or a field is missing or has the wrong type.
     """
     document = json_object(payload)
     hints = _hints(cast("Hashable", kind))
@@ -201,7 +201,7 @@ def decode(payload: bytes, kind: type[T]) -> T:
 
 
 def json_object(payload: bytes) -> dict[str, Any]:
-    """Read a JSON object whose numbers and texts can be said in JSON again.
+    """Read a JSON object without NaN and infinity.
 
     Raises:
         BadInput: If the payload is anything else.
@@ -226,7 +226,11 @@ def _hints(kind: Hashable) -> dict[str, Any]:
 
 
 def _converted(value: Any, hint: Any, where: str) -> Any:
-    """Return a JSON value as what a field is declared to be."""
+    """Return a JSON value in the type that its field declares.
+
+    Raises:
+        BadInput: If it does not fit that type.
+    """
     origin, options = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _bounded(_converted(value, options[0], where), options[1], where)
@@ -249,7 +253,11 @@ def _converted(value: Any, hint: Any, where: str) -> Any:
 
 
 def _plain(value: Any, kind: type, where: str) -> Any:
-    """Return a text, a flag or a number as its kind."""
+    """Return a text, a flag or a number in the type `kind`.
+
+    Raises:
+        BadInput: If it does not fit that type.
+    """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is float and is_number and abs(value) < math.inf:
         with_point = _as_float(value)
@@ -273,7 +281,7 @@ def _as_float(value: float) -> float | None:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it can be written as UTF-8: JSON may escape half a character."""
+    """Whether a text can be written as UTF-8: JSON can escape half a character."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -282,7 +290,11 @@ def _is_text(value: str) -> bool:
 
 
 def _bounded(value: Any, limit: Longest | Within, where: str) -> Any:
-    """Hold a value against the limit of its field."""
+    """Return a value if it keeps to the limit of its field.
+
+    Raises:
+        BadInput: If it does not.
+    """
     if isinstance(limit, Longest):
         if len(value) > limit.count:
             what = "characters" if isinstance(value, str) else "values"
@@ -298,7 +310,7 @@ def _called(value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Return plain JSON values: None for NaN, numbers for numpy's."""
+    """Return plain JSON values: None for NaN and infinity, Python's numbers for numpy's."""
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Every MQTT topic, spelled once: a typo in a topic raises nothing, it is only silence."""
+"""Name every MQTT topic in one place: a misspelt topic raises no error, nobody hears it."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,11 @@ from hyperdrift.slot_name import SlotName
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topics under one prefix."""
+    """The topics under one prefix.
+
+    Raises:
+        BadInput: If the prefix is empty or contains + or #.
+    """
 
     prefix: str = "hyperdrift"
 
@@ -51,11 +55,11 @@ class Topics:
         return f"{self.prefix}/{slot}/command/reply"
 
     def state(self, slot: SlotName) -> str:
-        """What the slot is doing, retained."""
+        """The state of the slot, retained."""
         return f"{self.prefix}/{slot}/state"
 
     def event(self, slot: SlotName) -> str:
-        """What just happened, in words and fields."""
+        """The events of the slot, in words and fields."""
         return f"{self.prefix}/{slot}/event"
 
     def slot_of(self, topic: str) -> tuple[SlotName, str] | None:
