@@ -1,8 +1,8 @@
-"""Count odd and harmless behaviour of the venue by kind and slot, and log it sparsely.
+"""Count the venue's anomalies by kind and slot, and log few of them.
 
 A duplicated push or a dropped idle connection loses nothing, but it may explain something
-else in the log. There is one line when a kind begins after ten quiet minutes, and one per hour
-while it lasts, for all slots together. So a kind takes six lines an hour at most.
+else in the log. A kind is logged when it begins after ten minutes without it. While it lasts,
+it is logged once per hour, for all slots together. So a kind takes six lines an hour at most.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ Kind = Literal[
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 CALM_MS: Final = 10 * MINUTE_MS
-"""Venue time without a kind after which the next one is a beginning."""
+"""After so much venue time without a kind, ms, the next one is logged at once."""
 
 _WHY: Final[dict[Kind, str]] = {
     "duplicate": "the stream pushed the same state of a candle again; it changes nothing",
@@ -45,7 +45,7 @@ _WHY: Final[dict[Kind, str]] = {
 
 @dataclass(slots=True)
 class _Episode:
-    """One kind, from a calm to the next: when it was last seen and told of, ms, and how often."""
+    """A kind that lasts: when it was last seen and last logged, venue ms, and how often seen."""
 
     seen_ms: int
     told_ms: int
@@ -53,10 +53,10 @@ class _Episode:
 
 
 class AnomalyLog:
-    """Counts what is odd and does no harm.
+    """Counts and logs anomalies.
 
     Args:
-        venue: Calms and hours are the venue's.
+        venue: The venue's clock, by which times are measured.
     """
 
     def __init__(self, venue: VenueClock) -> None:
@@ -65,10 +65,10 @@ class AnomalyLog:
         self._episodes: dict[Kind, _Episode] = {}
 
     def note(self, kind: Kind, slot: SlotName | None = None) -> None:
-        """Count one of a kind; say so if it begins, or lasts for another hour."""
+        """Count one anomaly; log it if its kind begins, or has lasted for another hour."""
         self._counts[slot, kind] += 1
         now_ms, episode = self._venue.now_ms(), self._episodes.get(kind)
-        # Either way: the venue's clock may be set back.
+        # abs(): the venue's clock may be set back.
         if episode is None or abs(now_ms - episode.seen_ms) >= CALM_MS:
             self._episodes[kind] = episode = _Episode(now_ms, now_ms)
             self._say(kind, slot, episode)
@@ -79,11 +79,11 @@ class AnomalyLog:
             self._say(kind, slot, episode)
 
     def of_slot(self, slot: SlotName) -> dict[str, int]:
-        """Return how often each kind was seen of a slot since the start."""
+        """Return how often each kind was seen in a slot since the start."""
         return {kind: n for kind in KINDS if (n := self._counts[slot, kind])}
 
     def of_all(self) -> dict[str, int]:
-        """Return how often each kind was seen since the start, slots or none."""
+        """Return how often each kind was seen since the start, in all slots and in none."""
         sums: Counter[str] = Counter()
         for (_, kind), n in self._counts.items():
             sums[kind] += n

@@ -1,4 +1,4 @@
-"""How long to wait before trying again: longer each time, and never in step with others."""
+"""Choose how long to wait before the next try: longer each time, with jitter."""
 
 import asyncio
 import itertools
@@ -12,7 +12,7 @@ from hyperdrift.clock import Clock
 def delays(first_s: float, most_s: float, random: Random) -> Iterator[float]:
     """Yield waits in seconds for ever: doubling from `first_s` to `most_s`, each cut by up to half.
 
-    The jitter keeps daemons that lost the same venue at once from returning at once.
+    With this jitter, daemons that lost the venue at the same time do not all return at once.
     """
     for doubling in itertools.count():
         longest = min(most_s, first_s * 2.0 ** min(doubling, 30))
@@ -20,10 +20,10 @@ def delays(first_s: float, most_s: float, random: Random) -> Iterator[float]:
 
 
 class Standstill:
-    """Holds all callers of a failing service back together, so that many make no storm.
+    """Makes all callers of a failing service wait, so that they do not flood it.
 
-    While it fails one caller at a time tries, after a wait that grows from failure to
-    failure; the first success lets everybody go on.
+    While the service fails, one caller at a time tries. The wait before a try grows with each
+    failure. After the first success all callers go on.
     """
 
     def __init__(self, clock: Clock, first_s: float, most_s: float, random: Random) -> None:
@@ -35,7 +35,7 @@ class Standstill:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Hold a place to try; comes at once unless the service fails."""
+        """Wait for a turn to call the service; there is no wait unless the service fails."""
         if not self._lasts:
             yield
             return
@@ -45,13 +45,18 @@ class Standstill:
             yield
 
     def failed(self, sent: float, least_s: float = 0.0) -> None:
-        """Take note that a call sent at a time (monotonic s) failed; wait `least_s` or more."""
+        """Note that a call failed.
+
+        Args:
+            sent: When the call was sent, monotonic s.
+            least_s: The next try waits at least this long, in seconds.
+        """
         if self._lasts and sent < self._began:
-            return  # it was on its way when the others were stopped, and says nothing new
+            return  # it was sent before the failure that is known already: no new failure
         self._lasts, self._began = True, self._clock.monotonic()
         self._until = self._began + max(least_s, next(self._waits))
 
     def ended(self) -> None:
-        """Take note that a call was answered."""
+        """Note that a call was answered."""
         if self._lasts:
             self._lasts, self._waits = False, delays(*self._span, self._random)

@@ -1,4 +1,4 @@
-"""The values that the venue's messages are read into, and the channels that they come from."""
+"""Values read from the venue's messages, and the channels that they come from."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -20,7 +20,7 @@ Channel = SlotName | TradesOf
 
 
 class CandleFrame(NamedTuple):
-    """The state of one bar as a push showed it; never known to be final."""
+    """The state of one bar in a push; the push never says that it is the last state."""
 
     slot: SlotName
     bar: Bar
@@ -35,14 +35,14 @@ class RefusedBar(NamedTuple):
 
 
 class Candles(NamedTuple):
-    """What an answer or a frame held: usable bars and refused ones."""
+    """The bars of an answer or a frame: usable ones and refused ones."""
 
     frames: tuple[CandleFrame, ...]
     refused: tuple[RefusedBar, ...]
 
 
 class Trade(NamedTuple):
-    """One trade: `time` in ms UTC, `size` in base units, the side and address of who crossed."""
+    """One trade: `time` in ms UTC, `size` in base units, side and address of the taker."""
 
     coin: str
     time: int
@@ -53,12 +53,12 @@ class Trade(NamedTuple):
 
     @property
     def signed(self) -> float:
-        """Size, negative where the taker sold."""
+        """Size in base units, negative if the taker sold."""
         return self.size if self.taker_bought else -self.size
 
 
 class Trades(NamedTuple):
-    """A push of trades; the first after a subscription repeats the last 30."""
+    """A push of trades; the first push after a subscription repeats the last 30 trades."""
 
     trades: tuple[Trade, ...]
 
@@ -70,7 +70,7 @@ class Acknowledged(NamedTuple):
 
 
 class ErrorFrame(NamedTuple):
-    """The venue refused a frame of ours and keeps the connection open."""
+    """The venue refused a frame that was sent, and keeps the connection open."""
 
     text: str
 

@@ -1,8 +1,8 @@
-"""The venue's weight limit, kept on our side so that it never has to answer 429.
+"""Keep to the venue's weight limit, so that the venue never answers 429.
 
-The limit holds for any 60 seconds of venue time, hence a sliding window: no burst
-around a full minute can exceed it. Live calls may use all of it, the others leave
-them a share and step back while a more urgent one waits.
+The limit holds for any 60 seconds of venue time, not only for full minutes. So the weight is
+counted in a sliding window. Live calls may use all of it. Other calls leave them a share of
+it, and wait while a more urgent call waits.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _PAUSE_S = 1.0
 
 
 class Priority(enum.Enum):
-    """Who goes first: a bar that somebody waits for, what can wait its turn, the past."""
+    """Order of calls: a bar that somebody waits for, then routine calls, then backfill."""
 
     LIVE = enum.auto()
     ROUTINE = enum.auto()
@@ -30,7 +30,7 @@ _SHARE = {Priority.LIVE: 1.0, Priority.ROUTINE: 0.9, Priority.BACKFILL: 0.8}
 
 @dataclass(slots=True)
 class Spent:
-    """Weight that one call has used; corrected once the answer's length is known."""
+    """Weight that one call has used, and when; corrected when the answer's length is known."""
 
     at: float
     weight: int
@@ -46,7 +46,7 @@ class WeightBudget:
 
     @property
     def per_minute(self) -> int:
-        """Weight that may be spent in a minute."""
+        """Weight that may be spent in a minute of venue time."""
         return self._limit
 
     def left(self) -> int:
@@ -64,8 +64,8 @@ class WeightBudget:
             return spent
 
     def _now(self) -> float:
-        # Venue seconds counted on the monotonic clock: unlike the venue's own time they
-        # do not jump when that is learnt anew, so no entry can outlive its minute.
+        # Venue seconds, counted on the monotonic clock. The venue's own time may jump when it
+        # is learnt again; then an entry could stay longer than its minute.
         return self._clock.monotonic() * self._venue.speed
 
     def _forget(self, now: float) -> None:
@@ -73,7 +73,7 @@ class WeightBudget:
             self._spent.popleft()
 
     def _wait_s(self, weight: int, priority: Priority) -> float:
-        """Venue seconds until `weight` may be spent; 0 if now."""
+        """Return the venue seconds until `weight` may be spent; 0 if it may be spent now."""
         for other, turn in self._turns.items():
             if other is priority:
                 break
@@ -84,7 +84,7 @@ class WeightBudget:
         self._forget(now)
         over = sum(spent.weight for spent in self._spent) + weight - limit
         wait_s = 0.0
-        # A call heavier than the whole limit goes out once nothing else is counted.
+        # A call with more weight than the limit is made when no other call is counted.
         for spent in self._spent:
             if over <= 0:
                 break

@@ -1,7 +1,7 @@
-"""Call the venue's `/info` inside its weight budget, with retries and typed errors.
+"""Call the venue's `/info` within its weight limit, with retries and typed errors.
 
-Callers need not know that a 500 with `null` passes, that the venue drops idle connections
-without notice, and that all programs behind one address share 1200 weight a minute.
+This module handles three habits of the venue. A 500 with `null` is a fault that passes. Idle
+connections are dropped without notice. All programs of one address share 1200 weight a minute.
 """
 
 import math
@@ -29,7 +29,7 @@ from hyperdrift.slot_name import HOUR_MS, SlotName, interval_name
 log = structlog.get_logger()
 
 CONFIRMING_WEIGHT: Final = 21
-"""What it costs to ask for a few bars of one slot."""
+"""Weight of a call for a few bars of one slot."""
 
 _BASE_WEIGHT: Final = 20
 _STATUS_WEIGHT: Final = 2
@@ -37,7 +37,7 @@ _CANDLES_PER_WEIGHT: Final = 60
 _FUNDINGS_PER_WEIGHT: Final = 20
 _TRIES: Final = 5
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.25, 30.0
-# Others behind our address use the same weight: wait until some of their minute is over.
+# Other programs of this address use the same weight: wait until they have some of it back.
 _THROTTLED_S: Final = 10.0
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
 _CONNECTIONS: Final = 8
@@ -46,7 +46,7 @@ _REMEMBERED_REFUSALS: Final = 10_000
 
 
 class _TryAgain(Exception):
-    """The call failed in a way that passes."""
+    """The call failed; another try may succeed."""
 
 
 class _Throttled(_TryAgain):
@@ -54,14 +54,17 @@ class _Throttled(_TryAgain):
 
 
 class _HungUp(_TryAgain):
-    """The connection ended without an answer, as idle ones do."""
+    """The connection ended without an answer, as idle connections do."""
 
 
 @dataclass(slots=True)
 class RestTally:
-    """What happened since the start: calls that failed and were tried again, and 429s among them.
+    """Counts since the start.
 
-    `refused` counts bars with impossible numbers, by slot, each once.
+    Attributes:
+        retries: Calls that failed and were tried again.
+        throttled: Calls among them that the venue answered with 429.
+        refused: Bars with impossible numbers, by slot, each counted once.
     """
 
     retries: int
@@ -70,7 +73,7 @@ class RestTally:
 
 
 class RestSnapshot(NamedTuple):
-    """Bars, ascending, as the venue had them when it was asked (monotonic s) or later."""
+    """Bars, ascending, as the venue had them at or after `asked_at`, monotonic s."""
 
     bars: list[Bar]
     asked_at: float
@@ -89,12 +92,12 @@ class RestClient:
     Args:
         url: The venue's root, for example `https://api.hyperliquid.xyz`.
         clock: Real time.
-        venue: The venue's clock; its speed scales the budget, `learn_clock` sets it.
-        weight_per_minute: Weight to use in any minute of venue time.
+        venue: The venue's clock. Its speed scales the weight limit; `learn_clock` sets it.
+        weight_per_minute: Weight that may be spent in any minute of venue time.
 
     Attributes:
-        tally: What happened since the start.
-        oddities: The venue's harmless habits; whoever listens to its stream adds to them.
+        tally: Counts since the start.
+        oddities: The venue's anomalies, also those that the readers of its stream find.
     """
 
     def __init__(
@@ -140,10 +143,10 @@ class RestClient:
         *,
         priority: Priority = Priority.LIVE,
     ) -> list[Bar]:
-        """Fetch the bars of a `snapshot`, whenever that was.
+        """Fetch the bars of a `snapshot`, with the same arguments.
 
         Raises:
-            VenueUnreachable, VenueRefused, SchemaChanged: As there.
+            VenueUnreachable, VenueRefused, SchemaChanged: As `snapshot` does.
         """
         return (await self.snapshot(coin, interval, start_ms, end_ms, priority=priority)).bars
 
@@ -159,15 +162,15 @@ class RestClient:
         """Fetch bars, ascending, the forming one included; at most the newest 5000.
 
         Args:
-            coin: As the venue writes it.
-            interval: As the venue writes it, or `24h`.
-            start_ms: The bar that contains it is the first.
-            end_ms: The bar that contains it is the last; None is now.
+            coin: The coin as the venue writes it.
+            interval: The interval as the venue writes it, or `24h`.
+            start_ms: A time in the first bar, ms UTC.
+            end_ms: A time in the last bar, ms UTC; None is now.
             priority: Live calls go before backfill.
 
         Raises:
-            VenueUnreachable: After the retries.
-            VenueRefused: If the venue calls the request wrong.
+            VenueUnreachable: If all tries fail.
+            VenueRefused: If the venue refuses the request.
             SchemaChanged: If the answer is not what the documentation says.
         """
         slot = SlotName(coin, interval_name(interval))
@@ -191,9 +194,11 @@ class RestClient:
     ) -> list[Funding]:
         """Fetch settled funding rates stamped from `start_ms` to `end_ms`, all pages, ascending.
 
+        Both times are in ms UTC; `end_ms` None is now.
+
         Raises:
-            VenueUnreachable: After the retries.
-            VenueRefused: If the venue calls the request wrong.
+            VenueUnreachable: If all tries fail.
+            VenueRefused: If the venue refuses the request.
             SchemaChanged: If the answer is not what the documentation says.
         """
         rates: list[Funding] = []
@@ -214,18 +219,18 @@ class RestClient:
         """Fetch the perps of a dex: coin -> whether it is delisted.
 
         Raises:
-            VenueUnreachable: After the retries.
+            VenueUnreachable: If all tries fail.
             SchemaChanged: If the answer is not what the documentation says.
         """
         answer = await self._ask(wire.meta_request(dex), _BASE_WEIGHT, Priority.LIVE)
         return wire.decode_meta(answer.body)
 
     async def require_coins(self, coins: Iterable[str]) -> None:
-        """Make sure that every coin is traded: an unknown one would end the whole stream.
+        """Check that every coin is traded: the venue closes the socket for an unknown coin.
 
         Raises:
-            VenueRefused: Naming the first coin that is not, and the nearest names.
-            VenueUnreachable: After the retries.
+            VenueRefused: If one is not; the text names it and the nearest names.
+            VenueUnreachable: If all tries fail.
         """
         listed: dict[str, dict[str, bool]] = {}
         for coin in coins:
@@ -242,7 +247,7 @@ class RestClient:
         """Set the venue's clock by the quickest of a few answers.
 
         Raises:
-            VenueUnreachable: After the retries.
+            VenueUnreachable: If all tries fail.
             SchemaChanged: If the answer is not what the documentation says.
         """
         samples = [
@@ -271,7 +276,7 @@ class RestClient:
             except _TryAgain as e:
                 why = str(e)
                 self.tally.retries += 1
-                if not isinstance(e, _HungUp):  # that has been noted
+                if not isinstance(e, _HungUp):  # `_try` has noted that one
                     self.oddities.note("error_answer")
                 log.debug("rest.retry", why=why, request=request.decode())
         msg = (
@@ -280,14 +285,14 @@ class RestClient:
         raise VenueUnreachable(msg)
 
     async def _try(self, request: bytes, weight: int, priority: Priority) -> _Answer:
-        """Ask once; a failure holds everybody back for a while."""
+        """Ask once; after a failure all callers wait for a while."""
         spent = await self._budget.take(weight, priority)
         sent = self._clock.monotonic()
         try:
             try:
                 body = await self._post(request)
             except _HungUp:
-                # An idle connection had ended meanwhile: at once again, on a fresh one.
+                # The venue had dropped an idle connection: ask at once again, on a new one.
                 self.oddities.note("connection_dropped")
                 spent.weight += weight
                 body = await self._post(request)

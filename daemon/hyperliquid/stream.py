@@ -1,8 +1,9 @@
-"""Receive the venue's pushes over one socket, kept alive, subscribed again after each loss.
+"""Receive the venue's pushes over one socket, and subscribe again after each loss.
 
 The venue closes a socket after 60 s of silence, after about three hours, and sometimes for no
-known reason; a socket may also stay open and dead. Each loss is told as `Disconnected` and
-then `Connected`. Nothing is replayed in between: the listener has to fetch what closed.
+known reason. A socket may also stay open while no more pushes come. Each loss gives the event
+`Disconnected`, and later `Connected`. The venue does not repeat the pushes of the time
+between: the listener has to fetch the bars that closed in it.
 """
 
 import asyncio
@@ -39,20 +40,20 @@ from hyperdrift.slot_name import SlotName
 log = structlog.get_logger()
 
 _PING_S: Final = 15.0
-_SILENT_S: Final = 40.0  # two pings without an answer: the socket is dead
+_SILENT_S: Final = 40.0  # two pings without an answer: the socket is given up
 _UNACKNOWLEDGED_S: Final = 20.0
-_LASTED_S: Final = 60.0  # after that long a connection counts as good, and the delays start over
+_LASTED_S: Final = 60.0  # after a connection of this length the delays begin at the first again
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
 _CLOSE_S: Final = 2.0
 _BURST, _BURST_PAUSE_S = 20, 0.1
 _QUEUE_FRAMES: Final = 1024
 CALM_S: Final = 600.0
-"""Without a fault of a frame, after which the next one is a beginning."""
+"""After so many wall seconds without a kind of faulty frame, the next one is logged."""
 
 MOST_SUBSCRIPTIONS: Final = 1000
 """The venue's limit for one address."""
 
-# The venue takes 2000 messages a minute, and others behind our address may send some.
+# The venue takes 2000 messages a minute from one address; other programs may send some.
 _MESSAGES_PER_MINUTE: Final = 1800
 
 
@@ -61,7 +62,7 @@ class Connected(NamedTuple):
 
 
 class Disconnected(NamedTuple):
-    """The socket is gone, and with it all that it would have pushed."""
+    """The socket is lost; what it would have pushed does not come any more."""
 
     why: str
     expected: bool = False
@@ -71,7 +72,7 @@ StreamEvent = CandleFrame | Trades | Connected | Disconnected
 
 
 class _Dead(Exception):
-    """The socket is open and of no use."""
+    """The socket is open, but no pushes come."""
 
 
 class CandleStream:
@@ -79,19 +80,18 @@ class CandleStream:
 
     Args:
         url: The venue's socket, for example `wss://api.hyperliquid.xyz/ws`.
-        clock: Real time: sockets live in it, also those of a sped-up replay.
-        wanted: Slots whose coins are known to exist: the venue answers an unknown one by
-            closing the whole socket.
+        clock: Real time. Sockets use it also in a replay at another speed.
+        wanted: Slots whose coins exist: for an unknown coin the venue closes the socket.
         trades_of: Coins whose trades are wanted too.
-        calm_s: What was said of a frame is said again after so long without such a frame.
+        calm_s: A kind of faulty frame is logged again after so many seconds without one.
 
     Raises:
-        BadInput: If they are more than the venue allows.
+        BadInput: If the subscriptions are more than the venue allows.
 
     Attributes:
-        refused: Bars with impossible numbers, by slot.
-        events: Frames and changes of the connection, in order. Full means that the reader is
-            behind: the socket then waits, and with it the venue.
+        refused: How many bars had impossible numbers, by slot.
+        events: Frames and changes of the connection, in order. While the queue is full, the
+            socket is not read.
     """
 
     def __init__(
@@ -111,13 +111,13 @@ class CandleStream:
                 " venue allows: remove slots"
             )
             raise BadInput(msg)
-        # In wall time, as sockets are; it outlives them, so that reconnects stay inside it too.
+        # In wall time, as sockets are. One limit for all connections counts reconnects too.
         self._messages = WeightBudget(clock, VenueClock(clock), _MESSAGES_PER_MINUTE)
         self.refused: Counter[SlotName] = Counter()
         self._random = Random()  # noqa: S311 - jitter, no secret
         self._heard_at = 0.0
         self._unacknowledged: set[Channel] = set()
-        self._odd: dict[str, float] = {}  # what was said, and when there was last reason to
+        self._odd: dict[str, float] = {}  # kinds of faulty frames, and when the last one came
         self.events: asyncio.Queue[StreamEvent] = asyncio.Queue(_QUEUE_FRAMES)
 
     async def run(self) -> None:
@@ -131,10 +131,10 @@ class CandleStream:
             await self._clock.sleep(next(waits))
 
     async def _connection(self) -> Disconnected:
-        """Live through one connection; return why it ended."""
+        """Serve one connection until it ends; return why it ended."""
         ended = Disconnected("the stream ended")
         try:
-            # Pings of the protocol's own are off: what the venue counts is its JSON ping.
+            # The WebSocket protocol's pings are off: the venue counts only its JSON pings.
             async with (
                 connect(
                     self._url,
@@ -171,7 +171,7 @@ class CandleStream:
             await self._clock.sleep(_PING_S)
             now = self._clock.monotonic()
             if now - self._heard_at > _SILENT_S:
-                socket.transport.abort()  # a closing handshake would wait for the dead
+                socket.transport.abort()  # a closing handshake would wait for an answer
                 raise _Dead(f"nothing heard for {now - self._heard_at:.0f} s")
             if self._unacknowledged and now - began > _UNACKNOWLEDGED_S:
                 raise _Dead(f"no acknowledgement for {_names(self._unacknowledged)}")
@@ -213,14 +213,14 @@ class CandleStream:
 
     def _closed(self, closed: Exception) -> Disconnected:
         if self._unacknowledged:
-            # An unknown coin looks like this: no close frame, no error, all is gone.
+            # For an unknown coin the venue closes the socket without a close frame or an error.
             why = f"{closed}, before {_names(self._unacknowledged)} was acknowledged"
             return Disconnected(why)
-        # The venue closes every socket after some three hours, saying so: nothing is wrong.
+        # The venue closes every socket after about three hours, and says `Expired`.
         return Disconnected(str(closed), expected="Expired" in str(closed))
 
     def _report(self, event: str, text: str, kind: str = "") -> None:
-        """Log a fault when its kind begins: one with every frame must not flood the log."""
+        """Log a faulty frame when its kind begins: there may be one with every frame."""
         now, key = self._clock.monotonic(), f"{event} {kind or text}"
         if now - self._odd.get(key, -math.inf) >= self._calm_s:
             log.warning(event, text=text)

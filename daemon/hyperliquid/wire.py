@@ -1,9 +1,9 @@
 """Build the venue's requests and read its answers: the only module that knows its JSON.
 
-A change on the venue's side is one edit here. Prices arrive as strings, sometimes as numbers;
-candle data as one object, in the documentation as an array: both are read. A wrong shape raises
-`SchemaChanged` with the unexpected piece. A bar with impossible numbers is returned as refused,
-because one bad row must not hide its neighbours.
+Prices come as strings, sometimes as numbers; both are read. Candle data comes as one object,
+but as an array in the documentation; both are read. A wrong shape raises `SchemaChanged` with
+the unexpected text. A bar with impossible numbers is returned as refused, so that the other
+bars of the answer can be used.
 """
 
 import math
@@ -36,7 +36,7 @@ STATUS_REQUEST: Final = b'{"type":"exchangeStatus"}'
 PING: Final = '{"method":"ping"}'
 
 _GREETING: Final = b"Websocket connection established"
-"""The one frame that may be plain text, and the first."""
+"""The first frame of a connection; no other frame may be plain text."""
 _QUOTED_CHARS: Final = 200
 _LATEST_MS: Final = 10**13  # the year 2286
 
@@ -101,14 +101,14 @@ class _Echo(msgspec.Struct):
 
 
 def candles_request(slot: SlotName, start_ms: int, end_ms: int | None) -> bytes:
-    """Ask for the bars from the one that contains `start_ms` to the one that contains `end_ms`."""
+    """Ask for the bars from the one that contains `start_ms` to the one with `end_ms`, ms UTC."""
     wanted: dict[str, object] = {"coin": slot.coin, "interval": slot.interval}
     wanted |= {"startTime": start_ms} | ({} if end_ms is None else {"endTime": end_ms})
     return msgspec.json.encode({"type": "candleSnapshot", "req": wanted})
 
 
 def funding_request(coin: str, start_ms: int, end_ms: int | None) -> bytes:
-    """Ask for the funding rates stamped `start_ms` or later, oldest first, one page."""
+    """Ask for one page of the funding rates stamped `start_ms` (ms UTC) or later, oldest first."""
     wanted: dict[str, object] = {"type": "fundingHistory", "coin": coin, "startTime": start_ms}
     return msgspec.json.encode(wanted | ({} if end_ms is None else {"endTime": end_ms}))
 
@@ -132,9 +132,9 @@ def subscribe(wanted: Channel) -> str:
 
 
 def decode_candles(body: bytes, slot: SlotName) -> Candles:
-    """Read a `candleSnapshot` answer; ascending in t, each t once.
+    """Read a `candleSnapshot` answer; return bars ascending in t, each t once.
 
-    A row that cannot be read, or is another slot's, is refused and hides no other.
+    A row that cannot be read, or belongs to another slot, is refused; the others are used.
 
     Raises:
         SchemaChanged: If it is not a list, or no row of it is a candle of that slot.
@@ -144,15 +144,15 @@ def decode_candles(body: bytes, slot: SlotName) -> Candles:
         rows = msgspec.json.decode(body, type=list[_Candle], strict=False)
     except msgspec.DecodeError:
         rows, unreadable = _row_by_row(body, slot)
-    strangers = [row for row in rows if (row.s, row.i) != (slot.coin, slot.interval)]
-    if strangers and len(strangers) == len(rows):
-        row = strangers[0]
+    foreign = [row for row in rows if (row.s, row.i) != (slot.coin, slot.interval)]
+    if foreign and len(foreign) == len(rows):
+        row = foreign[0]
         msg = f"candleSnapshot of {slot} holds a row of {row.s}-{row.i}: {_quoted(body)}"
         raise SchemaChanged(msg)
-    newest_last = {row.t: row for row in rows if row not in strangers}
-    candles = _candles([newest_last[t] for t in sorted(newest_last)])
-    strange = [RefusedBar(slot, row.t, f"it is of {row.s}-{row.i}") for row in strangers]
-    return Candles(candles.frames, (*candles.refused, *unreadable, *strange))
+    by_time = {row.t: row for row in rows if row not in foreign}
+    candles = _candles([by_time[t] for t in sorted(by_time)])
+    refused = [RefusedBar(slot, row.t, f"it is of {row.s}-{row.i}") for row in foreign]
+    return Candles(candles.frames, (*candles.refused, *unreadable, *refused))
 
 
 def decode_funding(body: bytes, coin: str) -> list[Funding]:
@@ -182,7 +182,7 @@ def decode_status(body: bytes) -> int:
     """Read the venue's time, ms UTC, from an `exchangeStatus` answer.
 
     Raises:
-        SchemaChanged: If there is no time in it.
+        SchemaChanged: If it has no time.
     """
     status: _Status = _decode(body, _Status, "exchangeStatus")
     return status.time
@@ -192,8 +192,8 @@ def decode_frame(text: bytes) -> Frame:
     """Read one WebSocket frame.
 
     Raises:
-        SchemaChanged: If a channel that we use has another shape than documented, or if it
-            is no frame at all.
+        SchemaChanged: If it is no frame, or a channel in use has another shape than
+            documented.
     """
     if text.startswith(_GREETING):
         return OtherFrame("")
@@ -214,7 +214,7 @@ def decode_frame(text: bytes) -> Frame:
 
 
 def acknowledges(echo: Acknowledged, wanted: Channel) -> bool:
-    """Tell whether an echo, which may carry more keys, confirms this subscription."""
+    """Tell whether an acknowledgement confirms this subscription; it may have more keys."""
     return subscription(wanted).items() <= echo.subscription.items()
 
 
@@ -224,17 +224,17 @@ def _trades(rows: list[_Trade]) -> Trades:
 
 
 def _trade(row: _Trade) -> Trade:
-    # `users` is [buyer, seller], `side` that of the one who crossed the book.
+    # `users` is [buyer, seller]; `side` is the side of the taker.
     bought = row.side == "B"
     taker = row.users[0 if bought else 1].lower()
     return Trade(row.coin, row.time, row.tid, row.sz, bought, taker)
 
 
 def _row_by_row(body: bytes, slot: SlotName) -> tuple[list[_Candle], tuple[RefusedBar, ...]]:
-    """Read what can be read of a list of candles.
+    """Read the rows of a list of candles that can be read, and refuse the others.
 
     Raises:
-        SchemaChanged: If that is nothing.
+        SchemaChanged: If no row can be read.
     """
     rows, unreadable, why = [], [], ""
     for raw in _decode(body, list[msgspec.Raw], "candleSnapshot"):
@@ -250,7 +250,7 @@ def _row_by_row(body: bytes, slot: SlotName) -> tuple[list[_Candle], tuple[Refus
 
 
 def _time_of(raw: msgspec.Raw) -> int:
-    """Return the time of a row that cannot be read, 0 if even that cannot."""
+    """Return the time of a row that cannot be read, ms UTC; 0 if it has none."""
     try:
         return msgspec.json.decode(raw, type=_Timed, strict=False).t
     except msgspec.DecodeError:
@@ -258,7 +258,11 @@ def _time_of(raw: msgspec.Raw) -> int:
 
 
 def _pushed(data: bytes) -> Candles:
-    """Read the data of a candle frame; one that only names its bar is a bar refused."""
+    """Read the data of a candle frame; a bar with a name but unreadable values is refused.
+
+    Raises:
+        SchemaChanged: If not even the bar's name can be read.
+    """
     try:
         candles = _decode(data, _Candle | list[_Candle], "candle frame")
     except SchemaChanged as e:
@@ -291,7 +295,7 @@ def _candles(rows: list[_Candle]) -> Candles:
 
 def _decode(body: bytes, shape: Any, what: str) -> Any:
     try:
-        # Not strict: numbers may come as strings, which is how the venue sends prices.
+        # Not strict: the venue sends prices as strings.
         return msgspec.json.decode(body, type=shape, strict=False)
     except msgspec.DecodeError as e:
         msg = f"the venue's {what} has an unknown shape ({e}): {_quoted(body)}"
