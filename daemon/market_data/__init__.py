@@ -1,1 +1,1 @@
-"""From stream and REST to bars of record; funding, order flow, backfill."""
+"""Make bars of record from stream and REST, and store funding and order flow."""

@@ -1,7 +1,8 @@
-"""Recognise odd and harmless behaviour of the venue towards one slot.
+"""Recognise anomalies of the venue in the bars of one slot.
 
-Nothing is counted before it is certain. The first frame after a reconnect is no repeat. A
-last state is missing only if one whole socket covered the bar and the next bar is confirmed.
+An anomaly is counted only when it is certain. The first frame after a reconnect is not a
+duplicate. The last state of a bar is missing only if one socket covered the whole bar and
+the next bar is confirmed.
 """
 
 from collections.abc import Sequence
@@ -14,21 +15,21 @@ from daemon.market_data.bar_close import grace_ms
 from daemon.market_data.stream_cache import Coverage, StreamCache
 from hyperdrift.slot_name import SlotName
 
-# Bars handed on flat for want of an answer that are remembered, until REST has them.
+# How many filled bars are remembered until REST has them.
 _REMEMBERED: Final = 48
-# A push that was so long on its way on this machine, wall time, says nothing of the venue.
+# A push may take so much wall time on this machine itself; the venue is not the cause.
 _ON_ITS_WAY_S: Final = 0.1
 
 
 class StreamAnomalies:
-    """Looks at one slot's frames, answers and bars.
+    """Looks for anomalies in one slot's frames, answers and bars.
 
     Args:
-        slot: Whose.
-        oddities: Takes what is found.
-        shown: What the stream showed; asked before it takes a frame.
-        coverage: What the stream's silence means.
-        venue: Tells how late a frame is.
+        slot: The slot.
+        oddities: Counts the anomalies.
+        shown: The bars that the stream showed before.
+        coverage: The time that the present socket covers.
+        venue: The venue's clock, which tells how late a frame is.
     """
 
     def __init__(
@@ -41,12 +42,12 @@ class StreamAnomalies:
     ) -> None:
         self._slot, self._oddities, self._venue = slot, oddities, venue
         self._shown, self._coverage = shown, coverage
-        self._said: dict[int, Bar] = {}  # what REST said last of bars that are not judged yet
+        self._said: dict[int, Bar] = {}  # REST's newest values of bars that are not judged yet
         self._judged_t = -1
-        self._lacking: set[int] = set()  # bars that were taken for quiet ones
+        self._lacking: set[int] = set()  # open times of filled bars that REST does not have yet
 
     def pushed(self, bar: Bar) -> None:
-        """Look at a frame, before `StreamCache` takes it."""
+        """Look at a frame; call it before `StreamCache` takes the frame."""
         if oddity := self._shown.oddity(bar, self._coverage.socket):
             self._oddities.note(oddity, self._slot)
         late_ms = self._venue.now_ms() - bar.t - self._slot.interval_ms
@@ -55,7 +56,7 @@ class StreamAnomalies:
             self._oddities.note("late_frame", self._slot)
 
     def confirmed(self, certain: Sequence[Bar]) -> None:
-        """Look at closed bars as REST has them, ascending; the newest is asked for once more."""
+        """Look at closed bars as REST has them, ascending; the newest is judged next time."""
         for bar in certain:
             said = self._said.get(bar.t)
             had_fewer = said is not None and said.n < bar.n
@@ -80,11 +81,11 @@ class StreamAnomalies:
             if len(self._lacking) > _REMEMBERED:
                 self._lacking.discard(min(self._lacking))
         elif provenance is Provenance.STREAM and bar.volume > 0:
-            # REST still lacked it when it was overdue, and the stream had shown its trades.
+            # REST lacked the bar too long after its close, and the stream had shown its trades.
             self._oddities.note("stale_answer", self._slot)
 
     def _was_cut_short(self, bar: Bar) -> bool:
-        """Tell whether an unbroken socket did not show all of a bar."""
+        """Tell whether a socket that covered the whole bar did not show its last state."""
         final_ms = bar.t + self._slot.interval_ms + grace_ms(self._venue.uncertainty_ms)
         if shown := self._shown.final(bar.t, final_ms, self._coverage):
             return shown != bar

@@ -1,4 +1,4 @@
-"""The steps that the bar assembler yields, the answer that it takes, and what it notes."""
+"""The steps that the bar assembler yields, the answers that it takes, and its notes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from daemon.store.bar_merge import Stored
 
 @dataclass(frozen=True, slots=True)
 class AskBars:
-    """Ask REST for all bars from `from_t` on; `is_behind` if closed bars wait for it."""
+    """Ask REST for all bars from `from_t` (ms UTC) on; `is_behind` if closed bars wait for it."""
 
     from_t: int
     is_behind: bool
@@ -24,7 +24,7 @@ class LearnClock:
 
 @dataclass(frozen=True, slots=True)
 class StoreConfirmed:
-    """Store bars as REST has them; those in `seen` were handed on before."""
+    """Store bars as REST has them; the bars in `seen` were handed on before."""
 
     seen: list[Bar]
     new: list[Bar]
@@ -32,7 +32,7 @@ class StoreConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class AwaitRates:
-    """Wait a little for the funding rates settled before `close_ms`."""
+    """Wait a few seconds for the funding rates settled before `close_ms`, ms UTC."""
 
     close_ms: int
     is_behind: bool
@@ -40,7 +40,7 @@ class AwaitRates:
 
 @dataclass(frozen=True, slots=True)
 class StoreShown:
-    """Store a bar as the stream showed it; going on without is no harm."""
+    """Store a bar as the stream showed it; the assembler goes on also if that fails."""
 
     bar: Bar
 
@@ -54,21 +54,21 @@ class FindCopies:
 
 @dataclass(frozen=True, slots=True)
 class StoreFlat:
-    """Store the flat bars of a time in which nobody traded."""
+    """Store filled bars for a time in which nobody traded."""
 
     bars: list[Bar]
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Tell that bars are lost, and write it down."""
+    """Store a hole as a gap, and raise the alarm."""
 
     hole: Hole
 
 
 @dataclass(frozen=True, slots=True)
 class HandOn:
-    """Hand a bar on, which is in the store; `led` if REST was not asked about it yet."""
+    """Hand on a bar that is stored; `led` if REST was not asked about it yet."""
 
     bar: Bar
     provenance: Provenance
@@ -90,12 +90,12 @@ Step = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A step is done.
+    """The answer to a step that is done.
 
     Attributes:
         at: The venue's time now.
-        rows: The answer to `AskBars`: bars, ascending, the forming one included.
-        copies: The answer to `FindCopies`, ascending.
+        rows: For `AskBars`: bars, ascending, the forming one included.
+        copies: For `FindCopies`: stored bars, ascending.
     """
 
     at: VenueMoment
@@ -105,7 +105,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class FutureBar:
-    """The venue began to show bars that cannot have begun; `source` is `rest` or `stream`."""
+    """The venue showed a bar that cannot have begun yet; `source` is `rest` or `stream`."""
 
     bar: Bar
     source: str

@@ -1,8 +1,8 @@
-"""Fetch the past of a slot, as far as the venue still serves it, and note what is lost.
+"""Fetch the past bars and funding of a slot that the venue still serves; note gaps.
 
-The venue serves the newest 5000 bars and all funding rates. A start fetches what the store
-lacks of them. Holes that nobody can fill are noted as gaps, so that nothing takes them for
-quiet markets.
+The venue serves the newest 5000 bars and all funding rates. At its start the daemon fetches
+those that the store lacks. Holes that cannot be filled are stored as gaps, so that nothing
+takes them for times without trades.
 """
 
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ from hyperdrift.slot_name import HOUR_MS, SlotName
 
 log = structlog.get_logger()
 
-# In 2023 rates were settled every eight hours: the one in force may be that old.
+# In 2023 rates were settled every eight hours: the newest one may be that old.
 _FUNDING_LEAD_MS: Final = 9 * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """Fetches the past of slots into the store; `alarm` is told of bars that are lost."""
+    """Fetches past bars and funding into the store; `alarm` reports bars that are lost."""
 
     rest: RestClient
     store: AsyncStore
@@ -39,11 +39,11 @@ class Backfill:
     alarm: Alarm = lambda *_: None
 
     async def fetch(self, slot: SlotName, from_ms: int) -> None:
-        """Store all that the venue serves of a slot's bars and funding since `from_ms`.
+        """Store all bars and funding of a slot that the venue serves since `from_ms`, ms UTC.
 
         Raises:
             Unreachable: If the venue does not answer.
-            SchemaChanged: If its answer is not understood.
+            SchemaChanged: If its answer has an unknown shape.
             StoreUnavailable: If the store cannot be written.
         """
         step = slot.interval_ms
@@ -55,7 +55,7 @@ class Backfill:
         await self._fetch_funding(slot, from_t)
 
     async def _first_lacking(self, slot: SlotName, from_t: int) -> int | None:
-        """Open time of the oldest closed bar since `from_t` that is not of record."""
+        """Return the open time of the oldest closed bar since `from_t` that is not of record."""
         held = await self.store.call(Store.held, slot, from_t, closed_t(slot, self.venue))
         sure = [s.bar.t for s in held if s.provenance in {Provenance.REST, Provenance.IMPORT}]
         grid = range(from_t, closed_t(slot, self.venue) + 1, slot.interval_ms)
@@ -69,7 +69,7 @@ class Backfill:
         log.info("feed.backfilled", slot=str(slot), from_t=from_t, **result._asdict())
 
     async def _believed(self, slot: SlotName, from_t: int) -> list[Bar]:
-        """Fetch bars; ask again a minute later where prices are hard to believe."""
+        """Fetch bars; if a price is doubted, ask again a minute later."""
         checks = PriceChecks(partial(log_price, slot))
         before = (await self.store.call(Store.bars, slot, to_t=from_t - 1, last=1))["close"]
         close = float(before[0]) if len(before) else None
@@ -81,10 +81,10 @@ class Backfill:
                 return rows
             rows = [bar for bar in rows if bar.t < doubted]
             await self.venue.sleep(wait_s)
-        return rows  # the rest is the follower's to ask for, until it is believed
+        return rows  # the follower asks for the other bars, until their prices are believed
 
     async def _mend(self, slot: SlotName, from_t: int, reach_t: int) -> None:
-        """Fill short holes, in which nobody traded; write long ones down as lost."""
+        """Fill short holes, in which nobody traded; store long ones as gaps."""
         known = set(await self.store.call(Store.gaps, slot))
         for hole in await self.store.call(Store.missing, slot, from_t):
             bars = (hole.to_t - hole.from_t) // slot.interval_ms + 1

@@ -1,13 +1,13 @@
 """Decide which bars of one slot are handed on, from frames, REST answers and times.
 
-The stream may lose the last state of a bar, and shows none of a bar without trades. REST
-shows both, but it lags, and it has nothing of the quiet time since the last trade. The
-assembler makes one series of both: each bar once, in order, and no hole without a word.
+The stream may lose the last state of a bar, and it shows no bar without trades. REST shows
+both, but it lags, and it has no bars after the last trade. The assembler makes one series
+from both. It has each bar once, in order, and every gap in it is reported.
 
-It does no I/O. `advance` is a generator: it yields the next step, a question or something
-to do, and takes the answer. Whoever carries out a step may drop the generator when it
-fails; nothing is decided before the step is done, so the next `advance` begins again there.
-Frames and provisional bars may come between any two steps.
+It does no I/O. `advance` is a generator: it yields the next step and takes the answer. If a
+step fails, the caller drops the generator. A step changes no decision before it is done, so
+the next `advance` begins at that step again. Frames and provisional bars may come between
+any two steps.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -42,24 +42,24 @@ from daemon.market_data.bar_close import (
 from daemon.market_data.price_checks import PriceChecks, plausible
 from daemon.market_data.stream_cache import Coverage, StreamCache
 
-# A bar that did not come from REST is asked for again with every call for about so long.
+# A bar that did not come from REST is asked for again with each call, for this many bars.
 _REREAD_BARS: Final = 48
-# Older than this the clock is set again before it alone decides that a bar is closed.
+# If the clock was set longer ago, it is set again before it alone decides that a bar is closed.
 _CLOCK_AGE_S: Final = 10.0
 _NO_LIMIT: Final = 2**62
 
 
 @dataclass(slots=True)
 class BarTally:
-    """What became of a slot's bars since the start.
+    """Counts of a slot's bars since the start.
 
     Attributes:
         confirmed: Bars that REST confirmed.
-        provisional: Bars handed on as the stream showed them.
-        filled: Bars handed on flat, because nobody traded as far as anybody knows.
+        provisional: Bars that were handed on as the stream showed them.
+        filled: Filled bars that were handed on.
         revised: Bars that REST changed after they were handed on.
-        refused: Bars that cannot have begun.
-        gaps: Bars given up.
+        refused: Bars that cannot have begun yet.
+        gaps: Bars in gaps.
     """
 
     confirmed: int = 0
@@ -75,13 +75,13 @@ class BarAssembler:
 
     Args:
         step_ms: Length of one bar, ms.
-        coverage: What the stream's silence means; kept by who listens to the stream.
+        coverage: The time that the present socket covers; the stream's listener updates it.
 
     Attributes:
         shown: The newest bars as the stream showed them.
-        tally: What became of the bars.
-        after: The newest bar that was handed on or given up, its open time.
-        confirmed: The newest bar that REST confirmed, its open time.
+        tally: Counts of the bars.
+        after: Open time of the newest bar that was handed on or is in a gap.
+        confirmed: Open time of the newest bar that REST confirmed.
     """
 
     def __init__(self, step_ms: int, coverage: Coverage) -> None:
@@ -94,14 +94,14 @@ class BarAssembler:
         self.begin(0, None, None)
 
     def begin(self, after: int, record: int | None, close: float | None) -> None:
-        """Hand on what follows `after` from now on.
+        """Begin to hand on the bars that follow `after`.
 
         Args:
-            after: Open time of the last bar that needs not be handed on.
+            after: Open time of the last bar that is not to be handed on, ms UTC.
             record: Open time of the newest bar of record in the store, None if there is none.
-            close: The close of the bar at `after`, None if nothing is known of it.
+            close: Close price of the newest bar up to `after`; None if it is not known.
         """
-        self.after = self._asked = after  # `_asked`: about which REST was asked to the end
+        self.after = self._asked = after  # `_asked`: the newest bar that REST has settled
         self.confirmed = after if record is None else min(after, record)
         self._from_t = self.confirmed + (self._step if record is None else 0)
         self._close = close
@@ -114,37 +114,37 @@ class BarAssembler:
         return self.tally.refused + self._prices.refused
 
     def take_notes(self) -> list[Note]:
-        """Return what is to be logged since the last call."""
+        """Return the notes to log since the last call."""
         notes = self._notes.copy()
         self._notes.clear()
         return notes
 
     def next_close_ms(self, at: VenueMoment) -> int:
-        """Return the close of the next bar that REST is to be asked about."""
-        # The clock may have been set back since: then what was asked was too early.
+        """Return the close time of the next bar to ask REST about, ms UTC."""
+        # If the clock was set back since, REST was asked too early: ask again.
         return min(self._asked, at.closed_t(self._step)) + 2 * self._step
 
     def may_have_begun(self, bar: Bar, at: VenueMoment) -> bool:
-        """Tell whether the stream may show a bar by now."""
+        """Tell whether a bar can have begun by now, so that the stream may show it."""
         return bar.t <= at.now_ms + at.uncertainty_ms + self._step
 
     def frame(self, bar: Bar, at: VenueMoment) -> Bar | None:
-        """Take a bar as the stream shows it: kept, not handed on before REST was asked.
+        """Keep a bar as the stream shows it; it is not handed on before REST was asked.
 
         Returns:
-            A bar to store as the stream showed it, if one is over by this.
+            The bar before it, if the frame shows that one to be over: store it.
         """
         if not self.may_have_begun(bar, at):
             self._refuse_future(bar, "stream", at)
             return None
         over = self.shown.take(bar, self._coverage.socket)
-        # The next bar has begun: the stream will not show this one again.
+        # The next bar has begun: the stream does not show this one again.
         return self._kept(over) if over is not None and over.t > self.confirmed else None
 
     def offer(self, close_ms: int, at: VenueMoment) -> tuple[Bar, Provenance] | None:
-        """Return the bar that closed at a time if the stream alone is proof of it.
+        """Return the bar that closed at `close_ms`, ms UTC, if the stream alone proves it final.
 
-        None also where it was handed on already, or bars before it are lacking.
+        Return None also if it was handed on already, or if bars before it are missing.
         """
         t = close_ms - self._step
         if t != self.after + self._step or self._close is None:
@@ -157,13 +157,13 @@ class BarAssembler:
         return None
 
     def lead(self, bar: Bar, provenance: Provenance) -> HandOn | None:
-        """Hand on a stored bar before REST confirms it; None if REST is faster."""
+        """Hand on a stored bar before REST confirms it; return None if REST was faster."""
         if self._is_deciding or bar.t != self.after + self._step:
             return None
         return self._handed_on(bar, provenance, led=True)
 
     def advance(self, at: VenueMoment) -> Generator[Step, Answer, bool]:
-        """Ask REST once and hand on what is certain.
+        """Ask REST once, and hand on the bars that are certain.
 
         Args:
             at: The venue's time now.
@@ -172,7 +172,7 @@ class BarAssembler:
             The next step; send its answer.
 
         Returns:
-            Whether nothing closed is left; else ask again soon.
+            Whether all closed bars were handed on; if not, ask again soon.
         """
         is_behind = self.after < at.closed_t(self._step)
         answer = yield AskBars(self._from_t, is_behind)
@@ -180,7 +180,7 @@ class BarAssembler:
         rows, most = self._believed(rows, at)
         evident = rows[-1].t - self._step if rows else self.confirmed  # a later bar exists
         if evident < at.closed_when_asked_t(self._step):
-            # Our own clock alone counts only after a look at the venue's, which may stand still.
+            # Our clock alone counts only after a look at the venue's clock, which may have stopped.
             if at.age_s > _CLOCK_AGE_S:
                 at = (yield LearnClock()).at
             if at.is_trusted:
@@ -192,7 +192,7 @@ class BarAssembler:
         at = (yield AwaitRates(closed + self._step, is_behind)).at
         with self._deciding():
             at = yield from self._hand_on(certain, closed, at)
-        due = at.closed_when_asked_t(self._step)  # by the clock as it is known now
+        due = at.closed_when_asked_t(self._step)  # by the clock as it is set now
         if self.after < due or closed < due:
             return False
         self._asked = max(self._asked, min(self.after, closed))
@@ -200,7 +200,7 @@ class BarAssembler:
 
     @contextmanager
     def _deciding(self) -> Iterator[None]:
-        """Let no provisional bar in between: what is decided depends on the bar before."""
+        """Hand on no provisional bar inside the `with`: decisions depend on the bar before."""
         self._is_deciding = True
         try:
             yield
@@ -210,7 +210,7 @@ class BarAssembler:
     def _without_future(
         self, answer: Answer
     ) -> Generator[Step, Answer, tuple[VenueMoment, Sequence[Bar]]]:
-        """Leave out bars that cannot have begun; look at the venue's clock before saying so."""
+        """Leave out bars that cannot have begun; look at the venue's clock before that."""
         at, rows = answer.at, answer.rows
         if rows and rows[-1].t > at.now_ms:
             at = (yield LearnClock()).at
@@ -221,7 +221,11 @@ class BarAssembler:
         return at, rows
 
     def _believed(self, rows: Sequence[Bar], at: VenueMoment) -> tuple[Sequence[Bar], int]:
-        """Leave out what is not to be believed yet; return the rest and its last possible t."""
+        """Leave out bars from the first doubted one on.
+
+        Returns:
+            The bars before it, and the largest open time that they can have.
+        """
         shown = self.shown.bar(self.after + self._step)
         doubted = self._prices.first(rows, self._close, at.now_ms, shown)
         if doubted is None:
@@ -229,7 +233,7 @@ class BarAssembler:
         return [bar for bar in rows if bar.t < doubted], doubted - self._step
 
     def _confirm(self, certain: Sequence[Bar]) -> Generator[Step, Answer, None]:
-        """Have stored what REST says; count what it confirms."""
+        """Yield the step that stores REST's bars; count the bars that this confirms."""
         if not certain:
             return
         seen = [bar for bar in certain if bar.t <= self.after]
@@ -240,13 +244,13 @@ class BarAssembler:
         self.confirmed = max(self.confirmed, certain[-1].t)
         oldest = self.confirmed - _REREAD_BARS * self._step
         self._stand_ins = {t for t in self._stand_ins - proved if t >= oldest}
-        # The newest is read once more: what came after a close that was judged too early.
+        # The newest bar is read once more, in case it was taken for closed too early.
         self._from_t = min([*self._stand_ins, self.confirmed])
 
     def _hand_on(
         self, certain: Sequence[Bar], closed: int, at: VenueMoment
     ) -> Generator[Step, Answer, VenueMoment]:
-        """Hand on the bars up to `closed`; stop before one that may still come."""
+        """Hand on the bars up to `closed`; stop before a bar that REST may still show."""
         known = {bar.t: (bar, Provenance.REST) for bar in certain}
         while (t := self.after + self._step) <= closed:
             if t in known:
@@ -270,15 +274,15 @@ class BarAssembler:
     def _stand_in(
         self, t: int, later: int | None, closed: int
     ) -> Generator[Step, Answer, tuple[VenueMoment, dict[int, tuple[Bar, Provenance]]]]:
-        """Replace bars from `t` on that REST lacks: by stored copies, by flat ones, by a gap.
+        """Replace bars from `t` on that REST lacks: by stored copies, filled bars or a gap.
 
         Args:
-            t: The first bar that is lacking.
-            later: The next bar that REST has; None if `t` belongs to the quiet tail.
-            closed: The newest closed bar.
+            t: Open time of the first bar that is missing.
+            later: Open time of the next bar that REST has; None if it has none after `t`.
+            closed: Open time of the newest closed bar.
 
         Returns:
-            The time after it, and the bars by t.
+            The venue's time now, and the replacing bars by open time.
         """
         if (shown := self.shown.bar(t)) and (kept := self._kept(shown)):
             yield StoreShown(kept)
@@ -289,7 +293,7 @@ class BarAssembler:
             return answer.at, held
         hole = Hole(t, min(held, default=to_t + self._step) - self._step)
         if self._close is None:
-            self.after = hole.to_t  # nothing was ever known of this market: nothing is lost
+            self.after = hole.to_t  # no bar came before it: nothing is lost
             return answer.at, {}
         if later is not None and hole.to_t - t >= LONGEST_FILL_BARS * self._step:
             answer = yield GiveUp(hole)
@@ -297,20 +301,20 @@ class BarAssembler:
             self.after = hole.to_t
             return answer.at, {}
         if later is None:
-            hole = Hole(t, t)  # its neighbours are not overdue yet, or asked about in turn
+            hole = Hole(t, t)  # the next bars may still come, or are replaced one by one
         flat = flat_bars(hole, self._close, self._step)
         answer = yield StoreFlat(flat)
         return answer.at, {bar.t: (bar, Provenance.FILLED) for bar in flat}
 
     def _kept(self, bar: Bar) -> Bar | None:
-        """Return a bar of the stream unless its prices cannot be believed."""
+        """Return a bar of the stream, or None if its prices are doubted."""
         if plausible(bar, self._close):
             return bar
         self._prices.refuse_shown(bar, self._close)
         return None
 
     def _refuse_future(self, bar: Bar, source: str, at: VenueMoment) -> None:
-        """Count a bar that cannot have begun; note it when the venue begins to show such bars."""
+        """Count a bar that cannot have begun yet; note it if none came for a while before."""
         self.tally.refused += 1
         if self._future_ms is None or abs(at.now_ms - self._future_ms) >= CALM_MS:
             self._notes.append(FutureBar(bar, source))

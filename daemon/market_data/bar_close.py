@@ -1,7 +1,7 @@
-"""When a bar is closed, when it is final, and when a missing bar is a quiet one.
+"""Tell when a bar is closed, when it is final, and when a missing bar had no trades.
 
-A bar is closed when its interval is over by the venue's clock. It is final a grace later:
-then the venue's books have its last trades, and its values stay.
+A bar is closed when its interval is over by the venue's clock. It is final some seconds
+later: then the venue has added its last trades, and its values do not change any more.
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from daemon.core.clock import VenueClock
 from hyperdrift.slot_name import SlotName
 
 QUIET_AFTER_MS: Final = 30_000
-"""REST may lag behind a close by seconds; only so long after it is a missing bar a quiet one."""
+"""So long after its close, ms, a bar that REST lacks had no trades: REST lags by seconds."""
 
 LONGEST_FILL_BARS: Final = 12
-"""A longer hole between two bars is a gap, not a pause in trading."""
+"""A longer hole between two bars, in bars, is a gap and not a time without trades."""
 
-# A bar's last trades reach the venue's books up to 2.6 s after its close.
+# The venue adds a bar's last trades up to 2.6 s after its close.
 _LEAST_GRACE_MS: Final = 3_000
 
 
 def grace_ms(uncertainty_ms: float) -> float:
-    """Return how long after its close a bar is final for certain, ms of venue time.
+    """Return how long after its close a bar is certainly final, ms of venue time.
 
     Args:
         uncertainty_ms: How far the venue's clock may be off, ms.
@@ -47,21 +47,27 @@ def closed_t(slot: SlotName, venue: VenueClock) -> int:
 
 
 def flat_bars(hole: Hole, close: float, step_ms: int) -> list[Bar]:
-    """Make the bars of a market in which nobody traded since a close."""
+    """Make the filled bars of a hole, with a close price for all of their prices.
+
+    Args:
+        hole: Open times of the first and the last bar, ms UTC.
+        close: Price of the last trade before the hole, quote units.
+        step_ms: Length of one bar, ms.
+    """
     times = range(hole.from_t, hole.to_t + step_ms, step_ms)
     return [Bar(t, close, close, close, close, 0.0) for t in times]
 
 
 @dataclass(frozen=True, slots=True)
 class VenueMoment:
-    """What is known of the venue's time at one moment.
+    """The venue's time at one moment, and how certain it is.
 
     Attributes:
         now_ms: Venue time, ms UTC.
-        asked_ms: When REST was asked last, venue time by the same clock, ms UTC.
+        asked_ms: Venue time when REST was asked last, ms UTC.
         uncertainty_ms: How far both may be off, ms.
-        age_s: Venue seconds since the clock was set by an answer of the venue.
-        is_trusted: Whether that answer fitted the ones before it.
+        age_s: Venue seconds since an answer of the venue set the clock.
+        is_trusted: Whether that answer agreed with the answers before it.
     """
 
     now_ms: int
@@ -82,9 +88,13 @@ class VenueMoment:
         )
 
     def closed_t(self, step_ms: int) -> int:
-        """Return the open time of the newest bar of a length that is final now."""
+        """Return the open time of the newest bar of length `step_ms` that is final now, ms UTC."""
         return newest_final_t(step_ms, self.now_ms, self.uncertainty_ms)
 
     def closed_when_asked_t(self, step_ms: int) -> int:
-        """Return the open time of the newest bar of a length that was final when REST was asked."""
+        """Return the open time of the newest bar that was final when REST was asked, ms UTC.
+
+        Args:
+            step_ms: Length of one bar, ms.
+        """
         return newest_final_t(step_ms, self.asked_ms, self.uncertainty_ms)

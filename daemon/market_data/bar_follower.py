@@ -1,8 +1,7 @@
-"""Follow one slot: ask the venue, and do what the bar assembler decides.
+"""Follow one slot: ask the venue, and carry out the steps of the bar assembler.
 
-Every bar is in the store before it is handed on. Only where so many bars close at once
-that REST's turn comes too late (`provisional_bars`) is a bar handed on as the stream
-showed it, and confirmed after.
+Every bar is stored before it is handed on. If so many bars close at once that REST confirms
+some too late, a provisional bar is handed on and confirmed later (`provisional_bars`).
 """
 
 import asyncio
@@ -50,45 +49,45 @@ log = structlog.get_logger()
 
 _ASK_AGAIN_S: Final = 10.0
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 30.0
-# In a rush REST is asked after the stream's bars were handed on.
+# If too many bars close at once, REST is asked so much later: provisional bars go first.
 _RUSH_LEAD_MS: Final = 2_000
 
 Emit = Callable[[SlotName, Bar], Awaitable[None]]
 
 
 class Troubles:
-    """Log what keeps bars from coming: once per kind of error while it lasts, for all slots."""
+    """Log errors that stop the bars: each kind once while it lasts, for all slots together."""
 
     def __init__(self) -> None:
         self._of: dict[SlotName, str] = {}
 
     def begin(self, slot: SlotName, error: HyperdriftError) -> None:
-        """Note that a slot cannot go on."""
+        """Note that an error stops the bars of a slot."""
         kind = type(error).__name__
         if kind not in self._of.values():
             log.warning("feed.trouble", slot=str(slot), why=str(error))
         self._of[slot] = kind
 
     def end(self, slot: SlotName) -> None:
-        """Note that a slot goes on."""
+        """Note that the bars of a slot come again."""
         if self._of.pop(slot, None) and not self._of:
             log.info("feed.recovered", slot=str(slot))
 
 
 class BarFollower:
-    """Follows one slot from REST, with the stream's bars as a reserve.
+    """Follows one slot by REST; the stream's bars replace those that REST lacks.
 
     Args:
-        slot: Whose bars.
-        rest: The venue.
-        store: Where every bar is before it is handed on.
-        venue: Decides when a bar is closed.
-        settlements: Brings the funding rates that a bar may use.
-        troubles: Shared, so that an outage of the venue is one line in the log.
-        emit: Takes the bars; may wait, the follower waits with it.
-        coverage: What the stream's silence means.
-        in_rush: Whether too many bars close at a time for each to be confirmed first.
-        alarm: Takes what a person must know of lost bars.
+        slot: The slot.
+        rest: The venue's REST answers.
+        store: Takes every bar before it is handed on.
+        venue: The venue's clock, which decides when a bar is closed.
+        settlements: Fetches the funding rates that a bar may use.
+        troubles: Logs errors; all slots share it, so that an outage is one line in the log.
+        emit: Takes the bars; the follower waits for it.
+        coverage: The time that the present socket covers.
+        in_rush: Tells whether too many bars close at a time, ms UTC, to confirm each first.
+        alarm: Reports lost bars to a person.
     """
 
     def __init__(
@@ -109,7 +108,7 @@ class BarFollower:
         self._settlements, self._troubles, self._emit = settlements, troubles, emit
         self._coverage, self._in_rush, self._alarm = coverage, in_rush, alarm
         self._random = Random()  # noqa: S311 - jitter, no secret
-        self._turn = asyncio.Lock()  # provisional and confirmed bars pass one at a time, in order
+        self._turn = asyncio.Lock()  # bars are handed on one at a time, in order
         self._assembler = BarAssembler(slot.interval_ms, coverage)
         shown = self._assembler.shown
         self._anomalies = StreamAnomalies(slot, rest.oddities, shown, coverage, venue)
@@ -119,7 +118,7 @@ class BarFollower:
 
     @property
     def tally(self) -> BarTally:
-        """What became of the slot's bars since the start."""
+        """Counts of the slot's bars since the start."""
         return self._assembler.tally
 
     @property
@@ -131,8 +130,8 @@ class BarFollower:
         """Hand on every bar that closes; ends only when cancelled.
 
         Args:
-            after: Begin with the bar that follows this t; None is the newest bar of record in
-                the store, or only what closes from now on if there is none.
+            after: Begin with the bar that follows this open time, ms UTC. None is the newest
+                bar of record in the store. If there is none, begin with the next bar to close.
         """
         await self._begin(after)
         waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
@@ -156,7 +155,7 @@ class BarFollower:
                 await self._venue.sleep(_ASK_AGAIN_S)
 
     async def push(self, bar: Bar) -> None:
-        """Take a bar as the stream shows it: kept, not handed on before REST was asked."""
+        """Keep a bar as the stream shows it; it is not handed on before REST was asked."""
         at = self._moment()
         if self._assembler.may_have_begun(bar, at):
             self._anomalies.pushed(bar)
@@ -166,16 +165,16 @@ class BarFollower:
             await self._keep(over)
 
     def offer(self, close_ms: int) -> tuple[Bar, Provenance] | None:
-        """Return the bar that closed at a time if the stream alone is proof of it, else None."""
+        """Return the bar that closed at `close_ms`, ms UTC, if the stream alone proves it final."""
         return self._assembler.offer(close_ms, self._moment())
 
     async def lead(self, bar: Bar, provenance: Provenance) -> None:
-        """Hand on a stored bar before REST confirms it; nothing if REST is faster."""
+        """Hand on a stored bar before REST confirms it; do nothing if REST was faster."""
         if step := self._assembler.lead(bar, provenance):
             await self._hand_on(step)
 
     async def _begin(self, after: int | None) -> None:
-        self._latency.excuse()  # what closed while nobody was here
+        self._latency.excuse()  # bars that closed while the daemon was off
         record = await self._store.call(Store.newest_t, self.slot, Provenance.IMPORT)
         if after is None:
             after = closed_t(self.slot, self._venue) if record is None else record
@@ -183,7 +182,7 @@ class BarFollower:
         self._assembler.begin(after, record, float(close[0]) if len(close) else None)
 
     async def _advance(self) -> bool:
-        """Ask once and hand on what is certain; return whether nothing closed is left."""
+        """Ask REST once, hand on the certain bars; return whether that was all closed bars."""
         with closing(self._assembler.advance(self._moment())) as steps:
             try:
                 step = next(steps)
@@ -195,7 +194,7 @@ class BarFollower:
                 return bool(end.value)
 
     async def _carry_out(self, step: Step) -> tuple[Sequence[Bar], Sequence[Stored]]:
-        """Do what the assembler asks; return the bars and the stored copies that it asked for."""
+        """Carry out a step; return the bars and the stored copies that it asks for."""
         match step:
             case AskBars(from_t, is_behind):
                 priority = Priority.LIVE if is_behind else Priority.ROUTINE
@@ -223,7 +222,7 @@ class BarFollower:
         return (), ()
 
     async def _confirm(self, seen: Sequence[Bar], new: Sequence[Bar]) -> None:
-        """Store what REST says; count what it changed of bars that were handed on."""
+        """Store REST's bars; count the bars that changed after they were handed on."""
         result = await self._store.call(Store.put_bars, self.slot, seen, Provenance.REST)
         await self._store.call(Store.put_bars, self.slot, new, Provenance.REST)
         if result.revised:
@@ -238,7 +237,7 @@ class BarFollower:
             await self._emit(self.slot, step.bar)
 
     async def _keep(self, bar: Bar) -> None:
-        """Store a bar as the stream last showed it, until REST confirms it."""
+        """Store a bar as the stream showed it last; REST confirms it later."""
         try:
             await self._store.call(Store.put_bars, self.slot, [bar], Provenance.STREAM)
         except HyperdriftError as e:
@@ -248,7 +247,7 @@ class BarFollower:
         return VenueMoment.read(self._venue, self._asked_at)
 
     def _tell(self) -> None:
-        """Log what the assembler noted."""
+        """Log the notes of the assembler."""
         for note in self._assembler.take_notes():
             if isinstance(note, FutureBar):
                 t, source = note.bar.t, note.source
@@ -257,7 +256,7 @@ class BarFollower:
                 log_price(self.slot, note)
 
     def _warn(self) -> None:
-        """Say once, in time, that bars are about to leave what the venue still serves."""
+        """Warn once if the venue will soon not serve the missing bars any more."""
         self._is_warned = self._is_warned or warn_of_reach(
             self.slot, self._assembler.confirmed, self._venue, self._alarm
         )

@@ -1,9 +1,9 @@
-"""Deliver the closed bars of all slots, in order, once each, stored before anybody sees them.
+"""Deliver the closed bars of all slots: in order, each once, and stored before.
 
-The venue replays nothing after a lost connection or a restart. Each slot has a follower that
-asks REST for all bars since the last one it handed on, so a repair is no special case. The
-stream fills in bars that REST does not have. It goes first only if more bars close at once
-than REST's weight confirms (`provisional_bars`).
+The venue repeats nothing after a lost connection or a restart. So the follower of each slot
+asks REST for all bars since the last one that it handed on. The stream fills in bars that
+REST does not have. A provisional bar is handed on only if more bars close at once than
+REST's weight confirms (`provisional_bars`).
 """
 
 import asyncio
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 _QUEUE_BARS: Final = 1024
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
-# One garbled answer is a fault of the moment, this many are another protocol.
+# One answer that cannot be read may be a passing fault; this many are another protocol.
 _MISREADINGS: Final = 5
 
 
@@ -45,15 +45,16 @@ class Feed:
     """The closed bars of some slots.
 
     Args:
-        rest: The venue's answers.
+        rest: The venue's REST answers.
         stream: The venue's pushes; this object runs it.
-        store: Takes every bar before anybody sees it.
-        venue: The venue's clock, kept right by somebody who calls `rest.learn_clock`.
-        slots: What to follow; their coins exist (`rest.require_coins`).
-        after: Where to begin, by slot: with the bar that follows this t. Without it a slot
-            begins after its newest bar of record in the store, or with the next bar to close.
+        store: Takes every bar before it is delivered.
+        venue: The venue's clock; somebody else calls `rest.learn_clock` at intervals.
+        slots: The slots to follow; their coins exist (`rest.require_coins`).
+        after: Where to begin, by slot: with the bar that follows this open time, ms UTC.
+            Without it a slot begins after its newest bar of record in the store, or with the
+            next bar to close.
         on_trade: Takes each trade that the stream shows, repeats included.
-        alarm: Takes what a person must know of bars that are lost, or soon will be.
+        alarm: Reports to a person bars that are lost, or soon will be.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Feed:
         self._troubles, self._coverage = Troubles(), Coverage()
         self._lacking: dict[SlotName, int] = {}
         self._rush = ProvisionalBars(slots, rest.weight_per_minute)
-        # Full means that scoring is behind: the followers wait, no bar is dropped.
+        # While the queue is full, the followers wait; no bar is dropped.
         self._bars: asyncio.Queue[tuple[SlotName, Bar]] = asyncio.Queue(_QUEUE_BARS)
         self._settlements = FundingSettlements(rest, store, venue, slots, alarm)
         self._followers = {
@@ -111,11 +112,11 @@ class Feed:
 
     @property
     def slots(self) -> tuple[SlotName, ...]:
-        """What is followed."""
+        """The slots that are followed."""
         return tuple(self._followers)
 
     def state(self, slot: SlotName) -> FeedState:
-        """Count what became of a slot's bars since the start."""
+        """Return the counts of a slot's bars since the start."""
         follower = self._followers[slot]
         tally = follower.tally
         refused = self._rest.tally.refused[slot] + self._stream.refused[slot] + follower.refused
@@ -130,7 +131,7 @@ class Feed:
         )
 
     def venue_state(self) -> VenueState:
-        """Tell how the connections to the venue are, and the weight that is left of this minute."""
+        """Return the state of the connections to the venue, and the weight left this minute."""
         return VenueState(
             connected=self._coverage.is_whole,
             reconnects=self._coverage.reconnects,
@@ -148,10 +149,14 @@ class Feed:
             yield await self._bars.get()
 
     async def backfill(self, since: Mapping[SlotName, int]) -> None:
-        """Store what the venue still serves of each slot since a time in ms; before `run`.
+        """Store the bars and funding that the venue still serves; call it before `run`.
 
-        A venue that is away is waited for, one that cannot be understood five times is asked
-        again beside `run`. Holes that it cannot fill are in `Store.gaps`.
+        If the venue does not answer, this waits for it. If its answers of a slot cannot be
+        read five times, `run` tries that slot again. Holes that cannot be filled are in
+        `Store.gaps`.
+
+        Args:
+            since: Where to begin, by slot, ms UTC.
         """
         for slot, from_ms in since.items():
             if not await self._fill(slot, from_ms, _MISREADINGS):
@@ -162,7 +167,7 @@ class Feed:
             await self._fill(slot, from_ms)
 
     async def _fill(self, slot: SlotName, from_ms: int, most: float = math.inf) -> bool:
-        """Fetch the past of a slot; False if it cannot be understood `most` times."""
+        """Fetch the past of a slot; return False if the answers cannot be read `most` times."""
         is_warned, misread = False, 0
         waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, Random())  # noqa: S311 - jitter
         while True:
@@ -186,7 +191,7 @@ class Feed:
     async def _warn(self, slot: SlotName) -> bool:
         try:
             newest = await self._store.call(Store.newest_t, slot, Provenance.IMPORT)
-        except HyperdriftError:  # it is the store that is in trouble, and that was said
+        except HyperdriftError:  # the store fails, and that was logged
             return False
         return newest is not None and warn_of_reach(slot, newest, self._venue, self._alarm)
 
@@ -194,7 +199,7 @@ class Feed:
         await self._bars.put((slot, bar))
 
     async def listen(self) -> None:
-        """Take what the stream pushes; a part of `run`, ends only when cancelled."""
+        """Take the events of the stream, as a part of `run`; ends only when cancelled."""
         loss = LogOnce()
         while True:
             match await self._stream.events.get():

@@ -1,11 +1,10 @@
 """Store each hourly funding rate before the bar that may use it is handed on.
 
-A bar scored without the rate settled before its close differs from the same bar in training.
-So the newest rate is fetched first. The wait is short: a late rate is a smaller fault than a
-late bar.
+A bar must be scored with the rate settled before its close, as in training. So the newest
+rate is fetched first. The wait is short: a late bar is a worse fault than a late rate.
 
-A rate may be the same for days, so no feature shows that settlement has stopped. The age of
-the newest settlement shows it.
+A rate may stay the same for days, so no feature shows that settlement has stopped. The age
+of the newest settlement shows it.
 """
 
 import asyncio
@@ -39,11 +38,11 @@ class FundingSettlements:
     """Keeps the funding rates of some coins up to date.
 
     Args:
-        rest: The venue.
+        rest: The venue's REST answers.
         store: Takes the rates.
-        venue: Its clock.
-        slots: Who is told of a coin whose funding is not settled any more.
-        alarm: How.
+        venue: The venue's clock.
+        slots: Slots to alarm if the funding of their coin is not settled any more.
+        alarm: Reports that to a person.
     """
 
     def __init__(
@@ -61,15 +60,21 @@ class FundingSettlements:
         self._late, self._stale = LogOnce(), LogOnce()
 
     async def run(self, coins: Collection[str]) -> None:
-        """Fetch each hour's rates when they are settled, ahead of the bars that may use them."""
+        """Fetch each hour's rates as soon as they are settled, before a bar needs them."""
         while True:
             hour_ms = (self._venue.now_ms() // HOUR_MS + 1) * HOUR_MS
             await self._venue.sleep_until(hour_ms + _SETTLED_MS)
             await asyncio.gather(*(self._prepare(coin, hour_ms) for coin in coins))
 
     async def require(self, coin: str, close_ms: int, priority: Priority = Priority.LIVE) -> None:
-        """Store the rates settled before a bar's close, if they can be had soon."""
-        # Stamped some ms after the hour: a bar that closes on the hour cannot know that rate.
+        """Store the rates settled before a bar's close, if they come within seconds.
+
+        Args:
+            coin: The coin.
+            close_ms: Close of the bar, ms UTC.
+            priority: Priority of the calls.
+        """
+        # A rate is stamped some ms after the hour: a bar that closes on the hour lacks it.
         due_ms = (close_ms - 1) // HOUR_MS * HOUR_MS
         async with self._locks[coin]:
             if coin not in self._newest:
@@ -88,13 +93,13 @@ class FundingSettlements:
                     break
                 if self._newest.get(coin, 0) >= due_ms:
                     break
-            else:  # the venue says so itself
+            else:  # the venue answered, and had no newer rate
                 self._judge(coin, close_ms)
             self._report(coin, due_ms, why)
 
     async def _prepare(self, coin: str, hour_ms: int) -> None:
         if self._newest.get(coin, 0) < hour_ms:
-            with contextlib.suppress(HyperdriftError):  # a bar that needs the rate says so
+            with contextlib.suppress(HyperdriftError):  # `require` logs it for the bar
                 await self._fetch(coin, hour_ms + 1, Priority.ROUTINE)
 
     async def _fetch(self, coin: str, close_ms: int, priority: Priority) -> None:
@@ -115,7 +120,7 @@ class FundingSettlements:
             self._stale.ends(coin)
 
     def _judge(self, coin: str, close_ms: int) -> None:
-        """Tell of a coin once its newest rate is too old; one that never had any has none."""
+        """Raise the alarm once if a coin's newest rate is too old; skip a coin without rates."""
         newest = self._newest[coin]
         if not newest or close_ms - newest <= _STALE_MS or not self._stale.begins(coin):
             return

@@ -1,7 +1,7 @@
-"""Log bars that are handed on late: once when it begins, and once when it is over.
+"""Log when bars begin to be handed on late, and when they are on time again.
 
-A bot trades on a bar when it gets it. Bars that closed while the daemon was off or the venue
-was away do not count: the log has the reason already.
+A bot trades on a bar when it gets the bar. Bars that closed while the daemon was off or the
+venue did not answer do not count: the log has the reason already.
 """
 
 from typing import Final
@@ -16,20 +16,20 @@ log = structlog.get_logger()
 
 LATE_FRAC: Final = 0.2
 """A bar is late after this share of its interval."""
-# REST may take so long to show a bar, which is asked for again every ten seconds.
+# REST may take this long to show a bar; it is asked again every ten seconds.
 _LEAST_MS: Final = 45_000
-# A fast replay: so much wall time says nothing of the venue.
+# In a fast replay this much wall time may pass on this machine itself.
 _LEAST_WALL_S: Final = 0.2
-# A machine at its limit is late with every other bar: that is one episode, not many.
+# So many bars on time end an episode: an overloaded machine is late with every other bar.
 _ON_TIME_BARS: Final = 3
 
 
 class LatencyLog:
-    """How late the bars of one slot are.
+    """Logs how late the bars of one slot are.
 
     Args:
-        slot: Whose.
-        venue: Its time counts.
+        slot: The slot.
+        venue: The venue's clock, by which lateness is measured.
     """
 
     def __init__(self, slot: SlotName, venue: VenueClock) -> None:
@@ -40,11 +40,11 @@ class LatencyLog:
         self._late, self._on_time = LogOnce(), 0
 
     def excuse(self) -> None:
-        """Do not count bars that have closed by now as late."""
+        """Never count bars that have closed by now as late."""
         self._excused_ms = self._venue.now_ms()
 
     def handed_on(self, t: int) -> None:
-        """Log if the bar that opened at `t`, ms UTC, is handed on late; call it when it is."""
+        """Log if a bar is late; call it when the bar that opened at `t` (ms UTC) is handed on."""
         close_ms = t + self._slot.interval_ms
         if close_ms <= self._excused_ms:
             return

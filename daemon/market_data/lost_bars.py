@@ -1,4 +1,4 @@
-"""Bars that are lost, or soon will be: each is logged and raises the alarm."""
+"""Log bars that are lost or soon will be, and raise the alarm."""
 
 from typing import Final
 
@@ -13,13 +13,13 @@ from hyperdrift.slot_name import HOUR_MS, SlotName
 
 log = structlog.get_logger()
 
-# So much of the venue's reach may be lacking before a person is told: at 5m that leaves
-# four days to act, at 1m 21 hours.
+# If so many bars are missing, a person is told: at 5m four days are left to act, at 1m 21
+# hours.
 _WARN_BARS: Final = REACH_BARS * 3 // 4
 
 
 async def give_up(store: AsyncStore, slot: SlotName, hole: Hole, alarm: Alarm) -> None:
-    """Write down that bars are lost, log it and raise the alarm.
+    """Store a hole as a gap, log it and raise the alarm.
 
     Raises:
         StoreUnavailable: If the store cannot be written.
@@ -32,10 +32,16 @@ async def give_up(store: AsyncStore, slot: SlotName, hole: Hole, alarm: Alarm) -
 
 
 def warn_of_reach(slot: SlotName, newest_t: int, venue: VenueClock, alarm: Alarm) -> bool:
-    """Log and raise the alarm if bars after `newest_t` will soon be too old for the venue to serve.
+    """Log and raise the alarm if the venue will soon not serve the missing bars any more.
+
+    Args:
+        slot: The slot.
+        newest_t: Open time of the newest stored bar, ms UTC; later bars are missing.
+        venue: The venue's clock.
+        alarm: Reports it to a person.
 
     Returns:
-        Whether they will.
+        Whether it did.
     """
     hole = Hole(newest_t + slot.interval_ms, closed_t(slot, venue))
     bars = (hole.to_t - newest_t) // slot.interval_ms

@@ -1,8 +1,8 @@
 """Add up the order flow of two cohorts of addresses, the best and the worst takers, per bar.
 
 Every public trade names both sides, so one subscription per coin is enough. After a reconnect
-the venue repeats the last 30 trades; what was traded in between is lost. Repeats are dropped
-here. Each bar keeps the volume that was seen: if it is too little, the flow is unknown, not 0.
+the venue repeats the last 30 trades. Repeats are dropped here; older missed trades are lost.
+So each bar also has the volume that was seen: if it is too little, the flow is unknown, not 0.
 """
 
 import csv
@@ -20,7 +20,7 @@ from daemon.store.store import Store
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 
-# The venue repeats 30 trades; more are kept because pushes of one block may be split.
+# The venue repeats 30 trades; more are remembered, because pushes of one block may be split.
 _REMEMBERED_TRADES: Final = 1024
 _ADDRESS: Final = re.compile(r"0x[0-9a-f]{40}")
 _COLUMNS: Final = ("address", "cohort")
@@ -35,7 +35,7 @@ class Cohorts(NamedTuple):
 
 
 class Sums:
-    """Signed taker volume of each cohort and the volume of all, base units, of some trades."""
+    """Signed taker volume of each cohort, and the volume of all trades, base units."""
 
     __slots__ = ("bottom", "seen", "top")
 
@@ -43,14 +43,14 @@ class Sums:
         self.top = self.bottom = self.seen = 0.0
 
     def credit(self, cohorts: Cohorts, taker: str, signed: float) -> None:
-        """Count a trade for the taker's cohort; `signed` is in base units, negative if sold."""
+        """Add a trade to the taker's cohort; `signed` is in base units, negative if sold."""
         if taker in cohorts.top:
             self.top += signed
         elif taker in cohorts.bottom:
             self.bottom += signed
 
     def flow(self, t: int) -> Flow:
-        """Return the row of the bar at `t`."""
+        """Return the flow of the bar that opened at `t`, ms UTC."""
         return Flow(t, self.top, self.bottom, self.seen)
 
 
@@ -58,7 +58,7 @@ def read_cohorts(path: Path | str) -> Cohorts:
     """Read a CSV with the columns address and cohort (top or bottom).
 
     Raises:
-        ConfigError: If the file cannot be read or a line is not that, naming the line.
+        ConfigError: If the file cannot be read, or a line is wrong; the text names the line.
     """
     found: dict[str, str] = {}
     try:
@@ -80,13 +80,13 @@ def read_cohorts(path: Path | str) -> Cohorts:
 
 
 class CohortFlow:
-    """Adds trades up per bar, and writes each bar's flow before the bar is scored.
+    """Adds up trades per bar, and stores each bar's flow before the bar is scored.
 
     Args:
-        cohorts: Whose trades count.
-        slots: Whose bars; all slots of a coin share its trades.
-        store: Where the flow goes.
-        venue: Tells which bar is forming.
+        cohorts: The addresses whose trades count.
+        slots: The slots; all slots of a coin share its trades.
+        store: Takes the flow.
+        venue: The venue's clock, which tells which bar is forming.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class CohortFlow:
         return frozenset(self._slots)
 
     async def begin(self) -> None:
-        """Mark what was traded while nobody listened as unknown; before the first bar is scored."""
+        """Store as unknown the flow since the last run; call it before a bar is scored."""
         for slots in self._slots.values():
             for slot in slots:
                 step = slot.interval_ms
@@ -138,14 +138,14 @@ class CohortFlow:
                 sums.credit(self._cohorts, trade.taker, trade.signed)
 
     async def settle(self, slot: SlotName, t: int) -> None:
-        """Store the flow of the bar at `t`, which has closed, and of any before it."""
+        """Store the flow of the closed bar that opened at `t` (ms UTC), and of bars before it."""
         sums = self._sums[slot]
         if t >= self._first.get(slot, t):
-            sums.setdefault(t, Sums())  # nobody traded: known as 0 if the bar has no volume
+            sums.setdefault(t, Sums())  # no trade was seen: the flow is 0 if the volume is 0
         due = [sums[at].flow(at) for at in sorted(sums) if at <= t]
         await self._store.call(Store.put_flow, slot, due)
         for flow in due:
-            if flow.t < t:  # the newest may still get a late trade
+            if flow.t < t:  # a late trade may still belong to the newest bar
                 del sums[flow.t]
         self._first[slot] = max(t, self._first.get(slot, t))
 

@@ -1,8 +1,8 @@
 """Doubt prices far from the last close until the venue repeats them.
 
-A price a hundred times the last one is nearly always an error, and a model trained on it is
-worthless. It may also be true: coins crash and are redenominated. So the price is taken if
-REST repeats it a minute later, or if stream and REST agree on it.
+A price of a hundred times the last one is nearly always an error, and a model trained on it
+is worthless. But it may be right: coins crash and are redenominated. So the price is accepted
+if REST repeats it a minute later, or if stream and REST agree on it.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,19 +35,19 @@ class PriceDoubted:
 
 @dataclass(frozen=True, slots=True)
 class PriceBelieved:
-    """REST insisted on a bar that was doubted."""
+    """REST repeated a bar that was doubted."""
 
     bar: Bar
 
 
 class PriceChecks:
-    """The doubted bars of one slot.
+    """Checks the prices of one slot's bars.
 
     Args:
-        tell: Takes what is to be logged.
+        tell: Takes the notes to log.
 
     Attributes:
-        refused: How often a bar was doubted, each state of it once.
+        refused: How often a bar was doubted; each state of a bar counts once.
     """
 
     def __init__(self, tell: Callable[[PriceDoubted | PriceBelieved], None]) -> None:
@@ -58,13 +58,13 @@ class PriceChecks:
     def first(
         self, rows: Sequence[Bar], close: float | None, now_ms: int, shown: Bar | None = None
     ) -> int | None:
-        """Return the t of the first bar that is not to be believed yet.
+        """Return the open time of the first bar that is doubted, ms UTC; None if none is.
 
         Args:
             rows: Bars as REST has them, ascending.
-            close: The last close before them, None if there is none: then the first is believed.
-            now_ms: Venue time.
-            shown: The stream's copy of one of them, which may confirm it.
+            close: The last close price before them; if it is None, the first is believed.
+            now_ms: Venue time, ms UTC.
+            shown: The stream's copy of one of the bars, which may confirm it.
         """
         for bar in rows:
             agreed = shown is not None and shown.t == bar.t and _alike(shown, bar)
@@ -74,7 +74,7 @@ class PriceChecks:
         return None
 
     def refuse_shown(self, bar: Bar, close: float | None) -> None:
-        """Count and report a bar of the stream that is not taken."""
+        """Count and note a bar of the stream whose prices are doubted."""
         self.refused += 1
         self._tell(PriceDoubted(bar, close, "not taken from the stream; REST decides"))
 
@@ -95,7 +95,7 @@ class PriceChecks:
 
 
 def log_price(slot: SlotName, note: PriceDoubted | PriceBelieved) -> None:
-    """Log what the checks told of a slot's bar."""
+    """Log a note of the checks."""
     bar = note.bar
     match note:
         case PriceDoubted(_, close, outcome):
@@ -112,7 +112,7 @@ def plausible(bar: Bar, close: float | None) -> bool:
 
 
 def _alike(one: Bar, other: Bar) -> bool:
-    """Tell whether two copies of a bar say about the same."""
+    """Tell whether two copies of a bar have about the same prices."""
     pairs = ((one.low, other.low), (one.high, other.high), (one.close, other.close))
     return all(a / _ALIKE <= b <= a * _ALIKE for a, b in pairs)
 

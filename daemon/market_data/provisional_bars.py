@@ -1,9 +1,9 @@
-"""Hand bars on from the stream first if too many close at once for REST to confirm in time.
+"""Hand on provisional bars if too many bars close at once for REST to confirm in time.
 
-One call confirms one slot and costs 21 of the weight of a minute. If the slots that close
-together need more than a minute's weight, the last is confirmed minutes after its close.
-Then a bar is stored and handed on as soon as the stream alone proves it final; REST confirms
-it later. A bar that the stream cannot prove is asked for before those.
+One call confirms one slot and takes 21 of a minute's weight. If the bars that close together
+need more weight than a minute has, the last is confirmed minutes after its close. Then a bar
+is stored and handed on as soon as the stream alone proves it final. REST confirms it later,
+after the bars that the stream cannot prove.
 """
 
 from collections.abc import Collection
@@ -23,18 +23,18 @@ from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 
-# What is left is for clocks, repeated questions and funding.
+# The other weight is for the clock, repeated calls and funding.
 _SHARE: Final = 0.9
 _LOOK_AGAIN_S: Final = 1.0
 _LOOKS: Final = 20
 
 
 class ProvisionalBars:
-    """Hands on what the stream proves, where REST's turn comes too late.
+    """Hands on the bars that the stream proves, if REST would confirm them too late.
 
     Args:
-        slots: All that are followed.
-        weight_per_minute: What REST may spend.
+        slots: All slots that are followed.
+        weight_per_minute: Weight that REST may spend in a minute.
     """
 
     def __init__(self, slots: Collection[SlotName], weight_per_minute: int) -> None:
@@ -42,12 +42,12 @@ class ProvisionalBars:
         self._most = int(_SHARE * weight_per_minute / CONFIRMING_WEIGHT)
 
     def is_on(self, close_ms: int) -> bool:
-        """Tell whether more bars close at a time than a minute's weight confirms."""
+        """Tell whether more bars close at `close_ms`, ms UTC, than a minute's weight confirms."""
         return sum(close_ms % slot.interval_ms == 0 for slot in self._slots) > self._most
 
     @property
     def is_possible(self) -> bool:
-        """Tell whether so many bars may ever close at once."""
+        """Tell whether so many bars can ever close at once."""
         return len(self._slots) > self._most
 
     async def run(
@@ -57,7 +57,7 @@ class ProvisionalBars:
         venue: VenueClock,
         troubles: Troubles,
     ) -> None:
-        """Hand on what the stream proves at each such close; ends only when cancelled."""
+        """Hand on the bars that the stream proves at each such close; ends only when cancelled."""
         log.info("feed.many_slots", slots=len(self._slots), confirmed_first=self._most)
         close_ms = venue.now_ms()
         while True:
@@ -75,7 +75,7 @@ class ProvisionalBars:
                 await venue.sleep(_LOOK_AGAIN_S)
 
     def _next(self, now_ms: int) -> int:
-        """Return the next time at which a rush is on."""
+        """Return the next time after `now_ms` at which too many bars close, ms UTC."""
         close_ms = now_ms
         while True:
             close_ms = min((close_ms // s.interval_ms + 1) * s.interval_ms for s in self._slots)

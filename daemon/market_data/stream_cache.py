@@ -1,9 +1,9 @@
-"""Keep what the stream showed of bars, and tell what it proves.
+"""Keep the bars that the stream showed, and tell which of them are proved final.
 
-A frame is the state of one bar and never says that it is the last. Bars change until 2.6 s
-after their close at most. So the last frame of a bar is proved to be the last if the same
-unbroken socket pushed anything after that time. In the same way silence on an unbroken
-socket proves that nobody traded; after a lost one it proves nothing.
+A frame has the state of one bar and never says that it is the last state. A bar changes until
+2.6 s after its close at most. If the same socket pushes anything after that time, the newest
+frame of the bar was the last. If that socket showed no frame of a bar, nobody traded in it.
+After a lost socket neither is proved.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _KEPT = 3
 
 @dataclass(slots=True)
 class Coverage:
-    """Which stretch of venue time the present socket covers.
+    """The venue time that the present socket covers.
 
     Attributes:
         socket: Number of the present connection; frames of another one prove nothing now.
@@ -34,7 +34,7 @@ class Coverage:
         return self._since_ms is not None
 
     def connected(self, now_ms: int) -> None:
-        """Note that every subscription is confirmed, at a venue time in ms UTC."""
+        """Note the venue time, ms UTC, at which every subscription is confirmed."""
         self._since_ms = now_ms
 
     def disconnected(self) -> None:
@@ -44,11 +44,16 @@ class Coverage:
         self._since_ms = None
 
     def heard(self, now_ms: int) -> None:
-        """Note that a frame of any slot came, at a venue time in ms UTC."""
+        """Note the venue time, ms UTC, at which a frame of any slot came."""
         self._heard_ms = now_ms
 
     def reaches(self, until_ms: float, from_ms: float | None = None) -> bool:
-        """Tell whether all that was pushed until a time has come, and if given since another."""
+        """Tell whether the present socket showed all pushes of a time.
+
+        Args:
+            until_ms: End of that time, ms UTC.
+            from_ms: Beginning of that time, ms UTC; None asks for the end alone.
+        """
         if self._since_ms is None or self._heard_ms < until_ms:
             return False
         return from_ms is None or self._since_ms <= from_ms
@@ -56,13 +61,13 @@ class Coverage:
 
 @dataclass(slots=True)
 class StreamCache:
-    """The newest bars of one slot as the stream showed them last."""
+    """The newest bars of one slot, as the stream showed them last."""
 
     _frames: dict[int, tuple[Bar, int]] = field(default_factory=dict)
     _forgotten_t: int = -1
 
     def oddity(self, bar: Bar, socket: int) -> Literal["duplicate", "out_of_order"] | None:
-        """Say what is odd about a frame beside those that the same socket showed before."""
+        """Compare a frame with the earlier ones of the same socket; return its anomaly."""
         held = self._frames.get(bar.t)
         if held == (bar, socket):
             return "duplicate"
@@ -72,11 +77,11 @@ class StreamCache:
         return "out_of_order" if is_older or is_emptier else None
 
     def take(self, bar: Bar, socket: int) -> Bar | None:
-        """Take a frame; return the bar that it shows to be over, if there is one to keep."""
+        """Keep a frame; return a bar that is over by this and should be stored, else None."""
         newest = max(self._frames, default=None)
         held = self._frames.get(bar.t)
         if held is not None:
-            # Frames of one bar may overtake each other; n only grows.
+            # Frames of one bar may come in another order; n only grows.
             if bar.n >= held[0].n:
                 self._frames[bar.t] = (bar, socket)
                 return bar if newest is not None and bar.t < newest else None
@@ -90,15 +95,27 @@ class StreamCache:
         return None if newest is None else self._frames[newest][0]
 
     def bar(self, t: int) -> Bar | None:
-        """Return a bar as it was shown last, None if it was not."""
+        """Return the bar that opened at `t` (ms UTC) as shown last; None if it was not shown."""
         return self._frames[t][0] if t in self._frames else None
 
     def final(self, t: int, close_ms: float, coverage: Coverage) -> Bar | None:
-        """Return the last state of a bar if the stream alone proves that it was the last."""
+        """Return a bar if the stream alone proves that it shows the last state.
+
+        Args:
+            t: Open time of the bar, ms UTC.
+            close_ms: When the bar is final, ms UTC.
+            coverage: The time that the present socket covers.
+        """
         bar, socket = self._frames.get(t, (None, -1))
         return bar if socket == coverage.socket and coverage.reaches(close_ms) else None
 
     def is_quiet(self, t: int, close_ms: float, coverage: Coverage) -> bool:
-        """Tell whether the stream alone proves that nobody traded in a bar."""
+        """Tell whether the stream alone proves that nobody traded in a bar.
+
+        Args:
+            t: Open time of the bar, ms UTC.
+            close_ms: When the bar is final, ms UTC.
+            coverage: The time that the present socket covers.
+        """
         is_known = t > self._forgotten_t and t not in self._frames
         return is_known and coverage.reaches(close_ms, t)

@@ -132,7 +132,7 @@ class PredictionMade(Message):
         model_id: The model that made the prediction.
         p: Probabilities of DOWN, NEUTRAL, UP, each from 0 to 1.
         features: The features that the bot computed, in the manifest's order. Any number of
-            values is accepted, so that a wrong number can be reported. None stands for NaN.
+            values is accepted, so that a wrong number can be reported. null stands for NaN.
     """
 
     t: int
