@@ -1,8 +1,8 @@
-"""Whether a bot can load what a retrain would save, asked before anything is trained.
+"""Check before a retrain whether the bot can load the model that the retrain would save.
 
-A pickled model is only good for the library that wrote it. The bot says in its presence
-what it has; what a model would be saved with is that of the child's interpreter. That one is
-asked once, and again when the library that it named is gone.
+A pickled model can be loaded only with the library version that wrote it. The bot's presence
+names its versions. The interpreter of the child process is asked for the version that it would
+save with. It is asked once, and again when the library that it named has been removed.
 """
 
 import asyncio
@@ -22,25 +22,27 @@ _ANSWER_S = 20.0
 
 
 class BotCompatibility:
-    """Compares bots with the interpreter that trains; knows nothing of another one until `learn`.
+    """Compares a bot's versions with those of the interpreter that trains.
+
+    If that is not the daemon's own, its versions are unknown until `learn`.
 
     Args:
-        python: `retrain.python`; empty for the daemon's own.
+        python: `retrain.python`; empty for the daemon's own interpreter.
     """
 
     def __init__(self, python: str = "") -> None:
         self._python = python
         self._library = "" if python else version("scikit-learn")
-        self._installed: Path | None = None  # goes when another version is installed
+        self._installed: Path | None = None  # removed when another version is installed
         self._doubted = asyncio.Event()
 
     async def learn(self) -> None:
-        """Ask the interpreter that trains what it has."""
+        """Ask the interpreter that trains for its versions."""
         if self._python:
             self._library, self._installed = await _ask(self._python)
 
     async def follow(self, changed: Callable[[], None]) -> None:
-        """Ask again whenever the answer is in doubt, for ever; call `changed` if it differs."""
+        """Ask again, until cancelled, whenever the answer may be old; call `changed` if it was."""
         while True:
             await self._doubted.wait()
             was = self._library
@@ -50,9 +52,9 @@ class BotCompatibility:
                 changed()
 
     def fault(self, bot: BotPresence) -> str:
-        """Say why the bot could not load a model that is saved now, and what to do, or nothing.
+        """Return why the bot could not load a model saved now, and what to do; "" if it could.
 
-        Nothing too where either side does not tell: the bot's own checks then decide.
+        It is "" too if the versions of either side are unknown: then the bot's checks decide.
         """
         if self._python and (self._installed is None or not self._installed.exists()):
             self._doubted.set()
@@ -65,14 +67,14 @@ class BotCompatibility:
 
 
 async def _ask(python: str) -> tuple[str, Path | None]:
-    """Return its scikit-learn's version and where that is; nothing if it is no help."""
+    """Return the version and folder of its scikit-learn; "" and None if it cannot tell."""
     try:
         child = await asyncio.create_subprocess_exec(
             *(python, "-c", _QUESTION),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-    except OSError:  # the retrain says so, with what to do
+    except OSError:  # the retrain will fail and say what to do
         return "", None
     try:
         async with asyncio.timeout(_ANSWER_S):

@@ -1,4 +1,4 @@
-"""What was done to a slot's versions, in the journal: what went live, what was removed, by whom."""
+"""Record in the journal which versions of a slot went live or were removed, and by whom."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,16 +11,16 @@ from hyperdrift.slot_name import SlotName
 
 
 def note(store: Store, slot: SlotName, manifest: Manifest, at_ms: int) -> None:
-    """Write down the move that made `manifest` live, unless it stands there already.
+    """Record the move that made `manifest` live, unless it is recorded already.
 
-    The pointer itself says who moved it and why, so a crash between the move and this line
-    loses nothing: the next start writes it.
+    The pointer contains who moved it and why. So if the daemon crashes after the move and
+    before this entry, the next start writes the entry.
 
     Args:
-        store: The journal.
-        slot: Whose pointer.
+        store: Holds the journal.
+        slot: The slot of the pointer.
         manifest: The pointer as it is now.
-        at_ms: The time of the entry, ms UTC, as other entries have it.
+        at_ms: The time of the entry, ms UTC, by the same clock as other entries.
     """
     known = newest(store, slot)
     if known is not None and int(known["deployed_ms"]) >= manifest.deployed_ms:
@@ -39,7 +39,7 @@ def note(store: Store, slot: SlotName, manifest: Manifest, at_ms: int) -> None:
 
 
 def newest(store: Store, slot: SlotName) -> dict[str, Any] | None:
-    """Return the newest move that was written down, None if there is none."""
+    """Return the newest recorded move, None if there is none."""
     entry = journal_table.newest(store.database, slot, POINTER_MOVED)
     return entry.body if entry else None
 
@@ -47,6 +47,6 @@ def newest(store: Store, slot: SlotName) -> dict[str, Any] | None:
 def note_pruned(
     store: Store, slot: SlotName, at_ms: int, removed: Sequence[str], *, keep: int, by: str
 ) -> None:
-    """Write down which versions were removed."""
+    """Record which versions were removed."""
     entry = {"removed": list(removed), "keep": keep, "by": by}
     store.append_journal(slot, at_ms, VERSIONS_PRUNED, entry)

@@ -1,7 +1,7 @@
-"""The keys of a data folder: the daemon signs with one, and trusts what its own ever signed.
+"""The keys of a data folder: the daemon signs with one and trusts all of them.
 
 A bot is given `hyperdrift.pub`. After a change of keys the old public key may stay in the
-folder under another name: versions that it signed can then still be gone back to.
+folder under another name. Then a rollback to a version that it signed is still possible.
 """
 
 import os
@@ -19,17 +19,17 @@ NAME = "hyperdrift"
 
 
 def private_path(data_dir: Path) -> Path:
-    """Return where the daemon's private key is; it may not exist."""
+    """Return the path of the daemon's private key, which may not exist."""
     return data_dir / "keys" / f"{NAME}.key"
 
 
 def public_path(data_dir: Path) -> Path:
-    """Return where the public key is that bots are given."""
+    """Return the path of the public key that bots are given."""
     return data_dir / "keys" / f"{NAME}.pub"
 
 
 def own_signer(data_dir: Path) -> Signer:
-    """Return the signer of a data folder; the first use makes its key pair.
+    """Return the signer of a data folder; the first call creates its key pair.
 
     Raises:
         ConfigError: If the private key cannot be used.
@@ -44,7 +44,7 @@ def own_signer(data_dir: Path) -> Signer:
 
 
 def trusted_keys(data_dir: Path) -> KeyRing | None:
-    """Return the public keys of a data folder, today's and retired ones; None if it has none.
+    """Return the public keys of a data folder, the current and the old ones; None if none.
 
     Raises:
         ConfigError: If one of them cannot be used.
@@ -54,7 +54,9 @@ def trusted_keys(data_dir: Path) -> KeyRing | None:
 
 
 def command_keys(config: Config) -> KeyRing | None:
-    """Return the keys of those who may command, the daemon's own among them; None: no key needed.
+    """Return the public keys that may sign commands; None if commands need no signature.
+
+    The daemon's own key is one of them.
 
     Raises:
         ConfigError: If one of them cannot be used.
@@ -69,7 +71,7 @@ def command_keys(config: Config) -> KeyRing | None:
 
 
 def command_signer(config: Config, path: Path | None) -> Signer | None:
-    """Return what signs commands: the key at `path`, else the daemon's own if we may read it.
+    """Return a signer for commands: of the key at `path`, else of the daemon's key if readable.
 
     Raises:
         ConfigError: If the key cannot be used.

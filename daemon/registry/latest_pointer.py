@@ -1,8 +1,8 @@
-"""LATEST.json of one slot: what it says, what it said before, and how it is moved.
+"""Read, back up and move LATEST.json, the pointer of one slot.
 
-The pointer is the only file that is ever replaced, and each move of it carries a time
-that only grows, also when the wall clock steps back or the daemon starts again. Orders
-to bots take their time from it, so that an old one can be told from a new one.
+The pointer is the only file that is ever replaced. Each move has a later time than the one
+before, even if the wall clock steps back or the daemon restarts. Swap orders carry this time,
+so a bot can tell an old order from a new one.
 """
 
 import json
@@ -17,13 +17,13 @@ from hyperdrift.errors import VersionRefused
 from hyperdrift.manifest import Manifest, manifest_name, parse, stamp
 
 LATEST: Final = "LATEST.json"
-# Enough to go back through a bad month; the rest of the history is in backup/.
+# Enough rollbacks for a bad month. Older history is in backup/.
 LINEAGE: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A change of what is live: what is done, by whom, why and when (ms UTC)."""
+    """A change of the live version: the action, the reason, who made it and when (ms UTC)."""
 
     action: str
     by: str
@@ -35,10 +35,10 @@ class Pointer:
     """The pointer of the versions in `folder`.
 
     Args:
-        folder: Where the slot's versions lie.
+        folder: The folder of the slot's versions.
         files: The file operations.
         signer: Signs what is written; None leaves it unsigned.
-        ring: The keys whose signatures are trusted; None trusts what is there.
+        ring: The keys whose signatures are trusted; None trusts every file.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class Pointer:
         self._files, self._signer, self._ring = files, signer, ring
 
     def read(self) -> Manifest | None:
-        """Return what is live, None before the first deploy.
+        """Return the manifest of the live version, None before the first deploy.
 
         Raises:
-            VersionRefused: If the file is damaged or somebody else's.
+            VersionRefused: If the file is damaged or not signed by a trusted key.
         """
         if not self.path.exists():
             return None
@@ -63,7 +63,7 @@ class Pointer:
         """Check the signature of a manifest, if keys were given.
 
         Raises:
-            VersionRefused: If none of our keys signed it.
+            VersionRefused: If no trusted key signed it.
         """
         if self._ring is None or self._ring.signer_of(manifest.document) is not None:
             return
@@ -72,24 +72,24 @@ class Pointer:
         raise VersionRefused(manifest.model_id, reason)
 
     def newest(self) -> dict[str, Any]:
-        """Return the live pointer's content, its newest readable backup if it is lost, else {}."""
+        """Return the content of the pointer, else of its newest readable backup, else {}."""
         for path in (self.path, *(backup / LATEST for backup in self.backups())):
             if (document := self._trusted(path)) is not None:
                 return document
         return {}
 
     def lost(self) -> bool:
-        """Whether nothing readable says what is live."""
+        """Return whether neither the pointer nor a backup can be read."""
         return self._trusted(self.path) is None
 
     def lineage(self) -> list[str]:
-        """Return what was live before the live version, newest first."""
+        """Return the versions that were live before the live one, newest first."""
         newest = self.newest()
         lineage = [str(model_id) for model_id in newest.get("lineage", [])]
         return [str(newest["model_id"]), *lineage] if newest and self.lost() else lineage
 
     def promoted_by(self, model_id: str) -> str | None:
-        """Return who once put this version live by hand."""
+        """Return who promoted this version, None if nobody did."""
         for path in (self.path, *(backup / LATEST for backup in self.backups())):
             document = self._trusted(path)
             if document is not None and document.get("model_id") == model_id:
@@ -97,11 +97,11 @@ class Pointer:
         return None
 
     def backups(self) -> list[Path]:
-        """Return the folders with what was live before, newest first."""
+        """Return the backup folders, newest first."""
         return sorted((self.folder / "backup").glob("[0-9]*"), reverse=True)
 
     def prune_backups(self, keep: int) -> None:
-        """Remove all but the newest `keep`; one that is listed is whole."""
+        """Remove all backups but the newest `keep`; each that is listed is complete."""
         for backup in self.backups()[keep:]:
             self._files.rename(backup, backup.with_name(f".{backup.name}.partial"))
         for leftover in (self.folder / "backup").glob(".*.partial"):
@@ -110,7 +110,7 @@ class Pointer:
     def move(
         self, manifest: Manifest, move: Move, *, lineage: list[str], promoted_by: str | None
     ) -> Manifest:
-        """Back up the pointer and its files, then point to `manifest`; return what is live now."""
+        """Back up the pointer and its files, then point to `manifest`; return the new pointer."""
         newest = self.newest()
         at_ms = max(move.at_ms, version_files.deployed_ms(newest) + 1)
         document = {
@@ -129,10 +129,12 @@ class Pointer:
         return self._replace(document)
 
     def renew(self) -> Manifest | None:
-        """Return what is live, signed with the key of today; bots know no other one.
+        """Sign the pointer with the current key if it is not yet; return it.
+
+        Bots know only the current key.
 
         Raises:
-            VersionRefused: If the pointer is damaged or somebody else's.
+            VersionRefused: If the pointer is damaged or not signed by a trusted key.
         """
         manifest = self.read()
         if manifest is None or self._signer is None:
@@ -149,7 +151,7 @@ class Pointer:
         return parse(document)
 
     def _back_up(self, at_ms: int) -> None:
-        """Keep the live pointer and its files under second names, complete or not at all."""
+        """Link the pointer and its files into a new backup folder, completely or not at all."""
         if not self.path.exists():
             return
         root = self.folder / "backup"
@@ -162,7 +164,7 @@ class Pointer:
         document = version_files.document_of(self.path) or {}
         names = [*document.get("sha256", {}), manifest_name(str(document.get("model_id", "")))]
         for name in names:
-            if (self.folder / name).is_file():  # a lost file must not prevent the way out
+            if (self.folder / name).is_file():  # a lost file must not prevent the move
                 self._files.link(self.folder / name, aside / name)
         self._files.sync_folder(aside)
         self._files.rename(aside, target)

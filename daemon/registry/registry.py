@@ -1,9 +1,9 @@
 """The model folders: which versions exist, which one is live, and how that changes.
 
-Version files never change and are never overwritten. `LATEST.json` is the only file
-that is replaced, in one step and last, so a reader sees the old version or the new one
-and never a mixture, whatever is killed in between. The pointer carries the versions
-that were live before it, so going back needs no second file that could disagree.
+Version files never change and are never overwritten. `LATEST.json` is the only file that is
+replaced, in one step and last. So a reader sees the old version or the new one, never a
+mixture, even after a crash. The pointer lists the versions that were live before, so a
+rollback needs no second file that could disagree with it.
 """
 
 import functools
@@ -37,7 +37,10 @@ R = TypeVar("R")
 def _alone(
     method: Callable[Concatenate["Registry", P], R],
 ) -> Callable[Concatenate["Registry", P], R]:
-    """Let one thread at a time change the folders: none may prune what another puts live."""
+    """Let only one thread at a time change the folders.
+
+    Otherwise one thread could prune a version while another makes it live.
+    """
 
     @functools.wraps(method)
     def guarded(self: "Registry", /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -48,13 +51,13 @@ def _alone(
 
 
 class Registry:
-    """All slots' versions under one folder. Synchronous: call it from a thread.
+    """The versions of all slots under one folder. It blocks: call it from a thread.
 
     Args:
         models_dir: Holds one folder per slot.
         signer: Signs each version and each pointer; None leaves them unsigned.
-        ring: The keys that versions and pointers must be signed with; None demands none.
-        files: The file operations, replaced in tests that pull the plug.
+        ring: The keys that versions and pointers must be signed with; None requires none.
+        files: The file operations; tests replace them to simulate a power cut.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class Registry:
         self.lock = threading.RLock()
 
     def folder(self, slot: SlotName) -> Path:
-        """Return where the slot's versions are."""
+        """Return the folder of the slot's versions."""
         return self._root / str(slot)
 
     def pointer(self, slot: SlotName) -> Path:
@@ -83,19 +86,19 @@ class Registry:
 
     @_alone
     def adopt(self, slot: SlotName, manifest_path: Path) -> str:
-        """Copy a candidate into the slot's folder, live or not; return its model id.
+        """Copy a candidate into the slot's folder; return its model id. It is not live yet.
 
-        The manifest comes last, so a version that is listed is whole. Adopting the same
-        candidate again changes nothing.
+        The manifest is written last, so each listed version is complete. A second call for
+        the same candidate changes nothing.
 
         Raises:
-            VersionRefused: If a file is not as its digest says, or another one has its name.
+            VersionRefused: If a file does not match its digest, or another file has its name.
         """
         manifest, folder = version_files.read_manifest(manifest_path), self.folder(slot)
         version_files.check_slot(manifest, slot)
         contents = version_files.check_files(manifest, manifest_path.parent)
         for path in manifest_path.parent.glob(f"*_{manifest.model_id}.*"):
-            if path != manifest_path:  # what was made beside it, such as a drift calibration
+            if path != manifest_path:  # files made later, such as a drift calibration
                 contents.setdefault(path.name, path.read_bytes())
         self._files.make_folder(folder)
         for name, content in contents.items():
@@ -108,27 +111,28 @@ class Registry:
         """Return the manifest of the live version, None before the first deploy.
 
         Raises:
-            VersionRefused: If LATEST.json is damaged or somebody else's.
+            VersionRefused: If LATEST.json is damaged or not signed by a trusted key.
         """
         return self._pointer(slot).read()
 
     def renew(self, slot: SlotName) -> Manifest | None:
-        """Return what `live` does, signed again if the key changed since.
+        """Return what `live` does, after signing it again if the key has changed.
 
         Raises:
-            VersionRefused: If LATEST.json is damaged or somebody else's.
+            VersionRefused: If LATEST.json is damaged or not signed by a trusted key.
         """
         return self._pointer(slot).renew()
 
     def previous(self, slot: SlotName) -> str | None:
-        """Return the version that a rollback would go back to, if there is one."""
+        """Return the version that a rollback would make live, None if there is none."""
         return next(iter(self._pointer(slot).lineage()), None)
 
     def verify(self, slot: SlotName, model_id: str) -> Manifest:
         """Check a version's signature, then compare every file with its digest.
 
         Raises:
-            VersionRefused: If it does not exist or a file is missing, damaged or foreign.
+            VersionRefused: If it does not exist, no trusted key signed it, or a file is
+                missing or damaged.
         """
         path = self.manifest_path(slot, model_id)
         manifest = version_files.read_manifest(path)
@@ -143,15 +147,15 @@ class Registry:
         """Load a version, after `verify`.
 
         Raises:
-            VersionRefused: If it may not be loaded.
-            ArtifactError: If it cannot be.
+            VersionRefused: If `verify` refuses it.
+            ArtifactError: If it cannot be loaded.
         """
         self.verify(slot, model_id)
         with gc_paused():
             return load_version(self.manifest_path(slot, model_id))
 
     def way_back(self, slot: SlotName, to: str) -> LoadedModel:
-        """Load `to`, or where it is damaged the newest other version that was live before.
+        """Load `to`; if it is damaged, load the newest intact version that was live before.
 
         Raises:
             VersionRefused: If there is none.
@@ -194,15 +198,15 @@ class Registry:
         at_ms: int,
         promoted_by: str | None = None,
     ) -> Manifest:
-        """Make a version live and return its pointer; the previous one goes to backup/.
+        """Make a version live and return its pointer; the previous pointer goes to backup/.
 
         Args:
-            slot: Whose model.
+            slot: The slot of the model.
             model_id: An adopted version.
-            reason: Why, for the record.
-            by: Who or what decided, for the record.
+            reason: Why; it is recorded.
+            by: Who or what decided; it is recorded.
             at_ms: When, ms UTC; names the backup.
-            promoted_by: The operator who puts it live although its gates refused it.
+            promoted_by: The operator who promotes a version that its gates refused.
 
         Raises:
             VersionRefused: If a digest is wrong, or a gate refused it and nobody promoted it.
@@ -223,11 +227,11 @@ class Registry:
     def rollback(
         self, slot: SlotName, to: str | None = None, *, reason: str, by: str, at_ms: int
     ) -> Manifest:
-        """Put an earlier version back live and return its pointer.
+        """Make an earlier version live again and return its pointer.
 
-        Without `to` it is the newest that was live before this one and is intact. The
-        versions gone back over are not previous ones afterwards: a second rollback goes
-        further back and never returns to what the first one left.
+        Without `to` it is the newest intact version that was live before. A rollback removes
+        the versions that it skips from the list of previous ones. So a second rollback goes
+        further back and never returns to the version that the first one left.
 
         Raises:
             VersionRefused: If there is no such version, or it is damaged.
@@ -246,10 +250,10 @@ class Registry:
 
     @_alone
     def prune(self, slot: SlotName, keep: int) -> tuple[str, ...]:
-        """Remove all but the newest `keep` versions and backups; return what was removed.
+        """Remove all but the newest `keep` versions and backups; return the removed versions.
 
-        Never removed: the live version, the one before it (which scores beside it while it
-        is on probation) and the newest that passed its gates and is whole.
+        Three versions are never removed: the live one, the previous one, and the newest intact
+        one that passed its gates. The previous one is the shadow during probation.
         """
         pointer = self._pointer(slot)
         live = pointer.newest().get("model_id")
@@ -257,7 +261,7 @@ class Registry:
         removed = []
         for info in self.versions(slot)[keep:]:
             if info.model_id not in spared:
-                # The manifest first: a version that is listed is whole.
+                # The manifest is removed first, so each listed version is complete.
                 self._files.remove(self.manifest_path(slot, info.model_id))
                 removed.append(info.model_id)
         self._sweep(slot)
@@ -265,7 +269,7 @@ class Registry:
         return tuple(removed)
 
     def _sweep(self, slot: SlotName) -> None:
-        """Remove files of versions that have no manifest, also those that a crash left."""
+        """Remove files of versions that have no manifest, such as those left by a crash."""
         for path in sorted(self.folder(slot).glob("*_*")):
             match = _VERSION_FILE.fullmatch(path.name)
             if match and not self.manifest_path(slot, match[1]).exists():
@@ -285,7 +289,7 @@ class Registry:
         return Pointer(self.folder(slot), self._files, self._signer, self._ring)
 
     def _signed(self, manifest: Manifest) -> bytes:
-        """Return a version's own manifest as it is kept: under our signature if we have one."""
+        """Return a version's manifest as JSON to store, signed if there is a signer."""
         document = dict(manifest.document)
         if self._signer is not None:
             document["signature"] = self._signer.sign(document)

@@ -20,7 +20,7 @@ def generate(private_path: Path, public_path: Path) -> None:
     """Write a new key pair as PEM, the private one readable by its owner alone.
 
     Raises:
-        BadInput: If the private key exists: versions signed with it would become worthless;
+        BadInput: If the private key exists, because versions signed with it would be refused;
             or if it cannot be written.
     """
     files = Files()
@@ -53,7 +53,7 @@ def write_public(private_path: Path, public_path: Path) -> None:
 
 
 def message_bytes(message: Any) -> bytes:
-    """Return what is signed of an MQTT message: its canonical JSON without `signature`."""
+    """Return the bytes that are signed for an MQTT message: canonical JSON without `signature`."""
     return canonical(msgspec.to_builtins(message))
 
 
@@ -103,7 +103,7 @@ class Signer:
 
 
 class KeyRing:
-    """Several public keys, each known by the name of its file: who signed this?"""
+    """Several public keys, each named by its file; finds the one that signed a document."""
 
     def __init__(self, keys: Iterable[tuple[str, Verifier]]) -> None:
         self._keys = tuple(keys)  # two files may have the same name
@@ -118,11 +118,11 @@ class KeyRing:
         return cls([(path.stem, Verifier.load(path)) for path in paths])
 
     def signer_of(self, document: Mapping[str, Any]) -> str | None:
-        """Return the name of the key that signed `document`, None if none of these did."""
+        """Return the name of the key that signed `document`, None if no key of the ring did."""
         signature = str(document.get("signature") or "")
         try:
             data = canonical(document)
-        except (TypeError, ValueError):  # nothing that JSON could say
+        except (TypeError, ValueError):  # not a value that JSON can express
             return None
         found = (name for name, key in self._keys if key.verify_bytes(data, signature))
         return next(found, None)

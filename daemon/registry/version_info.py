@@ -1,4 +1,4 @@
-"""One version of a slot as lists show it, whatever is wrong with its files."""
+"""Describe one version of a slot for lists, even if its files are damaged."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from hyperdrift.version_files import read_certificate, read_manifest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionInfo:
-    """One version as a list shows it; `problem` says why it cannot be used, if it cannot."""
+    """One version in a list; `problem` says why it cannot be used, empty if it can."""
 
     model_id: str
     trained_at_utc: str = ""
@@ -25,7 +25,7 @@ class VersionInfo:
 
 
 def describe(path: Path, model_id: str) -> VersionInfo:
-    """Read what a list shows; digests of the model file are left to `verify`."""
+    """Read a version for a list; only `Registry.verify` checks the digests of its files."""
     try:
         manifest = read_manifest(path)
         meta = read_certificate(manifest, path.parent)

@@ -1,1 +1,1 @@
-"""Retrains and other jobs in child processes."""
+"""Run retrains and other jobs in child processes."""

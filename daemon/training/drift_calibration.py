@@ -1,8 +1,7 @@
 """Calibrate the drift monitor of a candidate, in a child process.
 
-It takes seconds of computing on the training window, which the daemon's event loop
-must not pay, and it needs both `retrain` (the features) and `monitor` (the detectors),
-which do not know each other.
+The calibration computes for seconds, and the daemon's event loop must not wait for it. It needs
+both `retrain` (the features) and `monitor` (the detectors), which do not import each other.
 
     python -m daemon.calibration JOB_DIR FALSE_ALARMS_PER_MONTH
 """
@@ -17,7 +16,7 @@ from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor.drift.calibration import calibrate as calibrate_drift
 from retrain import features
 
-# Older rows say less about what is normal now: at 5m this is 139 days.
+# Older rows describe the present market less well. At 5m this is 139 days.
 REFERENCE_ROWS = 40_000
 
 
@@ -26,7 +25,7 @@ def calibrate(folder: Path, false_alarms_per_month: float) -> str:
     job = json.loads((folder / "job.json").read_text())
     with np.load(folder / "bars.npz") as bars:
         frame = {name: bars[name] for name in bars.files}
-    # A bot's own class ran in the retrain, under the interpreter that has what it needs.
+    # The retrain ran a bot's own feature class, in the interpreter that has its libraries.
     theirs = folder / "features.npy"
     rows = np.load(theirs) if theirs.exists() else features.compute(frame)
     known = np.isfinite(rows).all(axis=1)
@@ -43,7 +42,7 @@ def calibrate(folder: Path, false_alarms_per_month: float) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write `calibration.json` into the job folder and say so in one JSON line."""
+    """Write `calibration.json` into the job folder and print one JSON line."""
     folder, rate = Path(arguments[0]), float(arguments[1])
     (folder / "calibration.json").write_text(calibrate(folder, rate))
     sys.stdout.write(json.dumps({"event": "finished"}) + "\n")

@@ -1,8 +1,8 @@
-"""Run a retrain in a child process: progress while it runs, limits, and no way to hurt us.
+"""Run a retrain in a child process, with limits and with progress while it runs.
 
-A retrain takes every core it gets for seconds to minutes and may run out of memory.
-In its own process, at a lower priority, it can be killed, can hang or print garbage,
-and the live model goes on answering.
+A retrain uses every core for seconds to minutes and may run out of memory. It runs in its own
+process at a lower priority. If it is killed, hangs or prints garbage, the live model still
+answers.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ Frame = Mapping[str, np.ndarray[Any, Any]]
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """A candidate that a child left: its folder, its verdict, every gate.
+    """A candidate that a child made: its folder, its verdict and every gate.
 
-    `notes` say what is smaller or less sure than it would be with more bars.
+    `notes` say what is smaller or less certain than with more bars.
     """
 
     folder: Path
@@ -46,12 +46,12 @@ class JobOutcome:
 
     @property
     def refusals(self) -> tuple[str, ...]:
-        """The sentence of each gate that the candidate did not pass."""
+        """The sentence of each gate that refused the candidate."""
         return tuple(str(g.get("verdict", g["name"])) for g in self.gates if not g["passed"])
 
 
 class ChallengeOutcome(msgspec.Struct, frozen=True):
-    """What a quick challenger said; the log losses in nats, None where nothing was compared."""
+    """The answer of a quick challenger; log losses in nats, None if nothing was compared."""
 
     helps: bool | None
     text: str
@@ -62,17 +62,17 @@ class ChallengeOutcome(msgspec.Struct, frozen=True):
 
 
 class Jobs:
-    """Job folders under `root`, one child process at a time in each."""
+    """Runs jobs in folders under `root`, at most one child process at a time in each."""
 
     def __init__(self, root: Path, limits: Limits) -> None:
         self._root, self._limits = root, limits
 
     def limited(self, limits: Limits) -> "Jobs":
-        """Return the same folders with other limits."""
+        """Return an object for the same folders with other limits."""
         return Jobs(self._root, limits)
 
     def clear(self) -> None:
-        """Remove what an earlier, killed daemon left behind."""
+        """Remove the folders that an earlier, killed daemon left."""
         shutil.rmtree(self._root, ignore_errors=True)
 
     async def retrain(
@@ -87,7 +87,7 @@ class Jobs:
             on_line: Called with each JSON line of the child while it runs.
 
         Raises:
-            RetrainFailedError: The child ended without a candidate, and why.
+            RetrainFailedError: If the child ended without a candidate; says why.
         """
         folder = self._root / job_id
         await asyncio.to_thread(_prepare, folder, spec, frame)
@@ -125,7 +125,7 @@ class Jobs:
             frame: The bars, as `retrain.features.compute` takes them: columns of shape (n,).
 
         Raises:
-            RetrainFailedError: The child ended without an answer, and why.
+            RetrainFailedError: If the child ended without an answer; says why.
         """
         folder = self._root / job_id
         await asyncio.to_thread(_prepare, folder, spec, frame)
@@ -140,12 +140,12 @@ class Jobs:
             raise RetrainFailedError(msg) from e
 
     async def calibrate(self, job_id: str, false_alarms_per_month: float) -> str:
-        """Calibrate the drift monitor for the candidate of `job_id`; return it as JSON text.
+        """Calibrate the drift monitor for the candidate of `job_id`; return JSON text.
 
-        Runs under our own interpreter whatever trained the model: it needs river.
+        It always runs in the daemon's own interpreter, because it needs river.
 
         Raises:
-            RetrainFailedError: The child ended without a calibration, and why.
+            RetrainFailedError: If the child ended without a calibration; says why.
         """
         folder = self._root / job_id
         rate = str(false_alarms_per_month)
@@ -156,18 +156,18 @@ class Jobs:
         return await asyncio.to_thread((folder / "calibration.json").read_text)
 
     def environment(self) -> dict[str, str]:
-        """Return what a child under `retrain.python` must know: where `retrain` is, and no more."""
+        """Return the environment of a child of `retrain.python`: it can import `retrain` only."""
         return self._environment(self._lone_package())
 
     def discard(self, job_id: str) -> None:
-        """Remove the folder of a job that is over."""
+        """Remove the folder of a finished job."""
         shutil.rmtree(self._root / job_id, ignore_errors=True)
 
     def _lone_package(self) -> Path:
         """Return a folder that holds `retrain` and nothing else.
 
-        The folder that we are installed in holds our libraries too, which another
-        interpreter must not import: it would save what its own cannot load.
+        Our own folder also holds our libraries, and another interpreter must not import those.
+        It would save a model that its own libraries cannot load.
         """
         folder = self._root / "path"
         folder.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ class Jobs:
     async def _run(
         self, module: str, folder: Path, on_line: OnLine, *arguments: str
     ) -> dict[str, Any]:
-        """Run `python -m module folder ...` and return what it ended with."""
+        """Run `python -m module folder ...` and return its line `finished`."""
         ours = module.startswith("daemon.")
         limits = replace(self._limits, python="") if ours else self._limits
         path = Path(__file__).parents[2] if ours else self._lone_package()
@@ -188,14 +188,14 @@ class Jobs:
         )
 
     def _environment(self, path: Path) -> dict[str, str]:
-        """Let the child find what it is to run, before anything else that is named like it."""
+        """Return the child's environment, in which `path` comes first in the import path."""
         inherited = os.environ.get("PYTHONPATH")
         return {
-            # Where matplotlib keeps its list of fonts; a service has no home to keep it in.
+            # matplotlib stores its list of fonts here, because a service has no home folder.
             "MPLCONFIGDIR": str(self._root / "matplotlib"),
-            # Each thread of OpenBLAS takes memory at once, and it retries for ever where there is
-            # none left; those of OpenMP wait for each other where another process has a core, and
-            # a retrain takes twice as long. The fits have threads of their own.
+            # Each thread of OpenBLAS allocates memory at once, and retries for ever if there is
+            # none. Threads of OpenMP wait for each other while another process uses a core, which
+            # doubles the time of a retrain. The fits have threads of their own.
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
             **os.environ,
@@ -204,7 +204,7 @@ class Jobs:
 
 
 class _Verdict(msgspec.Struct, frozen=True):
-    """The last line of a child that left a candidate."""
+    """The last line of a child that made a candidate."""
 
     manifest: str
     model_id: str

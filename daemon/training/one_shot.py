@@ -1,4 +1,4 @@
-"""One retrain without a daemon: the same pipeline, judged by the same gates."""
+"""Run one retrain without a daemon, with the same pipeline and the same gates."""
 
 import getpass
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ REFUSED = 3
 
 @dataclass(frozen=True, slots=True)
 class RetrainResult:
-    """What came of it."""
+    """The result of one retrain."""
 
     outcome: JobOutcome
     deployed: bool
@@ -48,7 +48,7 @@ class RetrainResult:
         return 0 if self.outcome.passed else REFUSED
 
     def document(self) -> dict[str, Any]:
-        """Return it as one JSON document."""
+        """Return the result as one JSON document."""
         return {
             "model_id": self.outcome.model_id,
             "passed": self.outcome.passed,
@@ -62,7 +62,7 @@ class RetrainResult:
 
 @dataclass(frozen=True, slots=True)
 class _Live:
-    """The live model, for comparison."""
+    """The live model, which the candidate is compared with."""
 
     champion: LoadedModel | None
     champion_path: str | None
@@ -71,25 +71,25 @@ class _Live:
 async def retrain_once(
     config: Config, slot: SlotName, clock: Clock, *, deploy: bool, force: bool, quiet: bool
 ) -> RetrainResult:
-    """Train and judge a candidate on the stored bars; with `deploy` put it live if it passes.
+    """Train and judge a candidate on the stored bars; with `deploy`, deploy it if it passes.
 
     Args:
         config: Settings of the slot, the policy and the gates.
-        slot: Whose model.
-        clock: Dates the deployment.
-        deploy: Put the candidate live if every gate passes.
-        force: Do not ask the policy whether a retrain is worth it now. The gates judge as ever.
+        slot: The slot to train for.
+        clock: Gives the time of the deployment.
+        deploy: Deploy the candidate if every gate passes.
+        force: Do not ask the policy whether a retrain may start. The gates still judge.
         quiet: Show neither progress nor verdict.
 
     Raises:
         ConfigError: If the slot is not configured.
         DataFolderBusy: If a daemon runs on the data folder; ask it instead.
         BadInput: If no bars are stored.
-        NotNow: If the policy says to wait, and why.
+        NotNow: If the policy does not allow a retrain yet; says why.
         RetrainFailedError: If the child ended without a candidate.
     """
     gate_limits(config.gates)
-    config.slot(slot)  # is there one?
+    config.slot(slot)  # raises if the slot is not configured
     with folder_lock(config.data_dir):
         store = ThreadedStore(open_store(config.data_dir))
         try:
@@ -120,7 +120,7 @@ async def retrain_once(
 
 
 def _deploy(registry: Registry, store: Store, slot: SlotName, model_id: str, at_ms: int) -> None:
-    """Put a version that passed its gates live, and write down who did."""
+    """Deploy a version that passed its gates, and record who did."""
     by, why = getpass.getuser(), "hyperdrift retrain --deploy"
     manifest = registry.deploy(slot, model_id, reason=why, by=by, at_ms=at_ms)
     deployment_log.note(store, slot, manifest, at_ms)
@@ -141,7 +141,7 @@ def _training(config: Config, slot: SlotName, store: AsyncStore, registry: Regis
 async def _watched(
     training: Training, order: StartRetrain, live: _Live, *, quiet: bool
 ) -> JobOutcome:
-    """Run it under a progress bar, then print the verdict gate by gate."""
+    """Run the retrain with a progress bar, then print the verdict of each gate."""
     console = Console(stderr=True, quiet=quiet)
     columns = (
         TextColumn("{task.description:24}"),
@@ -167,7 +167,7 @@ async def _watched(
 
 
 def _table(outcome: JobOutcome) -> Table:
-    """Return every gate with its verdict in words."""
+    """Return a table of the gates with their verdicts in words."""
     table = Table("", "gate", "verdict", box=box.SIMPLE_HEAD, pad_edge=False)
     for gate in outcome.gates:
         mark = Text("pass", "green") if gate["passed"] else Text("FAIL", "bold red")
@@ -176,7 +176,7 @@ def _table(outcome: JobOutcome) -> Table:
 
 
 def _ask_policy(config: Config, registry: Registry, slot: SlotName, now_ms: int, bars: int) -> None:
-    """Let the policy that the daemon follows say whether a retrain is worth it at `now_ms`."""
+    """Ask the daemon's policy whether a retrain may start at `now_ms`, ms UTC."""
     live = registry.live(slot)
     versions = registry.versions(slot)  # newest first
     unsuccessful = [v for v in versions if not v.passed]
@@ -187,7 +187,7 @@ def _ask_policy(config: Config, registry: Registry, slot: SlotName, now_ms: int,
         trained_to_ms=live.trained_to_ms if live else None,
         began_ms=tuple(sorted(_made_ms(version) for version in versions)),
         unsuccessful_ms=_made_ms(unsuccessful[0]) if unsuccessful else None,
-        fell="an operator asks",  # is the evidence; what the policy adds are its limits
+        fell="an operator asks",  # the trigger; the policy checks only its limits
     )
     answer = decide(replace(policy_settings(config.policy, slot), on_win_rate=True), situation)
     if isinstance(answer, Wait):
@@ -199,7 +199,7 @@ def _made_ms(version: VersionInfo) -> int:
 
 
 def _unused(registry: Registry, slot: SlotName, at_ms: int) -> int:
-    """Return the first second from `at_ms` on that names no version yet."""
+    """Return the first second from `at_ms` on, in ms UTC, that no version is named by."""
     while registry.manifest_path(slot, model_id(at_ms, features.schema_hash())).exists():
         at_ms += 1000
     return at_ms

@@ -1,7 +1,7 @@
-"""One retrain of one slot, from the stored bars to an adopted version.
+"""Run one retrain of one slot, from the stored bars to an adopted version.
 
-The registry adopts every candidate, also a refused one: its report says why, and a
-person may want to read it. Only the engine decides what is deployed.
+The registry adopts every candidate, even a refused one, because a person may want to read its
+report. Only the engine decides what is deployed.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from monitor.events import ChallengerJudged
 log = structlog.get_logger()
 
 KEEP_VERSIONS: Final = 30
-"""Newest versions that stay in the registry, beside the live and the previous one."""
+"""How many of the newest versions the registry keeps, besides the live and the previous one."""
 
 OnLine = Callable[[dict[str, Any]], None]
 
@@ -41,18 +41,18 @@ class LiveChampion(Protocol):
 
     @property
     def champion(self) -> LoadedModel | None:
-        """The model itself, None before the first."""
+        """The loaded model, None before the first deploy."""
         ...
 
     @property
     def champion_path(self) -> str | None:
-        """Where its manifest is."""
+        """The path of its manifest, None before the first deploy."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Everything that a retrain of one slot needs."""
+    """Runs the retrains of one slot."""
 
     slot: SlotName
     section: SlotSection
@@ -63,14 +63,14 @@ class Training:
     false_alarms_per_month: float
 
     def reconfigured(self, config: Config) -> Self:
-        """Return the same for another configuration of the same slots."""
+        """Return a copy with another configuration of the same slots."""
         return replace(self, config=config, jobs=self.jobs.limited(child_limits(config.retrain)))
 
     async def run(self, order: StartRetrain, live: LiveChampion, on_line: OnLine) -> JobOutcome:
-        """Train, judge, calibrate the drift monitor and adopt the candidate.
+        """Train and judge a candidate, calibrate its drift monitor and adopt it.
 
         Raises:
-            RetrainFailedError: The child ended without a candidate, and why.
+            RetrainFailedError: If the child ended without a candidate; says why.
         """
         since = order.at_ms - self.section.history_ms
         others = [section.name for section in self.config.slots]
@@ -100,7 +100,7 @@ class Training:
         """Ask a quick challenger whether a retrain would help.
 
         Raises:
-            RetrainFailedError: The child ended without an answer, and why.
+            RetrainFailedError: If the child ended without an answer; says why.
         """
         since = order.at_ms - self.section.history_ms
         others = [section.name for section in self.config.slots]
@@ -112,7 +112,7 @@ class Training:
 def challenger_judged(
     answer: ChallengeOutcome, order: AskChallenger, at_ms: int
 ) -> ChallengerJudged:
-    """Return the answer of a quick challenger as an event of `at_ms`."""
+    """Return the answer of a quick challenger as an event at `at_ms`, ms UTC."""
     return ChallengerJudged(
         slot=order.slot,
         at_ms=at_ms,
@@ -133,9 +133,9 @@ def job_spec(
 
     Args:
         config: The whole configuration.
-        section: The slot's.
-        order: Why and as of when.
-        live: What it is to be compared with.
+        section: The configuration of the slot.
+        order: The engine's order, with its trigger and its time.
+        live: The champion that the candidate is compared with.
     """
     settings, slot = config.retrain, section.name
     previous = live.champion.manifest.threshold if live.champion else None
@@ -160,7 +160,7 @@ def job_spec(
 
 @functools.cache
 def source_commit() -> str:
-    """Return the commit of the checkout that this code runs from, empty if it runs from none."""
+    """Return the commit of the git checkout that holds this code, empty if there is none."""
     root, git = Path(__file__).parents[2], shutil.which("git")
     if git is None or not (root / ".git").exists():
         return ""
