@@ -1,9 +1,8 @@
-"""Whether the bot still predicts: one that hangs keeps its connection and says nothing.
+"""Detect a bot that no longer predicts: one that hangs keeps its connection to the broker.
 
-Only a bot that is online and has published predictions before is listened for. It is
-silent when three closed bars in a row have passed without any; the fourth shows that
-the third is over. Bars that nobody could answer in time, or that we could not hear the
-answer to, do not count.
+Only a bot that is online and has published predictions before is watched. It is silent if
+three closed bars in a row passed without a prediction; the close of the fourth shows that the
+third is over. A bar does not count if the bot got it too late, or if we were not connected.
 """
 
 from typing import Final
@@ -14,34 +13,35 @@ SILENT_BARS: Final = 3
 
 
 class BotLiveness:
-    """Listens to the bot of one slot.
+    """Watches the predictions of the bot of one slot.
 
     Args:
-        slot: Its name.
-        patience_ms: Event time that a silence lasts at least: on a fast replay bars close quicker
-            than a busy machine answers.
+        slot: The name of the slot.
+        patience_ms: The shortest silence, in ms of event time. On a fast replay bars close
+            faster than a busy machine answers.
     """
 
     def __init__(self, slot: str, patience_ms: float = 0.0) -> None:
         self._slot, self._patience_ms = slot, patience_ms
-        self._online: str | None = None  # the bot that is there
-        self._speaker: str | None = None  # the bot whose predictions were heard
+        self._online: str | None = None  # the bot that is online
+        self._speaker: str | None = None  # the bot that has predicted
         self._silent_ms: int | None = None
         self._heard_ms: int | None = None
         self._bars = 0
 
     def recall(self, speaker: str | None, silent_ms: int | None) -> None:
-        """Go on after a restart, with the bot that spoke and since when it is silent."""
+        """Continue after a restart, with the bot that predicted and when its silence began."""
         self._speaker, self._silent_ms = speaker, silent_ms
 
     def seen(self, bot_id: str, *, online: bool) -> None:
-        """Take news of a bot; it has time to speak from now on."""
+        """Note that a bot came or went; its time to predict begins again."""
         self._online, self._bars = bot_id if online else None, 0
 
     def predicted(self, at_ms: int) -> list[BotSpoke]:
-        """Take a prediction, heard at `at_ms`; it is news if it is the first, or after a silence.
+        """Note a prediction received at `at_ms`, ms UTC.
 
-        It does not say whose it is: it is taken for that of the bot that is there.
+        Return an event if it is the bot's first one or ends a silence. A prediction does not
+        name its bot, so it counts as one of the bot that is online.
         """
         self._heard_ms, self._bars = at_ms, 0
         is_known = self._speaker == self._online and self._silent_ms is None
@@ -55,13 +55,16 @@ class BotLiveness:
         return [spoke]
 
     def closed(self, close_ms: int, *, counts: bool) -> list[BotFellSilent]:
-        """Take a closed bar; `counts` if a bot can have answered the last one and been heard."""
+        """Note a bar closed at `close_ms`, ms UTC; return an event if the bot is silent now.
+
+        `counts` is whether we could have received an answer to the bar before.
+        """
         watched = self._online if self._online == self._speaker else None
         if watched is None or not counts or self._silent_ms is not None:
             self._bars = 0
             return []
         if self._heard_ms is None:
-            self._heard_ms = close_ms  # nothing yet since the restart
+            self._heard_ms = close_ms  # no prediction since the restart
         self._bars += 1
         if self._bars <= SILENT_BARS or close_ms - self._heard_ms < self._patience_ms:
             return []

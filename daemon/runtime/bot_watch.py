@@ -1,4 +1,4 @@
-"""What is known of a slot's bot: who it is, whether it predicts, and on which features.
+"""Observe a slot's bot: who it is, whether it predicts, and with which features.
 
 Only the slot's own loop calls this, in the order of its inbox.
 """
@@ -20,7 +20,7 @@ from retrain import features
 
 log = structlog.get_logger()
 
-# So long, wall time, a bot on a busy machine may be behind before it counts as silent.
+# A bot on a busy machine may be late by so many wall seconds before it counts as silent.
 _BUSY_S: Final = 2.0
 
 
@@ -28,9 +28,9 @@ class BotWatch:
     """Turns what a bot does into events.
 
     Args:
-        slot: Whose bot, as `BTC-5m`.
-        compatibility: Knows which bots can load what a retrain saves.
-        mismatched: Whether the engine holds that the bot's features differ.
+        slot: The bot's slot, as `BTC-5m`.
+        compatibility: Knows which bots can load a model that a retrain saves.
+        mismatched: Returns whether the engine has a feature mismatch of the bot.
         speed: Venue seconds per wall second.
     """
 
@@ -46,18 +46,18 @@ class BotWatch:
         self._liveness = BotLiveness(slot, _BUSY_S * 1000 * speed)
 
     def recall(self, was: EngineSnapshot, bars: list[events.BarScored]) -> None:
-        """Go on after a restart.
+        """Continue after a restart.
 
         Args:
-            was: The rebuilt engine.
-            bars: What it has seen, oldest first.
+            was: The state of the rebuilt engine.
+            bars: The bars that it has handled, oldest first.
         """
         self._liveness.recall(was.speaker, was.silent_ms)
         for bar in bars[-KEPT_BARS:]:
             self._features.scored(bar.t, bar.row, bar.at_ms)
 
     def seen(self, bot: BotPresence, at_ms: int) -> events.BotSeen:
-        """Take what a bot says of itself, or that it is gone."""
+        """Take a bot's presence, online or not; return it as an event at `at_ms`, ms UTC."""
         self._liveness.seen(bot.bot_id, online=bot.online)
         return events.BotSeen(
             slot=self._slot,
@@ -69,7 +69,7 @@ class BotWatch:
         )
 
     def predicted(self, made: BotPrediction) -> list[events.Event]:
-        """Take a prediction; return what is news about it."""
+        """Take a prediction; return the events that follow from it."""
         found: list[events.Event] = []
         for spoke in self._liveness.predicted(made.at_ms):
             if spoke.silent_since_ms is not None:
@@ -80,11 +80,11 @@ class BotWatch:
         return found
 
     def scored(self, bar: events.BarScored, *, counts: bool) -> list[events.Event]:
-        """Take a bar that was scored here; return what it shows of the bot.
+        """Take a bar that the daemon scored; return the events about the bot.
 
         Args:
             bar: The bar.
-            counts: Whether a bot can have answered the last one in time and been heard.
+            counts: Whether we could have received an answer to the bar before in time.
         """
         found: list[events.Event] = []
         found += self._news(self._features.scored(bar.t, bar.row, bar.at_ms))
@@ -94,6 +94,6 @@ class BotWatch:
         return found
 
     def _news(self, compared: list[Compared]) -> list[Compared]:
-        """Leave out that features agree, which is no news unless they did not."""
+        """Leave out agreeing features, unless there is a feature mismatch now."""
         mismatched = self._mismatched()
         return [one for one in compared if mismatched or isinstance(one, events.FeaturesDiffered)]

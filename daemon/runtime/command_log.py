@@ -1,4 +1,4 @@
-"""Answers to commands, in the journal: who was refused what stands there beside what was done."""
+"""Write the answers to commands into the journal, refusals too."""
 
 import asyncio
 
@@ -17,20 +17,20 @@ log = structlog.get_logger()
 
 
 class CommandLog:
-    """Writes refusals down from a task of its own; a stranger's flood does not fill the disk."""
+    """Writes refusals from a task of its own; a flood of commands does not fill the disk."""
 
     def __init__(self, store: AsyncStore, clock: Clock, venue: VenueClock) -> None:
         self._store, self._venue, self._limit = store, venue, RateLimit(clock)
-        # Full means that the disk is slow: the log has them all.
+        # If it is full the disk is slow; the log has every refusal anyway.
         self._waiting: asyncio.Queue[tuple[SlotName, CommandReply]] = asyncio.Queue(100)
 
     def refused(self, slot: SlotName, reply: CommandReply) -> None:
-        """Take note of a refusal."""
+        """Queue a refusal for the journal; drop it if the queue is full."""
         if not self._waiting.full() and self._limit.take():
             self._waiting.put_nowait((slot, reply))
 
     async def run(self) -> None:
-        """Write what was noted, until cancelled."""
+        """Write the queued refusals, until cancelled."""
         while True:
             slot, reply = await self._waiting.get()
             at_ms = self._venue.now_ms()

@@ -1,7 +1,7 @@
-"""What operators ask over MQTT: checked here, answered once each, decided by the engine.
+"""Check the commands of operators over MQTT. Each gets one answer; the engine decides.
 
-A command that is retained or old could be replayed by a broker long after anybody
-wanted it, and one that is malformed deserves an answer, not silence.
+A retained or old command is refused, because a broker could deliver it long after it was
+given. A malformed command is answered too.
 """
 
 from collections import OrderedDict, deque
@@ -22,7 +22,7 @@ from monitor.events import CommandReceived
 log = structlog.get_logger()
 
 STALE_MS: Final = 60_000
-# More than any person types, and few enough that every request id of a minute is remembered.
+# More than a person types, and few enough to remember every request id of a minute.
 PER_MINUTE: Final = 30
 _REMEMBERED: Final = 1000
 
@@ -36,14 +36,14 @@ Submit = Callable[[SlotName, Command, str], bool]
 
 
 class RateLimit:
-    """Lets `per_minute` things through in any minute."""
+    """Allows at most `per_minute` items in any minute."""
 
     def __init__(self, clock: Clock, per_minute: int = PER_MINUTE) -> None:
         self._clock = clock
         self._taken: deque[float] = deque(maxlen=per_minute)
 
     def take(self) -> bool:
-        """Say whether one more may pass now."""
+        """Return whether one more may pass now, and count it if so."""
         now = self._clock.monotonic()
         if len(self._taken) == self._taken.maxlen and now - self._taken[0] < STALE_MS / 1000:
             return False
@@ -56,14 +56,14 @@ class _RequestId(msgspec.Struct, frozen=True):
 
 
 class CommandHandler:
-    """Checks commands for `slots`; passes the good ones to `submit`, refuses the others.
+    """Checks commands for `slots`; passes the valid ones to `submit` and refuses the others.
 
     Args:
-        slots: Whose commands may pass.
-        clock: Real time; a command issued before this object was made can only be a replay.
-        submit: Takes a slot, its command and who sent it; False when it cannot take more now.
+        slots: The slots that accept commands.
+        clock: Real time; a command issued before this object was made is a replay.
+        submit: Takes a slot, its command and the sender; False if it has no room now.
         answer: Takes the refusals.
-        keys: Public keys of those who may command; None lets everybody who reaches the broker.
+        keys: Public keys that may sign commands; None accepts commands without a signature.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class CommandHandler:
         self._before: frozenset[tuple[str, int]] = frozenset()
 
     def recall(self, store: Store) -> None:
-        """Learn from the journal what was commanded before this start. Blocks.
+        """Read the commands of before this start from the journal. It blocks.
 
-        That it was issued before says the wall clock, which may since have been set back to then.
+        Their age alone does not show a replay, because the wall clock may have been set back.
         """
         received = store.journal(kinds=[event_codec.kind(CommandReceived)])
         newest = deque((entry.body for entry in received), maxlen=_REMEMBERED)
@@ -92,7 +92,7 @@ class CommandHandler:
         )
 
     def take(self, slot: SlotName, payload: bytes, *, retained: bool) -> None:
-        """Check one message; every one of them gets exactly one reply, now or from the engine."""
+        """Check one message; it gets exactly one reply, from here or from the engine."""
         try:
             command = msgspec.json.decode(payload, type=Command)
             document = msgspec.json.decode(payload, type=dict[str, Any])
@@ -125,7 +125,7 @@ class CommandHandler:
             return f"stale: issued {age_ms / 1000:.0f} s ago, at most 60 s are accepted; {_CLOCKS}"
         if age_ms < -STALE_MS:
             return f"issued {-age_ms / 1000:.0f} s in the future; {_CLOCKS}"
-        # Not a time of the wall clock: that may have been set back since.
+        # The monotonic clock decides, because the wall clock may have been set back.
         if age_ms > (self._clock.monotonic() - self._opened_at) * 1000:
             return "issued before this daemon started; ask again"
         return None
@@ -137,7 +137,7 @@ class CommandHandler:
             return "not signed; this daemon takes commands of mqtt.command_keys only"
         if key is None:
             return "its signature is not of a key in mqtt.command_keys"
-        if command.slot != str(slot):  # else it could be sent on to another slot
+        if command.slot != str(slot):  # else somebody could send it to another slot
             return f"signed for slot {command.slot or '(none)'}, sent to {slot}"
         return None
 
@@ -159,20 +159,20 @@ class CommandHandler:
 
 
 def no_such_slot(topic: str, payload: bytes) -> CommandReply:
-    """Return the answer to a command whose topic names no slot at all."""
+    """Return the answer to a command whose topic names no slot of the daemon."""
     log.warning("command.refused", topic=topic, why="no slot")
     detail = f"{topic} names no slot; write one like BTC-5m"
     return CommandReply(request_id=_request_id(payload), accepted=False, detail=detail)
 
 
 def _who(command: Command, key: str | None) -> str:
-    """Name who sent a command: as the sender says, and as the signature proves."""
+    """Return the sender of a command: the name it gives and the key that signed it."""
     claimed = command.by or "operator"
     return f"{claimed} (key {key})" if key else claimed
 
 
 def _request_id(payload: bytes) -> str:
-    """Find out whom to answer, if the message says so at all."""
+    """Return the request id of a message, empty if it has none."""
     try:
         return msgspec.json.decode(payload, type=_RequestId).request_id
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""Run a person's own command after a deploy, for a bot that has to be restarted."""
+"""Run a user's command after a deploy, for a bot that must be restarted."""
 
 import asyncio
 import contextlib
@@ -14,9 +14,9 @@ _KEEP: Final = 500
 
 
 async def run_hook(command: Sequence[str]) -> bool:
-    """Run `command` without a shell; log what came of it, raise nothing; say whether it did well.
+    """Run `command` without a shell, log the result and return whether it succeeded.
 
-    A model is live whether or not a bot could be restarted, so a failure is a warning.
+    It raises nothing. A failure is a warning only, because the model is live anyway.
     """
     try:
         process = await asyncio.create_subprocess_exec(

@@ -1,7 +1,7 @@
-"""Events to journal rows and back: what the store keeps so that a start is a recovery.
+"""Convert events to journal rows and back.
 
-An engine is rebuilt by handing it the stored events again, so a row must give back
-exactly the event that was handled. JSON has no NaN: an undefined feature is null.
+A start rebuilds the engine from the stored events, so a row must give back exactly the event
+that was handled. JSON has no NaN: an undefined feature is null.
 """
 
 import math
@@ -37,7 +37,7 @@ _EVENTS: dict[str, type[events.Event]] = {
 
 
 def kind(event_type: type[events.Event]) -> str:
-    """Return the kind of the rows of an event."""
+    """Return the kind of journal row for a type of event."""
     return event_type.__name__
 
 
@@ -57,7 +57,7 @@ def event(slot: str, at_ms: int, kind: str, fields: dict[str, Any]) -> events.Ev
         return None
     whole = {**fields, "slot": slot, "at_ms": at_ms}
     if event_type is events.ModelServed and "rollback" not in whole:
-        # Older rows say it in the reason alone.
+        # Rows of older versions have it only in the reason.
         whole["rollback"] = str(whole.get("reason", "")).startswith("rollback")
     if "row" in whole:
         whole["row"] = [math.nan if x is None else x for x in whole["row"]]
@@ -68,7 +68,7 @@ def event(slot: str, at_ms: int, kind: str, fields: dict[str, Any]) -> events.Ev
 
 
 def read(store: Store, slot: SlotName, since_ms: int) -> list[events.Event]:
-    """Return the events of a slot since a time in ms, oldest first."""
+    """Return the events of a slot since `since_ms`, ms UTC, oldest first."""
     rows = store.journal(slot, since_ms=since_ms)
     found = (event(str(slot), row.at_ms, row.kind, row.body) for row in rows)
     return [each for each in found if each is not None]

@@ -1,4 +1,4 @@
-"""What happened to a slot, in order: everything that changes it goes through here."""
+"""The inbox of a slot: everything that changes the slot goes through it, in order."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from daemon.core.bars import Bar
 from hyperdrift.mqtt.messages import BotPresence
 from monitor import events
 
-# Full means that scoring is behind: the feed waits. A closed bar is never dropped.
+# If it is full, scoring is late and the feed waits. A closed bar is never dropped.
 INBOX: Final = 4096
-# Predictions have room of their own: a bot that publishes thousands keeps nothing else out.
+# Predictions have a limit of their own, so that thousands of them leave room for the rest.
 PREDICTIONS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class BotPrediction:
-    """A bot predicted the bar that opened at `t`, heard at `at_ms`.
+    """A bot predicted the bar that opened at `t`; received at `at_ms`, both ms UTC.
 
-    `features` are the ones that it used, None in them where undefined; None if it does not say.
+    `features` are those that it used, with None for undefined ones; None if not sent.
     """
 
     t: int
@@ -30,18 +30,18 @@ Item = Bar | BotPresence | BotPrediction | events.Event
 
 
 class Inbox:
-    """The queue of one slot: anybody puts, its runner gets."""
+    """The queue of one slot: any part may put, only the slot's runner gets."""
 
     def __init__(self) -> None:
         self._items: asyncio.Queue[Item] = asyncio.Queue(INBOX + PREDICTIONS)
         self._predictions = 0
 
     async def put(self, item: Item) -> None:
-        """Hand over what happened; waits while the inbox is full."""
+        """Add an item; wait while the inbox is full."""
         await self._items.put(item)
 
     def put_nowait(self, item: Item) -> bool:
-        """Hand over what happened; False if there is no room for it now."""
+        """Add an item; return False if there is no room for it now."""
         is_prediction = isinstance(item, BotPrediction)
         if self._items.full() or (is_prediction and self._predictions >= PREDICTIONS):
             return False
@@ -50,11 +50,11 @@ class Inbox:
         return True
 
     def empty(self) -> bool:
-        """Tell whether nothing waits."""
+        """Return whether the inbox holds nothing."""
         return self._items.empty()
 
     async def get(self) -> Item:
-        """Take the oldest; waits for one."""
+        """Remove and return the oldest item; wait if there is none."""
         item = await self._items.get()
         self._predictions -= isinstance(item, BotPrediction)
         return item

@@ -1,8 +1,7 @@
-"""What bots and operators say over MQTT, turned into events of the engine.
+"""Turn the MQTT messages of bots and operators into events of the engine.
 
-Handlers run on the event loop and only take a note. A message that cannot be read is
-logged once per topic and otherwise passed over: a bot with a bug must not stop the
-daemon that watches it.
+Handlers run on the event loop and only put items into inboxes. A message that cannot be read
+is logged once per topic and skipped, so that a faulty bot cannot stop the daemon.
 """
 
 from collections.abc import Mapping
@@ -30,7 +29,7 @@ log = structlog.get_logger()
 
 
 class MessageRouter:
-    """Listens for all slots; their inboxes get what was said."""
+    """Receives the messages of all slots and puts them into the slots' inboxes."""
 
     def __init__(
         self,
@@ -53,21 +52,21 @@ class MessageRouter:
         self._flaps = PresenceDebounce(clock, self.alert)
 
     async def recall(self, store: AsyncStore) -> None:
-        """Learn from the journal which trades and commands were taken before this start."""
+        """Read from the journal which trades and commands were taken before this start."""
         await self._book.recall(store, self._inboxes)
         await store.call(self._desk.recall)
 
     def listen(self) -> None:
-        """Subscribe; commands for slots that are not ours are answered too."""
+        """Subscribe to the topics; commands for unknown slots are answered too."""
         self._bus.subscribe(f"{self._topics.prefix}/+/command", self._take_command)
         for slot in self._inboxes:
             self._bus.subscribe(self._topics.trade(slot), self._take_trade)
             self._bus.subscribe(self._topics.prediction(slot), self._take_prediction)
 
     def acknowledged(self, slot: SlotName, ack: SwapAck, order_to_ack_ms: float) -> bool:
-        """Pass a bot's answer to a swap order on, and tell the world how long it took.
+        """Put an acknowledgement into the slot's inbox, and publish how long it took.
 
-        False if there is no room for it: then it must be passed on later.
+        Return False if the inbox has no room; then the caller must try again later.
         """
         at_ms = self._venue.now_ms()
         acked = SwapAcked(
@@ -96,11 +95,11 @@ class MessageRouter:
         return True
 
     def bot_seen(self, slot: SlotName, presence: BotPresence) -> bool:
-        """Pass on who the slot's bot is; False if that must be tried again later."""
+        """Put a bot's presence into the slot's inbox; False if the caller must try again."""
         return self._flaps.pass_on(slot, lambda: self._inboxes[slot].put_nowait(presence))
 
     def alert(self, slot: SlotName, text: str) -> None:
-        """Tell the world what a person has to see to: a bot that does not answer, a flood."""
+        """Publish what a person must look at: a bot that does not answer, or a flood."""
         message = {"kind": "alert", "at_ms": self._venue.now_ms(), "text": text}
         self._bus.publish(self._topics.event(slot), {**message, "severity": "critical"})
 
@@ -135,14 +134,14 @@ class MessageRouter:
         made = self._payloads.read(topic, payload, PredictionMade)
         if found is not None and made is not None:
             heard = BotPrediction(made.t, made.features, self._venue.now_ms())
-            self._inboxes[found[0]].put_nowait(heard)  # one too many says nothing new
+            self._inboxes[found[0]].put_nowait(heard)  # one without room is dropped
 
     def _take_trade(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         found, trade = self._topics.slot_of(topic), self._payloads.read(topic, payload, TradeReport)
         if found is None or trade is None:
             return
         slot = found[0]
-        # QoS 1 may deliver twice: that is no flood.
+        # QoS 1 may deliver a trade twice, so a known one does not count for the limit.
         if self._book.knows(slot, trade.trade_id) or not self._limit.take(slot):
             return
         closed = self._book.closed(slot, trade)

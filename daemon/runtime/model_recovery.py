@@ -1,4 +1,4 @@
-"""Hold the engine against the files: at a start, and whenever somebody damaged them since."""
+"""Compare the engine with the model files at a start, and restore files damaged later."""
 
 from collections.abc import Awaitable, Callable
 
@@ -13,15 +13,15 @@ from monitor.state import EngineSnapshot
 
 
 class ModelRecovery:
-    """Puts back what is lost, and finishes what a crash cut short.
+    """Restores a lost live version, and finishes an action that a crash interrupted.
 
     Args:
-        slot: Whose model.
+        slot: The slot of the model.
         serving: The live model.
         store: Holds the journal.
-        venue: Its clock dates what is noted.
-        handle: Takes what happened.
-        act: Carries out an order of the engine's.
+        venue: Gives the time of journal entries.
+        handle: Hands an event to the engine.
+        act: Carries out an action of the engine.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class ModelRecovery:
     ) -> None:
         self._slot, self._serving, self._store, self._venue = slot, serving, store, venue
         self._handle, self._act = handle, act
-        self._told = ""  # what of the live model was lost, as told already
+        self._told = ""  # the loss of the live model that was reported last
 
     async def reconcile(self, was: EngineSnapshot, unfinished: actions.Action | None) -> None:
-        """Hold a rebuilt engine against the files.
+        """Compare a rebuilt engine with the files, and make both agree.
 
         Args:
-            was: The engine.
-            unfinished: Its last big order, which may not have been carried out.
+            was: The state of the engine.
+            unfinished: Its last action that a crash may have interrupted, None without one.
         """
         live = await self._resume(was)
         if was.job_id is not None:
@@ -56,7 +56,7 @@ class ModelRecovery:
             await self._act(unfinished)
 
     async def mend(self, was: EngineSnapshot) -> None:
-        """Put back what somebody lost or damaged while the daemon runs: a bot may start now."""
+        """Restore files that were lost or damaged since the start, for a bot that starts now."""
         if await self._serving.is_whole():
             return
         live = await self._resume(was)
@@ -64,12 +64,12 @@ class ModelRecovery:
             await self._handle(await self._serving.found(live, was.model_id))
 
     async def note_move(self) -> None:
-        """Write down in the journal where the pointer is now."""
+        """Record in the journal which version the pointer names now."""
         if (pointer := self._serving.pointer) is not None:
             await self._store.call(deployment_log.note, self._slot, pointer, self._venue.now_ms())
 
     async def _resume(self, was: EngineSnapshot) -> Manifest | None:
-        """Serve what the files say is live; tell everybody if it had to be put back."""
+        """Serve the version that the files name as live; alert if it had to be restored."""
         on_probation = was.probation_ends_ms is not None
         shadow_id = was.previous_id if on_probation else None
         moved = await self._store.call(deployment_log.newest, self._slot)

@@ -1,7 +1,7 @@
-"""Bots that come and go without end: their news pass now and then, the newest always in the end.
+"""Limit how often a bot's presence is passed on; the newest one always passes in the end.
 
-Each one is an entry of the journal, a look at the live model's files and perhaps the start of
-another interpreter, and whoever may publish on the broker can cause thousands a second.
+Each presence costs a journal entry, a check of the live model's files and perhaps the start of
+another interpreter. Anybody who may publish on the broker can send thousands a second.
 """
 
 from collections.abc import Callable
@@ -15,17 +15,17 @@ from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 
-# Ten restarts in a row are told of at once; then there is one news in so many seconds.
+# Ten restarts in a row (20 presences) pass at once; then one presence in `EVERY_S` seconds.
 AT_ONCE: Final = 20
 EVERY_S: Final = 10.0
 
 
 class PresenceDebounce:
-    """Passes on news of bots, not too many; who holds the newest asks again until they pass.
+    """Limits presences per slot; the caller keeps the newest one and asks again until it passes.
 
     Args:
-        clock: Real time, in which bots live; it never jumps, so nothing waits for long.
-        tell: Takes the slot and a sentence when a bot begins to come and go without end.
+        clock: Gives monotonic time, so that a step of the wall clock delays nothing.
+        tell: Takes the slot and a sentence when a bot begins to come and go too often.
     """
 
     def __init__(self, clock: Clock, tell: Callable[[SlotName, str], None]) -> None:
@@ -34,13 +34,13 @@ class PresenceDebounce:
         self._floods = LogOnce()
 
     def pass_on(self, slot: SlotName, put: Callable[[], bool]) -> bool:
-        """Call `put` if news of the slot's bot may pass now; say whether they did."""
+        """Call `put` if a presence of the slot's bot may pass now; return whether it passed."""
         now = self._clock.monotonic()
         used_s = max(0.0, self._whole_at.get(slot, now) - now)
         if used_s > (AT_ONCE - 1) * EVERY_S:
             self._warn(slot)
             return False
-        if used_s <= (AT_ONCE - 2) * EVERY_S:  # else it is the next one of the same flood
+        if used_s <= (AT_ONCE - 2) * EVERY_S:  # else the same flood goes on
             self._floods.ends(slot)
         if not put():
             return False

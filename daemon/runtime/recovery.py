@@ -1,4 +1,4 @@
-"""Rebuild a slot's engine from the journal: a start after any kind of end is this."""
+"""Rebuild a slot's engine from the journal, at every start."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -12,14 +12,17 @@ from hyperdrift.slot_name import SlotName
 from monitor import actions, events
 from monitor.engine import Engine
 
-# What happened longer ago no longer bears on any decision.
+# Older events no longer influence any decision.
 JOURNAL_DAYS: Final = 45
-# What a crash may cut short and a start finishes.
+# The actions that a start finishes if a crash interrupted them.
 _RESUMED: Final = (actions.AskChallenger, actions.Deploy, actions.Promote, actions.Rollback)
 
 
 class Rebuilt(NamedTuple):
-    """An engine as it was, the bars that it has seen, oldest first, and its last big order."""
+    """A rebuilt engine, the bars that it has handled, and its last action of `_RESUMED`.
+
+    The bars are oldest first.
+    """
 
     engine: Engine
     bars: list[events.BarScored]
@@ -27,7 +30,7 @@ class Rebuilt(NamedTuple):
 
 
 def bars_after(store: Store, slot: SlotName, from_t: int) -> list[Bar]:
-    """Return the stored bars from the one that opened at `from_t` on, oldest first."""
+    """Return the stored bars that opened at `from_t` (ms UTC) or later, oldest first."""
     stored = store.bars(slot, from_t=from_t)
     names = ("t", "open", "high", "low", "close", "volume")
     rows = zip(*(stored[name] for name in names), strict=True)
@@ -41,14 +44,14 @@ def bars_after(store: Store, slot: SlotName, from_t: int) -> list[Bar]:
 def rebuilt(
     store: Store, slot: SlotName, since_ms: int, make_engine: Callable[[int], Engine]
 ) -> Rebuilt:
-    """Hand a new engine everything that was journalled; what it orders was carried out.
+    """Hand all events of the journal to a new engine; its actions were carried out before.
 
-    It takes seconds where bars are many: call it on the store's own thread.
+    It takes seconds if there are many bars: call it on the store's own thread.
 
     Args:
         store: Holds the journal and the bars.
         slot: The slot.
-        since_ms: Events before this are left out.
+        since_ms: Events before this time, ms UTC, are left out.
         make_engine: Makes an engine that begins after so many bars.
     """
     past = event_codec.read(store, slot, since_ms)

@@ -1,7 +1,7 @@
-"""What a slot has in training: at most one retrain or one quick challenger, and how far it is.
+"""Run a slot's training: at most one retrain or one quick challenger at a time.
 
-It runs beside the slot's inbox, and what comes of it goes through that inbox like everything
-else. Whatever happens to the child, the slot goes on with the model that it has.
+The tasks run beside the slot's loop and put their results into its inbox. If a child fails,
+the slot keeps the model that it has.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ JUDGING: Final = "judge"
 
 
 class RetrainTasks:
-    """Trains what the engine orders.
+    """Runs the retrains and quick challengers that the engine orders.
 
     `progress` is how far the retrain is, None while none runs.
 
     Args:
         training: Runs a retrain.
         serving: The live model, which a candidate is compared with.
-        put: Takes what came of it; may wait.
-        put_nowait: Takes news of the way; False if there is no room for them.
-        show: Called when there is progress to be shown.
-        announce: Takes a message for everybody who listens to the slot.
+        put: Takes the event with the result; may wait.
+        put_nowait: Takes an event during the retrain; False if there is no room for it.
+        show: Called when `progress` has changed.
+        announce: Publishes a message on the slot's topic.
     """
 
     def __init__(
@@ -54,19 +54,19 @@ class RetrainTasks:
         self.progress: RetrainProgress | None = None
 
     def reconfigure(self, config: Config) -> None:
-        """Train by another configuration from now on."""
+        """Use another configuration from now on."""
         self._training = self._training.reconfigured(config)
 
     def take(
         self, order: actions.AskChallenger | actions.StartRetrain, tasks: asyncio.TaskGroup
     ) -> None:
-        """Begin what is ordered, as one of `tasks`."""
+        """Start the ordered training as a task of `tasks`."""
         if isinstance(order, actions.AskChallenger):
             work, name = self._challenged(order), f"challenge-{order.job_id}"
             self._challenge = tasks.create_task(work, name=name)
             return
         if self._challenge is not None:
-            self._challenge.cancel()  # forced: nobody waits for its answer any more
+            self._challenge.cancel()  # the retrain is forced: its answer is not needed
         self.progress = RetrainProgress(job=order.job_id, step="start", percent=0.0)
         tasks.create_task(self._retrain(order), name=f"retrain-{order.job_id}")
 
@@ -105,7 +105,7 @@ class RetrainTasks:
         await self._put(challenger_judged(answer, order, self._serving.now()["at_ms"]))
 
     def _on_line(self, line: dict[str, Any]) -> None:
-        """Take a line of the retrain child."""
+        """Handle one JSON line of the retrain child."""
         if line.get("event") != "progress" or self.progress is None:
             return
         job, step = self.progress.job, str(line.get("step"))
@@ -117,7 +117,7 @@ class RetrainTasks:
 
 
 def _error(error: Exception, job_id: str) -> str:
-    """Say in one line why a job failed; log where, if nobody foresaw it."""
+    """Return in one line why a job failed; log the traceback of an unexpected error."""
     if isinstance(error, HyperdriftError | RetrainError | OSError):
         return str(error)
     log.error("retrain.crashed", job=job_id, exc_info=error)
@@ -126,7 +126,7 @@ def _error(error: Exception, job_id: str) -> str:
 
 
 def _verdict(order: actions.StartRetrain, outcome: JobOutcome, at_ms: int) -> dict[str, object]:
-    """Return the message that tells of a candidate, gate by gate."""
+    """Return the message about a candidate, with the verdict of each gate."""
     verdict = "passed every gate" if outcome.passed else "was refused"
     return {
         "kind": "verdict",

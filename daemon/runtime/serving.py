@@ -1,8 +1,8 @@
-"""The live model of one slot, seen from the daemon: what is on disk, in memory and ordered.
+"""The live model of one slot: its files, the daemon's loaded copy and the swap order.
 
-A change goes live in one order: files and pointer first, then our own copy, then the
-order to the bot. A crash anywhere in between leaves a pointer that names one whole
-version, and the next start carries on from it.
+A change always has the same sequence: files and pointer, then the daemon's own copy, then the
+swap order to the bot. After a crash in between, the pointer names one complete version. The
+next start continues from there.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ Stamps = tuple[tuple[str, int, int, int], ...]
 
 
 class Serving:
-    """Loads, deploys and rolls back; `champion` answers, `shadow` is the one before it."""
+    """Loads, deploys and rolls back. `champion` is live; `shadow` is the previous champion."""
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class Serving:
         self.pointer: Manifest | None = None
         self.champion: LoadedModel | None = None
         self.shadow: LoadedModel | None = None
-        self.lost = ""  # why what was live could not be found, at the last look
-        self.remedy = ""  # and, where nothing could be put in its place, what to do
+        self.lost = ""  # why the live version could not be loaded, at the last check
+        self.remedy = ""  # what to do, if no other version could be made live
         self._seen: Stamps = ()
 
     @property
     def champion_path(self) -> str | None:
-        """Path of the live version's own manifest, None without one."""
+        """Path of the live version's own manifest, None if no version is live."""
         if self.champion is None:
             return None
         return str(self._registry.manifest_path(self.slot, self.champion.model_id))
@@ -66,15 +66,15 @@ class Serving:
     async def resume(
         self, shadow_id: str | None, known_id: str | None, after_ms: int = 0
     ) -> Manifest | None:
-        """Load what the files say is live, and order the bot to have it; None before the first.
+        """Load the live version and order the bot to load it; return it, None if there is none.
 
-        Where LATEST.json or what it names is lost, damaged or somebody else's, the newest
-        version that is whole goes live again; the bots' old model answers meanwhile.
+        LATEST.json or its version may be lost, damaged or not signed by a trusted key. Then
+        the newest intact version goes live again; the bots keep their old model meanwhile.
 
         Args:
-            shadow_id: The version that scores beside it, on probation.
-            known_id: What was live according to the journal, None if nothing was.
-            after_ms: When the pointer was moved last according to the journal, ms UTC.
+            shadow_id: The shadow during probation, None without one.
+            known_id: The live version according to the journal, None if there was none.
+            after_ms: Time of the last pointer move according to the journal, ms UTC.
         """
         try:
             live, model = await asyncio.to_thread(self._find_live, known_id, after_ms)
@@ -100,13 +100,14 @@ class Serving:
         self.lost, self.remedy = self.lost or why, f"no other could be put live, {why}: {remedy}"
 
     async def is_whole(self) -> bool:
-        """Whether LATEST.json and the live version's files are as they were when it went live."""
+        """Return whether LATEST.json and the live version's files are unchanged and intact."""
         return await asyncio.to_thread(self._check)
 
     async def change(self, action: Change) -> events.ModelServed | events.SwapFailed:
-        """Carry out a change of the live model; the event says how it went.
+        """Change the live model; return an event with the result.
 
-        The version is loaded before the pointer moves: what cannot be served never goes live.
+        The version is loaded before the pointer moves, so a version that cannot be loaded
+        never goes live.
         """
         previous = self.champion.model_id if self.champion else None
         back = isinstance(action, actions.Rollback)
@@ -117,18 +118,18 @@ class Serving:
             manifest = await asyncio.to_thread(self._move_pointer, action, model.model_id)
         except (HyperdriftError, RetrainError, OSError) as e:
             return events.SwapFailed(**self.now(), model_id=target, error=str(e))
-        if back:  # what was left is nothing to go back to
+        if back:  # a rollback never returns to the version that it left
             previous = await asyncio.to_thread(self._registry.previous, self.slot)
         await self._seat(model, None if back else previous)
         self._order(manifest, reason)
         return await self.served(manifest, previous, reason, rollback=back)
 
     async def found(self, manifest: Manifest, was_id: str | None) -> events.ModelServed:
-        """Say that `manifest` was made live while the daemon did not look, as the pointer has it.
+        """Return the event for a version that went live without this process, from the pointer.
 
         Args:
-            manifest: What is live.
-            was_id: What was live when the daemon last looked.
+            manifest: The pointer that is live.
+            was_id: The version that was live at the last check.
         """
         deployed = dict(manifest.document.get("deployed", {}))
         why = f"{deployed.get('reason') or 'found live at start'} (by {deployed.get('by', '?')})"
@@ -140,13 +141,13 @@ class Serving:
     async def served(
         self, manifest: Manifest, previous_id: str | None, reason: str, *, rollback: bool = False
     ) -> events.ModelServed:
-        """Say that `manifest` is live, with all that its monitoring needs."""
+        """Return the event that `manifest` is live, with the data that monitoring needs."""
         told = {"previous_id": previous_id, "reason": reason, "rollback": rollback, **self.now()}
         folder = self._registry.folder(self.slot)
         return await asyncio.to_thread(model_served, manifest, folder, **told)
 
     def now(self) -> dict[str, Any]:
-        """Return the fields that every event of now has."""
+        """Return the fields of every event: the slot and the present time, ms UTC."""
         return {"slot": str(self.slot), "at_ms": self._venue.now_ms()}
 
     def _check(self) -> bool:
@@ -170,7 +171,7 @@ class Serving:
         return True
 
     def _stamps(self, pointer: Manifest) -> Stamps:
-        """Return what changes with a file, of each that makes up the live version."""
+        """Return the stamps of all files of the live version; they change if a file does."""
         path = self._registry.pointer(self.slot)
         found = []
         for name in (path.name, *sorted(pointer.sha256)):
@@ -200,7 +201,7 @@ class Serving:
         log.error("model.lost", slot=str(self.slot), model_id=known_id, why=why)
         self.lost = why
         model = self._registry.way_back(self.slot, known_id or "")
-        at_ms = max(self._clock.now_ms(), after_ms + 1)  # the pointer that knew is gone
+        at_ms = max(self._clock.now_ms(), after_ms + 1)  # the pointer with the last time is lost
         live = self._registry.rollback(
             self.slot, model.model_id, reason=why, by=BY_ITSELF, at_ms=at_ms
         )
@@ -251,7 +252,7 @@ def model_served(
     rollback: bool = False,
     **now: Any,
 ) -> events.ModelServed:
-    """Say that a version in `folder` is live; `now` has the slot and the time."""
+    """Return the event that a version in `folder` is live; `now` has the slot and the time."""
     return events.ModelServed(
         **now,
         model_id=manifest.model_id,
@@ -269,9 +270,9 @@ def model_served(
 
 
 def _threshold_in_force(manifest: Manifest, folder: Path) -> float:
-    """Return the label threshold as a fraction, for "vol:" ones as it was when it was trained.
+    """Return the label threshold as a fraction; for a "vol:" one, the value used in training.
 
-    0, which calls every move one, where a version of somebody else's making does not tell.
+    It is 0 if a version made by other software has none; then every move has a direction.
     """
     if isinstance(manifest.threshold, float):
         return manifest.threshold
@@ -282,17 +283,17 @@ def _threshold_in_force(manifest: Manifest, folder: Path) -> float:
 
 
 def _judged_win_rate(manifest: Manifest, folder: Path) -> float | None:
-    """Return the share of signals that won on the test block; None if there were none."""
+    """Return the share of signals that won on the test block, 0 to 1; None if unknown."""
     try:
         scores = read_certificate(manifest, folder)["scores"]["test"]
         rate = scores["decisions"]["win_rate"]
-    except (RetrainError, KeyError, TypeError):  # a version of somebody else's making
+    except (RetrainError, KeyError, TypeError):  # a version made by other software
         return None
     return float(rate) if isinstance(rate, float) and math.isfinite(rate) else None
 
 
 def change_reason(action: Change) -> str:
-    """Say why the live model changes, in the words of the order."""
+    """Return the reason of a change, as the swap order gives it."""
     match action:
         case actions.Deploy():
             return action.reason

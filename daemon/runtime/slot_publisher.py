@@ -1,4 +1,4 @@
-"""Tell the world and the journal what becomes of one slot."""
+"""Publish the state and the events of one slot, and write them into the journal."""
 
 import dataclasses
 from typing import Any
@@ -20,13 +20,13 @@ log = structlog.get_logger()
 
 
 class SlotPublisher:
-    """Publishes and journals what a slot has to say.
+    """Publishes and journals the events of one slot.
 
     Args:
-        slot: Whose news.
+        slot: The slot.
         store: Holds the journal.
-        bus: Where they go.
-        topics: How they are addressed.
+        bus: The connection to the broker.
+        topics: Gives the names of the topics.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class SlotPublisher:
         self._slot, self._store, self._bus, self._topics = slot, store, bus, topics
 
     async def journal(self, event: events.Event) -> None:
-        """Write down what happened."""
+        """Write an event into the journal."""
         kind, fields = event_codec.body(event)
         await self._write(event.at_ms, kind, fields)
 
     async def tell(self, order: actions.Alert | actions.Publish | actions.Reply) -> None:
-        """Log, journal and publish what the engine has to say."""
+        """Log, journal and publish a message of the engine."""
         match order:
             case actions.Alert():
                 log.warning("alert", slot=str(self._slot), severity=order.severity, why=order.text)
@@ -56,7 +56,7 @@ class SlotPublisher:
                 await self._store.call(append_answer, self._slot, order.at_ms, reply)
 
     def show(self, state: SlotState) -> None:
-        """Publish what the slot is doing."""
+        """Publish the state of the slot."""
         self._bus.publish(self._topics.state(self._slot), state, retain=True)
 
     async def _tell(
@@ -79,14 +79,14 @@ def slot_state(
     retrain: RetrainProgress | None,
     trouble: str,
 ) -> SlotState:
-    """Return what a slot is doing, for people.
+    """Return the state of a slot, as it is published.
 
     Args:
-        now: The engine.
+        now: The state of the engine.
         last_bar_t: Open time of the newest scored bar, ms UTC; None before the first.
         lag_ms: How long after its close that bar was scored, ms.
-        retrain: How far a retrain is, if one runs.
-        trouble: Why no model can be used, if none can.
+        retrain: How far a retrain is, None if none runs.
+        trouble: Why no model can be used, empty if one can.
     """
     differs = now.mismatch
     return SlotState(

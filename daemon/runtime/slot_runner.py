@@ -1,8 +1,8 @@
-"""Keep the model of one slot fresh: hand events to the engine and carry out its orders.
+"""Keep the model of one slot fresh: hand events to the engine and carry out its actions.
 
-Everything that happens to a slot goes through one inbox, in order. The engine sees a single
-sequence of events, and the journal holds the same one. So a start rebuilds the engine by
-reading it, however the daemon ended.
+Everything that happens to a slot goes through one inbox, in order. The engine handles a single
+sequence of events, and the journal holds the same one. So a start can rebuild the engine from
+the journal, even after a crash.
 """
 
 import asyncio
@@ -41,21 +41,21 @@ log = structlog.get_logger()
 
 
 class SlotRunner:
-    """One slot: its engine, its live model and the one retrain that may be running.
+    """Runs one slot: its engine, its live model and at most one retrain.
 
     Args:
-        slot: Whose model.
-        inbox: What happens to it.
+        slot: The slot.
+        inbox: The slot's inbox.
         make_engine: Builds the engine, given how many bars were stored before its first event.
         serving: The live model.
         training: Runs a retrain.
         store: Bars and journal.
-        scorer: Asks the models about a bar.
-        bus: Where state, events and replies go.
-        topics: How they are addressed.
-        venue: The venue's clock; events of our own carry its time.
-        compatibility: Knows which bots can load what `training` saves.
-        on_deploy: Command to run when a version went live, for bots that must be restarted.
+        scorer: Scores a bar with the models.
+        bus: Publishes state, events and replies.
+        topics: Gives the names of the topics.
+        venue: The venue's clock; the runner's own events have its time.
+        compatibility: Knows which bots can load a model that `training` saves.
+        on_deploy: Command to run after a version went live, for bots that must be restarted.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class SlotRunner:
 
     @property
     def phase(self) -> str:
-        """What the slot is doing, in one word."""
+        """The phase of the slot."""
         return self._engine.phase.value
 
     def adopt(self, config: Config, settings: PolicySettings) -> None:
@@ -118,7 +118,7 @@ class SlotRunner:
                     item = await self._inbox.get()
                     with self.progress.working():
                         await self._take(item)
-                    if not isinstance(item, BotPrediction):  # there may be thousands
+                    if not isinstance(item, BotPrediction):  # there may be thousands of them
                         self._publish_state()
             finally:
                 await self._scorer.close()
@@ -134,8 +134,8 @@ class SlotRunner:
         if self._last_bar_t is not None:
             after = self._last_bar_t + self.slot.interval_ms
             for bar in await self._store.call(bars_after, self.slot, after):
-                await self._score(bar)  # it closed while nobody was looking
-        while not self._inbox.empty():  # which bots there are, before the first decision
+                await self._score(bar)  # it closed while the daemon did not run
+        while not self._inbox.empty():  # bots' presences, before the first decision
             await self._take(await self._inbox.get())
         await self._handle(events.Ticked(**self._serving.now()))
 
@@ -146,7 +146,7 @@ class SlotRunner:
             case Bar():
                 await self._score(item)
             case BotPresence():
-                await self._mend()  # it may have found nothing that it could load
+                await self._mend()  # at its start the bot may have found no usable model
                 await self._handle(self._bot.seen(item, self._venue.now_ms()))
             case BotPrediction():
                 await self._handle_all(self._bot.predicted(item))
@@ -183,7 +183,7 @@ class SlotRunner:
             shadow_p=score.shadow_p,
         )
         await self._handle(scored)
-        # A bot is not silent over bars that come late, nor while it cannot be heard.
+        # A late bar, or one during a lost connection, does not count as a bot's silence.
         counts = self._bus.connected and self._lag_ms < self.slot.interval_ms
         await self._handle_all(self._bot.scored(scored, counts=counts))
 
@@ -192,7 +192,7 @@ class SlotRunner:
             await self._handle(event)
 
     async def _handle(self, event: events.Event) -> None:
-        """Decide, write down, then act: what a crash cuts short is made good at the next start."""
+        """Let the engine decide, journal the event, then act; a start finishes the rest."""
         try:
             orders = self._engine.handle(event)
         except MonitorError as e:
@@ -203,7 +203,7 @@ class SlotRunner:
         for order in orders:
             await self._act(order)
 
-    # -- orders --------------------------------------------------------------------------
+    # -- actions -------------------------------------------------------------------------
 
     async def _act(self, order: actions.Action) -> None:
         match order:
@@ -218,10 +218,10 @@ class SlotRunner:
             case actions.Alert() | actions.Publish() | actions.Reply():
                 await self._publisher.tell(order)
 
-    # -- what others see -----------------------------------------------------------------
+    # -- state ---------------------------------------------------------------------------
 
     def state(self) -> SlotState:
-        """Return what the slot is doing, for people."""
+        """Return the state of the slot, as it is published."""
         return slot_state(
             self._engine.snapshot(),
             last_bar_t=self._last_bar_t,

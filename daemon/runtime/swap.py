@@ -1,7 +1,7 @@
-"""The hot swap from the daemon's side: give the order, repeat it, tell what came of it.
+"""The daemon's side of a swap: publish the order, repeat it, and report the answer.
 
-The order is retained, so a bot that was away finds it when it returns. What is watched
-here is only whether the bots that are there answer.
+The order is retained, so a bot that was offline gets it when it connects. This module watches
+only whether the bots that are online answer.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ OnAck = Callable[[SlotName, SwapAck, float], bool | None]
 OnSilence = Callable[[SlotName, str], None]
 OnBot = Callable[[SlotName, BotPresence], bool]
 
-# Loading takes a second or two; a bot that is busy with its own bar may need longer.
+# Loading takes a second or two. A bot that is busy with a bar may need longer.
 REPEAT_S = 10.0
 REPEATS = 3
-# A bot that dies this often with an order unanswered dies of loading it.
+# If a bot dies so often before it answers an order, loading the version kills it.
 DEATHS = 3
-# More bots than anybody runs on one slot; who says that they answered may be anybody.
+# More bots than anybody runs on one slot. Anybody on the broker can invent bot ids.
 BOTS = 100
 
 log = structlog.get_logger()
@@ -38,29 +38,29 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Pending:
-    """The newest order of a slot and how long it has been waiting."""
+    """The newest swap order of a slot, and since when it has no answer."""
 
     order: SwapOrder
     ordered_at: float
     sent_at: float
     repeats: int = 0
     deaths: int = 0
-    settled: bool = False  # answered, or told of: not repeated any more
+    settled: bool = False  # answered, or reported: not repeated any more
     answered: bool = False
 
 
 class SwapCoordinator:
-    """Gives swap orders for all slots and follows them until a bot answers.
+    """Publishes swap orders for all slots and repeats each until a bot answers.
 
     Args:
-        bus: The connection; orders wait in it while the broker is away.
-        topics: How topics are spelled.
-        clock: Wall time; bots live in it, whatever speed the venue runs at.
-        on_ack: Called for each answer to a slot's newest order, once per bot and status, with the
-            ms that it took. False if it cannot take that now; then it is called again.
-        on_silence: Called once per order when a bot is there and does not answer.
-        on_bot: Called when a bot comes, goes, or comes back with other versions. False if it
-            cannot take that now; then it is called again with what is the newest by then.
+        bus: The connection; it keeps orders while the broker does not answer.
+        topics: Gives the names of the topics.
+        clock: Real time, even if the venue is a fast replay, because bots need real time.
+        on_ack: Called for each answer to a slot's newest order, once per bot and status, with
+            the ms since the order. If it returns False, it is called again later.
+        on_silence: Called once per order if a bot is online and does not answer.
+        on_bot: Called when a bot comes, goes, or returns with other versions. If it returns
+            False, it is called again later with the newest presence.
         signer: Signs orders; None leaves them unsigned.
     """
 
@@ -86,12 +86,12 @@ class SwapCoordinator:
         self.last_ack_ms: dict[SlotName, float] = {}
 
     def watch(self, slot: SlotName) -> None:
-        """Listen to the bots of a slot; once per slot, before its first order."""
+        """Subscribe to the bots of a slot; call it once per slot, before its first order."""
         self._bus.subscribe(self._topics.ack(slot), self._take_ack)
         self._bus.subscribe(self._topics.bot(slot), self._take_presence)
 
     def bot(self, slot: SlotName) -> BotPresence | None:
-        """Return what the slot's bot last said of itself; None if none is online."""
+        """Return the newest presence of the slot's bot; None if no bot is online."""
         presence = self._bots.get(slot)
         return presence if presence is not None and presence.online else None
 
@@ -99,13 +99,13 @@ class SwapCoordinator:
         """Tell the slot's bots to load a version; return the swap id.
 
         Args:
-            slot: Whose model.
+            slot: The slot.
             manifest: The pointer that is live now.
-            path: The LATEST.json it was written to, as the bots see it.
+            path: The path of its LATEST.json, as the bots see it.
             reason: Why, for the bots' logs.
         """
-        # Bots refuse what is older than what they have. The pointer's time only grows, also over
-        # our own restarts and when the wall clock steps back; said again, it is the same order.
+        # A bot refuses an order that is older than its newest. The pointer's time always grows,
+        # even if the daemon restarts or the wall clock steps back. A repeated order is the same.
         issued_ms = manifest.deployed_ms
         order = SwapOrder(
             swap_id=f"{issued_ms}-{secrets.token_hex(4)}",
@@ -127,17 +127,17 @@ class SwapCoordinator:
         return order.swap_id
 
     async def run(self) -> None:
-        """Repeat unanswered orders and news that were not taken, until cancelled."""
+        """Repeat unanswered orders and refused calls, until cancelled."""
         while True:
             await self._clock.sleep(1.0)
             self.check()
 
     def check(self) -> None:
-        """Repeat what a bot that is there has left unanswered for `REPEAT_S` seconds, and news."""
+        """Repeat orders unanswered for `REPEAT_S` seconds, and calls that returned False."""
         now = self._clock.monotonic()
         for slot, pending in self._pending.items():
             if self.bot(slot) is None or not self._bus.connected:
-                pending.sent_at = now  # nobody to answer; the order is retained for later
+                pending.sent_at = now  # no bot is online; the broker retains the order
             elif not pending.settled and now - pending.sent_at >= REPEAT_S:
                 self._repeat(slot, pending, now)
         self._hand_over()
@@ -145,7 +145,7 @@ class SwapCoordinator:
             self._tell(slot)
 
     def tell_again(self) -> None:
-        """Tell anew who each slot's bot is: what is known of the other side has changed."""
+        """Call `on_bot` again for each slot's bot, after the trainer's versions have changed."""
         self._told.clear()
 
     def _acknowledge(self, slot: SlotName, ack: SwapAck, took_ms: float) -> None:
@@ -154,7 +154,7 @@ class SwapCoordinator:
         self._hand_over()
 
     def _hand_over(self) -> None:
-        """Pass answers on; what is not taken stays, for a refusal must never be lost."""
+        """Pass answers on and keep those not taken, because a refusal must never be lost."""
         self._untaken = [each for each in self._untaken if self._on_ack(*each) is False]
 
     def _repeat(self, slot: SlotName, pending: _Pending, now: float) -> None:
@@ -208,7 +208,7 @@ class SwapCoordinator:
         self._tell(found[0])
 
     def _tell(self, slot: SlotName) -> None:
-        """Tell who the slot's bot is, if that is news."""
+        """Pass on the presence of the slot's bot, if it differs from the last one passed."""
         presence = self._bots[slot]
         if self._told.get(slot) == _who(presence):
             return
@@ -217,7 +217,7 @@ class SwapCoordinator:
             log.info("bot.presence", slot=str(slot), **dataclasses.asdict(presence))
 
     def _note_death(self, slot: SlotName, bot_id: str) -> None:
-        """Take a bot's deaths while it loads for its refusal: it cannot say so itself."""
+        """Count a bot's death during an unanswered order; `DEATHS` of them are a refusal."""
         pending = self._pending.get(slot)
         if pending is None or pending.answered:
             return

@@ -1,7 +1,7 @@
 """Read closed trades from a file that a bot appends to: CSV with a header, or JSON lines.
 
-The file belongs to somebody else. It may not be there yet, may be rotated, truncated or
-written half a line at a time; a line that cannot be read is counted and said once.
+The file may not exist yet, or may be rotated or truncated, and its last line may be incomplete.
+Lines that cannot be read are counted; only the first is logged.
 """
 
 import csv
@@ -23,18 +23,18 @@ log = structlog.get_logger()
 
 _SIDES: Final = {
     **dict.fromkeys(("buy", "long", "b"), "buy"),
-    **dict.fromkeys(("sell", "short", "a"), "sell"),  # the venue itself says B and A
+    **dict.fromkeys(("sell", "short", "a"), "sell"),  # the venue itself uses B and A
 }
 _CHUNK: Final = 1 << 20
-# Bytes before our place that must still be what they were, or the file is another one.
+# So many bytes before our position must be unchanged, or the file was replaced.
 _MARK: Final = 64
-# A number below this is seconds, not milliseconds (it would be a day of 1973).
+# A smaller number is in seconds. As milliseconds it would be before March 1973.
 _FIRST_MS: Final = 1e11
 
 
 @dataclass(frozen=True, slots=True)
 class FileTrade:
-    """One line: `slot` or `coin` say whose it is, if the file does; `pnl` after fees, in quote."""
+    """One line. `slot` or `coin` name its slot, if present; `pnl` is after fees, quote units."""
 
     trade_id: str
     side: str
@@ -46,11 +46,11 @@ class FileTrade:
 
 
 class TradeFile:
-    """A file of closed trades, read as it grows.
+    """A file of closed trades, read while it grows.
 
     Args:
-        path: The file; CSV if it ends with `.csv`, else JSON lines.
-        columns: Its names for our fields, where they differ.
+        path: The file; CSV if the name ends with `.csv`, else JSON lines.
+        columns: Our field -> its name in the file, if they differ.
     """
 
     def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
@@ -63,22 +63,23 @@ class TradeFile:
         self.bad_lines = 0
 
     def _begin(self) -> None:
-        """Read from the first byte on."""
+        """Set the position to the first byte."""
         self._at, self._rest, self._mark = 0, b"", b""
         self._header: list[str] | None = None
         self._delimiter = ","
         self._complained = False
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
         self._file = None
 
     def new(self) -> list[FileTrade]:
-        """Return what was appended since the last call; empty when there is no more for now.
+        """Return trades appended since the last call; call it until it returns an empty list.
 
-        Call it until it is empty. Raises OSError if the file is there and cannot be read.
+        Raises:
+            OSError: If the file exists and cannot be read.
         """
         while True:
             if self._file is None and not self._open():
@@ -90,7 +91,7 @@ class TradeFile:
                 continue
             if self._is_current():
                 return []
-            # Rotated away, and read to its end: a last line may lack its newline.
+            # The file was rotated and is read to its end. Its last line may have no newline.
             last, self._rest = self._rest, b""
             self.close()
             if last and (found := list(self._trades(last + b"\n"))):
@@ -120,13 +121,13 @@ class TradeFile:
         return os.pread(file.fileno(), self._at - first, first)
 
     def _is_current(self) -> bool:
-        """Whether the open file is still the one that has the name."""
+        """Return whether the path still names the open file."""
         if (file := self._file) is None:
             return False
         try:
             return os.path.samestat(self.path.stat(), os.fstat(file.fileno()))
         except FileNotFoundError:
-            return True  # moved away, and nothing in its place yet: it may still grow
+            return True  # renamed, and no new file yet: it may still grow
 
     def _trades(self, data: bytes) -> Iterator[FileTrade]:
         *lines, self._rest = (self._rest + data).split(b"\n")
@@ -162,7 +163,7 @@ class TradeFile:
         else:
             cells = self._cells(line)
             if cells == self._header:
-                return None  # a bot that was started again wrote it again
+                return None  # a restarted bot wrote the header again
             row = dict(zip(self._header, cells, strict=True))
         return self._read(row)
 
@@ -194,7 +195,7 @@ def _side(value: object) -> str:
 
 
 def _ms(value: object) -> int:
-    """Return ms UTC of a number (ms, or seconds) or of an ISO 8601 text (UTC unless it says)."""
+    """Return ms UTC of a number (ms or s) or of an ISO 8601 text (UTC if it has no zone)."""
     text = str(value).strip()
     try:
         number = float(text)

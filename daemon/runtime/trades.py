@@ -1,8 +1,7 @@
-"""Closed trades on their way to the engine, each once, whether a message or a file brought it.
+"""Hand each closed trade to the engine once, from messages and from a file.
 
-The journal remembers which trades were taken, so that a restart may read the whole file
-again and counts nothing twice. A file is the host's own; messages may be anybody's, so they
-have a bound.
+The journal has the trades that were taken. So a restart can read the whole file again and
+count no trade twice. Anybody on the broker can send messages, so their number is limited.
 """
 
 import asyncio
@@ -29,11 +28,11 @@ from monitor.events import TradeClosed
 
 log = structlog.get_logger()
 
-# Trades that closed longer ago bear on no decision; the file may hold years of them.
+# Older trades influence no decision; the file may hold years of them.
 KEPT_DAYS: Final = 45
-# How long a change may stay unseen where the system tells nobody, as on a network share.
+# Seconds between reads on systems without file notifications, such as a network share.
 POLL_S: Final = 10.0
-# A bot closes a few trades a bar at most, and sends those of a day at once after an outage.
+# A bot closes a few trades in a bar. After an outage it may send those of a day at once.
 PER_BAR, AT_ONCE = 10, 200
 _UNREADABLE: Final = (
     "let the daemon's user read the file and its folder (a service sees no home folders); until "
@@ -53,22 +52,22 @@ class TradeBook:
         self._taken: dict[tuple[str, str], int] = {}
 
     async def recall(self, store: AsyncStore, slots: Collection[SlotName]) -> None:
-        """Learn from the journal what was taken before this start."""
+        """Read from the journal which trades were taken before this start."""
         for slot in slots:
             for trade_id, at_ms in await store.call(_journalled, slot, self.oldest_ms):
                 self._taken[str(slot), trade_id] = at_ms
 
     def knows(self, slot: SlotName, trade_id: str) -> bool:
-        """Whether a trade was taken."""
+        """Return whether a trade was taken."""
         return (str(slot), trade_id) in self._taken
 
     @property
     def oldest_ms(self) -> int:
-        """Trades that closed before this bear on nothing."""
+        """Return the time, ms UTC, before which a closed trade is ignored."""
         return self._venue.now_ms() - KEPT_DAYS * DAY_MS
 
     def closed(self, slot: SlotName, trade: FileTrade | TradeReport) -> TradeClosed | None:
-        """Take note of a trade; return it as an event, None if it was taken before."""
+        """Take a trade; return it as an event, None if it was taken before."""
         at_ms = self._venue.now_ms()
         if self.knows(slot, trade.trade_id):
             return None
@@ -88,27 +87,27 @@ class TradeBook:
 
 
 class TradeLimit:
-    """Bounds how many trades of a slot are taken from messages; a flood is told of once.
+    """Limits how many trades of a slot are taken from messages; reports a flood once.
 
     Args:
-        venue: Its clock says when a bar is over.
+        venue: The venue's clock; decides when a bar is over.
         tell: Takes the slot and a sentence when a flood begins.
     """
 
     def __init__(self, venue: VenueClock, tell: Callable[[SlotName, str], None]) -> None:
         self._venue, self._tell = venue, tell
-        self._left: dict[SlotName, tuple[int, int]] = {}  # how many more, as of which bar
+        self._left: dict[SlotName, tuple[int, int]] = {}  # trades left, and in which bar
         self._refused: Counter[SlotName] = Counter()
 
     def take(self, slot: SlotName) -> bool:
-        """Say whether one more may pass now."""
+        """Return whether one more may pass now, and count it if so."""
         bar = self._venue.now_ms() // slot.interval_ms
         left, then = self._left.get(slot, (AT_ONCE, bar))
         left = min(AT_ONCE, left + PER_BAR * max(0, bar - then))
         self._left[slot] = (max(0, left - 1), bar)
         if not left:
             self._refuse(slot)
-        elif left > PER_BAR and self._refused[slot]:  # else it is the next bar of the same flood
+        elif left > PER_BAR and self._refused[slot]:  # else the same flood goes on
             log.info("trades.flood_over", slot=str(slot), refused=self._refused.pop(slot))
         return bool(left)
 
@@ -125,14 +124,14 @@ class TradeLimit:
 
 
 class TradeFollower(FileSystemEventHandler):
-    """Follows the file of trades and gives each to the book.
+    """Reads the file of trades while it grows and puts each new trade into its slot's inbox.
 
     Args:
-        file: What to read.
-        slots: Whose trades it may hold.
-        book: Knows which are news.
+        file: The file.
+        slots: The slots that its trades may belong to.
+        book: Knows which trades were taken.
         put: Hands a trade to its slot.
-        clock: For the waits between looks.
+        clock: Times the waits between reads.
     """
 
     def __init__(
@@ -151,14 +150,14 @@ class TradeFollower(FileSystemEventHandler):
         self._unreadable, self._homeless = LogOnce(), LogOnce()
 
     async def run(self) -> None:
-        """Read what is there, then whatever is appended, for ever."""
+        """Read the file, then everything that is appended, until cancelled."""
         self._loop = asyncio.get_running_loop()
         observer = Observer()
         observer.start()
         watching = False
         try:
             while True:
-                # Without it, for whatever reason the system has, the reader only looks less often.
+                # If the system has no notifications, the file is only read less often.
                 with contextlib.suppress(OSError):
                     if not watching and self._path.parent.is_dir():
                         await asyncio.to_thread(observer.schedule, self, str(self._path.parent))
@@ -173,7 +172,7 @@ class TradeFollower(FileSystemEventHandler):
         """Wake the reader; watchdog calls this from its own thread."""
         ours = str(self._path) in {event.src_path, event.dest_path}
         if ours and event.event_type not in {"opened", "closed_no_write"} and self._loop:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits
                 self._loop.call_soon_threadsafe(self._changed.set)
 
     async def _read(self) -> None:
@@ -198,7 +197,7 @@ class TradeFollower(FileSystemEventHandler):
             await self._put(slot, closed)
 
     def _slot(self, trade: FileTrade) -> SlotName | None:
-        """Return whose trade it is; None for a trade of a slot that is not ours."""
+        """Return the slot of a trade, None if it is not one of `slots`."""
         if trade.slot:
             return next((slot for slot in self._slots if str(slot) == trade.slot), None)
         ours = [slot for slot in self._slots if not trade.coin or slot.coin == trade.coin]
@@ -210,7 +209,7 @@ class TradeFollower(FileSystemEventHandler):
         return ours[0] if len(ours) == 1 else None
 
     async def _wait(self) -> None:
-        """Wait for a change, or until it is time to look anyway."""
+        """Wait for a change of the file, at most `POLL_S` seconds."""
         async with running(self._look_in_time(), "trades-poll"):
             await self._changed.wait()
 
