@@ -1,8 +1,8 @@
-"""The daemon: one function holds every connection and every task.
+"""The daemon: one function owns every connection and every task.
 
-If one task dies, all stop and the service manager starts the process again; a start is
-a recovery, so nothing is lost but time. A broker that is away holds nothing up, and a
-venue that is away only means that no bars come.
+If one task fails, all stop and the service manager restarts the process. Every start recovers
+the state, so nothing is lost but time. The daemon runs on without the broker; without the
+venue it only gets no bars.
 """
 
 import asyncio
@@ -63,11 +63,11 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
     Args:
         config: What to run.
         clock: Real time.
-        read: Reads the configuration again, on SIGHUP; None leaves the signal alone.
+        read: Reads the configuration again on SIGHUP; None does not handle the signal.
 
     Raises:
-        ConfigError: A setting, a coin or a port that cannot be used.
-        AnotherDaemon: Another process has the data folder.
+        ConfigError: If a setting, a coin or a port cannot be used.
+        AnotherDaemon: If another process holds the data folder.
     """
     await asyncio.to_thread(check_files_named, config)
     slots = tuple(section.name for section in config.slots)
@@ -113,7 +113,7 @@ async def _work(
     watchdog: Watchdog,
     reload: Reload | None,
 ) -> None:
-    """Own every task that runs for as long as the daemon does."""
+    """Run every task that lives as long as the daemon."""
     config, clock, venue = shared.config, shared.clock, shared.venue
     parts = build_slots(shared)
     watchdog.doing(lambda: "starting: asking the interpreter that trains")
@@ -142,7 +142,7 @@ async def _work(
 
 
 def _follow(shared: SharedParts, parts: SlotParts, tasks: asyncio.TaskGroup) -> None:
-    """Start what needs no venue: swaps, trades, commands, the passing of time, cleaning up."""
+    """Start the tasks that need no venue: swaps, trades, commands, clock ticks and retention."""
     if shared.config.trades.file:
         tasks.create_task(trade_follower(shared, parts.inboxes).run(), name="trades")
     tasks.create_task(shared.audit.run(), name="audit")
@@ -154,7 +154,7 @@ def _follow(shared: SharedParts, parts: SlotParts, tasks: asyncio.TaskGroup) -> 
 
 
 async def _recover(runners: Collection[SlotRunner], tasks: asyncio.TaskGroup) -> None:
-    """Start every slot; wait until all know again what they knew."""
+    """Start every slot; wait until all have rebuilt their engines."""
     recovered = [asyncio.Event() for _ in runners]
     for runner, event in zip(runners, recovered, strict=True):
         tasks.create_task(runner.run(event.set), name=f"keeper-{runner.slot}")
@@ -181,7 +181,7 @@ async def _announce(
     parts: SlotParts,
     loops: Collection[LoopProgress],
 ) -> None:
-    """Say that we are ready as soon as the feed is live."""
+    """Report that the daemon is ready as soon as the feed is live."""
     watchdog.doing(lambda: "starting: waiting for the venue's stream")
     while not feed.venue_state().connected:
         await shared.clock.sleep(_LIVE_CHECK_S)
@@ -194,14 +194,14 @@ async def _announce(
         )
     )
     watchdog.ready(loops, excused=lambda: bool(shared.store.trouble))
-    status.tell(feed)  # who asks because we are ready must not read that we wait
+    status.tell(feed)  # before the report: a reader of "ready" must not see "starting"
     log.info(
         "daemon.ready", version=version("hyperdrift"), slots=[str(slot) for slot in parts.runners]
     )
 
 
 async def _tick(inboxes: Mapping[SlotName, Inbox], clock: Clock, venue: VenueClock) -> None:
-    """Let time pass for the engines also while no bar comes."""
+    """Put clock events into the inboxes, so that engines know the time without bars too."""
     while True:
         await clock.sleep(_TICK_S)
         for slot, inbox in inboxes.items():
@@ -209,19 +209,19 @@ async def _tick(inboxes: Mapping[SlotName, Inbox], clock: Clock, venue: VenueClo
 
 
 async def _keep_time(rest: RestClient, venue: VenueClock, clock: Clock) -> None:
-    """Follow the venue's clock."""
+    """Ask the venue for its time again and again, until cancelled."""
     while True:
         known_s = _VAGUE_CLOCK_S if venue.is_vague else _CLOCK_S
         await clock.sleep(known_s if venue.is_trusted else _DOUBTED_CLOCK_S)
-        with contextlib.suppress(HyperdriftError):  # the feed says so, once
+        with contextlib.suppress(HyperdriftError):  # the feed logs it, once
             await rest.learn_clock()
 
 
 async def _greet_venue(rest: RestClient, slots: tuple[SlotName, ...], clock: Clock) -> None:
-    """Learn the venue's time and check the coins; wait for as long as the venue is away.
+    """Learn the venue's time and check the coins; wait until the venue answers.
 
     Raises:
-        ConfigError: A coin that it does not know: subscribing to one drops the whole socket.
+        ConfigError: If it does not know a coin. A subscription to one closes the whole stream.
     """
     outage = LogOnce()
     while True:
@@ -252,7 +252,10 @@ def _online(slots: tuple[SlotName, ...], clock: Clock) -> DaemonStatus:
 async def _connection(
     mqtt: MqttSection, online: DaemonStatus, clock: Clock
 ) -> AsyncIterator[MqttConnection]:
-    """Hold the broker, if it is ours, and the connection to it; say goodbye at the end."""
+    """Run the connection to the broker, and the embedded broker if that is used.
+
+    At the end it publishes that the daemon is offline.
+    """
     async with contextlib.AsyncExitStack() as stack:
         if mqtt.broker == "embedded":
             await stack.enter_async_context(EmbeddedBroker(clock, mqtt.port))
@@ -267,10 +270,10 @@ async def _connection(
 
 @contextlib.asynccontextmanager
 async def connected(bus: MqttConnection) -> AsyncIterator[None]:
-    """Run a connection beside the block; at its end send what still waits.
+    """Run a connection beside the block; at the end of the block send queued messages.
 
-    A broker that is away only means that nothing passes. A connection that fails for any other
-    reason is a bug: it ends the block with its error.
+    If the broker does not answer, messages only wait. Any other failure of the connection is a
+    bug and ends the block with its error.
     """
     async with running(bus.run(), "bus"):
         try:

@@ -1,7 +1,7 @@
-"""Build the daemon's parts bottom-up: nothing is filled in afterwards.
+"""Build the daemon's parts bottom-up, so that each part is complete when it is built.
 
-Inboxes come first, for everybody may put something there: the router into the inboxes, the
-swaps that call the router, then the slots, which order swaps and read the inboxes.
+Inboxes come first, because other parts put items into them. Then come the message router, the
+swap coordinator that calls it, and the slots, which order swaps and read the inboxes.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ from retrain import features
 
 @dataclass(frozen=True, slots=True)
 class SharedParts:
-    """What the slots have in common."""
+    """The parts that all slots share."""
 
     config: Config
     clock: Clock
@@ -60,7 +60,7 @@ class SharedParts:
 
 @dataclass(frozen=True, slots=True)
 class SlotParts:
-    """The slots, and who talks to their bots and operators."""
+    """The slots, and the parts that exchange messages with bots and operators."""
 
     inboxes: Mapping[SlotName, Inbox]
     router: MessageRouter
@@ -72,26 +72,26 @@ class SlotParts:
 def build_feed(
     shared: SharedParts, rest: RestClient, cohorts: Cohorts | None, alarm: Alarm
 ) -> tuple[Feed, CohortFlow | None]:
-    """Build what brings the bars, and the order flow of cohorts if there are any.
+    """Build the feed, and the order flow of cohorts if there are any.
 
     Args:
-        shared: What it has in common with the slots.
-        rest: Asks the venue.
+        shared: The parts that all slots share.
+        rest: The venue's REST client.
         cohorts: The addresses to follow.
-        alarm: Takes what is lost.
+        alarm: Called for bars that are lost or soon will be.
     """
     clock, venue, store = shared.clock, shared.venue, shared.store
     slots = tuple(section.name for section in shared.config.slots)
     flow = CohortFlow(cohorts, slots, store, venue) if cohorts else None
     url, coins = shared.config.hyperliquid.urls[1], flow.coins if flow else ()
     stream = CandleStream(url, clock, slots, coins, calm_s=CALM_S / venue.speed)
-    tried = SingleAttemptStore(store)  # the feed has delays of its own
+    tried = SingleAttemptStore(store)  # the feed waits and tries again itself
     on_trade = flow.take if flow else None
     return Feed(rest, stream, tried, venue, slots, on_trade=on_trade, alarm=alarm), flow
 
 
 def build_slots(shared: SharedParts) -> SlotParts:
-    """Build every slot of the configuration; nothing runs yet."""
+    """Build every slot of the configuration; no task runs yet."""
     config = shared.config
     signer = own_signer(config.data_dir)
     registry = Registry(config.data_dir / "models", signer, ring=trusted_keys(config.data_dir))
@@ -150,7 +150,7 @@ def _runner(
             slot=slot,
             section=section,
             config=config,
-            store=shared.store.inner,  # a retrain that cannot read fails, and is tried again
+            store=shared.store.inner,  # a failed retrain is tried again anyway
             registry=registry,
             jobs=jobs,
             false_alarms_per_month=settings.false_alarms_per_month,
@@ -176,7 +176,7 @@ def _engine(slot: SlotName, settings: PolicySettings, history_bars: int) -> Engi
 
 
 def retention(shared: SharedParts) -> Retention:
-    """Build what removes old entries and files."""
+    """Build the part that removes old entries and files."""
     folder = shared.config.data_dir
     return Retention(
         shared.store,
@@ -189,7 +189,7 @@ def retention(shared: SharedParts) -> Retention:
 
 
 def trade_follower(shared: SharedParts, inboxes: Mapping[SlotName, Inbox]) -> TradeFollower:
-    """Build what hands on the trades that a bot writes into its file."""
+    """Build the part that reads trades from a bot's file."""
 
     async def put(slot: SlotName, closed: TradeClosed) -> None:
         await inboxes[slot].put(closed)

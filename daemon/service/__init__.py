@@ -1,1 +1,1 @@
-"""The service manager, the watchdog, retention, the published status."""
+"""The service manager, the watchdog, retention and the published status."""

@@ -1,8 +1,8 @@
-"""Remove what nobody needs any more: once a day, a little at a time, and say what went.
+"""Remove old entries and files once a day in small steps, and log what was removed.
 
-A service that is installed and forgotten must not fill its disk. What a recovery, a
-backtest or a question about the past needs is kept: every bar, rate and flow, every move of
-a pointer. `docs/decisions/0006-what-is-kept-for-how-long.md` has the ages and why.
+A service that nobody looks at must not fill its disk. Every bar, funding rate, cohort flow and
+pointer move is kept, because a recovery or a backtest needs it. The ages and their reasons are
+in `docs/decisions/0006-what-is-kept-for-how-long.md`.
 """
 
 import asyncio
@@ -29,31 +29,31 @@ log = structlog.get_logger()
 R = TypeVar("R")
 
 SCORES_DAYS: Final = 90
-"""Per-bar scores stay for so long; a start reads half of it."""
+"""Days that the scores of bars are kept; a start reads half of them."""
 SCORES_BARS: Final = 5000
-"""And at least so many of them, which is longer at slow intervals."""
+"""At least so many scores are kept, which is longer at slow intervals."""
 CHATTER_DAYS: Final = 90
-"""What bots and strangers can cause by the thousand: presences, refused commands."""
+"""Days that presences and refused commands are kept; anybody can cause thousands of them."""
 OTHERS_DAYS: Final = 3 * 365
-"""All other entries of the journal; moves of a pointer stay for ever."""
+"""Days that other journal entries are kept; pointer moves are kept for ever."""
 CANDIDATES_DAYS: Final = 30
-"""Candidates that no backtest has asked for."""
+"""Days that candidates of backtests are kept after their last use."""
 COPIES_DAYS: Final = 90
-"""Copies of the database from before a migration."""
+"""Days that copies of the database from before a migration are kept."""
 
 _FIRST_AFTER_S: Final = HOUR_MS // 1000
 _EVERY_S: Final = DAY_MS // 1000
-# Rows and pages of one step: a bar that comes meanwhile waits a few milliseconds for it.
+# Rows and pages of one step. A bar that arrives meanwhile waits a few milliseconds for it.
 _ROWS: Final = 100
 _PAGES: Final = 64
-# What is removed today is written again tomorrow: only what is left beyond that is given back.
+# Tomorrow's rows need about the space of today's removed ones. Only more than that is freed.
 _SPARE_PAGES: Final = 2048
 _PAUSE_S: Final = 0.05
 
 
 @dataclass(slots=True)
 class Removed:
-    """What one round removed; `longest_ms` is the longest that the store was held at once."""
+    """What one round removed; `longest_ms` is the longest time of one step in the store."""
 
     scores: dict[str, int] = field(default_factory=dict)
     entries: int = 0
@@ -63,7 +63,7 @@ class Removed:
     longest_ms: float = 0.0
 
     def anything(self) -> bool:
-        """Whether there was anything to remove."""
+        """Return whether anything was removed."""
         return bool(self.scores or self.entries or self.candidates or self.copies or self.pages)
 
 
@@ -72,11 +72,11 @@ class Retention:
 
     Args:
         store: The store.
-        database: Its file, beside which old copies of it lie.
-        backtests: Where backtests keep their candidates.
-        slots: The quiet time is the middle half of the shortest of their bars.
-        clock: Real time: the ages of files, and the pauses.
-        venue: The venue's time: the ages of what is in the journal.
+        database: Its file; old copies are in the same folder.
+        backtests: The folder of the backtests' candidates.
+        slots: Steps run in the middle half of the shortest of their bars.
+        clock: Real time, for the ages of files and the pauses.
+        venue: The venue's time, for the ages of journal entries.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Retention:
         self._bar_ms = min(slot.interval_ms for slot in slots)
 
     async def run(self) -> None:
-        """Clean up once a day of venue time, until cancelled; a fault waits for the next day."""
+        """Clean up once a day of venue time, until cancelled; after an error, try the next day."""
         await self._venue.sleep(_FIRST_AFTER_S)
         while True:
             try:
@@ -104,11 +104,11 @@ class Retention:
             await self._venue.sleep(_EVERY_S)
 
     async def clean(self) -> Removed:
-        """Remove what is too old; log and journal what went, if anything did.
+        """Remove what is too old; log and journal what was removed, if anything was.
 
         Raises:
             StoreUnavailable: If the store cannot be written.
-            OSError: If a folder cannot be.
+            OSError: If a folder cannot be written.
         """
         gone = Removed()
         if not self._venue.is_trusted:
@@ -130,7 +130,7 @@ class Retention:
         return gone
 
     async def _scores(self, slot: SlotName, gone: Removed) -> None:
-        # Counted from the newest one: what a slot that stood still last saw is not old.
+        # The age is counted from the newest score, so that a stopped slot keeps its scores.
         newest_ms = await self._call(gone, journal_table.newest_score_ms, slot)
         before_ms = newest_ms - max(SCORES_DAYS * DAY_MS, SCORES_BARS * slot.interval_ms)
         while count := await self._step(gone, journal_table.remove_scores, slot, before_ms, _ROWS):
@@ -155,7 +155,7 @@ class Retention:
             gone.pages += pages
 
     async def _step(self, gone: Removed, work: Callable[..., R], *args: Any) -> R:
-        """Do one piece of work at a quiet time, and let others to the store before the next."""
+        """Do one step at a quiet time, then pause so that others can use the store."""
         await self._quiet()
         done = await self._call(gone, work, *args)
         await self._clock.sleep(_PAUSE_S)
@@ -171,7 +171,7 @@ class Retention:
         return done
 
     async def _quiet(self) -> None:
-        """Wait for the middle half of a bar: around its ends bars arrive and are scored."""
+        """Wait for the middle half of a bar, because bars arrive and are scored at its ends."""
         early_ms = self._bar_ms // 4 - self._venue.now_ms() % self._bar_ms
         if early_ms > 0:
             await self._venue.sleep(early_ms / 1000)
@@ -180,7 +180,7 @@ class Retention:
 
 
 def _remove_copies(database: Path, now_ms: int) -> tuple[str, ...]:
-    """Remove old copies from before a migration; a damaged one is for a person to judge."""
+    """Remove old copies from before a migration, but keep damaged files for a person."""
     found = [
         p for p in database.parent.glob(f"{database.name}.v*") if _age(p, now_ms) > COPIES_DAYS
     ]
@@ -190,5 +190,5 @@ def _remove_copies(database: Path, now_ms: int) -> tuple[str, ...]:
 
 
 def _age(path: Path, now_ms: int) -> float:
-    """Return the days since a file was last written."""
+    """Return the days from a file's last change to `now_ms`."""
     return (now_ms - path.stat().st_mtime * 1000) / DAY_MS

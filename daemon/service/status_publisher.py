@@ -1,7 +1,7 @@
-"""What the daemon says of itself: that it is there, how the venue is, what became of bars.
+"""Publish the daemon's status: whether it runs, the venue's connections, the counts of bars.
 
-A person who asks `hyperdrift status` sees the budget and the counters as they were at
-most ten seconds ago; lost bars, and bars that soon will be lost, are events at once.
+`hyperdrift status` shows counters that are at most ten seconds old. Bars that are lost, or will
+be soon, are published as events at once.
 """
 
 from collections.abc import Callable
@@ -26,11 +26,11 @@ class StatusPublisher:
     """Publishes the daemon's status and the feed's alarms.
 
     Args:
-        online: What is published from the first moment on.
-        bus: Where to.
-        topics: How it is addressed.
-        venue: Alarms carry its time.
-        start: Says how far the start is; empty once it is over.
+        online: The first status.
+        bus: The connection to the broker.
+        topics: Gives the names of the topics.
+        venue: Gives the time of alarms.
+        start: Returns how far the start is, in words; empty once it is over.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class StatusPublisher:
         self._start = start
 
     async def run(self, feed: Feed, clock: Clock) -> None:
-        """Tell how the feed is every ten seconds, and when its stream comes or goes, for ever."""
+        """Publish the status every ten seconds and when the stream changes, until cancelled."""
         while True:
             was = self.tell(feed)
             until_s = clock.monotonic() + _EVERY_S
@@ -53,20 +53,20 @@ class StatusPublisher:
                 await clock.sleep(_LOOK_S)
 
     def tell(self, feed: Feed) -> bool:
-        """Tell how the feed is; return whether its stream is there."""
+        """Publish the status; return whether the feed's stream is connected."""
         slots, venue = {str(slot): feed.state(slot) for slot in feed.slots}, feed.venue_state()
         status = msgspec.structs.replace(self._online, doing=self._start(), venue=venue, feed=slots)
         self._bus.publish(self._topics.status, status, retain=True)
         return venue.connected
 
     def alert(self, text: str) -> None:
-        """Tell everybody of what concerns all slots."""
+        """Publish an alert that concerns all slots."""
         fields = {"at_ms": self._venue.now_ms(), "text": text, "severity": "critical"}
         for slot in map(SlotName.parse, self._online.slots):
             self._bus.publish(self._topics.event(slot), {"kind": "alert", **fields})
 
     def alarm(self, slot: SlotName, kind: str, hole: Hole, text: str) -> None:
-        """Tell everybody of bars: lost (`gap`), soon lost (`hole_closing`), lacking funding."""
+        """Publish an alarm about bars: lost (`gap`), soon lost (`hole_closing`) or no funding."""
         message = {
             "kind": kind,
             "at_ms": self._venue.now_ms(),

@@ -1,7 +1,7 @@
-"""Talk to the service manager that started this process, if one did.
+"""Send messages to the service manager that started this process, if one did.
 
-systemd hands over the name of a datagram socket; each message is a few lines `KEY=value`.
-Nothing is ever waited for: a manager that does not read must not hold up the bars.
+systemd passes the name of a datagram socket; each message is a few lines `KEY=value`. Sending
+never blocks, because a manager that does not read must not delay the bars.
 """
 
 import contextlib
@@ -14,18 +14,18 @@ _MICROSECONDS: Final = 1_000_000
 
 
 class SystemdNotifier:
-    """The service manager, or nobody: then what is said is lost, and nothing else happens.
+    """Sends messages to the service manager; without one, each call does nothing.
 
-    `watchdog_s` is how long it lets us be silent once we are ready, None if for ever.
+    `watchdog_s` is the longest silence in s that it allows after the start, None if any.
 
     Args:
-        environ: Where it left its address; the process environment by default.
+        environ: Holds the address of the socket; the process environment by default.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
         path = environ.get("NOTIFY_SOCKET", "")
-        # A name that begins with @ is of the abstract namespace, which the kernel spells NUL.
+        # @ stands for the NUL byte, with which the kernel begins abstract names.
         self._address = f"\0{path[1:]}" if path.startswith("@") else path
         ours = environ.get("WATCHDOG_PID") in {None, str(os.getpid())}
         limit = environ.get("WATCHDOG_USEC", "") if ours else ""
@@ -33,27 +33,27 @@ class SystemdNotifier:
 
     @property
     def is_there(self) -> bool:
-        """Whether anybody listens."""
+        """Whether there is a service manager."""
         return bool(self._address)
 
     def ready(self) -> None:
-        """Say that the start is over."""
+        """Report that the start is over."""
         self._send("READY=1")
 
     def alive(self) -> None:
-        """Ask for another `watchdog_s` of patience."""
+        """Report that we are alive; the time of `watchdog_s` begins again."""
         self._send("WATCHDOG=1")
 
     def starting(self, seconds: float) -> None:
-        """Ask for so many seconds more to start in, from now on."""
+        """Ask for so many seconds from now on to finish the start."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * _MICROSECONDS)}")
 
     def status(self, text: str) -> None:
-        """Say what we do, in one line."""
+        """Report in one line what the daemon does."""
         self._send(f"STATUS={' '.join(text.split())}")
 
     def stopping(self) -> None:
-        """Say that the end has begun."""
+        """Report that the daemon is stopping."""
         self._send("STOPPING=1")
 
     def _send(self, text: str) -> None:

@@ -1,8 +1,8 @@
-"""Tell the service manager that the daemon is alive, and only while it is.
+"""Send heartbeats to the service manager while the daemon makes progress.
 
-An event loop that turns proves little: the loop that bars go through may wait for ever for
-a disk or a lock. So each of those loops shows its progress. If one shows none, no more beats
-are sent, and the service manager starts the daemon again: a start is a recovery.
+A running event loop is not enough: a loop that handles bars may wait for ever for a disk or a
+lock. So each of those loops records its progress. If one makes none, heartbeats stop and the
+service manager restarts the daemon. Every start recovers the state.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from hyperdrift.clock import Clock
 
 log = structlog.get_logger()
 
-# Two beats may be late without harm, or one piece of work take half the limit.
+# Two heartbeats may be late, or one item of work may take half the limit.
 _BEATS_PER_LIMIT: Final = 4
 _BEAT_S: Final = 10.0
-# A start may wait for the venue for as long as it is away, but the event loop has to turn.
+# A start may wait for the venue without limit, but the event loop has to run meanwhile.
 _START_S: Final = 120.0
 _SHOWN_SLOTS: Final = 4
 _HOUR_S: Final = 3600
@@ -31,11 +31,11 @@ _TWO_DAYS_S: Final = 48 * _HOUR_S
 
 
 class Watchdog:
-    """Tells the service manager how the daemon is: starting, ready, alive, stopping.
+    """Tells the service manager the daemon's state: starting, ready, alive or stopping.
 
     Args:
         supervisor: The service manager.
-        clock: Paces the beats.
+        clock: Times the heartbeats.
     """
 
     def __init__(self, supervisor: SystemdNotifier, clock: Clock) -> None:
@@ -49,7 +49,7 @@ class Watchdog:
 
     @contextlib.asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
-        """Beat until the block ends, then say that we stop."""
+        """Send heartbeats until the block ends, then report that the daemon stops."""
         try:
             async with running(self._run(), "heartbeat"):
                 yield
@@ -63,18 +63,18 @@ class Watchdog:
         return "" if self._is_ready else self._describe()
 
     def doing(self, describe: Callable[[], str]) -> None:
-        """From now on say of us what `describe` returns."""
+        """Use the text that `describe` returns as the status line from now on."""
         self._describe = describe
         self._supervisor.status(describe())
 
     def ready(
         self, loops: Iterable[LoopProgress], excused: Callable[[], bool] = lambda: False
     ) -> None:
-        """Say that the start is over; from now on these loops have to get on.
+        """Report that the start is over; from now on these loops must make progress.
 
         Args:
-            loops: Those that bars go through.
-            excused: Whether they wait for something that a restart would wait for too.
+            loops: The loops that handle bars.
+            excused: Returns whether they wait for something that a restart cannot help.
         """
         self._loops, self._excused, self._is_ready = tuple(loops), excused, True
         self._supervisor.ready()
@@ -101,11 +101,11 @@ class Watchdog:
 
 
 def summary(states: Iterable[tuple[str, SlotState]], no_broker: str = "") -> str:
-    """Say in one line what each slot does, how old its model is and how it does.
+    """Return one line with the phase, the age of the model and the win rate of each slot.
 
     Args:
         states: Each slot with its state.
-        no_broker: Why the broker is away, if it is: no order and no command passes meanwhile.
+        no_broker: Why there is no connection to the broker, empty if there is one.
     """
     slots = [f"{name}: {_slot_line(state)}" for name, state in states]
     more = len(slots) - _SHOWN_SLOTS
