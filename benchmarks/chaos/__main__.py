@@ -1,15 +1,17 @@
-"""Do random faults for fifteen minutes, several at once, and check what is left afterwards.
+"""Do random faults for fifteen minutes, several at once, and check the result.
 
 python -m benchmarks.chaos [--minutes 15] [--seed 1] [--every-s 5] [--json]
 
-The real daemon, the reference paper bot, a real mosquitto and the replay exchange with a
-fault script, on a small disk of their own and a network of their own (Linux namespaces,
-root or not). Processes are killed and hung, the disk is filled, files are damaged, the link is
-cut, the exchange sends wrong data. Then the faults end, and everything has a minute to recover
-by itself. A second pass repeats, one at a time, each fault that no line of the journal tells of;
-it takes ten minutes at most. Last, a retrain is asked for. The store must equal what the exchange
-serves, the live model must answer, the retrain must leave a candidate, and the journal must tell
-of every fault that met anything, each time that it was done. Exit code 1 and a list if not.
+It runs the real daemon, the reference paper bot, a real mosquitto and the replay exchange with a
+fault script. They have a small disk and a network of their own (Linux namespaces, with or without
+root). Processes are killed and hung, the disk is filled, files are damaged, the link is cut, and
+the exchange sends wrong data. Then the faults end, and everything has a minute to recover.
+A second pass repeats, one at a time, each fault that no line of the journal reports; it takes ten
+minutes at most. Last, it asks for a retrain.
+
+At the end the store must equal what the exchange serves and the live model must answer. The
+retrain must make a candidate. The journal must report each occurrence of each fault that met
+anything. If not, it prints a list and exits with code 1.
 """
 
 import argparse
@@ -36,9 +38,9 @@ from daemon.core import logs
 
 NAMESPACE = "HYPERDRIFT_CHAOS_NAMESPACE"
 LEAD_S = 10.0
-"""Until the first fault: the daemon starts."""
+"""Seconds until the first fault, in which the daemon starts."""
 RECOVER_S = 120.0
-"""Until all must be well again after the last fault."""
+"""Seconds after the last fault until everything must work again."""
 
 
 async def survive(
@@ -46,20 +48,20 @@ async def survive(
     kinds: tuple[str, ...] = (), namespace: bool = False, tell: bool = True, calm_s: float = 60.0,
     second_pass_s: float = 600.0,
 ) -> dict[str, Any]:  # fmt: skip
-    """Run everything; return what was found.
+    """Run everything; return the findings.
 
     Args:
-        folder: For everything; must be empty.
-        seconds: How long faults begin.
-        seed: Of the market and of the faults.
-        every_s: Seconds from one fault to the next in the mean.
+        folder: Holds all files; must be empty.
+        seconds: The time in which faults begin, s.
+        seed: Seed of the market and of the faults.
+        every_s: Mean time from one fault to the next, s.
         speed: Venue seconds per wall second.
-        kinds: Which faults; all that are possible here by default.
-        namespace: Whether disk and network are our own.
-        tell: Print the timeline as it happens.
-        calm_s: Without a new fault at the end.
-        second_pass_s: Longest time for repeating what nothing told of; with 0, what was not
-            told of is no violation, and no retrain is asked for.
+        kinds: Kinds of faults; all that are possible on this machine by default.
+        namespace: Whether the run has a disk and a network of its own.
+        tell: Print the timeline while it runs.
+        calm_s: Time without a new fault at the end, s.
+        second_pass_s: Longest time of the second pass, s. With 0, an unreported fault is no
+            violation, and no retrain is asked for.
     """
     possible = tuple(k for k in (kinds or plan.ALL) if namespace or k not in plan.NEEDS_NAMESPACE)
     planned = plan.draw(seed, seconds, every_s, possible)
@@ -109,9 +111,9 @@ async def _stop(setup: ChaosSetup) -> float:
 
 
 def in_namespace() -> bool:
-    """Go on in a mount and network namespace of our own if the kernel lets us."""
+    """Run on in a mount and network namespace of our own, if the kernel allows it."""
     if os.environ.get(NAMESPACE):
-        # Packets of an ordinary size, or a slow link would pass either none or all of them.
+        # With the large default packets, a slow link would pass either none or all of them.
         subprocess.run(["ip", "link", "set", "lo", "up", "mtu", "1500"], check=True)
         return True
     if not all(map(shutil.which, ("unshare", "ip", "tc", "mount"))):
@@ -125,7 +127,7 @@ def in_namespace() -> bool:
 
 
 def show(found: dict[str, Any]) -> None:
-    """Print it for people."""
+    """Print the findings for people."""
     faults = found["faults"]["table"]
     print(f"\nseed {found['seed']}: {found['faults_planned']} faults in {found['seconds']:g} s")
     columns = ("done", "told", "masked", "untouched", "untold", "missed")
@@ -162,7 +164,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = arguments()
-    logs.configure(logging.ERROR)  # of the listener in this process
+    logs.configure(logging.ERROR)  # for the listener in this process
     namespace = in_namespace()
     if not namespace:
         left_out = ", ".join(plan.NEEDS_NAMESPACE)

@@ -1,4 +1,4 @@
-"""The reference paper bot, with a diary of the bars it answered that no broker can lose.
+"""The reference paper bot, which also writes each answered bar to a file on the disk.
 
 python -m benchmarks.chaos.bot DIARY [options of daemon.demo.bot]
 """
@@ -19,7 +19,7 @@ def note(text: str) -> None:
 
 
 class NotedSlot(ModelSlot):
-    """A slot that writes each answer down before it says it."""
+    """A slot that writes each answer to the file before it publishes it."""
 
     def publish_prediction(
         self, t: int, prediction: Prediction, features: Sequence[float] | None = None

@@ -1,4 +1,4 @@
-"""What all groups of faults of `benchmarks.chaos` share: the setup, and one thing at a time."""
+"""The base class of the fault groups of `benchmarks.chaos`: the setup and the locks."""
 
 import asyncio
 import contextlib
@@ -10,24 +10,24 @@ from benchmarks.chaos.setup import ChaosSetup
 
 
 class FaultGroup:
-    """Faults of one kind of target; each has the method that its kind names.
+    """Faults of one kind of target; the method of each fault has the name of its kind.
 
-    A method returns what it did, in words: "missed: ..." if it could not be done, "untouched:
-    ..." if it met nothing.
+    A method returns in words what it did. It returns "missed: ..." if the fault could not be
+    done, and "untouched: ..." if the fault met nothing.
     """
 
     def __init__(self, setup: ChaosSetup) -> None:
         self._setup = setup
-        self.began: dict[str, float] = {}  # of what had to wait for another of its kind
+        self.began: dict[str, float] = {}  # of faults that waited for another
 
     def find(self, kind: str) -> Callable[[Planned], Awaitable[str]] | None:
-        """Return the method for a kind of fault, None if it is not of this group."""
+        """Return the method for a kind of fault, None if the group has none."""
         found: Callable[[Planned], Awaitable[str]] | None = getattr(self, kind, None)
         return found
 
     @contextlib.asynccontextmanager
     async def _alone(self, lock: asyncio.Lock, planned: Planned) -> AsyncIterator[None]:
-        """Wait for what cannot be done at the same time; the fault begins only then."""
+        """Wait for faults that cannot be done at the same time; the fault begins after that."""
         async with lock:
             self.began[planned.kind] = time.time()
             yield

@@ -1,4 +1,4 @@
-"""Do what a plan of `benchmarks.chaos` says, and note when."""
+"""Do the faults of a plan of `benchmarks.chaos`, and note their times."""
 
 import asyncio
 import subprocess
@@ -14,7 +14,7 @@ from benchmarks.chaos.verdicts import Occurrence
 
 
 class ChaosFaults:
-    """Does several faults at once; what cannot be done twice at once waits."""
+    """Does several faults at once; faults that exclude each other wait."""
 
     def __init__(self, setup: ChaosSetup) -> None:
         self._setup = setup
@@ -60,7 +60,7 @@ class NetworkFaults(FaultGroup):
 
     async def link_slow(self, planned: Planned) -> str:
         async with self._alone(self._network, planned):
-            # Everybody together sends some 80 kbit/s: five times what passes now.
+            # All processes together send about 80 kbit/s, five times this limit.
             limit = ("rate", "16kbit", "burst", "3kb", "latency", "3s")
             _run("tc", "qdisc", "replace", "dev", "lo", "root", "tbf", *limit)
             try:
@@ -76,7 +76,7 @@ class NetworkFaults(FaultGroup):
 
 
 class Work(FaultGroup):
-    """No faults: what the faults are to meet."""
+    """Work that the faults should meet; it is no fault itself."""
 
     async def promote(self, planned: Planned) -> str:
         return await promote(self._setup, planned)

@@ -1,4 +1,4 @@
-"""Faults of files: the disk fills up or is read-only, the store and the models are damaged."""
+"""Faults of files: the disk is full or read-only, the store or the models are damaged."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ class FileFaults(FaultGroup):
         self._disk = asyncio.Lock()
 
     async def disk_full(self, planned: Planned) -> str:
-        """Fill the disk to the last byte, and whatever is freed meanwhile."""
+        """Fill the disk to the last byte, also the space that is freed meanwhile."""
         async with self._alone(self._disk, planned):
             filler, until = self._setup.disk / "filler", time.monotonic() + planned.for_s
             is_whole, began = False, time.time()
@@ -39,7 +39,7 @@ class FileFaults(FaultGroup):
         return f"for {planned.for_s:g} s"
 
     async def read_only(self, planned: Planned) -> str:
-        """Take the right to write from every folder and file; what is open stays, so kill it."""
+        """Make every folder and file read-only, and kill the daemon, which has files open."""
         async with self._alone(self._disk, planned):
             modes: dict[Path, int] = {}
             for path in (self._setup.data, *self._setup.data.rglob("*")):
@@ -78,12 +78,12 @@ class FileFaults(FaultGroup):
         return "done"
 
     async def model_tampered(self, planned: Planned) -> str:
-        """Change a byte of the live model's file, where it lies."""
+        """Change one byte of the live model's file in place."""
         random = Random(planned.details["draw"])
         with contextlib.suppress(Exception):
             live = self._setup.registry.live(SLOT)
             before = self._setup.registry.previous(SLOT)
-            # Without an undamaged version to go back to, the daemon could not recover.
+            # The daemon can recover only if it can roll back to an undamaged version.
             if live is not None and before in await asyncio.to_thread(whole_versions, self._setup):
                 path = self._setup.models / str(live.document["meta_classifier"])
                 path.chmod(0o644)
@@ -102,14 +102,14 @@ class FileFaults(FaultGroup):
         return "done"
 
     async def pointer_old(self, planned: Planned) -> str:
-        """Put an old pointer back, whose signature is right."""
+        """Replace the pointer with an old one that has a valid signature."""
         backups = sorted((self._setup.models / "backup").glob("[0-9]*/LATEST.json"))
         if not backups:
             return "missed: there is no older one"
         chosen = Random(planned.details["draw"]).choice(backups)
         path = self._setup.models / "LATEST.json"
         try:
-            path.unlink(missing_ok=True)  # not through a hard link
+            path.unlink(missing_ok=True)  # writing would change its hard links too
             shutil.copy(chosen, path)
         except OSError as e:
             return f"missed: {e.strerror}"

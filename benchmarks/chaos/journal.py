@@ -1,7 +1,7 @@
-"""Collect what the daemon and its service manager wrote while `benchmarks.chaos` ran.
+"""Collect the lines of the daemon and its service manager while `benchmarks.chaos` runs.
 
-On a host both are in `journalctl`. The timeline of the run is not part of it: an operator has
-no such thing.
+On a host `journalctl` has both. The timeline of the run is left out, because an operator has
+none.
 """
 
 import json
@@ -18,7 +18,7 @@ _STAMP = re.compile(r'"timestamp": "([^"]+)"')
 
 
 class Journal:
-    """The log of the daemon, what the manager says of its processes, and the daemon's events."""
+    """The daemon's log, the service manager's lines and the daemon's events."""
 
     def __init__(self, folder: Path) -> None:
         self._log, self._managers = folder / "daemon.log", folder / "manager.log"
@@ -29,7 +29,7 @@ class Journal:
         self._counts: tuple[int, dict[str, int]] = (0, {})
 
     def manage(self, text: str) -> None:
-        """Append what the service manager did, or a line of a process."""
+        """Append a line of the service manager or of a process."""
         now = time.time()
         self._manager.append(Line(now, "manager", text))
         with self._managers.open("a") as file:
@@ -56,7 +56,7 @@ class Journal:
         ]  # fmt: skip
 
     def lines(self) -> Sequence[Line]:
-        """Return everything so far, oldest first."""
+        """Return all lines so far, oldest first."""
         if self._log.exists():
             with self._log.open("rb") as file:
                 file.seek(self._read_to)
@@ -68,13 +68,13 @@ class Journal:
         return sorted([*self._daemon, *self._manager, *self._events])
 
     def _take(self, text: str) -> None:
-        """Take a line; one without a time, as in a traceback, gets the time of the line before."""
+        """Take a line. One without a time, as in a traceback, gets the time of the last line."""
         if stamp := _STAMP.search(text):
             self._last = datetime.fromisoformat(stamp[1]).timestamp()
         self._daemon.append(Line(self._last, "daemon", text))
 
     def when(self, pattern: str, since: float = 0.0) -> list[float]:
-        """Return when the daemon wrote lines that match a pattern."""
+        """Return the times of the daemon's lines that match a pattern, wall clock, s."""
         wanted = re.compile(pattern)
         return [
             line.at for line in self.lines() if line.at >= since and line.by == "daemon"
@@ -82,7 +82,7 @@ class Journal:
         ]  # fmt: skip
 
     def spans(self, begins: str, ends: str) -> list[tuple[float, float]]:
-        """Return from when to when something was so, as the daemon said; with it, it ends."""
+        """Return the spans from a line `begins` to a line `ends` or to the daemon's end."""
         spans, since = [], 0.0
         begin, end = re.compile(begins), re.compile(rf"{ends}|^daemon ended with")
         for line in self.lines():

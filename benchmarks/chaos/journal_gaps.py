@@ -1,8 +1,8 @@
-"""Check that each hole in the journal is due to a page that `benchmarks.chaos` damaged.
+"""Check that a page damaged by `benchmarks.chaos` explains each hole in the journal.
 
-A copy of the database is made before it is damaged. A bar that is missing from the journal at the
-end must be in such a copy, and must be unreadable in the damaged file, which the daemon sets
-aside. Otherwise the daemon skipped or lost it.
+The benchmark copies the database before it damages it. The daemon renames the damaged file. If a
+bar is missing from the journal at the end, such a copy must have it, and it must be unreadable in
+the damaged file. Otherwise the daemon skipped or lost it.
 """
 
 import contextlib
@@ -31,9 +31,9 @@ def unexplained(
     """Return a sentence for each lost bar that no damaged page explains.
 
     Args:
-        lost: Bars that are not in the journal.
-        undamaged: When the database was damaged, and the copy from before; oldest first.
-        asides: When a damaged file was set aside, and where it is.
+        lost: Open times of bars that are not in the journal, ms UTC.
+        undamaged: When the database was damaged, and its copy from before; oldest first.
+        asides: When a damaged file was renamed, and its path.
     """
     had = [(at, _scored(path)) for at, path in undamaged]
     wrong: list[str] = []
@@ -56,7 +56,7 @@ def unexplained(
 
 
 def copy_store(store: Path, into: Path) -> None:
-    """Copy a database that nobody has open."""
+    """Copy a database that no process has open."""
     into.mkdir()
     for part in _PARTS:
         source = store.with_name(store.name + part)
@@ -65,7 +65,7 @@ def copy_store(store: Path, into: Path) -> None:
 
 
 def is_whole(store: Path) -> bool:
-    """Check a database that nobody has open, without touching it."""
+    """Return whether a database that no process has open is intact; do not change it."""
     with _copy(store) as copy, contextlib.suppress(sqlite3.DatabaseError):
         found = copy.execute("PRAGMA integrity_check").fetchall()
         return found == [("ok",)]
@@ -73,14 +73,14 @@ def is_whole(store: Path) -> bool:
 
 
 def _scored(store: Path) -> dict[int, int]:
-    """Return the journal's number of each scored bar."""
+    """Return the journal's row number of each scored bar, by open time in ms UTC."""
     with _copy(store) as copy, contextlib.suppress(sqlite3.DatabaseError):
         return {int(t): int(seq) for seq, t in copy.execute(_SCORED)}
     return {}
 
 
 def _given(store: Path, wanted: Iterable[int]) -> list[int]:
-    """Return which rows of the journal a damaged file can still give."""
+    """Return the wanted rows of the journal that a damaged file still contains."""
     found = []
     with _copy(store) as copy:
         for seq in wanted:
@@ -93,7 +93,7 @@ def _given(store: Path, wanted: Iterable[int]) -> list[int]:
 
 @contextlib.contextmanager
 def _copy(store: Path) -> Iterator[sqlite3.Connection]:
-    """Open a copy: to open a database with a log beside it writes to both."""
+    """Open a copy, because opening a database with a write-ahead log writes to both files."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
         copy_store(store, copy)

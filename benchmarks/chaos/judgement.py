@@ -1,4 +1,4 @@
-"""Check what must be true after `benchmarks.chaos`, and that the journal tells each fault."""
+"""Check the state after `benchmarks.chaos`, and that the journal reports each fault."""
 
 import math
 import re
@@ -28,8 +28,8 @@ _LAG_BARS = 4
 _ASIDE = re.compile(r'"set_aside": "([^"]+)".*store\.corrupt')
 _WENT_LIVE = r"swap\.ordered|model\.lost"
 _WRITTEN_S = 1.0
-_LEARNT_S = 7.0  # a slow link that is over until the venue's time is known well again
-_CLOSES_S = 4.0  # a clock that is right again until that is known and the next bar closes
+_LEARNT_S = 7.0  # from the end of a slow link until the venue's time is exact again
+_CLOSES_S = 4.0  # from the end of a clock fault until it is noticed and a bar closes
 
 
 def judge(
@@ -40,8 +40,8 @@ def judge(
     Args:
         setup: The setup after the run.
         plan: The faults of the first pass.
-        truth: The closed bars that the exchange serves.
-        each: Whether every kind must have been told of at least once.
+        truth: The closed bars that the exchange serves, by open time in ms UTC.
+        each: Whether every kind must have been reported at least once.
     """
     found = {
         "store": _store(setup, truth),
@@ -59,7 +59,7 @@ def _store(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
     """Compare the store with what the exchange serves, bar by bar."""
     with open_store(setup.data, read_only=True) as store:
         held = {s.bar.t: s for s in store.held(SLOT, 0, 2**62)}
-        # What a damaged page held and the venue has no more is lost, and said so.
+        # Bars of a damaged page that the venue no longer serves are lost, and stored as gaps.
         gaps = [gap for gap in store.gaps(SLOT) if gap.to_t >= min(truth)]
         fault = store.fault()
     settled = sorted(truth)[:-_LAG_BARS]
@@ -113,7 +113,7 @@ def _scored(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
 
 
 def _model(setup: ChaosSetup) -> dict[str, Any]:
-    """Check that LATEST.json names an undamaged version, signed by us, that daemon and bot use."""
+    """Check that LATEST.json names an intact, signed version that daemon and bot use."""
     registry = Registry(setup.data / "models", ring=trusted_keys(setup.data))
     violated, live_id = [], ""
     try:
@@ -168,7 +168,7 @@ def _bot(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
 
 
 def occurrences(setup: ChaosSetup) -> list[Occurrence]:
-    """Return every fault that was done so far, with how often it met the daemon."""
+    """Return every fault done so far, with the number of times that it met the daemon."""
     met = [_with_end(setup, done.of) for done in setup.faults_done if not done.missed]
     for fault, touched in setup.exchange.touched():
         begin, end = (edge / (1 if fault.of_wall else setup.speed * 1000) for edge in fault.span)
@@ -184,7 +184,7 @@ def occurrences(setup: ChaosSetup) -> list[Occurrence]:
 
 
 def _with_end(setup: ChaosSetup, done: Occurrence) -> Occurrence:
-    """Note when another version went live: the daemon no longer read the damaged file then."""
+    """Note when another version went live; from then on the damaged file is not read."""
     if "live" not in TRACES[done.kind].needs:
         return done
     moved = setup.journal.when(_WENT_LIVE, done.end + _WRITTEN_S)
@@ -192,7 +192,7 @@ def _with_end(setup: ChaosSetup, done: Occurrence) -> Occurrence:
 
 
 def told_so_far(setup: ChaosSetup) -> list[ChaosVerdict]:
-    """Judge every fault that was done so far by what is in the journal."""
+    """Judge by the journal every fault done so far."""
     daemon, broker = (
         [*unit.away, *([(unit.away_since, time.time())] if unit.away_since else [])]
         for unit in (setup.daemon, setup.broker)
@@ -220,13 +220,13 @@ def told_so_far(setup: ChaosSetup) -> list[ChaosVerdict]:
 
 
 def _between(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the time outside of spans that follow each other."""
+    """Return the spans between successive spans."""
     edges = [0.0, *(edge for span in spans for edge in span), math.inf]
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def _set_back(setup: ChaosSetup) -> list[tuple[float, float]]:
-    """Return when the venue's clock was before the newest bar, so that none closed."""
+    """Return the spans in which the venue's clock was before the newest bar; no bar closes."""
     return [
         (setup.opened + fault.span[0], setup.opened + fault.span[1] + _CLOSES_S)
         for fault, _ in setup.exchange.touched()
@@ -235,7 +235,7 @@ def _set_back(setup: ChaosSetup) -> list[tuple[float, float]]:
 
 
 def _faults(setup: ChaosSetup, plan: list[Planned], *, each: bool) -> dict[str, Any]:
-    """Find each fault that was done in the journal, one by one."""
+    """Search the journal for each fault that was done, one by one."""
     found = told_so_far(setup)
     missed = Counter(done.of.kind for done in setup.faults_done if done.missed)
     done = Counter(v.of.kind for v in found)
@@ -262,7 +262,7 @@ def _faults(setup: ChaosSetup, plan: list[Planned], *, each: bool) -> dict[str, 
 
 
 def _processes(setup: ChaosSetup) -> dict[str, Any]:
-    """Return which processes ended by themselves, and the errors they logged."""
+    """Return the processes that ended by themselves, and the errors that they logged."""
     violated, ends = [], {}
     for unit in (setup.daemon, setup.bot, setup.broker):
         by_itself = Counter(code for _, code, ours in unit.ends if not ours)

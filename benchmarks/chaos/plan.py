@@ -10,9 +10,9 @@ from daemon.demo.faults import Fault
 
 STEP_MS = 300_000
 DELAYS_MS = [90_000, STEP_MS, 3 * STEP_MS]
-"""Delays that somebody must notice; the venue itself is seconds late on a good day."""
+"""Delays in ms that must be noticed; the venue is often seconds late without a fault."""
 
-# How long each lasts, in seconds on the wall. What happens at a moment lasts no time.
+# The shortest and the longest time of each, in wall seconds. A momentary fault has (0, 0).
 PROCESSES = {
     "daemon_kill": (0, 0),
     "daemon_stop": (0, 0),
@@ -55,7 +55,7 @@ EXCHANGE = {
     "clock_jump": (8, 15),
 }
 WORK = {"promote": (0, 0), "retrain": (0, 0)}
-"""Not faults, but work that the faults are to meet."""
+"""Work that the faults should meet; it is no fault itself."""
 ALL = PROCESSES | FILES | NETWORK | EXCHANGE | WORK
 NEEDS_NAMESPACE = ("disk_full", "link_down", "link_slow")
 
@@ -78,9 +78,9 @@ def draw(seed: int, seconds: float, every_s: float, kinds: tuple[str, ...]) -> l
 
     Args:
         seed: The same seed gives the same schedule.
-        seconds: How long faults may begin.
-        every_s: Seconds from one to the next in the mean; most last longer.
-        kinds: Which of `ALL`.
+        seconds: The time in which faults may begin, s.
+        every_s: Mean time from one fault to the next, s; most faults last longer.
+        kinds: Kinds of faults, a part of `ALL`.
     """
     random = Random(seed)
     wanted: list[str] = []
@@ -111,7 +111,7 @@ def _planned(random: Random, at_s: float, kind: str, longest_s: float) -> Planne
     }
     details = {key: random.choice(options) for key, options in choices.get(kind, {}).items()}
     if details.get("numbers") == "absurd":
-        details["where"] = "stream"  # what REST insists on for a minute is believed, and rightly
+        details["where"] = "stream"  # a price that REST repeats is rightly accepted
     details |= {"draw": random.randrange(2**31)} if kind in FILES | PROCESSES else {}
     return Planned(round(at_s, 2), kind, for_s, details)
 
@@ -120,7 +120,7 @@ def script(plan: list[Planned], lead_s: float, speed: float) -> str:
     """Return the exchange's part of a plan as a fault script; empty if it has none.
 
     Args:
-        plan: All that is to go wrong.
+        plan: All planned faults.
         lead_s: Wall seconds from the opening of the exchange to the plan's beginning.
         speed: Venue seconds per wall second.
     """
@@ -134,7 +134,7 @@ def script(plan: list[Planned], lead_s: float, speed: float) -> str:
 
 
 def fault(planned: Planned, lead_s: float, speed: float) -> Fault:
-    """Return what the exchange is to do; bars are named by its clock, the rest by the wall."""
+    """Return the fault for the exchange; bars are given by its clock, the rest by wall time."""
     begin, length = lead_s + planned.at_s, planned.for_s
     when: dict[str, Any] = {"at_wall_s": round(begin, 2)}
     if planned.kind in {"no_trades", "bad_bar"}:

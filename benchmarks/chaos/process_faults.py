@@ -32,7 +32,7 @@ class ProcessFaults(FaultGroup):
         return await _killed(self._setup.daemon, signal.SIGTERM)
 
     async def daemon_hang(self, _: Planned) -> str:
-        """Stop it; only the watchdog gets it going again."""
+        """Stop the daemon with SIGSTOP; only the watchdog restarts it."""
         unit = self._setup.daemon
         pid, ends = unit.pid, len(unit.ends)
         if pid is None or not unit.is_ready or not unit.send(signal.SIGSTOP):
@@ -44,7 +44,7 @@ class ProcessFaults(FaultGroup):
         return "ended by the watchdog"
 
     async def second_daemon(self, _: Planned) -> str:
-        """Start another one on the same folder; whichever has the lock stays."""
+        """Start another daemon on the same folder; the one that has the lock keeps running."""
         process = await asyncio.create_subprocess_exec(
             *self._setup.daemon._command, stdout=asyncio.subprocess.PIPE,  # noqa: SLF001
             stderr=asyncio.subprocess.STDOUT,
@@ -111,7 +111,7 @@ class ProcessFaults(FaultGroup):
             return await _stopped(self._setup.bot, planned.for_s)
 
     async def bot_never_answers(self, planned: Planned) -> str:
-        """Stop the bot during a swap, for longer than the order is repeated."""
+        """Stop the bot during a swap, for longer than the time in which the order is repeated."""
         async with self._alone(self._bot, planned):
             began = time.time()
             self._setup.bot.send(signal.SIGSTOP)
@@ -125,7 +125,7 @@ class ProcessFaults(FaultGroup):
     @contextlib.asynccontextmanager
     async def _child_of_a_retrain(self) -> AsyncIterator[int | None]:
         async with self._child:
-            while self._find_child() is not None:  # a command now would only join that one
+            while self._find_child() is not None:  # a command would only join the running retrain
                 await asyncio.sleep(0.2)
             until = time.monotonic() + CHILD_WAIT_S
             self._setup.command("retrain")

@@ -1,8 +1,7 @@
 """Run processes as a service manager does: restart them after any end, and watch them.
 
-It speaks systemd's protocol (READY, WATCHDOG) over a socket, so that a daemon which hangs
-is found and killed as it would be on a host. What systemd itself does with the unit is
-shown in tests/system/test_service.py.
+It uses systemd's protocol (READY, WATCHDOG) over a socket. So it detects and kills a daemon that
+hangs, as systemd does on a host. tests/system/test_service.py tests systemd itself.
 """
 
 import asyncio
@@ -25,14 +24,14 @@ Note = Callable[..., None]
 
 
 class KeptProcess:
-    """One process.
+    """One process that is restarted after any end.
 
     Args:
-        name: Names it and its log.
-        command: What to run.
-        folder: Where its log and its socket are.
-        note: Takes what happened.
-        watchdog_s: How long it may be silent once it is ready; 0 does not watch.
+        name: The name of the process and of its log.
+        command: The command to run.
+        folder: The folder of its log and its socket.
+        note: Called with each start, end and signal.
+        watchdog_s: Longest silence in s once it is ready; 0 does not watch it.
     """
 
     def __init__(
@@ -56,13 +55,13 @@ class KeptProcess:
         self.status = ""
         self.starts = 0
         self.ends: list[tuple[float, int, bool]] = []
-        """When it ended, with what code, and whether we had done it."""
+        """Each end: the time, the exit code, and whether we caused it."""
         self.away: list[tuple[float, float]] = []
-        """When it was dead, stopped or starting, wall; what lasts yet is in `away_since`."""
+        """Spans in which it was dead, stopped or starting, wall time; without the present one."""
         self.away_since: float | None = time.time()
         self._ours = False
         self.is_stopped = self.was_hung = False
-        """Whether it has been sent SIGSTOP; whether its last end was ours for its silence."""
+        """Whether it was sent SIGSTOP; whether the watchdog killed it last."""
 
     @property
     def pid(self) -> int | None:
@@ -70,7 +69,7 @@ class KeptProcess:
         return process.pid if process is not None and process.returncode is None else None
 
     def send(self, number: int) -> bool:
-        """Send a signal; False if there is nobody."""
+        """Send a signal; return False if the process does not run."""
         if self.pid is None:
             return False
         self.is_stopped = number == signal.SIGSTOP or (self.is_stopped and number != signal.SIGCONT)
@@ -93,7 +92,7 @@ class KeptProcess:
 
     @contextlib.asynccontextmanager
     async def held_down(self) -> AsyncIterator[None]:
-        """Kill it, and start it again only when the block ends."""
+        """Kill it, and restart it only when the block ends."""
         self._may_run.clear()
         try:
             self.send(signal.SIGKILL)
@@ -104,7 +103,7 @@ class KeptProcess:
             self._may_run.set()
 
     async def run(self) -> None:
-        """Keep it running until cancelled; then end it."""
+        """Restart it after each end until cancelled; then end it."""
         with self._listening():
             try:
                 while True:
@@ -118,7 +117,7 @@ class KeptProcess:
                 await self.stop()
 
     async def stop(self) -> float:
-        """End it as systemd would; return the seconds that it took."""
+        """End it as systemd does; return the seconds that it took."""
         began, process = time.monotonic(), self._process
         if process is None or process.returncode is not None:
             return 0.0

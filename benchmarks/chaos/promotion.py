@@ -1,4 +1,4 @@
-"""Ask the daemon of `benchmarks.chaos` for a swap, so that faults meet one."""
+"""Ask the daemon of `benchmarks.chaos` for a swap, so that faults happen during one."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from benchmarks.chaos.setup import SLOT, ChaosSetup
 
 
 async def promote(setup: ChaosSetup, planned: Planned) -> str:
-    """Ask for another whole version to go live; return which, in words."""
+    """Ask for the promotion of another intact version; return in words which one."""
     live = None
     with contextlib.suppress(Exception):
         live = setup.registry.live(SLOT)
@@ -23,7 +23,7 @@ async def promote(setup: ChaosSetup, planned: Planned) -> str:
 
 
 def whole_versions(setup: ChaosSetup) -> list[str]:
-    """Return the versions that verify and passed their gates, oldest first."""
+    """Return the intact versions that passed their gates, oldest first."""
     found = []
     for info in setup.registry.versions(SLOT):
         with contextlib.suppress(Exception):

@@ -1,8 +1,8 @@
-"""The second pass of `benchmarks.chaos`: repeat, one at a time, the faults that no line told of.
+"""The second pass of `benchmarks.chaos`: repeat, one at a time, each unreported fault.
 
-While many faults are done at once, one hides another: the daemon is dead while the exchange
-sends wrong data. In the second pass each fault is alone, until the journal tells of it or
-ought to have.
+Among many faults at once, one may hide another: a dead daemon does not see that the exchange
+sends wrong data. In the second pass each fault is alone, until the journal reports it or should
+have reported it.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ _AHEAD_S = 1.0
 async def second_pass(
     setup: ChaosSetup, planned: list[Planned], seed: int, longest_s: float
 ) -> list[str]:
-    """Repeat, one after another, each kind of fault that nothing told of.
+    """Repeat, one after another, each kind of fault that no line reported.
 
     Args:
-        setup: After the first pass, and recovered.
+        setup: The setup, recovered after the first pass.
         planned: The faults of the first pass.
         seed: Seed of the details of each fault.
-        longest_s: No fault begins later than this.
+        longest_s: No fault begins later than this, s.
 
     Returns:
         The kinds that were repeated.
@@ -52,10 +52,10 @@ async def second_pass(
 
 
 async def retrain(setup: ChaosSetup) -> str:
-    """Ask for one retrain at the end: during the first pass each may have met a fault.
+    """Ask for one retrain at the end, because each earlier one may have met a fault.
 
     Returns:
-        The verdict, or an empty string if it left no candidate.
+        The verdict, or an empty string if the retrain made no candidate.
     """
     heard, until = len(setup.events), time.monotonic() + RETRAIN_S
     setup.command("retrain")
@@ -73,7 +73,7 @@ async def _told(setup: ChaosSetup) -> set[str]:
 
 
 async def _is_told(setup: ChaosSetup, kind: str, random: Random) -> bool:
-    """Do one, and wait until it is told of; False if it never is."""
+    """Do one fault and wait until the journal reports it; return False if it never does."""
     before = sum(o.kind == kind for o in occurrences(setup))
     planned = plan.one(random, kind, setup.exchange_s() + _AHEAD_S)
     if planned.is_of_exchange:

@@ -1,4 +1,4 @@
-"""The parts of `benchmarks.chaos`: exchange, broker, daemon, bot, a listener, a timeline."""
+"""The parts of `benchmarks.chaos`: exchange, broker, daemon, bot, listener and timeline."""
 
 import asyncio
 import contextlib
@@ -54,7 +54,7 @@ MEMORY_MIB, TOO_FEW_MIB = 4096, 300
 
 @dataclass(frozen=True, slots=True)
 class FaultDone:
-    """A fault that was tried, not one of the exchange; `missed` says why it could not be done."""
+    """A fault that was tried, except those of the exchange; `missed` says why it failed."""
 
     of: Occurrence
     missed: str = ""
@@ -62,7 +62,7 @@ class FaultDone:
 
 @dataclass
 class ChaosSetup:
-    """Every process and folder that faults are done to, and what was seen of them."""
+    """Every process and folder that faults are done to, and the observations of them."""
 
     folder: Path
     recording: Recording
@@ -74,13 +74,13 @@ class ChaosSetup:
     events: list[dict[str, Any]] = field(default_factory=list)
     faults_done: list[FaultDone] = field(default_factory=list)
     undamaged: list[tuple[float, Path]] = field(default_factory=list)
-    """Copies of the store from before it was damaged, and when."""
+    """When the store was damaged, and its copy from before."""
     opened: float = 0.0
     tell: bool = True
     daemon_was_ready: bool = False
     stop_s: float = 0.0
     retrained: str | None = None
-    """The verdict of the retrain at the end; "" if it left none, None if not asked for."""
+    """The verdict of the retrain at the end; "" if it had none, None before it was asked for."""
 
     def __post_init__(self) -> None:
         with socket.socket() as probe:
@@ -118,12 +118,12 @@ class ChaosSetup:
         return time.monotonic() - self.began
 
     def manage(self, text: str, **fields: Any) -> None:
-        """Write to the journal what the service manager did."""
+        """Write a line of the service manager to the journal."""
         self.journal.manage(text)
         self.note(text, **fields)
 
     def note(self, text: str, **fields: Any) -> None:
-        """Write to the timeline what was done, for a person."""
+        """Write a line to the timeline, for people."""
         entry = {"at_s": round(self.elapsed(), 2), "wall": time.time(), "text": text, **fields}
         self.timeline.append(entry)
         with (self.folder / "timeline.jsonl").open("a") as file:
@@ -133,13 +133,13 @@ class ChaosSetup:
             print(f"{entry['at_s']:8.1f}  {text}  {extra}", file=sys.stderr, flush=True)
 
     async def open(self, plan_script: str) -> None:
-        """Open the exchange, with its faults, and make the processes, none of them started."""
+        """Open the exchange with its faults, and make the processes without starting them."""
         faults: tuple[Fault, ...] = ()
         if plan_script:
             (self.folder / "faults.toml").write_text(plan_script)
             faults = read_script(self.folder / "faults.toml")
         start_ms = int(self.recording.t[HISTORY])
-        # The bot has one of its own, so that the faults of the first met the daemon.
+        # The bot has its own exchange, so that a fault of the first always meets the daemon.
         self.exchange, self.bots_exchange = (
             ReplayExchange(
                 (self.recording,), SystemClock(), speed=self.speed, start_ms=start_ms, faults=faults
@@ -191,7 +191,7 @@ class ChaosSetup:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the processes and listen to all that is said, until the block ends."""
+        """Run the processes and listen to all messages, until the block ends."""
         tasks = [asyncio.create_task(unit.run()) for unit in (self.broker, self.daemon, self.bot)]
         self.listener = MqttConnection(
             BrokerAddress.parse(self.broker_url), SystemClock(), name="chaos", encode=encode
@@ -221,7 +221,7 @@ class ChaosSetup:
                 self.journal.count(self.events[-1])
 
     def command(self, name: str, **fields: str) -> None:
-        """Ask the daemon for something, as an operator does."""
+        """Send the daemon a command, as an operator does."""
         request = Command(
             command=name,  # type: ignore[arg-type]
             request_id=secrets.token_hex(6),
@@ -236,12 +236,12 @@ class ChaosSetup:
         return time.time() - self.opened
 
     def add_fault(self, fault: Fault) -> None:
-        """Let both exchanges do one more."""
+        """Add a fault to both exchanges."""
         for exchange in (self.exchange, self.bots_exchange):
             exchange.add_faults([fault])
 
     async def well(self, within_s: float) -> float:
-        """Wait until daemon and bot have the newest bar; return how long it took, in seconds."""
+        """Wait until daemon and bot have the newest bar; return the seconds that it took."""
         began = time.monotonic()
         while (took_s := time.monotonic() - began) < within_s:
             newest = max((e.get("last_bar_t") or 0 for e in self.events[-50:]), default=0)
@@ -252,7 +252,7 @@ class ChaosSetup:
         return took_s
 
     def answers(self) -> bool:
-        """Whether what LATEST.json names is whole."""
+        """Return whether the version that LATEST.json names is intact."""
         try:
             live = self.registry.live(SLOT)
             return live is not None and bool(self.registry.verify(SLOT, live.model_id))
@@ -260,7 +260,7 @@ class ChaosSetup:
             return False
 
     def is_stored(self) -> bool:
-        """Whether the daemon's store has the newest bars."""
+        """Return whether the daemon's store has the newest bars."""
         with contextlib.suppress(HyperdriftError), open_store(self.data, read_only=True) as store:
             newest = max((held.bar.t for held in store.held(SLOT, 0, 2**62)), default=0)
             return newest >= self.exchange.now_ms() - 4 * STEP
@@ -276,7 +276,7 @@ class ChaosSetup:
 
 
 def _without_root_rights() -> tuple[str, ...]:
-    """Return a command prefix that drops root's rights over file modes."""
+    """Return a command prefix that removes root's right to ignore file modes."""
     powers = "-dac_override,-dac_read_search"
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         return ()
@@ -286,7 +286,7 @@ def _without_root_rights() -> tuple[str, ...]:
 def prepare(
     folder: Path, seconds: float, speed: float, seed: int, *, namespace: bool
 ) -> ChaosSetup:
-    """Make a market, a store with its older half, keys, and versions that were once live."""
+    """Make a market, a store with its older half, keys, and earlier live versions."""
     bars = HISTORY + int(1.3 * (seconds + 300) * speed * 1000 / STEP)
     recording = generate(bars, STEP, seed, start_ms=START_MS)
     (folder / "disk").mkdir()

@@ -1,27 +1,27 @@
-"""List which line tells of which fault in `benchmarks.chaos`, and when none is expected."""
+"""List which line reports which fault in `benchmarks.chaos`, and when none is expected."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 AFTER_S = 75.0
-"""Seconds after its end within which a line tells of a fault, unless its trace says less."""
+"""Seconds after a fault's end in which a line can report it, unless its trace says less."""
 
 
 class Trace(NamedTuple):
-    """How a kind of fault is told.
+    """How a kind of fault is reported.
 
     Attributes:
-        line: What the daemon writes, as a pattern; empty if only its manager can know.
-        needs: What must have been in order for that, names of `AWAY`.
-        manager: What the service manager writes; counts where the daemon could not.
-        tell_s: How long the daemon needs, once it was touched.
-        lasts_s: For how long it must have been touched to be able to notice.
-        until: The line that ends what `line` says began; until then it is not said again.
-        calm_s: After so long without it, the next one is said again.
-        counts: What the daemon's status counts, of which there is a line an hour while it lasts.
-        is_kept: What `line` says began is known over a restart of the daemon.
-        after_s: Until so long after the end a line tells of it: shorter where the venue does
-            the same on a good day, now and then.
+        line: Pattern of the daemon's line; empty if only the service manager can know.
+        needs: Names of `AWAY` that must work, or the daemon cannot write the line.
+        manager: Pattern of the service manager's line; counts if the daemon could not write.
+        tell_s: Seconds that the daemon needs after the fault met it.
+        lasts_s: Seconds that the fault must last, or the daemon cannot notice it.
+        until: Pattern of the line that ends what `line` began; before it, `line` is not repeated.
+        calm_s: After so many seconds without the fault, the next one is logged again.
+        counts: Pattern of names of status counts; while one grows there is one line an hour.
+        is_kept: Whether the daemon still knows after a restart what `line` began.
+        after_s: Seconds after the fault's end in which a line can report it. It is shorter if
+            the venue sometimes does the same without a fault.
     """
 
     line: str
@@ -49,7 +49,7 @@ AWAY = {
     "clock": "the venue's clock was set back, and no bar closed",
     "live": "another version went live before the daemon looked at the files again",
 }
-"""What masks: a fault is masked if it met the daemon only while one of what it needs was so."""
+"""What masks a fault: it met the daemon only while one of these that it needs was so."""
 
 _STREAM = ("daemon", "disk", "link", "stream")
 _REST = ("daemon", "disk", "link", "rest")
@@ -76,12 +76,12 @@ TRACES: Mapping[str, Trace] = {
     "child_hang": Trace(r"it was stopped.* after 60 s", ("daemon", "disk"), tell_s=62),
     "child_out_of_memory": Trace(r"ran out of its 300 MiB", ("daemon", "disk")),
     "broker_kill": _NO_BROKER._replace(manager=r"broker ended with SIGKILL"),
-    "broker_hang": _NO_BROKER._replace(  # noticed where a bar is published: 10 s may an answer take
+    "broker_hang": _NO_BROKER._replace(  # noticed when a bar is published: an answer may take 10 s
         needs=("daemon", "link", "rest", "clock"), tell_s=0, lasts_s=11.5
     ),
     "broker_gone": _NO_BROKER._replace(manager=r"broker ended with SIGKILL"),
-    # A bot killed in the moment in which it takes leave of the broker has no last will; that it
-    # comes back without a model says the same.
+    # A bot that is killed while it disconnects has no last will. Its return without a model
+    # reports the same.
     "bot_kill": Trace(
         r'"online": (false|true.*"model_id": "",).*bot\.presence',
         (*_BUS, "presence"),
@@ -105,7 +105,7 @@ TRACES: Mapping[str, Trace] = {
     "model_tampered": Trace(r"model\.lost|swap\.refused|digest", _FILES, tell_s=62),
     "pointer_lost": Trace(r"LATEST\.json was missing|model\.lost", _FILES, tell_s=62),
     "pointer_old": Trace(r"an old LATEST\.json came back", _FILES, tell_s=62),
-    # Known when it is over, by late bars, or when nobody has answered for ten seconds.
+    # Noticed by late bars when it is over, or after ten seconds without an answer.
     "link_down": Trace(rf"bus\.lost|feed\.stream_lost|feed\.bar_late|{_TROUBLE}", lasts_s=10.5),
     "link_slow": Trace(rf"bus\.lost|feed\.stream_lost|feed\.bar_late|{_TROUBLE}"),
     "malformed_messages": Trace(r"bus\.malformed", _BUS),
@@ -121,7 +121,7 @@ TRACES: Mapping[str, Trace] = {
         rf"stream\.schema_changed|{_TROUBLE}", ("daemon", "disk", "link"), calm_s=2.0
     ),
     "bad_bar": Trace(
-        # A price of the stream alone that REST contradicts in time is only another last state.
+        # If only the stream has a wrong price and REST corrects it in time, it is no anomaly.
         r'bar_refused|future_bar|price_doubted|"kind": "last_state_missing".*feed\.oddity',
         ("daemon", "disk", "link", "stream", "rest"),
         calm_s=2.0,

@@ -1,7 +1,7 @@
-"""Judge whether the journal of `benchmarks.chaos` tells of each fault, one by one.
+"""Judge whether the journal of `benchmarks.chaos` reports each fault, one by one.
 
-A line tells of one occurrence. Two share it only if it says that something began, and it still
-lasted at the second.
+A line reports one occurrence. Two occurrences share a line only if it says that a trouble began
+and that trouble still lasted at the second one.
 """
 
 import re
@@ -15,10 +15,10 @@ from benchmarks.chaos.traces import TRACES, Trace
 Outcome = Literal["told", "masked", "untouched", "untold"]
 Spans = Sequence[tuple[float, float]]
 
-_BEFORE_S = 1.0  # a line may be so much older than the note of what it tells of
+_BEFORE_S = 1.0  # a line may be so much older than the note of its fault
 _SOON_S = 3.0
 _HOUR_S, _STATUS_S = 12.0, 11.0  # at 300 times real time; from one status to the next
-_SAME_S = 0.5  # a log line and the event over MQTT that says the same
+_SAME_S = 0.5  # from a log line to the MQTT event of the same trouble
 _ENDED = r"^daemon ended with"
 
 
@@ -32,16 +32,16 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """One fault that was done.
+    """One fault that was done; times are wall times in s.
 
     Attributes:
         kind: One of `TRACES`.
-        begin: When, wall.
-        end: Until when.
-        touched: How often it met the daemon; None if that needs no counting.
+        begin: When it began.
+        end: When it ended.
+        touched: How often it met the daemon; None if it is not counted.
         first: When it first met the daemon.
-        last: When it last did.
-        gone: When what it had done was undone by something else; None if it was not.
+        last: When it last met the daemon.
+        gone: When something else undid its effect; None if nothing did.
     """
 
     kind: str
@@ -54,7 +54,7 @@ class Occurrence:
 
     @property
     def met(self) -> tuple[float, float]:
-        """When it met the daemon, as far as is known."""
+        """The first and last time that it met the daemon, or its begin and end if unknown."""
         return (
             self.begin if self.first is None else self.first,
             self.end if self.last is None else self.last,
@@ -62,7 +62,7 @@ class Occurrence:
 
 
 class ChaosVerdict(NamedTuple):
-    """What the journal tells of an occurrence, or why it tells nothing."""
+    """Whether the journal reports an occurrence, or why it does not."""
 
     of: Occurrence
     outcome: Outcome
@@ -75,9 +75,9 @@ def verdicts(
     """Judge each occurrence, in the order in which they began.
 
     Args:
-        occurrences: Of whatever kinds.
-        journal: Everything that daemon and manager wrote, oldest first.
-        away: When what is named in `AWAY` was not in order.
+        occurrences: Occurrences of any kinds.
+        journal: All lines of daemon and service manager, oldest first.
+        away: Name in `AWAY` -> spans in which it did not work.
     """
     of_kind: dict[str, list[Occurrence]] = {}
     for occurrence in sorted(occurrences, key=lambda o: o.begin):
@@ -110,7 +110,7 @@ def _of_one_kind(
 
 
 def _times(journal: Sequence[Line], by: str, pattern: str) -> list[float]:
-    """Return when a pattern was written, once where the same was said in two places."""
+    """Return the times of lines with a pattern; one time if two lines report the same."""
     wanted = re.compile(pattern)
     times = [line.at for line in journal if pattern and line.by == by and wanted.search(line.text)]
     return times[:1] + [b for a, b in pairwise(times) if b - a > _SAME_S]
@@ -122,9 +122,9 @@ def _told(
     times: Sequence[float],
     trace: Trace,
 ) -> set[Occurrence]:
-    """Give each line to an occurrence: what was said while it lasted was said of it."""
+    """Return the reported occurrences; a line goes first to one during which it was written."""
     told = _assigned(met, times, trace, min(_SOON_S, trace.after_s))
-    for is_masked in (False, True):  # what nothing hides cannot do without one
+    for is_masked in (False, True):  # an occurrence that is not masked needs a line
         some = [o for o in met if o not in told and bool(masks[o]) is is_masked]
         left = [at for at in times if at not in told.values()]
         told |= _assigned(some, left, trace, trace.after_s)
@@ -134,7 +134,7 @@ def _told(
 def _assigned(
     occurrences: Collection[Occurrence], times: Sequence[float], trace: Trace, after_s: float
 ) -> dict[Occurrence, float]:
-    """Give each line to the occurrence that can wait least for one; return who got which."""
+    """Assign each line to the occurrence whose time for one ends first; return the pairs."""
     told: dict[Occurrence, float] = {}
     for at in times:
         waiting = [
@@ -150,7 +150,7 @@ def _assigned(
 def _shared(
     occurrences: Sequence[Occurrence], told: set[Occurrence], journal: Sequence[Line], trace: Trace
 ) -> set[Occurrence]:
-    """Return who else is told by a line that says what began before and still lasted."""
+    """Return other occurrences that a line reports, because its trouble still lasted."""
     ends = _times(journal, "manager", _ENDED)
     begins = _times(journal, "daemon", trace.line)
     over = [*([] if trace.is_kept else ends), *_times(journal, "daemon", trace.until)]
@@ -176,7 +176,7 @@ def _shared(
 def _went_on(
     occurrence: Occurrence, begins: Sequence[float], journal: Sequence[Line], trace: Trace
 ) -> bool:
-    """Whether it was counted, in an episode of which a line was written within the hour."""
+    """Return whether it was counted within an hour after a line about the same trouble."""
     first, last = occurrence.met
     if not trace.counts or not any(first - _HOUR_S - trace.calm_s <= b <= first for b in begins):
         return False
@@ -185,7 +185,7 @@ def _went_on(
 
 
 def _masks(occurrence: Occurrence, trace: Trace, away: Mapping[str, Spans]) -> tuple[str, ...]:
-    """Return what was away whenever it could have been told; empty if it could."""
+    """Return what was away whenever the fault could be noticed; empty if it could be."""
     first, last = occurrence.met
     until = last + trace.tell_s
     spans = {name: _within(away.get(name, ()), first, until) for name in trace.needs}
@@ -193,7 +193,7 @@ def _masks(occurrence: Occurrence, trace: Trace, away: Mapping[str, Spans]) -> t
         spans["live"] = _within([(occurrence.gone, until)], first, until)
     edge = first
     for begin, end in [*sorted(s for some in spans.values() for s in some), (until, until)]:
-        # From `edge` to `begin` everything was in order.
+        # From `edge` to `begin` everything worked.
         if min(begin, last) - edge >= trace.lasts_s and begin - edge >= trace.tell_s:
             return ()
         edge = max(edge, end)

@@ -2,16 +2,16 @@
 
 python -m benchmarks.endurance [--days 30] [--speed 1000] [--plot FILE] [--json]
 
-The real daemon with four slots, an exchange that replays made-up markets (their regime changes
-on day ten), its embedded broker, a paper bot, a retrain of each slot every three days and those
-that drift starts. It begins with the data of months: 92 days of scores in the journal and thirty
-old versions of each slot. So everything that is pruned is at its limit from the first day, and
-whatever still grows is never pruned.
+It runs the real daemon with four slots, its embedded broker and a paper bot. The exchange replays
+artificial markets whose regime changes on day ten. Each slot is retrained every three days, and
+when drift starts a retrain. The store begins with 92 days of scores, and each slot with thirty
+old versions. So everything that is pruned is at its limit from the first day, and a series that
+still grows is not pruned.
 
-Every six hours: memory, open files, threads, asyncio tasks and children of the daemon, rows
-of the journal, disk by folder. Flat means that the slope over the second half (Theil-Sen, with
-its 95 % interval) adds less than the limit in thirty days. Exit code 1 if anything does not;
-in fewer than ten days the daily pruning itself looks like a slope.
+Every six hours it measures the daemon's memory, open files, threads, asyncio tasks and children,
+the rows of the journal, and the disk by folder. A series is flat if the slope of its second half
+(Theil-Sen, with its 95 % interval) adds less than the limit in thirty days. If one is not flat,
+the exit code is 1. In fewer than ten days the daily pruning itself looks like a slope.
 """
 
 import argparse
@@ -53,7 +53,7 @@ from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import DAY_MS
 
 EVERY_H = 6.0
-# What a second half may add in thirty days: a share of its median, or a number where that is 0.
+# The allowed growth in thirty days: a share of the median, or a number if the median is 0.
 LIMITS = {
     "memory, MiB (PSS)": 0.10,
     "memory, MiB (RSS)": 0.10,
@@ -62,7 +62,7 @@ LIMITS = {
     "asyncio tasks": 0.05,
     "child processes": 0.5,
     "journal, rows": 0.05,
-    "disk, MiB: store": 0.10,  # 100 bytes a bar stay for ever
+    "disk, MiB: store": 0.10,  # each bar needs 100 bytes for ever
     "disk, MiB: models": 0.10,
     "disk, MiB: jobs": 1.0,
     "disk, MiB: all the rest": 0.10,
@@ -71,7 +71,7 @@ LIMITS = {
 
 @dataclass
 class MeasuredSeries:
-    """The measurements, by simulated day."""
+    """The measurements, each with its simulated day."""
 
     day: list[float] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in LIMITS})
@@ -84,7 +84,7 @@ class MeasuredSeries:
 
 @dataclass(frozen=True)
 class EnduranceVerdict:
-    """How a line runs in its second half: growth in thirty days, with its 95 % interval."""
+    """The growth of one series in thirty days by its second half, with the 95 % interval."""
 
     name: str
     median: float
@@ -95,7 +95,7 @@ class EnduranceVerdict:
 
     @property
     def flat(self) -> bool:
-        return self.growth <= self.limit  # a decrease is no leak: old versions were larger
+        return self.growth <= self.limit  # a decrease is no leak
 
     def line(self) -> str:
         said = "flat" if self.flat else "NOT FLAT"
@@ -118,11 +118,11 @@ def judge(series: MeasuredSeries) -> list[EnduranceVerdict]:
     return verdicts
 
 
-# --- the daemon, as its own process, with a thread that counts its tasks ---
+# --- the daemon in its own process, with a thread that counts its tasks ---
 
 
 def run_daemon(config: str, log_file: Path) -> None:
-    """Run `hyperdrift run`, and write how many tasks the loop has."""
+    """Run `hyperdrift run`, and write the number of the loop's tasks to `log_file`."""
 
     class Counted(asyncio.DefaultEventLoopPolicy):
         def new_event_loop(self) -> asyncio.AbstractEventLoop:
@@ -149,7 +149,7 @@ def run_daemon(config: str, log_file: Path) -> None:
 
 
 class ProcessObserver:
-    """Measures the daemon from outside."""
+    """Measures the daemon from another process."""
 
     def __init__(self, pid: int, folder: Path, log_file: Path) -> None:
         self._proc, self._folder, self._log_file = Path(f"/proc/{pid}"), folder, log_file
@@ -163,7 +163,7 @@ class ProcessObserver:
             "memory, MiB (PSS)": memory["Pss"],
             "memory, MiB (RSS)": memory["Rss"],
             "open files": len(list((self._proc / "fd").iterdir())),
-            "threads": len(list((self._proc / "task").iterdir())) - 1,  # one of them counts
+            "threads": len(list((self._proc / "task").iterdir())) - 1,  # less the counting one
             "asyncio tasks": float(self._log_file.read_text()),
             "child processes": len(children.split()),
             "journal, rows": self._query("SELECT count(*) FROM journal")[0][0],
@@ -185,7 +185,7 @@ class ProcessObserver:
         )
 
     def failures(self) -> list[str]:
-        """Return why retrains failed; a refusal by a gate is no failure."""
+        """Return the reasons of failed retrains; a candidate that a gate refused is no failure."""
         query = (
             "SELECT DISTINCT json_extract(body, '$.error') FROM journal"
             f" WHERE kind = 'RetrainFailed' AND at_ms >= {START_MS}"
@@ -204,7 +204,7 @@ class ProcessObserver:
                 with contextlib.suppress(FileNotFoundError):
                     status = path.lstat()
                     if status.st_ino in seen:
-                        continue  # a second name of the same file
+                        continue  # a hard link to a file counted before
                     seen.add(status.st_ino)
                     top = path.relative_to(self._folder).parts[0]
                     place = "store" if top.startswith(STORE_NAME) else top
@@ -213,7 +213,7 @@ class ProcessObserver:
 
 
 async def endure(days: int, speed: float, folder: Path) -> tuple[MeasuredSeries, ProcessObserver]:
-    """Replay so many days and measure every six hours."""
+    """Replay `days` days and measure every six hours."""
     recordings = list(markets(days))
     await asyncio.to_thread(fill_store, folder / "data", recordings)
     generate_keys(*(folder / "data" / "keys" / f"hyperdrift.{kind}" for kind in ("key", "pub")))
@@ -233,7 +233,7 @@ async def endure(days: int, speed: float, folder: Path) -> tuple[MeasuredSeries,
         )
         paper = await stack.enter_async_context(DemoProcess("bot", bot, folder))
         observer = ProcessObserver(daemon.pid, folder / "data", log_file)
-        while not log_file.exists():  # the daemon has begun
+        while not log_file.exists():  # until the daemon has started
             daemon.check()
             await asyncio.sleep(0.1)
         began = clock.monotonic()

@@ -44,7 +44,7 @@ def markets(days: int) -> Iterator[Recording]:
 
 
 def fill_store(folder: Path, recordings: list[Recording]) -> None:
-    """Store bars, and scores of as many days as the daemon keeps."""
+    """Store bars, and scores of all days that the daemon keeps."""
     with open_store(folder) as store:
         for slot, rec in zip(SLOTS, recordings, strict=True):
             past = rec.t < START_MS
@@ -68,7 +68,7 @@ def _write_scores(store: Store) -> None:
         days = max(SCORES_DAYS, SCORES_BARS * step // DAY_MS) + 2
         for back in range(days * DAY_MS // step, 0, -1):
             t, at = START_MS - back * step, -back % bars
-            # What a start reads must not speak of a model that this folder never had.
+            # A start reads these rows, so they must not name a model that the folder never had.
             read = back * step < (JOURNAL_DAYS + 1) * DAY_MS
             scored = BarScored(
                 slot=str(slot),
@@ -87,7 +87,7 @@ def _write_scores(store: Store) -> None:
 
 
 def fill_models(folder: Path, config: Path) -> None:
-    """Train one model as an operator would, and store it as thirty old versions of each slot."""
+    """Train one model as an operator does, and store it as thirty old versions of each slot."""
     command = ("-m", "daemon.cli", "retrain", "--coin", SLOTS[0].coin, "--force", "--deploy")
     options = {"cwd": folder, "env": {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}}
     whole = (sys.executable, *command, "--config", str(config))

@@ -1,8 +1,8 @@
 """Make a thousand swaps under load, while `kill -9` ends daemon, bot or broker.
 
-A bot predicts on every bar while a daemon's registry, serving and coordinator swap its
-model through a real mosquitto. A peer runs beside it: a bot that checks the file on every bar and
-reloads with `joblib.load` in its own loop. Both predict the same bars.
+A bot predicts every bar while a daemon's registry, serving and swap coordinator swap its model
+through a real mosquitto. A second bot, the peer, predicts the same bars. It checks the model file
+on every bar and reloads it with `joblib.load` in its own loop.
 
     python -m benchmarks.swap --swaps 1000 --kills 60 --json
 """
@@ -36,7 +36,7 @@ from tests.daemon.versions import START_MS, write_version
 
 
 def prepare(folder: Path, settings: Settings) -> dict[str, np.ndarray]:
-    """Adopt versions of real forests; return what each must answer to the benchmark's rows."""
+    """Adopt versions of real forests; return the answers of each to the benchmark's rows."""
     generate(folder / "hyperdrift.key", folder / "hyperdrift.pub")
     registry = Registry(folder / "models", Signer.load(folder / "hyperdrift.key"))
     rng = np.random.default_rng(settings.seed)

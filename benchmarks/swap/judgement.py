@@ -1,11 +1,11 @@
-"""What the log files of `benchmarks.swap` prove: bars answered, answers whole, models live."""
+"""Check the log files of `benchmarks.swap`: bars answered, answers correct, models live."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-# A model may be overtaken while a bot checks it: it is live for at most so long then.
+# Seconds for which a bot may use a model after the pointer moved, because it was loading it.
 OVERTAKEN_S = 5.0
 
 
@@ -20,7 +20,7 @@ def lives(lines: list[dict[str, Any]], deaths: list[int], end_ns: int) -> Iterat
 def answers(
     lines: list[dict[str, Any]], deaths: list[int], end_ns: int, bar_s: float
 ) -> dict[str, Any]:
-    """Count the bars that a living bot left unanswered, and how late the others were."""
+    """Count the bars that a running bot did not answer, and measure the delay of the others."""
     bar_ns, unanswered, behind, total = round(bar_s * 1e9), 0, 0, 0
     late: list[float] = []
     for ready, said, until in lives(lines, deaths, end_ns):
@@ -28,7 +28,7 @@ def answers(
             line["bar"]: line["ns"] for line in said if line["event"] == "answer" and line["model"]
         }
         last = max(answered, default=ready["bar"] - 1)
-        # A machine that is too busy makes a bot answer late; what it died before is not lost.
+        # On a busy machine a bot answers late. Bars due just before its death are not lost.
         behind += max(0, until // bar_ns - last - 1)
         due = range(ready["bar"], last + 1)
         unanswered += sum(bar not in answered for bar in due)
@@ -44,7 +44,7 @@ def answers(
 
 
 def stalls(lines: list[dict[str, Any]], swaps: list[tuple[int, int]]) -> dict[str, Any]:
-    """Split the loop's stalls into those during an undisturbed swap and the others."""
+    """Split the stalls of the loop into those during an undisturbed swap and all others."""
     starts = np.array([began for began, _ in swaps])
     during, elsewhere = [0.0], [0.0]
     for line in lines:
@@ -59,7 +59,7 @@ def stalls(lines: list[dict[str, Any]], swaps: list[tuple[int, int]]) -> dict[st
 
 
 def torn(lines: list[dict[str, Any]], expected: dict[str, np.ndarray]) -> int:
-    """Count answers that are not exactly what the model they name gives."""
+    """Count the answers that differ from the exact answer of the model that they name."""
     wrong = 0
     for line in lines:
         if line["event"] == "answer":
@@ -70,7 +70,7 @@ def torn(lines: list[dict[str, Any]], expected: dict[str, np.ndarray]) -> int:
 
 
 def takeovers(lines: list[dict[str, Any]], history: list[tuple[int, str]]) -> dict[str, Any]:
-    """Compare each model that the bot took with what LATEST.json said at that time."""
+    """Compare each model that the bot loaded with the version in LATEST.json at that time."""
     never, overtaken, before = 0, [0.0], None
     for line in lines:
         if line["event"] == "ready":

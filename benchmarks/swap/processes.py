@@ -1,8 +1,8 @@
-"""The processes of `benchmarks.swap`: the daemon's side, a bot, and the peer it is compared with.
+"""The processes of `benchmarks.swap`: the daemon's side, a bot, and a peer for comparison.
 
-Each is killed with SIGKILL at any moment, so what it has to say is appended to its file
-line by line, in one write each. All are forked from a parent that has imported what they need, so
-that a kill costs the recovery and not the import of scikit-learn.
+Each may be killed with SIGKILL at any moment, so it appends each line to its log file in one
+write. All are forked from a parent that has imported their libraries. So the time after a kill
+is the recovery without the import of scikit-learn.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def rows() -> np.ndarray:
 
 
 class LogFile:
-    """A file of JSON lines that a SIGKILL leaves whole."""
+    """A file of JSON lines; a SIGKILL leaves no incomplete line."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -56,7 +56,7 @@ class LogFile:
 
 
 async def daemon(options: argparse.Namespace, log_file: LogFile) -> None:
-    """The daemon's side of a swap: registry, serving, coordinator, bus; orders come on stdin."""
+    """Run the daemon's side of a swap: registry, serving and swaps; read orders from a pipe."""
     clock, topics = SystemClock(), Topics()
     bus = MqttConnection(BrokerAddress.parse(options.broker), clock, encode=encode)
     signer = Signer.load(options.folder / "hyperdrift.key")
@@ -109,7 +109,7 @@ def deploy(model_id: str) -> actions.Deploy:
 
 
 async def bot(options: argparse.Namespace, log_file: LogFile) -> None:
-    """A bot that asks its slot on every bar."""
+    """Run a bot that asks its `ModelSlot` on every bar."""
     slot = ModelSlot(
         options.broker,
         str(SLOT),
@@ -135,7 +135,7 @@ async def bot(options: argparse.Namespace, log_file: LogFile) -> None:
 
 
 async def peer(options: argparse.Namespace, log_file: LogFile) -> None:
-    """A bot as usual today: checks the file on every bar, and loads a new one in its loop."""
+    """Run a usual bot: it checks the file on every bar and loads a new one in its loop."""
     pointer = options.folder / "models" / str(SLOT) / "LATEST.json"
     probe = asyncio.create_task(watch_stalls(log_file))
     names = list(features.NAMES)
@@ -152,7 +152,7 @@ async def peer(options: argparse.Namespace, log_file: LogFile) -> None:
                 seen[2] = latest["model_id"]
                 took = (time.monotonic_ns() - began) / 1e6
                 log_file.write(event="reloaded", model=seen[2], load_ms=took)
-            except Exception as e:  # noqa: BLE001 - whatever a half-written file does
+            except Exception as e:  # noqa: BLE001 - a half-written file may raise any error
                 log_file.write(event="failed", error=f"{type(e).__name__}: {e}")
         p = seen[1].predict_proba(pd.DataFrame([row], columns=names))[0]
         return seen[2], [float(x) for x in p]
@@ -162,7 +162,7 @@ async def peer(options: argparse.Namespace, log_file: LogFile) -> None:
 
 
 async def answer_bars(bar_s: float, ask: Any, log_file: LogFile) -> None:
-    """Predict every bar in order, late or not; bars are counted since boot."""
+    """Predict every bar in order, even if late; the number of a bar counts from boot."""
     bar_ns = round(bar_s * 1e9)
     inputs = rows().tolist()
     bar = time.monotonic_ns() // bar_ns + 1
@@ -175,7 +175,7 @@ async def answer_bars(bar_s: float, ask: Any, log_file: LogFile) -> None:
 
 
 async def watch_stalls(log_file: LogFile) -> None:
-    """Note whenever the event loop came back more than 5 ms late."""
+    """Log each time that the event loop wakes up more than 5 ms late."""
     while True:
         began = time.monotonic_ns()
         await asyncio.sleep(PROBE_S)
@@ -185,7 +185,7 @@ async def watch_stalls(log_file: LogFile) -> None:
 
 
 async def watch_connection(client: MqttConnection | ModelSlot, log_file: LogFile) -> None:
-    """Note when the broker comes and goes."""
+    """Log each time that the connection to the broker begins or ends."""
     before = False
     while True:
         if client.connected != before:
@@ -195,7 +195,7 @@ async def watch_connection(client: MqttConnection | ModelSlot, log_file: LogFile
 
 
 async def load(_options: argparse.Namespace, _log_file: LogFile) -> None:
-    """Keep a core as busy as a retrain does, at its niceness."""
+    """Keep one core busy like a retrain, with the same niceness."""
     os.nice(10)
     while True:
         np.linalg.svd(np.random.default_rng(0).normal(size=(200, 200)))
@@ -212,14 +212,14 @@ def act(role: str, options: argparse.Namespace) -> None:
     logs.configure()
     try:
         asyncio.run(ROLES[role](options, LogFile(options.folder / f"{role}.jsonl")))
-    except BaseException:  # noqa: BLE001 - the last words of a process
+    except BaseException:  # noqa: BLE001 - the process ends after it
         traceback.print_exc()
         sys.stderr.flush()
     os._exit(1)
 
 
 def main() -> None:
-    """Fork a process for each role that a line of standard input names; print its pid."""
+    """Fork a process for each role that a line of standard input names, and print its pid."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--broker", default="")

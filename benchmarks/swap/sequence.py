@@ -1,4 +1,4 @@
-"""Run the swaps of `benchmarks.swap`, some with a killed process."""
+"""Run the swaps of `benchmarks.swap`; kill a process during some of them."""
 
 import random
 import time
@@ -24,7 +24,7 @@ class SwapRecord:
 def play(
     setup: SwapSetup, pointer: PointerHistory, daemon: Reader, bot: Reader, settings: Settings
 ) -> SwapRecord:
-    """Order swap after swap and wait until the bot has what the registry calls live."""
+    """Order one swap after another; wait each time until the bot has the live version."""
     rng, record = random.Random(settings.seed), SwapRecord()
     targets = sorted(
         p.stem.removeprefix("manifest_") for p in pointer.path.parent.glob("manifest_*")
@@ -50,7 +50,7 @@ def play(
 
 
 def whole(setup: SwapSetup, daemon: Reader, bot: Reader) -> None:
-    """Wait until everybody is back at the broker after the last death."""
+    """Wait until daemon and bot are connected to the broker again after the last kill."""
     died_ns, victim = setup.deaths[-1]
     waiting = {"daemon": [daemon], "bot": [bot], "broker": [daemon, bot]}[victim]
     deadline = time.monotonic() + SETTLE_S
@@ -72,7 +72,7 @@ def settle(
     *,
     victim: str,
 ) -> None:
-    """Wait until a bot has acknowledged what the pointer says."""
+    """Wait until a bot has acknowledged the version that the pointer names."""
     deadline = time.monotonic() + SETTLE_S
     restarted = False
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""The processes of `benchmarks.swap`, the pointer that they read and the log files they write."""
+"""Start the processes of `benchmarks.swap`, and read their pointer and their log files."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ class Settings:
 
 
 class SwapSetup:
-    """Starts, kills and restarts; every process has a log file that outlives it."""
+    """Starts, kills and restarts the processes; each keeps its log file over restarts."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder, self._settings = folder, settings
@@ -100,7 +100,7 @@ class SwapSetup:
         command = [sys.executable, "-m", "benchmarks.swap.processes"]
         command += ["--folder", str(self._folder), "--bar-s", str(self._settings.bar_s)]
         command += ["--broker", f"mqtt://127.0.0.1:{self._port}"]
-        # One thread each: a library's pool of threads does not survive a fork.
+        # One thread in each process, because a library's threads do not survive a fork.
         alone = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, env=os.environ | alone)
@@ -115,7 +115,7 @@ def alive(pid: int) -> bool:
 
 
 def end(pid: int) -> None:
-    """Kill a process and wait until it is gone; its parent reaps it."""
+    """Kill a process and wait until its parent has reaped it."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     while alive(pid):
@@ -123,7 +123,7 @@ def end(pid: int) -> None:
 
 
 class PointerHistory:
-    """Every value that LATEST.json ever had, and since when."""
+    """Every value of LATEST.json during the run, and the time since when it had it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -151,7 +151,7 @@ class PointerHistory:
 
 
 class Reader:
-    """Follows a log file."""
+    """Reads a log file while it grows."""
 
     def __init__(self, path: Path) -> None:
         path.touch()
@@ -168,5 +168,5 @@ class Reader:
         return lines
 
     def connected_since(self, ns: int) -> bool:
-        """Whether it came back to the broker after that moment, and is there."""
+        """Return whether the process connected to the broker after `ns` and is connected."""
         return self._connected_ns > ns
