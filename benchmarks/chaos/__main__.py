@@ -4,7 +4,7 @@ python -m benchmarks.chaos [--minutes 15] [--seed 1] [--every-s 5] [--json]
 
 It runs the real daemon, the reference paper bot, a real mosquitto and the replay exchange with a
 fault script. They have a small disk and a network of their own (Linux namespaces, with or without
-root). Processes are killed and hung, the disk is filled, files are damaged, the link is cut, and
+root). Processes are killed and hung, the disk is filled and files are damaged. The link is cut and
 the exchange sends wrong data. Then the faults end, and everything has a minute to recover.
 A second pass repeats, one at a time, each fault that no line of the journal reports; it takes ten
 minutes at most. Last, it asks for a retrain.

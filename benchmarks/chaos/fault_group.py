@@ -26,7 +26,7 @@ class FaultGroup:
         return found
 
     @contextlib.asynccontextmanager
-    async def _alone(self, lock: asyncio.Lock, planned: Planned) -> AsyncIterator[None]:
+    async def _one_at_a_time(self, lock: asyncio.Lock, planned: Planned) -> AsyncIterator[None]:
         """Wait for faults that cannot be done at the same time; the fault begins after that."""
         async with lock:
             self.began[planned.kind] = time.time()

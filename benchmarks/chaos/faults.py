@@ -50,7 +50,7 @@ class NetworkFaults(FaultGroup):
         self._network = asyncio.Lock()
 
     async def link_down(self, planned: Planned) -> str:
-        async with self._alone(self._network, planned):
+        async with self._one_at_a_time(self._network, planned):
             _run("ip", "link", "set", "lo", "down")
             try:
                 await asyncio.sleep(planned.for_s)
@@ -59,7 +59,7 @@ class NetworkFaults(FaultGroup):
         return f"for {planned.for_s:g} s"
 
     async def link_slow(self, planned: Planned) -> str:
-        async with self._alone(self._network, planned):
+        async with self._one_at_a_time(self._network, planned):
             # All processes together send about 80 kbit/s, five times this limit.
             limit = ("rate", "16kbit", "burst", "3kb", "latency", "3s")
             _run("tc", "qdisc", "replace", "dev", "lo", "root", "tbf", *limit)

@@ -24,7 +24,7 @@ class FileFaults(FaultGroup):
 
     async def disk_full(self, planned: Planned) -> str:
         """Fill the disk to the last byte, also the space that is freed meanwhile."""
-        async with self._alone(self._disk, planned):
+        async with self._one_at_a_time(self._disk, planned):
             filler, until = self._setup.disk / "filler", time.monotonic() + planned.for_s
             is_whole, began = False, time.time()
             try:
@@ -40,7 +40,7 @@ class FileFaults(FaultGroup):
 
     async def read_only(self, planned: Planned) -> str:
         """Make every folder and file read-only, and kill the daemon, which has files open."""
-        async with self._alone(self._disk, planned):
+        async with self._one_at_a_time(self._disk, planned):
             modes: dict[Path, int] = {}
             for path in (self._setup.data, *self._setup.data.rglob("*")):
                 with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
 """Check that a page damaged by `benchmarks.chaos` explains each hole in the journal.
 
-The benchmark copies the database before it damages it. The daemon renames the damaged file. If a
-bar is missing from the journal at the end, such a copy must have it, and it must be unreadable in
-the damaged file. Otherwise the daemon skipped or lost it.
+The benchmark copies the database before it damages it. The daemon renames the damaged file. A bar
+may be missing from the journal at the end only under two conditions: such a copy has it, and the
+damaged file cannot give it. Otherwise the daemon skipped or lost it.
 """
 
 import contextlib

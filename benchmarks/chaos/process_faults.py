@@ -90,29 +90,29 @@ class ProcessFaults(FaultGroup):
             setup.daemon.send(signal.SIGHUP)
 
     async def broker_kill(self, planned: Planned) -> str:
-        async with self._alone(self._broker, planned):
+        async with self._one_at_a_time(self._broker, planned):
             return await _killed(self._setup.broker, signal.SIGKILL)
 
     async def broker_hang(self, planned: Planned) -> str:
-        async with self._alone(self._broker, planned):
+        async with self._one_at_a_time(self._broker, planned):
             return await _stopped(self._setup.broker, planned.for_s)
 
     async def broker_gone(self, planned: Planned) -> str:
-        async with self._alone(self._broker, planned), self._setup.broker.held_down():
+        async with self._one_at_a_time(self._broker, planned), self._setup.broker.held_down():
             await asyncio.sleep(planned.for_s)
         return f"was {planned.for_s * self._setup.speed / 3600:.1f} h of the venue's time"
 
     async def bot_kill(self, planned: Planned) -> str:
-        async with self._alone(self._bot, planned):
+        async with self._one_at_a_time(self._bot, planned):
             return await _killed(self._setup.bot, signal.SIGKILL)
 
     async def bot_hang(self, planned: Planned) -> str:
-        async with self._alone(self._bot, planned):
+        async with self._one_at_a_time(self._bot, planned):
             return await _stopped(self._setup.bot, planned.for_s)
 
     async def bot_never_answers(self, planned: Planned) -> str:
         """Stop the bot during a swap, for longer than the time in which the order is repeated."""
-        async with self._alone(self._bot, planned):
+        async with self._one_at_a_time(self._bot, planned):
             began = time.time()
             self._setup.bot.send(signal.SIGSTOP)
             target = await promote(self._setup, planned)

@@ -1,7 +1,7 @@
 """Judge whether the journal of `benchmarks.chaos` reports each fault, one by one.
 
-A line reports one occurrence. Two occurrences share a line only if it says that a trouble began
-and that trouble still lasted at the second one.
+A line reports one occurrence. Two occurrences share a line only if it says that a trouble began,
+and the trouble lasted until the second.
 """
 
 import re

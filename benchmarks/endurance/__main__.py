@@ -5,13 +5,13 @@ python -m benchmarks.endurance [--days 30] [--speed 1000] [--plot FILE] [--json]
 It runs the real daemon with four slots, its embedded broker and a paper bot. The exchange replays
 artificial markets whose regime changes on day ten. Each slot is retrained every three days, and
 when drift starts a retrain. The store begins with 92 days of scores, and each slot with thirty
-old versions. So everything that is pruned is at its limit from the first day, and a series that
-still grows is not pruned.
+old versions. So everything that is pruned is at its limit from the first day. A series that still
+grows is not pruned.
 
-Every six hours it measures the daemon's memory, open files, threads, asyncio tasks and children,
-the rows of the journal, and the disk by folder. A series is flat if the slope of its second half
-(Theil-Sen, with its 95 % interval) adds less than the limit in thirty days. If one is not flat,
-the exit code is 1. In fewer than ten days the daily pruning itself looks like a slope.
+Every six hours it measures the daemon's memory, open files, threads, asyncio tasks and children.
+It also measures the rows of the journal and the disk by folder. A series is flat if its second
+half grows by less than the limit in thirty days (Theil-Sen slope with its 95 % interval). If one
+is not flat, the exit code is 1. In fewer than ten days the daily pruning itself looks like a slope.
 """
 
 import argparse

@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 # A venue's clock may drift. A larger step than this is a jump, which needs an explanation.
 _JUMP_MS: Final = 10_000
-_INSISTS_S: Final = 3600.0
+_REPEATED_S: Final = 3600.0
 # For so long, wall time, a fast answer is preferred to a later one that took longer.
 _SHARP_S: Final = 600.0
 # A clock may be set back during a wait. So each wait is split into parts of at most this.
@@ -60,7 +60,9 @@ class VenueClock:
         self._wall_ms = self._venue_ms
         self._is_learnt = False
         self._left: tuple[float, float] | None = None  # venue ms and moment before the last jump
-        self._claim: tuple[float, float] | None = None  # a jump not accepted yet: ms, and when
+        self._pending_jump: tuple[float, float] | None = (
+            None  # a jump not accepted yet: ms, and when
+        )
         self.uncertainty_ms = 0.0
         self.jumps = 0
 
@@ -72,7 +74,7 @@ class VenueClock:
     @property
     def is_trusted(self) -> bool:
         """Whether the venue's newest time agrees with its earlier ones."""
-        return self._claim is None
+        return self._pending_jump is None
 
     @property
     def is_vague(self) -> bool:
@@ -110,11 +112,11 @@ class VenueClock:
         is_jump = self._is_learnt and abs(jump_ms) > margin_ms
         if is_jump:
             is_explained = self._explains(venue_ms, received, jump_ms, margin_ms)
-            if not is_explained and not self._insists(jump_ms, received, margin_ms):
+            if not is_explained and not self._is_repeated(jump_ms, received, margin_ms):
                 return
             self.jumps += is_explained
             self._left = (self._venue_ms, self._at)
-        self._claim = None
+        self._pending_jump = None
         is_vaguer = took_ms > 2 * self.uncertainty_ms + 1000 * self._speed
         if self._is_learnt and not is_jump and is_vaguer and received - self._at < _SHARP_S:
             return  # a slow answer that agrees is less exact than what is known
@@ -147,10 +149,10 @@ class VenueClock:
         slept_ms = self._venue_ms + wall_ms - self._wall_ms
         return min(abs(venue_ms - wall_ms), abs(venue_ms - slept_ms)) <= margin_ms
 
-    def _insists(self, jump_ms: float, received: float, margin_ms: float) -> bool:
+    def _is_repeated(self, jump_ms: float, received: float, margin_ms: float) -> bool:
         """Return whether the venue has repeated this jump for an hour."""
-        if self._claim is None or abs(self._claim[0] - jump_ms) > margin_ms:
-            self._claim = (jump_ms, received)
+        if self._pending_jump is None or abs(self._pending_jump[0] - jump_ms) > margin_ms:
+            self._pending_jump = (jump_ms, received)
             self.jumps += 1
             return False
-        return (received - self._claim[1]) * self._speed >= _INSISTS_S
+        return (received - self._pending_jump[1]) * self._speed >= _REPEATED_S

@@ -1,8 +1,8 @@
 """Log lines: for people on a terminal, JSON elsewhere, with a priority for journald.
 
-Log lines go to stderr, because a command prints its result to stdout. Lines of one kind are
-limited to one a second, so that many of them cannot push other lines out of the log. The next
-line then says how many were left out.
+Log lines go to stderr, because a command prints its result to stdout. Of each kind, fifty lines
+pass at once and then one a second, so that other lines stay in the log. The next line then says
+how many were left out.
 """
 
 import logging
@@ -41,11 +41,11 @@ def configure(level: int = logging.INFO, environ: Mapping[str, str] | None = Non
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()])
+    logging.basicConfig(level=logging.WARNING, handlers=[_LibraryHandler()])
     logging.getLogger("hyperdrift").setLevel(level)
 
 
-class _Libraries(logging.Handler):
+class _LibraryHandler(logging.Handler):
     """Writes what libraries log in the form of our own lines."""
 
     def emit(self, record: logging.LogRecord) -> None:

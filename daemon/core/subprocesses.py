@@ -96,22 +96,22 @@ async def run(
         RetrainFailedError: If it ended in any other way; says why.
     """
     process = await start(arguments, limits, environment)
-    told = _Told(on_line)
+    report = _ChildReport(on_line)
     try:
         with _workers_end_with(process):
             async with asyncio.timeout(limits.timeout_s), asyncio.TaskGroup() as tasks:
                 errors = tasks.create_task(tail(process.stderr), name="child-stderr")
                 async for line in _json_lines(process.stdout):
-                    told.hear(line)
+                    report.take(line)
                 code = await process.wait()
     except TimeoutError:
         limit = f"{limits.timeout_s:.0f} s (retrain.timeout_s)"
-        raise RetrainFailedError(f"it was stopped{told.place} after {limit}") from None
+        raise RetrainFailedError(f"it was stopped{report.place} after {limit}") from None
     finally:
         await end(process)
-    if code == 0 and told.finished:
-        return told.finished
-    raise RetrainFailedError(_why(code, errors.result(), told, limits))
+    if code == 0 and report.finished:
+        return report.finished
+    raise RetrainFailedError(_why(code, errors.result(), report, limits))
 
 
 async def start(
@@ -130,7 +130,7 @@ async def start(
         msg = f"{limits.interpreter} is no program that can be started; correct retrain.python"
         raise RetrainFailedError(msg)
     return await asyncio.create_subprocess_exec(
-        *(*_polite(limits), limits.interpreter, *arguments),
+        *(*_priority_prefix(limits), limits.interpreter, *arguments),
         stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -140,7 +140,7 @@ async def start(
     )
 
 
-class _Told:
+class _ChildReport:
     """What the child has said so far."""
 
     def __init__(self, on_line: OnLine) -> None:
@@ -153,7 +153,7 @@ class _Told:
         """The step in which it ended, as a part of a sentence."""
         return f" in the step {self._step!r}" if self._step else ""
 
-    def hear(self, line: dict[str, Any]) -> None:
+    def take(self, line: dict[str, Any]) -> None:
         match line.get("event"):
             case "progress":
                 self._step = line["step"]
@@ -164,7 +164,7 @@ class _Told:
         self._on_line(line)
 
 
-def _polite(limits: Limits) -> tuple[str, ...]:
+def _priority_prefix(limits: Limits) -> tuple[str, ...]:
     """Return a command prefix that lowers the child's priority and ends it when we end.
 
     Programs of util-linux and coreutils that this machine lacks are left out.
@@ -238,19 +238,21 @@ async def tail(stream: asyncio.StreamReader | None) -> str:
     return kept.decode(errors="replace")
 
 
-def _why(code: int, stderr: str, told: _Told, limits: Limits) -> str:
+def _why(code: int, stderr: str, report: _ChildReport, limits: Limits) -> str:
     """Return one sentence that says why the child ended without a result."""
-    error, kind = (told.failed.error, told.failed.kind) if told.failed else ("", "")
+    error, kind = (report.failed.error, report.failed.kind) if report.failed else ("", "")
     if limits.memory_mib and _is_about_memory(f"{kind} {error} {stderr}"):
         remedy = "raise retrain.memory_mib, or train on less with history_days"
-        return f"it ran out of its {limits.memory_mib} MiB of memory{told.place}; {remedy}"
-    if told.failed:
+        return f"it ran out of its {limits.memory_mib} MiB of memory{report.place}; {remedy}"
+    if report.failed:
         return error
     if code < 0:
         memory = "; the kernel does that when memory runs out" if code == -signal.SIGKILL else ""
-        return f"the retrain process was killed by {signal.Signals(-code).name}{told.place}{memory}"
+        return (
+            f"the retrain process was killed by {signal.Signals(-code).name}{report.place}{memory}"
+        )
     last = stderr.strip().rpartition("\n")[2] or "without a word"
-    return f"the retrain process ended with {code}{told.place}: {last}"
+    return f"the retrain process ended with {code}{report.place}: {last}"
 
 
 def _is_about_memory(words: str) -> bool:

@@ -34,7 +34,7 @@ class BotCompatibility:
         self._python = python
         self._library = "" if python else version("scikit-learn")
         self._installed: Path | None = None  # removed when another version is installed
-        self._doubted = asyncio.Event()
+        self._outdated = asyncio.Event()
 
     async def learn(self) -> None:
         """Ask the interpreter that trains for its versions."""
@@ -44,10 +44,10 @@ class BotCompatibility:
     async def follow(self, changed: Callable[[], None]) -> None:
         """Ask again, until cancelled, whenever the answer may be old; call `changed` if it was."""
         while True:
-            await self._doubted.wait()
+            await self._outdated.wait()
             was = self._library
             await self.learn()
-            self._doubted.clear()
+            self._outdated.clear()
             if self._library != was:
                 changed()
 
@@ -57,7 +57,7 @@ class BotCompatibility:
         It is "" too if the versions of either side are unknown: then the bot's checks decide.
         """
         if self._python and (self._installed is None or not self._installed.exists()):
-            self._doubted.set()
+            self._outdated.set()
         if not bot.sklearn or not self._library or same_library(self._library, bot.sklearn):
             return ""
         return (

@@ -34,7 +34,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _alone(
+def _one_at_a_time(
     method: Callable[Concatenate["Registry", P], R],
 ) -> Callable[Concatenate["Registry", P], R]:
     """Let only one thread at a time change the folders.
@@ -84,7 +84,7 @@ class Registry:
         """Return the path of a version's own manifest, which may not exist."""
         return self.folder(slot) / manifest_name(model_id)
 
-    @_alone
+    @_one_at_a_time
     def adopt(self, slot: SlotName, manifest_path: Path) -> str:
         """Copy a candidate into the slot's folder; return its model id. It is not live yet.
 
@@ -187,7 +187,7 @@ class Registry:
             )
         return tuple(found)
 
-    @_alone
+    @_one_at_a_time
     def deploy(
         self,
         slot: SlotName,
@@ -223,7 +223,7 @@ class Registry:
         move = Move(action=action, by=by, reason=reason, at_ms=at_ms)
         return pointer.move(manifest, move, lineage=lineage, promoted_by=promoted_by)
 
-    @_alone
+    @_one_at_a_time
     def rollback(
         self, slot: SlotName, to: str | None = None, *, reason: str, by: str, at_ms: int
     ) -> Manifest:
@@ -248,7 +248,7 @@ class Registry:
         move = Move(action="rollback", by=by, reason=reason, at_ms=at_ms)
         return pointer.move(manifest, move, lineage=older, promoted_by=promoted_by)
 
-    @_alone
+    @_one_at_a_time
     def prune(self, slot: SlotName, keep: int) -> tuple[str, ...]:
         """Remove all but the newest `keep` versions and backups; return the removed versions.
 

@@ -1,7 +1,7 @@
 """Turn the MQTT messages of bots and operators into events of the engine.
 
 Handlers run on the event loop and only put items into inboxes. A message that cannot be read
-is logged once per topic and skipped, so that a faulty bot cannot stop the daemon.
+is logged once per topic and skipped. So a faulty bot cannot stop the daemon.
 """
 
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ class ModelRecovery:
     ) -> None:
         self._slot, self._serving, self._store, self._venue = slot, serving, store, venue
         self._handle, self._act = handle, act
-        self._told = ""  # the loss of the live model that was reported last
+        self._reported = ""  # the loss of the live model that was reported last
 
     async def reconcile(self, was: EngineSnapshot, unfinished: actions.Action | None) -> None:
         """Compare a rebuilt engine with the files, and make both agree.
@@ -76,9 +76,9 @@ class ModelRecovery:
         after_ms = int(moved["deployed_ms"]) if moved else 0
         live = await self._serving.resume(shadow_id, was.model_id, after_ms)
         await self.note_move()
-        if (why := self._serving.lost) and why != self._told:
+        if (why := self._serving.lost) and why != self._reported:
             outcome = f"{live.model_id} was put live again" if live else self._serving.remedy
             text = f"the live model was lost or damaged ({why}); {outcome}"
             await self._act(actions.Alert(**self._serving.now(), severity="critical", text=text))
-        self._told = why
+        self._reported = why
         return live

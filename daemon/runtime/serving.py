@@ -91,7 +91,7 @@ class Serving:
             )
             return None
         if live is not None and model is not None:
-            await self._seat(model, shadow_id)
+            await self._use_models(model, shadow_id)
             self._order(live, "the daemon started")
         return live
 
@@ -120,7 +120,7 @@ class Serving:
             return events.SwapFailed(**self.now(), model_id=target, error=str(e))
         if back:  # a rollback never returns to the version that it left
             previous = await asyncio.to_thread(self._registry.previous, self.slot)
-        await self._seat(model, None if back else previous)
+        await self._use_models(model, None if back else previous)
         self._order(manifest, reason)
         return await self.served(manifest, previous, reason, rollback=back)
 
@@ -142,9 +142,9 @@ class Serving:
         self, manifest: Manifest, previous_id: str | None, reason: str, *, rollback: bool = False
     ) -> events.ModelServed:
         """Return the event that `manifest` is live, with the data that monitoring needs."""
-        told = {"previous_id": previous_id, "reason": reason, "rollback": rollback, **self.now()}
+        fields = {"previous_id": previous_id, "reason": reason, "rollback": rollback, **self.now()}
         folder = self._registry.folder(self.slot)
-        return await asyncio.to_thread(model_served, manifest, folder, **told)
+        return await asyncio.to_thread(model_served, manifest, folder, **fields)
 
     def now(self) -> dict[str, Any]:
         """Return the fields of every event: the slot and the present time, ms UTC."""
@@ -229,7 +229,7 @@ class Serving:
             promoted_by=promoted_by,
         )
 
-    async def _seat(self, champion: LoadedModel, shadow_id: str | None) -> None:
+    async def _use_models(self, champion: LoadedModel, shadow_id: str | None) -> None:
         shadow = None
         if shadow_id and shadow_id != champion.model_id:
             try:

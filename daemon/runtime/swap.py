@@ -79,7 +79,7 @@ class SwapCoordinator:
         self._on_ack, self._on_silence, self._on_bot = on_ack, on_silence, on_bot
         self._pending: dict[SlotName, _Pending] = {}
         self._bots: dict[SlotName, BotPresence] = {}
-        self._told: dict[SlotName, tuple[object, ...]] = {}
+        self._passed_on: dict[SlotName, tuple[object, ...]] = {}
         self._answered: dict[SlotName, set[tuple[str, str]]] = {}
         self._payloads = PayloadReader()
         self._untaken: list[tuple[SlotName, SwapAck, float]] = []
@@ -146,7 +146,7 @@ class SwapCoordinator:
 
     def tell_again(self) -> None:
         """Call `on_bot` again for each slot's bot, after the trainer's versions have changed."""
-        self._told.clear()
+        self._passed_on.clear()
 
     def _acknowledge(self, slot: SlotName, ack: SwapAck, took_ms: float) -> None:
         self.last_ack_ms[slot] = took_ms
@@ -210,10 +210,10 @@ class SwapCoordinator:
     def _tell(self, slot: SlotName) -> None:
         """Pass on the presence of the slot's bot, if it differs from the last one passed."""
         presence = self._bots[slot]
-        if self._told.get(slot) == _who(presence):
+        if self._passed_on.get(slot) == _who(presence):
             return
         if self._on_bot is None or self._on_bot(slot, presence):
-            self._told[slot] = _who(presence)
+            self._passed_on[slot] = _who(presence)
             log.info("bot.presence", slot=str(slot), **dataclasses.asdict(presence))
 
     def _note_death(self, slot: SlotName, bot_id: str) -> None:

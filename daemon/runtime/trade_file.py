@@ -67,7 +67,7 @@ class TradeFile:
         self._at, self._rest, self._mark = 0, b"", b""
         self._header: list[str] | None = None
         self._delimiter = ","
-        self._complained = False
+        self._has_logged = False
 
     def close(self) -> None:
         """Close the file."""
@@ -138,15 +138,15 @@ class TradeFile:
             try:
                 trade = self._trade(line)
             except (ValueError, TypeError, KeyError, OverflowError, csv.Error) as e:
-                self._complain(line, e)
+                self._log_bad_line(line, e)
                 continue
             if trade is not None:
                 yield trade
 
-    def _complain(self, line: str, error: Exception) -> None:
+    def _log_bad_line(self, line: str, error: Exception) -> None:
         self.bad_lines += 1
-        if not self._complained:
-            self._complained = True
+        if not self._has_logged:
+            self._has_logged = True
             why = f"no column {error}" if isinstance(error, KeyError) else str(error)
             remedy = "see [trades.columns]; further bad lines of this file are only counted"
             name = str(self.path)

@@ -147,7 +147,7 @@ class TradeFollower(FileSystemEventHandler):
         self._book, self._put, self._clock = book, put, clock
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._unreadable, self._homeless = LogOnce(), LogOnce()
+        self._unreadable, self._ambiguous = LogOnce(), LogOnce()
 
     async def run(self) -> None:
         """Read the file, then everything that is appended, until cancelled."""
@@ -201,7 +201,7 @@ class TradeFollower(FileSystemEventHandler):
         if trade.slot:
             return next((slot for slot in self._slots if str(slot) == trade.slot), None)
         ours = [slot for slot in self._slots if not trade.coin or slot.coin == trade.coin]
-        if len(ours) > 1 and self._homeless.begins():
+        if len(ours) > 1 and self._ambiguous.begins():
             remedy = 'write a column "slot" (BTC-5m) or "coin", or name it in [trades.columns]'
             log.warning(
                 "trades.whose", file=str(self._path), may_be=list(map(str, ours)), remedy=remedy

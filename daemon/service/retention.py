@@ -110,64 +110,66 @@ class Retention:
             StoreUnavailable: If the store cannot be written.
             OSError: If a folder cannot be written.
         """
-        gone = Removed()
+        removed = Removed()
         if not self._venue.is_trusted:
-            return gone  # a wrong clock makes everything look old
-        for slot in await self._call(gone, journal_table.scored_slots):
-            await self._scores(slot, gone)
-        await self._others(gone)
-        await self._shorten(gone)
+            return removed  # a wrong clock makes everything look old
+        for slot in await self._call(removed, journal_table.scored_slots):
+            await self._scores(slot, removed)
+        await self._others(removed)
+        await self._shorten(removed)
         now_ms = self._clock.now_ms()
-        gone.copies = await asyncio.to_thread(_remove_copies, self._database, now_ms)
+        removed.copies = await asyncio.to_thread(_remove_copies, self._database, now_ms)
         before_s = (now_ms - CANDIDATES_DAYS * DAY_MS) / 1000
-        gone.candidates = await asyncio.to_thread(forget_old, self._backtests, before_s)
-        if gone.anything():
-            said = asdict(gone) | {"copies": list(gone.copies)}
-            log.info("housekeeping.pruned", **said)
+        removed.candidates = await asyncio.to_thread(forget_old, self._backtests, before_s)
+        if removed.anything():
+            fields = asdict(removed) | {"copies": list(removed.copies)}
+            log.info("housekeeping.pruned", **fields)
             await self._store.call(
-                Store.append_journal, None, self._venue.now_ms(), ENTRIES_PRUNED, said
+                Store.append_journal, None, self._venue.now_ms(), ENTRIES_PRUNED, fields
             )
-        return gone
+        return removed
 
-    async def _scores(self, slot: SlotName, gone: Removed) -> None:
+    async def _scores(self, slot: SlotName, removed: Removed) -> None:
         # The age is counted from the newest score, so that a stopped slot keeps its scores.
-        newest_ms = await self._call(gone, journal_table.newest_score_ms, slot)
+        newest_ms = await self._call(removed, journal_table.newest_score_ms, slot)
         before_ms = newest_ms - max(SCORES_DAYS * DAY_MS, SCORES_BARS * slot.interval_ms)
-        while count := await self._step(gone, journal_table.remove_scores, slot, before_ms, _ROWS):
-            gone.scores[str(slot)] = gone.scores.get(str(slot), 0) + count
+        while count := await self._step(
+            removed, journal_table.remove_scores, slot, before_ms, _ROWS
+        ):
+            removed.scores[str(slot)] = removed.scores.get(str(slot), 0) + count
 
-    async def _others(self, gone: Removed) -> None:
+    async def _others(self, removed: Removed) -> None:
         ages = (
             (journal_table.remove_chatter, CHATTER_DAYS),
             (journal_table.remove_others, OTHERS_DAYS),
         )
         for remove, days in ages:
             before_ms = self._venue.now_ms() - days * DAY_MS
-            while count := await self._step(gone, remove, before_ms, _ROWS):
-                gone.entries += count
+            while count := await self._step(removed, remove, before_ms, _ROWS):
+                removed.entries += count
 
-    async def _shorten(self, gone: Removed) -> None:
-        while (spare := await self._call(gone, Database.spare_pages)) > _SPARE_PAGES:
+    async def _shorten(self, removed: Removed) -> None:
+        while (spare := await self._call(removed, Database.spare_pages)) > _SPARE_PAGES:
             pages = min(_PAGES, spare - _SPARE_PAGES)
-            await self._step(gone, Database.give_back, pages)
-            if await self._call(gone, Database.spare_pages) >= spare:
+            await self._step(removed, Database.give_back, pages)
+            if await self._call(removed, Database.spare_pages) >= spare:
                 return  # a file that cannot be shortened
-            gone.pages += pages
+            removed.pages += pages
 
-    async def _step(self, gone: Removed, work: Callable[..., R], *args: Any) -> R:
+    async def _step(self, removed: Removed, work: Callable[..., R], *args: Any) -> R:
         """Do one step at a quiet time, then pause so that others can use the store."""
         await self._quiet()
-        done = await self._call(gone, work, *args)
+        done = await self._call(removed, work, *args)
         await self._clock.sleep(_PAUSE_S)
         return done
 
-    async def _call(self, gone: Removed, work: Callable[..., R], *args: Any) -> R:
+    async def _call(self, removed: Removed, work: Callable[..., R], *args: Any) -> R:
         def timed(store: Store) -> tuple[R, float]:
             began = self._clock.monotonic()
             return work(store.database, *args), self._clock.monotonic() - began
 
         done, took_s = await self._store.call(timed)
-        gone.longest_ms = max(gone.longest_ms, round(took_s * 1000, 1))
+        removed.longest_ms = max(removed.longest_ms, round(took_s * 1000, 1))
         return done
 
     async def _quiet(self) -> None:

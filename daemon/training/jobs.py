@@ -95,14 +95,14 @@ class Jobs:
         notes: list[str] = []
         started = asyncio.get_running_loop().time()
 
-        def keep(line: dict[str, Any]) -> None:
+        def keep_gate(line: dict[str, Any]) -> None:
             if line.get("event") == "gate":
                 gates.append({k: v for k, v in line.items() if k != "event"})
             if line.get("event") == "note":
                 notes.append(str(line.get("text", "")))
             on_line(line)
 
-        verdict = _verdict(await self._run("retrain", folder, keep))
+        verdict = _verdict(await self._run("retrain", folder, keep_gate))
         return JobOutcome(
             folder=folder / "candidate",
             manifest=folder / verdict.manifest,
@@ -157,13 +157,13 @@ class Jobs:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a child of `retrain.python`: it can import `retrain` only."""
-        return self._environment(self._lone_package())
+        return self._environment(self._retrain_folder())
 
     def discard(self, job_id: str) -> None:
         """Remove the folder of a finished job."""
         shutil.rmtree(self._root / job_id, ignore_errors=True)
 
-    def _lone_package(self) -> Path:
+    def _retrain_folder(self) -> Path:
         """Return a folder that holds `retrain` and nothing else.
 
         Our own folder also holds our libraries, and another interpreter must not import those.
@@ -181,7 +181,7 @@ class Jobs:
         """Run `python -m module folder ...` and return its line `finished`."""
         ours = module.startswith("daemon.")
         limits = replace(self._limits, python="") if ours else self._limits
-        path = Path(__file__).parents[2] if ours else self._lone_package()
+        path = Path(__file__).parents[2] if ours else self._retrain_folder()
         environment = self._environment(path)
         return await subprocesses.run(
             ("-m", module, str(folder), *arguments), limits, environment, on_line
