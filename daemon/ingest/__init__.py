@@ -1,1 +1,1 @@
-"""Files that people bring, and the venue's archive, into the store."""
+"""Import files of bars and funding, and the venue's archive, into the store."""

@@ -1,4 +1,4 @@
-"""Store the venue's past of one slot without a daemon, and compare the store with the venue."""
+"""Store past bars of one slot without a daemon, and compare the store with the venue."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,7 +27,17 @@ OnBars = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What a backfill added to the store, and what is still missing."""
+    """The result of a backfill: what it added to the store, and what is still missing.
+
+    Attributes:
+        slot: The slot.
+        added: Bars that were added.
+        bars: Bars that the store has now.
+        from_t: Open time of the oldest stored bar, ms UTC; None without bars.
+        to_t: Open time of the newest stored bar, ms UTC; None without bars.
+        funding: Funding rates that were added.
+        gaps: Stretches of bars that are missing.
+    """
 
     slot: str
     added: int
@@ -38,7 +48,7 @@ class Filled:
     gaps: tuple[Stretch, ...]
 
     def document(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the result for JSON."""
         return asdict(self)
 
 
@@ -46,7 +56,11 @@ class Filled:
 async def _venue(
     config: Config, coin: str, clock: Clock
 ) -> AsyncIterator[tuple[RestClient, VenueClock]]:
-    """Hold a connection to the venue, its clock known and the coin looked up."""
+    """Connect to the venue, learn its clock and look up the coin.
+
+    Raises:
+        BadInput: If the venue has no such coin.
+    """
     venue = VenueClock(clock, config.hyperliquid.speed)
     url, _ = config.hyperliquid.urls
     async with RestClient(url, clock, venue, config.hyperliquid.weight_per_minute) as rest:
@@ -70,16 +84,16 @@ async def backfill(
     """Store what the venue still serves of the last `days` days.
 
     Args:
-        config: Where the venue is.
-        slot: Whose bars and funding; it need not be configured.
-        store: Where to.
+        config: The settings, with the venue's address.
+        slot: The slot of the bars and the funding; it need not be configured.
+        store: Takes the bars and the rates.
         clock: Real time.
-        days: How far back; the venue keeps the newest 5000 bars.
-        on_bars: Told of each piece how many bars it spans.
+        days: How many days back; the venue serves the newest 5000 bars.
+        on_bars: Called after each piece with the number of its bars.
 
     Raises:
         VenueUnreachable: If the venue does not answer.
-        BadInput: If it has no such coin.
+        BadInput: If the venue has no such coin.
         StoreUnavailable: If the store cannot be written.
     """
     before = await store.call(_count, slot)
@@ -91,7 +105,7 @@ async def backfill(
             end = min(start + (_PIECE_BARS - 1) * step, closed)
             await _fetch(rest, store, slot, start, end)
             on_bars((end - start) // step + 1)
-        # Quiet times, lost bars and funding are the same work as at the start of the daemon.
+        # Filled bars, gaps and funding, as at the start of the daemon.
         await Backfill(rest, store, venue).fetch(slot, from_ms)
         now_ms = venue.now_ms()
     after = await store.call(_count, slot)
@@ -111,7 +125,7 @@ async def backfill(
 async def verify_with_venue(
     config: Config, slot: SlotName, store: AsyncStore, clock: Clock
 ) -> StoreVerdict:
-    """Check the stored bars of a slot, also against the venue if it answers.
+    """Check the stored bars of a slot, and compare them with the venue if it answers.
 
     Raises:
         BadInput: If the venue has no such coin.
@@ -139,5 +153,5 @@ async def _fetch(rest: RestClient, store: AsyncStore, slot: SlotName, start: int
 
 
 def _count(store: Store, slot: SlotName) -> tuple[int, int]:
-    """Return how many bars and rates are stored."""
+    """Return how many bars and funding rates are stored."""
     return len(store.bars(slot)["t"]), len(store.funding(slot.coin, 0, 2**62))

@@ -1,7 +1,7 @@
-"""Import files into the store, and report what became of every row.
+"""Import files into the store, and report how many rows were added, kept and left out.
 
-Bars of a file that are stored already are compared, and the largest difference is reported.
-A file never replaces a bar that the venue confirmed.
+If a bar of a file is stored already, the two are compared; the largest difference is
+reported. A file never replaces a bar of record.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,7 +33,10 @@ OnBytes = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where a file and the store disagree on a bar; `relative` is the largest of the bar."""
+    """The largest difference between two copies of a bar; `relative` is a fraction.
+
+    `t` is the open time of the bar, ms UTC.
+    """
 
     t: int
     column: str
@@ -48,7 +51,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Bars that were stored already, held against the same bars of another source."""
+    """Comparison of stored bars with the same bars of another source, in bars."""
 
     equal: int
     differ: int
@@ -58,7 +61,7 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class BarsReport:
-    """What became of a file of bars; `kept` are those that the store has from a better source."""
+    """Counts of the bars of a file; the store has the `kept` bars from a better source."""
 
     file: str
     added: int
@@ -69,7 +72,7 @@ class BarsReport:
     why: str
 
     def __str__(self) -> str:
-        """Say it in a line or two."""
+        """Return the report as one or two lines."""
         over = self.overlap
         text = f"{self.file}: {self.added} bars added, {over.equal} already there"
         if over.differ:
@@ -81,13 +84,13 @@ class BarsReport:
         return text + (f"; {self.left_out} rows left out, {self.why}" if self.left_out else "")
 
     def document(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the report for JSON."""
         return {"kind": "bars", **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class FundingReport:
-    """What became of a file of funding rates; a rate that was stored differently stays."""
+    """Counts of the funding rates of a file; `kept` rates differ, and the stored ones stay."""
 
     file: str
     added: int
@@ -97,14 +100,14 @@ class FundingReport:
     why: str
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Return the report as one line."""
         text = f"{self.file}: {self.added} rates added, {self.equal} already there"
         if self.kept:
             text += f", {self.kept} differ from what is stored and were not taken"
         return text + (f"; {self.left_out} rows left out, {self.why}" if self.left_out else "")
 
     def document(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the report for JSON."""
         return {"kind": "funding", **asdict(self)}
 
 
@@ -121,21 +124,21 @@ def import_files(
     cohorts: Cohorts | None = None,
     on_bytes: OnBytes = lambda _: None,
 ) -> Iterator[Report]:
-    """Import `bars` or `funding` from each file, all of a file or nothing; yield a report on each.
+    """Import `bars` or `funding` from files, and yield a report on each; a faulty file adds none.
 
-    Archive files (`.lz4`) are taken together, because a bar may begin in one and end in the next.
+    Archive files (`.lz4`) are read together, because a bar may begin in one and end in the next.
 
     Args:
-        store: Where to.
-        slot: Whose bars; funding is its coin's.
-        files: In any order.
+        store: Takes the bars or rates.
+        slot: The slot of the bars; funding rates belong to its coin.
+        files: The files, in any order.
         kind: `bars` or `funding`.
-        now_ms: Bars that have not closed by then are left out.
-        cohorts: Whose flow to sum up from archive files.
-        on_bytes: Told how many bytes of the files are done since the last time.
+        now_ms: Bars that have not closed by this time, ms UTC, are left out.
+        cohorts: The cohorts whose order flow is summed up from archive files.
+        on_bytes: Called with the number of bytes read since its last call.
 
     Raises:
-        BadInput: If a file cannot be read as that, or `kind` is neither.
+        BadInput: If a file cannot be read as `kind`, or `kind` is neither of the two.
     """
     if kind not in {"bars", "funding"}:
         raise BadInput(f"--kind {kind!r} is not bars or funding")
@@ -154,7 +157,7 @@ def import_files(
 
 
 def compare(held: Iterable[Stored], bars: Iterable[Bar]) -> Overlap:
-    """Hold bars against the stored ones of the same times."""
+    """Compare bars with the stored bars of the same open times."""
     stored = {copy.bar.t: copy.bar for copy in held}
     equal, found = 0, []
     for bar in bars:

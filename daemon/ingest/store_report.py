@@ -1,6 +1,6 @@
-"""Report what the store holds of a slot: gaps, faults, shares, and an export of its bars.
+"""Report gaps and faults in the stored bars of a slot, and export the bars.
 
-Nothing here writes to the store, so all of it may run beside the daemon.
+Nothing here writes to the store, so all of it may run while the daemon runs.
 """
 
 import itertools
@@ -19,14 +19,14 @@ from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 
 _SHOWN_FAULTS: Final = 5
-# The newest bars may still be on their way.
+# So many of the newest bars may not be stored yet.
 _BEHIND_BARS: Final = 3
 _COLUMNS: Final = ("t", "open", "high", "low", "close", "volume", "n", "provenance")
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Bars in a row that are not, or not for certain, what the venue recorded."""
+    """Consecutive bars that are missing or not confirmed; `from_t` and `to_t` are in ms UTC."""
 
     kind: str
     from_t: int
@@ -36,10 +36,15 @@ class Stretch:
 
 
 def stretches(store: Store, slot: SlotName, now_ms: int) -> list[Stretch]:
-    """List gaps and unconfirmed stretches, oldest first, each with what helps.
+    """List missing and unconfirmed stretches, oldest first, each with its remedy.
 
-    Kinds: `missing` (no bar stored), `filled` (flat bars put in because nobody traded as far
-    as was known), `pushed` (never confirmed by REST), `behind` (from the newest bar to now).
+    The kinds are `missing` (no bar is stored), `filled` (filled bars), `pushed` (bars of the
+    stream that REST never confirmed) and `behind` (from the newest bar to now).
+
+    Args:
+        store: The store.
+        slot: The slot of the bars.
+        now_ms: The present time, ms UTC.
     """
     held = store.held(slot, 0, 2**62)
     if not held:
@@ -61,7 +66,7 @@ def stretches(store: Store, slot: SlotName, now_ms: int) -> list[Stretch]:
 
 
 def _runs(times: Sequence[int], step: int) -> list[tuple[int, int]]:
-    """Return first and last of each stretch of neighbours."""
+    """Return the first and the last open time of each run of consecutive bars."""
     cuts = [k for k in range(1, len(times)) if times[k] - times[k - 1] != step]
     return [(times[a], times[b - 1]) for a, b in itertools.pairwise([0, *cuts, len(times)])]
 
@@ -74,7 +79,10 @@ def _remedy(slot: SlotName, from_t: int, reach_t: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoreVerdict:
-    """What `verify` found; `venue` and `lacking` are None if the venue was not asked."""
+    """The result of `verify`; `venue` and `lacking` are None if the venue was not asked.
+
+    `lacking` counts bars that the venue has and the store lacks.
+    """
 
     slot: str
     bars: int
@@ -86,15 +94,15 @@ class StoreVerdict:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong; what could not be asked is not wrong."""
+        """Whether no problem was found; a venue that was not asked is no problem."""
         return not self.problems
 
     def document(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the result for JSON."""
         return {"sound": self.sound, **asdict(self)}
 
     def lines(self) -> Iterator[str]:
-        """Yield it for a person."""
+        """Yield the result as lines for a person."""
         shares = ", ".join(f"{n} {name}" for name, n in sorted(self.provenance.items()))
         yield f"{self.slot}: {self.bars} bars ({shares or 'none'})"
         if self.venue:
@@ -108,7 +116,7 @@ class StoreVerdict:
 
 
 def damaged(slot: SlotName, why: str) -> StoreVerdict:
-    """Return the verdict on a database that cannot be read."""
+    """Return the result for a database that cannot be read."""
     remedy = "stop the daemon and put a backup in its place, or start it: it sets the file aside"
     return StoreVerdict(str(slot), 0, {}, (f"{why}: {remedy}",), None, None)
 
@@ -116,13 +124,13 @@ def damaged(slot: SlotName, why: str) -> StoreVerdict:
 def verify(
     store: Store, slot: SlotName, venue: Sequence[Bar] | None, unasked: str = ""
 ) -> StoreVerdict:
-    """Check the file, the grid, the numbers, and the bars against those of the venue.
+    """Check the database file and the stored bars, and compare the bars with the venue's.
 
     Args:
-        store: Any store.
-        slot: Whose bars.
-        venue: Its closed bars within reach, oldest first; None if it was not asked.
-        unasked: Why it was not.
+        store: The store.
+        slot: The slot of the bars.
+        venue: The venue's closed bars within reach, oldest first; None if it was not asked.
+        unasked: Why it was not asked.
     """
     problems = [f"the database is damaged: {fault}"] if (fault := store.fault()) else []
     held = store.held(slot, -(2**62), 2**62)
@@ -132,7 +140,7 @@ def verify(
         sure = [copy for copy in held if copy.provenance in {Provenance.REST, Provenance.IMPORT}]
         overlap = compare(sure, venue)
         times = {copy.bar.t for copy in held}
-        # What lies beyond the ends of the store was never claimed.
+        # Bars before the first and after the last stored bar do not count as missing.
         ends = held[0].bar.t, held[-1].bar.t
         lacking = sum(ends[0] <= bar.t <= ends[1] and bar.t not in times for bar in venue)
         if overlap.differ:
@@ -159,9 +167,10 @@ def export(store: Store, slot: SlotName, path: Path) -> int:
     """Write all bars of a slot to a file that `import` reads back exactly; return how many.
 
     Raises:
-        BadInput: If the suffix names no format, nothing is stored, or it cannot be written.
+        BadInput: If the suffix names no format, no bars are stored, or the file cannot be
+            written.
     """
-    import pandas as pd  # noqa: PLC0415 - costs 0.4 s, which no other command should pay
+    import pandas as pd  # noqa: PLC0415 - takes 0.4 s, and other commands do not need it
 
     held = store.held(slot, 0, 2**62)
     if not held:

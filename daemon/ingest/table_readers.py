@@ -1,7 +1,7 @@
 """Read candles and funding rates from files of other programs.
 
-Column names, time units and file formats differ between exporters. All that are recognised
-stand here. Any other is refused with the file, the column and what to do.
+Column names, time units and file formats differ between exporters. This module has all that
+are recognised. For any other the error names the file, the column and what to do.
 """
 
 import errno
@@ -35,28 +35,35 @@ _BAR_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _COUNT_NAME: Final = "n"
 _RATE_NAMES: Final = ("rate", "fundingrate", "funding_rate", "funding")
-# A plain number is a time in the unit in which it falls into the years 2001 to 2286.
+# A plain number is read in the unit that puts it into the years 2001 to 2286.
 _UNITS: Final = ((1e9, 1e10, 1000.0), (1e12, 1e13, 1.0), (1e15, 1e16, 1e-3), (1e18, 1e19, 1e-6))
 
 
 class TableReport(NamedTuple):
-    """What became of the rows of a file."""
+    """Counts of the rows of a file."""
 
     rows: int
     kept: int
     bad: int
     duplicates: int
     first_bad: str = ""
-    """Which row is the first bad one, counted from 1 below the header, and why."""
+    """The first bad row, counted from 1 below the header, and why it is bad."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableOfBars:
     """Candles of a file, ascending in t, each t once.
 
-    `t` is the open time in ms UTC (int64); prices and volume are float64; `n` counts trades
-    (int64), 0 where the file does not say; all of shape (n_bars,). `interval_ms` is the
-    spacing of the bars.
+    Attributes:
+        t: Open times, ms UTC, shape (n_bars,).
+        open: Open prices, quote units, shape (n_bars,).
+        high: High prices, quote units, shape (n_bars,).
+        low: Low prices, quote units, shape (n_bars,).
+        close: Close prices, quote units, shape (n_bars,).
+        volume: Volumes, base units, shape (n_bars,).
+        n: Trades, 0 where the file does not say, shape (n_bars,).
+        interval_ms: Length of a bar, ms.
+        report: Counts of the rows.
     """
 
     t: NDArray[np.int64]
@@ -70,7 +77,7 @@ class TableOfBars:
     report: TableReport
 
     def bars(self) -> list[Bar]:
-        """The same as a list."""
+        """Return the candles as a list."""
         columns = (self.t, self.open, self.high, self.low, self.close, self.volume, self.n)
         return [Bar(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
 
@@ -84,19 +91,19 @@ class TableOfFunding:
     report: TableReport
 
     def rates(self) -> list[Funding]:
-        """The same as a list."""
+        """Return the rates as a list."""
         return [Funding(*row) for row in zip(self.time.tolist(), self.rate.tolist(), strict=True)]
 
 
 def read_bars(path: Path | str, interval_ms: int | None = None) -> TableOfBars:
     """Read candles from CSV, Parquet, Feather or JSON lines.
 
-    Rows with impossible numbers, or that open off the grid of the interval, are left out and
-    counted; of rows with one time the last stays.
+    Rows are left out and counted if they have impossible numbers, or do not open on a multiple
+    of the interval. Of rows with the same time the last one stays.
 
     Args:
         path: The file; its suffix tells the format.
-        interval_ms: Length of a bar; None takes the most frequent spacing of the rows.
+        interval_ms: Length of a bar, ms; None takes the most frequent spacing of the rows.
 
     Raises:
         BadInput: If the file cannot be read, a column is missing, or no row is usable.
@@ -127,7 +134,7 @@ def read_bars(path: Path | str, interval_ms: int | None = None) -> TableOfBars:
 
 
 def read_funding(path: Path | str) -> TableOfFunding:
-    """Read funding rates from CSV, Parquet, Feather or JSON lines; stamps are kept as they are.
+    """Read funding rates from CSV, Parquet, Feather or JSON lines; times are not rounded.
 
     Raises:
         BadInput: If the file cannot be read, a column is missing, or no row is usable.
@@ -144,7 +151,7 @@ def read_funding(path: Path | str) -> TableOfFunding:
 
 
 def _read(path: Path) -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415 - costs 0.4 s, which no other command should pay
+    import pandas as pd  # noqa: PLC0415 - takes 0.4 s, and other commands do not need it
 
     readers: Mapping[str, Callable[[], pd.DataFrame]] = {
         ".csv": lambda: pd.read_csv(path),
@@ -161,13 +168,13 @@ def _read(path: Path) -> "pd.DataFrame":
         table = reader()
     except PermissionError as e:  # the command line says what to do
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from e
-    # Each format's library has errors of its own, and all of them mean the same here.
+    # Each format's library raises errors of its own.
     except Exception as e:
         raise BadInput(
             f"{path} cannot be read ({str(e).splitlines()[0] if str(e) else e!r})"
         ) from e
     if not any(str(name).strip().lower() in _TIME_NAMES for name in table.columns):
-        table = table.reset_index()  # exporters like to put the time into the index
+        table = table.reset_index()  # some exporters put the time into the index
     table.columns = pd.Index([str(name).strip() for name in table.columns])
     return table
 
@@ -193,7 +200,7 @@ def _numbers(path: Path, table: "pd.DataFrame", what: str, names: tuple[str, ...
 
 
 def _counts(table: "pd.DataFrame") -> NDArray[np.int64]:
-    """Return the trades of each bar, 0 where the table does not say."""
+    """Return the number of trades of each bar, 0 where the table does not say."""
     import pandas as pd  # noqa: PLC0415 - see _read
 
     if _COUNT_NAME not in table.columns:
@@ -203,7 +210,7 @@ def _counts(table: "pd.DataFrame") -> NDArray[np.int64]:
 
 
 def _times(path: Path, table: "pd.DataFrame") -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the times in ms UTC and which of them are known; a time without zone is UTC."""
+    """Return the times in ms UTC, and which of them could be read; without a zone it is UTC."""
     import pandas as pd  # noqa: PLC0415 - see _read
 
     column = _column(path, table, "the time", _TIME_NAMES)
@@ -245,7 +252,7 @@ def _spacing(path: Path, t: NDArray[np.int64]) -> int:
 def _sift(
     t: NDArray[np.int64], faults: Mapping[str, NDArray[np.bool_]]
 ) -> tuple[NDArray[np.intp], TableReport]:
-    """Return the numbers of the rows to keep, ascending in t, and what became of the others."""
+    """Return the numbers of the rows to keep, ascending in t, and counts of all rows."""
     good = ~np.any(list(faults.values()), axis=0)
     kept = _last_of_each(t, good)
     first = ""
@@ -257,7 +264,7 @@ def _sift(
 
 
 def _last_of_each(t: NDArray[np.int64], good: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return row numbers that sort `t`, the last good row of each time."""
+    """Return the number of the last good row of each time, ascending in t."""
     rows = np.flatnonzero(good)[::-1]
     _, first = np.unique(t[rows], return_index=True)
     return rows[first]

@@ -1,9 +1,9 @@
-"""Make bars from the venue's archive: every trade, in LZ4 files of JSON lines.
+"""Make bars from the venue's archive, which has every trade in LZ4 files of JSON lines.
 
 Three layouts are read: `node_fills_by_block` (a block per line), `node_fills` (a fill per
 line) and `node_trades` (a trade per line). Fills show each trade twice, once per side; it is
-counted once. Only bars that the files hold from end to end are made: nobody could tell a
-truncated bar from a whole one later.
+counted once. A bar is made only if the files have all of it: later nobody could tell that
+a part is missing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,10 +23,10 @@ from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 
 SUFFIX: Final = ".lz4"
-# Of all coins together some trade every second: a longer silence is a piece that is missing.
+# Some coin trades every second: after a longer time without trades a part of a file is missing.
 _SILENCE_MS: Final = 60_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# Sizes have at most so many; a sum of floats has more, all of them wrong.
+# Sizes have at most so many decimals; further decimals of a sum are rounding errors.
 _SIZE_DECIMALS: Final = 8
 
 OnBytes = Callable[[int], None]
@@ -62,7 +62,7 @@ class _TradeLine(msgspec.Struct):
 
 
 class _Print(NamedTuple):
-    """One sight of a trade; `taker` is None if it is the other side's."""
+    """One row of a trade; `taker` is None in the row of the other side."""
 
     coin: str
     time: int
@@ -80,7 +80,7 @@ class _Line(NamedTuple):
 
 @dataclass(slots=True)
 class _Sums:
-    """A bar in the making."""
+    """Sums of the trades of a bar so far."""
 
     open: float
     high: float
@@ -96,7 +96,15 @@ class _Sums:
 
 
 class ArchiveBars(NamedTuple):
-    """Whole bars, ascending, and their cohort flow; what was left out, counted."""
+    """Whole bars, ascending, their cohort flow, and counts.
+
+    Attributes:
+        bars: The bars.
+        flows: Their cohort flow.
+        trades: Trades of the coin.
+        repeated: Rows that repeat a trade of another file or row.
+        partial: Bars left out because a part of them is missing.
+    """
 
     bars: list[Bar]
     flows: list[Flow]
@@ -111,18 +119,18 @@ def read_archive(
     cohorts: Cohorts | None = None,
     on_bytes: OnBytes = lambda _: None,
 ) -> ArchiveBars:
-    """Make bars of one slot from archive files, given in any order; memory is that of the bars.
+    """Make bars of one slot from archive files; only the bars are kept in memory.
 
     A bar without trades between others is flat, as the venue has it.
 
     Args:
-        paths: Files of one layout or several; what is in two of them counts once.
-        slot: Whose bars.
-        cohorts: Whose flow to sum up; none gives no flows.
-        on_bytes: Told how many bytes were read since the last time.
+        paths: Files of one or several layouts, in any order; a trade in two files counts once.
+        slot: The slot of the bars.
+        cohorts: The cohorts whose order flow is summed up; None gives no flows.
+        on_bytes: Called with the number of bytes read since its last call.
 
     Raises:
-        BadInput: If a file is damaged or no such archive, or nothing of the coin is in it.
+        BadInput: If a file is damaged or no such archive, or no file has trades of the coin.
     """
     maker = _Maker(slot, cohorts or Cohorts(frozenset(), frozenset()))
     for path in sorted(paths, key=_first_time):
@@ -137,7 +145,7 @@ def read_archive(
 
 
 class _Maker:
-    """Adds trades up, in the order of time; spans say where the files have no hole."""
+    """Adds up trades in the order of time; `_spans` are the times without missing parts."""
 
     def __init__(self, slot: SlotName, cohorts: Cohorts) -> None:
         self._coin, self._step, self._cohorts = slot.coin, slot.interval_ms, cohorts
@@ -185,7 +193,7 @@ class _Maker:
             sums.flow.credit(self._cohorts, one.taker, one.signed)
 
     def finished(self) -> tuple[list[Bar], list[Flow], int]:
-        """Return the whole bars, their flows, and how many others were left out."""
+        """Return the whole bars, their flows, and how many other bars were left out."""
         bars: list[Bar] = []
         flows: list[Flow] = []
         last: float | None = None
@@ -201,13 +209,17 @@ class _Maker:
         return bars, flows, len(self._sums.keys() - set(times))
 
     def _whole(self, first_ms: int, last_ms: int) -> range:
-        """Return the bars that begin and end inside a span without a hole."""
+        """Return the open times of the bars that begin and end inside a span, ms UTC."""
         step = self._step
         return range(-(-first_ms // step) * step, last_ms // step * step, step)
 
 
 def _lines(path: Path, on_bytes: OnBytes = lambda _: None) -> Iterator[_Line]:
-    """Yield the lines of a file; the first tells its layout."""
+    """Yield the lines of a file; the first one tells its layout.
+
+    Raises:
+        BadInput: If a line cannot be read.
+    """
     read: Callable[[bytes], _Line] | None = None
     number = done = 0
     try:
@@ -257,7 +269,8 @@ def _fill_line(text: bytes) -> _Line:
 
 
 def _print(user: str, fill: _Fill) -> _Print:
-    # tid 0 is a conversion of dust, no trade. One tid may occur in two blocks: time is part of it.
+    # tid 0 is a conversion of a small balance, no trade. A tid may occur in two blocks; the
+    # trades of a block share a time, and `_count` clears the known ids when the time changes.
     signed = fill.sz if fill.side == "B" else -fill.sz
     taker = user.lower() if fill.crossed else None
     return _Print(fill.coin, fill.time, fill.tid, fill.px, fill.sz, taker, signed)
@@ -273,7 +286,7 @@ def _trade_line(text: bytes) -> _Line:
 
 
 def _ms(time: str | int) -> int:
-    """Read ms, or ISO text with up to nine decimals, which without a zone is UTC."""
+    """Return a time in ms UTC; ISO text has up to nine decimals, and is UTC without a zone."""
     if isinstance(time, int):
         return time
     stamp = datetime.fromisoformat(time)
