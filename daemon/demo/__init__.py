@@ -1,1 +1,1 @@
-"""A whole cycle on one machine: a replay exchange, a paper bot and what they report."""
+"""Run a whole cycle on one machine, with a replay exchange and a paper bot."""

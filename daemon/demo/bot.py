@@ -35,7 +35,7 @@ from hyperdrift.slot_name import SlotName
 from retrain import features
 from retrain.decision import DOWN, NEUTRAL, UP
 
-FEE = 4.5 / 10_000  # of the notional, each way: the venue's taker fee
+FEE = 4.5 / 10_000  # the venue's taker fee, a fraction of the notional of each order
 NOTIONAL = 1000.0  # quote units per trade
 CLOCK_S = 30.0
 SIDES: dict[int, Side] = {UP: "buy", DOWN: "sell"}
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Position:
-    """A trade that is open, on paper."""
+    """An open paper trade; `opened_ms` is in ms UTC, `entry` in quote units."""
 
     side: Side
     opened_ms: int
@@ -54,14 +54,14 @@ class Position:
 
 
 class PaperTrader:
-    """One position at a time: opened on a signal, closed `horizon` bars later."""
+    """Holds one position at a time: it opens on a signal and closes `horizon` bars later."""
 
     def __init__(self, slot: SlotName, horizon: int) -> None:
         self._slot, self._horizon = slot, horizon
         self._open: Position | None = None
 
     def take(self, bar: Bar, prediction: Prediction | None) -> TradeReport | None:
-        """Take a closed bar and what was predicted on it; return the trade it closed."""
+        """Take a closed bar and its prediction; return the trade that closed with it."""
         closed = None
         now_ms = bar.t + self._slot.interval_ms
         if self._open is not None:
@@ -91,7 +91,7 @@ class PaperTrader:
 
 
 class Bot:
-    """Follows one slot's bars and asks its model on each."""
+    """Follows one slot's bars, and asks the model for a prediction on each."""
 
     def __init__(self, slot: ModelSlot, store: AsyncStore, trader: PaperTrader) -> None:
         self._slot, self._store, self._trader = slot, store, trader
@@ -107,7 +107,7 @@ class Bot:
                 )
 
     async def _predict(self, name: SlotName, bar: Bar) -> Prediction | None:
-        """Predict one bar and tell the daemon; None where the history or the model lacks."""
+        """Predict one bar and tell the daemon; return None without enough bars or a model."""
         frame = await self._store.call(Store.frame, name, last=features.LIVE_BARS, to_t=bar.t)
         row = (await asyncio.to_thread(features.compute, frame))[-1]
         if self._slot.model_id is None or not np.isfinite(row).all():
@@ -150,7 +150,7 @@ async def run(options: argparse.Namespace) -> None:
 
 
 async def _learn_clock(rest: RestClient, clock: Clock) -> None:
-    """Learn the venue's time, however long it is away."""
+    """Learn the venue's time; wait until the venue answers."""
     while True:
         try:
             return await rest.learn_clock()
@@ -162,7 +162,7 @@ async def _learn_clock(rest: RestClient, clock: Clock) -> None:
 async def _keep_time(rest: RestClient, clock: Clock) -> None:
     while True:
         await clock.sleep(CLOCK_S)
-        with contextlib.suppress(VenueUnreachable):  # the feed says so
+        with contextlib.suppress(VenueUnreachable):  # the feed logs it
             await rest.learn_clock()
 
 

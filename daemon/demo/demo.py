@@ -1,9 +1,9 @@
-"""A whole cycle on one machine: replay exchange, broker, daemon and paper bot, all real.
+"""Run a whole cycle on one machine: a replay exchange, the broker, the daemon and a paper bot.
 
-The daemon and the bot are processes of their own and know nothing of a demo: they talk
-to the exchange in Hyperliquid's protocol and to each other over MQTT. This module
-prepares the folder, watches the bus and, where the market gives no reason to retrain, asks
-for one as an operator would.
+The daemon and the bot are processes of their own. They run as they would without the demo:
+they use the exchange by Hyperliquid's protocol, and talk to each other over MQTT. This module
+prepares the folder and follows the events. If nothing triggers a retrain for long, it sends
+the command for one, as an operator would.
 """
 
 import asyncio
@@ -48,7 +48,15 @@ async def serve_exchange(
     history: int,
     faults: Sequence[Fault] = (),
 ) -> None:
-    """Replay a recording until cancelled, with the faults of a script, and say where.
+    """Replay a recording until cancelled, with the faults of a script, and print the addresses.
+
+    Args:
+        recording: The recording.
+        clock: Real time.
+        port: The TCP port; 0 takes any free one.
+        speed: Venue seconds per wall second.
+        history: How many bars are past when the exchange starts.
+        faults: The faults.
 
     Raises:
         BadInput: If the port is taken, the speed is not positive or a fault names another coin.
@@ -71,14 +79,14 @@ async def serve_exchange(
 
 
 def what_it_did(fault: Fault, touched: Touched) -> str:
-    """Say in a line how often a client met a fault."""
+    """Return a line that says how much a fault changed for clients."""
     kind, begin = fault.__struct_config__.tag, fault.span[0]
     when = f"{begin:g} s" if fault.of_wall else f"{begin:.0f} ms"
     return f"{kind} at {when} changed {touched.times} frames, answers, sockets or bars"
 
 
 async def run_demo(options: Options, clock: Clock) -> DemoSummary:
-    """Run until what was asked for happened; leave nothing behind.
+    """Run the demo until it has reached its end; then stop its processes and remove its files.
 
     Raises:
         BadInput: If the recording cannot be used.
@@ -125,7 +133,7 @@ async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> tuple[str, Ev
 
 @dataclass(frozen=True, slots=True)
 class _Demo:
-    """Everything that is watched while the demo plays."""
+    """Everything that is watched while the demo runs."""
 
     options: Options
     log: EventLog
@@ -150,7 +158,7 @@ class _Demo:
                 self.operator.consider()
                 if end := self._end(self.clock.monotonic() - began):
                     return end
-        except asyncio.CancelledError:  # Ctrl-C: tell how far it came, then leave
+        except asyncio.CancelledError:  # Ctrl-C: print the summary so far, then end
             task = asyncio.current_task()
             assert task is not None
             task.uncancel()
@@ -166,19 +174,19 @@ class _Demo:
 
 
 class Operator:
-    """Asks for a retrain where the market gives no reason for one."""
+    """Asks for a retrain if nothing triggers one for long."""
 
     def __init__(
         self, setup: DemoSetup, log: EventLog, bus: MqttConnection, clock: Clock, screen: Screen
     ) -> None:
         self._setup, self._log, self._bus = setup, log, bus
         self._clock, self._screen = clock, screen
-        # A made-up market changes; a recorded one may stay as it is for weeks.
+        # A made-up market changes at a known bar: wait for that change too.
         self._patience = PATIENCE_BARS + (CHANGE_AFTER if setup.options.data is None else 0)
         self._asked_at = 0
 
     def consider(self) -> None:
-        """Send a command if nothing happened for long enough."""
+        """Send the command to retrain if no retrain or swap came for long enough."""
         log = self._log
         idle = log.swaps and log.state.get("phase") in {"serving", "probation"}
         if not idle or log.bars - self._asked_at < self._patience:

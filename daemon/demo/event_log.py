@@ -1,6 +1,6 @@
-"""What happens in a run of the demo, gathered from the MQTT topics that everybody sees.
+"""Collect the events of a run of the demo from the MQTT topics.
 
-Nothing here looks into the daemon: it counts only what the daemon publishes.
+Nothing here looks into the daemon; only published messages are counted.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from hyperdrift.slot_name import SlotName
 
 Tell = Callable[[str], None]
 
-# What is told as it is; a verdict is told gate by gate, a decision to wait not at all.
+# The events whose text is printed. A verdict is printed gate by gate; others are not printed.
 _MARKS: Final = {
     "drift": "drift",
     "win_rate": "win rate",
@@ -33,7 +33,7 @@ _MARKS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RetrainSummary:
-    """One retrain and its verdict."""
+    """One retrain and the verdict on its candidate; `seconds` is how long it took."""
 
     job: str
     trigger: str
@@ -46,7 +46,7 @@ class RetrainSummary:
 
 @dataclass(frozen=True, slots=True)
 class SwapSummary:
-    """One version that a bot took over."""
+    """One swap that a bot has acknowledged."""
 
     model_id: str
     previous_id: str | None
@@ -59,7 +59,7 @@ class SwapSummary:
 
 
 class EventLog:
-    """Listens to one slot; `changed` is set whenever something happened."""
+    """Collects the messages of one slot; `changed` is set after each message."""
 
     def __init__(self, slot: SlotName, topics: Topics, tell: Tell) -> None:
         self._slot, self._topics, self._tell = slot, topics, tell
@@ -75,7 +75,7 @@ class EventLog:
         self._acknowledged: dict[str, dict[str, Any]] = {}
 
     def listen(self, bus: MqttConnection) -> None:
-        """Subscribe to everything that the slot says."""
+        """Subscribe to the topics of the slot."""
         handlers = {
             self._topics.state(self._slot): self._on_state,
             self._topics.event(self._slot): self._on_event,
@@ -88,7 +88,7 @@ class EventLog:
 
     @property
     def bars(self) -> int:
-        """How many bars were streamed and scored so far."""
+        """Bars that were streamed and scored so far."""
         last = self.state.get("last_bar_t")
         if last is None or self.first_bar_t is None:
             return 0
@@ -125,7 +125,7 @@ class EventLog:
             case "acknowledged" if event["status"] == "loaded":
                 self._acknowledged[event["model_id"]] = event
                 self._match(event["model_id"])
-        # An alert repeats, louder, what another event has just said.
+        # An alert may repeat the text of the event before it: print that text once.
         if kind in _MARKS and event["text"] != self._last_text:
             self._last_text = event["text"]
             self._tell(f"{_MARKS[kind]:>9}  {event['text']}")
@@ -139,7 +139,7 @@ class EventLog:
         self.retrains.append(RetrainSummary(*(event[name] for name in names)))
 
     def _match(self, model_id: str) -> None:
-        """A swap is told when the daemon says that it is live and the bot that it has it."""
+        """Add a swap when both the daemon's event and the bot's acknowledgement have come."""
         live, ack = self._swapped.get(model_id), self._acknowledged.get(model_id)
         if live is None or ack is None or any(s.model_id == model_id for s in self.swaps):
             return
@@ -163,7 +163,7 @@ class EventLog:
 
 @dataclass(frozen=True, slots=True)
 class DemoSummary:
-    """How a run went."""
+    """The result of a run of the demo; `elapsed_s` is in wall seconds."""
 
     ended: str
     until_swap: bool
@@ -176,12 +176,12 @@ class DemoSummary:
 
     @property
     def exit_code(self) -> int:
-        """0 after what was asked for, 1 if it was not reached."""
+        """0 if the run reached its end, 1 if it did not."""
         reached = self.ended == "swap" if self.until_swap else self.ended != "timeout"
         return 0 if reached else 1
 
     def document(self) -> dict[str, Any]:
-        """Return it as one JSON document."""
+        """Return the result for JSON."""
         return {
             "ended": self.ended,
             "slot": self.slot,

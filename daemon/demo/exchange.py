@@ -1,8 +1,7 @@
-"""A stand-in for the venue: recorded candles, played in the venue's own protocol.
+"""A server that plays recorded candles in the venue's own protocol.
 
-The daemon's habits (subscribe, repair over REST, judge closes by the venue's clock) can
-only be tried against something that behaves like the venue, traps included: frames come
-only with trades, an unknown coin kills the socket, REST lacks the quiet tail.
+The daemon can only be tested against a server that behaves like the venue. So frames come
+only with trades, and an unknown coin closes the socket. REST has no bars after the last trade.
 """
 
 import asyncio
@@ -46,8 +45,8 @@ from hyperdrift.errors import BadInput
 
 SILENCE_S = 60.0
 _UNKNOWN_COIN_S = 0.12
-# A step sends all that came due since the last one: the floor bounds the work at any
-# speed, the ceiling is how soon a new subscription or another speed is noticed.
+# Shortest and longest wait between two steps; a step sends all that is due. The shortest
+# limits the work at high speeds. Within the longest, a new subscription or speed takes effect.
 _STEP_S = (0.004, 0.05)
 # The last state of a bar may come this long after its close.
 _LATEST_MS = 3_000
@@ -121,7 +120,11 @@ class ReplayExchange:
         self._pacer = asyncio.create_task(self._pace(), name="replay-pace")
 
     async def stop(self) -> None:
-        """Cut off every client and close the port; raises what went wrong while pacing."""
+        """Disconnect every client and close the port.
+
+        Raises:
+            Exception: An error of the task that sends the frames.
+        """
         for client in tuple(self._clients):
             client.drop()
         if self._runner:
@@ -133,17 +136,17 @@ class ReplayExchange:
 
     @property
     def url(self) -> str:
-        """Where `/info` is posted to, without the path."""
+        """The REST address, without the path `/info`."""
         return f"http://{self._host}:{self._port}"
 
     @property
     def ws_url(self) -> str:
-        """Where the WebSocket is."""
+        """The address of the WebSocket."""
         return f"ws://{self._host}:{self._port}/ws"
 
     @property
     def finished(self) -> bool:
-        """True once every recorded bar has closed and been told."""
+        """True once every recorded bar has closed and was sent."""
         return self.now_ms() >= self._venue.end_ms + _LATEST_MS
 
     def now_ms(self) -> int:
@@ -153,14 +156,14 @@ class ReplayExchange:
 
     @property
     def faults_over(self) -> bool:
-        """True once nothing goes wrong on purpose any more."""
+        """True once all faults are over."""
         return self._faults.over(self._moment())
 
     def add_faults(self, faults: Sequence[Fault]) -> None:
-        """Plan more faults while it runs.
+        """Add more faults while the exchange runs.
 
         Raises:
-            BadInput: If one names a coin that is not replayed, or would have begun already.
+            BadInput: If one names a coin that is not replayed, or its beginning is past.
         """
         check_coins(faults, {recording.coin for recording in self._recordings})
         self._faults.add(faults, after=self._moment())
@@ -169,7 +172,7 @@ class ReplayExchange:
             self._subscriptions.change_venue(self._venue)
 
     def touched(self) -> list[tuple[Fault, Touched]]:
-        """Return each fault with what it did to clients so far, in the order they were given."""
+        """Return each fault with its effect on clients so far, in the order of the faults."""
         frame_faults.count_silenced(self._recordings, self._faults, self.now_ms())
         return self._faults.touched()
 
@@ -177,17 +180,17 @@ class ReplayExchange:
         return Moment(self.now_ms(), self._clock.monotonic() - self._opened_at)
 
     def pause(self) -> None:
-        """Stop the venue's time; requests are still answered."""
+        """Stop the venue's clock; requests are still answered."""
         self._anchor()
         self._paused = True
 
     def resume(self) -> None:
-        """Let the venue's time run on."""
+        """Let the venue's clock go on."""
         self._anchor()
         self._paused = False
 
     def set_speed(self, speed: float) -> None:
-        """Let `speed` venue seconds pass in a wall second from now on."""
+        """Let `speed` venue seconds pass per wall second from now on."""
         self._anchor()
         self._speed = _positive(speed)
 
@@ -242,7 +245,7 @@ class ReplayExchange:
         return socket
 
     async def _send(self, client: Client) -> None:
-        """Send what waits for one client, in order, so that an answer precedes its data."""
+        """Send one client's frames in order, so that it gets an acknowledgement before data."""
         while True:
             frame = await client.outbox.get()
             if frame is None:
@@ -252,7 +255,7 @@ class ReplayExchange:
             client.spoke_at = self._clock.monotonic()
 
     def _receive(self, client: Client, text: str) -> bool:
-        """Do what one frame asks; False if the venue hangs up on it."""
+        """Serve one frame of a client; return False if the venue closes the socket for it."""
         try:
             frame = decode_frame(text)
         except msgspec.DecodeError:
@@ -283,7 +286,7 @@ class ReplayExchange:
         return channel("post", msgspec.json.encode({"id": frame.id, "response": response}))
 
     async def _pace(self) -> None:
-        """Push what came due, cut off whom nothing was sent to for a minute, sleep."""
+        """Push what is due, disconnect clients after a minute without a frame, and sleep."""
         before = Moment(0, -1.0)  # a fault may begin with the replay
         while True:
             at = self._moment()
@@ -299,7 +302,7 @@ class ReplayExchange:
         for fault in filter(None, (ends, None if stalled else expires)):
             self._faults.touch(fault, at, len(self._clients))
         for client in tuple(self._clients):
-            if stalled:  # what is dead and open stays open
+            if stalled:  # a stalled socket stays open
                 client.spoke_at = now_s
             if ends or now_s - client.spoke_at >= SILENCE_S:
                 client.drop()

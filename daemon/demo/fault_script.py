@@ -1,4 +1,4 @@
-"""Fault scripts: TOML files that say what goes wrong on the replay exchange, and when."""
+"""Read fault scripts: TOML files with the faults of the replay exchange and their times."""
 
 import tomllib
 from collections.abc import Collection
@@ -20,7 +20,7 @@ def read_script(path: Path) -> tuple[Fault, ...]:
     """Read a fault script.
 
     Raises:
-        BadInput: If it is not one: the text names the entry and its key, and says what to write.
+        BadInput: If it is not valid; the text names the entry and its key, and says what to write.
     """
     try:
         document = tomllib.loads(path.read_text())
@@ -42,10 +42,10 @@ def read_script(path: Path) -> tuple[Fault, ...]:
 
 
 def check_coins(faults: Collection[Fault], coins: Collection[str]) -> None:
-    """Refuse a fault of a coin that is not replayed: it would never be seen.
+    """Check that every fault's coin is replayed: otherwise no client would see the fault.
 
     Raises:
-        BadInput: Naming the coin and those that are.
+        BadInput: If one is not; the text names the coin, and the coins that are replayed.
     """
     for fault in faults:
         coin = getattr(fault, "coin", "")
@@ -56,10 +56,10 @@ def check_coins(faults: Collection[Fault], coins: Collection[str]) -> None:
 
 
 def read_fault(entry: Any) -> Fault:
-    """Read one entry.
+    """Read one entry of a fault script.
 
     Raises:
-        ValueError: Which key, what is wrong with it, what to write.
+        ValueError: If it is not valid; the text names the key, and says what to write.
     """
     kind = entry.get("kind") if isinstance(entry, dict) else None
     if kind not in _KINDS:
@@ -88,7 +88,7 @@ def _explained(error: str, entry: dict[str, Any], struct: Any) -> str:
 
 
 def _problem(fault: Fault) -> str | None:
-    """Check what types cannot say."""
+    """Check what the types of the fields do not check; return what is wrong, or None."""
     if fault.at_ms is None and fault.at_wall_s is None:
         return "at_ms is missing; write when it begins, in ms of the venue's time, or at_wall_s"
     venue = (fault.at_ms, fault.for_ms) != (None, None)

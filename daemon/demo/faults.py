@@ -1,9 +1,9 @@
-"""What goes wrong on the replay exchange, and when: a schedule that is asked, and does nothing.
+"""The faults of the replay exchange, and a schedule that says which are on at a time.
 
-Each fault is one that the venue was seen to have, or that a client must survive. Its time
-counts from the start of the replay, on the venue's clock or on the wall, so a script does
-the same on every run and at any speed. It also keeps count of what each fault did: one that
-falls where nobody asks and nobody listens touched nothing, and no client can tell of it.
+Each fault was seen at the venue, or is one that a client must survive. Its time counts from
+the start of the replay, on the venue's clock or the wall clock. So a script has the same
+effect in every run and at any speed. The schedule also counts what each fault changed: a
+fault without a client to see it changes nothing.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Moment(NamedTuple):
 class _Fault(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True
 ):
-    """When: from `at_ms` on for `for_ms` of the venue's time, or the same in wall seconds."""
+    """The time of a fault: from `at_ms` on for `for_ms` of venue time, or in wall seconds."""
 
     at_ms: _Ms | None = None
     for_ms: _Lasting | None = None
@@ -43,32 +43,32 @@ class _Fault(
 
     @property
     def of_wall(self) -> bool:
-        """True if it keeps to the wall clock."""
+        """True if its time is on the wall clock."""
         return self.at_wall_s is not None
 
     @property
     def span(self) -> tuple[float, float]:
-        """Beginning and end, since the start of the replay, in ms of the venue or wall seconds."""
+        """Beginning and end since the start of the replay, in venue ms or in wall seconds."""
         begin = (self.at_wall_s if self.of_wall else self.at_ms) or 0.0
         return begin, begin + ((self.for_wall_s if self.of_wall else self.for_ms) or 0.0)
 
 
 class _OfCoin(_Fault, frozen=True, kw_only=True):
-    """A fault of one coin; without `coin` of all."""
+    """A fault of one coin, or of all coins if `coin` is empty."""
 
     coin: str = ""
 
 
 class Disconnect(_Fault, frozen=True, tag="disconnect"):
-    """Sockets end without a close frame; new ones are refused for as long as it lasts."""
+    """Sockets end without a close frame; while it lasts, new sockets are refused."""
 
 
 class Expired(_Fault, frozen=True, tag="expired"):
-    """Sockets are closed in good order, 1000 `Expired`."""
+    """Sockets are closed with a close frame, 1000 `Expired`."""
 
 
 class Stall(_Fault, frozen=True, tag="stall"):
-    """Sockets stay open and nothing comes, not even a pong."""
+    """Sockets stay open, but nothing is sent, not even a pong."""
 
 
 class Withhold(_OfCoin, frozen=True, tag="withhold"):
@@ -76,13 +76,13 @@ class Withhold(_OfCoin, frozen=True, tag="withhold"):
 
 
 class Late(_OfCoin, frozen=True, tag="late", kw_only=True):
-    """Pushes come `delay_ms` late, also those of the last state of a bar."""
+    """Pushes come `delay_ms` of venue time late, also the last state of a bar."""
 
     delay_ms: _Lasting
 
 
 class Reorder(_OfCoin, frozen=True, tag="reorder"):
-    """Every push of candles changes places with the next."""
+    """Pushes of candles come in pairs in the wrong order."""
 
 
 class Duplicate(_OfCoin, frozen=True, tag="duplicate"):
@@ -90,20 +90,21 @@ class Duplicate(_OfCoin, frozen=True, tag="duplicate"):
 
 
 class NoTrades(_OfCoin, frozen=True, tag="no_trades"):
-    """Nobody trades: no push, and REST ends at the last trade until there is another."""
+    """Nobody trades: nothing is pushed, and REST has no bars after the last trade."""
 
 
 class Malformed(_OfCoin, frozen=True, tag="malformed"):
-    """Pushes and candle answers cannot be read: cut off, no JSON, or of another shape."""
+    """Pushes and candle answers cannot be read: they are cut off, no JSON, or of another shape."""
 
     where: Place = "both"
     how: Literal["truncated", "text", "shape"] = "truncated"
 
 
 class BadBar(_OfCoin, frozen=True, tag="bad_bar"):
-    """Bars that open in the span have impossible numbers until it ends.
+    """Bars that open while the fault lasts have impossible numbers until it ends.
 
-    `absurd` is a hundred times the price; `future` shows a bar more, a hundred bars ahead.
+    `absurd` prices are a hundred times too high. `future` adds a bar that opens a hundred
+    bars later.
     """
 
     where: Place = "both"
@@ -111,33 +112,33 @@ class BadBar(_OfCoin, frozen=True, tag="bad_bar"):
 
 
 class Unlisted(_OfCoin, frozen=True, tag="unlisted"):
-    """The coin is unknown: whoever subscribes to it loses the socket."""
+    """The coin is unknown: the socket of a client that subscribes to it is closed."""
 
 
 class HttpError(_Fault, frozen=True, tag="http_error"):
-    """REST answers with this status, and `null` for a body."""
+    """REST answers with this status and the body `null`."""
 
     status: Literal[429, 500, 502, 503] = 500
 
 
 class Slow(_Fault, frozen=True, tag="slow", kw_only=True):
-    """REST answers come `delay_ms` of the venue's time late."""
+    """REST answers come `delay_ms` of venue time late."""
 
     delay_ms: _Lasting
 
 
 class StaleRest(_OfCoin, frozen=True, tag="stale_rest", kw_only=True):
-    """REST knows only what happened up to `delay_ms` ago."""
+    """REST lacks the trades of the last `delay_ms` of venue time."""
 
     delay_ms: _Lasting
 
 
 class DroppedKeepalive(_Fault, frozen=True, tag="dropped_keepalive"):
-    """A connection that has answered once is dropped at the next request, without a word."""
+    """A connection that was used once is dropped at the next request, without an answer."""
 
 
 class ClockJump(_Fault, frozen=True, tag="clock_jump", kw_only=True):
-    """`exchangeStatus` is `jump_ms` ahead, or behind if negative."""
+    """The time in `exchangeStatus` is `jump_ms` ahead, or behind if negative."""
 
     jump_ms: int
 
@@ -148,22 +149,22 @@ Fault = (
 )  # fmt: skip
 
 AT_ONCE = (Disconnect, Expired)
-"""Kinds that happen at a moment; only the first may also last."""
+"""Kinds that happen at one moment; of them only `disconnect` may also last."""
 BY_BAR = (NoTrades, BadBar)
-"""Kinds that belong to bars, which only the venue's clock can name."""
+"""Kinds that change certain bars; their times must be on the venue's clock."""
 
 _F = TypeVar("_F", bound=_Fault)
 
 
 @dataclass(slots=True)
 class Touched:
-    """What a fault did to clients.
+    """What a fault changed for clients.
 
     Attributes:
-        times: How many frames, answers and sockets were not as they would have been without
-            it; of `no_trades` how many bars, whoever asks for them.
-        first: When the first of them was; None for bars, and if there were none.
-        last: When the last of them was.
+        times: Frames, answers and sockets that the fault changed. For `no_trades` it counts
+            bars, also those that no client asked for.
+        first: When it changed the first one; None for `no_trades` and if it changed none.
+        last: When it changed the last one; None likewise.
     """
 
     times: int = 0
@@ -172,19 +173,24 @@ class Touched:
 
 
 class FaultSchedule:
-    """Knows which faults are on at any moment of a replay that begins at `begin_ms`."""
+    """Tells which faults are on at a moment of a replay.
+
+    Args:
+        faults: The faults.
+        begin_ms: The venue time at which the replay begins, ms UTC.
+    """
 
     def __init__(self, faults: Sequence[Fault] = (), begin_ms: int = 0) -> None:
         self._begin_ms = begin_ms
         self._of: dict[type[_Fault], list[_Fault]] = {}
-        self._touched: dict[int, tuple[Fault, Touched]] = {}  # by identity: twins are two
+        self._touched: dict[int, tuple[Fault, Touched]] = {}  # by id: equal faults count apart
         self.add(faults)
 
     def add(self, faults: Sequence[Fault], after: Moment | None = None) -> None:
-        """Plan more of them; times count from the start of the replay as ever.
+        """Add more faults; their times count from the start of the replay.
 
         Raises:
-            BadInput: If one would have begun before `after`; then none is added.
+            BadInput: If one begins before `after`; then none is added.
         """
         for fault in faults:
             if after is not None and fault.span[0] < self._elapsed(fault, after):
@@ -195,21 +201,21 @@ class FaultSchedule:
             self._touched[id(fault)] = fault, Touched()
 
     def touch(self, fault: _Fault, at: Moment, times: int = 1) -> None:
-        """Count what a fault of this schedule changed at a moment."""
+        """Count that a fault of this schedule changed something at a moment, `times` times."""
         if times:
             _, touched = self._touched[id(fault)]
             touched.times += times
             touched.first, touched.last = touched.first or at, at
 
     def touched(self) -> list[tuple[Fault, Touched]]:
-        """Return each fault with what it did so far, in the order of the script."""
+        """Return each fault with what it changed so far, in the order of the script."""
         return list(self._touched.values())
 
     def __bool__(self) -> bool:
         return bool(self._of)
 
     def active(self, kind: type[_F], at: Moment, coin: str | None = None) -> _F | None:
-        """Return the fault of a kind that is on at a moment, and meant for `coin` if given."""
+        """Return a fault of a kind that is on at a moment, of `coin` if given; else None."""
         for fault in self._of.get(kind, ()):
             begin, end = fault.span
             if begin <= self._elapsed(fault, at) < end and _means(fault, coin):
@@ -218,7 +224,7 @@ class FaultSchedule:
         return None
 
     def begins(self, kind: type[_F], before: Moment, at: Moment) -> _F | None:
-        """Return a fault of a kind that begins after one moment and not after another."""
+        """Return a fault of a kind that begins after `before` and not after `at`; else None."""
         for fault in self._of.get(kind, ()):
             if self._elapsed(fault, before) < fault.span[0] <= self._elapsed(fault, at):
                 assert isinstance(fault, kind)
@@ -226,7 +232,7 @@ class FaultSchedule:
         return None
 
     def over(self, at: Moment) -> bool:
-        """Say whether nothing is on any more and nothing is to come."""
+        """Say whether all faults have ended."""
         return all(
             self._elapsed(fault, at) > fault.span[1]
             for faults in self._of.values()
@@ -234,12 +240,12 @@ class FaultSchedule:
         )
 
     def covers(self, fault: _Fault, t: int) -> bool:
-        """Say whether a bar opens within a fault on the venue's clock."""
+        """Say whether the bar that opens at `t`, ms UTC, opens while a fault lasts."""
         begin, end = fault.span
         return begin <= t - self._begin_ms < end
 
     def quiet(self, coin: str) -> list[tuple[NoTrades, int, int]]:
-        """Return when nobody trades a coin: each fault, and its span in ms UTC, end exclusive."""
+        """Return the `no_trades` faults of a coin, with beginning and end (exclusive), ms UTC."""
         faults = [f for f in self._of.get(NoTrades, ()) if isinstance(f, NoTrades)]
         return [
             (fault, self._begin_ms + int(fault.span[0]), self._begin_ms + int(fault.span[1]))

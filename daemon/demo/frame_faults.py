@@ -1,7 +1,7 @@
-"""What faults do to frames and answers: pure functions of what would have been sent.
+"""Change frames and answers as the faults say, by pure functions.
 
-The exchange asks here at its two borders, the push and the answer, and knows of no fault
-itself but those of its sockets.
+The exchange calls these functions for each push and each answer. It handles only the faults
+of its sockets itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,19 +54,19 @@ def frames(
     sent: list[bytes] = []
     for frame in pushed:
         made = _spoilt_frame(frame, bad, faults) if bad else [frame]
-        if bad and made != [frame] and not torn:  # what cannot be read hides what it says
+        if bad and made != [frame] and not torn:  # in an unreadable frame bad numbers do not show
             faults.touch(bad, at)
         if torn:
             faults.touch(torn, at)
             made = [_torn(one, torn.how) for one in made]
-        if twice and made == [frame]:  # twice nonsense is nonsense
+        if twice and made == [frame]:  # a copy of a faulty frame changes nothing for a client
             faults.touch(twice, at)
         sent += [copy for one in made for copy in ((one, one) if twice else (one,))]
     return sent
 
 
 def hides(coin: str, faults: FaultSchedule, at: Moment) -> bool:
-    """Say whether no client can see what else is wrong with a push."""
+    """Say whether a fault of a push hides all other faults of it."""
     bad, torn, _ = _of_stream(coin, faults, at)
     unusable = bad is not None and bad.numbers != "future"
     return bool(torn or unusable or faults.active(Stall, at))
@@ -84,7 +84,14 @@ def _of_stream(
 
 
 def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> ExchangeAnswer:
-    """Return the answer that a client gets instead of the venue's, `ask(body, now_ms)`."""
+    """Return the answer that a client gets.
+
+    Args:
+        ask: Returns the venue's own answer to a body at a venue time, ms UTC.
+        body: The request.
+        faults: The faults.
+        at: The present moment.
+    """
     if not faults:
         return ask(body, at.now_ms)
     if error := faults.active(HttpError, at):
@@ -111,11 +118,11 @@ def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> Exchange
 
 
 def quietened(recording: Recording, faults: FaultSchedule) -> Recording:
-    """Return the recording as it would be had nobody traded where the faults say so."""
+    """Return the recording with flat bars, without trades, where `no_trades` faults say so."""
     silent = np.zeros(len(recording), dtype=bool)
     for _, begin_ms, end_ms in faults.quiet(recording.coin):
         silent |= (recording.t >= begin_ms) & (recording.t < end_ms)
-    silent[0] = False  # a price must come from somewhere
+    silent[0] = False  # flat bars need a price before them
     if not silent.any():
         return recording
     before = np.maximum.accumulate(np.where(silent, 0, np.arange(len(recording))))
@@ -132,7 +139,7 @@ def quietened(recording: Recording, faults: FaultSchedule) -> Recording:
 
 
 def count_silenced(recordings: Sequence[Recording], faults: FaultSchedule, now_ms: int) -> None:
-    """Count the bars that are over by now, had trades and have none because of a fault."""
+    """Count for each `no_trades` fault the bars, closed by `now_ms`, whose trades it removed."""
     for fault, touched in faults.touched():
         if isinstance(fault, NoTrades):
             touched.times = 0
@@ -185,7 +192,7 @@ def _spoilt_frame(frame: bytes, bad: BadBar, faults: FaultSchedule) -> list[byte
 
 
 def _spoilt(row: dict[str, Any], bad: BadBar, faults: FaultSchedule) -> list[dict[str, Any]]:
-    """Return a candle with impossible numbers, and a second one if it is the one too many."""
+    """Return a candle with impossible numbers; for `future` return it and one bar more."""
     if not faults.covers(bad, row["t"]):
         return [row]
     prices = {key: row[key] for key in "ohlc"}
@@ -198,7 +205,7 @@ def _spoilt(row: dict[str, Any], bad: BadBar, faults: FaultSchedule) -> list[dic
             spoilt = {key: f"-{price}" for key, price in prices.items()}
         case "zero":
             spoilt = {"l": "0.0"}
-        case "crossed":  # further apart than they were, or a flat bar would stay sound
+        case "crossed":  # low above the old high: swapped prices of a flat bar would be possible
             spoilt = {"h": row["l"], "l": decimal_text(float(row["h"]) * 1.01)}
         case "absurd":
             spoilt = {key: decimal_text(float(p) * _ABSURD) for key, p in prices.items()}

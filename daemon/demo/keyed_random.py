@@ -1,7 +1,7 @@
 """Pseudo-random numbers that depend on a key alone.
 
-A replay must be the same in every run, and must answer the same about a bar whenever it is
-asked. A generator with a state can do neither.
+A replay must be the same in every run, and must always give the same answer about a bar. The
+numbers of a generator with a state depend on the calls before.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ def scrambled(keys: NDArray[np.int64], salt: int) -> NDArray[np.uint64]:
     """Return 64 pseudo-random bits for each key: the finaliser of SplitMix64.
 
     Args:
-        keys: Of any shape, as is the result: shape (n,) gives shape (n,).
+        keys: Keys of any shape; the result has the same: shape (n,) gives shape (n,).
         salt: Different salts give independent numbers.
     """
     x = keys.astype(np.uint64) + np.uint64(salt * _GOLDEN & _BITS_64)

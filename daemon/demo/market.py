@@ -1,8 +1,8 @@
-"""Where replayed markets come from: a generator with a known truth in it, or a file.
+"""Make a market for the replay, by a generator or from a file.
 
-A demonstration that retrains on noise shows nothing: the gates refuse, as they should.
-So the generated market holds an edge that can be learnt from the 17 features, and at a
-chosen bar it turns into its opposite. What an honest daemon has to find is known.
+A model that is trained on noise is rightly refused by the gates. So the generated market has
+a pattern that a model can learn from the 17 features. At a chosen bar the pattern turns into
+its opposite, and the daemon should find that.
 """
 
 import glob
@@ -36,13 +36,13 @@ _FUNDING_STAMP_MS = (1, 118)
 
 
 class _Regime(NamedTuple):
-    """The truth of one stretch of the market."""
+    """The parameters of one part of the market."""
 
-    edge: float  # next return per unit of the recent trend: above 0 it goes on, below it turns
-    scale: float  # of returns
-    volume: float  # level, in multiples of the base
-    tilt: float  # above 0 volume comes with rises, below with falls
-    wick: float  # how far a bar overshoots its open and close
+    edge: float  # next return per unit of recent trend: the trend goes on above 0, turns below
+    scale: float  # factor of the returns
+    volume: float  # factor of the volume
+    tilt: float  # above 0 volume is higher in rises, below 0 in falls
+    wick: float  # how far high and low lie outside open and close
 
 
 _BEFORE = _Regime(edge=0.45, scale=1.0, volume=1.0, tilt=0.28, wick=0.4)
@@ -60,21 +60,21 @@ def generate(
 ) -> Recording:
     """Make up a market whose recent trend says where the price goes next.
 
-    Returns follow a trailing trend m of their own: r(t) = edge m(t-1) + s(t) e(t), with
-    m an exponential average of r, e Student-t, and s log-normal, autoregressive, with a
-    daily cycle. From the bar `change_at` on the edge is negative, returns and wicks are
-    larger, volume is higher and comes with falls instead of rises.
+    The return is r(t) = edge m(t-1) + s(t) e(t). The trend m is an exponential average of r,
+    and e is Student-t. The scale s is log-normal and autoregressive, with a daily cycle. From
+    the bar `change_at` on, the edge is negative, and returns, wicks and volume are larger. The
+    volume is then higher in falls instead of rises.
 
     Args:
-        bars: How many, at least 2.
-        interval_ms: Length of a bar.
-        seed: Same seed, same market.
-        start_ms: Open of the first bar, on the interval's grid.
-        change_at: Bar from which the other regime rules; None for never.
-        coin: Its name.
+        bars: How many bars to make, at least 2.
+        interval_ms: Length of a bar, ms.
+        seed: The same seed gives the same market.
+        start_ms: Open time of the first bar, ms UTC, a multiple of the interval.
+        change_at: Number of the first bar of the other regime; None for no change.
+        coin: Name of the coin.
 
     Raises:
-        BadInput: If the venue has no such interval or `start_ms` lies off its grid.
+        BadInput: If the venue has no such interval, or `start_ms` is no multiple of it.
     """
     random = np.random.default_rng(seed)
     interval = _interval_of(interval_ms, f"{coin} of seed {seed}")
@@ -107,16 +107,20 @@ def generate(
 def load(
     path: Path, coin: str | None = None, interval: str | None = None, funding: Path | None = None
 ) -> Recording:
-    """Read candles from a file, and the funding beside them.
+    """Read candles and funding rates from files; trade counts are made up from the volume.
 
-    Coin and interval not given come from a name like `BTC-5m.parquet`, else the coin is the
-    name's first word and the interval the spacing of the bars. Funding not given comes from
-    a sibling `BTC-funding.*`, else it is the venue's baseline. Trade counts are made up
-    from the volume.
+    Args:
+        path: The file of the candles.
+        coin: The coin. None takes it from a name like `BTC-5m.parquet`, or else takes the
+            first word of the name.
+        interval: The interval. None takes it from such a name, or else takes the spacing of
+            the bars.
+        funding: The file of the funding rates. None takes `BTC-funding.*` in the same folder;
+            without such a file all rates are the venue's baseline.
 
     Raises:
-        BadInput: If the file cannot be read, the coin is not known, or the bars are not
-            spaced as the interval says.
+        BadInput: If a file cannot be read, the coin is not known, or the spacing of the bars
+            differs from the interval.
     """
     try:
         named: SlotName | None = SlotName.parse(path.name.partition(".")[0])
@@ -154,7 +158,7 @@ def _interval_of(interval_ms: int, whose: str) -> str:
 
 
 def _wander(random: np.random.Generator, bars: int, interval_ms: int, spread: float) -> Floats:
-    """Return an AR(1) series that starts in equilibrium and forgets half in four hours."""
+    """Return a stationary AR(1) series with a half-life of four hours."""
     keep = 0.5 ** (interval_ms / (4 * HOUR_MS))
     noise = random.normal(0, spread * np.sqrt(1 - keep**2), bars)
     start = np.array([keep * random.normal(0, spread)])
@@ -163,7 +167,7 @@ def _wander(random: np.random.Generator, bars: int, interval_ms: int, spread: fl
 
 
 def _returns(shocks: Floats, spans: list[tuple[slice, float]]) -> tuple[Floats, Floats]:
-    """Return the returns, and the trend that each bar leaves behind.
+    """Return the returns, and the trend after each bar.
 
     With m(t) = (1 - a) m(t-1) + a r(t) and r(t) = edge m(t-1) + shock(t), the trend is
     the linear filter m(t) = (1 - a + a edge) m(t-1) + a shock(t).
@@ -184,7 +188,7 @@ def _returns(shocks: Floats, spans: list[tuple[slice, float]]) -> tuple[Floats, 
 def _prices(
     random: np.random.Generator, returns: Floats, sigma: Floats, wick: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return open, high, low and close; a bar opens near the close before it, not on it."""
+    """Return open, high, low and close; each bar opens near the close before it."""
     bars = returns.size
     close = _FIRST_PRICE * np.exp(np.cumsum(returns))
     before = np.concatenate(([_FIRST_PRICE], close[:-1]))
@@ -196,7 +200,7 @@ def _prices(
 
 
 def _tidy(prices: Floats) -> Floats:
-    """Round to five significant figures; integers are always allowed, as at the venue."""
+    """Round prices to five significant figures, or to an integer, as the venue does."""
     steps = 10.0 ** np.clip(4 - np.floor(np.log10(prices)), 0, None)
     tidy: Floats = np.rint(prices * steps) / steps
     return tidy
@@ -205,7 +209,7 @@ def _tidy(prices: Floats) -> Floats:
 def _funding(
     random: np.random.Generator, t: Ints, interval_ms: int, trend: Floats
 ) -> tuple[Ints, Floats]:
-    """Settle every hour, from one before the first bar on, by the trend of the last closed bar."""
+    """Return times and rates of hourly settlements; a rate follows the last closed bar's trend."""
     hours = np.arange(int(t[0]) // HOUR_MS - 1, int(t[-1]) // HOUR_MS + 2) * HOUR_MS
     closed = np.searchsorted(t + interval_ms, hours, "right") - 1
     pressure = np.where(closed >= 0, trend[closed], 0.0)
@@ -216,7 +220,7 @@ def _funding(
 
 
 def _trades(volume: Floats) -> Ints:
-    """Make up trade counts, as files have none: some eighty in an ordinary bar."""
+    """Make up trade counts, because files have none: about eighty in an ordinary bar."""
     usual = float(np.median(volume[volume > 0])) if (volume > 0).any() else 1.0
     counts = 4 + (80 * volume / usual).astype(np.int64)
     return np.where(volume > 0, counts, 0)

@@ -1,4 +1,4 @@
-"""The other processes of the demo: started together, gone together, heard when they fail."""
+"""Start and stop the other processes of the demo, and report one that ends too early."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ class ProcessEnded(HyperdriftError):
 
 
 class DemoProcess:
-    """A Python process with its log in a file; stopped politely, then not."""
+    """A Python process with its log in a file; it is terminated, or killed after ten seconds."""
 
     def __init__(self, name: str, arguments: tuple[str, ...], folder: Path) -> None:
         self._name, self._arguments = name, arguments
@@ -36,7 +36,7 @@ class DemoProcess:
                 stderr=log,
                 cwd=self._log.parent,
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-                start_new_session=True,  # Ctrl-C is for the demo, which stops the others
+                start_new_session=True,  # Ctrl-C reaches only the demo, which stops the others
             )
         return self
 
@@ -59,19 +59,19 @@ class DemoProcess:
 
     @property
     def pid(self) -> int:
-        """Its number, 0 before it was started."""
+        """The process id, 0 before the start."""
         return self._process.pid if self._process else 0
 
     def signal(self, number: int) -> None:
-        """Send it a signal, if it is still there."""
+        """Send a signal to the process, if it still runs."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
     def check(self) -> None:
-        """Make sure that it is there.
+        """Check that the process still runs.
 
         Raises:
-            ProcessEnded: If it is not, with its last words.
+            ProcessEnded: If it does not; the text has the last lines of its log.
         """
         if self._process is None or self._process.returncode is None:
             return

@@ -1,7 +1,7 @@
-"""The venue's JSON as the venue sees it: what clients may ask, and how a candle is written.
+"""The venue's JSON on the side of the venue: requests of clients, and answers to them.
 
-The daemon's own reader of this JSON is another module on purpose: a fake server that
-shared it would agree with every mistake in it.
+The daemon reads this JSON by a module of its own, on purpose: in a shared module no test
+would find a mistake.
 """
 
 from decimal import Decimal
@@ -18,7 +18,7 @@ PARSE_ERROR = "Error parsing JSON into valid websocket request: "
 
 
 class _Named(msgspec.Struct, frozen=True, rename="camel", tag_field="type"):
-    """Root of what is told apart by its `type`."""
+    """Root of messages whose kind is their field `type`."""
 
 
 class CandleSubscription(_Named, frozen=True, tag="candle"):
@@ -47,7 +47,7 @@ class ContextSubscription(_Named, frozen=True, tag="activeAssetCtx"):
 
 
 class BookSubscription(_Named, frozen=True, tag="l2Book"):
-    """Order book of one coin; the defaults appear in the venue's echo."""
+    """Order book of one coin; the venue's acknowledgement has the default values too."""
 
     coin: str
     n_sig_figs: int | None = None
@@ -65,7 +65,7 @@ Subscription = (
 
 
 class CandleWindow(msgspec.Struct, frozen=True, rename="camel"):
-    """Which candles a snapshot asks for."""
+    """The candles that a snapshot asks for; times are in ms UTC."""
 
     coin: str
     interval: Interval
@@ -105,7 +105,7 @@ Info = CandleSnapshot | FundingHistory | Universe | SpotUniverse | ExchangeStatu
 
 
 class _Frame(msgspec.Struct, frozen=True, tag_field="method"):
-    """Root of what a client may send on the socket."""
+    """Root of the frames that a client may send on the socket."""
 
 
 class Subscribe(_Frame, frozen=True, tag="subscribe"):
@@ -121,7 +121,7 @@ class Unsubscribe(_Frame, frozen=True, tag="unsubscribe"):
 
 
 class Ping(_Frame, frozen=True, tag="ping"):
-    """Ask for a sign of life."""
+    """Ask for a pong."""
 
 
 class PostRequest(msgspec.Struct, frozen=True):
@@ -132,7 +132,7 @@ class PostRequest(msgspec.Struct, frozen=True):
 
 
 class Post(_Frame, frozen=True, tag="post"):
-    """A REST request with the client's own number."""
+    """A REST request over the socket, with a number that the client chose."""
 
     id: int
     request: PostRequest
@@ -149,7 +149,7 @@ class Candle(
         "close": "c", "high": "h", "low": "l", "volume": "v", "trades": "n",
     },
 ):  # fmt: skip
-    """One candle as written on the wire: prices and volume as decimal text."""
+    """One candle as sent: prices and volume as decimal text, times in ms UTC."""
 
     open_ms: int
     last_ms: int
@@ -164,7 +164,7 @@ class Candle(
 
 
 class TradeRow(msgspec.Struct, frozen=True):
-    """One public trade as written on the wire; `side` B is a taker who bought, A one who sold."""
+    """One public trade as sent; `side` is B if the taker bought, A if the taker sold."""
 
     coin: str
     side: str
@@ -178,7 +178,7 @@ class TradeRow(msgspec.Struct, frozen=True):
 
 
 class FundingRow(msgspec.Struct, frozen=True, rename="camel"):
-    """One settled rate as written on the wire."""
+    """One settled rate as sent; `time` is in ms UTC."""
 
     coin: str
     funding_rate: str
@@ -199,11 +199,11 @@ decode_info = msgspec.json.Decoder(Info).decode
 
 
 def decimal_text(value: float) -> str:
-    """Write a float as the shortest decimal that reads back as it, without an exponent."""
+    """Return the shortest decimal text, without an exponent, that gives the same float again."""
     text = repr(value)
     return format(Decimal(text), "f") if "e" in text else text
 
 
 def channel(name: str, data: bytes) -> bytes:
-    """Wrap already encoded `data` in a frame of the channel `name`."""
+    """Return a frame of the channel `name` with encoded `data`."""
     return b'{"channel":"%s","data":%s}' % (name.encode(), data)

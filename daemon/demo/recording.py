@@ -1,7 +1,7 @@
-"""A stretch of market history held as arrays: what the replay exchange plays.
+"""Recorded candles and funding of one coin as arrays; the replay exchange plays them.
 
-Everything that plays, cuts or prints history relies on it being possible, ascending
-and complete in its columns, so that is checked once, here, at the door.
+A recording checks once, when it is made, that its numbers are possible, its times ascend and
+its columns are equally long. All other code relies on that.
 """
 
 from collections.abc import Callable
@@ -18,18 +18,18 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _PER_BAR = ("t", "open", "high", "low", "close", "volume", "n")
-# Sums of sizes carry binary dust past the venue's finest size; no coin has more decimals.
+# No coin's sizes have more decimals; further decimals of a sum are rounding errors.
 _SIZE_DECIMALS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """Candles of one coin at one interval, and the funding settled beside them.
+    """Candles of one coin at one interval, and the funding of the same time.
 
     Attributes:
         coin: The coin as the venue writes it.
         interval: The venue's name of the interval, for example `5m`.
-        t: Open times in ms UTC, shape (n_bars,), ascending; bars may be absent.
+        t: Open times in ms UTC, shape (n_bars,), ascending; bars may be missing.
         open: Price of the first trade, shape (n_bars,).
         high: Highest price, shape (n_bars,).
         low: Lowest price, shape (n_bars,).
@@ -40,8 +40,8 @@ class Recording:
         funding_rate: Rate per hour, shape (n_settled,).
 
     Raises:
-        BadInput: If the columns cannot be a market: empty, of unequal length, not
-            ascending, off the interval's grid, or with open or close outside low..high.
+        BadInput: If there are no bars, columns differ in length, times do not ascend or are
+            no multiples of the interval, or a number is impossible.
     """
 
     coin: str
@@ -67,18 +67,18 @@ class Recording:
 
     @property
     def interval_ms(self) -> int:
-        """Length of one bar."""
+        """Length of one bar, ms."""
         return INTERVAL_MS[self.interval]
 
     @property
     def end_ms(self) -> int:
-        """Close of the last bar, exclusive."""
+        """Close time of the last bar, ms UTC, exclusive."""
         return int(self.t[-1]) + self.interval_ms
 
     def between(self, from_ms: int, to_ms: int) -> Self:
-        """Return the bars that open in `from_ms` (inclusive) to `to_ms` (exclusive).
+        """Return the bars that open from `from_ms` (inclusive) to `to_ms` (exclusive), ms UTC.
 
-        The funding stays whole: a bar needs the rate settled before it.
+        All funding rates stay: a bar needs the rate settled before it.
 
         Raises:
             BadInput: If there is no such bar.
@@ -87,10 +87,10 @@ class Recording:
         return replace(self, **{name: getattr(self, name)[keep] for name in _PER_BAR})
 
     def resampled(self, interval: str) -> Self:
-        """Add the bars up to a longer `interval`, as the venue does.
+        """Merge the bars into bars of a longer `interval`, as the venue does.
 
-        Bars without trades are left out of the sums: their flat prices never traded.
-        A bucket in which nothing traded stays flat.
+        Bars without trades are left out, because nobody traded at their prices. If none of the
+        merged bars has trades, the result is flat.
 
         Raises:
             BadInput: If `interval` is not a multiple of the recorded one.

@@ -1,4 +1,4 @@
-"""How the demo looks: a live line on a terminal, plain lines everywhere else."""
+"""Print the demo: a line that is updated in place on a terminal, plain lines elsewhere."""
 
 from types import TracebackType
 from typing import Any, Final, Self
@@ -21,7 +21,7 @@ _COLOURS: Final = {
 
 
 class Screen:
-    """Tells lines and shows where things are; `quiet` writes to stderr, for `--json`."""
+    """Prints lines and the state of the demo; `quiet` prints to stderr, for `--json`."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._console = Console(stderr=quiet, highlight=False, soft_wrap=True)
@@ -44,13 +44,13 @@ class Screen:
             self._live.stop()
 
     def tell(self, line: str) -> None:
-        """Write a line that stays."""
+        """Print a line that stays."""
         words = line.split()
         colour = next((c for word, c in _COLOURS.items() if word in words[:2]), "")
         self._console.print(Text(line, style=colour))
 
     def show(self, log: EventLog) -> None:
-        """Show where the run is: in place on a terminal, now and then as a line elsewhere."""
+        """Show the state of the run: in place on a terminal, elsewhere a line at intervals."""
         if not log.state:
             return
         if self._live is not None:
@@ -65,7 +65,7 @@ class Screen:
             self.tell(f"{'bars':>9}  {_status(log)}")
 
     def close(self, summary: DemoSummary) -> None:
-        """Write how it ended, with the old and the new model side by side."""
+        """Print how the run ended, with a table of the models."""
         if self._live is not None:
             self._live.update("")
         self._console.print(_models(summary.models))

@@ -1,4 +1,4 @@
-"""What stands before the demo begins and is looked at when it ends: files, keys, history."""
+"""Prepare the files, the keys and the history of the demo, and check the store at its end."""
 
 import socket
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ SEED: Final = 10
 START_MS: Final = 1_748_736_000_000
 HISTORY_BARS: Final = 17_280  # 60 days of 5m, made up
 STREAM_BARS: Final = 6_000
-HISTORY_SHARE: Final = 0.7  # of a recording: the more past, the better the models
-# The venue serves the newest 5000 bars; older ones come from a file, and both overlap.
+HISTORY_SHARE: Final = 0.7  # of a recording: models are better with more past bars
+# The venue serves the newest 5000 bars. Older ones come from a file, with an overlap.
 IMPORT_OVERLAP: Final = 4_000
-# Long enough for the first model to be trained and watched in the old regime.
+# Enough bars to train the first model and watch it before the market changes.
 CHANGE_AFTER: Final = 400
 SHORTEST: Final = 7_200
 BARS_PER_S: Final = 10
@@ -33,9 +33,14 @@ BARS_PER_S: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person chose.
+    """The options of a person.
 
-    `data` None is a made-up market, `speed` None is ten bars a second, `timeout_s` 0 for ever.
+    Attributes:
+        data: A file of candles; None takes a made-up market.
+        speed: Venue seconds per wall second; None takes ten bars a second.
+        until_swap: Whether the demo ends after a swap that is not the first.
+        timeout_s: The demo ends after so many wall seconds; 0 is never.
+        quiet: Whether the lines go to stderr.
     """
 
     data: Path | None = None
@@ -47,7 +52,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class DemoSetup:
-    """Where everything stands."""
+    """The folder of the demo, its recording and its options; `first_t` is in ms UTC."""
 
     folder: Path
     recording: Recording
@@ -67,17 +72,17 @@ class DemoSetup:
 
     @property
     def broker_url(self) -> str:
-        """The daemon's embedded broker."""
+        """The address of the daemon's embedded broker."""
         return f"mqtt://127.0.0.1:{self.mqtt_port}"
 
     @property
     def config_path(self) -> Path:
-        """The daemon's configuration."""
+        """The daemon's configuration file."""
         return self.folder / "hyperdrift.toml"
 
     @property
     def public_key(self) -> Path:
-        """What the bot trusts."""
+        """The daemon's public key, for the bot."""
         return self.data_dir / "keys" / "hyperdrift.pub"
 
     @property
@@ -88,12 +93,12 @@ class DemoSetup:
 
     @property
     def past_bars(self) -> int:
-        """Bars that are past when the exchange opens."""
+        """Bars that are past when the exchange starts."""
         return int((self.recording.t < self.first_t).sum())
 
 
 def load_recording(data: Path | None) -> Recording:
-    """Read a recording, or make up the market of the demo.
+    """Read a recording from a file; None makes up the market of the demo.
 
     Raises:
         BadInput: If the file cannot be used.
@@ -125,7 +130,7 @@ def prepare(options: Options) -> Iterator[DemoSetup]:
 
 
 def write_config(setup: DemoSetup, rest_url: str, ws_url: str) -> None:
-    """Write the settings; the limits of the policy are short, for a demo of a few days."""
+    """Write the daemon's settings; the policy's times are short, for a demo of a few days."""
     threshold = '"auto"' if setup.options.data else "0.005"
     horizon = LABEL_DEFAULTS.get(setup.slot.interval, LABEL_DEFAULTS["5m"])[0]
     text = f"""\
@@ -154,7 +159,11 @@ probation_hours = 24
 
 
 def compare_store(setup: DemoSetup) -> tuple[int, bool]:
-    """Hold the streamed bars in the store against the recording, value for value."""
+    """Compare the streamed bars in the store with the recording.
+
+    Returns:
+        How many bars were compared, and whether all their values are equal.
+    """
     rec = setup.recording
     with open_store(setup.data_dir, read_only=True) as store:
         stored = store.bars(setup.slot, from_t=setup.first_t)
@@ -167,7 +176,7 @@ def compare_store(setup: DemoSetup) -> tuple[int, bool]:
 
 
 def describe_models(setup: DemoSetup) -> tuple[dict[str, Any], ...]:
-    """Describe the versions, oldest first, for a look side by side."""
+    """Describe the slot's versions, oldest first, for the table of models."""
     try:
         versions = Registry(setup.data_dir / "models").versions(setup.slot)
     except HyperdriftError:
@@ -176,7 +185,7 @@ def describe_models(setup: DemoSetup) -> tuple[dict[str, Any], ...]:
 
 
 def _fill_store(setup: DemoSetup) -> None:
-    """Import what lies beyond the venue's reach, as an owner with a file would."""
+    """Import the bars beyond the venue's reach, as a user with a file would."""
     rec, past = setup.recording, setup.past_bars
     columns = (rec.t, rec.open, rec.high, rec.low, rec.close, rec.volume)
     rows = zip(*(c[: max(0, past - IMPORT_OVERLAP)].tolist() for c in columns), strict=True)

@@ -1,4 +1,4 @@
-"""A client's socket, and a stream that some clients listen to, as the replay exchange has them."""
+"""The sockets of the replay exchange's clients, and the channels that are sent to them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -12,13 +12,16 @@ from daemon.demo.protocol import Subscription
 from daemon.demo.tape import Series
 from daemon.demo.trades import TradeGenerator
 
-# Full means the client does not read: the venue would cut it off, and so does this.
+# A client that leaves so many frames unread is disconnected, as the venue does.
 _OUTBOX_FRAMES = 1024
 
 
 @dataclass(eq=False)
 class Client:
-    """One socket: what it subscribed to, and what waits to be sent."""
+    """One client's socket, its subscriptions, and the frames that wait to be sent.
+
+    `spoke_at` is when the last frame was sent to it, monotonic s.
+    """
 
     socket: web.WebSocketResponse
     transport: asyncio.Transport
@@ -30,7 +33,7 @@ class Client:
     )
 
     def post(self, frame: bytes | None) -> None:
-        """Send a frame when its turn comes; None is the close that says `Expired`."""
+        """Put a frame into the outbox; None closes the socket with `Expired`."""
         if self.is_stalled():
             return
         try:
@@ -45,28 +48,28 @@ class Client:
 
 @dataclass(eq=False)
 class Channel:
-    """One stream of candles or trades: how far it has been sent, and to whom it goes."""
+    """One channel of candles or trades: its listeners, and how many states were sent."""
 
     source: Series | TradeGenerator
     coin: str
     faults: FaultSchedule
     position: int = 0
     listeners: set[Client] = field(default_factory=set)
-    _due: int = 0  # where it would be without a fault
+    _due: int = 0  # what `position` would be without a fault
     _overtaken: list[bytes] = field(default_factory=list)
 
     def skip(self, at: Moment) -> None:
-        """Begin with what happens after a moment."""
+        """Begin with the states after a moment."""
         self.position = self.source.position(self._shown_ms(at))
         self._due = self.source.position(at.now_ms)
 
     def greeting(self, at: Moment) -> Sequence[bytes]:
-        """Return what a new listener is shown first: the forming bar, or the last trades."""
+        """Return the first frames for a new listener: the forming bar, or the last trades."""
         greeting = self.source.greeting(self._shown_ms(at))
         return frame_faults.frames([greeting], self.coin, self.faults, at) if greeting else ()
 
     def push(self, at: Moment) -> None:
-        """Send the listeners all that came to pass since the last time."""
+        """Send the listeners all states since the last push."""
         position = max(self.position, self.source.position(self._shown_ms(at)))
         frames = self._frames(position, at)
         self.position = position

@@ -1,4 +1,4 @@
-"""Serve the subscriptions of the replay exchange: one channel for all clients of the same one."""
+"""Serve the subscriptions of the replay exchange: equal subscriptions share one channel."""
 
 from collections.abc import Callable
 
@@ -23,8 +23,8 @@ class Subscriptions:
     """The subscriptions of all clients.
 
     Args:
-        venue: Has the candles and trades.
-        faults: The faults in force.
+        venue: The venue with the candles and trades.
+        faults: The schedule of the faults.
         moment: Returns the present moment.
     """
 
@@ -33,13 +33,13 @@ class Subscriptions:
         self._channels: dict[Subscription, Channel] = {}
 
     def change_venue(self, venue: Venue) -> None:
-        """Serve another venue from now on, whose past is the same."""
+        """Serve another venue from now on; its past must be the same."""
         self._venue = venue
         for wanted, stream in self._channels.items():
             stream.source = self._source(wanted) or stream.source
 
     def push(self, at: Moment) -> None:
-        """Send what came due since the last time."""
+        """Send what is due since the last push."""
         for stream in self._channels.values():
             stream.push(at)
 
@@ -57,7 +57,7 @@ class Subscriptions:
         client.post(channel("subscriptionResponse", msgspec.json.encode(frame)))
 
     def subscribe(self, client: Client, wanted: Subscription) -> bool:
-        """Acknowledge and serve a subscription; return False if the venue hangs up on it."""
+        """Serve a subscription; return False if the venue closes the socket for it."""
         if unlisted := self._faults.active(Unlisted, self._moment(), wanted.coin):
             self._faults.touch(unlisted, self._moment())
         if unlisted or not self._venue.knows(wanted.coin):
@@ -82,12 +82,12 @@ class Subscriptions:
             case TradesSubscription(coin):
                 return self._venue.trades(coin)
             case _:
-                return None  # acknowledged, as on the venue, but nothing of it was recorded
+                return None  # it is acknowledged, as at the venue, but there is no data of it
 
     def _listen(
         self, client: Client, wanted: Subscription, source: Series | TradeGenerator
     ) -> None:
-        """Show the forming bar or the last trades, and everything that happens after them."""
+        """Send the client the forming bar or the last trades, and every state after them."""
         at = self._moment()
         if wanted not in self._channels:
             self._channels[wanted] = Channel(source, wanted.coin, self._faults)
@@ -99,7 +99,7 @@ class Subscriptions:
             client.post(frame)
 
     def unsubscribe(self, client: Client, held: Subscription) -> None:
-        """Stop sending a client what it subscribed to, without an answer."""
+        """End a subscription of a client without an answer."""
         client.held.discard(held)
         if held in self._channels:
             self._channels[held].listeners.discard(client)

@@ -1,9 +1,9 @@
-"""What the venue knows of one coin and interval at any instant, bit by bit as trades arrive.
+"""Tell what the venue knows of one coin and interval at any time.
 
-A recording holds only finished bars. Played as such, a client would see the future:
-the high of a bar that has just opened. Here every bar is cut into a few cumulative
-states, each with its own moment, and whoever asks gets those that lie in the past.
-The same state answers REST and drives the stream, so the two can never disagree.
+A recording has only closed bars. If a forming bar were sent as recorded, a client would see
+its future high. So every bar is divided into a few states, each with a time, and only states
+of the past are sent. A state has the sums of the bar so far. REST and stream use the same
+states, so they always agree.
 """
 
 import msgspec
@@ -14,7 +14,7 @@ from daemon.demo.protocol import Candle, channel, decimal_text
 from daemon.demo.recording import Ints, Recording
 
 CANDLE_CAP = 5000
-# Share of volume and trades seen at each state: first trade, one extreme, the other, all.
+# Share of the bar's volume and trades in each state: first trade, one extreme, the other, all.
 _SHARES = (0.08, 0.36, 0.74, 1.0)
 _FINAL = len(_SHARES) - 1
 _FIRST_TRADE_MS = (700, 7_700)
@@ -26,7 +26,7 @@ _Row = tuple[int, float, float, float, float, float, int]
 
 
 class Tape:
-    """One recording as a row of states, each with its moment; shared by all its intervals."""
+    """The states of one recording, each with its time; all its intervals share them."""
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
@@ -36,15 +36,15 @@ class Tape:
         self.digits = _decimals(recording)
 
     def position(self, now_ms: int) -> int:
-        """Return how many states have come to pass by `now_ms`."""
+        """Return how many states there are up to `now_ms`, ms UTC."""
         return int(np.searchsorted(self.times, now_ms, "right"))
 
     def next_ms(self, position: int) -> int | None:
-        """Return the moment of the state numbered `position`, None after the last."""
+        """Return the time of the state numbered `position`, ms UTC; None after the last."""
         return int(self.times[position]) if position < len(self.times) else None
 
     def partial(self, bar: int, stage: int) -> _Row:
-        """Cut one recorded bar short: it runs from the open over both extremes to the close."""
+        """Return one recorded bar as it is at a stage."""
         t, opened, _high, _low, _close, volume, trades = row = self.rows[bar]
         if stage == _FINAL:
             return row
@@ -55,14 +55,14 @@ class Tape:
         return t, opened, max(path), min(path), path[-1], so_far, count
 
     def path(self, bar: int) -> tuple[float, float, float, float]:
-        """Return the price of one recorded bar at each of its stages."""
+        """Return the prices of one recorded bar at its stages: open, two extremes, close."""
         _, opened, high, low, close, _, _ = self.rows[bar]
         there, back = (low, high) if close >= opened else (high, low)
         return opened, there, back, close
 
 
 class Series:
-    """One coin at one interval, which is that of the tape or a multiple of it."""
+    """One coin at one interval, which is a multiple of the recorded one."""
 
     def __init__(self, tape: Tape, interval: str) -> None:
         base = tape.recording
@@ -75,18 +75,18 @@ class Series:
         self._encoded: list[bytes | None] = [None] * len(self._own)
 
     def position(self, now_ms: int) -> int:
-        """Return how many states have come to pass by `now_ms`."""
+        """Return how many states there are up to `now_ms`, ms UTC."""
         return self._tape.position(now_ms)
 
     def next_ms(self, position: int) -> int | None:
-        """Return the moment of the state numbered `position`, None after the last."""
+        """Return the time of the state numbered `position`, ms UTC; None after the last."""
         return self._tape.next_ms(position)
 
     def frames(self, before: int, after: int, *, last_states: bool = True) -> list[bytes]:
         """Return the candle frames pushed between two positions, oldest first.
 
-        Conflated: one frame a bar, its newest state. Of one bar in fifty the last
-        state is never pushed, and of none without `last_states`; only REST has it.
+        There is one frame per bar, with its newest state. The last state of one bar in fifty
+        is never pushed, only REST has it. Without `last_states` no last state is pushed.
         """
         states = range(before, after)
         newest = [p for p in states if p + 1 == after or self._bar(p) != self._bar(p + 1)]
@@ -97,16 +97,16 @@ class Series:
         ]
 
     def greeting(self, now_ms: int) -> bytes | None:
-        """Return a frame of the bar that holds `now_ms`; None until its first trade."""
+        """Return a frame of the bar that contains `now_ms`, ms UTC; None before its first trade."""
         newest = self.position(now_ms) - 1
         if newest < 0 or self._own[self._bar(newest)][0] + self._length <= now_ms:
             return None
         return channel("candle", self._state(newest))
 
     def snapshot(self, start_ms: int, end_ms: int, now_ms: int) -> bytes:
-        """Return the REST rows from the bar holding `start_ms` to the one holding `end_ms`.
+        """Return the REST rows from the bar with `start_ms` to the bar with `end_ms`, ms UTC.
 
-        The newest 5000 bars up to the last trade; bars after it do not exist yet.
+        These are at most the newest 5000 bars up to the last trade; there are none after it.
         """
         newest = self.position(now_ms) - 1
         if newest < 0:
@@ -139,7 +139,7 @@ class Series:
         return row
 
     def _state(self, position: int) -> bytes:
-        """Write the bar that the state numbered `position` belongs to, as it stood then."""
+        """Return the JSON of a bar as it was at the state numbered `position`."""
         last, bar = int(self._tape.bars[position]), self._bar(position)
         if self._tape.stages[position] == _FINAL and self._is_last(position):
             return self._closed(bar)
@@ -179,7 +179,7 @@ def _rows(recording: Recording) -> list[_Row]:
 
 
 def _decimals(recording: Recording) -> int:
-    """Return the decimals of the sizes: the longest among the newest bars."""
+    """Return the largest number of decimals of the sizes in the newest bars."""
     texts = map(decimal_text, recording.volume[-500:].tolist())
     return min(8, max(len(text.partition(".")[2]) for text in texts))
 
@@ -187,8 +187,8 @@ def _decimals(recording: Recording) -> int:
 def _timeline(recording: Recording) -> tuple[Ints, Ints, Ints]:
     """Return time, bar and stage of every state, in order; bars without trades have none.
 
-    The last state mostly falls just before the close, in one bar of seven up to 2.6 s
-    after it, and always before the first trade of the next bar.
+    The last state of most bars comes just before the close. In one bar of seven it comes up
+    to 2.6 s after it. It always comes before the first trade of the next bar.
     """
     t, close = recording.t, recording.t + recording.interval_ms
     where = unit(t, 2)
@@ -199,7 +199,7 @@ def _timeline(recording: Recording) -> tuple[Ints, Ints, Ints]:
     steps = np.arange(len(_SHARES))
     times = first[:, None] + (last - first)[:, None] * steps // _FINAL
     counts = np.maximum(1, (recording.n[:, None] * np.array(_SHARES)).astype(np.int64))
-    # A state shows at least one trade more than the one before, or it is none.
+    # A state must have at least one trade more than the state before.
     new = np.diff(counts, axis=1, prepend=0) > 0
     new[:, :_FINAL] &= counts[:, :_FINAL] < counts[:, _FINAL:]
     new[:, _FINAL] = True

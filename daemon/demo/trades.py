@@ -1,10 +1,9 @@
-"""The trades behind the candles: made up, but they add up to exactly what was recorded.
+"""Make up trades that add up exactly to the recorded candles.
 
-A recording holds no trades. Whoever counts who traded still needs some, and needs them
-to agree with the candles: of each bar as many trades as the candle counts, whose first,
-highest, lowest and last price and whose sizes are the candle's, each trade pushed when the
-candle shows it. They are a function of the recording alone, so a replayed stretch
-repeats the same trades, as the venue does after each subscription.
+A recording has no trades, but the order flow needs some. They must agree with the candles in
+number, size, first, highest, lowest and last price. Each trade is pushed when its candle
+shows it. The trades depend on the recording alone. So they are the same when they are sent
+again, as after each subscription.
 """
 
 import hashlib
@@ -21,13 +20,13 @@ from daemon.demo.protocol import TradeRow, channel, decimal_text
 from daemon.demo.tape import Tape
 
 REPLAYED = 30
-"""How many past trades a subscription begins with."""
+"""How many past trades a new subscription gets."""
 _FRAME_TRADES = 100
-# The finest size that a sum of recorded sizes is good for.
+# Units per one base unit: sums of recorded sizes are exact to this.
 _UNITS = 1e8
 _TID_BITS = 50
 _NO_HASH_FRAC = 0.1
-# The move of the price says who was the taker, mostly.
+# Probability that the taker buys in a rise and sells in a fall.
 _WITH_THE_MOVE = 0.7
 
 
@@ -36,11 +35,11 @@ def _address(number: int) -> str:
 
 
 TRADERS = tuple(_address(number) for number in range(64))
-"""Everybody who trades, on every coin."""
+"""The addresses that trade, on every coin."""
 
 
 class TradeGenerator:
-    """The trades of one coin, told as the states of its tape come to pass."""
+    """The trades of one coin, which belong to the states of its tape."""
 
     def __init__(self, tape: Tape) -> None:
         self._tape, self._coin = tape, tape.recording.coin
@@ -51,15 +50,15 @@ class TradeGenerator:
         self._price_digits = max(len(text.partition(".")[2]) for text in texts)
 
     def position(self, now_ms: int) -> int:
-        """Return how many states have come to pass by `now_ms`."""
+        """Return how many states there are up to `now_ms`, ms UTC."""
         return self._tape.position(now_ms)
 
     def next_ms(self, position: int) -> int | None:
-        """Return the moment of the state numbered `position`, None after the last."""
+        """Return the time of the state numbered `position`, ms UTC; None after the last."""
         return self._tape.next_ms(position)
 
     def frames(self, before: int, after: int) -> list[bytes]:
-        """Return the frames pushed between two positions, oldest first, none of them huge."""
+        """Return the frames between two positions, oldest first, each of at most 100 trades."""
         trades = [trade for p in range(before, after) for trade in self._of(p)]
         return [
             _frame(trades[start : start + _FRAME_TRADES])
@@ -67,7 +66,7 @@ class TradeGenerator:
         ]
 
     def greeting(self, now_ms: int) -> bytes | None:
-        """Return a frame of the last 30 trades by `now_ms`; None before the first."""
+        """Return a frame of the last 30 trades up to `now_ms`, ms UTC; None before the first."""
         last = list(islice(self._backwards(self.position(now_ms)), REPLAYED))
         return _frame(last[::-1]) if last else None
 
@@ -76,7 +75,7 @@ class TradeGenerator:
             yield from reversed(self._of(p))
 
     def _of(self, p: int) -> list[TradeRow]:
-        """Make up the trades that turned the state before `p` into that of `p`."""
+        """Return the trades between the state before `p` and the state `p`."""
         tape = self._tape
         bar, stage = int(tape.bars[p]), int(tape.stages[p])
         t, *_, volume, count = tape.partial(bar, stage)
@@ -87,7 +86,7 @@ class TradeGenerator:
             units, trades = units - round(volume * _UNITS), trades - count
         grain = round(_UNITS / 10**tape.digits)
         path = [price for price, _ in groupby(tape.path(bar)[max(0, seen) : stage + 1])]
-        # Made-up counts may not fit: a price that the candle shows needs a trade, a trade a size.
+        # Each price that the candle shows needs a trade, and each trade needs a size.
         k = max(1, min(max(trades, len(path) - (seen >= 0)), units // grain))
         if units <= 0:
             return []
@@ -101,7 +100,7 @@ class TradeGenerator:
         )
 
     def _prices(self, path: list[float], k: int, *, begun: bool) -> NDArray[np.float64]:
-        """Walk along `path` in `k` trades; its first price was traded before if `begun`."""
+        """Return `k` prices along `path`; if `begun`, its first price was traded before."""
         if len(path) == 1 or k == 1:
             return np.full(k, path[-1])
         at = np.rint(np.linspace(-1 if begun else 0, k - 1, len(path)))
@@ -141,7 +140,13 @@ class TradeGenerator:
 
 
 def _split(total: int, grain: int, weights: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Cut `total` into one piece a weight, each at least one grain, the dust in the last."""
+    """Divide `total` by the weights into multiples of `grain`; the last gets the remainder.
+
+    Args:
+        total: The sum of the parts.
+        grain: The smallest part.
+        weights: One weight per part, shape (n,).
+    """
     free = total // grain - len(weights)
     edges = np.floor(np.cumsum(weights) / max(weights.sum(), 1e-9) * max(free, 0))
     pieces: NDArray[np.int64] = (np.diff(edges, prepend=0.0).astype(np.int64) + 1) * grain

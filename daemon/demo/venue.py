@@ -1,7 +1,7 @@
-"""The venue's answers to `POST /info`, as a function of the request and the instant.
+"""Return the venue's answer to `POST /info`, by the request and the venue's time.
 
-No socket and no clock: whoever serves it passes the venue's time in, so that a client
-can be shown to get nothing from the future.
+There is no socket and no clock here: the caller passes the venue's time. So a test can show
+that no answer contains the future.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ from daemon.demo.trades import TradeGenerator
 from hyperdrift.slot_name import INTERVAL_MS
 
 FUNDING_CAP = 500
-# The venue says this to an unknown coin as well as on a passing fault of its own.
+# The venue answers so for an unknown coin, and also while it has a passing fault.
 _NULL = ExchangeAnswer(500, b"null")
 _PREMIUM_OFFSET = 0.0005
 _PREMIUM_CENTRE = 0.0001
 
 
 class Venue:
-    """Every recorded coin, at every interval its recordings add up to."""
+    """All recorded coins, each at every interval that is a multiple of a recorded one."""
 
     def __init__(self, recordings: Sequence[Recording]) -> None:
         self._by_coin: dict[str, list[Tape]] = {}
@@ -47,7 +47,7 @@ class Venue:
         return coin in self._by_coin
 
     def series(self, coin: str, interval: str) -> Series | None:
-        """Return the coin at `interval`, None if no recording of it adds up to that."""
+        """Return a coin at `interval`; None if that is no multiple of a recorded interval."""
         key = (coin, interval)
         if key not in self._series:
             source = self._source(coin, interval)
@@ -57,14 +57,14 @@ class Venue:
         return self._series[key]
 
     def trades(self, coin: str) -> TradeGenerator:
-        """Return the trades of a listed coin, made from its finest recording."""
+        """Return the trades of a listed coin, made from its recording with the shortest bars."""
         if coin not in self._trades:
             finest = min(self._by_coin[coin], key=lambda tape: tape.recording.interval_ms)
             self._trades[coin] = TradeGenerator(finest)
         return self._trades[coin]
 
     def answer(self, body: bytes, now_ms: int) -> ExchangeAnswer:
-        """Answer one request with what the venue knows at `now_ms`."""
+        """Answer one request with what the venue knows at `now_ms`, ms UTC."""
         try:
             request = decode_info(body)
         except msgspec.ValidationError:
@@ -80,14 +80,14 @@ class Venue:
                 return self._funding(request, now_ms)
             case Universe():
                 return self._universe(request)
-            case SpotUniverse():  # nothing of spot is recorded, but clients ask before they start
+            case SpotUniverse():  # there is no spot data, but clients ask for it at their start
                 return ExchangeAnswer(200, b'{"universe":[],"tokens":[]}')
-            case _:  # its clock
+            case _:  # `exchangeStatus`
                 status = {"time": now_ms, "specialStatuses": None}
                 return ExchangeAnswer(200, msgspec.json.encode(status))
 
     def _source(self, coin: str, interval: str) -> Tape | None:
-        """Choose the tape with the longest bars that add up to `interval`."""
+        """Return the tape with the longest bars whose multiple is `interval`."""
         wanted = INTERVAL_MS.get(interval, 0)
         fitting = [
             tape
@@ -127,7 +127,7 @@ class Venue:
         return ExchangeAnswer(200, msgspec.json.encode(rows))
 
     def _universe(self, request: Universe) -> ExchangeAnswer:
-        if request.dex:  # only the main dex is recorded
+        if request.dex:  # only the venue's own dex is recorded
             return _NULL
         universe = [
             {"szDecimals": 5, "name": coin, "maxLeverage": 40, "marginTableId": 56}
@@ -138,10 +138,10 @@ class Venue:
 
 
 def _premium(rate: float) -> float:
-    """Return a premium that gives `rate` by the venue's formula.
+    """Return a premium P that gives `rate` by the venue's formula.
 
-    rate = (P + clamp(0.0001 - P, -0.0005, 0.0005)) / 8; inside the clamp every premium
-    gives the same rate, and its centre is taken.
+    rate = (P + clamp(0.0001 - P, -0.0005, 0.0005)) / 8. Where the clamp changes nothing, every
+    premium gives the same rate; then the middle one is returned.
     """
     pull = _PREMIUM_OFFSET * np.sign(round(8 * rate - _PREMIUM_CENTRE, 12))
     return round(8 * rate + float(pull), 10)
