@@ -26,9 +26,11 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.create_task(work)
     try:
         await asyncio.wait([task], timeout=seconds)
-    finally:
-        if not task.done():
-            await _end([task])
+    except asyncio.CancelledError:
+        await _end([task])  # also takes a failure that nobody else will ask for
+        raise
+    if not task.done():
+        await _end([task])
     if task.cancelled():
         raise TimeoutError
     return task.result()

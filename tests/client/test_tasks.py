@@ -1,6 +1,7 @@
 """Waits that neither lose a cancellation nor leave work behind."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -50,10 +51,15 @@ async def test_a_cancellation_in_the_turn_in_which_the_work_fails_is_not_lost() 
     task = asyncio.create_task(reconnect_for_ever())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+    lost: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: lost.append(context))
     failing.set()
     task.cancel()
     await asyncio.wait([task], timeout=1)
     assert task.cancelled()
+    del task
+    gc.collect()
+    assert lost == [], "a failure that nobody asked for"
 
 
 async def test_the_first_end_ends_the_others_and_its_failure_is_told() -> None:
