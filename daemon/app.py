@@ -37,6 +37,7 @@ from daemon.service.watchdog import Watchdog, summary
 from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import STORE_NAME
 from daemon.store.folder_lock import folder_lock
+from daemon.store.properties import record_venue, require_venue
 from daemon.store.retrying_store import RetryingStore, until_available
 from daemon.store.store import Store
 from daemon.wiring import SharedParts, SlotParts, build_feed, build_slots, retention, trade_follower
@@ -87,6 +88,8 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         file = config.data_dir / STORE_NAME
         store = ThreadedStore(await until_available(lambda: Store.open_or_rebuild(file), clock))
         stack.callback(store.close)
+        followed = config.hyperliquid.venue
+        await store.call(require_venue, followed, config.data_dir)
         venue = VenueClock(clock, config.hyperliquid.speed)
         rest_url, budget = config.hyperliquid.urls[0], config.hyperliquid.weight_per_minute
         rest = await stack.enter_async_context(RestClient(rest_url, clock, venue, budget))
@@ -97,6 +100,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         topics = Topics(config.mqtt.prefix)
         status = StatusPublisher(online, bus, topics, venue, lambda: watchdog.start)
         retrying = RetryingStore(store, clock, status.alert)
+        await retrying.call(record_venue, followed)  # it answered: no slip of the pen
         audit, book = CommandLog(retrying, clock, venue), TradeBook(venue)
         shared = SharedParts(config, clock, venue, retrying, bus, topics, audit, book)
         feed, flow = build_feed(shared, rest, cohorts, status.alarm)

@@ -20,8 +20,9 @@ from daemon.core.errors import StoreCorrupt
 from daemon.registry.keys import command_keys, private_path, public_path
 from daemon.registry.signing import Signer
 from daemon.store.data_folder import STORE_NAME
-from daemon.store.database import Database
 from daemon.store.migrations import SCHEMA
+from daemon.store.properties import other_venue
+from daemon.store.store import Store
 from hyperdrift.errors import ConfigError, HyperdriftError
 
 # Enough for a candidate, its report and the copy of the store before a migration.
@@ -91,13 +92,12 @@ def store(config: Config) -> Check:
     try:
         if not path.exists():
             return Check("store", note=_FRESH)
-        database = Database(path, read_only=True)
-        try:
+        with Store(path, read_only=True) as held:
+            database = held.database
             found = str(database.read("PRAGMA quick_check(1)")[0][0])
             schema = int(database.read("PRAGMA user_version")[0][0])
             bars = int(database.read("SELECT count(*) FROM bars")[0][0]) if schema else 0
-        finally:
-            database.close()
+            other = other_venue(held, config.hyperliquid.venue, config.data_dir)
     except StoreCorrupt as e:
         return Check("store", f"{e}; {_RESTORE}")
     except HyperdriftError as e:
@@ -106,6 +106,8 @@ def store(config: Config) -> Check:
         return Check("store", f"{path}: {e.strerror}; run this as root, or as the daemon's user")
     if found != "ok":
         return Check("store", f"{path} is damaged: {' '.join(found.split())}; {_RESTORE}")
+    if other:
+        return Check("store", other)
     older = f" of {SCHEMA}: the next start copies it, then brings it up" if schema < SCHEMA else ""
     return Check("store", note=f"{bars} bars, schema {schema}{older}")
 

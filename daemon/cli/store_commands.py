@@ -201,6 +201,40 @@ def verify(
 
 
 @bars.command()
+def venue(
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Follow the configured one from now on.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which venue the stored bars are from, or adopt another address of the same market."""
+    from contextlib import nullcontext
+
+    from daemon.config import loader as configuration
+    from daemon.store.data_folder import open_store
+    from daemon.store.folder_lock import folder_lock
+    from daemon.store.properties import record_venue, venue_of
+
+    settings = configuration.load(config)
+    configured, folder = settings.hyperliquid.venue, settings.data_dir
+    with (
+        folder_lock(folder) if adopt else nullcontext(),
+        open_store(folder, read_only=not adopt) as store,
+    ):
+        before = venue_of(store)
+        if adopt:
+            record_venue(store, configured)
+    if as_json:
+        print_json({"before": before, "configured": configured, "adopted": adopt})
+    else:
+        held = f"the bars in {folder} are of {before or 'no venue yet'}"
+        typer.echo(
+            f"{held}; " + ("they now count as" if adopt else "configured is") + f" {configured}"
+        )
+
+
+@bars.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="Where to; must not exist.")],
     config: ConfigOption = None,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +28,16 @@ TRADE_OWNER_FIELDS: Final = ("slot", "coin")
 
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+
+
+def _place(url: str) -> str:
+    """Return host, port and path of an address, in the same form however it is written."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    host = "127.0.0.1" if host == "localhost" else host
+    port = parts.port if parts.port not in {None, {"http": 80}.get(parts.scheme, 443)} else None
+    path = parts.path.rstrip("/").removesuffix("/info")
+    return (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "") + path
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,6 +108,13 @@ class HyperliquidSection(_Section, frozen=True, kw_only=True):
         """REST base and WebSocket address."""
         rest, stream = NETWORKS[self.network]
         return self.rest_url or rest, self.ws_url or stream
+
+    @property
+    def venue(self) -> str:
+        """Name of the venue: `mainnet`, `testnet`, or host, port and path of `rest_url`."""
+        known = {_place(rest): network for network, (rest, _) in NETWORKS.items()}
+        place = _place(self.urls[0])
+        return known.get(place, place)
 
 
 class MqttSection(_Section, frozen=True, kw_only=True):

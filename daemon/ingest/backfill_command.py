@@ -15,6 +15,7 @@ from daemon.ingest.store_report import StoreVerdict, Stretch, stretches, verify
 from daemon.market_data.backfill import Backfill
 from daemon.market_data.bar_close import closed_t
 from daemon.store.async_store import AsyncStore
+from daemon.store.properties import record_venue, require_venue
 from daemon.store.store import Store
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput
@@ -94,10 +95,14 @@ async def backfill(
     Raises:
         VenueUnreachable: If the venue does not answer.
         BadInput: If the venue has no such coin.
+        ConfigError: If the store follows another venue.
         StoreUnavailable: If the store cannot be written.
     """
+    followed = config.hyperliquid.venue
+    await store.call(require_venue, followed, config.data_dir)
     before = await store.call(_count, slot)
     async with _venue(config, slot.coin, clock) as (rest, venue):
+        await store.call(record_venue, followed)
         step, closed = slot.interval_ms, closed_t(slot, venue)
         from_ms = venue.now_ms() - round(days * DAY_MS)
         first = max(-(-from_ms // step) * step, closed - (REACH_BARS - 1) * step)
@@ -129,7 +134,9 @@ async def verify_with_venue(
 
     Raises:
         BadInput: If the venue has no such coin.
+        ConfigError: If the store follows another venue.
     """
+    await store.call(require_venue, config.hyperliquid.venue, config.data_dir)
     try:
         async with _venue(config, slot.coin, clock) as (rest, venue):
             closed = closed_t(slot, venue)

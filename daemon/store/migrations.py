@@ -60,6 +60,11 @@ MIGRATIONS: Final = (
     CREATE INDEX chatter ON journal (at_ms) WHERE kind IN
         ('BotSeen', 'BotSpoke', 'FeaturesDiffered', 'FeaturesAgreed', 'Ticked', 'command_answered');
     """,
+    # What is true of the whole store, by name (`daemon.store.properties`).
+    """
+    CREATE TABLE properties (
+        name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    """,
 )
 
 SCHEMA: Final = len(MIGRATIONS)

@@ -25,6 +25,7 @@ _TABLES: Final = {
     "gaps": ("coin", "interval", "from_t"),
     "silences": ("coin", "interval", "from_t"),
     "journal": ("seq",),
+    "properties": ("name",),
 }
 _BATCH: Final = 1000
 _IMPOSSIBLE: Final = (

@@ -1,14 +1,20 @@
 """One function holds every connection: if one dies of a bug, the daemon ends and says why."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from daemon.app import connected
+from daemon.app import connected, run
+from daemon.config.schema import Config, DaemonSection, HyperliquidSection, MqttSection
 from daemon.mqtt.messages import encode
+from daemon.store.data_folder import open_store
+from daemon.store.properties import record_venue, venue_of
 from hyperdrift.clock import SystemClock
+from hyperdrift.errors import ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
+from tests.daemon.fake_venue import START, FakeVenue, serving
 
 
 class Broken(MqttConnection):
@@ -26,3 +32,33 @@ async def test_a_connection_to_the_broker_that_dies_ends_the_daemon() -> None:
         with pytest.raises(UnicodeError, match="label empty"):
             async with connected(bus):
                 await asyncio.Event().wait()
+
+
+async def test_a_folder_of_another_venue_is_refused_before_the_venue_is_asked(
+    tmp_path: Path,
+) -> None:
+    with open_store(tmp_path) as store:
+        record_venue(store, "mainnet")
+    config = Config(
+        daemon=DaemonSection(data_dir=str(tmp_path)),
+        hyperliquid=HyperliquidSection(rest_url="http://127.0.0.1:9"),
+    )
+    async with asyncio.timeout(10):
+        with pytest.raises(ConfigError, match="set another"):
+            await run(config, SystemClock())
+
+
+async def test_a_daemon_remembers_the_venue_that_answered(tmp_path: Path) -> None:
+    async with serving(FakeVenue(now=lambda: START)) as venue, asyncio.timeout(20):
+        config = Config(
+            daemon=DaemonSection(data_dir=str(tmp_path)),
+            hyperliquid=HyperliquidSection(rest_url=venue.url, ws_url="ws://127.0.0.1:9"),
+            mqtt=MqttSection(broker="mqtt://127.0.0.1:9"),
+        )
+        daemon = asyncio.create_task(run(config, SystemClock()))
+        while not venue.asked("candleSnapshot"):
+            await asyncio.sleep(0.02)
+        daemon.cancel()
+        await asyncio.wait([daemon])
+    with open_store(tmp_path, read_only=True) as store:
+        assert venue_of(store) == config.hyperliquid.venue

@@ -21,6 +21,7 @@ from daemon.demo.market import generate
 from daemon.ingest.store_report import verify
 from daemon.store.data_folder import STORE_NAME, open_store
 from daemon.store.folder_lock import folder_lock
+from daemon.store.properties import record_venue, venue_of
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName
 from tests.daemon.powerless import without_roots_power
@@ -243,6 +244,34 @@ def test_verify_without_a_venue_checks_what_it_can(shell) -> None:
         verdict = verify(store, SLOT, None, "it does not answer")
     assert verdict.sound
     assert "  not compared with the venue: it does not answer" in list(verdict.lines())
+
+
+def test_the_bars_of_another_venue_are_refused_until_a_person_adopts_it(shell, venue) -> None:
+    s = shell("https://api.hyperliquid-testnet.xyz")
+    s.put(recorded(0, 5))  # an import alone is no use of a venue
+    assert s.report("bars", "venue")["before"] is None
+    with open_store(s.data_dir) as store:
+        record_venue(store, "mainnet")
+    for words in (["backfill", *NAMED], ["bars", "verify", *NAMED]):
+        code, out, err = s.call(*words)
+        assert (code, out, err.count("\n")) == (2, "", 1), words
+        assert "bars of mainnet, and [hyperliquid] names testnet: set another" in err
+    s = shell(venue)
+    assert s.call("backfill", *NAMED)[0] == 2
+    s.report("bars", "venue", "--adopt")
+    s.report("backfill", *NAMED, "--days", "1")
+    assert s.report("bars", "venue")["before"] == venue.removeprefix("http://")
+
+
+def test_a_venue_is_remembered_once_it_has_answered(shell, venue) -> None:
+    s = shell(venue)
+    assert s.call("backfill", "--coin", "btcc")[0] == 2  # nothing was stored
+    with open_store(s.data_dir) as store:
+        assert venue_of(store) is None
+    s.report("backfill", *NAMED, "--days", "1")
+    code, out, _ = s.call("bars", "venue")
+    named = venue.removeprefix("http://")
+    assert (code, out) == (0, f"the bars in {s.data_dir} are of {named}; configured is {named}\n")
 
 
 def test_a_backup_is_whole_is_taken_beside_a_writer_and_never_replaces_a_file(shell) -> None:
