@@ -1,14 +1,16 @@
-"""Store each hourly funding rate before the bar that may use it is handed on.
+"""Store each settled funding rate before the bar that may use it is handed on.
 
 A bar must be scored with the rate settled before its close, as in training. So the newest
 rate is fetched first. The wait is short: a late bar is a worse fault than a late rate.
 
 A rate may stay the same for days, so no feature shows that settlement has stopped. The age
-of the newest settlement shows it.
+of the newest settlement shows it. Most coins are settled every hour, some every eight: how
+often, a coin's own last settlements tell.
 """
 
 import asyncio
 import contextlib
+import itertools
 from collections import defaultdict
 from collections.abc import Collection
 from typing import Final
@@ -32,6 +34,9 @@ _WAITS_S: Final = (0.0, 2.0, 4.0)
 # A settlement is stamped up to half a second after the hour.
 _SETTLED_MS: Final = 2_000
 _STALE_MS: Final = 3 * HOUR_MS
+# The spacing is the shorter one of the last two: a missed settlement does not lengthen it.
+_SPACINGS: Final = 2
+_LONGEST_SPACING_MS: Final = DAY_MS
 
 
 class FundingSettlements:
@@ -57,6 +62,7 @@ class FundingSettlements:
         self._slots, self._alarm = tuple(slots), alarm
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._newest: dict[str, int] = {}
+        self._spacing_ms: dict[str, int] = {}
         self._late, self._stale = LogOnce(), LogOnce()
 
     async def run(self, coins: Collection[str]) -> None:
@@ -78,10 +84,9 @@ class FundingSettlements:
         due_ms = (close_ms - 1) // HOUR_MS * HOUR_MS
         async with self._locks[coin]:
             if coin not in self._newest:
-                stored = await self._store.call(Store.newest_funding_time, coin)
-                self._newest[coin] = stored or 0
+                await self._learn(coin)
             why = "not settled yet"
-            if self._newest.get(coin, 0) >= due_ms:
+            if not self._lacks(coin, due_ms):
                 self._report(coin, due_ms, why)
                 return
             for wait_s in _WAITS_S[:1] if self._late.lasts(coin) else _WAITS_S:
@@ -91,7 +96,7 @@ class FundingSettlements:
                 except HyperdriftError as e:
                     why = str(e)
                     break
-                if self._newest.get(coin, 0) >= due_ms:
+                if not self._lacks(coin, due_ms):
                     break
             else:  # the venue answered, and had no newer rate
                 self._judge(coin, close_ms)
@@ -107,12 +112,27 @@ class FundingSettlements:
         start_ms = close_ms - DAY_MS if newest is None else newest + 1
         if rates := await self._rest.funding(coin, start_ms, priority=priority):
             await self._store.call(Store.put_funding, coin, rates)
-            newest = rates[-1].time
-        self._newest[coin] = newest or 0
+        if rates or coin not in self._newest:
+            await self._learn(coin)
+
+    async def _learn(self, coin: str) -> None:
+        """Look up the newest settlement of a coin, and how far its last ones lie apart."""
+        newest = await self._store.call(Store.newest_funding_time, coin) or 0
+        since_ms = newest - _SPACINGS * _LONGEST_SPACING_MS - HOUR_MS
+        last = (await self._store.call(Store.funding, coin, since_ms, newest))[-_SPACINGS - 1 :]
+        # A settlement is stamped some ms after the hour.
+        hours = [round((b.time - a.time) / HOUR_MS) for a, b in itertools.pairwise(last)]
+        self._newest[coin] = newest
+        self._spacing_ms[coin] = max(1, min(hours, default=1)) * HOUR_MS
+
+    def _lacks(self, coin: str, due_ms: int) -> bool:
+        """Whether a rate that was to be settled by `due_ms`, an hour in ms UTC, is missing."""
+        newest = self._newest.get(coin, 0)
+        next_ms = newest // HOUR_MS * HOUR_MS + self._spacing_ms.get(coin, HOUR_MS)
+        return next_ms <= due_ms
 
     def _report(self, coin: str, due_ms: int, why: str) -> None:
-        late = self._newest.get(coin, 0) < due_ms
-        if late:
+        if self._lacks(coin, due_ms):
             if self._late.begins(coin):
                 log.warning("feed.funding_late", coin=coin, due_ms=due_ms, why=why)
         elif self._late.ends(coin):
@@ -122,7 +142,8 @@ class FundingSettlements:
     def _judge(self, coin: str, close_ms: int) -> None:
         """Raise the alarm once if a coin's newest rate is too old; skip a coin without rates."""
         newest = self._newest[coin]
-        if not newest or close_ms - newest <= _STALE_MS or not self._stale.begins(coin):
+        limit_ms = max(_STALE_MS, 2 * self._spacing_ms[coin])
+        if not newest or close_ms - newest <= limit_ms or not self._stale.begins(coin):
             return
         since = f"{utc(newest)} UTC"
         remedy = (

@@ -34,7 +34,7 @@ MEANINGS: Final = {
     "feed.bars_on_time": "Bars are on time again.",
     "feed.funding_back": "Funding that was late has come.",
     "feed.funding_late": "The hourly funding rate is not there yet; bars use the last one.",
-    "feed.funding_stale": "No funding was settled for three hours while bars come.",
+    "feed.funding_stale": "No funding was settled for three hours, or twice as long as usual.",
     "feed.future_bar": "A bar that is not open yet by the venue's clock was refused.",
     "feed.gap": "Bars are lost: the venue does not serve them any more.",
     "feed.hole_closing": "Missing bars will soon be out of the venue's reach.",

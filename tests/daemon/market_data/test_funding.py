@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daemon.core.bars import Hole
+from daemon.core.bars import Bar, Funding, Hole, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.funding import FundingSettlements
@@ -27,6 +27,7 @@ class Desk:
     venue: FakeVenue
     clock: FakeClock
     settlements: FundingSettlements
+    store: Store
     alarms: list[tuple[SlotName, str, Hole, str]] = field(default_factory=list)
     lines: list[Any] = field(default_factory=list)
 
@@ -50,7 +51,7 @@ async def desk() -> AsyncIterator[Desk]:
         settlements = FundingSettlements(
             rest, keeper, venue_clock, SLOTS, lambda *told: made[0].alarms.append(told)
         )
-        made.append(Desk(venue, clock, settlements))
+        made.append(Desk(venue, clock, settlements, keeper.store))
         yield made[0]
         keeper.close()
 
@@ -103,3 +104,43 @@ async def test_a_recording_without_any_funding_is_not_said_to_have_lost_it(desk:
     await desk.bars(8.0)
     assert desk.lines == ["feed.funding_late"]
     assert desk.alarms == []
+
+
+def eight_hourly(days: int) -> list[Funding]:
+    return hourly(START - 24 * HOUR_MS, 24 * (days + 1))[::8]
+
+
+async def test_a_coin_that_is_settled_every_eight_hours_is_late_by_its_own_spacing(
+    desk: Desk,
+) -> None:
+    desk.venue.funding = eight_hourly(3)
+    await desk.bars(3 * 24 - 1)
+    assert desk.lines == []
+    assert len(desk.venue.asked("fundingHistory")) < 3 * 3 + 2  # not for each bar
+    desk.venue.funding = eight_hourly(3)[:-1]  # the last one is at START + 64 h
+    await desk.bars(9.0)
+    assert desk.lines == ["feed.funding_late"]
+    await desk.bars(9.0)
+    assert desk.lines == ["feed.funding_late", "feed.funding_stale"]
+    assert "since 2025-06-18 16:00 UTC" in desk.alarms[0][3]
+
+
+async def test_a_missed_hour_does_not_make_an_hourly_coin_wait_longer(desk: Desk) -> None:
+    rates = hourly(START, 30)
+    desk.venue.funding = rates[:5] + rates[7:9]
+    await desk.bars(12.2)
+    assert desk.lines.count("feed.funding_stale") == 1
+
+
+async def test_a_bar_has_the_newest_rate_settled_before_its_close_however_they_lie_apart(
+    desk: Desk,
+) -> None:
+    slot, rates = SlotName("BTC", "1h"), eight_hourly(2)
+    desk.store.put_funding("BTC", rates)
+    bars = [Bar(START + k * HOUR_MS, 1, 1, 1, 1, 1) for k in range(24)]
+    desk.store.put_bars(slot, bars, Provenance.REST)
+    column = desk.store.frame(slot)["funding"]
+    for bar, rate in zip(bars, column, strict=True):
+        settled = [r.rate for r in rates if r.time <= bar.t + HOUR_MS]
+        assert rate == settled[-1]
+    assert column[6] != column[8]
