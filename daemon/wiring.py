@@ -5,13 +5,14 @@ swap coordinator that calls it, and the slots, which order swaps and read the in
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from daemon.config.limits import child_limits, policy_settings
 from daemon.config.schema import Config, SlotSection
 from daemon.core.bars import Alarm
 from daemon.core.clock import VenueClock
+from daemon.core.slot_troubles import SlotTroubles
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CALM_S, CandleStream
 from daemon.market_data.feed import Feed
@@ -56,6 +57,7 @@ class SharedParts:
     topics: Topics
     audit: CommandLog
     book: TradeBook
+    troubles: SlotTroubles = field(default_factory=SlotTroubles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ def build_slots(shared: SharedParts) -> SlotParts:
         _runner, shared, registry=registry, jobs=jobs, swap=swap, compatibility=compatibility
     )
     runners = {each.name: runner(each, inboxes[each.name]) for each in config.slots}
+    shared.troubles.listen(lambda slot, change: inboxes[slot].put_nowait(change))
     return SlotParts(inboxes, router, swap, compatibility, runners)
 
 
@@ -162,6 +165,7 @@ def _runner(
         venue=shared.venue,
         compatibility=compatibility,
         on_deploy=config.swap.on_deploy,
+        lacks=partial(shared.troubles.of, slot),
     )
 
 

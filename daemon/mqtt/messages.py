@@ -180,7 +180,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
         retrain: The retrain that runs; null if none does.
         pnl_7d: Profit of the bot's trades of the last seven days, quote units.
         waiting_for: The policy's newest decision, and why.
-        trouble: Why the live model cannot be used; empty if it can.
+        trouble: What the slot lacks and what to do, model or market data; empty if nothing.
         probation: Evidence against the live model, while it is on probation.
         mismatch: How the bot's features differ; null if they agree.
     """

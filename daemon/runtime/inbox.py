@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemon.core.bars import Bar
+from daemon.core.slot_troubles import TroubleChanged
 from hyperdrift.mqtt.messages import BotPresence
 from monitor import events
 
@@ -26,7 +27,7 @@ class BotPrediction:
     at_ms: int
 
 
-Item = Bar | BotPresence | BotPrediction | events.Event
+Item = Bar | BotPresence | BotPrediction | TroubleChanged | events.Event
 
 
 class Inbox:

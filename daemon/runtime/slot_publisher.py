@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 
+from daemon.core.slot_troubles import TroubleChanged
 from daemon.mqtt.messages import CommandReply, FeatureMismatch, RetrainProgress, SlotState
 from daemon.runtime import event_codec
 from daemon.runtime.command_log import append_answer
@@ -55,6 +56,17 @@ class SlotPublisher:
                 self._bus.publish(self._topics.reply(self._slot), reply)
                 await self._store.call(append_answer, self._slot, order.at_ms, reply)
 
+    async def tell_trouble(self, change: TroubleChanged, at_ms: int) -> None:
+        """Raise the alert about a trouble of the slot, or tell that it is over, at `at_ms`."""
+        order = actions.Alert(
+            slot=str(self._slot), at_ms=at_ms, severity="critical", text=change.text
+        )
+        if not change.is_over:
+            await self.tell(order)
+            return
+        log.info("slot.event", slot=order.slot, kind="trouble_over", text=order.text)
+        await self._tell("trouble_over", order, {})
+
     def show(self, state: SlotState) -> None:
         """Publish the state of the slot."""
         self._bus.publish(self._topics.state(self._slot), state, retain=True)
@@ -86,7 +98,7 @@ def slot_state(
         last_bar_t: Open time of the newest scored bar, ms UTC; None before the first.
         lag_ms: How long after its close that bar was scored, ms.
         retrain: How far a retrain is, None if none runs.
-        trouble: Why no model can be used, empty if one can.
+        trouble: What the slot lacks, empty if nothing.
     """
     differs = now.mismatch
     return SlotState(

@@ -15,6 +15,7 @@ from daemon.config.schema import Config
 from daemon.core.bars import Bar
 from daemon.core.clock import VenueClock
 from daemon.core.loop_progress import LoopProgress
+from daemon.core.slot_troubles import TroubleChanged
 from daemon.mqtt.messages import SlotState
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.runtime.bot_watch import BotWatch
@@ -56,6 +57,7 @@ class SlotRunner:
         venue: The venue's clock; the runner's own events have its time.
         compatibility: Knows which bots can load a model that `training` saves.
         on_deploy: Command to run after a version went live, for bots that must be restarted.
+        lacks: Returns what the slot lacks, in words; empty if nothing.
     """
 
     def __init__(
@@ -73,10 +75,11 @@ class SlotRunner:
         venue: VenueClock,
         compatibility: BotCompatibility,
         on_deploy: tuple[str, ...] = (),
+        lacks: Callable[[], str] = lambda: "",
     ) -> None:
         self.slot, self._inbox, self._make_engine = slot, inbox, make_engine
         self._serving, self._store, self._scorer = serving, store, scorer
-        self._bus, self._venue, self._on_deploy = bus, venue, on_deploy
+        self._bus, self._venue, self._on_deploy, self._lacks = bus, venue, on_deploy, lacks
         self._publisher = SlotPublisher(slot, store, bus, topics)
         self._engine = make_engine(0)
         self._bot = BotWatch(str(slot), compatibility, self._mismatched, venue.speed)
@@ -150,6 +153,8 @@ class SlotRunner:
                 await self._handle(self._bot.seen(item, self._venue.now_ms()))
             case BotPrediction():
                 await self._handle_all(self._bot.predicted(item))
+            case TroubleChanged():
+                await self._publisher.tell_trouble(item, self._venue.now_ms())
             case events.Ticked() | events.SwapAcked():
                 await self._mend()
                 await self._handle(item)
@@ -222,12 +227,14 @@ class SlotRunner:
 
     def state(self) -> SlotState:
         """Return the state of the slot, as it is published."""
+        lost = "" if self._serving.champion else self._serving.lost
+        model = f"its model cannot be used: {lost}" if lost else ""
         return slot_state(
             self._engine.snapshot(),
             last_bar_t=self._last_bar_t,
             lag_ms=self._lag_ms,
             retrain=self._retrains.progress,
-            trouble="" if self._serving.champion else self._serving.lost,
+            trouble="; ".join(filter(None, (model, self._lacks()))),
         )
 
     def _publish_state(self) -> None:

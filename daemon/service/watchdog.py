@@ -115,7 +115,7 @@ def summary(states: Iterable[tuple[str, SlotState]], no_broker: str = "") -> str
 
 def _slot_line(state: SlotState) -> str:
     if state.trouble:
-        return f"its model cannot be used: {state.trouble}"
+        return state.trouble
     doing = state.phase
     if state.retrain is not None:
         doing += f" ({state.retrain.step}, {state.retrain.percent:.0f} %)"

@@ -67,6 +67,7 @@ _KINDS: Final = {
     "rolled_back": "An earlier version is live again.",
     "swap_refused": "A bot or the daemon refused a version.",
     "swapped": "A new version is live.",
+    "trouble_over": "A trouble of the slot that an alert named is over.",
     "verdict": "A candidate was judged: every gate with its figures.",
     "win_rate": "The win rate fell, losses came in a row, or trades are all of one side.",
 }

@@ -10,6 +10,7 @@ import numpy as np
 
 from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
+from daemon.core.slot_troubles import TroubleChanged
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.runtime.inbox import BotPrediction, Inbox
 from daemon.runtime.serving import Serving
@@ -196,3 +197,17 @@ async def test_a_flood_of_other_features_is_an_entry_and_a_count_for_each_bar() 
     assert kinds.count("FeaturesDiffered") == 3
     assert broker.kinds().count("features_differ") == 1
     store.close()
+
+
+async def test_a_trouble_of_the_slot_stands_in_its_state_and_in_the_journal_and_is_one_alert() -> (
+    None
+):
+    store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    async with life(store, clock, broker) as alive:
+        for change in (TroubleChanged("no candles"), TroubleChanged("no candles", is_over=True)):
+            await alive.inbox.put(change)
+        await until(lambda: len(broker.events) >= 2)
+    told = [(e["kind"], e["text"]) for e in broker.events if e["kind"] != "decision"]
+    assert told == [("alert", "no candles"), ("trouble_over", "no candles")]
+    kept = store.store.journal(SLOT, kinds=["alert", "trouble_over"])
+    assert [entry.body["text"] for entry in kept] == ["no candles", "no candles"]

@@ -135,9 +135,7 @@ def test_the_summary_has_age_win_rate_and_what_each_slot_does() -> None:
     assert summary([("BTC-5m", busy)]) == (
         "BTC-5m: retraining (fit, 45 %), model 5 d old, win rate not known yet"
     )
-    lost = msgspec.structs.replace(STATE, trouble="LATEST.json was missing")
-    assert summary([("BTC-5m", lost)]) == (
-        "BTC-5m: its model cannot be used: LATEST.json was missing"
-    )
+    lost = msgspec.structs.replace(STATE, trouble="its model cannot be used: it is gone")
+    assert summary([("BTC-5m", lost)]) == "BTC-5m: its model cannot be used: it is gone"
     assert summary([(str(n), new) for n in range(6)]).endswith("; and 2 more")
     assert summary([("BTC-5m", new)], "refused").endswith("no model yet; no broker: refused")
