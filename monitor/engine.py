@@ -13,7 +13,7 @@ from monitor.actions import Action, AskChallenger, Reply
 from monitor.bots import Bots
 from monitor.errors import BadObservation
 from monitor.outbox import Outbox
-from monitor.policy import PolicySettings, Situation, Start, decide
+from monitor.policy import PolicySettings, Situation, Start, collecting, decide
 from monitor.retrains import Retrains
 from monitor.state import EngineSnapshot, Phase, RetrainJob, phase_of
 from monitor.swaps import Swaps
@@ -89,7 +89,7 @@ class Engine:
             job_id=job.job_id if job else None,
             swap_to=self._swaps.pending.model_id if self._swaps.pending else None,
             paused=self._paused,
-            waiting_for=self._out.decision,
+            waiting_for="; ".join(filter(None, (self._out.decision, self._collecting()))),
             mismatch=self._bots.mismatch,
             speaker=self._bots.speaker,
             silent_ms=self._bots.silent_ms,
@@ -201,6 +201,10 @@ class Engine:
     def _on_challenger(self, event: events.ChallengerJudged) -> None:
         if self._champion is not None and self._champion.challenge.take(event):
             self._out.tell([challenge_finding(event)])
+
+    def _collecting(self) -> str:
+        """Return how far the bars for a first model are; the decision has no such figures."""
+        return collecting(self.settings, self._situation()) if self._now_ms > 0 else ""
 
     def _situation(self) -> Situation:
         champion = self._champion

@@ -7,9 +7,12 @@ retrain after another.
 
 from dataclasses import dataclass, field
 
+from monitor.drift.feed_health import utc
+
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 _RARE_BARS_PER_DAY = 24
+_FAR_DAYS = 3650
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +120,20 @@ def decide(settings: PolicySettings, now: Situation) -> Start | Wait:
         return Wait(now.unhelpful or _idle(settings, now), drift)
     hindrance = _hindrance(settings, now, first=wanted.trigger == "first")
     return Wait(hindrance, (wanted.trigger, wanted.reason)) if hindrance else wanted
+
+
+def collecting(settings: PolicySettings, now: Situation) -> str:
+    """Return how many bars a first model has, their pace and until when; "" if it has enough."""
+    missing = settings.min_bars - now.bars
+    if now.trained_to_ms is not None or now.under_way or missing <= 0:
+        return ""
+    left_ms, pace = missing * now.interval_ms, DAY_MS / now.interval_ms
+    is_near = left_ms < _FAR_DAYS * DAY_MS
+    enough = f"on {utc(now.now_ms + left_ms)}" if is_near else f"in more than {_FAR_DAYS} days"
+    return (
+        f"{now.bars} are stored and {pace:.3g} come a day, so there will be enough {enough},"
+        " or sooner if you `hyperdrift import` older ones"
+    )
 
 
 def _evidence(settings: PolicySettings, now: Situation) -> Start | None:

@@ -16,6 +16,7 @@ from websockets.exceptions import WebSocketException
 
 from daemon.admin import host_checks, remote_client
 from daemon.admin.host_checks import Check
+from daemon.admin.slot_checks import newest_bars
 from daemon.config.loader import broker_address, broker_password
 from daemon.config.schema import Config
 from daemon.core.clock import VenueClock
@@ -48,8 +49,10 @@ async def check_up(config: Config, clock: Clock, file: Path | None = None) -> li
         file: Path that the configuration was read from; None for the defaults.
     """
     found = await asyncio.to_thread(host_checks.inspect, config, file)
-    venue, broker = await asyncio.gather(_venue(config, clock), _broker(config, clock))
-    return [*found, *venue, *broker]
+    time = VenueClock(clock, config.hyperliquid.speed)
+    venue, broker = await asyncio.gather(_venue(config, clock, time), _broker(config, clock))
+    bars = await asyncio.to_thread(newest_bars, config, time.now_ms())
+    return [*found, *venue, *broker, *bars]
 
 
 def exit_code(found: list[Check]) -> int:
@@ -70,14 +73,15 @@ def document(found: list[Check]) -> dict[str, Any]:
 def show(found: list[Check]) -> None:
     """Print one line for each check."""
     console = Console(highlight=False, soft_wrap=True, markup=False)
+    width = max(15, *(len(check.name) + 2 for check in found))
     for check in found:
         verdict = check.problem or ("ok" + f" ({check.note})" * bool(check.note))
-        console.print(f"{check.name:<15}{verdict}")
+        console.print(f"{check.name:<{width}}{verdict}")
 
 
-async def _venue(config: Config, clock: Clock) -> list[Check]:
+async def _venue(config: Config, clock: Clock, venue: VenueClock) -> list[Check]:
+    """Check that the venue answers, and set `venue` by its answer."""
     rest_url, stream_url = config.hyperliquid.urls
-    venue = VenueClock(clock, config.hyperliquid.speed)
     try:
         async with asyncio.timeout(_VENUE_S), RestClient(rest_url, clock, venue) as rest:
             await rest.learn_clock()

@@ -1,7 +1,7 @@
 """Show the status of a running daemon, and send it commands."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 from rich.console import Console
@@ -15,6 +15,8 @@ from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
+
+_LONG_LAG_MS: Final = 60_000
 
 
 async def status(config: Config, clock: Clock) -> dict[str, Any]:
@@ -78,10 +80,18 @@ def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ("win rate", "-" if rate is None else f"{rate:.1%} of {state['trades']}"),
         ("P&L, 7 days", f"{state['pnl_7d']:+.2f}"),
         ("highest drift", f"{drift[0]}, {drift[1]:.0%} of the alarm" if drift else "-"),
-        ("lag", "-" if lag is None else f"{lag} ms from a bar's close to its score"),
+        ("lag", _lag(lag)),
         *_probation_facts(state["probation"]),
         ("decision", state["waiting_for"] or "-"),
     )
+
+
+def _lag(lag_ms: int | None) -> str:
+    if lag_ms is None:
+        return "-"
+    if lag_ms < _LONG_LAG_MS:
+        return f"{lag_ms} ms from a bar's close to its score"
+    return f"{_age(lag_ms // 1000)}: so late is the newest bar, or the next one by now"
 
 
 def _probation_facts(probation: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:

@@ -176,7 +176,8 @@ class SlotState(Payload, frozen=True, kw_only=True):
         trades: How many trades or signals the share is of.
         drift: Feature -> evidence for a change; 1 is an alarm.
         last_bar_t: Open time of the newest bar that was scored, ms UTC.
-        lag_ms: How long after its close it was scored, ms.
+        lag_ms: How long after its close it was scored, or the next one has been closed and not
+            scored by now, if that is more, ms.
         retrain: The retrain that runs; null if none does.
         pnl_7d: Profit of the bot's trades of the last seven days, quote units.
         waiting_for: The policy's newest decision, and why.

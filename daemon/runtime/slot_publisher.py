@@ -96,7 +96,7 @@ def slot_state(
     Args:
         now: The state of the engine.
         last_bar_t: Open time of the newest scored bar, ms UTC; None before the first.
-        lag_ms: How long after its close that bar was scored, ms.
+        lag_ms: How late that bar was scored, or the next one is by now, ms.
         retrain: How far a retrain is, None if none runs.
         trouble: What the slot lacks, empty if nothing.
     """

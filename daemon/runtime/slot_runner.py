@@ -232,10 +232,17 @@ class SlotRunner:
         return slot_state(
             self._engine.snapshot(),
             last_bar_t=self._last_bar_t,
-            lag_ms=self._lag_ms,
+            lag_ms=self._lag_now_ms(),
             retrain=self._retrains.progress,
             trouble="; ".join(filter(None, (model, self._lacks()))),
         )
+
+    def _lag_now_ms(self) -> int | None:
+        """Return how late the newest bar was, or the next one is by now if that is more."""
+        if self._last_bar_t is None:
+            return None
+        due_ms = self._last_bar_t + 2 * self.slot.interval_ms
+        return max(self._lag_ms or 0, self._venue.now_ms() - due_ms)
 
     def _publish_state(self) -> None:
         self._publisher.show(self.state())

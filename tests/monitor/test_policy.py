@@ -9,6 +9,7 @@ from monitor.policy import (
     Situation,
     Start,
     Wait,
+    collecting,
     decide,
     default_settings,
 )
@@ -90,3 +91,23 @@ def test_defaults_suit_the_interval() -> None:
     assert default_settings(300_000) == PolicySettings()
     assert default_settings(HOUR_MS).min_new_bars == 24
     assert default_settings(DAY_MS).min_bars == 1_000
+
+
+def test_collecting_has_the_count_the_pace_the_date_and_what_is_faster() -> None:
+    new = replace(CALM, trained_to_ms=None, bars=4424)  # two days of 5m bars are missing
+    assert reason(new) == "collecting bars: the first model needs 5000"
+    assert collecting(LIMITS, new) == (
+        "4424 are stored and 288 come a day, so there will be enough on 1970-04-13 00:00 UTC,"
+        " or sooner if you `hyperdrift import` older ones"
+    )
+    assert "in more than 3650 days" in collecting(replace(LIMITS, min_bars=10**9), new)
+
+
+@pytest.mark.parametrize(
+    "change", [{"trained_to_ms": NOW_MS}, {"bars": 5000}, {"under_way": "retrain 7 is running"}]
+)
+def test_nothing_is_collected_for_a_model_that_is_there_or_on_its_way(
+    change: dict[str, object],
+) -> None:
+    new = replace(CALM, trained_to_ms=None, bars=4424)
+    assert collecting(LIMITS, replace(new, **change)) == ""  # type: ignore[arg-type] # by name

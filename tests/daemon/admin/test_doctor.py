@@ -14,14 +14,17 @@ import pytest
 
 from daemon import cli
 from daemon.admin import doctor, host_checks
+from daemon.admin.slot_checks import newest_bars
 from daemon.config import loader as configuration
 from daemon.config.schema import Config
+from daemon.core.bars import Bar, Provenance
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.mqtt.messages import DaemonStatus
 from daemon.registry.keys import own_signer, private_path, public_path
 from daemon.registry.signing import generate as generate_keys
 from daemon.store.data_folder import open_store
+from daemon.store.properties import record_venue
 from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence
@@ -147,6 +150,40 @@ async def test_all_is_well_before_the_first_start_and_nothing_is_made(
     assert problems(found) == set()
     assert "not running" in found["daemon"].note
     assert not machine.data_dir.exists()
+
+
+async def test_each_slot_has_a_line_for_its_newest_bar_also_while_the_daemon_is_down(
+    machine: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYPERDRIFT_HYPERLIQUID__REST_URL", NOWHERE)
+    now_ms = SystemClock().now_ms()
+    config = machine.config()
+
+    def line() -> host_checks.Check:
+        (found,) = newest_bars(config, now_ms)
+        assert found.name == "bars BTC-5m"
+        return found
+
+    def put(closed_min_ago: int, provenance: Provenance = Provenance.REST) -> None:
+        t = now_ms - closed_min_ago * 60_000 - BAR_MS
+        with open_store(machine.data_dir) as store:
+            store.put_bars(SLOT, [Bar(t - t % BAR_MS, 1, 1, 1, 1, 1)], provenance)
+
+    assert line().note.startswith("no bar yet")
+    put(60)
+    assert ", 1 h " in line().problem
+    assert "`hyperdrift status` says what the slot lacks" in line().problem
+    put(5, Provenance.FILLED)  # no bar of record
+    assert line().problem
+    put(5)
+    assert not line().problem
+    assert "the first model needs 5000: 2 are stored and 288 come a day" in line().note
+
+
+async def test_a_store_of_another_venue_is_a_problem_of_the_store(machine: Host) -> None:
+    with open_store(machine.data_dir) as store:
+        record_venue(store, "testnet")
+    assert "bars of testnet, and [hyperliquid] names" in host_checks.store(machine.config()).problem
 
 
 async def test_a_daemon_of_another_version_or_with_other_slots_is_to_be_restarted(

@@ -164,6 +164,31 @@ async def test_a_bot_that_falls_silent_is_told_of_once_however_often_the_daemon_
     store.close()
 
 
+async def test_the_lag_is_of_now_and_grows_while_no_bar_comes() -> None:
+    store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    async with life(store, clock, broker) as only:
+        assert only.keeper.state().lag_ms is None
+        await only.bars(0, 2)
+        assert only.keeper.state().lag_ms == 3000
+        clock.ms = START_T + 3 * STEP + 2000  # the next has just closed
+        assert only.keeper.state().lag_ms == 3000
+        clock.ms = START_T + 15 * STEP
+        assert only.keeper.state().lag_ms == 12 * STEP
+    async with life(store, clock, broker) as restarted:
+        assert restarted.keeper.state().lag_ms == 12 * STEP
+    store.close()
+
+
+async def test_a_slot_without_a_model_says_how_many_bars_it_has_and_decides_once() -> None:
+    store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    async with life(store, clock, broker) as only:
+        await only.bars(0, 3)
+        says = only.keeper.state().waiting_for
+        assert says.startswith("wait: collecting bars: the first model needs 1000000000; 3 are")
+    assert broker.kinds() == ["decision"]
+    store.close()
+
+
 async def test_bars_that_come_late_or_while_the_broker_is_away_make_nobody_silent() -> None:
     store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
     async with life(store, clock, broker) as only:
