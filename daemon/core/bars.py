@@ -1,9 +1,8 @@
 """Define a bar, the provenance of its values, a hole and a settled funding rate."""
 
 import enum
-import math
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -22,6 +21,28 @@ class Provenance(enum.StrEnum):
     REST = "rest"
 
 
+BAR_RULES: Final[tuple[tuple[str, Callable[[Any], Any]], ...]] = (
+    (
+        "a value is not a finite number",  # infinity minus itself, as any NaN, is not 0
+        lambda b: sum(x - x for x in (b.open, b.high, b.low, b.close, b.volume)) != 0,
+    ),
+    (
+        "a price is not positive",
+        lambda b: (b.open <= 0) | (b.high <= 0) | (b.low <= 0) | (b.close <= 0),
+    ),
+    ("the volume is negative", lambda b: b.volume < 0),
+    (
+        "open or close lies outside low..high",
+        lambda b: (b.low > b.open) | (b.low > b.close) | (b.open > b.high) | (b.close > b.high),
+    ),
+)
+"""What no bar may be: each reason, and whether a bar is so.
+
+Only operators that take numbers and arrays alike: `b` may also be columns of bars, with the
+same attributes (`daemon.store.bar_columns`), so that one bar and a million are judged by one rule.
+"""
+
+
 class Bar(msgspec.Struct, frozen=True):
     """One candle of one slot; `t` is its open time in ms UTC, volume in base units."""
 
@@ -35,16 +56,7 @@ class Bar(msgspec.Struct, frozen=True):
 
     def fault(self) -> str | None:
         """Return why these numbers are impossible, None if they are possible."""
-        values = (self.open, self.high, self.low, self.close, self.volume)
-        if not all(map(math.isfinite, values)):
-            return "a value is not a finite number"
-        if min(self.open, self.high, self.low, self.close) <= 0:
-            return "a price is not positive"
-        if self.volume < 0:
-            return "the volume is negative"
-        if not self.low <= min(self.open, self.close) <= max(self.open, self.close) <= self.high:
-            return "open or close lies outside low..high"
-        return None
+        return next((why for why, is_so in BAR_RULES if is_so(self)), None)
 
 
 class Hole(NamedTuple):
