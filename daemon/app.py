@@ -25,6 +25,7 @@ from daemon.core.tasks import running
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.feed import Feed
 from daemon.market_data.order_flow import CohortFlow, read_cohorts
+from daemon.market_data.silence import SilenceWatch
 from daemon.mqtt.embedded_broker import EmbeddedBroker
 from daemon.mqtt.messages import DaemonStatus, encode
 from daemon.runtime.command_log import CommandLog
@@ -138,6 +139,8 @@ async def _work(
         if reload:
             tasks.create_task(reload.run(parts.runners.values()), name="reload")
         tasks.create_task(feed.run(), name="feed")
+        silence = SilenceWatch(feed, shared.troubles, venue)
+        tasks.create_task(silence.run(), name="silence")
         delivery = LoopProgress("deliver")
         tasks.create_task(_deliver(feed, parts.inboxes, flow, delivery), name="deliver")
         tasks.create_task(_keep_time(rest, venue, clock), name="clock")

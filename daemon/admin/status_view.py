@@ -9,6 +9,7 @@ from rich.console import Console
 from daemon.admin import remote_client
 from daemon.config.loader import broker_address, broker_password
 from daemon.config.schema import Config
+from daemon.core.times import utc
 from daemon.mqtt.messages import CommandName, CommandReply
 from daemon.registry.keys import command_signer
 from hyperdrift.clock import Clock
@@ -62,12 +63,16 @@ def _oddities(lead: str, counts: dict[str, int] | None) -> str:
     return lead + ", ".join(f"{n} {kind}" for kind, n in counts.items()) if counts else ""
 
 
-def _feed_facts(feed: dict[str, int] | None) -> tuple[tuple[str, str], ...]:
+def _feed_facts(feed: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
     if feed is None:
         return ()
     names = ("confirmed", "provisional", "filled", "revised", "refused")
     bars = ", ".join(f"{feed[name]} {name}" for name in names)
-    return (("bars", f"{bars}, {feed['gaps']} lost, since the start"),)
+    newest = feed.get("record_t")
+    return (
+        ("bars", f"{bars}, {feed['gaps']} lost, since the start"),
+        ("of record", "none yet" if newest is None else f"up to the bar of {utc(newest)} UTC"),
+    )
 
 
 def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -60,16 +60,22 @@ class Troubles:
 
     def __init__(self) -> None:
         self._of: dict[SlotName, str] = {}
+        self._why: dict[SlotName, str] = {}
 
     def begin(self, slot: SlotName, error: HyperdriftError) -> None:
         """Note that an error stops the bars of a slot."""
         kind = type(error).__name__
         if kind not in self._of.values():
             log.warning("feed.trouble", slot=str(slot), why=str(error))
-        self._of[slot] = kind
+        self._of[slot], self._why[slot] = kind, str(error)
+
+    def why(self, slot: SlotName) -> str:
+        """Return what stops the bars of a slot at present; empty if nothing does."""
+        return self._why.get(slot, "")
 
     def end(self, slot: SlotName) -> None:
         """Note that the bars of a slot come again."""
+        self._why.pop(slot, None)
         if self._of.pop(slot, None) and not self._of:
             log.info("feed.recovered", slot=str(slot))
 
@@ -114,12 +120,18 @@ class BarFollower:
         self._anomalies = StreamAnomalies(slot, rest.oddities, shown, coverage, venue)
         self._latency = LatencyLog(slot, venue)
         self._is_warned = False
+        self._record_t: int | None = None
         self._asked_at = 0.0  # monotonic s, when REST was asked last
 
     @property
     def tally(self) -> BarTally:
         """Counts of the slot's bars since the start."""
         return self._assembler.tally
+
+    @property
+    def record_t(self) -> int | None:
+        """Open time of the newest bar of record, ms UTC; None if there is none."""
+        return self._record_t
 
     @property
     def refused(self) -> int:
@@ -176,6 +188,7 @@ class BarFollower:
     async def _begin(self, after: int | None) -> None:
         self._latency.excuse()  # bars that closed while the daemon was off
         record = await self._store.call(Store.newest_t, self.slot, Provenance.IMPORT)
+        self._record_t = record
         if after is None:
             after = closed_t(self.slot, self._venue) if record is None else record
         close = (await self._store.call(Store.bars, self.slot, to_t=after, last=1))["close"]
@@ -229,6 +242,7 @@ class BarFollower:
             log.info("feed.revised", slot=str(self.slot), bars=result.revised)
             self.tally.revised += result.revised
         self._anomalies.confirmed([*seen, *new])
+        self._record_t = max(self._record_t or 0, *(bar.t for bar in (*seen, *new)))
 
     async def _hand_on(self, step: HandOn) -> None:
         async with self._turn:

@@ -127,8 +127,13 @@ class Feed:
             revised=tally.revised,
             refused=refused,
             gaps=tally.gaps,
+            record_t=follower.record_t,
             oddities=self._rest.oddities.of_slot(slot),
         )
+
+    def trouble(self, slot: SlotName) -> str:
+        """Return what keeps the bars of a slot from coming; empty if nothing is known."""
+        return self._troubles.why(slot)
 
     def venue_state(self) -> VenueState:
         """Return the state of the connections to the venue, and the weight left this minute."""

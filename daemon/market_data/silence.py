@@ -3,12 +3,25 @@
 Filled bars hide such a silence from everything behind the feed: each is handed on in time.
 """
 
+import math
 from typing import Final
 
+import structlog
+
+from daemon.core.clock import VenueClock
+from daemon.core.slot_troubles import SlotTroubles
+from daemon.core.times import utc
+from daemon.market_data.feed import Feed
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
+
+log = structlog.get_logger()
 
 _BARS: Final = 3
 _LEAST_MS: Final = 30 * 60_000
+# In a fast replay this much wall time may pass on this machine itself.
+_LEAST_WALL_S: Final = 2.0
+_LOOK_S: Final = 60.0
+_KIND: Final = "silence"
 
 
 def limit_ms(slot: SlotName) -> int:
@@ -24,3 +37,62 @@ def age(ms: int) -> str:
     if ms < 2 * DAY_MS:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{ms // DAY_MS} d {ms % DAY_MS // HOUR_MS} h"
+
+
+class SilenceWatch:
+    """Looks for slots without a new bar of record.
+
+    Args:
+        feed: Knows the newest bar of record of each slot, and what keeps others from coming.
+        troubles: Takes the silences. A slot that lacks something else already is left out.
+        venue: The venue's clock.
+    """
+
+    def __init__(self, feed: Feed, troubles: SlotTroubles, venue: VenueClock) -> None:
+        self._feed, self._troubles, self._venue = feed, troubles, venue
+        self._least_ms = _LEAST_WALL_S * 1000 * venue.speed
+        self._silent: set[SlotName] = set()
+        self._began_ms = math.inf
+
+    async def run(self) -> None:
+        """Look once a minute; ends only when cancelled. Start it after the backfill."""
+        while True:
+            self.look()
+            await self._venue.sleep(_LOOK_S)
+
+    def look(self) -> None:
+        """Note which slots are silent by now, and which are not any more.
+
+        Time before the first call does not count: bars that closed then were to be fetched.
+        """
+        now_ms = self._venue.now_ms()
+        self._began_ms = min(self._began_ms, now_ms)
+        for slot in self._feed.slots:
+            newest = self._feed.state(slot).record_t
+            since_ms = None if newest is None else newest + slot.interval_ms
+            waits_ms = now_ms - max(since_ms or 0, self._began_ms)
+            if waits_ms <= max(limit_ms(slot), self._least_ms):
+                self._over(slot)
+            elif slot in self._silent or not self._troubles.of(slot):
+                self._tell(slot, since_ms)
+
+    def _tell(self, slot: SlotName, since_ms: int | None) -> None:
+        since = "ever" if since_ms is None else f"since {utc(since_ms)} UTC"
+        if why := self._feed.trouble(slot):
+            text = f"no bar of record of {slot} {since}: {why}"
+        else:
+            text = (
+                f"no trade of {slot.coin} {since}, by the venue's answers; the bars of {slot} are"
+                " filled in flat: look at the venue whether the coin is halted, delisted or rarely"
+                " traded"
+            )
+        if slot not in self._silent:
+            self._silent.add(slot)
+            log.warning("feed.silent", slot=str(slot), why=text)
+        self._troubles.begin(slot, _KIND, text)
+
+    def _over(self, slot: SlotName) -> None:
+        if slot in self._silent:
+            self._silent.discard(slot)
+            log.info("feed.silence_over", slot=str(slot))
+            self._troubles.end(slot, _KIND)

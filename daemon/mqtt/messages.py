@@ -57,6 +57,7 @@ class FeedState(Payload, frozen=True, kw_only=True):
         revised: Bars that REST changed after they were handed on.
         refused: Bars with impossible numbers, or from the future.
         gaps: Bars that nobody can fill any more.
+        record_t: Open time of the newest bar of record, ms UTC; null if there is none.
         oddities: Kind of anomaly -> how often it was seen.
     """
 
@@ -66,6 +67,7 @@ class FeedState(Payload, frozen=True, kw_only=True):
     revised: int
     refused: int
     gaps: int
+    record_t: int | None = None
     oddities: dict[str, int] = {}
 
 

@@ -1,0 +1,173 @@
+"""A slot without new bars of record is told of, once, with since when; filled bars hide nothing."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from daemon.core.clock import VenueClock
+from daemon.core.errors import VenueUnreachable
+from daemon.core.slot_troubles import SlotTroubles
+from daemon.hyperliquid.rest import RestClient
+from daemon.hyperliquid.stream import CandleStream
+from daemon.market_data.feed import Feed
+from daemon.market_data.silence import SilenceWatch, age, limit_ms
+from daemon.mqtt.messages import FeedState
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
+from hyperdrift.slot_name import HOUR_MS, SlotName
+from tests.captured import capture_logs
+from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
+from tests.fakes import FakeClock
+
+MINUTE_MS = 60_000
+HOURLY = SlotName("ETH", "1h")
+
+
+@dataclass
+class Bars:
+    """A feed of which only the newest bars of record and the troubles matter."""
+
+    records: dict[SlotName, int | None]
+    why: dict[SlotName, str] = field(default_factory=dict)
+
+    @property
+    def slots(self) -> tuple[SlotName, ...]:
+        return tuple(self.records)
+
+    def state(self, slot: SlotName) -> FeedState:
+        counts: dict[str, Any] = dict.fromkeys(
+            ("confirmed", "provisional", "filled", "revised", "refused", "gaps"), 0
+        )
+        return FeedState(record_t=self.records[slot], **counts)
+
+    def trouble(self, slot: SlotName) -> str:
+        return self.why.get(slot, "")
+
+
+@dataclass
+class Desk:
+    feed: Bars
+    speed: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.clock, self.troubles = FakeClock(ms=START), SlotTroubles()
+        venue = VenueClock(self.clock, self.speed)
+        self.watch = SilenceWatch(cast("Feed", self.feed), self.troubles, venue)
+        self.told: list[tuple[SlotName, str, bool]] = []
+        self.troubles.listen(lambda slot, c: self.told.append((slot, c.text, c.is_over)))
+        self.watch.look()
+
+    def wait(self, minutes: float) -> None:
+        self.clock.ms = START + round(minutes * MINUTE_MS)
+        self.watch.look()
+
+
+@pytest.mark.parametrize(
+    ("slot", "minutes"), [(BTC, 30), (HOURLY, 180), (SlotName("A", "1d"), 4320)]
+)
+def test_three_bars_or_half_an_hour_of_silence_are_told_once_and_so_is_its_end(
+    slot: SlotName, minutes: int
+) -> None:
+    desk = Desk(Bars({slot: START - slot.interval_ms}))
+    desk.wait(minutes)
+    assert desk.told == []
+    for later in (1, 2, 600):
+        desk.wait(minutes + later)
+    ((whose, text, is_over),) = desk.told
+    assert (whose, is_over) == (slot, False)
+    assert text.startswith(f"no trade of {slot.coin} since 2025-06-15 15:10 UTC")
+    desk.feed.records[slot] = desk.clock.ms - slot.interval_ms
+    for later in (601, 602):
+        desk.wait(minutes + later)
+    assert desk.told[1:] == [(slot, text, True)]
+    desk.wait(2 * minutes + 700)
+    assert len(desk.told) == 3
+
+
+def test_what_keeps_the_bars_from_coming_is_said_and_other_slots_are_not_touched() -> None:
+    desk = Desk(Bars({BTC: None, HOURLY: START - HOUR_MS}, {BTC: "status 500"}))
+    desk.wait(31)
+    assert [(slot, text) for slot, text, _ in desk.told] == [
+        (BTC, "no bar of record of BTC-5m ever: status 500")
+    ]
+
+
+def test_bars_from_before_the_start_are_no_silence_and_a_long_one_is_told_with_its_own_begin() -> (
+    None
+):
+    desk = Desk(Bars({BTC: START - 100 * HOUR_MS}))
+    desk.wait(30)
+    assert desk.told == []
+    desk.wait(31)
+    assert "since 2025-06-11 11:15 UTC" in desk.told[0][1]
+
+
+def test_a_slot_that_was_told_to_lack_something_is_not_told_of_twice() -> None:
+    desk = Desk(Bars({BTC: START - STEP}))
+    desk.troubles.begin(BTC, "coin", "BTC is delisted")
+    desk.wait(100)
+    assert [text for _, text, _ in desk.told] == ["BTC is delisted"]
+    desk.troubles.end(BTC, "coin")
+    desk.wait(101)  # and now nobody knows why no bar comes
+    assert "no trade of BTC" in desk.told[-1][1]
+
+
+def test_in_a_fast_replay_the_machine_itself_has_time() -> None:
+    desk = Desk(Bars({BTC: START - STEP}), speed=3000)
+    desk.clock.ms = START + 1900  # 95 minutes of the recording
+    desk.watch.look()
+    assert desk.told == []
+
+
+def test_an_age_is_for_people() -> None:
+    ages = (-5, 59 * MINUTE_MS, 125 * MINUTE_MS, 50 * HOUR_MS)
+    assert [age(ms) for ms in ages] == ["0 min", "59 min", "2 h 5 min", "2 d 2 h"]
+    assert limit_ms(BTC) == 30 * MINUTE_MS
+
+
+async def test_a_coin_that_nobody_trades_and_a_venue_that_fails_are_told_apart() -> None:
+    clock, troubles = FakeClock(ms=START + STEP // 2), SlotTroubles()
+    venue = VenueClock(clock)
+    fake = FakeVenue(clock.now_ms, funding=hourly(START - 30 * HOUR_MS, 200))
+    fake.put(bar(k) for k in range(-20, 20))
+    keeper = ThreadedStore(Store(":memory:"))
+    told: list[tuple[str, bool]] = []
+    troubles.listen(lambda _, change: told.append((change.text, change.is_over)))
+    async with serving(fake), RestClient(fake.url, clock, venue) as rest:
+        feed = Feed(rest, CandleStream("ws://127.0.0.1:9", clock, ()), keeper, venue, (BTC,))
+        await feed.backfill({BTC: START - 20 * STEP})
+        watch = SilenceWatch(feed, troubles, venue)
+        follower: Any = feed._followers[BTC]
+        task = asyncio.create_task(follower.run(None))
+        got, bars = 0, feed.bars()
+        with capture_logs() as logs:
+            while got < 30:  # REST has nothing after the twentieth; flat bars stand in
+                await anext(bars)
+                watch.look()
+                got += 1
+            assert feed.state(BTC).record_t == START + 19 * STEP
+            ((text, _),) = told
+            assert text == (
+                "no trade of BTC since 2025-06-15 16:50 UTC, by the venue's answers; the bars of"
+                " BTC-5m are filled in flat: look at the venue whether the coin is halted, delisted"
+                " or rarely traded"
+            )
+            fake.put(bar(k) for k in range(20, 60))
+            while got < 40:
+                await anext(bars)
+                watch.look()
+                got += 1
+            assert [is_over for _, is_over in told] == [False, True]
+        events = [line["event"] for line in logs]
+        assert events.count("feed.silent") == events.count("feed.silence_over") == 1
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        feed._troubles.begin(BTC, VenueUnreachable("it does not answer"))
+        clock.ms += 10 * HOUR_MS
+        watch.look()
+        assert told[-1][0].endswith("UTC: it does not answer")
+    keeper.close()
