@@ -45,6 +45,14 @@ def main() -> None:
         fail(ConfigError(f"{e.filename}: {e.strerror}; {whose}"))
 
 
+@app.callback()
+def quiet() -> None:
+    """Let every command log to stderr: stdout is for results, and a terminal for no details."""
+    from daemon.core import logs
+
+    logs.configure(logging.WARNING)
+
+
 @app.command()
 def run(
     config: ConfigOption = None,

@@ -1,0 +1,121 @@
+"""Each command that takes `--json` writes one document on stdout, and no detail on stderr."""
+
+import asyncio
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from daemon.cli.main import app
+from daemon.core.bars import Bar, Funding, Provenance
+from daemon.demo.exchange import ReplayExchange
+from daemon.demo.market import generate
+from daemon.registry.keys import own_signer
+from daemon.registry.registry import Registry
+from daemon.store.data_folder import open_store
+from hyperdrift.clock import SystemClock
+from hyperdrift.slot_name import SlotName
+from tests.daemon.brokers import Iotcore
+from tests.daemon.versions import write_version
+
+ROOT = Path(__file__).parents[3]
+RECORDING = generate(800, 300_000, 11, start_ms=1_750_000_200_000, change_at=None)
+SLOT, PAST = SlotName("BTC", "5m"), 700
+NAMED = ("--coin", SLOT.coin, "--interval", "5m")
+ELSEWHERE = {
+    ("command",): "tests/system/test_by_hand.py",
+    ("demo",): "tests/system/test_demo.py",
+    ("retrain",): "tests/daemon/training/test_one_shot.py",
+    ("backtest",): "tests/daemon/backtest/test_backtest.py",
+}
+"""Commands that take too long for here, and what runs them."""
+
+
+def fill(folder: Path) -> list[str]:
+    """Prepare a data folder with bars, rates and two versions; return the versions."""
+    names = ("t", "open", "high", "low", "close", "volume", "n")
+    rows = zip(*(getattr(RECORDING, name)[:PAST].tolist() for name in names), strict=True)
+    with open_store(folder) as store:
+        store.put_bars(SLOT, [Bar(*row) for row in rows], Provenance.IMPORT)
+        rates = zip(RECORDING.funding_t.tolist(), RECORDING.funding_rate.tolist(), strict=True)
+        store.put_funding(SLOT.coin, [Funding(*rate) for rate in rates])
+    registry = Registry(folder / "models", own_signer(folder))
+    made = [registry.adopt(SLOT, write_version(folder.parent / str(n), n)) for n in (1, 2)]
+    registry.deploy(SLOT, made[0], reason="a test", by="test", at_ms=1_760_000_000_000)
+    return made
+
+
+def commands(folder: Path, versions: list[str]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Return the options of each command that takes `--json`, in an order that works."""
+    whose = ("--slot", str(SLOT))
+    return {
+        ("bars", "export"): (str(folder / "bars.csv"), *NAMED),
+        ("import",): (str(folder / "bars.csv"), *NAMED),
+        ("backfill",): NAMED,
+        ("bars", "gaps"): NAMED,
+        ("bars", "verify"): NAMED,
+        ("bars", "venue"): (),
+        ("bars", "backup"): (str(folder / "copy.sqlite"),),
+        ("parity",): NAMED,
+        ("models", "list"): whose,
+        ("models", "show"): (versions[0], *whose),
+        ("models", "verify"): whose,
+        ("models", "promote"): (versions[1], *whose, "--reason", "a test"),
+        ("models", "rollback"): whose,
+        ("models", "prune"): whose,
+        ("keygen",): ("--out", str(folder / "operator")),
+        ("status",): (),
+        ("doctor",): (),
+    }
+
+
+def with_json(typed: typer.Typer, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of each command that takes `--json`."""
+    for one in typed.registered_commands:
+        assert one.callback is not None
+        if "as_json" in inspect.signature(one.callback).parameters:
+            yield (*before, one.name or one.callback.__name__)
+    for group in typed.registered_groups:
+        assert group.typer_instance is not None
+        yield from with_json(group.typer_instance, (*before, group.name or ""))
+
+
+async def test_each_command_writes_one_document_on_stdout_and_no_detail_on_stderr(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    versions = await asyncio.to_thread(fill, data)
+    asked, broker, clock = commands(tmp_path, versions), Iotcore(tmp_path), SystemClock()
+    assert {*asked, *ELSEWHERE} == set(with_json(app))
+    assert all((ROOT / path).is_file() for path in ELSEWHERE.values())
+    await broker.start()
+    try:
+        start_ms = int(RECORDING.t[PAST]) + 30_000
+        async with ReplayExchange([RECORDING], clock, speed=1, start_ms=start_ms) as venue:
+            config = tmp_path / "hyperdrift.toml"
+            config.write_text(
+                f'[daemon]\ndata_dir = "{data}"\n[[slots]]\ncoin = "BTC"\n'
+                f'[mqtt]\nbroker = "{broker.url}"\n'
+                f'[hyperliquid]\nrest_url = "{venue.url}"\nws_url = "{venue.ws_url}"\n'
+            )
+            lines = [
+                [*name, *rest, "--json", "--config", str(config)] for name, rest in asked.items()
+            ]
+            runner = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tests.daemon.cli.command_runner"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                cwd=ROOT,
+            )
+            out, _ = await runner.communicate(json.dumps(lines).encode())
+    finally:
+        await broker.stop()
+    ended = dict(zip(asked, json.loads(out), strict=True))
+    for name, end in ended.items():
+        assert isinstance(json.loads(end["out"]), (dict, list)), name
+        assert end["err"] == "", name
+    codes = {name: end["code"] for name, end in ended.items() if end["code"]}
+    assert codes == {("doctor",): 1}  # it says that no daemon runs
