@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrain import windows
+from retrain.bar_limits import LARGEST_PRICE, LARGEST_RATE, LARGEST_VOLUME, SMALLEST_PRICE
 from retrain.errors import BadFrame
 
 Array = NDArray[np.float64]
@@ -47,15 +48,15 @@ LIVE_BARS: Final = 512
 """How many bars give a last row equal to that of any longer history."""
 
 _COLUMNS: Final = ("t", "open", "high", "low", "close", "volume", "funding", "s_top", "s_bot")
+_PRICES: Final = ("open", "high", "low", "close")
 _FLOW: Final = ("volume", "s_top", "s_bot")
 _FAST, _SLOW, _PAIRS, _REGIME = 12, 50, 36, 288
+_ALLOWED_PRICE: Final = f"from {SMALLEST_PRICE:g} to {LARGEST_PRICE:g}"
 _EMA_KEEP = 1 - 2 / 21
 # (1 - 2/21)^384 = 2e-17 is below the rounding of a float, and 384 + 50 bars fit into LIVE_BARS.
 _EMA_BARS = 384
 # Prices have five significant digits: less than 1e-8 of the price is rounding, not movement.
 _STILL_PRICE, _STILL_VOLUME, _STILL_RETURN = 1e-8, 1e-12, 1e-12
-# Beyond the prices of any market, and small enough that no formula below overflows.
-_SMALLEST, _LARGEST = 1e-18, 1e18
 
 
 class Frame(Protocol):
@@ -89,11 +90,11 @@ def compute(frame: Frame) -> Array:
 
     Raises:
         BadFrame: If a column is missing or of another length, `t` does not ascend strictly, or
-            a price or a volume is impossible.
+            a number is beyond `retrain.bar_limits`, or high is below low.
     """
     bars = _checked(frame)
     # 0 / 0 is intended: it gives the NaN of a warm-up row, or the formula replaces it.
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         columns = _columns(bars)
     rows = np.stack([columns[name] for name in NAMES])
     rows[:, _warming(bars["t"])] = np.nan
@@ -108,7 +109,7 @@ def cohort_flow(frame: Frame) -> tuple[Array, Array]:
         frame: Columns `volume`, `s_top` and `s_bot` as `compute` takes them.
     """
     flow = _known_flow({name: np.asarray(frame[name], dtype=np.float64) for name in _FLOW})
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return _shares(*windows.mean(np.stack(flow), _FAST))
 
 
@@ -137,6 +138,17 @@ def funding_as_of(
         raise BadFrame("the funding times are not in order; sort them by time")
     known = np.concatenate(([np.nan], np.asarray(rates, dtype=np.float64)))
     return known[np.searchsorted(times, close_ms, side="right")]
+
+
+def possible(bars: Frame) -> NDArray[np.bool_]:
+    """Return which bars `compute` accepts, shape (n_bars,): those within `retrain.bar_limits`.
+
+    Args:
+        bars: Columns `open`, `high`, `low`, `close` and `volume`, each of shape (n_bars,).
+    """
+    prices = {name: np.asarray(bars[name], dtype=np.float64) for name in (*_PRICES, "volume")}
+    right: NDArray[np.bool_] = np.all([holds for _, holds, _ in _bar_rules(prices)], axis=0)
+    return right
 
 
 def _warming(t: Array) -> NDArray[np.bool_]:
@@ -170,20 +182,30 @@ def _checked(frame: Frame) -> dict[str, Array]:
 
 def _rules(bars: dict[str, Array]) -> list[tuple[str, NDArray[np.bool_], str]]:
     """Return for each rule its column, where it holds, and its sentence; NaN breaks all but one."""
-    t, high, low = bars["t"], bars["high"], bars["low"]
+    t = bars["t"]
     ascends = np.concatenate(([True], np.diff(t) > 0))[: len(t)]
-    rules = [("t", ascends, "be later than the one before; sort the bars and drop repeats")]
-    for name in ("open", "high", "low", "close"):
-        right = (bars[name] >= _SMALLEST) & (bars[name] <= _LARGEST)
-        rules.append((name, right, "be a price above 0; drop or repair the bar"))
-    rules.append(("high", high >= low, "not be below low; drop or repair the bar"))
-    volume = (bars["volume"] >= 0) & (bars["volume"] <= _LARGEST)
-    rules.append(("volume", volume, "be a number >= 0; drop or repair the bar"))
-    rules += [
-        (name, ~(np.abs(bars[name]) > _LARGEST), "be a number, NaN if unknown, 0 without a cohort")
-        for name in ("s_top", "s_bot")
+    rules = [
+        ("t", ascends, "be later than the one before; sort the bars and drop repeats"),
+        *_bar_rules(bars),
     ]
-    rules.append(("funding", ~np.isinf(bars["funding"]), "be a rate, or NaN if none is known"))
+    for name in ("s_top", "s_bot"):
+        right = ~(np.abs(bars[name]) > LARGEST_VOLUME)
+        rules.append((name, right, "be a number, NaN if unknown, 0 without a cohort"))
+    rate = ~(np.abs(bars["funding"]) > LARGEST_RATE)
+    rules.append(("funding", rate, "be an hourly rate, or NaN if none is known"))
+    return rules
+
+
+def _bar_rules(bars: dict[str, Array]) -> list[tuple[str, NDArray[np.bool_], str]]:
+    """Return the rules of a single bar, as `_rules` does."""
+    rules = []
+    for name in _PRICES:
+        right = (bars[name] >= SMALLEST_PRICE) & (bars[name] <= LARGEST_PRICE)
+        rules.append((name, right, f"be a price {_ALLOWED_PRICE}; drop or repair the bar"))
+    crossed = bars["high"] < bars["low"]
+    rules.append(("high", ~crossed, "not be below low; drop or repair the bar"))
+    volume = (bars["volume"] >= 0) & (bars["volume"] <= LARGEST_VOLUME)
+    rules.append(("volume", volume, f"be from 0 to {LARGEST_VOLUME:g}; drop or repair the bar"))
     return rules
 
 
@@ -231,8 +253,10 @@ def _known_flow(bars: dict[str, Array]) -> tuple[Array, ...]:
 def _shares(traded: Array, top: Array, bottom: Array, known: Array) -> tuple[Array, Array]:
     """Return each cohort's share of the volume; NaN if no bar of the window has a known flow."""
     nothing = np.where(known == 0, np.nan, 0)
-    return np.where(traded == 0, nothing, top / traded), np.where(
-        traded == 0, nothing, bottom / traded
+    # A bar that is not confirmed yet may lack volume that the flow has.
+    return (
+        np.where(traded == 0, nothing, np.clip(top / traded, -1, 1)),
+        np.where(traded == 0, nothing, np.clip(bottom / traded, -1, 1)),
     )
 
 

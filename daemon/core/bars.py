@@ -7,9 +7,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from hyperdrift.slot_name import SlotName
+from retrain.bar_limits import LARGEST_PRICE, LARGEST_RATE, LARGEST_VOLUME, SMALLEST_PRICE
 
 REACH_BARS: Final = 5000
 """How many of the newest bars of a coin and interval the venue serves."""
+
+_LATEST_MS: Final = 10**13  # the year 2286
+_MOST_TRADES: Final = 2**53  # the largest count that a float holds exactly
 
 
 class Provenance(enum.StrEnum):
@@ -30,11 +34,19 @@ BAR_RULES: Final[tuple[tuple[str, Callable[[Any], Any]], ...]] = (
         "a price is not positive",
         lambda b: (b.open <= 0) | (b.high <= 0) | (b.low <= 0) | (b.close <= 0),
     ),
+    (
+        f"a price is not between {SMALLEST_PRICE:g} and {LARGEST_PRICE:g}",
+        # The rule below has low as the lowest and high as the highest of the four.
+        lambda b: (b.low < SMALLEST_PRICE) | (b.high > LARGEST_PRICE),
+    ),
     ("the volume is negative", lambda b: b.volume < 0),
+    (f"the volume is above {LARGEST_VOLUME:g}", lambda b: b.volume > LARGEST_VOLUME),
     (
         "open or close lies outside low..high",
         lambda b: (b.low > b.open) | (b.low > b.close) | (b.open > b.high) | (b.close > b.high),
     ),
+    ("its time is no time in ms", lambda b: (b.t < 0) | (b.t >= _LATEST_MS)),
+    ("its count of trades is impossible", lambda b: (b.n < 0) | (b.n > _MOST_TRADES)),
 )
 """What no bar may be: each reason, and whether a bar is so.
 
@@ -55,7 +67,10 @@ class Bar(msgspec.Struct, frozen=True):
     n: int = 0
 
     def fault(self) -> str | None:
-        """Return why these numbers are impossible, None if they are possible."""
+        """Return why these numbers are impossible, None if they are possible.
+
+        A bar without a fault can be stored, and its features can be computed.
+        """
         return next((why for why, is_so in BAR_RULES if is_so(self)), None)
 
 
@@ -75,3 +90,13 @@ class Funding(NamedTuple):
 
     time: int
     rate: float
+
+    def fault(self) -> str | None:
+        """Return why these numbers are impossible, None if they are possible."""
+        if not abs(self.rate) <= LARGEST_RATE:  # also when it is NaN
+            return f"its rate is {self.rate:g} an hour, beyond {LARGEST_RATE:g}"
+        return _time_fault(self.time)
+
+
+def _time_fault(at_ms: int) -> str | None:
+    return None if 0 <= at_ms < _LATEST_MS else "its time is no time in ms"

@@ -79,6 +79,8 @@ class Builtin:
     async def row(self, t: int) -> Rows:
         """Compute the features, shape (17,), from the last `features.LIVE_BARS` bars."""
         frame = await self._store.call(Store.frame, self._slot, to_t=t, last=features.LIVE_BARS)
+        if not _ends_at(frame, t):
+            return _unknown()
         rows: Rows = await asyncio.to_thread(features.compute, frame)
         return np.asarray(rows[-1])
 
@@ -115,7 +117,7 @@ class BotComputer:
             await self._talk.end()
             if self._failure.begins():
                 log.error("features.failed", slot=str(self._slot), why=str(e))  # noqa: TRY400
-            return np.full(len(features.NAMES), np.nan)
+            return _unknown()
         if self._failure.ends():
             log.info("features.recovered", slot=str(self._slot))
         self._fed_t = t
@@ -127,6 +129,8 @@ class BotComputer:
 
     async def _row(self, t: int) -> Rows:
         frame = await self._frame(t, 2)
+        if not _ends_at(frame, t):
+            return _unknown()
         if self._fed_t is not None and frame["t"][-2:-1] == [self._fed_t]:
             rows = await self._talk.ask(inputs(frame)[-1:])
             return np.asarray(rows[-1])
@@ -136,6 +140,15 @@ class BotComputer:
 
     async def _frame(self, t: int, bars: int) -> Frame:
         return await self._store.call(Store.frame, self._slot, to_t=t, last=bars + _LEAD_BARS)
+
+
+def _ends_at(frame: Frame, t: int) -> bool:
+    """Return whether the store has the bar that opened at `t`, with possible numbers."""
+    return len(frame["t"]) > 0 and int(frame["t"][-1]) == t
+
+
+def _unknown() -> Rows:
+    return np.full(len(features.NAMES), np.nan)
 
 
 class Conversation:

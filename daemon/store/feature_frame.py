@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from daemon.store.database import Database
 from hyperdrift.slot_name import SlotName
-from retrain.features import funding_as_of
+from retrain.bar_limits import LARGEST_RATE, LARGEST_VOLUME
+from retrain.features import funding_as_of, possible
 
 Columns = dict[str, NDArray[Any]]
 
@@ -36,6 +37,12 @@ def table(rows: Collection[tuple[float, ...]], columns: int) -> NDArray[np.float
     return np.ascontiguousarray(flat.reshape(-1, columns).T)
 
 
+def usable(bars: Columns) -> Columns:
+    """Leave out bars whose features cannot be computed; columns have shape (n_bars,)."""
+    sound = possible(bars)
+    return bars if sound.all() else {name: column[sound] for name, column in bars.items()}
+
+
 def funding_column(db: Database, slot: SlotName, t: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the rate in force at the close of each bar, shape (n_bars,), NaN before the first."""
     first, final = _ends(t)
@@ -47,7 +54,7 @@ def funding_column(db: Database, slot: SlotName, t: NDArray[np.int64]) -> NDArra
         (slot.coin, first + slot.interval_ms, final + slot.interval_ms),
     )
     times, rates = table(rows, 2)
-    return funding_as_of(t + slot.interval_ms, times.astype(np.int64), rates)
+    return funding_as_of(t + slot.interval_ms, times.astype(np.int64), _within(rates, LARGEST_RATE))
 
 
 def flow_columns(
@@ -70,8 +77,13 @@ def flow_columns(
     columns = {}
     for name, column in zip(("s_top", "s_bot"), sums, strict=True):
         columns[name] = np.zeros(len(t))
-        columns[name][recorded] = np.where(enough, column[at], np.nan)
+        columns[name][recorded] = np.where(enough, _within(column[at], LARGEST_VOLUME), np.nan)
     return columns
+
+
+def _within(values: NDArray[np.float64], largest: float) -> NDArray[np.float64]:
+    """Return the values, NaN for those that are impossible."""
+    return np.where(np.abs(values) <= largest, values, np.nan)
 
 
 def _ends(t: NDArray[np.int64]) -> tuple[int, int]:

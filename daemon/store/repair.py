@@ -16,6 +16,7 @@ from typing import Any, Final
 from daemon.core.bars import REACH_BARS, Provenance
 from daemon.store.database import Database
 from hyperdrift.slot_name import INTERVAL_MS
+from retrain.bar_limits import LARGEST_PRICE, LARGEST_RATE, LARGEST_VOLUME, SMALLEST_PRICE
 
 # Each table and its key, which is the order of its rows in the file.
 _TABLES: Final = {
@@ -28,9 +29,14 @@ _TABLES: Final = {
     "properties": ("name",),
 }
 _BATCH: Final = 1000
+# The same limits as those of `Bar.fault` and `Funding.fault`.
 _IMPOSSIBLE: Final = (
-    "DELETE FROM bars WHERE NOT (low > 0 AND volume >= 0 AND high < 1e300"
-    " AND low <= min(open, close) AND high >= max(open, close))"
+    (
+        f"bars WHERE NOT (low >= {SMALLEST_PRICE} AND high <= {LARGEST_PRICE}"
+        " AND low <= min(open, close) AND high >= max(open, close)"
+        f" AND volume BETWEEN 0 AND {LARGEST_VOLUME})"
+    ),
+    f"funding WHERE NOT abs(rate) <= {LARGEST_RATE}",
 )
 
 
@@ -132,7 +138,8 @@ def _mark_unconfirmed(into: Database) -> None:
     """Remove impossible bars; mark those that the venue still serves as unconfirmed."""
     newest = into.read("SELECT coin, interval, max(t) FROM bars GROUP BY coin, interval")
     with into.writing() as db:
-        db.execute(_IMPOSSIBLE)
+        for impossible in _IMPOSSIBLE:
+            db.execute(f"DELETE FROM {impossible}")  # noqa: S608 - numbers of ours
         # Half of a long entry may lie on the damaged page; a start could not read such a journal.
         db.execute("DELETE FROM journal WHERE NOT json_valid(body)")
         for coin, interval, t in newest:

@@ -20,7 +20,7 @@ from daemon.core.errors import StoreCorrupt
 from daemon.store import journal_table
 from daemon.store.bar_merge import RANK, PutResult, Stored, merge
 from daemon.store.database import Database, set_aside
-from daemon.store.feature_frame import Columns, Flow, flow_columns, funding_column, table
+from daemon.store.feature_frame import Columns, Flow, flow_columns, funding_column, table, usable
 from daemon.store.journal_table import JournalEntry, StoredPrediction
 from daemon.store.repair import recover_rows
 from hyperdrift.errors import BadInput
@@ -187,9 +187,9 @@ class Store:
         Returns:
             The columns of `bars`, and funding as known at each close (NaN before the first
             rate), s_top and s_bot (0 where no flow was recorded, NaN where too little of it
-            was seen), each of shape (n_bars,).
+            was seen), each of shape (n_bars,). A bar with impossible numbers is left out.
         """
-        frame = self.bars(slot, from_t, to_t, last)
+        frame = usable(self.bars(slot, from_t, to_t, last))
         t = frame["t"]
         funding = {"funding": funding_column(self._db, slot, t)}
         return frame | funding | flow_columns(self._db, slot, t, frame["volume"])
@@ -219,7 +219,15 @@ class Store:
     # --- funding and flow ---
 
     def put_funding(self, coin: str, rates: Iterable[Funding]) -> None:
-        """Store settled rates, all or none; a later copy of a rate replaces it."""
+        """Store settled rates, all or none; a later copy of a rate replaces it.
+
+        Raises:
+            BadInput: If a rate is impossible; nothing is stored then.
+        """
+        rates = list(rates)
+        for rate in rates:
+            if fault := rate.fault():
+                raise BadInput(f"the {coin} funding of {rate.time} cannot be stored: {fault}")
         with self._db.writing() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO funding VALUES (?, ?, ?)",

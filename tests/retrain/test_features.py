@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrain import features
+from retrain.bar_limits import LARGEST_PRICE, LARGEST_VOLUME, SMALLEST_PRICE
 from retrain.errors import BadFrame
 from tests.retrain import reference
 from tests.retrain.market import Frame, cut, made_up, recorded
@@ -137,9 +138,16 @@ def test_an_unknown_funding_rate_spoils_its_row_and_the_eleven_after_it_only() -
 def test_prices_at_the_edge_of_the_possible_give_no_infinity_and_no_warning() -> None:
     frame = made_up(400, seed=4)
     for name in ("open", "high", "low", "close"):
-        frame[name] = np.where(np.arange(400) % 2, 1e-18, 1e18)
-    frame["volume"] = np.where(np.arange(400) % 3, 1e18, 5e-324)
+        frame[name] = np.where(np.arange(400) % 2, SMALLEST_PRICE, LARGEST_PRICE)
+    frame["volume"] = np.where(np.arange(400) % 3, LARGEST_VOLUME, 5e-324)
     assert not np.isinf(features.compute(frame)).any()
+
+
+def test_a_flow_above_the_volume_of_an_unconfirmed_bar_is_the_whole_volume() -> None:
+    frame = made_up(400, seed=4)
+    frame["s_top"], frame["s_bot"] = 2 * frame["volume"], -3 * frame["volume"]
+    rows = features.compute(frame)[features.WARMUP_BARS :]
+    assert (rows[:, -2:] == [1, -1]).all()
 
 
 @pytest.mark.parametrize("n_bars", [0, 1, 2, 13, 299])
@@ -161,15 +169,18 @@ def test_a_missing_column_is_named(name: str) -> None:
     ("name", "value", "words"),
     [
         ("t", 0, "t is .* in row 5; it must be later"),
-        ("close", np.nan, "close is nan in row 5; it must be a price above 0"),
+        ("close", np.nan, "close is nan in row 5; it must be a price from 1e-12 to 1e\\+12"),
         ("open", -1.0, "open is -1.0 in row 5"),
         ("low", 0.0, "low is 0.0 in row 5"),
         ("high", np.inf, "high is inf in row 5"),
         ("high", 1e-3, "high is 0.001 in row 5; it must not be below low"),
-        ("volume", -1.0, "volume is -1.0 in row 5"),
+        ("open", 1e300, "open is 1e\\+300 in row 5"),
+        ("volume", -1.0, "volume is -1.0 in row 5; it must be from 0 to 1e\\+18"),
+        ("volume", 1e300, "volume is 1e\\+300 in row 5"),
         ("volume", np.nan, "volume is nan in row 5"),
         ("s_top", np.inf, "s_top is inf in row 5; it must be a number, NaN if unknown"),
         ("funding", np.inf, "funding is inf in row 5"),
+        ("funding", 1e300, "funding is 1e\\+300 in row 5; it must be an hourly rate"),
     ],
 )
 def test_an_impossible_value_is_named_with_its_row(name: str, value: float, words: str) -> None:
