@@ -14,6 +14,7 @@ from typing import Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from daemon.core.outside_text import printable
 from hyperdrift.clock import Clock, SystemClock
 from hyperdrift.logs import EVENT, FIELDS
 
@@ -21,6 +22,8 @@ from hyperdrift.logs import EVENT, FIELDS
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _BURST: Final = 50.0
 _LINES_A_SECOND: Final = 1.0
+LONGEST_TEXT: Final = 4000
+"""Most characters of one field of a line."""
 
 
 def configure(level: int = logging.INFO, environ: Mapping[str, str] | None = None) -> None:
@@ -36,6 +39,7 @@ def configure(level: int = logging.INFO, environ: Mapping[str, str] | None = Non
             structlog.processors.add_log_level,
             StormLimit(SystemClock()),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            shown,
             _renderer(sys.stderr, os.environ if environ is None else environ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -86,6 +90,19 @@ class StormLimit:
             raise structlog.DropEvent
         self._buckets[key] = (max(0.0, left - 1), now_s, 0)
         return {**line, "left_out": missing} if missing else line
+
+
+def shown(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+    """Cut the long texts of a line, and escape what a terminal would obey.
+
+    Part of a line may come from other programs. A line break of ours stays.
+    """
+    return {
+        key: "\n".join(printable(part, LONGEST_TEXT) for part in value[:LONGEST_TEXT].split("\n"))
+        if isinstance(value, str)
+        else value
+        for key, value in line.items()
+    }
 
 
 def mark(level: str, stream: TextIO, environ: Mapping[str, str] | None = None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from daemon.core.bars import Bar
+from daemon.core.bars import Bar, Funding
 from hyperdrift.slot_name import SlotName
 
 
@@ -39,6 +39,13 @@ class Candles(NamedTuple):
 
     frames: tuple[CandleFrame, ...]
     refused: tuple[RefusedBar, ...]
+
+
+class FundingPage(NamedTuple):
+    """The rates of an answer, ascending, and why each of its other rows was left out."""
+
+    rates: tuple[Funding, ...]
+    refused: tuple[str, ...]
 
 
 class Trade(NamedTuple):

@@ -17,12 +17,13 @@ import structlog
 from daemon.core.bars import REACH_BARS, Bar, Funding
 from daemon.core.clock import VenueClock
 from daemon.core.errors import VenueRefused, VenueUnreachable
+from daemon.core.outside_text import printable
 from daemon.core.suggestions import nearest
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.anomaly_log import AnomalyLog
 from daemon.hyperliquid.backoff import Standstill
-from daemon.hyperliquid.frames import RefusedBar
 from daemon.hyperliquid.rate_limit import Priority, Spent, WeightBudget
+from daemon.hyperliquid.refusal_log import RefusalLog
 from hyperdrift.clock import Clock
 from hyperdrift.slot_name import HOUR_MS, SlotName, interval_name
 
@@ -42,7 +43,8 @@ _THROTTLED_S: Final = 10.0
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
 _CONNECTIONS: Final = 8
 _CLOCK_SAMPLES: Final = 3
-_REMEMBERED_REFUSALS: Final = 10_000
+# The venue's clock may be known badly, or a recording may be replayed fast.
+_AHEAD_MS: Final = 3 * HOUR_MS
 
 
 class _TryAgain(Exception):
@@ -112,9 +114,9 @@ class RestClient:
             _LONGEST_DELAY_S,
             Random(),  # noqa: S311 - jitter, no secret
         )
-        self.tally, self.oddities = RestTally(0, 0, Counter()), AnomalyLog(venue)
+        self._refusals = RefusalLog()
+        self.tally, self.oddities = RestTally(0, 0, self._refusals.bars), AnomalyLog(venue)
         self._session: aiohttp.ClientSession | None = None
-        self._refused: set[RefusedBar] = set()
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
@@ -181,7 +183,7 @@ class RestClient:
         answer = await self._ask(request, weight, priority)
         candles = wire.decode_candles(answer.body, slot)
         answer.spent.weight = _BASE_WEIGHT + math.ceil(len(candles.frames) / _CANDLES_PER_WEIGHT)
-        self._report(candles.refused)
+        self._refusals.note_bars(candles.refused)
         return RestSnapshot([frame.bar for frame in candles.frames], answer.sent)
 
     async def funding(
@@ -208,12 +210,18 @@ class RestClient:
             weight = _BASE_WEIGHT + math.ceil(rows / _FUNDINGS_PER_WEIGHT)
             request = wire.funding_request(coin, start_ms, end_ms)
             answer = await self._ask(request, weight, priority)
-            page = wire.decode_funding(answer.body, coin)
-            answer.spent.weight = _BASE_WEIGHT + math.ceil(len(page) / _FUNDINGS_PER_WEIGHT)
-            rates += page
-            if len(page) < wire.FUNDING_PAGE_ROWS or page[-1].time < start_ms:
+            page, refused = wire.decode_funding(answer.body, coin)
+            rows = len(page) + len(refused)
+            answer.spent.weight = _BASE_WEIGHT + math.ceil(rows / _FUNDINGS_PER_WEIGHT)
+            # A stamp of a later year would be the newest one until then.
+            known = [rate for rate in page if rate.time <= last_ms + _AHEAD_MS]
+            if len(known) < len(page):
+                refused = (*refused, "its time is in the future")
+            self._refusals.note_rates(coin, refused)
+            rates += known
+            if rows < wire.FUNDING_PAGE_ROWS or not known or known[-1].time < start_ms:
                 return rates
-            start_ms = page[-1].time + 1
+            start_ms = known[-1].time + 1
 
     async def meta(self, dex: str = "") -> dict[str, bool]:
         """Fetch the perps of a dex: coin -> whether it is delisted.
@@ -322,18 +330,9 @@ class RestClient:
         if status >= 500 or body.strip() in {b"null", b""}:  # noqa: PLR2004 - HTTP
             raise _TryAgain(f"status {status}")
         if status != 200:  # noqa: PLR2004 - HTTP
-            text = body[:200].decode(errors="replace")
-            msg = f"the venue refused {request.decode()} with status {status}: {text}"
+            msg = f"the venue refused {request.decode()} with status {status}: {printable(body)}"
             raise VenueRefused(msg)
         return body
-
-    def _report(self, refused: Iterable[RefusedBar]) -> None:
-        for bar in set(refused) - self._refused:
-            log.warning("rest.bar_refused", slot=str(bar.slot), t=bar.t, reason=bar.reason)
-            self.tally.refused[bar.slot] += 1
-            if len(self._refused) >= _REMEMBERED_REFUSALS:
-                self._refused.clear()
-            self._refused.add(bar)
 
 
 def _unknown(coin: str, listed: Iterable[str]) -> str:

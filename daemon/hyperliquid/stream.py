@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from daemon.core.clock import VenueClock
 from daemon.core.errors import SchemaChanged
+from daemon.core.outside_text import printable
 from daemon.core.tasks import in_own_task
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.backoff import delays
@@ -29,6 +30,7 @@ from daemon.hyperliquid.frames import (
     Channel,
     ErrorFrame,
     Frame,
+    RefusedBar,
     Trades,
     TradesOf,
 )
@@ -195,8 +197,7 @@ class CandleStream:
                     if candle.slot in self._wanted:
                         await self.events.put(candle)
                 for bar in refused:
-                    self.refused[bar.slot] += 1
-                    self._report("stream.bar_refused", f"{bar.slot} t={bar.t}: {bar.reason}")
+                    self._refuse(bar)
             case Trades(trades):
                 if asked := tuple(t for t in trades if TradesOf(t.coin) in self._wanted):
                     await self.events.put(Trades(asked))
@@ -210,6 +211,15 @@ class CandleStream:
                 self._report("stream.refused", text)
             case _:
                 pass  # pongs, greetings, channels that nobody asked for
+
+    def _refuse(self, bar: RefusedBar) -> None:
+        text = f"{bar.slot} t={bar.t}: {bar.reason}"
+        if bar.slot in self._wanted:
+            self.refused[bar.slot] += 1
+            self._report("stream.bar_refused", text)
+        else:
+            text = f"a candle of {printable(text)}, which nobody asked for"
+            self._report("stream.schema_changed", text, kind="candle frame")
 
     def _closed(self, closed: Exception) -> Disconnected:
         if self._unacknowledged:

@@ -3,16 +3,17 @@
 Prices come as strings, sometimes as numbers; both are read. Candle data comes as one object,
 but as an array in the documentation; both are read. A wrong shape raises `SchemaChanged` with
 the unexpected text. A bar with impossible numbers is returned as refused, so that the other
-bars of the answer can be used.
+bars of the answer can be used. Whatever the bytes are, no other error is raised.
 """
 
-import math
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 import msgspec
 
 from daemon.core.bars import Bar, Funding
 from daemon.core.errors import SchemaChanged
+from daemon.core.outside_text import decode_json, printable
 from daemon.hyperliquid.frames import (
     Acknowledged,
     CandleFrame,
@@ -20,13 +21,16 @@ from daemon.hyperliquid.frames import (
     Channel,
     ErrorFrame,
     Frame,
+    FundingPage,
     OtherFrame,
     RefusedBar,
     Trade,
     Trades,
     TradesOf,
 )
+from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import INTERVAL_MS, SlotName
+from retrain.bar_limits import LARGEST_VOLUME
 
 FUNDING_PAGE_ROWS: Final = 500
 """Most rows of one `fundingHistory` answer."""
@@ -37,8 +41,7 @@ PING: Final = '{"method":"ping"}'
 
 _GREETING: Final = b"Websocket connection established"
 """The first frame of a connection; no other frame may be plain text."""
-_QUOTED_CHARS: Final = 200
-_LATEST_MS: Final = 10**13  # the year 2286
+_LONGEST_INT: Final = 2**63
 
 
 class _Candle(msgspec.Struct):
@@ -139,34 +142,52 @@ def decode_candles(body: bytes, slot: SlotName) -> Candles:
     Raises:
         SchemaChanged: If it is not a list, or no row of it is a candle of that slot.
     """
-    unreadable: tuple[RefusedBar, ...] = ()
+    unreadable: list[RefusedBar] = []
     try:
-        rows = msgspec.json.decode(body, type=list[_Candle], strict=False)
-    except msgspec.DecodeError:
-        rows, unreadable = _row_by_row(body, slot)
-    foreign = [row for row in rows if (row.s, row.i) != (slot.coin, slot.interval)]
-    if foreign and len(foreign) == len(rows):
-        row = foreign[0]
-        msg = f"candleSnapshot of {slot} holds a row of {row.s}-{row.i}: {_quoted(body)}"
-        raise SchemaChanged(msg)
-    by_time = {row.t: row for row in rows if row not in foreign}
-    candles = _candles([by_time[t] for t in sorted(by_time)])
-    refused = [RefusedBar(slot, row.t, f"it is of {row.s}-{row.i}") for row in foreign]
-    return Candles(candles.frames, (*candles.refused, *unreadable, *refused))
+        rows = decode_json(body, list[_Candle], strict=False)
+    except BadInput:
+        raws = _decode(body, list[msgspec.Raw], "candleSnapshot")
+        rows, unreadable = _row_by_row(raws, slot)
+        if not rows:
+            msg = f"the venue's candleSnapshot has an unknown shape ({_first(unreadable)})"
+            raise SchemaChanged(f"{msg}: {printable(body)}", "candleSnapshot") from None
+    ours, foreign = {}, []
+    for row in rows:
+        if (row.s, row.i) == slot:
+            ours[row.t] = row
+        else:
+            foreign.append(RefusedBar(slot, _time(row.t), f"it is of {_name(row)}"))
+    if foreign and not ours:
+        msg = f"candleSnapshot of {slot} holds a row of {_name(rows[0])}: {printable(body)}"
+        raise SchemaChanged(msg, "candleSnapshot")
+    candles = _candles(ours[t] for t in sorted(ours))
+    return Candles(candles.frames, (*candles.refused, *unreadable, *foreign))
 
 
-def decode_funding(body: bytes, coin: str) -> list[Funding]:
-    """Read a `fundingHistory` answer, ascending in time.
+def decode_funding(body: bytes, coin: str) -> FundingPage:
+    """Read a `fundingHistory` answer, ascending in time; a row that cannot be used is refused.
 
     Raises:
-        SchemaChanged: If it is not a list of rates of that coin.
+        SchemaChanged: If it is not a list, or no row of it is a rate of that coin.
     """
-    rows = _decode(body, list[_FundingRow], "fundingHistory")
-    for row in rows:
-        if row.coin != coin or not math.isfinite(row.rate):
-            msg = f"fundingHistory of {coin} holds {row}: compare it with the venue's documentation"
-            raise SchemaChanged(msg)
-    return sorted(Funding(row.time, row.rate) for row in rows)
+    raws = _decode(body, list[msgspec.Raw], "fundingHistory")
+    rates, refused = [], []
+    for raw in raws:
+        try:
+            row = decode_json(raw, _FundingRow, strict=False)
+        except BadInput as e:
+            refused.append(str(e))
+            continue
+        rate = Funding(row.time, row.rate)
+        fault = rate.fault() if row.coin == coin else f"it is of {printable(row.coin, 40)}"
+        if fault is None:
+            rates.append(rate)
+        else:
+            refused.append(fault)
+    if refused and not rates:
+        msg = f"fundingHistory of {coin} holds no usable row ({refused[0]}): {printable(body)}"
+        raise SchemaChanged(msg, "fundingHistory")
+    return FundingPage(tuple(sorted(rates)), tuple(refused))
 
 
 def decode_meta(body: bytes) -> dict[str, bool]:
@@ -185,6 +206,8 @@ def decode_status(body: bytes) -> int:
         SchemaChanged: If it has no time.
     """
     status: _Status = _decode(body, _Status, "exchangeStatus")
+    if fault := Funding(status.time, 0.0).fault():
+        raise SchemaChanged(f"exchangeStatus: {fault}: {printable(body)}", "exchangeStatus")
     return status.time
 
 
@@ -200,15 +223,14 @@ def decode_frame(text: bytes) -> Frame:
     envelope = _decode(text, _Envelope, "frame")
     match envelope.channel:
         case "candle":
-            return _pushed(bytes(envelope.data))
+            return _pushed(envelope.data)
         case "trades":
-            return _trades(_decode(bytes(envelope.data), list[_Trade], "trades"))
+            return _trades(_decode(envelope.data, list[_Trade], "trades"))
         case "subscriptionResponse":
-            return Acknowledged(
-                _decode(bytes(envelope.data), _Echo, "acknowledgement").subscription
-            )
+            return Acknowledged(_decode(envelope.data, _Echo, "acknowledgement").subscription)
         case "error":
-            return ErrorFrame(str(_decode(bytes(envelope.data), object, "error frame")))
+            told = _decode(envelope.data, object, "error frame")
+            return ErrorFrame(printable(told if isinstance(told, str) else bytes(envelope.data)))
         case channel:
             return OtherFrame(channel)
 
@@ -219,8 +241,11 @@ def acknowledges(echo: Acknowledged, wanted: Channel) -> bool:
 
 
 def _trades(rows: list[_Trade]) -> Trades:
-    sound = [row for row in rows if math.isfinite(row.sz) and row.sz > 0]
-    return Trades(tuple(map(_trade, sound)))
+    return Trades(tuple(_trade(row) for row in rows if _is_sound(row)))
+
+
+def _is_sound(row: _Trade) -> bool:
+    return 0 < row.sz <= LARGEST_VOLUME and Funding(row.time, 0.0).fault() is None
 
 
 def _trade(row: _Trade) -> Trade:
@@ -230,78 +255,88 @@ def _trade(row: _Trade) -> Trade:
     return Trade(row.coin, row.time, row.tid, row.sz, bought, taker)
 
 
-def _row_by_row(body: bytes, slot: SlotName) -> tuple[list[_Candle], tuple[RefusedBar, ...]]:
-    """Read the rows of a list of candles that can be read, and refuse the others.
+def _row_by_row(
+    raws: Iterable[msgspec.Raw], slot: SlotName | None = None
+) -> tuple[list[_Candle], list[RefusedBar]]:
+    """Read the candles that can be read, and refuse the others.
+
+    Without a `slot`, a row that cannot be read must name its own.
 
     Raises:
-        SchemaChanged: If no row can be read.
+        SchemaChanged: If it does not.
     """
-    rows, unreadable, why = [], [], ""
-    for raw in _decode(body, list[msgspec.Raw], "candleSnapshot"):
+    rows, refused = [], []
+    for raw in raws:
         try:
-            rows.append(msgspec.json.decode(raw, type=_Candle, strict=False))
-        except msgspec.DecodeError as e:
-            why = str(e)
-            unreadable.append(RefusedBar(slot, _time_of(raw), f"it cannot be read ({why})"))
-    if not rows:
-        msg = f"the venue's candleSnapshot has an unknown shape ({why}): {_quoted(body)}"
-        raise SchemaChanged(msg)
-    return rows, tuple(unreadable)
+            rows.append(decode_json(raw, _Candle, strict=False))
+        except BadInput as e:
+            t, of = (_time_of(raw), slot) if slot else _label_of(raw)
+            refused.append(RefusedBar(of, t, f"it cannot be read ({e})"))
+    return rows, refused
 
 
 def _time_of(raw: msgspec.Raw) -> int:
     """Return the time of a row that cannot be read, ms UTC; 0 if it has none."""
     try:
-        return msgspec.json.decode(raw, type=_Timed, strict=False).t
-    except msgspec.DecodeError:
+        return _time(decode_json(raw, _Timed, strict=False).t)
+    except BadInput:
         return 0
 
 
-def _pushed(data: bytes) -> Candles:
+def _label_of(raw: msgspec.Raw) -> tuple[int, SlotName]:
+    label = _decode(raw, _Label, "candle frame")
+    return _time(label.t), SlotName(label.s, label.i)
+
+
+def _time(t: int) -> int:
+    """Return a time for a log line, 0 for one that no clock can have."""
+    return t if abs(t) < _LONGEST_INT else 0
+
+
+def _pushed(data: msgspec.Raw) -> Candles:
     """Read the data of a candle frame; a bar with a name but unreadable values is refused.
 
     Raises:
         SchemaChanged: If not even the bar's name can be read.
     """
+    unreadable: list[RefusedBar] = []
     try:
-        candles = _decode(data, _Candle | list[_Candle], "candle frame")
-    except SchemaChanged as e:
-        try:
-            label = msgspec.json.decode(data, type=_Label)
-        except msgspec.DecodeError:
-            raise e from None
-        why = str(e.__cause__)
-        slot = SlotName(label.s, label.i)
-        return Candles((), (RefusedBar(slot, label.t, f"it cannot be read ({why})"),))
-    return _candles(candles if isinstance(candles, list) else [candles])
+        read = decode_json(data, _Candle | list[_Candle], strict=False)
+        rows = read if isinstance(read, list) else [read]
+    except BadInput:
+        raws = _decode(data, msgspec.Raw | list[msgspec.Raw], "candle frame")
+        rows, unreadable = _row_by_row(raws if isinstance(raws, list) else [raws])
+    candles = _candles(rows)
+    return Candles(candles.frames, (*candles.refused, *unreadable))
 
 
-def _candles(rows: list[_Candle]) -> Candles:
+def _candles(rows: Iterable[_Candle]) -> Candles:
     frames, refused = [], []
     for row in rows:
         slot = SlotName(row.s, row.i)
         bar = Bar(row.t, row.o, row.h, row.l, row.c, row.v, row.n)
         reason = bar.fault()
-        if reason is None and not 0 < row.t < _LATEST_MS:
-            reason = "its time is no time in ms"
         if reason is None and row.t % INTERVAL_MS.get(row.i, 1):
             reason = f"it does not open on a multiple of {row.i}"
         if reason is None:
             frames.append(CandleFrame(slot, bar))
         else:
-            refused.append(RefusedBar(slot, row.t, reason))
+            refused.append(RefusedBar(slot, _time(row.t), reason))
     return Candles(tuple(frames), tuple(refused))
 
 
-def _decode(body: bytes, shape: Any, what: str) -> Any:
+def _name(row: _Candle) -> str:
+    return printable(f"{row.s}-{row.i}", 40)
+
+
+def _first(refused: list[RefusedBar]) -> str:
+    return refused[0].reason if refused else "it is empty"
+
+
+def _decode(body: bytes | msgspec.Raw, shape: Any, what: str) -> Any:
     try:
         # Not strict: the venue sends prices as strings.
-        return msgspec.json.decode(body, type=shape, strict=False)
-    except msgspec.DecodeError as e:
-        msg = f"the venue's {what} has an unknown shape ({e}): {_quoted(body)}"
+        return decode_json(body, shape, strict=False)
+    except BadInput as e:
+        msg = f"the venue's {what} has an unknown shape ({e}): {printable(bytes(body))}"
         raise SchemaChanged(msg, what) from e
-
-
-def _quoted(body: bytes) -> str:
-    text = body.decode(errors="replace")
-    return text if len(text) <= _QUOTED_CHARS else text[:_QUOTED_CHARS] + "..."

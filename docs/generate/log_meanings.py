@@ -64,6 +64,7 @@ MEANINGS: Final = {
     "on_deploy.done": "The command of `[swap] on_deploy` did well.",
     "on_deploy.failed": "The command of `[swap] on_deploy` failed or took too long.",
     "rest.bar_refused": "REST sent a bar that cannot be: NaN, negative, or low above high.",
+    "rest.rate_refused": "REST sent funding rates that cannot be; they were left out.",
     "rest.retry": "A call to REST failed and is tried again.",
     "retrain.crashed": "A retrain ended with an error that nothing handles: a fault of ours.",
     "retrain.garbage": "The child process wrote a line that is no message; it is ignored.",

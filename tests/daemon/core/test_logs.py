@@ -65,6 +65,16 @@ def test_under_journald_a_line_is_json_with_the_priority_in_front() -> None:
     assert (line["event"], line["level"], line["why"]) == ("feed.stream_lost", "warning", "gone")
 
 
+def test_text_of_others_cannot_steer_a_terminal_or_fill_the_log() -> None:
+    hostile = 'structlog.get_logger().warning("a.b", why="\\x1b[2J\\n\\x00" + "x" * 10_000)'
+    said = written("nobody", hostile, on_terminal=True)
+    assert "\x1b[2J" not in said
+    assert "\\x1b[2J" in said
+    line = json.loads(written("nobody", hostile))
+    assert line["why"].startswith("\\x1b[2J\n\\x00xxx")
+    assert len(line["why"]) < 4100
+
+
 def test_what_failed_is_in_the_line_with_the_place() -> None:
     line = json.loads(written(JOURNAL, TRACE).removeprefix("<3>"))
     assert "KeyError: 'a fault'" in line["exception"]

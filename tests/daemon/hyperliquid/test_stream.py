@@ -236,6 +236,29 @@ async def test_odd_frames_are_logged_once_and_stop_nothing() -> None:
         ]  # one for candles, one for what is no frame at all
 
 
+@pytest.mark.parametrize(
+    "data", [b'"\xff"', b"[" * 10_000, b"9" * 10_000, b'{"s":"\xff"}', b'{"s":"?","i":"5m","t":0}']
+)
+@pytest.mark.parametrize("channel", [b"candle", b"trades", b"error", b"subscriptionResponse"])
+@pytest.mark.parametrize("is_text", [True, False])
+async def test_a_frame_that_is_no_text_or_absurd_is_one_line_and_the_next_is_read(
+    data: bytes, channel: bytes, *, is_text: bool
+) -> None:
+    async with rig() as r:
+        await r.next()
+        with capture_logs() as logs:
+            for _ in range(2):
+                hostile = b'{"channel":"%b","data":%b}' % (channel, data)
+                await r.sockets[0].connection.send(hostile, text=is_text)
+            await r.sockets[0].push(bar(8))
+            assert await r.next() == CandleFrame(BTC, bar(8))
+        assert len(logs) <= 1
+        assert all(log["text"].isprintable() and len(log["text"]) < 600 for log in logs)
+        if channel in {b"candle", b"trades"}:
+            assert [log["event"] for log in logs] == ["stream.schema_changed"]
+        assert not r.stream.refused
+
+
 async def test_an_odd_frame_is_told_of_again_after_a_calm() -> None:
     async with rig(calm_s=20.0) as r:  # 0.1 s on the wall
         await r.next()

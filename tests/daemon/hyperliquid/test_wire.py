@@ -182,12 +182,27 @@ def test_requests_are_what_the_documentation_shows() -> None:
     assert json.loads(wire.meta_request("xyz")) == {"type": "meta", "dex": "xyz"}
 
 
+ODD_RATES: list[dict[str, object]] = [
+    {"coin": "ETH"},
+    {"fundingRate": "inf"},
+    {"fundingRate": "1e300"},
+    {"fundingRate": "9" * 10_000},
+    {"time": 2**70},
+    {"time": -HOUR_MS},
+    {"time": "soon"},
+]
+
+
 def test_a_rate_of_another_coin_or_no_number_is_refused() -> None:
     row = {"coin": "BTC", "fundingRate": "0.0000125", "premium": "-0.0001", "time": HOUR_MS + 79}
-    assert wire.decode_funding(text([row]), "BTC") == [Funding(HOUR_MS + 79, 0.0000125)]
-    for change in ({"coin": "ETH"}, {"fundingRate": "inf"}):
-        with pytest.raises(SchemaChanged, match="fundingHistory of BTC holds"):
+    rate = Funding(HOUR_MS + 79, 0.0000125)
+    assert wire.decode_funding(text([row]), "BTC") == ((rate,), ())
+    for change in ODD_RATES:
+        with pytest.raises(SchemaChanged, match="fundingHistory of BTC holds no usable row"):
             wire.decode_funding(text([row | change]), "BTC")
+        rates, refused = wire.decode_funding(text([row | change, row]), "BTC")
+        assert rates == (rate,)
+        assert len(refused) == 1
 
 
 @recorded
@@ -211,7 +226,8 @@ def test_recorded_snapshots_are_read_whole(name: str, slot: SlotName, rows: int)
 def test_recorded_funding_and_meta_are_read_whole() -> None:
     for path in sorted((FIXTURES / "rest").glob("fundingHistory_BTC*")):
         body = json.loads(path.read_text())["response"]["body"]
-        rates = wire.decode_funding(text(body), "BTC")
+        rates, refused = wire.decode_funding(text(body), "BTC")
+        assert not refused
         assert [r.time for r in rates] == [row["time"] for row in body]
     meta = recording("rest/meta_first_six_with_delisted_2026-09-25.json")["response"]["body"]
     assert wire.decode_meta(text(meta)) == {
