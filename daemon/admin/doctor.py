@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from daemon.admin import host_checks, remote_client
@@ -21,6 +20,7 @@ from daemon.config.loader import broker_address, broker_password
 from daemon.config.schema import Config
 from daemon.core.clock import VenueClock
 from daemon.core.errors import Unreachable, VenueUnreachable
+from daemon.hyperliquid.connecting import proxy_for, stream_socket
 from daemon.hyperliquid.rest import RestClient
 from daemon.mqtt.messages import decode
 from daemon.registry.bot_compatibility import BotCompatibility
@@ -86,25 +86,27 @@ async def _venue(config: Config, clock: Clock, venue: VenueClock) -> list[Check]
         async with asyncio.timeout(_VENUE_S), RestClient(rest_url, clock, venue) as rest:
             await rest.learn_clock()
             await rest.require_coins(slot.coin for slot in config.slots)
-        stream = await _stream(stream_url)
+        stream = await _stream(stream_url, proxy_for(stream_url))
     except TimeoutError:
         why = f"{rest_url} does not answer within {_VENUE_S:g} s: check the network"
         return [Check("venue", why, unreachable=True)]
     except HyperdriftError as e:
         gone = isinstance(e, VenueUnreachable)
         return [Check("venue", str(e), unreachable=gone)]
-    found = Check("venue", stream, rest_url, unreachable=bool(stream))
+    note = rest_url + (" through a proxy" if proxy_for(rest_url) else "")
+    found = Check("venue", stream, note, unreachable=bool(stream))
     return [found, _clock(venue, clock)]
 
 
-async def _stream(url: str) -> str:
+async def _stream(url: str, proxy: str | None) -> str:
     """Return why the venue's stream cannot be opened, "" if it can."""
     try:
-        async with connect(url, open_timeout=_STREAM_S, close_timeout=1):
+        async with stream_socket(url, proxy, open_timeout=_STREAM_S, close_timeout=1):
             return ""
     except (OSError, WebSocketException, TimeoutError) as e:
         why = str(e) or type(e).__name__
-        return f"{url} cannot be opened ({why}): let port 443 out through the firewall"
+        remedy = "look at the proxy" if proxy else "let port 443 out through the firewall"
+        return f"{url} cannot be opened ({why}): {remedy}"
 
 
 def _clock(venue: VenueClock, clock: Clock) -> Check:

@@ -204,7 +204,8 @@ class Operator:
 
 def _processes(setup: DemoSetup, exchange: ReplayExchange) -> tuple[DemoProcess, ...]:
     command = ("-m", "daemon.cli", "run", "--config", str(setup.config_path))
-    daemon = DemoProcess("daemon", command, setup.folder)
+    direct = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}  # the exchange is on this machine
+    daemon = DemoProcess("daemon", command, setup.folder, direct)
     bot = DemoProcess(
         "bot",
         (
@@ -214,6 +215,7 @@ def _processes(setup: DemoSetup, exchange: ReplayExchange) -> tuple[DemoProcess,
             *("--public-key", str(setup.public_key)),
         ),
         setup.folder,
+        direct,
     )
     return daemon, bot
 

@@ -4,8 +4,9 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 from hyperdrift.errors import HyperdriftError
@@ -21,8 +22,14 @@ class ProcessEnded(HyperdriftError):
 class DemoProcess:
     """A Python process with its log in a file; it is terminated, or killed after ten seconds."""
 
-    def __init__(self, name: str, arguments: tuple[str, ...], folder: Path) -> None:
-        self._name, self._arguments = name, arguments
+    def __init__(
+        self,
+        name: str,
+        arguments: tuple[str, ...],
+        folder: Path,
+        environ: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._name, self._arguments, self._environ = name, arguments, environ
         self._log = folder / f"{name}.log"
         self._process: asyncio.subprocess.Process | None = None
 
@@ -35,7 +42,7 @@ class DemoProcess:
                 stdout=log,
                 stderr=log,
                 cwd=self._log.parent,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **self._environ},
                 start_new_session=True,  # Ctrl-C reaches only the demo, which stops the others
             )
         return self

@@ -22,6 +22,7 @@ from daemon.core.suggestions import nearest
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.anomaly_log import AnomalyLog
 from daemon.hyperliquid.backoff import Standstill
+from daemon.hyperliquid.connecting import proxy_for
 from daemon.hyperliquid.rate_limit import Priority, Spent, WeightBudget
 from daemon.hyperliquid.refusal_log import RefusalLog
 from hyperdrift.clock import Clock
@@ -97,6 +98,9 @@ class RestClient:
         venue: The venue's clock. Its speed scales the weight limit; `learn_clock` sets it.
         weight_per_minute: Weight that may be spent in any minute of venue time.
 
+    Raises:
+        ConfigError: If the environment names a proxy that cannot be used.
+
     Attributes:
         tally: Counts since the start.
         oddities: The venue's anomalies, also those that the readers of its stream find.
@@ -106,6 +110,7 @@ class RestClient:
         self, url: str, clock: Clock, venue: VenueClock, weight_per_minute: int = 1000
     ) -> None:
         self._url = url.rstrip("/").removesuffix("/info") + "/info"
+        self._proxy = proxy_for(self._url)
         self._clock, self._venue = clock, venue
         self._budget = WeightBudget(clock, venue, weight_per_minute)
         self._standstill = Standstill(
@@ -319,7 +324,8 @@ class RestClient:
             raise RuntimeError(msg)
         headers = {"Content-Type": "application/json"}
         try:
-            async with self._session.post(self._url, data=request, headers=headers) as response:
+            call = self._session.post(self._url, data=request, headers=headers, proxy=self._proxy)
+            async with call as response:
                 status, body = response.status, await response.read()
         except (aiohttp.ServerDisconnectedError, ConnectionResetError) as e:
             raise _HungUp(str(e) or type(e).__name__) from e

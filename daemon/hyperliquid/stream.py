@@ -14,7 +14,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from daemon.core.clock import VenueClock
@@ -23,6 +23,7 @@ from daemon.core.outside_text import printable
 from daemon.core.tasks import in_own_task
 from daemon.hyperliquid import wire
 from daemon.hyperliquid.backoff import delays
+from daemon.hyperliquid.connecting import proxy_for, stream_socket
 from daemon.hyperliquid.frames import (
     Acknowledged,
     CandleFrame,
@@ -89,6 +90,7 @@ class CandleStream:
 
     Raises:
         BadInput: If the subscriptions are more than the venue allows.
+        ConfigError: If the environment names a proxy that cannot be used.
 
     Attributes:
         refused: How many bars had impossible numbers, by slot.
@@ -106,6 +108,7 @@ class CandleStream:
         calm_s: float = CALM_S,
     ) -> None:
         self._url, self._clock, self._calm_s = url, clock, calm_s
+        self._proxy = proxy_for(url)
         self._wanted: frozenset[Channel] = frozenset([*wanted, *map(TradesOf, trades_of)])
         if len(self._wanted) > MOST_SUBSCRIPTIONS:
             msg = (
@@ -138,12 +141,12 @@ class CandleStream:
         try:
             # The WebSocket protocol's pings are off: the venue counts only its JSON pings.
             async with (
-                connect(
+                stream_socket(
                     self._url,
+                    self._proxy,
                     compression=None,
                     ping_interval=None,
                     close_timeout=_CLOSE_S,
-                    proxy=None,
                 ) as socket,
                 asyncio.TaskGroup() as tasks,
             ):

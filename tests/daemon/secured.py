@@ -90,6 +90,12 @@ def _certificate(
         .add_extension(x509.BasicConstraints(ca=ca is None, path_length=None), critical=True)
     )
     if ca is not None:
-        address = x509.IPAddress(ipaddress.ip_address(name))
-        builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName([_place(name)]), critical=False)
     return key, builder.sign(ca_key or key, hashes.SHA256())
+
+
+def _place(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
