@@ -7,8 +7,12 @@ once when it is over, however often it is noticed.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from hyperdrift.slot_name import SlotName
+
+COIN_TROUBLE: Final = "coin"
+"""Kind of the trouble that a slot's coin is delisted or unknown, so that no bars come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,10 @@ class SlotTroubles:
         text = self._of.get(slot, {}).pop(kind, None)
         if text is not None:
             self._change(slot, TroubleChanged(text, is_over=True))
+
+    def has(self, slot: SlotName, kind: str) -> bool:
+        """Return whether a slot has a trouble of a kind."""
+        return kind in self._of.get(slot, {})
 
     def of(self, slot: SlotName) -> str:
         """Return all troubles of a slot in words, the oldest first; empty if it has none."""

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from daemon.core.clock import VenueClock
-from daemon.core.slot_troubles import SlotTroubles
+from daemon.core.slot_troubles import COIN_TROUBLE, SlotTroubles
 from daemon.core.times import utc
 from daemon.market_data.feed import Feed
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
@@ -44,7 +44,7 @@ class SilenceWatch:
 
     Args:
         feed: Knows the newest bar of record of each slot, and what keeps others from coming.
-        troubles: Takes the silences. A slot that lacks something else already is left out.
+        troubles: Takes the silences. A slot whose bars are known not to come is left out.
         venue: The venue's clock.
     """
 
@@ -73,8 +73,14 @@ class SilenceWatch:
             waits_ms = now_ms - max(since_ms or 0, self._began_ms)
             if waits_ms <= max(limit_ms(slot), self._least_ms):
                 self._over(slot)
-            elif slot in self._silent or not self._troubles.of(slot):
+            elif slot in self._silent or not self._is_explained(slot):
                 self._tell(slot, since_ms)
+
+    def _is_explained(self, slot: SlotName) -> bool:
+        """Whether a person was told already why no bar of the slot comes."""
+        why = self._feed.trouble(slot)
+        is_told = bool(why) and why in self._troubles.of(slot)
+        return is_told or self._troubles.has(slot, COIN_TROUBLE)
 
     def _tell(self, slot: SlotName, since_ms: int | None) -> None:
         since = "ever" if since_ms is None else f"since {utc(since_ms)} UTC"

@@ -9,7 +9,7 @@ import pytest
 
 from daemon.core.clock import VenueClock
 from daemon.core.errors import VenueUnreachable
-from daemon.core.slot_troubles import SlotTroubles
+from daemon.core.slot_troubles import COIN_TROUBLE, SlotTroubles
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
@@ -105,13 +105,24 @@ def test_bars_from_before_the_start_are_no_silence_and_a_long_one_is_told_with_i
     assert "since 2025-06-11 11:15 UTC" in desk.told[0][1]
 
 
-def test_a_slot_that_was_told_to_lack_something_is_not_told_of_twice() -> None:
-    desk = Desk(Bars({BTC: START - STEP}))
-    desk.troubles.begin(BTC, "coin", "BTC is delisted")
+@pytest.mark.parametrize(
+    ("kind", "text", "why"),
+    [(COIN_TROUBLE, "BTC is delisted", ""), ("bars", "status 500; asked again", "status 500")],
+)
+def test_a_silence_whose_cause_was_told_is_not_told_again(kind: str, text: str, why: str) -> None:
+    desk = Desk(Bars({BTC: START - STEP}, {BTC: why}))
+    desk.troubles.begin(BTC, kind, text)
     desk.wait(100)
-    assert [text for _, text, _ in desk.told] == ["BTC is delisted"]
-    desk.troubles.end(BTC, "coin")
-    desk.wait(101)  # and now nobody knows why no bar comes
+    assert [told for _, told, _ in desk.told] == [text]
+    desk.troubles.end(BTC, kind)
+    desk.wait(101)
+    assert desk.troubles.has(BTC, "silence")
+
+
+def test_a_trouble_of_something_else_hides_no_silence() -> None:
+    desk = Desk(Bars({BTC: START - STEP}))
+    desk.troubles.begin(BTC, "funding", "status 500 for the funding of BTC")
+    desk.wait(100)
     assert "no trade of BTC" in desk.told[-1][1]
 
 
