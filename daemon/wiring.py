@@ -26,13 +26,14 @@ from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.serving import Serving
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.swap import SwapCoordinator
-from daemon.runtime.trade_file import TradeFile
-from daemon.runtime.trades import TradeBook, TradeFollower
+from daemon.runtime.trade_follower import TradeFollower
+from daemon.runtime.trades import TradeBook
 from daemon.scoring.feature_computers import make as make_computer
 from daemon.scoring.scorer import Scorer
 from daemon.service.retention import Retention
 from daemon.store.data_folder import STORE_NAME
 from daemon.store.retrying_store import RetryingStore, SingleAttemptStore
+from daemon.trade_files.trade_file import TradeFile
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
 from hyperdrift.clock import Clock
@@ -199,5 +200,8 @@ def trade_follower(shared: SharedParts, inboxes: Mapping[SlotName, Inbox]) -> Tr
         await inboxes[slot].put(closed)
 
     trades, slots = shared.config.trades, tuple(inboxes)
-    file = TradeFile(trades.path, trades.columns)
-    return TradeFollower(file, slots=slots, book=shared.book, put=put, clock=shared.clock)
+    book, now_ms = shared.book, shared.venue.now_ms
+    file = TradeFile(trades.path, trades.columns, now_ms=now_ms, counts=book.in_file)
+    return TradeFollower(
+        file, slots=slots, book=book, put=put, clock=shared.clock, store=shared.store
+    )

@@ -23,8 +23,8 @@ LABEL_DEFAULTS: Final = {"5m": (12, 0.005), "1h": (4, 0.0075), "12h": (1, 0.015)
 
 TRADE_FIELDS: Final = ("trade_id", "side", "opened_ms", "closed_ms", "pnl")
 """What every trade in a file must have, under these names or those of `[trades.columns]`."""
-TRADE_OWNER_FIELDS: Final = ("slot", "coin")
-"""Either says whose trade it is; a file of one slot may do without."""
+TRADE_OWNER_FIELDS: Final = ("slot", "coin", "interval")
+"""They say whose trade it is; a file of one slot may do without."""
 
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -154,7 +154,8 @@ class TradesSection(_Section, frozen=True, kw_only=True):
     """`[trades]`: the bot's closed trades, if it does not publish them."""
 
     file: str = ""
-    """CSV or JSON lines file that the bot appends its closed trades to. Empty: none is read."""
+    """File of the bot's closed trades: CSV, JSON, the venue's fills, or freqtrade's database.
+    Empty: none is read."""
     columns: dict[str, str] = msgspec.field(default_factory=dict)
     """The file's names for the fields of a trade, where they differ from ours."""
 

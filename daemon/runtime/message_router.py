@@ -142,8 +142,11 @@ class MessageRouter:
             return
         slot = found[0]
         # QoS 1 may deliver a trade twice, so a known one does not count for the limit.
-        if self._book.knows(slot, trade.trade_id) or not self._limit.take(slot):
+        if self._book.knows(slot, trade.trade_id) or not self._book.heeds(slot, trade):
             return
+        if not self._limit.take(slot):
+            return
+        self._book.in_messages.taken += 1
         closed = self._book.closed(slot, trade)
         if closed is not None and not self._inboxes[slot].put_nowait(closed):
             log.warning("trade.dropped", slot=str(slot), trade_id=trade.trade_id)

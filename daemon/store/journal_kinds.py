@@ -15,6 +15,8 @@ ENTRIES_PRUNED: Final = "pruned"
 """What the daily cleaning removed."""
 COMMAND_ANSWERED: Final = "command_answered"
 """The answer to an operator's command, also a refusal."""
+TRADE_HEADER: Final = "trade_header"
+"""The header of the CSV file of trades, which a rotation may lose."""
 CHATTER: Final = (
     *("BotSeen", "BotSpoke", "FeaturesDiffered", "FeaturesAgreed", "Ticked"),
     COMMAND_ANSWERED,

@@ -35,7 +35,7 @@ needs_clients = pytest.mark.skipif(
 
 
 def trade(trade_id: str) -> dict[str, Any]:
-    times = {"opened_ms": 1, "closed_ms": 2}
+    times = {"opened_ms": FakeClock().now_ms() - 1, "closed_ms": FakeClock().now_ms()}
     prices = {"entry": 1.0, "exit": 1.0, "size": 1.0, "fee": 0.0, "pnl": 1.0}
     return {"trade_id": trade_id, "side": "buy", **times, **prices}
 

@@ -1,0 +1,212 @@
+"""Follow the file of trades: read it while it grows, and put each new trade into its slot's inbox.
+
+The file is read in a thread, piece by piece, so that years of trades delay no bar.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final
+
+import msgspec
+import structlog
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+
+from daemon.core.coin_names import slots_meant
+from daemon.core.log_once import LogOnce
+from daemon.core.tasks import running
+from daemon.runtime.trades import TradeBook
+from daemon.store import journal_table
+from daemon.store.async_store import AsyncStore
+from daemon.store.journal_kinds import TRADE_HEADER
+from daemon.store.store import Store
+from daemon.trade_files.closed_trade import FileTrade
+from daemon.trade_files.csv_rows import Header
+from daemon.trade_files.trade_counts import printable
+from daemon.trade_files.trade_file import TradeFile
+from hyperdrift.clock import Clock
+from hyperdrift.slot_name import SlotName
+from monitor.events import TradeClosed
+
+log = structlog.get_logger()
+
+# Seconds between reads on systems without file notifications, such as a network share.
+POLL_S: Final = 10.0
+_UNREADABLE: Final = (
+    "let the daemon's user read the file and its folder (a service sees no home folders); until "
+    "then none of its trades count"
+)
+_WHOSE: Final = (
+    'write a column "slot" (BTC-5m), or "coin" and "interval", or name it in [trades.columns]'
+)
+_OTHERS: Final = "nothing, if you trade it without us; else add [[slots]] for it"
+Owned = list[tuple[SlotName, FileTrade]]
+
+
+class TradeSorter:
+    """Says which slot a trade of a file belongs to, and counts those of none.
+
+    Args:
+        slots: The slots there are.
+        book: Counts them, and knows which trades are too old.
+    """
+
+    def __init__(self, slots: Collection[SlotName], book: TradeBook) -> None:
+        self._slots, self._book = tuple(slots), book
+        self._of_none: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self._told = LogOnce()
+
+    def owned(self, trades: list[FileTrade]) -> Owned:
+        """Return the trades that count, each with its slot."""
+        found = []
+        for trade in trades:
+            meant = slots_meant(
+                self._slots, coin=trade.coin, interval=trade.interval, slot=trade.slot
+            )
+            counts = self._book.in_file
+            if len(meant) != 1:
+                named = " ".join(filter(None, (trade.slot or trade.coin, trade.interval)))
+                name = printable(named, 40) or "no coin"
+                counts.no_slot.add(name)
+                self._of_none[name, tuple(map(str, meant))] += 1
+            elif trade.closed_ms < self._book.oldest_ms:
+                counts.old += 1
+            else:
+                counts.taken += 1
+                found.append((meant[0], trade))
+        return found
+
+    def tell(self, file: str) -> None:
+        """Log the trades that belong to no slot, once for each name."""
+        for (name, may_be), count in self._of_none.items():
+            if not self._told.begins((name, may_be)):
+                continue
+            fields: dict[str, Any] = {"file": file, "trades": count, "of": name}
+            if may_be:
+                log.warning("trades.whose", **fields, may_be=list(may_be), remedy=_WHOSE)
+            else:
+                slots = list(map(str, self._slots))
+                log.warning("trades.no_slot", **fields, slots=slots, remedy=_OTHERS)
+        self._of_none.clear()
+
+
+class TradeFollower(FileSystemEventHandler):
+    """Reads the file of trades while it grows and puts each new trade into its slot's inbox.
+
+    Args:
+        file: The file.
+        slots: The slots that its trades may belong to.
+        book: Knows which trades were taken.
+        put: Hands a trade to its slot.
+        clock: Times the waits between reads.
+        store: Remembers the header of a CSV file, for when a rotation loses it.
+    """
+
+    def __init__(
+        self,
+        file: TradeFile,
+        *,
+        slots: Collection[SlotName],
+        book: TradeBook,
+        put: Callable[[SlotName, TradeClosed], Awaitable[None]],
+        clock: Clock,
+        store: AsyncStore,
+    ) -> None:
+        self._file, self._path, self._slots = file, file.path, tuple(slots)
+        self._book, self._put, self._clock, self._store = book, put, clock, store
+        self._sorter = TradeSorter(slots, book)
+        self._changed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._unreadable = LogOnce()
+        self._kept: Header | None = None
+
+    async def run(self) -> None:
+        """Read the file, then everything that is appended, until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        self._file.header = self._kept = await self._store.call(
+            _header, self._slots, str(self._path)
+        )
+        observer = Observer()
+        observer.start()
+        watching = False
+        try:
+            while True:
+                # If the system has no notifications, the file is only read less often.
+                with contextlib.suppress(OSError):
+                    if not watching and self._path.parent.is_dir():
+                        await asyncio.to_thread(observer.schedule, self, str(self._path.parent))
+                        watching = True
+                await self._read()
+                await self._wait()
+        finally:
+            observer.stop()
+            self._file.close()
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Wake the reader; watchdog calls this from its own thread."""
+        # SQLite writes into a log beside its file first.
+        names = {str(self._path), f"{self._path}-wal"}
+        ours = not names.isdisjoint({event.src_path, event.dest_path})
+        if ours and event.event_type not in {"opened", "closed_no_write"} and self._loop:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits
+                self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def _read(self) -> None:
+        self._changed.clear()
+        counts = self._file.counts
+        try:
+            while (trades := await asyncio.to_thread(self._next)) is not None:
+                for slot, trade in trades:
+                    if closed := self._book.closed(slot, trade):
+                        await self._put(slot, closed)
+        except OSError as e:
+            why = printable(str(e), 200)
+            counts.trouble = f"{why}: {_UNREADABLE}"
+            if self._unreadable.begins():
+                log.warning("trades.unreadable", file=str(self._path), why=why, remedy=_UNREADABLE)
+        else:
+            if self._unreadable.ends():
+                counts.trouble = ""
+            self._sorter.tell(str(self._path))
+            await self._keep_header()
+
+    def _next(self) -> Owned | None:
+        trades = self._file.new()
+        return None if trades is None else self._sorter.owned(trades)
+
+    async def _keep_header(self) -> None:
+        header = self._file.header
+        if header is None or header == self._kept:
+            return
+        self._kept = header
+        body = {"file": str(self._path), "names": list(header.names), "delimiter": header.delimiter}
+        now_ms = self._clock.now_ms()
+        await self._store.call(Store.append_journal, self._slots[0], now_ms, TRADE_HEADER, body)
+
+    async def _wait(self) -> None:
+        """Wait for a change of the file, at most `POLL_S` seconds."""
+        async with running(self._look_in_time(), "trades-poll"):
+            await self._changed.wait()
+
+    async def _look_in_time(self) -> None:
+        await self._clock.sleep(POLL_S)
+        self._changed.set()
+
+
+class _KeptHeader(msgspec.Struct):
+    file: str
+    names: tuple[str, ...]
+    delimiter: str
+
+
+def _header(store: Store, slots: Collection[SlotName], file: str) -> Header | None:
+    """Return the newest header that was journalled for a file."""
+    entries = (journal_table.newest(store.database, slot, TRADE_HEADER) for slot in slots)
+    for entry in sorted((e for e in entries if e is not None), key=lambda e: -e.seq):
+        with contextlib.suppress(msgspec.ValidationError):
+            kept = msgspec.convert(entry.body, _KeptHeader)
+            if kept.file == file:
+                return Header(kept.names, kept.delimiter)
+    return None

@@ -1,0 +1,165 @@
+"""Take records out of JSON as it arrives: lines, arrays, and objects around arrays.
+
+A file may be one array of 500 MB, or a line that is half written. So no value is decoded that
+is larger than a record: what is larger is entered, element by element.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+_DECODER: Final = json.JSONDecoder()
+# An object that is longer is no record but something around records, characters.
+_LARGEST: Final = 1 << 18
+_DEEPEST: Final = 32
+_BETWEEN: Final = re.compile(r"[\s,:\0\ufeff]*")
+_SCALAR: Final = re.compile(r"[-+.\w]*")
+# An error so near the end may only mean that the rest has not come, characters.
+_NEAR: Final = 12
+# The keys under which other programs keep their records, and those that lead to them.
+_RECORDS: Final = frozenset({"trades", "fills", "data", "result", "rows", "closed_trades"})
+_ON_THE_WAY: Final = frozenset({"strategy"})
+# The channels of the venue's stream that carry fills.
+_CHANNELS: Final = frozenset({"userFills", "user", "userEvents"})
+
+
+class JsonBad(NamedTuple):
+    """Text that is no JSON, shortened."""
+
+    text: str
+
+
+class JsonStream:
+    """Finds the records in text that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._text, self._at = "", 0
+        self._skipping = False
+        self._open: list[tuple[str, str]] = []  # bracket, and the key that it stands under
+        self._key: str | None = None
+
+    def feed(self, text: str) -> Iterator[dict[str, Any] | JsonBad]:
+        """Take more text; yield what is complete."""
+        self._text, self._at = self._text[self._at :] + text, 0
+        while True:
+            if self._skipping and not self._skip_line():
+                return
+            was = self._at
+            yield from self._step()
+            if self._at == was and not self._skipping:
+                return
+
+    def end(self) -> Iterator[dict[str, Any] | JsonBad]:
+        """Take the end of the text; what is incomplete is bad."""
+        yield from self.feed("\n")
+        if rest := self._text[self._at :].strip():
+            yield JsonBad(rest[:200])
+        self.__init__()  # type: ignore[misc]  # as new
+
+    def _step(self) -> Iterator[dict[str, Any] | JsonBad]:
+        """Take the next value or bracket; leave the position if more text is needed."""
+        between = _BETWEEN.match(self._text, self._at)
+        start = between.end() if between else self._at
+        if start >= len(self._text):
+            self._at = start
+            return
+        char, inside = self._text[start], self._open[-1][0] if self._open else ""
+        if inside == "{" and self._key is None and char != "}":
+            yield from self._take_key(start)
+        elif char == "[" and len(self._open) < _DEEPEST:
+            self._enter("[", start)
+        elif char == "{":
+            yield from self._take_object(start)
+        elif char in "]}" and inside and ("[{".index(inside) == "]}".index(char)):
+            self._open.pop()
+            self._at, self._key = start + 1, None
+        elif inside and char not in "[]}":
+            yield from self._take_scalar(start)
+        else:
+            yield from self._refuse(start)
+
+    def _enter(self, bracket: str, start: int) -> None:
+        under = self._key or (self._open[-1][1] if self._open else "")
+        self._open.append((bracket, under))
+        self._at, self._key = start + 1, None
+
+    def _take_key(self, start: int) -> Iterator[JsonBad]:
+        value, end = self._decoded(start)
+        if end > 0 and isinstance(value, str):
+            self._at, self._key = end, value
+        elif end or len(self._text) - start > _LARGEST:
+            yield from self._refuse(start)
+
+    def _take_object(self, start: int) -> Iterator[dict[str, Any] | JsonBad]:
+        value, end = self._decoded(start)
+        if end > 0:
+            under = self._key or (self._open[-1][1] if self._open else "")
+            self._at, self._key = end, None
+            yield from _records(value, under)
+        elif end < 0:
+            yield from self._refuse(start)
+        elif len(self._text) - start > _LARGEST:
+            if len(self._open) < _DEEPEST:
+                self._enter("{", start)
+            else:
+                yield from self._refuse(start)
+
+    def _take_scalar(self, start: int) -> Iterator[JsonBad]:
+        """Pass over a value that is no record; in a list of records it is a bad one."""
+        _, end = self._decoded(start)
+        word = _SCALAR.match(self._text, start)
+        if end < 0 or (not end and len(self._text) - start > _LARGEST):
+            yield from self._refuse(start)
+        elif end and not (word and word.end() == len(self._text)):  # a number may go on
+            bracket, under = self._open[-1]
+            if bracket == "[" and (not under or under in _RECORDS):
+                yield JsonBad(self._text[start : min(end, start + 200)])
+            self._at, self._key = end, None
+
+    def _decoded(self, start: int) -> tuple[Any, int]:
+        """Decode the value at a position; its end is 0 if text is missing, -1 if it is bad."""
+        try:
+            return _DECODER.raw_decode(self._text, start)
+        except json.JSONDecodeError as e:
+            missing = e.msg.startswith("Unterminated") or e.pos >= len(self._text) - _NEAR
+            return None, 0 if missing else -1
+        except (ValueError, RecursionError):  # a number of a million digits, or endless nesting
+            return None, -1
+
+    def _refuse(self, start: int) -> Iterator[JsonBad]:
+        yield JsonBad(self._text[start : start + 200].partition("\n")[0])
+        self._at, self._skipping = start, True
+
+    def _skip_line(self) -> bool:
+        """Go to the next line; False if it has not come yet."""
+        at = self._text.find("\n", self._at)
+        self._skipping = at < 0
+        self._at = len(self._text) if at < 0 else at + 1
+        return at >= 0
+
+
+def _records(value: Any, under: str) -> Iterator[dict[str, Any] | JsonBad]:
+    """Yield the records in a decoded object, which may be one itself."""
+    channel = value.get("channel")
+    if isinstance(channel, str) and channel not in _CHANNELS and "data" in value:
+        return  # another message of the venue's stream
+    inner = [
+        (key, value[key])
+        for key in value
+        if key in _RECORDS | _ON_THE_WAY and isinstance(value[key], (dict, list))
+    ]
+    if "px" in value or "price" in value or not inner:
+        if (not under or under in _RECORDS) and channel != "pong":
+            yield value
+        return
+    for key, held in inner:
+        if key in _ON_THE_WAY:
+            held = list(held.values()) if isinstance(held, dict) else []  # noqa: PLW2901
+        for each in held if isinstance(held, list) else [held]:
+            if isinstance(each, dict):
+                yield from _records(each, "" if key in _ON_THE_WAY else key)
+            elif isinstance(each, list):
+                continue
+            else:
+                yield JsonBad(repr(each)[:200])

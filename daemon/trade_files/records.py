@@ -1,0 +1,129 @@
+"""Tell from its fields what a record is, and read it: a trade of the bot, of freqtrade, a fill."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from daemon.config.schema import TRADE_FIELDS, TRADE_OWNER_FIELDS
+from daemon.trade_files import fill_records, freqtrade
+from daemon.trade_files.closed_trade import (
+    BadTrade,
+    FileTrade,
+    NoTrade,
+    checked,
+    moment,
+    name,
+    number,
+    side,
+)
+from daemon.trade_files.fills import Fill
+
+Record = Mapping[str, Any]
+
+_COINS: Final = ("symbol", "pair", "market", "instrument", "asset", "ticker")
+_INTERVALS: Final = ("timeframe", "tf")
+# Headers of files that are known, for one that was lost: ours, and the venue's page.
+_HEADERS: Final = (
+    TRADE_FIELDS,
+    ("time", "coin", "dir", "px", "sz", "ntl", "fee", "closedPnl"),
+)
+# What the venue tells of an account beside its fills.
+_PAYMENTS: Final = ({"delta"}, {"fundingRate", "usdc"}, {"payment", "rate"}, {"funding"})
+
+
+class RecordReader:
+    """Reads the records of one file.
+
+    Args:
+        columns: Our field -> its name in the file, if they differ.
+        now_ms: Returns the present time, ms UTC.
+    """
+
+    def __init__(self, columns: Mapping[str, str], now_ms: Callable[[], int]) -> None:
+        fields = (*TRADE_FIELDS, *TRADE_OWNER_FIELDS)
+        self._names = {field: columns.get(field, field) for field in fields}
+        self._is_mapped, self._now_ms = bool(columns), now_ms
+        self._repeats: Counter[str] = Counter()
+
+    def begin(self) -> None:
+        """Begin a file: fills without an id are counted from its first line."""
+        self._repeats.clear()
+
+    def is_known(self, names: Sequence[str]) -> bool:
+        """Return whether the names of columns are those of something that can be read."""
+        record = dict.fromkeys(names)
+        ours = sum(self._names[field] in record for field in TRADE_FIELDS)
+        return ours > 2 or fill_records.is_fill(record) or freqtrade.is_freqtrade(record)  # noqa: PLR2004
+
+    def guess(self, cells: Sequence[str]) -> Sequence[str] | None:
+        """Return the names of the columns of a row without a header, None if not certain."""
+        for names in _HEADERS:
+            if len(names) != len(cells) or (names is TRADE_FIELDS and self._is_mapped):
+                continue
+            try:
+                self.read(dict(zip(names, cells, strict=True)))
+            except NoTrade:
+                return names
+            except BadTrade:
+                continue
+            return names
+        return None
+
+    def read(self, record: Record, *, comma: bool = False) -> FileTrade | Fill:
+        """Read one record.
+
+        Args:
+            record: The fields by name.
+            comma: Whether a comma alone is a decimal one.
+
+        Raises:
+            NoTrade: If it is right and no closed trade.
+            BadTrade: If it cannot be counted.
+        """
+        if not (self._is_mapped and self._names["pnl"] in record):
+            if fill_records.is_fill(record):
+                return self._fill(record, comma=comma)
+            if freqtrade.is_freqtrade(record):
+                return checked(freqtrade.read_trade(record), self._now_ms())
+            if any(marks <= record.keys() for marks in _PAYMENTS):
+                raise NoTrade("funding payment")
+        return checked(self._trade(record, comma=comma), self._now_ms())
+
+    def _fill(self, record: Record, *, comma: bool) -> Fill:
+        fill = fill_records.read_fill(record, self._repeats, comma=comma)
+        if fill.at_ms > self._now_ms() + 300_000:
+            raise BadTrade("it closes in the future", f"its time is {record.get('time')!r:.80}")
+        return fill
+
+    def _trade(self, record: Record, *, comma: bool) -> FileTrade:
+        trade_id, way, opened, closed, pnl = (self._field(record, each) for each in TRADE_FIELDS)
+        return FileTrade(
+            trade_id=name(trade_id),
+            side=side(way),
+            opened_ms=moment(opened, "opened_ms"),
+            closed_ms=moment(closed, "closed_ms"),
+            pnl=number(pnl, "pnl", comma=comma),
+            slot=_text(record.get(self._names["slot"])),
+            coin=self._owner(record, "coin", _COINS),
+            interval=self._owner(record, "interval", _INTERVALS),
+        )
+
+    def _field(self, record: Record, field: str) -> Any:
+        named = self._names[field]
+        if named in record:
+            return record[named]
+        for each in record:
+            if each.casefold() == named.casefold():
+                return record[each]
+        has = ", ".join(list(record)[:12])[:160] or "none"
+        raise BadTrade(f"no column {named!r:.80}", f"no column {named!r:.80}; it has {has}")
+
+    def _owner(self, record: Record, field: str, others: Sequence[str]) -> str:
+        named = self._names[field]
+        if named != field:
+            return _text(record.get(named))
+        return next((text for each in (field, *others) if (text := _text(record.get(each)))), "")
+
+
+def _text(value: object) -> str:
+    return "" if isinstance(value, (dict, list)) or value is None else str(value).strip()

@@ -1,0 +1,137 @@
+"""The file of trades is followed: each trade reaches its slot once, over restarts and rotations."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.core.clock import VenueClock
+from daemon.runtime import event_codec
+from daemon.runtime.trade_follower import TradeFollower
+from daemon.runtime.trades import TradeBook
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
+from daemon.trade_files.trade_file import KEPT_DAYS, TradeFile
+from hyperdrift.clock import SystemClock
+from hyperdrift.mqtt.messages import TradeReport
+from hyperdrift.slot_name import DAY_MS, SlotName
+from monitor.events import TradeClosed
+from tests.captured import capture_logs
+
+BTC, ETH = SlotName("BTC", "5m"), SlotName("ETH", "5m")
+NOW_MS = SystemClock().now_ms()
+
+
+def line(trade_id: object, **fields: Any) -> str:
+    whole = {"trade_id": trade_id, "side": "buy", "opened_ms": NOW_MS - 9, "closed_ms": NOW_MS - 5}
+    return json.dumps({**whole, "pnl": 1.5, **fields}) + "\n"
+
+
+class Desk:
+    """Takes the trades of a follower, as keepers would: into the journal."""
+
+    def __init__(self, store: ThreadedStore) -> None:
+        self.store, self.taken = store, asyncio.Queue[TradeClosed]()
+
+    async def put(self, slot: SlotName, closed: TradeClosed) -> None:
+        await self.store.call(Store.append_journal, slot, closed.at_ms, *event_codec.body(closed))
+        await self.taken.put(closed)
+
+    @asynccontextmanager
+    async def following(self, path: Path, *slots: SlotName) -> AsyncIterator[TradeBook]:
+        clock = SystemClock()
+        venue = VenueClock(clock)
+        book = TradeBook(venue)
+        await book.recall(self.store, slots)
+        file = TradeFile(path, {}, now_ms=venue.now_ms, counts=book.in_file)
+        follower = TradeFollower(
+            file, slots=slots, book=book, put=self.put, clock=clock, store=self.store
+        )
+        task = asyncio.create_task(follower.run())
+        try:
+            yield book
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def next(self) -> TradeClosed:
+        async with asyncio.timeout(8):
+            return await self.taken.get()
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    store = ThreadedStore(Store.open_or_rebuild(tmp_path / "hyperdrift.db"))
+    yield Desk(store)
+    store.close()
+
+
+async def heard(logs: Sequence[Mapping[str, Any]], *events: str) -> None:
+    async with asyncio.timeout(8):
+        while not {entry["event"] for entry in logs} >= set(events):
+            await asyncio.sleep(0.01)
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a") as out:
+        out.write(text)
+
+
+async def test_what_a_bot_appends_arrives_at_once_and_a_restart_counts_nothing_twice(
+    desk: Desk, tmp_path: Path
+) -> None:
+    path = tmp_path / "trades.jsonl"
+    async with desk.following(path, BTC) as book:
+        append(path, line(1))
+        first = await desk.next()
+        assert (first.trade_id, first.side, first.pnl) == ("1", "buy", 1.5)
+        append(path, line(2))
+        assert (await desk.next()).trade_id == "2"
+        said = TradeReport(**json.loads(line("2")), entry=1.0, exit=1.0, size=1.0, fee=0.0)
+        assert book.closed(BTC, said) is None  # the same trade over MQTT
+    append(path, line(3))  # while nobody is looking
+    async with desk.following(path, BTC):
+        assert (await desk.next()).trade_id == "3"
+    assert desk.taken.empty()
+
+
+async def test_trades_that_closed_long_ago_are_left_out(desk: Desk, tmp_path: Path) -> None:
+    path, old = tmp_path / "trades.jsonl", NOW_MS - KEPT_DAYS * DAY_MS - 60_000
+    append(path, line(1, opened_ms=old - 5, closed_ms=old) + line(2))
+    async with desk.following(path, BTC):
+        assert (await desk.next()).trade_id == "2"
+
+
+async def test_the_file_of_two_slots_says_whose_each_trade_is(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "trades.jsonl"
+    append(path, line(1, coin="ETH") + line(2) + line(3, slot="BTC-5m") + line(4, coin="SOL"))
+    append(path, line(5, coin="BTC"))
+    with capture_logs() as logs:
+        async with desk.following(path, BTC, ETH):
+            found = [await desk.next() for _ in range(3)]
+            await heard(logs, "trades.whose", "trades.no_slot")
+    assert [(t.trade_id, t.slot) for t in found] == [
+        ("1", "ETH-5m"),
+        ("3", "BTC-5m"),
+        ("5", "BTC-5m"),
+    ]
+    (said,) = [entry for entry in logs if entry["event"] == "trades.whose"]
+    assert '"slot"' in said["remedy"]
+    (said,) = [entry for entry in logs if entry["event"] == "trades.no_slot"]
+    assert (said["of"], said["trades"]) == ("SOL", 1)
+
+
+async def test_a_file_in_a_folder_that_may_not_be_looked_into_is_said_once_and_ends_nothing(
+    desk: Desk, tmp_path: Path
+) -> None:
+    path = tmp_path / ("x" * 300) / "trades.jsonl"  # refused to root, too
+    with capture_logs() as logs:
+        async with desk.following(path, BTC), asyncio.timeout(8):
+            while not logs:
+                await asyncio.sleep(0.01)
+    assert logs[0]["event"] == "trades.unreadable"
+    assert "let the daemon's user read the file" in logs[0]["remedy"]
