@@ -6,15 +6,11 @@ Filled bars hide such a silence from everything behind the feed: each is handed 
 import math
 from typing import Final
 
-import structlog
-
 from daemon.core.clock import VenueClock
 from daemon.core.slot_troubles import COIN_TROUBLE, SlotTroubles
 from daemon.core.times import utc
 from daemon.market_data.feed import Feed
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
-
-log = structlog.get_logger()
 
 _BARS: Final = 3
 _LEAST_MS: Final = 30 * 60_000
@@ -92,13 +88,10 @@ class SilenceWatch:
                 " filled in flat: look at the venue whether the coin is halted, delisted or rarely"
                 " traded"
             )
-        if slot not in self._silent:
-            self._silent.add(slot)
-            log.warning("feed.silent", slot=str(slot), why=text)
+        self._silent.add(slot)
         self._troubles.begin(slot, _KIND, text)
 
     def _over(self, slot: SlotName) -> None:
         if slot in self._silent:
             self._silent.discard(slot)
-            log.info("feed.silence_over", slot=str(slot))
             self._troubles.end(slot, _KIND)

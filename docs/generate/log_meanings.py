@@ -44,8 +44,6 @@ MEANINGS: Final = {
     "feed.price_doubted": "A price is far from the last one; REST is asked again first.",
     "feed.recovered": "REST answers for the slot again.",
     "feed.revised": "REST corrected bars that were handed on already.",
-    "feed.silence_over": "A slot that had no new bar of record has one again.",
-    "feed.silent": "A slot has had no new bar of record for 30 minutes or three bars.",
     "feed.stream_back": "The stream is back after a loss.",
     "feed.stream_connected": "The stream is connected.",
     "feed.stream_lost": "The stream is lost; REST goes on, and the stream is tried again.",
