@@ -1,0 +1,1 @@
+"""Read files of other programs: from bytes to a table of judged rows."""

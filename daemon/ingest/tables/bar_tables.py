@@ -1,0 +1,258 @@
+"""Read candles from files of other programs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.core.bars import Bar
+from daemon.ingest.tables import identity, repeats, spacing
+from daemon.ingest.tables.columns import Columns, assign, volume_trouble
+from daemon.ingest.tables.files import read_table
+from daemon.ingest.tables.number_text import read_numbers
+from daemon.ingest.tables.reading import (
+    Floats,
+    Ints,
+    OnBytes,
+    RawTable,
+    RowSieve,
+    TableReport,
+    Wanted,
+)
+from daemon.ingest.tables.row_times import RowTimes, row_times
+from daemon.ingest.tables.unnamed import name_bar_columns
+from hyperdrift.errors import BadInput
+
+PRICES: Final = ("open", "high", "low", "close")
+COLUMNS: Final = (*PRICES, "volume")
+# In a file without names more crossed rows than this say that the columns have another order.
+_MOST_CROSSED: Final = 0.02
+_TRUE: Final = ("true", "1", "yes", "t")
+
+
+@dataclass(frozen=True, slots=True)
+class TableOfBars:
+    """Candles of a file, ascending in t, each t once.
+
+    Attributes:
+        t: Open times, ms UTC, shape (n_bars,).
+        open: Open prices, quote units, shape (n_bars,).
+        high: High prices, quote units, shape (n_bars,).
+        low: Low prices, quote units, shape (n_bars,).
+        close: Close prices, quote units, shape (n_bars,).
+        volume: Volumes, base units, shape (n_bars,).
+        n: Trades, 0 where the file does not say, shape (n_bars,).
+        interval_ms: Length of a bar, ms.
+        report: Counts of the rows.
+    """
+
+    t: NDArray[np.int64]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    n: NDArray[np.int64]
+    interval_ms: int
+    report: TableReport
+
+    def bars(self) -> list[Bar]:
+        """Return the candles as a list."""
+        columns = (self.t, self.open, self.high, self.low, self.close, self.volume, self.n)
+        return [Bar(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
+
+
+def read_bars(
+    path: Path | str, wanted: Wanted | None = None, on_bytes: OnBytes = lambda _: None
+) -> TableOfBars:
+    """Read candles from a file of any shape that is recognised, or that a person describes.
+
+    Rows of other coins and intervals, rows with impossible numbers, off the grid and not closed
+    yet are left out and counted. Shorter bars are joined to the wanted interval.
+
+    Args:
+        path: The file; its content tells the format.
+        wanted: The coin and interval, and what a person says of the columns; None takes every
+            coin and the interval of the rows.
+        on_bytes: Called with the number of bytes read since its last call.
+
+    Raises:
+        BadInput: If the file cannot be read, a column or a unit is not sure, rows of one time
+            differ, the file is of another coin or interval, or no row is usable.
+    """
+    path, wanted = Path(path), wanted or Wanted()
+    table = read_table(path, wanted, on_bytes)
+    has_header, states = table.header, table.states
+    if not has_header:
+        name_bar_columns(table, wanted)
+    columns = assign(table, wanted)
+    _require_columns(table, columns, wanted)
+    sieve = RowSieve(table.path, table.rows, table.lost)
+    notes = [*table.notes, *columns.notes]
+    said_ms = _sift_identity(path, table, columns, wanted, sieve)
+    _drop_unclosed(table, columns, sieve)
+    times = row_times(table, columns, wanted, sieve)
+    notes += times.notes
+    values, number_notes = read_numbers(
+        table.path, {name: table.column(columns.values[name]) for name in COLUMNS}, wanted.decimal
+    )
+    notes += number_notes
+    n = _counts(table, columns)
+    table.columns.clear()  # large, and not needed any more
+    _sift_values(table.path, values, sieve, has_header=has_header)
+    sieve.require("usable candle")
+    return _made(path, wanted, sieve, _Rows(times, values, n, said_ms, states), notes)
+
+
+def _require_columns(table: RawTable, columns: Columns, wanted: Wanted) -> None:
+    for name in PRICES:
+        if name not in columns.values:
+            hint = "; it holds rates: say --kind funding" if "rate" in columns.values else (
+                f": name it with --columns {name}=NAME"
+            )  # fmt: skip
+            raise BadInput(
+                f"{table.path} has no column for {name}; there are {table.listed()}{hint}"
+            )
+    if "volume" not in columns.values:
+        raise BadInput(volume_trouble(table, wanted.coin))
+
+
+def _sift_identity(
+    path: Path, table: RawTable, columns: Columns, wanted: Wanted, sieve: RowSieve
+) -> int | None:
+    """Leave out rows of other coins and intervals; return the interval that rows say, ms."""
+    here, others, proved = identity.of_coin(table, columns, wanted.coin)
+    sieve.drop(~here, f"of other coins ({', '.join(others[:4])})")
+    if not sieve.good.any() and others:
+        raise BadInput(
+            f"{table.path} is of {', '.join(others[:4])}, not {wanted.coin}: "
+            "if that is a name of it, say --columns coin="
+        )
+    if wanted.coin and not proved:
+        key = [table.says[""]] if "" in table.says else []
+        if other := identity.name_says(path, [*table.words, *key], wanted.coin):
+            raise BadInput(
+                f"{table.path} names {other}, not {wanted.coin}: give it with that --coin, "
+                "or rename it"
+            )
+    rows, said_ms, names = identity.of_interval(table, columns, wanted.interval_ms)
+    sieve.drop(~rows, f"of other intervals ({', '.join(names[:4])})")
+    return said_ms
+
+
+def _drop_unclosed(table: RawTable, columns: Columns, sieve: RowSieve) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s, and other commands do not need it
+
+    for name in columns.closed:
+        texts = table.column(name).cast(pa.string()).to_pylist()
+        open_rows = [text is not None and text.strip().lower() not in _TRUE for text in texts]
+        sieve.drop(np.array(open_rows, dtype=np.bool_), f"not closed yet by {name}")
+
+
+def _counts(table: RawTable, columns: Columns) -> Ints:
+    """Return the number of trades of each bar, 0 where the table does not say."""
+    import pyarrow as pa  # noqa: PLC0415 - see _drop_unclosed
+
+    none: Ints = np.zeros(table.rows, dtype=np.int64)
+    if "n" not in columns.values:
+        return none
+    try:
+        counts: Any = table.column(columns.values["n"]).cast(pa.float64()).to_numpy()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return none
+    fine = np.isfinite(counts) & (counts > 0) & (counts < 2**53)
+    return np.where(fine, counts, 0).astype(np.int64)
+
+
+def _sift_values(
+    path: str, values: dict[str, Floats], sieve: RowSieve, *, has_header: bool
+) -> None:
+    opened, high, low, close = (values[name] for name in PRICES)
+    volume = values["volume"]
+    with np.errstate(invalid="ignore"):
+        for name in COLUMNS:
+            sieve.drop(~np.isfinite(values[name]), f"whose {name} is not a number", bad=True)
+        sieve.drop(~((low > 0) & (opened > 0) & (close > 0)), "with a price of 0 or less", bad=True)
+        sieve.drop(volume < 0, "with a volume below 0", bad=True)
+        before = int(sieve.good.sum())
+        crossed = (low > np.minimum(opened, close)) | (high < np.maximum(opened, close))
+        lost = sieve.drop(crossed, "whose open or close lies outside low..high", bad=True)
+    if not has_header and lost > max(_MOST_CROSSED * before, 0.5):
+        raise BadInput(
+            f"{path} has no header, and its columns are not time, open, high, low, close, volume: "
+            f"{lost} of {before} rows contradict ({sieve.first_bad}); "
+            "say --columns time=1,open=2,... with their numbers"
+        )
+    good = sieve.good
+    if good.sum() > 1 and not volume[good].any() and (high > low)[good].any():
+        raise BadInput(
+            f"{path} has a volume of 0 in all rows although prices move: "
+            "name the column that holds it with --columns volume=NAME"
+        )
+
+
+class _Rows(NamedTuple):
+    """Values of all rows, shape (rows,) each, and what the file says of its bars."""
+
+    times: RowTimes
+    values: dict[str, Floats]
+    n: Ints
+    said_ms: int | None
+    states: bool
+
+
+def _made(
+    path: Path, wanted: Wanted, sieve: RowSieve, found: _Rows, notes: list[str]
+) -> TableOfBars:
+    """Make bars of the rows that are left."""
+    times, values, n, said_ms, states = found
+    space = spacing.judge(
+        sieve.path, times.name, times.t[sieve.good], wanted, said_ms, is_close=times.is_close
+    )
+    interval = wanted.interval_ms or space.step_ms
+    if int(sieve.good.sum()) == 1 and said_ms is None:
+        _require_named_interval(path, interval)
+    spacing.require_fit(sieve.path, space.step_ms, interval)
+    t = times.t + space.shift_ms
+    off = sieve.drop(t % space.step_ms != 0, "off the grid of the interval", bad=True)
+    if off and not sieve.good.any():
+        sieve.require("usable candle")
+    sieve.drop(t + space.step_ms > wanted.now_ms, "not closed yet")
+    sieve.require("closed candle")
+    rows = repeats.distinct_rows(sieve, t, values, n, states=states)
+    picked = {name: column[rows] for name, column in values.items()}
+    bars = spacing.Bars(t[rows], picked, n[rows])
+    notes = [*notes, *space.notes]
+    if space.step_ms < interval:
+        bars = _joined(sieve, notes, bars, space.step_ms, interval)
+    report = TableReport(
+        sieve.rows, len(bars.t), dict(sieve.left_out), tuple(dict.fromkeys(notes)), sieve.first_bad
+    )
+    return TableOfBars(t=bars.t, **bars.columns, n=bars.n, interval_ms=interval, report=report)
+
+
+def _joined(
+    sieve: RowSieve, notes: list[str], rows: spacing.Bars, step_ms: int, interval_ms: int
+) -> spacing.Bars:
+    made, incomplete = spacing.join(rows, step_ms, interval_ms)
+    long, short = spacing.interval_text(interval_ms), spacing.interval_text(step_ms)
+    whole = len(rows.t) - incomplete
+    if incomplete:
+        sieve.left_out[f"in {long} bars that are not whole"] += incomplete
+    if not len(made.t):
+        sieve.good[:] = False
+        sieve.require(f"whole {long} bar of its {short} bars")
+    notes.append(f"joined {short} to {long}: {whole} of {len(rows.t)} rows in {len(made.t)} bars")
+    return made
+
+
+def _require_named_interval(path: Path, interval_ms: int) -> None:
+    """Raise if the name of a file with one bar says another interval."""
+    said = identity.name_interval(path)
+    if said is not None and said != interval_ms:
+        text = spacing.interval_text(said)
+        raise BadInput(
+            f"{path} names {text} and holds one bar: say --interval {text}, or rename it"
+        )

@@ -1,0 +1,280 @@
+"""Decide which column is what, by its name or by what a person says."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from daemon.core.coin_names import coin_meant
+from daemon.ingest.tables.reading import ROLES, RawTable, Wanted
+from hyperdrift.errors import BadInput
+
+# Names without spaces, marks and case, in the order in which they are preferred.
+OPEN_TIMES: Final = (
+    *("opentime", "opentimestamp", "timeperiodstart", "timeopen", "candlebegintime", "starttime"),
+    *("start", "startat", "startts", "begin", "periodstart", "bucket"),
+)
+TIMES: Final = (
+    *("unix", "unixtime", "unixtimestamp", "epoch", "timestampms", "timems", "ts", "timestamp"),
+    *("t", "time", "datetime", "date", "dateutc", "timeutc", "datetimeutc", "utctime", "utc"),
+    *("gmttime", "localtime", "candletime", "ticks", "dt", "day", "dtyyyymmdd"),
+    *("timestamputc", "timestampunix", "dateandtime", "datetimeoriginal"),
+)
+FUNDING_TIMES: Final = (
+    *("fundingtime", "calctime", "settletime", "settledat", "fundingtimestamp"),
+    *("fundingratetimestamp", "timestampoffunding"),
+)
+CLOSE_TIMES: Final = (
+    *("closetime", "closetimestamp", "timeperiodend", "timeclose", "candleendtime", "endtime"),
+    *("end", "periodend"),
+)
+_DAYS: Final = ("date", "day", "dtyyyymmdd")
+_CLOCKS: Final = ("time", "hour", "timeofday", "clock")
+_PRICES: Final[Mapping[str, tuple[str, ...]]] = {
+    name: (name[0], name, f"{name}price", f"price{name}", f"{name}px")
+    for name in ("open", "high", "low", "close")
+}
+VOLUME: Final = ("volume", "v", "vol", "basevolume", "volumebase", "volumefrom", "volumetraded",
+                 "volumeinbase", "baseassetvolume", "volumecoin")  # fmt: skip
+_QUOTE_VOLUME: Final = re.compile(
+    r"quote|volumeto$|turnover|notional|currency|usd|eur|volccy|amount|^q$"
+)
+_COUNTS: Final = ("n", "trades", "count", "tradecount", "tradescount", "numberoftrades",
+                  "numtrades", "transactions")  # fmt: skip
+_COINS: Final = ("coin", "symbol", "s", "pair", "ticker", "tic", "instid", "instrument",
+                 "instrumentid", "instrumentname", "instrumenttoken", "contract", "asset", "market",
+                 "base", "basecurrency", "currencypair", "product", "productid",
+                 "symbolid")  # fmt: skip
+_INTERVALS: Final = ("i", "interval", "timeframe", "tf", "resolution", "granularity", "barsize",
+                     "per", "periodid", "candleinterval", "kline", "frequency", "freq")  # fmt: skip
+_CLOSED: Final = ("x", "closed", "isclosed", "isfinal", "final", "confirm", "confirmed",
+                  "complete", "iscomplete")  # fmt: skip
+_QUOTES: Final = ("quote", "quotecurrency", "quoteasset")
+_RATES: Final = ("rate", "fundingrate", "funding", "lastfundingrate", "realizedrate",
+                 "realisedrate", "fundingraterealized", "")  # fmt: skip
+_DOLLARS: Final = frozenset({"usd", "usdc", "usdt", "usde", "usdh", "busd", "fdusd", "$"})
+# One-letter names differ by case: the venue and Binance have t and T, l and L, v and V.
+_CASED: Final = frozenset("tTsSiIoOhHlLcCvVnNxXqQ")
+
+RATE_UNIT: Final = re.compile(
+    r"%|percent(?:age)?|\bpct\b|pct$|annuali[sz]ed|annual|yearly|\bapr\b|\bapy\b|apr$|apy$|^apr|"
+    r"hourly|per ?hour|\b\d+ ?h(?:our)?s?\b|\d+h$|\bbps\b|per ?year|p\.a\.",
+    re.IGNORECASE,
+)
+OWN_MONEY: Final = frozenset(
+    {"payment", "usdc", "sz", "szi", "side", "fee", "closedpnl", "direction", "fundingpayment",
+     "fundingfee", "positionsize", "size", "income", "amount", "paid", "fundingfees", "dir"}
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Columns:
+    """Names of columns by role, as a table has them; "" where no column has a role.
+
+    Attributes:
+        values: The column of open, high, low, close, volume, n or rate.
+        times: Columns that may be the time, the most likely first.
+        closes: Columns of the time at which a bar closes.
+        day: The column of the day, if the time of day stands in `clock`.
+        clock: The column of the time of day.
+        coins: Columns that name a coin or pair.
+        intervals: Columns that name an interval.
+        closed: Columns that tell whether a bar has closed.
+        quotes: Columns that name the currency of prices.
+        time_said: Whether a person named the column of the time.
+        notes: What was judged.
+    """
+
+    values: dict[str, str] = field(default_factory=dict)
+    times: list[str] = field(default_factory=list)
+    closes: list[str] = field(default_factory=list)
+    day: str = ""
+    clock: str = ""
+    coins: list[str] = field(default_factory=list)
+    intervals: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    quotes: list[str] = field(default_factory=list)
+    time_said: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def folded(name: str) -> str:
+    """Return a name without case, marks and numbering; one letter keeps its case."""
+    name = re.sub(r"^\d+[a-z]?\.\s+", "", name.strip().strip("<>\"'#").strip())
+    plain = re.sub(r"[\s_\-./()\[\]:,]+", "", name)
+    return plain if plain in _CASED else plain.casefold()
+
+
+def is_known(name: str) -> bool:
+    """Return whether a word is a name that the header of a table may have."""
+    return _is_useful(folded(name), name)
+
+
+def useful(names: Sequence[str], wanted: Wanted) -> list[int]:
+    """Return the numbers of the columns that can have a role, from 0."""
+    said = {folded(name) for name in wanted.columns.values()}
+    return [
+        number
+        for number, name in enumerate(names)
+        if folded(name) in said or _is_useful(folded(name), name)
+        or not name.strip() or number == 0
+    ]  # fmt: skip
+
+
+def _is_useful(plain: str, name: str) -> bool:
+    single = (*OPEN_TIMES, *TIMES, *FUNDING_TIMES, *CLOSE_TIMES, *_CLOCKS, "T", *VOLUME, *_COUNTS,
+              *_COINS, *_INTERVALS, *_CLOSED, *_QUOTES, *OWN_MONEY)  # fmt: skip
+    if plain in single or any(plain in names for names in _PRICES.values()):
+        return True
+    return "volume" in plain or bool(plain and _rate_base(name) is not None) or (
+        _with_unit(plain, "open") or _with_unit(plain, "close") or plain in _CASED
+        or _with_unit(plain, "high") or _with_unit(plain, "low")
+        or plain in {"marketcap", "homenotional", "tickvol", "tickvolume"}
+    )  # fmt: skip
+
+
+def _with_unit(plain: str, role: str) -> bool:
+    return plain.startswith(role) and plain[len(role) :] in _DOLLARS
+
+
+def _rate_base(name: str) -> str | None:
+    """Return the name of a rate without its unit; None if it names no rate."""
+    spaced = re.sub(r"([a-z])([A-Z0-9])", r"\1 \2", name).replace("_", " ")
+    has_unit = RATE_UNIT.search(spaced) is not None
+    base = folded(RATE_UNIT.sub(" ", spaced))
+    return base if base in _RATES and (base or has_unit) else None
+
+
+def assign(table: RawTable, wanted: Wanted) -> Columns:
+    """Decide which column has which role.
+
+    Raises:
+        BadInput: If `--columns` names a role or column that is none.
+    """
+    found = Columns()
+    by_fold: dict[str, list[str]] = {}
+    for name in table.names:
+        by_fold.setdefault(folded(name), []).append(name)
+    if table.header:
+        for role, options in (
+            *_PRICES.items(), ("n", _COUNTS), ("volume", VOLUME),
+        ):  # fmt: skip
+            if chosen := _one(table, by_fold, role, options):
+                found.values[role] = chosen
+        _choose_volume(found, by_fold, wanted.coin)
+        found.times = _all(by_fold, (*OPEN_TIMES, *FUNDING_TIMES, *TIMES))
+        found.closes = _all(by_fold, (*CLOSE_TIMES, "T"))
+        found.coins, found.intervals = _all(by_fold, _COINS), _all(by_fold, _INTERVALS)
+        found.closed, found.quotes = _all(by_fold, _CLOSED), _all(by_fold, _QUOTES)
+        found.day = next(iter(_all(by_fold, _DAYS)), "")
+        found.clock = next(iter(_all(by_fold, _CLOCKS)), "")
+        rates = [name for name in table.names if _rate_base(name) is not None]
+        if rates:
+            found.values["rate"] = min(rates, key=lambda name: bool(RATE_UNIT.search(name)))
+        if not found.times and not found.closes:
+            # Some exporters put the time into an index without a name.
+            found.times = by_fold.get("", []) or by_fold.get("index", []) or table.names[:1]
+    _obey(table, found, by_fold, wanted)
+    return found
+
+
+def _all(by_fold: Mapping[str, list[str]], options: Sequence[str]) -> list[str]:
+    return [name for option in options for name in by_fold.get(option, ())]
+
+
+def _one(
+    table: RawTable, by_fold: Mapping[str, list[str]], role: str, options: Sequence[str]
+) -> str:
+    """Return the column of a role; the exact spelling of one letter goes before its capital."""
+    with_units = [
+        name
+        for fold in by_fold
+        if role in _PRICES and _with_unit(fold, role)
+        for name in by_fold[fold]
+    ]
+    for option in (*options, options[0].upper()):
+        same = by_fold.get(option, [])
+        if len(same) > 1:
+            raise BadInput(
+                f"{table.path} has {len(same)} columns for {role} ({', '.join(same)}): "
+                "rename all but one"
+            )
+        if same:
+            return same[0]
+    return with_units[0] if with_units else ""
+
+
+def _choose_volume(found: Columns, by_fold: Mapping[str, list[str]], coin: str) -> None:
+    """Take the column whose name says that it counts the coin, where no plain one is there."""
+    if "volume" in found.values:
+        return
+    for fold, names in by_fold.items():
+        unit = re.sub(r"^(trade)?volume(in|of)?|volume$", "", fold)
+        if "volume" in fold and unit and coin and coin_meant(unit, (coin,)) and (
+            unit == coin.casefold()
+        ):  # fmt: skip
+            found.values["volume"] = names[0]
+            found.notes.append(f"volume from {names[0]}")
+            return
+
+
+def volume_trouble(table: RawTable, coin: str) -> str:
+    """Return a sentence on a table that has no column for the volume."""
+    others = [
+        name
+        for name in table.names
+        if "vol" in name.casefold() or _QUOTE_VOLUME.search(folded(name))
+    ]
+    units = f": {', '.join(others)} counts something else than {coin or 'coins'}" if others else ""
+    return (
+        f"{table.path} has no column for the volume{units}; there are {table.listed()}: "
+        "name it with --columns volume=NAME"
+    )
+
+
+def _obey(
+    table: RawTable, found: Columns, by_fold: Mapping[str, list[str]], wanted: Wanted
+) -> None:
+    """Put the columns that a person names in the place of those that were found."""
+    for role, said in wanted.columns.items():
+        if role not in ROLES:
+            raise BadInput(f"--columns {role}={said}: {role} is none of {', '.join(ROLES)}")
+        name = _named(table, by_fold, said) if said else ""
+        match role:
+            case "time":
+                found.times, found.closes = ([name] if name else []), []
+                found.time_said = True
+                found.clock = name if "date" in wanted.columns else ""
+            case "date":
+                found.day = name
+            case "coin":
+                found.coins, found.quotes = ([name] if name else []), []
+            case "interval":
+                found.intervals = [name] if name else []
+            case _:
+                found.values[role] = name
+                if not name:
+                    del found.values[role]
+
+
+def _named(table: RawTable, by_fold: Mapping[str, list[str]], said: str) -> str:
+    if said in table.names:
+        return said
+    if len(same := by_fold.get(folded(said), [])) == 1:
+        return same[0]
+    raise BadInput(f"{table.path} has no column {said!r}: it has {table.listed()}")
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Read `time=Datum,open=Eröffnung`.
+
+    Raises:
+        BadInput: If a part has no `=`.
+    """
+    found = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        role, equals, name = part.partition("=")
+        if not equals:
+            raise BadInput(f"--columns {part!r} is not written like time=Datum,open=Opening")
+        found[role.strip().casefold()] = name.strip()
+    return found

@@ -1,0 +1,254 @@
+"""Read dates in text: one format for the whole column, its order of day and month judged."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from daemon.ingest.tables.reading import Bools, Ints, Wanted
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import DAY_MS, HOUR_MS, MINUTE_MS
+
+_PIECE: Final = 200_000  # rows that are taken apart at a time
+_FIRST_YEAR, _LAST_YEAR = 2009, 2100
+_FIRST_MS, _LAST_MS = (  # their first days, as ms since 1970
+    int(np.datetime64(str(year)).astype("datetime64[ms]").astype(np.int64))
+    for year in (_FIRST_YEAR, _LAST_YEAR)
+)
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov",
+                  "dec")  # fmt: skip
+_CLOCK: Final = (
+    r"(?:(?:T|t|,?[ \u00a0]*|[ _-])(?P<H>\d{1,2})"
+    r"(?:[:hH]?(?P<M>\d{2})(?::?(?P<S>\d{2})(?:[.,:](?P<f>\d{1,9}))?)?)?"
+    r"(?:[ -]?(?P<ap>[AaPp])\.?[Mm]\.?)?)?"
+    r"(?:[ ]?(?P<z>Z|z|UTC|GMT|(?:UTC|GMT)?[+-]\d{2}:?\d{2}|[+-]\d{2})(?:[ ]\([A-Za-z ]*\))?)?$"
+)
+_MON: Final = r"(?P<mon>[A-Za-z]{3,9})\.?"
+_WEEKDAY: Final = r"^(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\.?,?[ ])?"
+_YEAR_FIRST: Final = "year-first"
+_FORMATS: Final[Mapping[str, str]] = {
+    _YEAR_FIRST: r"^(?P<a>\d{4})[-/. ](?P<b>\d{1,2})[-/. ](?P<c>\d{1,2})" + _CLOCK,
+    "compact": r"^(?P<a>\d{4})(?P<b>\d{2})(?P<c>\d{2})" + _CLOCK,
+    "numbers": r"^(?P<a>\d{1,2})[-/. ](?P<b>\d{1,2})[-/. ](?P<c>\d{4}|\d{2})" + _CLOCK,
+    "day-month": _WEEKDAY + r"(?P<a>\d{1,2})[-/. ]" + _MON + r"[-/., ]+(?P<c>\d{4}|\d{2})" + _CLOCK,
+    "month-day": _WEEKDAY + _MON + r"[-/. ]+(?P<a>\d{1,2}),?[-/ ]+(?P<c>\d{4})" + _CLOCK,
+    "ctime": _WEEKDAY + _MON + r"[ ]+(?P<a>\d{1,2})[ ]+(?P<H>\d{2}):(?P<M>\d{2}):(?P<S>\d{2})"
+    r"[ ](?P<c>\d{4})$",
+}  # fmt: skip
+# Positions of year, month and day in a date of three numbers.
+_ORDERS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "day-first": ("c", "b", "a"), "month-first": ("c", "a", "b"), _YEAR_FIRST: ("a", "b", "c"),
+}  # fmt: skip
+_OPTIONS: Final = {"day-first": "--day-first", "month-first": "--month-first"}
+
+
+class Dates(NamedTuple):
+    """Times as ms since 1970, of UTC if `zoned` and else local; 0 where not known."""
+
+    t: Ints
+    known: Bools
+    zoned: bool
+    notes: list[str]
+
+
+def read_dates(path: str, name: str, column: Any, wanted: Wanted) -> Dates:
+    """Read dates in text.
+
+    Args:
+        path: The file, for messages.
+        name: Name of the column, for messages.
+        column: Arrow array of text.
+        wanted: What a person says of the dates.
+
+    Raises:
+        BadInput: If no format fits, or the order of day and month is not sure.
+    """
+    import pyarrow.compute as pc  # noqa: PLC0415 - takes 0.1 s, and other commands do not need it
+
+    column = pc.utf8_trim_whitespace(column)
+    if (iso := _iso(column)) is not None:
+        return iso
+    counts = {
+        form: pc.sum(pc.match_substring_regex(column, _re2(pattern))).as_py() or 0
+        for form, pattern in _FORMATS.items()
+    }
+    form = max(counts, key=lambda form: counts[form])
+    if not counts[form]:
+        shown = next((v for v in column.slice(0, 100).to_pylist() if v), "")
+        raise BadInput(
+            f"{path}: {name} {shown!r} is no date that is understood: "
+            "write it like 2026-03-01 00:05"
+        )
+    others = [f for f, count in counts.items() if count and f not in {form, "compact"}]
+    if others:
+        raise BadInput(f"{path}: {name} has dates of two formats: write one for all rows")
+    return _parsed(path, name, column, form, wanted)
+
+
+def _re2(pattern: str) -> str:
+    return pattern.replace(r"\u00a0", "\u00a0")
+
+
+def _iso(column: Any) -> Dates | None:
+    """Read ISO text, the usual case, in one go; None if a row is anything else."""
+    import pyarrow as pa  # noqa: PLC0415 - see read_dates
+
+    for zone in (None, "UTC"):
+        try:
+            stamps = column.cast(pa.timestamp("ns", zone))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+        t = stamps.cast(pa.int64()).to_numpy().astype(np.int64) // 1_000_000
+        return Dates(t, (t >= _FIRST_MS) & (t < _LAST_MS), zone is not None, [])
+    return None
+
+
+class _Parts(NamedTuple):
+    """Parts of dates, NaN where a row has none, shape (rows,) each."""
+
+    numbers: Mapping[str, Any]
+    has_zone: Bools
+    matched: Bools
+
+
+def _parsed(path: str, name: str, column: Any, form: str, wanted: Wanted) -> Dates:
+    parts = _parts(column, _re2(_FORMATS[form]))
+    if parts.has_zone.any() and not parts.has_zone[parts.matched].all():
+        raise BadInput(
+            f"{path}: some times of {name} carry a zone and some do not: write it in all"
+        )
+    zoned, notes = bool(parts.has_zone.any()), []
+    if form in {"day-month", "month-day", "ctime"}:
+        days = _days(parts.numbers["c"], parts.numbers["mon"], parts.numbers["a"])
+    elif form == "numbers":
+        order, days = _ordered(path, name, column, parts, wanted)
+        notes = [f"read as {order}"] if order else []
+    else:
+        days = _days(*(parts.numbers[key] for key in "abc"))
+    t = days * DAY_MS + _clock_ms(parts.numbers)
+    known = parts.matched & np.isfinite(t)
+    return Dates(np.where(known, t, 0).astype(np.int64), known, zoned, notes)
+
+
+def _parts(column: Any, pattern: str) -> _Parts:
+    """Take dates apart with a pattern, piece by piece to save memory."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - see read_dates
+
+    pieces: list[dict[str, Any]] = []
+    for begin in range(0, len(column), _PIECE):
+        found = pc.extract_regex(column.slice(begin, _PIECE), pattern).combine_chunks()
+        matched = np.asarray(found.is_valid().to_numpy(zero_copy_only=False))
+        fields = dict(zip([f.name for f in found.type], found.flatten(), strict=True))
+        piece: dict[str, Any] = {"matched": matched}
+        for key, values in fields.items():
+            piece[key] = _READERS.get(key, _whole)(values)
+        if "z" in fields:
+            piece["zoned"] = np.asarray(
+                pc.fill_null(pc.not_equal(fields["z"], ""), False).to_numpy(zero_copy_only=False)  # noqa: FBT003
+            )
+        pieces.append(piece)
+    joined = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
+    matched = joined.pop("matched")
+    zoned = joined.pop("zoned", np.zeros(len(matched), dtype=np.bool_))
+    return _Parts(joined, zoned & matched, matched)
+
+
+def _whole(values: Any) -> Any:
+    """Return groups of digits as numbers, NaN for empty ones."""
+    import pyarrow as pa  # noqa: PLC0415 - see read_dates
+    import pyarrow.compute as pc  # noqa: PLC0415 - see read_dates
+
+    present = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+    return present.cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
+def _looked_up(values: Any, number: Any) -> Any:
+    """Return a number for each distinct text, of which there are few."""
+    encoded = values.fill_null("").dictionary_encode()
+    table = np.array([number(text) for text in encoded.dictionary.to_pylist()], dtype=np.float64)
+    return table[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def _fraction_ms(text: str) -> float:
+    return int(text.ljust(9, "0")) // 1_000_000 if text else np.nan
+
+
+def _month(text: str) -> float:
+    short = text[:3].lower()
+    return _MONTHS.index(short) + 1 if short in _MONTHS else np.nan
+
+
+def _offset_ms(text: str) -> float:
+    digits = "".join(filter(str.isdigit, text)).ljust(4, "0")
+    ms = int(digits[:2]) * HOUR_MS + int(digits[2:]) * MINUTE_MS
+    return -ms if "-" in text else ms
+
+
+def _half(text: str) -> float:
+    return {"a": 0.0, "p": 12.0}.get(text.lower(), np.nan)
+
+
+_READERS: Final[Mapping[str, Any]] = {
+    "f": lambda values: _looked_up(values, _fraction_ms),
+    "mon": lambda values: _looked_up(values, _month),
+    "z": lambda values: _looked_up(values, _offset_ms),
+    "ap": lambda values: _looked_up(values, _half),
+}
+
+
+def _days(year: Any, month: Any, day: Any) -> Any:
+    """Return days since 1970, NaN where there is no such date or it is out of range."""
+    year = np.where(year < 100, year + 2000, year)  # noqa: PLR2004 - two digits
+    fine = (month >= 1) & (month <= 12) & (day >= 1)  # noqa: PLR2004
+    fine &= (year >= _FIRST_YEAR) & (year < _LAST_YEAR)
+    months = np.where(fine, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
+    first = months.astype("datetime64[D]").astype(np.int64)
+    length = (months + 1).astype("datetime64[D]").astype(np.int64) - first
+    return np.where(fine & (day <= length), first + day - 1, np.nan)
+
+
+def _clock_ms(numbers: Mapping[str, Any]) -> Any:
+    """Return the time of day less the offset of its zone, ms; NaN where there is no such time."""
+    hour, minute, second, fraction, offset = (
+        np.nan_to_num(numbers[key]) if key in numbers else 0.0 for key in ("H", "M", "S", "f", "z")
+    )
+    fine = (hour < 24) & (minute < 60) & (second < 60)  # noqa: PLR2004
+    if "ap" in numbers and np.isfinite(half := numbers["ap"]).any():
+        fine &= ~np.isfinite(half) | ((hour >= 1) & (hour <= 12))  # noqa: PLR2004
+        hour = np.where(np.isfinite(half), hour % 12 + np.nan_to_num(half), hour)
+    ms = hour * HOUR_MS + minute * MINUTE_MS + second * 1000 + fraction - offset
+    return np.where(fine, ms, np.nan)
+
+
+def _ordered(path: str, name: str, column: Any, parts: _Parts, wanted: Wanted) -> tuple[str, Any]:
+    """Return the order of day and month of a whole column, and days since 1970."""
+    rows = parts.matched
+    readings = {
+        order: _days(*(parts.numbers[key] for key in keys)) for order, keys in _ORDERS.items()
+    }
+    if wanted.day_first is not None:
+        order = "day-first" if wanted.day_first else "month-first"
+        if not np.isfinite(readings[order][rows]).all():
+            shown = column.filter(_mask(rows & ~np.isfinite(readings[order])))[0].as_py()
+            raise BadInput(f"{path}: {name} {shown!r} is no date with {_OPTIONS[order]}")
+        return order, readings[order]
+    possible = {order: days for order, days in readings.items() if np.isfinite(days[rows]).all()}
+    shown = column.filter(_mask(rows))[0].as_py()
+    if not possible:
+        raise BadInput(
+            f"{path}: {name} ({shown!r} and others) is no column of dates of one order: "
+            "write dates such as 2026-03-01 00:05"
+        )
+    distinct = {days[rows].tobytes() for days in possible.values()}
+    if len(distinct) > 1:
+        options = " or ".join(_OPTIONS[order] for order in possible if order in _OPTIONS)
+        raise BadInput(
+            f"{path}: {name} {shown!r} may begin with the day or the month; say {options}"
+        )
+    return next(iter(possible)) if len(possible) == 1 else "", next(iter(possible.values()))
+
+
+def _mask(rows: Bools) -> Any:
+    import pyarrow as pa  # noqa: PLC0415 - see read_dates
+
+    return pa.array(rows)

@@ -1,0 +1,213 @@
+"""Read delimited text: CSV and its relatives, with or without a header."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from daemon.ingest.tables.containers import HEAD_BYTES, Content, as_utf8
+from daemon.ingest.tables.reading import RawTable
+from hyperdrift.errors import BadInput
+
+# A comma goes last of the marks: it may be the decimal mark beside any other.
+_SEPARATORS: Final = ("\t", ";", "|", ",", " ")
+_NAMES: Final = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "spaces"}
+_LOOK: Final = 400  # lines
+_MOST_UNNAMED: Final = 16
+TRAILING: Final = "(empty last column)"
+_BLOCK_BYTES: Final = 1 << 22
+_MONTHS: Final = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_VALUE: Final = re.compile(
+    rf"[\s$%+\-(]*\d[\d\s.,:+\-/TZ'$%eE\u00a0\u202f]*([AaPp]\.?[Mm]\.?|UTC|GMT)?"
+    rf"|[+-]?\.\d+|nan|null|none|n/?a|.*\b({_MONTHS})[a-z]*\b.*\d.*|\d+.*\b({_MONTHS})\b.*",
+    re.IGNORECASE,
+)
+
+Known = Callable[[str], bool]
+Useful = Callable[[Sequence[str]], Sequence[int]]
+
+
+class _Layout(NamedTuple):
+    separator: str
+    names: list[str]  # empty without a header
+    width: int
+    offset: int  # of the first row, bytes
+    words: list[str]  # lines above the rows that are not the header
+
+
+def read_delimited(path: Path, content: Content, known: Known, useful: Useful) -> RawTable:
+    """Read delimited text; every column is text.
+
+    Args:
+        path: The file, for messages.
+        content: Its text.
+        known: Whether a word is a name that a header may have.
+        useful: Which columns of a header to read, by their numbers from 0.
+
+    Raises:
+        BadInput: If the text has no table.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s, and other commands do not need it
+
+    try:
+        return _read(path, as_utf8(content), known, useful)
+    except UnicodeDecodeError:
+        latin = True
+    except pa.ArrowInvalid as e:
+        latin = "UTF8" in str(e)
+        if not latin:
+            raise BadInput(f"{path} cannot be read ({str(e).splitlines()[0]})") from e
+    assert latin
+    table = _read(path, as_utf8(content, latin=True), known, useful)
+    table.notes.append("read as Latin-1 text, because it is no UTF-8")
+    return table
+
+
+def _read(path: Path, stream: BinaryIO, known: Known, useful: Useful) -> RawTable:
+    base = stream.tell()
+    head = stream.read(HEAD_BYTES)
+    layout = _layout(path, head, known)
+    names = layout.names or [str(number + 1) for number in range(layout.width)]
+    picked = list(useful(names) if layout.names else range(min(layout.width, _MOST_UNNAMED)))
+    if TRAILING in names:
+        picked = sorted({*picked, layout.width - 1})
+    if not picked:
+        named = ", ".join(names[:20])
+        raise BadInput(f"{path} has no column that is known ({named}): name them with --columns")
+    stream.seek(base + layout.offset)
+    lost: Counter[str] = Counter()
+    columns = _columns(stream, layout, picked, lost)
+    if TRAILING in names:
+        _require_empty(path, columns.pop(), layout.width)
+        names, picked = names[:-1], picked[:-1]
+    notes = [] if layout.separator == "," else [f"separated by {_NAMES[layout.separator]}"]
+    return RawTable(
+        path=str(path),
+        names=[names[number] for number in picked],
+        columns=columns,
+        header=bool(layout.names),
+        words=layout.words,
+        lost=lost,
+        notes=notes,
+    )
+
+
+def _columns(
+    stream: BinaryIO, layout: _Layout, picked: Sequence[int], lost: Counter[str]
+) -> list[Any]:
+    import pyarrow as pa  # noqa: PLC0415 - see read_delimited
+    from pyarrow import csv as arrow_csv  # noqa: PLC0415 - see read_delimited
+
+    def skip(row: Any) -> str:
+        is_comment = row.text.lstrip().startswith(("#", "//"))
+        wrong = f"with {row.actual_columns} columns instead of {layout.width}"
+        lost["comment lines" if is_comment else wrong] += 1
+        return "skip"
+
+    all_names = [str(number) for number in range(layout.width)]
+    names = [all_names[number] for number in picked]
+    reader = arrow_csv.open_csv(
+        pa.PythonFile(stream, mode="r"),
+        read_options=arrow_csv.ReadOptions(column_names=all_names, block_size=_BLOCK_BYTES),
+        parse_options=arrow_csv.ParseOptions(
+            delimiter=layout.separator, invalid_row_handler=skip, newlines_in_values=False
+        ),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            include_columns=names,
+            strings_can_be_null=False,
+        ),
+    )
+    table = reader.read_all()
+    return list(table.columns)
+
+
+def _require_empty(path: Path, column: Any, width: int) -> None:
+    """Raise if the last column, for which the header has no name, has values."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - see read_delimited
+
+    if len(column) and pc.max(pc.utf8_length(pc.utf8_trim_whitespace(column))).as_py():
+        raise BadInput(
+            f"{path} has a header of {width - 1} columns over rows of {width}: make them equal"
+        )
+
+
+def _layout(path: Path, head: bytes, known: Known) -> _Layout:
+    raw = head.splitlines(keepends=True)
+    if len(head) >= HEAD_BYTES and len(raw) > 1:
+        raw.pop()  # it may be cut off
+    raw = raw[:_LOOK]
+    offset, said = 0, ""
+    if re.fullmatch(rb"sep=.\s*", raw[0], re.IGNORECASE):
+        offset, said = len(raw[0]), chr(raw[0][4])
+        raw = raw[1:]
+    lines = [line.decode("utf-8", "replace").rstrip("\r\n") for line in raw]
+    for separator in (said,) if said else _SEPARATORS:
+        rows = [_cells(line, separator) for line in lines]
+        found = _first_rows(rows)
+        if found is not None:
+            first, width = found
+            names, words = _header(path, rows[:first], lines[:first], width, known)
+            above = sum(map(len, raw[:first]))
+            return _Layout(separator, names, width, offset + above, words)
+    shown = next((line for line in lines if line.strip()), "")[:60]
+    raise BadInput(f"{path} has no rows of a table: it begins with {shown!r}")
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    """Split one line as the reader will; a blank line has no cells."""
+    if not line.strip():
+        return []
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
+def _first_rows(rows: Sequence[Sequence[str]]) -> tuple[int, int] | None:
+    """Return the number of the first row with values, and how many cells rows have."""
+    is_row = [_is_row(cells) for cells in rows]
+    widths = Counter(len(cells) for cells, yes in zip(rows, is_row, strict=True) if yes)
+    filled = sum(bool(cells) for cells in rows)
+    if not widths:
+        return None
+    width, count = widths.most_common(1)[0]
+    if width < 2 or count < 0.5 * (filled - 10):  # noqa: PLR2004 - a few lines may stand above
+        return None
+    first = next(i for i, yes in enumerate(is_row) if yes and len(rows[i]) == width)
+    return first, width
+
+
+def _is_row(cells: Sequence[str]) -> bool:
+    values = sum(_VALUE.fullmatch(cell.strip()) is not None for cell in cells if cell.strip())
+    return values >= 2 and not cells[0].lstrip().startswith("#")  # noqa: PLR2004 - time and value
+
+
+def _header(
+    path: Path,
+    rows: Sequence[Sequence[str]],
+    lines: Sequence[str],
+    width: int,
+    known: Known,
+) -> tuple[list[str], list[str]]:
+    """Return the names of the columns, none without a header, and the lines that are no header."""
+    scores = [sum(known(cell) for cell in cells) for cells in rows]
+    best = max(range(len(rows)), key=lambda i: (scores[i], i), default=None)
+    if best is not None and scores[best] < 2:  # noqa: PLR2004 - a sentence may have one
+        last = len(rows) - 1
+        best = last if len(rows[last]) == width else None
+    if best is None:
+        return [], [line for line in lines if line.strip()]
+    names = [cell.strip() for cell in rows[best]]
+    names[0] = names[0].lstrip("#").strip()
+    if len(names) == width + 1 and not names[-1]:
+        names.pop()
+    if len(names) == width - 1:
+        names.append(TRAILING)
+    if len(names) != width:
+        raise BadInput(
+            f"{path} has a header of {len(names)} columns over rows of {width}: make them equal"
+        )
+    return names, [line for i, line in enumerate(lines) if i != best and line.strip()]

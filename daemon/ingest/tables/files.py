@@ -1,0 +1,90 @@
+"""Read any file as a table of raw columns: text, Parquet or Feather."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from daemon.ingest.tables import columns
+from daemon.ingest.tables.containers import Content, as_utf8, unpacked
+from daemon.ingest.tables.delimited import read_delimited
+from daemon.ingest.tables.json_rows import read_json
+from daemon.ingest.tables.reading import OnBytes, RawTable, Wanted
+from hyperdrift.errors import BadInput
+
+_INDEX: Final = "__index_level_"
+
+
+def read_table(path: Path, wanted: Wanted, on_bytes: OnBytes = lambda _: None) -> RawTable:
+    """Read a file; its content tells the format.
+
+    Args:
+        path: The file.
+        wanted: The columns that a person names.
+        on_bytes: Called with the number of bytes read since its last call.
+
+    Raises:
+        BadInput: If the file cannot be read or holds no table.
+    """
+    with unpacked(path, on_bytes) as content:
+        if content.kind != "text":
+            return _read_columnar(path, content)
+        if _is_json(content):
+            return read_json(path, content)
+        return read_delimited(
+            path, content, columns.is_known, lambda names: columns.useful(names, wanted)
+        )
+
+
+def _is_json(content: Content) -> bool:
+    """Return whether text begins as JSON does."""
+    if content.encoding.startswith(("utf-16", "utf-32")):
+        begin = as_utf8(content).read(64)
+    else:
+        content.stream.seek(0)
+        begin = content.stream.read(64).removeprefix(b"\xef\xbb\xbf")
+    content.stream.seek(0)
+    return begin.lstrip().startswith((b"[", b"{"))
+
+
+def _read_columnar(path: Path, content: Content) -> RawTable:
+    """Read a Parquet or Feather file; every column as it is typed, without dictionaries.
+
+    Raises:
+        BadInput: If the file is damaged.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s, and other commands do not need it
+    from pyarrow import feather, parquet  # noqa: PLC0415 - see above
+
+    try:
+        source = pa.PythonFile(content.stream, mode="r")
+        if content.kind == "parquet":
+            table = parquet.read_table(source)
+        else:
+            table = feather.read_table(pa.BufferReader(content.stream.read()))
+    except (pa.ArrowException, OSError, ValueError) as e:
+        raise BadInput(f"{path} cannot be read ({str(e).splitlines()[0]})") from e
+    names = ["" if name.startswith(_INDEX) else name for name in table.column_names]
+    columns = [_plain(column) for column in table.columns]
+    if len(names) > len(set(names)) and "" in names:
+        # An index of several levels: only one of them can be the time.
+        levels = [i for i, name in enumerate(names) if not name]
+        for level, i in enumerate(levels):
+            names[i] = f"index {level}" if len(levels) > 1 else ""
+    raw = RawTable(str(path), names, columns)
+    if not columns:
+        raise BadInput(f"{path} has no columns")
+    return raw
+
+
+def _plain(column: Any) -> Any:
+    """Return a column without dictionaries, and decimals as text, which keeps them exact."""
+    import pyarrow as pa  # noqa: PLC0415 - see _read_columnar
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_decimal(column.type) or pa.types.is_large_string(column.type):
+        column = column.cast(pa.string())
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
+    if pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
+        column = column.cast(pa.int64())
+    return column

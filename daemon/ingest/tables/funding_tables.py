@@ -1,0 +1,171 @@
+"""Read settled funding rates from files of other programs, as hourly fractions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.core.bars import Funding
+from daemon.ingest.tables import identity, rate_units, repeats
+from daemon.ingest.tables.columns import OWN_MONEY, Columns, assign, folded
+from daemon.ingest.tables.files import read_table
+from daemon.ingest.tables.number_text import read_numbers
+from daemon.ingest.tables.reading import (
+    Floats,
+    OnBytes,
+    RawTable,
+    RowSieve,
+    TableReport,
+    Wanted,
+)
+from daemon.ingest.tables.row_times import row_times
+from daemon.ingest.tables.unnamed import name_rate_columns
+from hyperdrift.errors import BadInput
+
+_CANDLE: Final = ("open", "high", "low", "close")
+_VENUES: Final = frozenset({"coin", "fundingRate", "premium", "time"})
+_HOURS: Final = frozenset({"fundingintervalhours", "intervalhours", "fundinginterval"})
+
+
+@dataclass(frozen=True, slots=True)
+class TableOfFunding:
+    """Settled hourly rates of a file, ascending: `time` in ms UTC and `rate`, shape (n,) each."""
+
+    time: NDArray[np.int64]
+    rate: Floats
+    report: TableReport
+
+    def rates(self) -> list[Funding]:
+        """Return the rates as a list."""
+        return [Funding(*row) for row in zip(self.time.tolist(), self.rate.tolist(), strict=True)]
+
+
+def read_funding(
+    path: Path | str, wanted: Wanted | None = None, on_bytes: OnBytes = lambda _: None
+) -> TableOfFunding:
+    """Read funding rates from a file; times are not rounded, rates are scaled to the hour.
+
+    Rows of other coins, rates above the venue's cap and rates of the future are left out.
+
+    Args:
+        path: The file; its content tells the format.
+        wanted: The coin, and what a person says of the columns; None takes rows of any coin.
+        on_bytes: Called with the number of bytes read since its last call.
+
+    Raises:
+        BadInput: If the file cannot be read, the unit of its rates is not sure, it holds
+            payments of a person, rows of one time differ, or no row is usable.
+    """
+    path, wanted = Path(path), wanted or Wanted()
+    table = read_table(path, wanted, on_bytes)
+    if not table.header:
+        name_rate_columns(table, wanted)
+    columns = assign(table, wanted)
+    _refuse_payments(table)
+    sieve = RowSieve(table.path, table.rows, table.lost)
+    _sift_coin(path, table, columns, wanted, sieve)
+    name = _rate_column(table, columns)
+    times = row_times(table, columns, wanted, sieve)
+    sieve.drop(times.t > wanted.now_ms, "in the future")
+    sieve.require("settled rate")
+    column, percent_signs = _without_percent(table.column(name))
+    values, number_notes = read_numbers(table.path, {name: column}, wanted.decimal)
+    raw = values[name]
+    sieve.drop(~np.isfinite(raw), "whose rate is not a number", bad=True)
+    sieve.require("settled rate")
+    venues = set(table.names) >= _VENUES
+    apart = None if wanted.rate else _apart(table, sieve, times.t)
+    unit = rate_units.said_unit(wanted.rate) if wanted.rate else rate_units.judged_unit(
+        table.path, name, apart, percent_signs=percent_signs, venues=venues
+    )  # fmt: skip
+    hours = _row_hours(table) if not wanted.rate else None
+    notes = [*table.notes, *times.notes, *number_notes, *unit.notes]
+    if hours is not None:
+        sieve.drop(~np.isfinite(hours), "without the hours of its rate", bad=True)
+        notes.append("rates for the hours that their rows say, scaled to the hour")
+    factor = unit.scale * (unit.hours if hours is None else hours)
+    rate = raw if np.all(factor == 1) else raw / factor
+    sure = bool(wanted.rate) or venues
+    rate_units.require_plausible(table.path, name, rate[sieve.good], sure=sure)
+    sieve.drop(np.abs(rate) > rate_units.CAP, "above the venue's cap of 4 % an hour", bad=True)
+    sieve.require("settled rate")
+    none = np.zeros(len(rate), dtype=np.int64)
+    rows = repeats.distinct_rows(sieve, times.t, {"rate": rate}, none, states=False)
+    report = TableReport(
+        sieve.rows, len(rows), dict(sieve.left_out), tuple(dict.fromkeys(notes)), sieve.first_bad
+    )
+    return TableOfFunding(times.t[rows], rate[rows], report)
+
+
+def _refuse_payments(table: RawTable) -> None:
+    """Raise if a table has payments of a person, whose rates are shown rounded or not at all."""
+    own = [name for name in table.names if folded(name) in OWN_MONEY]
+    if own and not set(table.names) >= _VENUES:
+        raise BadInput(
+            f"{table.path} holds payments of a person ({', '.join(own[:4])}), no settled rates: "
+            "import the coin's funding history"
+        )
+
+
+def _sift_coin(
+    path: Path, table: RawTable, columns: Columns, wanted: Wanted, sieve: RowSieve
+) -> None:
+    here, others, proved = identity.of_coin(table, columns, wanted.coin)
+    sieve.drop(~here, f"of other coins ({', '.join(others[:4])})")
+    if not sieve.good.any() and others:
+        raise BadInput(
+            f"{table.path} is of {', '.join(others[:4])}, not {wanted.coin}: "
+            "if that is a name of it, say --columns coin="
+        )
+    if wanted.coin and not proved and (other := identity.name_says(path, table.words, wanted.coin)):
+        raise BadInput(
+            f"{table.path} names {other}, not {wanted.coin}: give it with that --coin, or rename it"
+        )
+
+
+def _rate_column(table: RawTable, columns: Columns) -> str:
+    """Return the column of the rates; freqtrade writes them as the opens of candles."""
+    if "rate" in columns.values:
+        return columns.values["rate"]
+    if not all(name in columns.values for name in _CANDLE):
+        raise BadInput(
+            f"{table.path} has no column for the rate; there are {table.listed()}: "
+            "name it with --columns rate=NAME"
+        )
+    others = {name: table.column(columns.values[name]) for name in _CANDLE[1:]}
+    numbers, _ = read_numbers(table.path, others)
+    if any(np.nan_to_num(column).any() for column in numbers.values()):
+        raise BadInput(f"{table.path} holds candles, no rates: leave out --kind funding")
+    table.notes.append("rates from open, as freqtrade writes them")
+    return columns.values["open"]
+
+
+def _without_percent(column: Any) -> tuple[Any, bool]:
+    """Return a column without percent signs, and whether all its values had one."""
+    import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s, and other commands do not need it
+    import pyarrow.compute as pc  # noqa: PLC0415 - see above
+
+    if not pa.types.is_string(column.type):
+        return column, False
+    signs = pc.match_substring_regex(column, r"^\s*[-+]?[0-9.,eE+-]+\s*%\s*$")
+    if not pc.any(signs).as_py():
+        return column, False
+    bare = pc.replace_substring_regex(column, r"\s*%\s*$", "")
+    return pc.if_else(signs, bare, pa.scalar(None, pa.string())), True
+
+
+def _row_hours(table: RawTable) -> Floats | None:
+    """Return the hours of each row's rate, shape (rows,); None if no column says them."""
+    name = next((name for name in table.names if folded(name) in _HOURS), None)
+    if name is None:
+        return None
+    values, _ = read_numbers(table.path, {name: table.column(name)})
+    return rate_units.hours_of_rows(values[name])
+
+
+def _apart(table: RawTable, sieve: RowSieve, t: NDArray[np.int64]) -> int | None:
+    if any(folded(name) in _HOURS for name in table.names):
+        return None
+    return rate_units.hours_apart(table.path, t[sieve.good])

@@ -1,0 +1,222 @@
+"""Judge which coin and interval rows are of, by their columns, their file's name and headings."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from daemon.core.coin_names import coin_meant
+from daemon.ingest.tables.columns import Columns, folded
+from daemon.ingest.tables.reading import Bools, RawTable
+from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import DAY_MS, HOUR_MS, MINUTE_MS
+
+_EXCHANGES: Final = re.compile(
+    r"^(?:binance|binanceus|coinbase|bitstamp|bitfinex|kraken|bybit|okx|okex|bitget|gateio|gate|"
+    r"kucoin|mexc|bitmex|deribit|crypto|cryptocom|gemini|htx|huobi|phemex|dydx|index|x):",
+    re.IGNORECASE,
+)
+# Names that exchanges of their own have for the same coin.
+_ALIASES: Final = (
+    (re.compile(r"^XXBTZ(?=USD)|^X?XBT(?![A-Z]{5})"), "BTC"),
+    (re.compile(r"^XETHZ(?=USD)"), "ETH"),
+    (re.compile(r"^t(?=[A-Z]{3,5}USD)"), ""),
+)
+_PAIR: Final = re.compile(
+    r"(?:1000)?[A-Z0-9]{2,10}(?:USDT|USDC|USD|BUSD|FDUSD|EUR|GBP|BTC|ETH)(?:_?PERP)?"
+)
+_QUOTE: Final = frozenset({"USDT", "USDC", "USD", "BUSD", "FDUSD", "EUR", "GBP", "PERP"})
+_MAJOR: Final = frozenset(
+    {"BTC", "ETH", "SOL", "XRP", "DOGE", "BNB", "ADA", "AVAX", "HYPE", "LTC", "SUI", "XBT"}
+)
+_UNIT_MS: Final = {
+    "s": 1000, "sec": 1000, "second": 1000, "m": MINUTE_MS, "min": MINUTE_MS, "t": MINUTE_MS,
+    "minute": MINUTE_MS, "h": HOUR_MS, "hr": HOUR_MS, "hour": HOUR_MS, "d": DAY_MS, "day": DAY_MS,
+    "w": 7 * DAY_MS, "week": 7 * DAY_MS, "wk": 7 * DAY_MS, "mo": 30 * DAY_MS,
+    "month": 30 * DAY_MS, "mon": 30 * DAY_MS,
+}  # fmt: skip
+_COUNTS: Final = ("one", "two", "three", "four", "five", "six", "eight", "ten", "twelve", "fifteen",
+                  "thirty")  # fmt: skip
+_NUMBERS: Final = dict(zip(_COUNTS, (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 30), strict=True))
+_INTERVAL: Final = re.compile(
+    rf"p?t?(?P<first>\d*|{'|'.join(_COUNTS)})[\s_-]*(?P<unit>[a-z]+?)s?[\s_-]*(?P<last>\d*)"
+)
+
+
+def is_coin(name: str, coin: str) -> bool:
+    """Return whether a name of a coin, pair or market means the coin, priced in dollars."""
+    name = name.strip()
+    if coin_meant(name, (coin,)):
+        return True
+    bare = _EXCHANGES.sub("", name)
+    for pattern, known_as in _ALIASES:
+        bare = pattern.sub(known_as, bare)
+    return bare != name and coin_meant(bare, (coin,)) is not None
+
+
+def interval_ms(text: str) -> set[int]:
+    """Return what a name of an interval may mean, ms: `5m`, `PT5M`, `FIVE_MINUTE`, `300`."""
+    text = text.strip()
+    if re.fullmatch(r"\d+(\.0)?", text):
+        number = int(float(text))
+        return {number * MINUTE_MS, number * 1000, number}
+    if text == "1M":  # the only name whose case counts
+        return {_UNIT_MS["month"]}
+    words = text.casefold().replace("hourly", "hour").replace("daily", "day")
+    found = _INTERVAL.fullmatch(words)
+    if found is None or found["unit"] not in _UNIT_MS:
+        return set()
+    count = found["first"] or found["last"] or "1"
+    return {int(_NUMBERS.get(count) or count) * _UNIT_MS[found["unit"]]}
+
+
+def of_coin(table: RawTable, columns: Columns, coin: str) -> tuple[Bools, list[str], bool]:
+    """Judge which rows are of a coin.
+
+    Returns:
+        Which rows are, shape (rows,), the names of others (a few), and whether rows say it.
+
+    Raises:
+        BadInput: If the file as a whole says another coin.
+    """
+    rows = np.ones(table.rows, dtype=np.bool_)
+    others: list[str] = []
+    if not coin:
+        return rows, others, False
+    names = [_texts(table.column(name)) for name in columns.coins]
+    if columns.quotes and columns.coins and folded(columns.coins[0]).startswith("base"):
+        names[0] = _joined(names[0], _texts(table.column(columns.quotes[0])))
+    for texts in names:
+        here, others_here = _matching(texts, lambda name: is_coin(name, coin))
+        rows &= here
+        others += others_here
+    said = _said(table, ("coin", "symbol", "s", "pair", "ticker", "instid", "base"))
+    for name in said:
+        if not is_coin(name, coin):
+            raise BadInput(f"{table.path} says that it is of {name}, not {coin}")
+    return rows, others, bool(names or said)
+
+
+def of_interval(
+    table: RawTable, columns: Columns, wanted_ms: int | None
+) -> tuple[Bools, int | None, list[str]]:
+    """Judge which rows are of an interval, or of the longest one that it can be made of.
+
+    Returns:
+        Which rows are, shape (rows,), the interval that they say, ms (None if they do not), and
+        the names of others.
+
+    Raises:
+        BadInput: If all rows say an interval that is none or longer.
+    """
+    rows = np.ones(table.rows, dtype=np.bool_)
+    said = _said(table, ("i", "interval", "timeframe", "granularity", "resolution"))
+    if not columns.intervals and not said:
+        return rows, None, []
+    texts = (
+        _texts(table.column(columns.intervals[0])) if columns.intervals else _only(said[0], rows)
+    )
+    names = [name for name in texts[0] if name]
+    meant = {name: interval_ms(name) for name in names}
+    sure = {name: min(ms) for name, ms in meant.items() if len(ms) == 1}
+    if wanted_ms is None:
+        wanted_ms = next(iter(sure.values())) if len(sure) == len(names) == 1 else None
+        if wanted_ms is None:
+            return rows, None, []
+    target = _target(meant, wanted_ms)
+    if target is None:
+        shown = ", ".join(names[:6])
+        raise BadInput(f"{table.path} holds bars of {shown}: give it with that --interval")
+    here, others = _matching(texts, lambda name: target in meant.get(name, set()))
+    return here, target, others
+
+
+def _target(meant: Mapping[str, set[int]], wanted_ms: int) -> int | None:
+    """Return the interval to take: the wanted one, or the longest that divides it."""
+    if any(wanted_ms in ms for ms in meant.values()):
+        return wanted_ms
+    parts = [max(ms) for ms in meant.values() if len(ms) == 1 and wanted_ms % max(ms) == 0]
+    finer = [ms for ms in parts if ms < wanted_ms]
+    return max(finer, default=None)
+
+
+def name_says(path: Path, words: Iterable[str], coin: str) -> str:
+    """Return the other coin that the name of a file or a heading names; "" if none does."""
+    stem = re.sub(r"\.(csv|txt|tsv|json|jsonl|ndjson|parquet|feather|gz|zip|bz2|xz|zst)\b.*", "",
+                  path.name, flags=re.IGNORECASE)  # fmt: skip
+    for text in (stem, *words):
+        if text.startswith("http"):
+            continue
+        named = _named_coins(text)
+        if named and not any(is_coin(name, coin) for name in named):
+            return named[0]
+    return ""
+
+
+def _named_coins(text: str) -> list[str]:
+    tokens = re.split(r"[^A-Za-z0-9]+", text)
+    found = []
+    for first, second in zip(tokens, [*tokens[1:], ""], strict=True):
+        if second in _QUOTE and re.fullmatch(r"(?:1000|k)?[A-Z0-9]{2,10}", first) and (
+            first not in _QUOTE
+        ):  # fmt: skip
+            found.append(f"{first}/{second}" if second != "PERP" else first)
+        elif first in _MAJOR or (_PAIR.fullmatch(first) and first not in _QUOTE):
+            found.append(first)
+    if len(tokens) > 1 and interval_token(tokens[1]) and re.fullmatch(r"k?[A-Z]{2,8}", tokens[0]):
+        found.append(tokens[0])
+    return found
+
+
+def interval_token(token: str) -> int | None:
+    """Return the interval that a part of a file's name says, ms; None if it says none."""
+    if not re.fullmatch(r"\d+(?:s|m|min|h|d|w|M)", token):
+        return None
+    return next(iter(interval_ms(token)), None)
+
+
+def name_interval(path: Path) -> int | None:
+    """Return the interval that the name of a file says, ms; None if it says none or several."""
+    tokens = re.split(r"[^A-Za-z0-9]+", path.name)
+    found = {ms for token in tokens if (ms := interval_token(token)) is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _said(table: RawTable, roles: Iterable[str]) -> list[str]:
+    """Return what a document says of all its rows."""
+    wanted = set(roles)
+    return [value for key, value in table.says.items() if folded(key) in wanted]
+
+
+Texts = tuple[list[str], Any]  # distinct texts, and which of them each row has
+
+
+def _texts(column: Any) -> Texts:
+    import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s, and other commands do not need it
+
+    encoded = column.cast(pa.string()).fill_null("").combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = pa.concat_arrays(encoded.chunks)
+    encoded = encoded.dictionary_encode()
+    names = [str(name).strip() for name in encoded.dictionary.to_pylist()]
+    return names, encoded.indices.to_numpy()
+
+
+def _only(text: str, rows: Bools) -> Texts:
+    return [text], np.zeros(len(rows), dtype=np.int64)
+
+
+def _joined(base: Texts, quote: Texts) -> Texts:
+    pairs = np.stack([base[1], quote[1]], axis=1)
+    distinct, where = np.unique(pairs, axis=0, return_inverse=True)
+    names = [f"{base[0][one]}/{quote[0][other]}" for one, other in distinct.tolist()]
+    return names, where.ravel()
+
+
+def _matching(texts: Texts, fits: Any) -> tuple[Bools, list[str]]:
+    names, where = texts
+    good = np.array([fits(name) for name in names], dtype=np.bool_)
+    others = [name or "no name" for name, yes in zip(names, good, strict=True) if not yes]
+    return (good[where] if len(names) else np.ones(0, dtype=np.bool_)), others
