@@ -14,7 +14,8 @@ import numpy as np
 from scipy.signal import lfilter
 
 from daemon.demo.recording import Floats, Ints, Recording
-from daemon.ingest.table_readers import read_bars, read_funding
+from daemon.ingest.tables.bar_tables import read_bars
+from daemon.ingest.tables.funding_tables import read_funding
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, INTERVAL_MS, SlotName
 

@@ -5,22 +5,22 @@ reported. A file never replaces a bar of record.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from daemon.core.bars import Bar, Provenance
 from daemon.core.times import utc
-from daemon.ingest.table_readers import TableReport, read_bars, read_funding
+from daemon.ingest.tables.bar_tables import read_bars
+from daemon.ingest.tables.funding_tables import read_funding
+from daemon.ingest.tables.reading import Wanted
 from daemon.ingest.venue_archive import SUFFIX, read_archive
 from daemon.market_data.order_flow import Cohorts
 from daemon.store.bar_merge import Stored
 from daemon.store.data_folder import open_store
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
-from hyperdrift.slot_name import MINUTE_MS, SlotName
+from hyperdrift.slot_name import SlotName
 from retrain import labels
 
 _HORIZONS = (1, 4, 12, 24, 48)
@@ -121,6 +121,7 @@ def import_files(
     kind: str = "bars",
     *,
     now_ms: int,
+    wanted: Wanted | None = None,
     cohorts: Cohorts | None = None,
     on_bytes: OnBytes = lambda _: None,
 ) -> Iterator[Report]:
@@ -134,6 +135,7 @@ def import_files(
         files: The files, in any order.
         kind: `bars` or `funding`.
         now_ms: Bars that have not closed by this time, ms UTC, are left out.
+        wanted: What a person says of the columns, times and rates of the files.
         cohorts: The cohorts whose order flow is summed up from archive files.
         on_bytes: Called with the number of bytes read since its last call.
 
@@ -142,6 +144,9 @@ def import_files(
     """
     if kind not in {"bars", "funding"}:
         raise BadInput(f"--kind {kind!r} is not bars or funding")
+    wanted = replace(
+        wanted or Wanted(), coin=slot.coin, interval_ms=slot.interval_ms, now_ms=now_ms
+    )
     archives = [path for path in files if path.suffix == SUFFIX]
     if archives and kind == "funding":
         raise BadInput(f"{archives[0]} holds trades, not funding: leave out --kind")
@@ -150,10 +155,9 @@ def import_files(
     for path in files:
         if path.suffix != SUFFIX:
             if kind == "bars":
-                yield _import_bars(store, slot, path, now_ms)
+                yield _import_bars(store, slot, path, wanted, on_bytes)
             else:
-                yield _import_funding(store, slot, path)
-            on_bytes(path.stat().st_size)
+                yield _import_funding(store, slot, path, wanted, on_bytes)
 
 
 def compare(held: Iterable[Stored], bars: Iterable[Bar]) -> Overlap:
@@ -184,21 +188,12 @@ def label_table(data_dir: Path, slot: SlotName) -> str:
     return labels.format_table(labels.table(close, _HORIZONS, _THRESHOLDS))
 
 
-def _import_bars(store: Store, slot: SlotName, path: Path, now_ms: int) -> BarsReport:
-    table = read_bars(path)
-    if table.interval_ms != slot.interval_ms:
-        minutes = table.interval_ms / MINUTE_MS
-        msg = (
-            f"{path} has bars {minutes:g} minutes apart; give the interval they have, not {slot}'s"
-        )
-        raise BadInput(msg)
-    closed = int(np.count_nonzero(table.t + slot.interval_ms <= now_ms))
-    why = _why(table.report)
-    if closed < len(table.t):
-        open_text = f"the bar of {utc(int(table.t[closed]))} has not closed yet"
-        why = f"{why}; {open_text}" if why else open_text
-    left_out = table.report.bad + table.report.duplicates + len(table.t) - closed
-    return _put(store, slot, path.name, table.bars()[:closed], left_out=left_out, why=why)
+def _import_bars(
+    store: Store, slot: SlotName, path: Path, wanted: Wanted, on_bytes: OnBytes
+) -> BarsReport:
+    table = read_bars(path, wanted, on_bytes)
+    report = table.report
+    return _put(store, slot, path.name, table.bars(), left_out=report.lost, why=report.why())
 
 
 def _import_archive(
@@ -226,22 +221,18 @@ def _put(
     return BarsReport(name, result.added, result.revised, result.conflicts, overlap, left_out, why)
 
 
-def _import_funding(store: Store, slot: SlotName, path: Path) -> FundingReport:
-    table = read_funding(path)
+def _import_funding(
+    store: Store, slot: SlotName, path: Path, wanted: Wanted, on_bytes: OnBytes
+) -> FundingReport:
+    table = read_funding(path, wanted, on_bytes)
     rates = table.rates()
     known = dict(store.funding(slot.coin, rates[0].time, rates[-1].time))
     new = [rate for rate in rates if rate.time not in known]
     equal = sum(known.get(rate.time) == rate.rate for rate in rates)
     store.put_funding(slot.coin, new)
-    left_out = table.report.bad + table.report.duplicates
     kept = len(rates) - len(new) - equal
-    return FundingReport(path.name, len(new), equal, kept, left_out, _why(table.report))
-
-
-def _why(report: TableReport) -> str:
-    repeated = f"{report.duplicates} repeated" if report.duplicates else ""
-    first = f"the first bad one is {report.first_bad}" if report.bad else ""
-    return "; ".join(filter(None, (first, repeated)))
+    report = table.report
+    return FundingReport(path.name, len(new), equal, kept, report.lost, report.why())
 
 
 def _difference(stored: Bar, other: Bar) -> Difference | None:

@@ -90,19 +90,17 @@ def read_bars(
     columns = assign(table, wanted)
     _require_columns(table, columns, wanted)
     sieve = RowSieve(table.path, table.rows, table.lost)
-    notes = [*table.notes, *columns.notes]
     said_ms = _sift_identity(path, table, columns, wanted, sieve)
     _drop_unclosed(table, columns, sieve)
     times = row_times(table, columns, wanted, sieve)
-    notes += times.notes
-    values, number_notes = read_numbers(
+    values, judged = read_numbers(
         table.path, {name: table.column(columns.values[name]) for name in COLUMNS}, wanted.decimal
     )
-    notes += number_notes
     n = _counts(table, columns)
     table.columns.clear()  # large, and not needed any more
     _sift_values(table.path, values, sieve, has_header=has_header)
     sieve.require("usable candle")
+    notes = [*table.notes, *columns.notes, *times.notes, *judged]
     return _made(path, wanted, sieve, _Rows(times, values, n, said_ms, states), notes)
 
 
@@ -227,9 +225,7 @@ def _made(
     notes = [*notes, *space.notes]
     if space.step_ms < interval:
         bars = _joined(sieve, notes, bars, space.step_ms, interval)
-    report = TableReport(
-        sieve.rows, len(bars.t), dict(sieve.left_out), tuple(dict.fromkeys(notes)), sieve.first_bad
-    )
+    report = sieve.report(len(bars.t), notes)
     return TableOfBars(t=bars.t, **bars.columns, n=bars.n, interval_ms=interval, report=report)
 
 

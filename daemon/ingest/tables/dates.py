@@ -43,7 +43,10 @@ _OPTIONS: Final = {"day-first": "--day-first", "month-first": "--month-first"}
 
 
 class Dates(NamedTuple):
-    """Times as ms since 1970, of UTC if `zoned` and else local; 0 where not known."""
+    """Times as ms since 1970, of UTC if `zoned` and else local; 0 where not known.
+
+    `t` and `known` have the shape (rows,).
+    """
 
     t: Ints
     known: Bools

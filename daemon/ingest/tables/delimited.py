@@ -149,8 +149,10 @@ def _layout(path: Path, head: bytes, known: Known) -> _Layout:
         found = _first_rows(rows)
         if found is not None:
             first, width = found
-            names, words = _header(path, rows[:first], lines[:first], width, known)
-            above = sum(map(len, raw[:first]))
+            at = _header_line(rows[:first], width, known)
+            names = [] if at is None else _names(path, rows[at], width)
+            words = [line for i, line in enumerate(lines[:first]) if i != at and line.strip()]
+            above = sum(map(len, raw[: first if at is None else at + 1]))
             return _Layout(separator, names, width, offset + above, words)
     shown = next((line for line in lines if line.strip()), "")[:60]
     raise BadInput(f"{path} has no rows of a table: it begins with {shown!r}")
@@ -185,22 +187,17 @@ def _is_row(cells: Sequence[str]) -> bool:
     return values >= 2 and not cells[0].lstrip().startswith("#")  # noqa: PLR2004 - time and value
 
 
-def _header(
-    path: Path,
-    rows: Sequence[Sequence[str]],
-    lines: Sequence[str],
-    width: int,
-    known: Known,
-) -> tuple[list[str], list[str]]:
-    """Return the names of the columns, none without a header, and the lines that are no header."""
+def _header_line(rows: Sequence[Sequence[str]], width: int, known: Known) -> int | None:
+    """Return which of the lines above the first row names the columns; None if none does."""
     scores = [sum(known(cell) for cell in cells) for cells in rows]
     best = max(range(len(rows)), key=lambda i: (scores[i], i), default=None)
     if best is not None and scores[best] < 2:  # noqa: PLR2004 - a sentence may have one
-        last = len(rows) - 1
-        best = last if len(rows[last]) == width else None
-    if best is None:
-        return [], [line for line in lines if line.strip()]
-    names = [cell.strip() for cell in rows[best]]
+        best = len(rows) - 1 if len(rows[-1]) == width else None
+    return best
+
+
+def _names(path: Path, cells: Sequence[str], width: int) -> list[str]:
+    names = [cell.strip() for cell in cells]
     names[0] = names[0].lstrip("#").strip()
     if len(names) == width + 1 and not names[-1]:
         names.pop()
@@ -210,4 +207,4 @@ def _header(
         raise BadInput(
             f"{path} has a header of {len(names)} columns over rows of {width}: make them equal"
         )
-    return names, [line for i, line in enumerate(lines) if i != best and line.strip()]
+    return names

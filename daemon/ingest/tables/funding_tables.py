@@ -70,33 +70,47 @@ def read_funding(
     times = row_times(table, columns, wanted, sieve)
     sieve.drop(times.t > wanted.now_ms, "in the future")
     sieve.require("settled rate")
-    column, percent_signs = _without_percent(table.column(name))
-    values, number_notes = read_numbers(table.path, {name: column}, wanted.decimal)
-    raw = values[name]
-    sieve.drop(~np.isfinite(raw), "whose rate is not a number", bad=True)
-    sieve.require("settled rate")
-    venues = set(table.names) >= _VENUES
-    apart = None if wanted.rate else _apart(table, sieve, times.t)
-    unit = rate_units.said_unit(wanted.rate) if wanted.rate else rate_units.judged_unit(
-        table.path, name, apart, percent_signs=percent_signs, venues=venues
-    )  # fmt: skip
-    hours = _row_hours(table) if not wanted.rate else None
-    notes = [*table.notes, *times.notes, *number_notes, *unit.notes]
+    raw, percent_signs, notes = _numbers(table, name, wanted, sieve)
+    unit = _unit(table, name, wanted, times.t[sieve.good], percent_signs=percent_signs)
+    hours = None if wanted.rate else _row_hours(table)
+    notes = [*table.notes, *times.notes, *notes, *unit.notes]
     if hours is not None:
         sieve.drop(~np.isfinite(hours), "without the hours of its rate", bad=True)
         notes.append("rates for the hours that their rows say, scaled to the hour")
     factor = unit.scale * (unit.hours if hours is None else hours)
     rate = raw if np.all(factor == 1) else raw / factor
-    sure = bool(wanted.rate) or venues
+    sure = bool(wanted.rate) or set(table.names) >= _VENUES
     rate_units.require_plausible(table.path, name, rate[sieve.good], sure=sure)
     sieve.drop(np.abs(rate) > rate_units.CAP, "above the venue's cap of 4 % an hour", bad=True)
     sieve.require("settled rate")
     none = np.zeros(len(rate), dtype=np.int64)
     rows = repeats.distinct_rows(sieve, times.t, {"rate": rate}, none, states=False)
-    report = TableReport(
-        sieve.rows, len(rows), dict(sieve.left_out), tuple(dict.fromkeys(notes)), sieve.first_bad
+    return TableOfFunding(times.t[rows], rate[rows], sieve.report(len(rows), notes))
+
+
+def _numbers(
+    table: RawTable, name: str, wanted: Wanted, sieve: RowSieve
+) -> tuple[Floats, bool, list[str]]:
+    """Return the rates as written, whether they have percent signs, and what was judged."""
+    column, percent_signs = _without_percent(table.column(name))
+    values, notes = read_numbers(table.path, {name: column}, wanted.decimal)
+    sieve.drop(~np.isfinite(values[name]), "whose rate is not a number", bad=True)
+    sieve.require("settled rate")
+    return values[name], percent_signs, notes
+
+
+def _unit(
+    table: RawTable, name: str, wanted: Wanted, t: NDArray[np.int64], *, percent_signs: bool
+) -> rate_units.RateUnit:
+    """Return what a rate is; rows that say their hours need no regular times."""
+    if wanted.rate:
+        return rate_units.said_unit(wanted.rate)
+    by_row = any(folded(column) in _HOURS for column in table.names)
+    apart = None if by_row else rate_units.hours_apart(table.path, t)
+    venues = set(table.names) >= _VENUES
+    return rate_units.judged_unit(
+        table.path, name, apart, percent_signs=percent_signs, sure=venues or by_row
     )
-    return TableOfFunding(times.t[rows], rate[rows], report)
 
 
 def _refuse_payments(table: RawTable) -> None:
@@ -163,9 +177,3 @@ def _row_hours(table: RawTable) -> Floats | None:
         return None
     values, _ = read_numbers(table.path, {name: table.column(name)})
     return rate_units.hours_of_rows(values[name])
-
-
-def _apart(table: RawTable, sieve: RowSieve, t: NDArray[np.int64]) -> int | None:
-    if any(folded(name) in _HOURS for name in table.names):
-        return None
-    return rate_units.hours_apart(table.path, t[sieve.good])

@@ -49,6 +49,10 @@ def said_unit(text: str) -> RateUnit:
 def hours_apart(path: str, t: Ints) -> int | None:
     """Return how many hours lie between settlements; None for one.
 
+    Args:
+        path: The file, for messages.
+        t: Times, ms UTC, shape (n,).
+
     Raises:
         BadInput: If they are not regular, or no whole hours.
     """
@@ -70,7 +74,7 @@ def hours_apart(path: str, t: Ints) -> int | None:
 
 
 def judged_unit(
-    path: str, name: str, apart: int | None, *, percent_signs: bool, venues: bool
+    path: str, name: str, apart: int | None, *, percent_signs: bool, sure: bool
 ) -> RateUnit:
     """Judge the unit of a rate by its column's name, its text and the time between rates.
 
@@ -79,7 +83,7 @@ def judged_unit(
         name: The column of the rates.
         apart: Hours between settlements; None for one rate.
         percent_signs: Whether the rates are written with a percent sign.
-        venues: Whether the rows are the venue's own.
+        sure: Whether the rates are the venue's own, or their rows say their hours.
 
     Raises:
         BadInput: If the unit is not sure.
@@ -98,7 +102,7 @@ def judged_unit(
     if said := re.search(r"(\d+) ?h", words):
         hours = int(said[1])
         return RateUnit(scale, hours, notes + _scaled(hours))
-    if "hour" in words or venues:
+    if "hour" in words or sure:
         return RateUnit(scale, 1, notes)
     if apart is None:
         return RateUnit(scale, 1, [*notes, "one rate, taken as hourly"])

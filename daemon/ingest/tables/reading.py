@@ -1,7 +1,7 @@
 """Define what is wanted of a file, the table as it was found, and the report on its rows."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -154,6 +154,11 @@ class RowSieve:
         before = int(self.first_bad[4:].partition(":")[0]) if self.first_bad else self.rows + 1
         if row + 1 < before:
             self.first_bad = f"row {row + 1}: {reason}"
+
+    def report(self, kept: int, notes: Iterable[str]) -> TableReport:
+        """Return the counts of all rows; `kept` is the number of bars or rates made of them."""
+        distinct = tuple(dict.fromkeys(notes))
+        return TableReport(self.rows, kept, dict(self.left_out), distinct, self.first_bad)
 
     def require(self, what: str) -> None:
         """Raise if no row is left.

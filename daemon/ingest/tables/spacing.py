@@ -19,7 +19,7 @@ _STEPS: Final = tuple(
         reverse=True,
     )
 )
-_MOSTLY: Final = 0.9
+_MOSTLY: Final = 0.8  # of bars of another length at most half are on the grid of longer ones
 # How long before the next bar opens a close may be stamped, ms.
 _BEFORE_OPEN: Final = (1, 1000)
 _VOLUME_DECIMALS: Final = 8
@@ -81,6 +81,8 @@ def _step(path: str, distinct: Ints, wanted: Wanted, said_ms: int | None) -> int
         if wanted.interval_ms is None:
             raise BadInput(f"{path} has fewer than two usable rows, which tell no interval")
         return wanted.interval_ms
+    whole = distinct[distinct % 1000 == 0]  # a stray time is no sign of shorter bars
+    distinct = whole if len(whole) > 1 else distinct
     for step in _STEPS:
         on_grid = distinct[distinct % step == 0]
         if len(on_grid) >= _MOSTLY * len(distinct) and len(on_grid) > 1:

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.core.bars import Funding, Provenance
 from daemon.ingest.importer import BarsReport, Difference, Report, import_files, label_table
-from daemon.ingest.table_readers import read_bars
+from daemon.ingest.tables.bar_tables import read_bars
 from daemon.store.data_folder import open_store
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
@@ -91,7 +91,8 @@ def test_the_first_bad_row_is_named_and_the_good_ones_are_taken(store, tmp_path)
     (report,) = imported(store, path)
     assert str(report) == (
         "bars.csv: 58 bars added, 0 already there; "
-        "2 rows left out, the first bad one is row 18: low is not a number"
+        "2 rows left out, 1 whose low is not a number, 1 with a price of 0 or less; "
+        "the first bad one is row 18: whose low is not a number"
     )
     assert len(store.missing(BTC)) == 2
 
@@ -100,7 +101,7 @@ def test_a_bar_that_has_not_closed_is_left_out(store: Store, tmp_path: Path) -> 
     path = csv(tmp_path / "bars.csv", 300_000)
     (report,) = imported(store, path, now_ms=START + 59 * 300_000 + 299_999)
     assert store.newest_t(BTC) == START + 58 * 300_000
-    assert "1 rows left out, the bar of 2025-06-15 19:55 has not closed yet" in str(report)
+    assert "1 rows left out, 1 not closed yet" in str(report)
 
 
 def test_a_rate_that_is_stored_differently_stays(store: Store, tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_rate_that_is_stored_differently_stays(store: Store, tmp_path: Path) -
 
 def test_bars_of_another_interval_are_refused_and_nothing_is_stored(store, tmp_path) -> None:
     hours = csv(tmp_path / "BTC-1h.csv", 3_600_000)
-    with pytest.raises(BadInput, match="bars 60 minutes apart"):
+    with pytest.raises(BadInput, match="bars 1h apart, not 5m: say --interval 1h"):
         imported(store, hours)
     assert len(store.bars(BTC)["t"]) == 0
 
