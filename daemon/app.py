@@ -90,7 +90,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         store = ThreadedStore(await until_available(lambda: Store.open_or_rebuild(file), clock))
         stack.callback(store.close)
         followed = config.hyperliquid.venue
-        await store.call(require_venue, followed, config.data_dir)
+        await store.call(require_venue, followed, config.data_dir, any_port=True)
         venue = VenueClock(clock, config.hyperliquid.speed)
         rest_url, budget = config.hyperliquid.urls[0], config.hyperliquid.weight_per_minute
         rest = await stack.enter_async_context(RestClient(rest_url, clock, venue, budget))
@@ -101,6 +101,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         topics = Topics(config.mqtt.prefix)
         status = StatusPublisher(online, bus, topics, venue, lambda: watchdog.start)
         retrying = RetryingStore(store, clock, status.alert)
+        await retrying.call(require_venue, followed, config.data_dir)
         await retrying.call(record_venue, followed)  # it answered: no slip of the pen
         audit, book = CommandLog(retrying, clock, venue), TradeBook(venue)
         shared = SharedParts(config, clock, venue, retrying, bus, topics, audit, book)

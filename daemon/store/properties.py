@@ -4,6 +4,7 @@ Bars of two venues in one store would be the history of a market that never was,
 would learn from it. So another venue is refused until a person adopts it.
 """
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from daemon.store.store import Store
 from hyperdrift.errors import ConfigError
 
 _VENUE: Final = "venue"
+_LOCAL: Final = re.compile(r"^(127\.0\.0\.1|\[::1\]):\d+")
 
 
 def read(store: Store, name: str) -> str | None:
@@ -47,17 +49,20 @@ def record_venue(store: Store, venue: str) -> None:
         write(store, _VENUE, venue)
 
 
-def require_venue(store: Store, venue: str, data_dir: Path) -> None:
+def require_venue(store: Store, venue: str, data_dir: Path, *, any_port: bool = False) -> None:
     """Refuse to mix the bars of two venues; a store that has followed none takes any.
 
     Args:
         store: The store.
         venue: The venue of the configuration (`HyperliquidSection.venue`).
         data_dir: The folder of the store, for the text.
+        any_port: Let another port of this machine pass, as long as nothing has answered there.
 
     Raises:
         ConfigError: If the store has followed another venue.
     """
+    if any_port and _LOCAL.sub(r"\1", venue_of(store) or "") == _LOCAL.sub(r"\1", venue):
+        return
     if problem := other_venue(store, venue, data_dir):
         raise ConfigError(problem)
 

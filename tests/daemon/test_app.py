@@ -60,5 +60,8 @@ async def test_a_daemon_remembers_the_venue_that_answered(tmp_path: Path) -> Non
             await asyncio.sleep(0.02)
         daemon.cancel()
         await asyncio.wait([daemon])
-    with open_store(tmp_path, read_only=True) as store:
-        assert venue_of(store) == config.hyperliquid.venue
+        with open_store(tmp_path) as store:
+            assert venue_of(store) == config.hyperliquid.venue
+            record_venue(store, "127.0.0.1:1")
+        with pytest.raises(ConfigError, match=r"bars of 127\.0\.0\.1:1,"):
+            await run(config, SystemClock())

@@ -30,6 +30,15 @@ def test_a_new_store_takes_any_venue_and_after_it_that_one_only(path: Path) -> N
     assert "\n" not in str(refused.value)
 
 
+def test_another_port_of_this_machine_is_refused_once_something_answers_there(path: Path) -> None:
+    with Store(path) as store:
+        record_venue(store, "127.0.0.1:8765")
+        require_venue(store, "127.0.0.1:9", path.parent, any_port=True)
+        for venue, any_port in (("127.0.0.1:9", False), ("venue.lan:9", True), ("mainnet", True)):
+            with pytest.raises(ConfigError):
+                require_venue(store, venue, path.parent, any_port=any_port)
+
+
 def test_a_store_of_the_schema_before_has_no_venue_also_when_it_is_only_read(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
