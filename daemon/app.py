@@ -8,6 +8,7 @@ venue it only gets no bars.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -18,22 +19,25 @@ from daemon.config.loader import broker_address, broker_password
 from daemon.config.reload import Reload
 from daemon.config.schema import Config, MqttSection
 from daemon.core.clock import VenueClock, watch_steps
-from daemon.core.errors import AnotherDaemon, DataFolderBusy, VenueRefused, VenueUnreachable
-from daemon.core.log_once import LogOnce
+from daemon.core.errors import AnotherDaemon, DataFolderBusy
 from daemon.core.loop_progress import LoopProgress
+from daemon.core.slot_troubles import SlotTroubles
 from daemon.core.tasks import running
+from daemon.hyperliquid.listings import Listings
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.feed import Feed
+from daemon.market_data.listed_coins import ListedCoins
 from daemon.market_data.order_flow import CohortFlow, read_cohorts
 from daemon.market_data.silence import SilenceWatch
 from daemon.mqtt.embedded_broker import EmbeddedBroker
 from daemon.mqtt.messages import DaemonStatus, encode
 from daemon.runtime.command_log import CommandLog
-from daemon.runtime.inbox import Inbox
+from daemon.runtime.inbox import HistoryFetched, Inbox
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.trades import TradeBook
 from daemon.service.status_publisher import StatusPublisher
 from daemon.service.systemd_notify import SystemdNotifier
+from daemon.service.venue_greeting import GREETING, greet, require_coins
 from daemon.service.watchdog import Watchdog, summary
 from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import STORE_NAME
@@ -43,7 +47,7 @@ from daemon.store.retrying_store import RetryingStore, until_available
 from daemon.store.store import Store
 from daemon.wiring import SharedParts, SlotParts, build_feed, build_slots, retention, trade_follower
 from hyperdrift.clock import Clock
-from hyperdrift.errors import ConfigError, HyperdriftError
+from hyperdrift.errors import HyperdriftError
 from hyperdrift.loading import freeze_gc
 from hyperdrift.mqtt.connection import MqttConnection, Will
 from hyperdrift.mqtt.topics import Topics
@@ -52,7 +56,6 @@ from monitor.events import Ticked
 
 log = structlog.get_logger()
 
-_RETRY_S: Final = 5.0
 _TICK_S: Final = 60.0
 _CLOCK_S, _DOUBTED_CLOCK_S, _VAGUE_CLOCK_S = 60.0, 25.0, 5.0
 _GOODBYE_S: Final = 2.0
@@ -96,17 +99,24 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         rest = await stack.enter_async_context(RestClient(rest_url, clock, venue, budget))
         online = _online(slots, clock)
         bus = await stack.enter_async_context(_connection(config.mqtt, online, clock))
-        watchdog.doing(lambda: "starting: waiting for the venue")
-        await _greet_venue(rest, slots, clock)
         topics = Topics(config.mqtt.prefix)
         status = StatusPublisher(online, bus, topics, venue, lambda: watchdog.start)
+        troubles = SlotTroubles()
+        listed = ListedCoins(Listings(rest), slots, clock, venue, troubles)
+        await greet(rest, listed, clock, venue, partial(_say, watchdog, status))
+        await require_coins(listed, store, slots)
         retrying = RetryingStore(store, clock, status.alert)
         await retrying.call(require_venue, followed, config.data_dir)
         await retrying.call(record_venue, followed)  # it answered: no slip of the pen
         audit, book = CommandLog(retrying, clock, venue), TradeBook(venue)
-        shared = SharedParts(config, clock, venue, retrying, bus, topics, audit, book)
-        feed, flow = build_feed(shared, rest, cohorts, status.alarm)
+        shared = SharedParts(config, clock, venue, retrying, bus, topics, audit, book, troubles)
+        feed, flow = build_feed(shared, rest, listed, cohorts, status.alarm)
         await _work(shared, rest, feed, flow=flow, status=status, watchdog=watchdog, reload=reload)
+
+
+def _say(watchdog: Watchdog, status: StatusPublisher, doing: str) -> None:
+    watchdog.doing(lambda: doing)
+    status.tell_start()
 
 
 async def _work(
@@ -144,6 +154,7 @@ async def _work(
         tasks.create_task(silence.run(), name="silence")
         delivery = LoopProgress("deliver")
         tasks.create_task(_deliver(feed, parts.inboxes, flow, delivery), name="deliver")
+        tasks.create_task(_tell_of_histories(feed, parts.inboxes), name="histories")
         tasks.create_task(_keep_time(rest, venue, clock), name="clock")
         loops = [delivery, *(runner.progress for runner in parts.runners.values())]
         await _announce(shared, feed, status=status, watchdog=watchdog, parts=parts, loops=loops)
@@ -178,6 +189,11 @@ async def _deliver(
             if flow:
                 await flow.settle(slot, bar.t)
             await inboxes[slot].put(bar)
+
+
+async def _tell_of_histories(feed: Feed, inboxes: Mapping[SlotName, Inbox]) -> None:
+    async for slot in feed.filled_late():
+        await inboxes[slot].put(HistoryFetched())
 
 
 async def _announce(
@@ -225,34 +241,13 @@ async def _keep_time(rest: RestClient, venue: VenueClock, clock: Clock) -> None:
             await rest.learn_clock()
 
 
-async def _greet_venue(rest: RestClient, slots: tuple[SlotName, ...], clock: Clock) -> None:
-    """Learn the venue's time and check the coins; wait until the venue answers.
-
-    Raises:
-        ConfigError: If it does not know a coin. A subscription to one closes the whole stream.
-    """
-    outage = LogOnce()
-    while True:
-        try:
-            await rest.learn_clock()
-            await rest.require_coins({slot.coin for slot in slots})
-        except VenueRefused as e:
-            raise ConfigError(f"[[slots]] {e}") from e
-        except VenueUnreachable as e:
-            if outage.begins():
-                log.warning("venue.unreachable", why=str(e))
-            await clock.sleep(_RETRY_S)
-        else:
-            return
-
-
 def _online(slots: tuple[SlotName, ...], clock: Clock) -> DaemonStatus:
     return DaemonStatus(
         state="online",
         version=version("hyperdrift"),
         slots=tuple(map(str, slots)),
         since_ms=clock.now_ms(),
-        doing="starting: waiting for the venue",
+        doing=GREETING,
     )
 
 

@@ -16,6 +16,7 @@ from daemon.core.slot_troubles import SlotTroubles
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CALM_S, CandleStream
 from daemon.market_data.feed import Feed
+from daemon.market_data.listed_coins import ListedCoins
 from daemon.market_data.order_flow import CohortFlow, Cohorts
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.keys import command_keys, own_signer, trusted_keys
@@ -73,24 +74,40 @@ class SlotParts:
 
 
 def build_feed(
-    shared: SharedParts, rest: RestClient, cohorts: Cohorts | None, alarm: Alarm
+    shared: SharedParts,
+    rest: RestClient,
+    listed: ListedCoins,
+    cohorts: Cohorts | None,
+    alarm: Alarm,
 ) -> tuple[Feed, CohortFlow | None]:
     """Build the feed, and the order flow of cohorts if there are any.
 
     Args:
         shared: The parts that all slots share.
         rest: The venue's REST client.
+        listed: Knows which coins the venue lists; it was asked once.
         cohorts: The addresses to follow.
         alarm: Called for bars that are lost or soon will be.
     """
     clock, venue, store = shared.clock, shared.venue, shared.store
     slots = tuple(section.name for section in shared.config.slots)
     flow = CohortFlow(cohorts, slots, store, venue) if cohorts else None
-    url, coins = shared.config.hyperliquid.urls[1], flow.coins if flow else ()
-    stream = CandleStream(url, clock, slots, coins, calm_s=CALM_S / venue.speed)
+    url = shared.config.hyperliquid.urls[1]
+    stream = CandleStream(url, clock, (), calm_s=CALM_S / venue.speed)
     tried = SingleAttemptStore(store)  # the feed waits and tries again itself
     on_trade = flow.take if flow else None
-    return Feed(rest, stream, tried, venue, slots, on_trade=on_trade, alarm=alarm), flow
+    feed = Feed(
+        rest,
+        stream,
+        tried,
+        venue,
+        slots,
+        on_trade=on_trade,
+        alarm=alarm,
+        listed=listed,
+        troubles=shared.troubles,
+    )
+    return feed, flow
 
 
 def build_slots(shared: SharedParts) -> SlotParts:

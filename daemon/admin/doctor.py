@@ -21,6 +21,7 @@ from daemon.config.schema import Config
 from daemon.core.clock import VenueClock
 from daemon.core.errors import Unreachable, VenueUnreachable
 from daemon.hyperliquid.connecting import proxy_for, stream_socket
+from daemon.hyperliquid.listings import Listings
 from daemon.hyperliquid.rest import RestClient
 from daemon.mqtt.messages import decode
 from daemon.registry.bot_compatibility import BotCompatibility
@@ -85,7 +86,7 @@ async def _venue(config: Config, clock: Clock, venue: VenueClock) -> list[Check]
     try:
         async with asyncio.timeout(_VENUE_S), RestClient(rest_url, clock, venue) as rest:
             await rest.learn_clock()
-            await rest.require_coins(slot.coin for slot in config.slots)
+            faults = await Listings(rest).faults({slot.coin for slot in config.slots})
         stream = await _stream(stream_url, proxy_for(stream_url))
     except TimeoutError:
         why = f"{rest_url} does not answer within {_VENUE_S:g} s: check the network"
@@ -95,7 +96,8 @@ async def _venue(config: Config, clock: Clock, venue: VenueClock) -> list[Check]
         return [Check("venue", str(e), unreachable=gone)]
     note = rest_url + (" through a proxy" if proxy_for(rest_url) else "")
     found = Check("venue", stream, note, unreachable=bool(stream))
-    return [found, _clock(venue, clock)]
+    coins = [Check("coin", fault.text) for _, fault in sorted(faults.items())]
+    return [found, *coins, _clock(venue, clock)]
 
 
 async def _stream(url: str, proxy: str | None) -> str:

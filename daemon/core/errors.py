@@ -4,8 +4,9 @@
     │                        ConfigError, BadInput, VersionRefused, NoModel
     ├── Unreachable          exit 4: venue or broker does not answer
     │   ├── VenueUnreachable
+    │   │   └── CoinUnserved    the venue answers, but not about this coin
     │   └── BrokerUnreachable
-    ├── VenueRefused         our request has a bug or names an unknown coin
+    ├── VenueRefused         the venue does not understand our request, or has no such coin
     ├── SchemaChanged        the venue sent something that its documentation does not describe
     ├── StoreCorrupt         the database file cannot be read
     ├── StoreUnavailable     the disk is full or the file not writable (`daemon.store.database`)
@@ -32,6 +33,20 @@ class Unreachable(HyperdriftError):
 
 class VenueUnreachable(Unreachable):
     """The exchange does not answer, or answers 429 or 5xx for longer than the retries last."""
+
+
+class CoinUnserved(VenueUnreachable):
+    """The exchange fails to answer about one coin or dex, while it answers other calls.
+
+    `what` names what it does not serve: the candles of a slot, the funding of a coin.
+    """
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(what, why)
+        self.what, self.why = what, why
+
+    def __str__(self) -> str:
+        return f"the venue does not serve {self.what} ({self.why})"
 
 
 class BrokerUnreachable(Unreachable):

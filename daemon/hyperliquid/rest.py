@@ -1,12 +1,12 @@
 """Call the venue's `/info` within its weight limit, with retries and typed errors.
 
-This module handles three habits of the venue. A 500 with `null` is a fault that passes. Idle
-connections are dropped without notice. All programs of one address share 1200 weight a minute.
+This module handles three habits of the venue. A 500 with `null` is a fault that passes, or the
+fault of one coin: another call tells which. Idle connections are dropped without notice. All
+programs of one address share 1200 weight a minute.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 from typing import Final, NamedTuple, Self
@@ -16,16 +16,16 @@ import structlog
 
 from daemon.core.bars import REACH_BARS, Bar, Funding
 from daemon.core.clock import VenueClock
-from daemon.core.errors import VenueRefused, VenueUnreachable
-from daemon.core.outside_text import printable
-from daemon.core.suggestions import nearest
-from daemon.hyperliquid import wire
+from daemon.core.errors import CoinUnserved, VenueUnreachable
+from daemon.hyperliquid import requests, wire
 from daemon.hyperliquid.anomaly_log import AnomalyLog
-from daemon.hyperliquid.backoff import Standstill
+from daemon.hyperliquid.backoff import Standstill, delays
 from daemon.hyperliquid.connecting import proxy_for
+from daemon.hyperliquid.http_answers import Ambiguous, HungUp, Throttled, TryAgain, checked
 from daemon.hyperliquid.rate_limit import Priority, Spent, WeightBudget
 from daemon.hyperliquid.refusal_log import RefusalLog
 from hyperdrift.clock import Clock
+from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import HOUR_MS, SlotName, interval_name
 
 log = structlog.get_logger()
@@ -48,16 +48,8 @@ _CLOCK_SAMPLES: Final = 3
 _AHEAD_MS: Final = 3 * HOUR_MS
 
 
-class _TryAgain(Exception):
-    """The call failed; another try may succeed."""
-
-
-class _Throttled(_TryAgain):
-    """The venue counts more weight than it allows."""
-
-
-class _HungUp(_TryAgain):
-    """The connection ended without an answer, as idle connections do."""
+class _Unserved(TryAgain):
+    """The venue fails to answer this call, and answers others."""
 
 
 @dataclass(slots=True)
@@ -113,15 +105,12 @@ class RestClient:
         self._proxy = proxy_for(self._url)
         self._clock, self._venue = clock, venue
         self._budget = WeightBudget(clock, venue, weight_per_minute)
-        self._standstill = Standstill(
-            clock,
-            _FIRST_DELAY_S,
-            _LONGEST_DELAY_S,
-            Random(),  # noqa: S311 - jitter, no secret
-        )
+        self._random = Random()  # noqa: S311 - jitter, no secret
+        self._standstill = Standstill(clock, _FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
         self._refusals = RefusalLog()
         self.tally, self.oddities = RestTally(0, 0, self._refusals.bars), AnomalyLog(venue)
         self._session: aiohttp.ClientSession | None = None
+        self._unserved: set[str] = set()  # what the venue failed to answer the last time
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
@@ -184,8 +173,8 @@ class RestClient:
         last_ms = self._venue.now_ms() if end_ms is None else end_ms
         rows = min(REACH_BARS, max(0, last_ms - start_ms) // slot.interval_ms + 2)
         weight = _BASE_WEIGHT + math.ceil(rows / _CANDLES_PER_WEIGHT)
-        request = wire.candles_request(slot, start_ms, end_ms)
-        answer = await self._ask(request, weight, priority)
+        request = requests.candles_request(slot, start_ms, end_ms)
+        answer = await self._ask(request, weight, priority, f"the candles of {slot}")
         candles = wire.decode_candles(answer.body, slot)
         answer.spent.weight = _BASE_WEIGHT + math.ceil(len(candles.frames) / _CANDLES_PER_WEIGHT)
         self._refusals.note_bars(candles.refused)
@@ -213,8 +202,8 @@ class RestClient:
         while True:
             rows = min(wire.FUNDING_PAGE_ROWS, max(0, last_ms - start_ms) // HOUR_MS + 1)
             weight = _BASE_WEIGHT + math.ceil(rows / _FUNDINGS_PER_WEIGHT)
-            request = wire.funding_request(coin, start_ms, end_ms)
-            answer = await self._ask(request, weight, priority)
+            request = requests.funding_request(coin, start_ms, end_ms)
+            answer = await self._ask(request, weight, priority, f"the funding of {coin}")
             page, refused = wire.decode_funding(answer.body, coin)
             rows = len(page) + len(refused)
             answer.spent.weight = _BASE_WEIGHT + math.ceil(rows / _FUNDINGS_PER_WEIGHT)
@@ -235,26 +224,20 @@ class RestClient:
             VenueUnreachable: If all tries fail.
             SchemaChanged: If the answer is not what the documentation says.
         """
-        answer = await self._ask(wire.meta_request(dex), _BASE_WEIGHT, Priority.LIVE)
+        what = f"the coins of dex {dex}" if dex else ""
+        answer = await self._ask(requests.meta_request(dex), _BASE_WEIGHT, Priority.LIVE, what)
         return wire.decode_meta(answer.body)
 
-    async def require_coins(self, coins: Iterable[str]) -> None:
-        """Check that every coin is traded: the venue closes the socket for an unknown coin.
+    async def dexs(self) -> tuple[str, ...]:
+        """Fetch the names of the builders' dexes.
 
         Raises:
-            VenueRefused: If one is not; the text names it and the nearest names.
             VenueUnreachable: If all tries fail.
+            VenueRefused: If the venue does not know the call.
+            SchemaChanged: If the answer is not what the documentation says.
         """
-        listed: dict[str, dict[str, bool]] = {}
-        for coin in coins:
-            dex = coin.partition(":")[0] if ":" in coin else ""
-            if dex not in listed:
-                listed[dex] = await self.meta(dex)
-            if coin not in listed[dex]:
-                raise VenueRefused(_unknown(coin, listed[dex]))
-            if listed[dex][coin]:
-                msg = f"{coin} is delisted: the venue sends no more bars; remove its slot"
-                raise VenueRefused(msg)
+        answer = await self._ask(requests.DEXS_REQUEST, _BASE_WEIGHT, Priority.LIVE)
+        return wire.decode_dexs(answer.body)
 
     async def learn_clock(self) -> None:
         """Set the venue's clock by the quickest of a few answers.
@@ -264,7 +247,7 @@ class RestClient:
             SchemaChanged: If the answer is not what the documentation says.
         """
         samples = [
-            await self._ask(wire.STATUS_REQUEST, _STATUS_WEIGHT, Priority.LIVE)
+            await self._ask(requests.STATUS_REQUEST, _STATUS_WEIGHT, Priority.LIVE)
             for _ in range(_CLOCK_SAMPLES)
         ]
         best = min(samples, key=lambda answer: answer.received - answer.sent)
@@ -280,43 +263,75 @@ class RestClient:
             why = f"the venue's clock moved by {(theirs_ms - ours_ms) / 1000:.0f} s{doubt}"
             log.warning("venue.clock_jumped", why=why)
 
-    async def _ask(self, request: bytes, weight: int, priority: Priority) -> _Answer:
-        why = ""
-        for _ in range(_TRIES):
+    async def _ask(
+        self, request: bytes, weight: int, priority: Priority, what: str = ""
+    ) -> _Answer:
+        """Ask until the venue answers, five times at most.
+
+        Args:
+            request: The body of the request.
+            weight: Its weight.
+            priority: Its priority.
+            what: What it asks of one coin, in words; empty if it concerns all.
+        """
+        why, own_waits = "", delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
+        tries = 1 if what in self._unserved else _TRIES
+        for left in reversed(range(tries)):
             try:
                 async with self._standstill.turn():
-                    return await self._try(request, weight, priority)
-            except _TryAgain as e:
+                    answer = await self._try(request, weight, priority, of_coin=bool(what))
+            except TryAgain as e:
                 why = str(e)
                 self.tally.retries += 1
-                if not isinstance(e, _HungUp):  # `_try` has noted that one
+                if not isinstance(e, HungUp):  # `_try` has noted that one
                     self.oddities.note("error_answer")
                 log.debug("rest.retry", why=why, request=request.decode())
-        msg = (
-            f"{self._url} does not answer ({why}, {_TRIES} times): check the network and its status"
-        )
+                if isinstance(e, _Unserved):
+                    if not left:
+                        self._unserved.add(what)
+                        raise CoinUnserved(what, why) from e
+                    await self._clock.sleep(next(own_waits))
+            else:
+                self._unserved.discard(what)
+                return answer
+        times = f"{tries} times" if tries > 1 else "again"
+        msg = f"{self._url} does not answer ({why}, {times}): check the network and its status"
         raise VenueUnreachable(msg)
 
-    async def _try(self, request: bytes, weight: int, priority: Priority) -> _Answer:
+    async def _try(
+        self, request: bytes, weight: int, priority: Priority, *, of_coin: bool
+    ) -> _Answer:
         """Ask once; after a failure all callers wait for a while."""
         spent = await self._budget.take(weight, priority)
         sent = self._clock.monotonic()
         try:
             try:
                 body = await self._post(request)
-            except _HungUp:
+            except HungUp:
                 # The venue had dropped an idle connection: ask at once again, on a new one.
                 self.oddities.note("connection_dropped")
                 spent.weight += weight
                 body = await self._post(request)
-        except _TryAgain as e:
-            is_throttled = isinstance(e, _Throttled)
+        except TryAgain as e:
+            if of_coin and isinstance(e, Ambiguous) and await self._answers_others(priority):
+                self._standstill.ended()
+                raise _Unserved(f"{e}, and it answers other calls") from e
+            is_throttled = isinstance(e, Throttled)
             self.tally.throttled += is_throttled
             least_s = _THROTTLED_S / self._venue.speed if is_throttled else 0.0
             self._standstill.failed(sent, least_s)
             raise
         self._standstill.ended()
         return _Answer(body, sent, self._clock.monotonic(), spent)
+
+    async def _answers_others(self, priority: Priority) -> bool:
+        """Return whether the venue answers a call that concerns no coin."""
+        await self._budget.take(_STATUS_WEIGHT, priority)
+        try:
+            wire.decode_status(await self._post(requests.STATUS_REQUEST))
+        except (TryAgain, HyperdriftError):
+            return False
+        return True
 
     async def _post(self, request: bytes) -> bytes:
         if self._session is None:
@@ -328,20 +343,7 @@ class RestClient:
             async with call as response:
                 status, body = response.status, await response.read()
         except (aiohttp.ServerDisconnectedError, ConnectionResetError) as e:
-            raise _HungUp(str(e) or type(e).__name__) from e
+            raise HungUp(str(e) or type(e).__name__) from e
         except (aiohttp.ClientError, TimeoutError, OSError) as e:
-            raise _TryAgain(str(e) or type(e).__name__) from e
-        if status == 429:  # noqa: PLR2004 - HTTP
-            raise _Throttled(f"status {status}")
-        if status >= 500 or body.strip() in {b"null", b""}:  # noqa: PLR2004 - HTTP
-            raise _TryAgain(f"status {status}")
-        if status != 200:  # noqa: PLR2004 - HTTP
-            msg = f"the venue refused {request.decode()} with status {status}: {printable(body)}"
-            raise VenueRefused(msg)
-        return body
-
-
-def _unknown(coin: str, listed: Iterable[str]) -> str:
-    near = nearest(coin, listed, 3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "names are case-sensitive"
-    return f"the venue has no perp {coin!r}; {hint}"
+            raise TryAgain(str(e) or type(e).__name__) from e
+        return checked(status, body, request)

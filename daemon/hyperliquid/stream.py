@@ -21,7 +21,7 @@ from daemon.core.clock import VenueClock
 from daemon.core.errors import SchemaChanged
 from daemon.core.outside_text import printable
 from daemon.core.tasks import in_own_task
-from daemon.hyperliquid import wire
+from daemon.hyperliquid import requests, wire
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.connecting import proxy_for, stream_socket
 from daemon.hyperliquid.frames import (
@@ -45,6 +45,7 @@ log = structlog.get_logger()
 _PING_S: Final = 15.0
 _SILENT_S: Final = 40.0  # two pings without an answer: the socket is given up
 _UNACKNOWLEDGED_S: Final = 20.0
+_RETRY_S: Final = 300.0  # what the venue refused is asked for again
 _LASTED_S: Final = 60.0  # after a connection of this length the delays begin at the first again
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
 _CLOSE_S: Final = 2.0
@@ -65,13 +66,30 @@ class Connected(NamedTuple):
 
 
 class Disconnected(NamedTuple):
-    """The socket is lost; what it would have pushed does not come any more."""
+    """The socket is lost; what it would have pushed does not come any more.
+
+    `doubted` is True if it was closed as for a coin that the venue does not know.
+    """
 
     why: str
     expected: bool = False
+    doubted: bool = False
 
 
-StreamEvent = CandleFrame | Trades | Connected | Disconnected
+class Unserved(NamedTuple):
+    """The venue does not serve one subscription; the others go on. It is asked for again."""
+
+    channel: Channel
+    why: str
+
+
+class Served(NamedTuple):
+    """The venue serves a subscription that it did not serve before."""
+
+    channel: Channel
+
+
+StreamEvent = CandleFrame | Trades | Connected | Disconnected | Unserved | Served
 
 
 class _Dead(Exception):
@@ -109,21 +127,43 @@ class CandleStream:
     ) -> None:
         self._url, self._clock, self._calm_s = url, clock, calm_s
         self._proxy = proxy_for(url)
-        self._wanted: frozenset[Channel] = frozenset([*wanted, *map(TradesOf, trades_of)])
-        if len(self._wanted) > MOST_SUBSCRIPTIONS:
-            msg = (
-                f"{len(self._wanted)} subscriptions are more than the {MOST_SUBSCRIPTIONS} that the"
-                " venue allows: remove slots"
-            )
-            raise BadInput(msg)
+        self._wanted: set[Channel] = set()
+        self._unsent: set[Channel] = set()  # wanted, and not asked for on the present socket
+        self._sends = asyncio.Event()
+        self.want([*wanted, *map(TradesOf, trades_of)])
         # In wall time, as sockets are. One limit for all connections counts reconnects too.
         self._messages = WeightBudget(clock, VenueClock(clock), _MESSAGES_PER_MINUTE)
         self.refused: Counter[SlotName] = Counter()
         self._random = Random()  # noqa: S311 - jitter, no secret
-        self._heard_at = 0.0
+        self._heard_at = self._asked_at = 0.0
         self._unacknowledged: set[Channel] = set()
+        self._unanswered: set[Channel] = set()  # on the socket before
+        self._unserved: set[Channel] = set()
         self._odd: dict[str, float] = {}  # kinds of faulty frames, and when the last one came
         self.events: asyncio.Queue[StreamEvent] = asyncio.Queue(_QUEUE_FRAMES)
+
+    def want(self, channels: Iterable[Channel]) -> None:
+        """Subscribe to more channels, now and on every later socket.
+
+        Raises:
+            BadInput: If the subscriptions are more than the venue allows.
+        """
+        new = set(channels) - self._wanted
+        if (many := len(self._wanted) + len(new)) > MOST_SUBSCRIPTIONS:
+            msg = (
+                f"{many} subscriptions are more than the {MOST_SUBSCRIPTIONS} that the"
+                " venue allows: remove slots"
+            )
+            raise BadInput(msg)
+        self._wanted |= new
+        self._unsent |= new
+        self._sends.set()
+
+    def unwant(self, channels: Iterable[Channel]) -> None:
+        """Ignore what comes of these channels, and subscribe no more to them."""
+        for one in channels:
+            for of in (self._wanted, self._unsent, self._unacknowledged, self._unserved):
+                of.discard(one)
 
     async def run(self) -> None:
         """Connect, listen, reconnect; ends only when cancelled."""
@@ -151,7 +191,9 @@ class CandleStream:
                 asyncio.TaskGroup() as tasks,
             ):
                 self._heard_at = self._clock.monotonic()
-                self._unacknowledged = set(self._wanted)
+                self._asked_at = self._heard_at
+                self._unsent = set(self._wanted)
+                self._unacknowledged = self._wanted - self._unserved
                 tasks.create_task(self._subscribe(socket), name="stream-subscribe")
                 tasks.create_task(self._keep_alive(socket), name="stream-ping")
                 tasks.create_task(self._listen(socket), name="stream-listen")
@@ -164,23 +206,38 @@ class CandleStream:
         return ended
 
     async def _subscribe(self, socket: ClientConnection) -> None:
-        for number, channel in enumerate(sorted(self._wanted, key=str), start=1):
-            await self._messages.take(1, Priority.LIVE)
-            await socket.send(wire.subscribe(channel))
-            if number % _BURST == 0:
-                await self._clock.sleep(_BURST_PAUSE_S)
+        if not self._unacknowledged:  # the socket is kept for what may be wanted later
+            await self.events.put(Connected())
+        while True:
+            for number, channel in enumerate(sorted(self._unsent, key=str), start=1):
+                if channel not in self._unsent:  # no longer wanted
+                    continue
+                await self._messages.take(1, Priority.LIVE)
+                self._unsent.discard(channel)
+                if channel not in self._unserved:
+                    self._unacknowledged.add(channel)
+                self._asked_at = self._clock.monotonic()
+                await socket.send(requests.subscribe(channel))
+                if number % _BURST == 0:
+                    await self._clock.sleep(_BURST_PAUSE_S)
+            self._sends.clear()
+            if not self._unsent:
+                await self._sends.wait()
 
     async def _keep_alive(self, socket: ClientConnection) -> None:
-        began = self._clock.monotonic()
+        retried_at = self._clock.monotonic()
         while True:
             await self._clock.sleep(_PING_S)
             now = self._clock.monotonic()
             if now - self._heard_at > _SILENT_S:
                 socket.transport.abort()  # a closing handshake would wait for an answer
                 raise _Dead(f"nothing heard for {now - self._heard_at:.0f} s")
-            if self._unacknowledged and now - began > _UNACKNOWLEDGED_S:
-                raise _Dead(f"no acknowledgement for {_names(self._unacknowledged)}")
-            await socket.send(wire.PING)
+            if self._unacknowledged and now - self._asked_at > _UNACKNOWLEDGED_S:
+                await self._give_up_unanswered()
+            if self._unserved and now - retried_at > _RETRY_S:
+                retried_at, self._unsent = now, self._unsent | self._unserved
+                self._sends.set()
+            await socket.send(requests.PING)
 
     async def _listen(self, socket: ClientConnection) -> None:
         while True:
@@ -204,14 +261,10 @@ class CandleStream:
             case Trades(trades):
                 if asked := tuple(t for t in trades if TradesOf(t.coin) in self._wanted):
                     await self.events.put(Trades(asked))
-            case Acknowledged() if self._unacknowledged:
-                self._unacknowledged -= {
-                    one for one in self._unacknowledged if wire.acknowledges(frame, one)
-                }
-                if not self._unacknowledged:
-                    await self.events.put(Connected())
+            case Acknowledged():
+                await self._acknowledge(frame)
             case ErrorFrame(text):
-                self._report("stream.refused", text)
+                await self._take_error(text)
             case _:
                 pass  # pongs, greetings, channels that nobody asked for
 
@@ -228,9 +281,52 @@ class CandleStream:
         if self._unacknowledged:
             # For an unknown coin the venue closes the socket without a close frame or an error.
             why = f"{closed}, before {_names(self._unacknowledged)} was acknowledged"
-            return Disconnected(why)
+            return Disconnected(why, doubted=True)
         # The venue closes every socket after about three hours, and says `Expired`.
         return Disconnected(str(closed), expected="Expired" in str(closed))
+
+    async def _take_error(self, text: str) -> None:
+        self._report("stream.refused", text)
+        named = wire.named_subscription(text)
+        if named and text.startswith(wire.ALREADY_SUBSCRIBED):
+            await self._acknowledge(named)
+        elif named:
+            await self._unserve(self._meant(named), f"the venue refuses it ({text})")
+
+    def _meant(self, echo: Acknowledged) -> set[Channel]:
+        return {one for one in self._wanted if wire.acknowledges(echo, one)}
+
+    async def _acknowledge(self, echo: Acknowledged) -> None:
+        for one in (meant := self._meant(echo)) & self._unserved:
+            self._unserved.discard(one)
+            await self.events.put(Served(one))
+        await self._settle(meant)
+
+    async def _unserve(self, channels: Collection[Channel], why: str) -> None:
+        """Go on without some channels; `why` says what the venue did."""
+        for one in set(channels) - self._unserved:
+            self._unserved.add(one)
+            await self.events.put(Unserved(one, why))
+        await self._settle(channels)
+
+    async def _settle(self, channels: Collection[Channel]) -> None:
+        """Wait no longer for some channels; tell if these were the last ones."""
+        if self._unacknowledged:
+            self._unacknowledged -= set(channels)
+            if not self._unacknowledged:
+                await self.events.put(Connected())
+
+    async def _give_up_unanswered(self) -> None:
+        """Go on without the subscriptions that two sockets in a row did not answer alone.
+
+        Raises:
+            _Dead: If the socket is to be left: it is the first one, or answered none.
+        """
+        unanswered = set(self._unacknowledged)
+        again, self._unanswered = unanswered <= self._unanswered, unanswered
+        if not again or unanswered == self._wanted:
+            raise _Dead(f"no acknowledgement for {_names(unanswered)}")
+        await self._unserve(unanswered, "the venue does not acknowledge it")
 
     def _report(self, event: str, text: str, kind: str = "") -> None:
         """Log a faulty frame when its kind begins: there may be one with every frame."""

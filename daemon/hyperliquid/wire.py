@@ -1,4 +1,4 @@
-"""Build the venue's requests and read its answers: the only module that knows its JSON.
+"""Read the venue's answers and frames: the only module that knows their JSON.
 
 Prices come as strings, sometimes as numbers; both are read. Candle data comes as one object,
 but as an array in the documentation; both are read. A wrong shape raises `SchemaChanged` with
@@ -26,8 +26,8 @@ from daemon.hyperliquid.frames import (
     RefusedBar,
     Trade,
     Trades,
-    TradesOf,
 )
+from daemon.hyperliquid.requests import subscription
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import INTERVAL_MS, SlotName
 from retrain.bar_limits import LARGEST_VOLUME
@@ -35,9 +35,8 @@ from retrain.bar_limits import LARGEST_VOLUME
 FUNDING_PAGE_ROWS: Final = 500
 """Most rows of one `fundingHistory` answer."""
 
-META_REQUEST: Final = b'{"type":"meta"}'
-STATUS_REQUEST: Final = b'{"type":"exchangeStatus"}'
-PING: Final = '{"method":"ping"}'
+ALREADY_SUBSCRIBED: Final = "Already subscribed"
+"""How the error frame begins that in truth confirms a subscription."""
 
 _GREETING: Final = b"Websocket connection established"
 """The first frame of a connection; no other frame may be plain text."""
@@ -87,7 +86,11 @@ class _Listed(msgspec.Struct, rename={"delisted": "isDelisted"}):
 
 
 class _Meta(msgspec.Struct):
-    universe: list[_Listed]
+    universe: list[msgspec.Raw]
+
+
+class _Dex(msgspec.Struct):
+    name: str
 
 
 class _Status(msgspec.Struct):
@@ -101,37 +104,6 @@ class _Envelope(msgspec.Struct):
 
 class _Echo(msgspec.Struct):
     subscription: dict[str, Any]
-
-
-def candles_request(slot: SlotName, start_ms: int, end_ms: int | None) -> bytes:
-    """Ask for the bars from the one that contains `start_ms` to the one with `end_ms`, ms UTC."""
-    wanted: dict[str, object] = {"coin": slot.coin, "interval": slot.interval}
-    wanted |= {"startTime": start_ms} | ({} if end_ms is None else {"endTime": end_ms})
-    return msgspec.json.encode({"type": "candleSnapshot", "req": wanted})
-
-
-def funding_request(coin: str, start_ms: int, end_ms: int | None) -> bytes:
-    """Ask for one page of the funding rates stamped `start_ms` (ms UTC) or later, oldest first."""
-    wanted: dict[str, object] = {"type": "fundingHistory", "coin": coin, "startTime": start_ms}
-    return msgspec.json.encode(wanted | ({} if end_ms is None else {"endTime": end_ms}))
-
-
-def meta_request(dex: str) -> bytes:
-    """Ask for the perps of a builder's dex; "" is the venue's own."""
-    return msgspec.json.encode({"type": "meta", "dex": dex}) if dex else META_REQUEST
-
-
-def subscription(wanted: Channel) -> dict[str, str]:
-    """Name the candle channel of a slot, or the trades channel of a coin."""
-    if isinstance(wanted, TradesOf):
-        return {"type": "trades", "coin": wanted.coin}
-    return {"type": "candle", "coin": wanted.coin, "interval": wanted.interval}
-
-
-def subscribe(wanted: Channel) -> str:
-    """Ask for a slot's candles, or a coin's trades."""
-    frame = {"method": "subscribe", "subscription": subscription(wanted)}
-    return msgspec.json.encode(frame).decode()
 
 
 def decode_candles(body: bytes, slot: SlotName) -> Candles:
@@ -191,12 +163,26 @@ def decode_funding(body: bytes, coin: str) -> FundingPage:
 
 
 def decode_meta(body: bytes) -> dict[str, bool]:
-    """Read a `meta` answer: coin -> whether it is delisted.
+    """Read a `meta` answer: coin -> whether it is delisted. Rows that cannot be read are left out.
 
     Raises:
-        SchemaChanged: If there is no universe of named coins.
+        SchemaChanged: If there is no universe of named coins, or it is empty.
     """
-    return {row.name: row.delisted for row in _decode(body, _Meta, "meta").universe}
+    listed = [row for raw in _decode(body, _Meta, "meta").universe if (row := _listed(raw))]
+    if not listed:
+        msg = f"the venue's meta lists no coins: {printable(body)}"
+        raise SchemaChanged(msg, "meta")
+    return {row.name: row.delisted for row in listed}
+
+
+def decode_dexs(body: bytes) -> tuple[str, ...]:
+    """Read the names of the builders' dexes from a `perpDexs` answer; null is the venue's own.
+
+    Raises:
+        SchemaChanged: If it is no list of named dexes.
+    """
+    rows: list[_Dex | None] = _decode(body, list[_Dex | None], "perpDexs")
+    return tuple(row.name for row in rows if row is not None)
 
 
 def decode_status(body: bytes) -> int:
@@ -235,9 +221,26 @@ def decode_frame(text: bytes) -> Frame:
             return OtherFrame(channel)
 
 
+def named_subscription(text: str) -> Acknowledged | None:
+    """Return the subscription that the text of an error frame quotes; None if it quotes none."""
+    try:
+        quoted = decode_json(text[max(0, text.find("{")) :], dict[str, Any])
+    except BadInput:
+        return None
+    named = quoted.get("subscription", quoted)
+    return Acknowledged(named) if isinstance(named, dict) else None
+
+
 def acknowledges(echo: Acknowledged, wanted: Channel) -> bool:
     """Tell whether an acknowledgement confirms this subscription; it may have more keys."""
     return subscription(wanted).items() <= echo.subscription.items()
+
+
+def _listed(raw: msgspec.Raw) -> _Listed | None:
+    try:
+        return decode_json(bytes(raw), _Listed, strict=False)  # type: ignore[no-any-return]
+    except BadInput:
+        return None
 
 
 def _trades(rows: list[_Trade]) -> Trades:

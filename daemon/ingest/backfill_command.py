@@ -8,7 +8,8 @@ from typing import Any, Final
 from daemon.config.schema import Config
 from daemon.core.bars import REACH_BARS, Bar, Provenance
 from daemon.core.clock import VenueClock
-from daemon.core.errors import Unreachable, VenueRefused
+from daemon.core.errors import Unreachable
+from daemon.hyperliquid.listings import Listings
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.ingest.store_report import StoreVerdict, Stretch, stretches, verify
@@ -66,10 +67,8 @@ async def _venue(
     url, _ = config.hyperliquid.urls
     async with RestClient(url, clock, venue, config.hyperliquid.weight_per_minute) as rest:
         await rest.learn_clock()
-        try:
-            await rest.require_coins([coin])
-        except VenueRefused as e:
-            raise BadInput(f"--coin: {e}") from e
+        if fault := (await Listings(rest).faults([coin])).get(coin):
+            raise BadInput(f"--coin: {fault.text}")
         yield rest, venue
 
 

@@ -14,6 +14,7 @@ import structlog
 
 from daemon.core.bars import Alarm, Bar, Provenance
 from daemon.core.clock import VenueClock
+from daemon.core.errors import CoinUnserved
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
@@ -34,6 +35,7 @@ from daemon.market_data.assembly_steps import (
 )
 from daemon.market_data.bar_assembler import BarAssembler, BarTally
 from daemon.market_data.bar_close import VenueMoment, closed_t, grace_ms
+from daemon.market_data.feed_troubles import Troubles
 from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.latency_log import LatencyLog
 from daemon.market_data.lost_bars import give_up, warn_of_reach
@@ -48,36 +50,11 @@ from hyperdrift.slot_name import SlotName
 log = structlog.get_logger()
 
 _ASK_AGAIN_S: Final = 10.0
-_FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 30.0
+_FIRST_DELAY_S, _LONGEST_DELAY_S, _LONGEST_OWN_S = 1.0, 30.0, 300.0
 # If too many bars close at once, REST is asked so much later: provisional bars go first.
 _RUSH_LEAD_MS: Final = 2_000
 
 Emit = Callable[[SlotName, Bar], Awaitable[None]]
-
-
-class Troubles:
-    """Log errors that stop the bars: each kind once while it lasts, for all slots together."""
-
-    def __init__(self) -> None:
-        self._of: dict[SlotName, str] = {}
-        self._why: dict[SlotName, str] = {}
-
-    def begin(self, slot: SlotName, error: HyperdriftError) -> None:
-        """Note that an error stops the bars of a slot."""
-        kind = type(error).__name__
-        if kind not in self._of.values():
-            log.warning("feed.trouble", slot=str(slot), why=str(error))
-        self._of[slot], self._why[slot] = kind, str(error)
-
-    def why(self, slot: SlotName) -> str:
-        """Return what stops the bars of a slot at present; empty if nothing does."""
-        return self._why.get(slot, "")
-
-    def end(self, slot: SlotName) -> None:
-        """Note that the bars of a slot come again."""
-        self._why.pop(slot, None)
-        if self._of.pop(slot, None) and not self._of:
-            log.info("feed.recovered", slot=str(slot))
 
 
 class BarFollower:
@@ -94,6 +71,10 @@ class BarFollower:
         coverage: The time that the present socket covers.
         in_rush: Tells whether too many bars close at a time, ms UTC, to confirm each first.
         alarm: Reports lost bars to a person.
+
+    Attributes:
+        is_pushed: Whether the venue pushes the slot's candles; without that the stream's
+            silence proves nothing.
     """
 
     def __init__(
@@ -120,6 +101,7 @@ class BarFollower:
         self._anomalies = StreamAnomalies(slot, rest.oddities, shown, coverage, venue)
         self._latency = LatencyLog(slot, venue)
         self._is_warned = False
+        self.is_pushed = True
         self._record_t: int | None = None
         self._asked_at = 0.0  # monotonic s, when REST was asked last
 
@@ -146,7 +128,7 @@ class BarFollower:
                 bar of record in the store. If there is none, begin with the next bar to close.
         """
         await self._begin(after)
-        waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
+        waits = delays(_FIRST_DELAY_S, _LONGEST_OWN_S, self._random)
         while True:
             close_ms = self._assembler.next_close_ms(self._moment())
             late_ms = _RUSH_LEAD_MS if self._in_rush(close_ms) else 0
@@ -158,11 +140,12 @@ class BarFollower:
                 self._troubles.begin(self.slot, e)
                 self._latency.excuse()
                 self._warn()
-                await self._venue.sleep(next(waits))
+                longest_s = _LONGEST_OWN_S if isinstance(e, CoinUnserved) else _LONGEST_DELAY_S
+                await self._venue.sleep(min(next(waits), longest_s))
                 continue
             self._troubles.end(self.slot)
             self._is_warned = False
-            waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
+            waits = delays(_FIRST_DELAY_S, _LONGEST_OWN_S, self._random)
             if not is_done:
                 await self._venue.sleep(_ASK_AGAIN_S)
 
@@ -178,7 +161,7 @@ class BarFollower:
 
     def offer(self, close_ms: int) -> tuple[Bar, Provenance] | None:
         """Return the bar that closed at `close_ms`, ms UTC, if the stream alone proves it final."""
-        return self._assembler.offer(close_ms, self._moment())
+        return self._assembler.offer(close_ms, self._moment()) if self.is_pushed else None
 
     async def lead(self, bar: Bar, provenance: Provenance) -> None:
         """Hand on a stored bar before REST confirms it; do nothing if REST was faster."""
@@ -241,7 +224,8 @@ class BarFollower:
         if result.revised:
             log.info("feed.revised", slot=str(self.slot), bars=result.revised)
             self.tally.revised += result.revised
-        self._anomalies.confirmed([*seen, *new])
+        if self.is_pushed:
+            self._anomalies.confirmed([*seen, *new])
         self._record_t = max(self._record_t or 0, *(bar.t for bar in (*seen, *new)))
 
     async def _hand_on(self, step: HandOn) -> None:

@@ -7,38 +7,34 @@ REST's weight confirms (`provisional_bars`).
 """
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from random import Random
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
 
-from daemon.core.bars import Alarm, Bar, Provenance
+from daemon.core.bars import Alarm, Bar
 from daemon.core.clock import VenueClock
 from daemon.core.log_once import LogOnce
-from daemon.hyperliquid.backoff import delays
-from daemon.hyperliquid.frames import CandleFrame, Trade, Trades
+from daemon.core.slot_troubles import SlotTroubles
+from daemon.core.tasks import running
+from daemon.hyperliquid.frames import CandleFrame, Channel, Trade, Trades, TradesOf
 from daemon.hyperliquid.rest import RestClient
-from daemon.hyperliquid.stream import CandleStream, Connected, Disconnected
+from daemon.hyperliquid.stream import CandleStream, Connected, Disconnected, Served, Unserved
 from daemon.market_data.backfill import Backfill
-from daemon.market_data.bar_follower import BarFollower, Troubles
+from daemon.market_data.bar_follower import BarFollower
+from daemon.market_data.feed_troubles import Troubles
 from daemon.market_data.funding import FundingSettlements
-from daemon.market_data.lost_bars import warn_of_reach
+from daemon.market_data.histories import Histories
+from daemon.market_data.listed_coins import ListedCoins
 from daemon.market_data.provisional_bars import ProvisionalBars
 from daemon.market_data.stream_cache import Coverage
 from daemon.mqtt.messages import FeedState, VenueState
 from daemon.store.async_store import AsyncStore
-from daemon.store.store import Store
-from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 
 _QUEUE_BARS: Final = 1024
-_FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
-# One answer that cannot be read may be a passing fault; this many are another protocol.
-_MISREADINGS: Final = 5
 
 
 class Feed:
@@ -49,12 +45,14 @@ class Feed:
         stream: The venue's pushes; this object runs it.
         store: Takes every bar before it is delivered.
         venue: The venue's clock; somebody else calls `rest.learn_clock` at intervals.
-        slots: The slots to follow; their coins exist (`rest.require_coins`).
+        slots: The slots to follow, each while the venue lists its coin.
         after: Where to begin, by slot: with the bar that follows this open time, ms UTC.
             Without it a slot begins after its newest bar of record in the store, or with the
             next bar to close.
         on_trade: Takes each trade that the stream shows, repeats included.
         alarm: Reports to a person bars that are lost, or soon will be.
+        listed: Knows which coins the venue lists; None takes every coin for listed.
+        troubles: Takes what a single slot lacks.
     """
 
     def __init__(
@@ -68,47 +66,57 @@ class Feed:
         after: Mapping[SlotName, int] | None = None,
         on_trade: Callable[[Trade], None] | None = None,
         alarm: Alarm = lambda *_: None,
+        listed: ListedCoins | None = None,
+        troubles: SlotTroubles | None = None,
     ) -> None:
-        self._on_trade = on_trade
+        self._has_trades, self._on_trade = on_trade is not None, on_trade or (lambda _: None)
         self._rest, self._stream, self._store, self._venue = rest, stream, store, venue
         self._after, self._alarm = after or {}, alarm
-        self._history = Backfill(rest, store, venue, alarm)
-        self._troubles, self._coverage = Troubles(), Coverage()
-        self._lacking: dict[SlotName, int] = {}
+        self._listed, self._slot_troubles = listed, troubles or SlotTroubles()
+        self._troubles, self._coverage = Troubles(self._slot_troubles), Coverage()
+        self._loss = LogOnce()
+        history = Backfill(rest, store, venue, alarm)
+        self._histories = Histories(history, venue, self._troubles, alarm)
         self._rush = ProvisionalBars(slots, rest.weight_per_minute)
         # While the queue is full, the followers wait; no bar is dropped.
         self._bars: asyncio.Queue[tuple[SlotName, Bar]] = asyncio.Queue(_QUEUE_BARS)
-        self._settlements = FundingSettlements(rest, store, venue, slots, alarm)
-        self._followers = {
-            slot: BarFollower(
-                slot,
-                rest,
-                store,
-                venue,
-                settlements=self._settlements,
-                troubles=self._troubles,
-                emit=self._emit,
-                alarm=alarm,
-                coverage=self._coverage,
-                in_rush=self._rush.is_on,
-            )
-            for slot in slots
-        }
+        self._settlements = FundingSettlements(
+            rest, store, venue, slots, alarm, troubles=self._troubles
+        )
+        self._followers = {slot: self._follower(slot) for slot in slots}
 
     async def run(self) -> None:
         """Follow all slots; ends only when cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for slot, follower in self._followers.items():
-                tasks.create_task(follower.run(self._after.get(slot)), name=f"follow-{slot}")
+            for slot in self._followers:
+                tasks.create_task(self._serve(slot), name=f"serve-{slot}")
             tasks.create_task(self._stream.run(), name="stream")
             tasks.create_task(self.listen(), name="feed-pushes")
-            coins = {slot.coin for slot in self._followers}
-            tasks.create_task(self._settlements.run(coins), name="feed-funding")
-            tasks.create_task(self._fill_lacking(), name="feed-backfill")
+            tasks.create_task(self._settlements.run(self._coins), name="feed-funding")
+            if self._listed:
+                tasks.create_task(self._listed.run(), name="feed-coins")
             if self._rush.is_possible:
                 followers = self._followers.values()
                 work = self._rush.run(followers, self._store, self._venue, self._troubles)
                 tasks.create_task(work, name="feed-rush")
+
+    def _follower(self, slot: SlotName) -> BarFollower:
+        return BarFollower(
+            slot,
+            self._rest,
+            self._store,
+            self._venue,
+            settlements=self._settlements,
+            troubles=self._troubles,
+            emit=self._emit,
+            alarm=self._alarm,
+            coverage=self._coverage,
+            in_rush=self._rush.is_on,
+        )
+
+    def _coins(self) -> Collection[str]:
+        """Return the coins that are followed now."""
+        return self._listed.coins if self._listed else {slot.coin for slot in self._followers}
 
     @property
     def slots(self) -> tuple[SlotName, ...]:
@@ -153,74 +161,92 @@ class Feed:
         while True:
             yield await self._bars.get()
 
+    def filled_late(self) -> AsyncIterator[SlotName]:
+        """Yield each slot that got its past only after `backfill`, as soon as it has it."""
+        return self._histories.late()
+
     async def backfill(self, since: Mapping[SlotName, int]) -> None:
         """Store the bars and funding that the venue still serves; call it before `run`.
 
-        If the venue does not answer, this waits for it. If its answers of a slot cannot be
-        read five times, `run` tries that slot again. Holes that cannot be filled are in
-        `Store.gaps`.
+        All slots are fetched side by side. If the venue does not answer, this waits for it. A
+        slot that alone is not served, or cannot be read five times, is left for `run`. Holes
+        that cannot be filled are in `Store.gaps`.
 
         Args:
             since: Where to begin, by slot, ms UTC.
         """
-        for slot, from_ms in since.items():
-            if not await self._fill(slot, from_ms, _MISREADINGS):
-                self._lacking[slot] = from_ms
+        listed = self._listed
+        ready = [slot for slot in since if listed is None or listed.is_listed(slot)]
+        await self._histories.fetch(since, ready)
 
-    async def _fill_lacking(self) -> None:
-        for slot, from_ms in self._lacking.items():
-            await self._fill(slot, from_ms)
-
-    async def _fill(self, slot: SlotName, from_ms: int, most: float = math.inf) -> bool:
-        """Fetch the past of a slot; return False if the answers cannot be read `most` times."""
-        is_warned, misread = False, 0
-        waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, Random())  # noqa: S311 - jitter
+    async def _serve(self, slot: SlotName) -> None:
+        """Follow a slot while the venue lists its coin."""
+        after, follower, listed = self._after.get(slot), self._followers[slot], self._listed
+        if listed is None:
+            await self._follow(slot, after)
+            return
+        channels: set[Channel] = {slot, TradesOf(slot.coin)} if self._has_trades else {slot}
         while True:
-            try:
-                await self._history.fetch(slot, from_ms)
-            except HyperdriftError as e:
-                self._troubles.begin(slot, e)
-                misread += not e.transient
-                if misread >= most:
-                    later = "its past is asked for again while it is followed"
-                    log.error(  # noqa: TRY400 - no trace
-                        "feed.backfill_put_off", slot=str(slot), why=str(e), outcome=later
-                    )
-                    return False
-                is_warned = is_warned or await self._warn(slot)
-                await self._venue.sleep(next(waits))
-            else:
-                self._troubles.end(slot)
-                return True
+            await listed.until(slot, listed=True)
+            self._stream.want(channels)
+            follower.is_pushed = True
+            async with running(self._follow(slot, after), f"follow-{slot}"):
+                await listed.until(slot, listed=False)
+            self._stream.unwant(channels)
+            follower.is_pushed, after = False, None
 
-    async def _warn(self, slot: SlotName) -> bool:
-        try:
-            newest = await self._store.call(Store.newest_t, slot, Provenance.IMPORT)
-        except HyperdriftError:  # the store fails, and that was logged
-            return False
-        return newest is not None and warn_of_reach(slot, newest, self._venue, self._alarm)
+    async def _follow(self, slot: SlotName, after: int | None) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._followers[slot].run(after), name=f"follow-{slot}")
+            tasks.create_task(self._histories.fetch_late(slot), name=f"backfill-{slot}")
 
     async def _emit(self, slot: SlotName, bar: Bar) -> None:
         await self._bars.put((slot, bar))
 
     async def listen(self) -> None:
         """Take the events of the stream, as a part of `run`; ends only when cancelled."""
-        loss = LogOnce()
         while True:
             match await self._stream.events.get():
                 case CandleFrame(slot, bar):
                     self._coverage.heard(self._venue.now_ms())
                     await self._followers[slot].push(bar)
                 case Trades(trades):
-                    if self._on_trade:
-                        for trade in trades:
-                            self._on_trade(trade)
+                    for trade in trades:
+                        self._on_trade(trade)
+                case Unserved(channel, why):
+                    self._unserved(channel, why)
+                case Served(channel):
+                    self._served(channel)
                 case Connected():
                     self._coverage.connected(self._venue.now_ms())
-                    log.info("feed.stream_back" if loss.ends() else "feed.stream_connected")
-                case Disconnected(why, expected):
-                    self._coverage.disconnected()
-                    if expected:
-                        log.info("feed.stream_renewed", why=why)
-                    elif loss.begins():
-                        log.warning("feed.stream_lost", why=why)
+                    log.info("feed.stream_back" if self._loss.ends() else "feed.stream_connected")
+                case Disconnected() as ended:
+                    self._disconnected(ended)
+
+    def _disconnected(self, ended: Disconnected) -> None:
+        self._coverage.disconnected()
+        if ended.expected:
+            log.info("feed.stream_renewed", why=ended.why)
+        elif self._loss.begins():
+            log.warning("feed.stream_lost", why=ended.why)
+        if ended.doubted and self._listed:
+            self._listed.doubt()
+
+    def _unserved(self, channel: Channel, why: str) -> None:
+        """Note that the venue does not push a channel."""
+        for slot in self._slots_of(channel):
+            self._followers[slot].is_pushed &= channel != slot
+            instead = "no flow of cohorts comes" if channel != slot else "REST alone has its bars"
+            text = f"the stream of {channel} is not served: {why}; {instead}"
+            self._slot_troubles.begin(slot, f"stream of {channel}", text)
+
+    def _served(self, channel: Channel) -> None:
+        self._coverage.connected(self._venue.now_ms())  # it covers no earlier time of this channel
+        for slot in self._slots_of(channel):
+            self._followers[slot].is_pushed |= channel == slot
+            self._slot_troubles.end(slot, f"stream of {channel}")
+
+    def _slots_of(self, channel: Channel) -> list[SlotName]:
+        if isinstance(channel, TradesOf):
+            return [slot for slot in self._followers if slot.coin == channel.coin]
+        return [channel]

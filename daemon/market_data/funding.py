@@ -12,17 +12,19 @@ import asyncio
 import contextlib
 import itertools
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 import structlog
 
 from daemon.core.bars import Alarm, Hole
 from daemon.core.clock import VenueClock
+from daemon.core.errors import CoinUnserved
 from daemon.core.log_once import LogOnce
 from daemon.core.times import utc
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
+from daemon.market_data.feed_troubles import Troubles
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from hyperdrift.errors import HyperdriftError
@@ -34,6 +36,7 @@ _WAITS_S: Final = (0.0, 2.0, 4.0)
 # A settlement is stamped up to half a second after the hour.
 _SETTLED_MS: Final = 2_000
 _STALE_MS: Final = 3 * HOUR_MS
+_FUNDING: Final = "funding"
 # The spacing is the shorter one of the last two: a missed settlement does not lengthen it.
 _SPACINGS: Final = 2
 _LONGEST_SPACING_MS: Final = DAY_MS
@@ -48,6 +51,7 @@ class FundingSettlements:
         venue: The venue's clock.
         slots: Slots to alarm if the funding of their coin is not settled any more.
         alarm: Reports that to a person.
+        troubles: Takes the coins whose funding the venue does not serve.
     """
 
     def __init__(
@@ -57,20 +61,27 @@ class FundingSettlements:
         venue: VenueClock,
         slots: Collection[SlotName] = (),
         alarm: Alarm = lambda *_: None,
+        *,
+        troubles: Troubles | None = None,
     ) -> None:
         self._rest, self._store, self._venue = rest, store, venue
         self._slots, self._alarm = tuple(slots), alarm
+        self._troubles = troubles or Troubles()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._newest: dict[str, int] = {}
         self._spacing_ms: dict[str, int] = {}
         self._late, self._stale = LogOnce(), LogOnce()
 
-    async def run(self, coins: Collection[str]) -> None:
-        """Fetch each hour's rates as soon as they are settled, before a bar needs them."""
+    async def run(self, coins: Callable[[], Collection[str]]) -> None:
+        """Fetch each hour's rates as soon as they are settled, before a bar needs them.
+
+        Args:
+            coins: Returns the coins that are followed now.
+        """
         while True:
             hour_ms = (self._venue.now_ms() // HOUR_MS + 1) * HOUR_MS
             await self._venue.sleep_until(hour_ms + _SETTLED_MS)
-            await asyncio.gather(*(self._prepare(coin, hour_ms) for coin in coins))
+            await asyncio.gather(*(self._prepare(coin, hour_ms) for coin in coins()))
 
     async def require(self, coin: str, close_ms: int, priority: Priority = Priority.LIVE) -> None:
         """Store the rates settled before a bar's close, if they come within seconds.
@@ -110,7 +121,16 @@ class FundingSettlements:
     async def _fetch(self, coin: str, close_ms: int, priority: Priority) -> None:
         newest = await self._store.call(Store.newest_funding_time, coin)
         start_ms = close_ms - DAY_MS if newest is None else newest + 1
-        if rates := await self._rest.funding(coin, start_ms, priority=priority):
+        slots = [slot for slot in self._slots if slot.coin == coin]
+        try:
+            rates = await self._rest.funding(coin, start_ms, priority=priority)
+        except CoinUnserved as e:
+            for slot in slots:
+                self._troubles.begin(slot, e, _FUNDING)
+            raise
+        for slot in slots:
+            self._troubles.end(slot, _FUNDING)
+        if rates:
             await self._store.call(Store.put_funding, coin, rates)
         if rates or coin not in self._newest:
             await self._learn(coin)

@@ -15,7 +15,8 @@ from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import CONFIRMING_WEIGHT
 from daemon.market_data.bar_close import grace_ms
-from daemon.market_data.bar_follower import BarFollower, Troubles
+from daemon.market_data.bar_follower import BarFollower
+from daemon.market_data.feed_troubles import Troubles
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from hyperdrift.errors import HyperdriftError

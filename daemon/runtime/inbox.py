@@ -27,7 +27,12 @@ class BotPrediction:
     at_ms: int
 
 
-Item = Bar | BotPresence | BotPrediction | TroubleChanged | events.Event
+@dataclass(frozen=True, slots=True)
+class HistoryFetched:
+    """Bars from before the slot's first scored bar were stored after the start."""
+
+
+Item = Bar | BotPresence | BotPrediction | TroubleChanged | HistoryFetched | events.Event
 
 
 class Inbox:

@@ -20,9 +20,9 @@ from daemon.mqtt.messages import SlotState
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.runtime.bot_watch import BotWatch
 from daemon.runtime.deploy_hook import run_hook
-from daemon.runtime.inbox import BotPrediction, Inbox, Item
+from daemon.runtime.inbox import BotPrediction, HistoryFetched, Inbox, Item
 from daemon.runtime.model_recovery import ModelRecovery
-from daemon.runtime.recovery import JOURNAL_DAYS, bars_after, rebuilt
+from daemon.runtime.recovery import JOURNAL_DAYS, Rebuilt, bars_after, rebuilt
 from daemon.runtime.retrain_tasks import RetrainTasks
 from daemon.runtime.serving import Serving
 from daemon.runtime.slot_publisher import SlotPublisher, slot_state
@@ -127,8 +127,7 @@ class SlotRunner:
                 await self._scorer.close()
 
     async def _recover(self) -> None:
-        since = self._venue.now_ms() - JOURNAL_DAYS * DAY_MS
-        past = await self._store.call(rebuilt, self.slot, since, self._make_engine)
+        past = await self._rebuild()
         self._engine = past.engine
         was = self._engine.snapshot()
         self._bot.recall(was, past.bars)
@@ -140,6 +139,16 @@ class SlotRunner:
                 await self._score(bar)  # it closed while the daemon did not run
         while not self._inbox.empty():  # bots' presences, before the first decision
             await self._take(await self._inbox.get())
+        await self._handle(events.Ticked(**self._serving.now()))
+
+    async def _rebuild(self) -> Rebuilt:
+        since = self._venue.now_ms() - JOURNAL_DAYS * DAY_MS
+        return await self._store.call(rebuilt, self.slot, since, self._make_engine)
+
+    async def _recount(self) -> None:
+        """Let the engine know of bars from before its first, that were stored after the start."""
+        settings, self._engine = self._engine.settings, (await self._rebuild()).engine
+        self._engine.settings = settings
         await self._handle(events.Ticked(**self._serving.now()))
 
     # -- events --------------------------------------------------------------------------
@@ -155,6 +164,8 @@ class SlotRunner:
                 await self._handle_all(self._bot.predicted(item))
             case TroubleChanged():
                 await self._publisher.tell_trouble(item, self._venue.now_ms())
+            case HistoryFetched():
+                await self._recount()
             case events.Ticked() | events.SwapAcked():
                 await self._mend()
                 await self._handle(item)

@@ -52,6 +52,11 @@ class StatusPublisher:
             while clock.monotonic() < until_s and feed.venue_state().connected == was:
                 await clock.sleep(_LOOK_S)
 
+    def tell_start(self) -> None:
+        """Publish how far the start is, before there is a feed."""
+        status = msgspec.structs.replace(self._online, doing=self._start())
+        self._bus.publish(self._topics.status, status, retain=True)
+
     def tell(self, feed: Feed) -> bool:
         """Publish the status; return whether the feed's stream is connected."""
         slots, venue = {str(slot): feed.state(slot) for slot in feed.slots}, feed.venue_state()

@@ -104,7 +104,7 @@ async def reach(rest_url: str, ws_url: str) -> None:
     """Ask the venue by REST, and open its stream."""
     clock = SystemClock()
     async with asyncio.timeout(8), RestClient(rest_url, clock, VenueClock(clock)) as rest:
-        await rest.require_coins(["BTC"])
+        assert "BTC" in await rest.meta()
         stream = CandleStream(ws_url, clock, [SLOT])
         task = asyncio.create_task(stream.run())
         try:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from daemon.core.clock import VenueClock
-from daemon.core.errors import SchemaChanged, VenueRefused, VenueUnreachable
+from daemon.core.errors import CoinUnserved, SchemaChanged, VenueRefused, VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
 from hyperdrift.slot_name import HOUR_MS
 from tests.captured import capture_logs
@@ -40,7 +40,7 @@ async def test_bars_come_ascending_with_the_forming_one_and_the_one_that_contain
 async def test_a_passing_fault_is_tried_again(fault: Fault) -> None:
     async with talking(fault, fault, now=1.5) as (venue, rest):
         assert len(await rest.candles("BTC", "5m", START)) == 2
-        assert len(venue.requests) == 3
+        assert len(venue.asked("candleSnapshot")) == 3
         assert rest.oddities.of_all() == {"error_answer": 2}
 
 
@@ -87,11 +87,42 @@ async def test_a_429_holds_everybody_back_for_a_while_and_is_counted() -> None:
 
 
 async def test_a_venue_that_stays_away_is_an_error_that_may_pass() -> None:
-    async with talking(*[(500, "null")] * 9) as (venue, rest):
-        with pytest.raises(VenueUnreachable, match="status 500") as caught:
+    async with talking(*[(503, "")] * 9) as (venue, rest):
+        with pytest.raises(VenueUnreachable, match="status 503, 5 times") as caught:
             await rest.candles("BTC", "5m", START)
         assert caught.value.transient
         assert len(venue.requests) == 5
+
+
+async def test_a_call_that_alone_fails_holds_nobody_else_up_and_is_told_from_an_outage() -> None:
+    async with talking(*[(500, "null")] * 6, now=1.5) as (venue, rest):
+        with pytest.raises(CoinUnserved, match=r"not serve the candles of BTC-5m \(status 500"):
+            await rest.candles("BTC", "5m", START)
+        assert len(venue.asked("candleSnapshot")) == 5
+        with pytest.raises(CoinUnserved):  # from now on each call is one try
+            await rest.candles("BTC", "5m", START)
+        assert len(venue.asked("candleSnapshot")) == 6
+        began = venue.now()
+        assert await rest.meta()
+        assert venue.now() == began  # nobody waits for it
+        assert len(await rest.candles("BTC", "5m", START)) == 2
+
+
+PAGE = "<!doctype html><html><head><title>403 Forbidden</title></head></html>"
+
+
+@pytest.mark.parametrize("fault", [(200, PAGE), (403, PAGE), (404, "gone"), (422, PAGE), (451, "")])
+async def test_what_a_gateway_answers_is_a_venue_that_is_away_and_not_a_refusal(
+    fault: Fault,
+) -> None:
+    assert fault is not None
+    async with talking(*[fault] * 5) as (_, rest):
+        with pytest.raises(VenueUnreachable, match=rf"does not answer \(status {fault[0]}"):
+            await rest.candles("BTC", "5m", START)
+        assert await rest.candles("BTC", "5m", START)
+    async with talking(*[(403, PAGE)] * 5) as (_, rest):
+        with pytest.raises(VenueUnreachable, match=r"a page of HTML \(403 Forbidden\), not"):
+            await rest.meta()
 
 
 async def test_a_port_without_a_venue_is_the_same_error() -> None:
@@ -147,21 +178,6 @@ async def test_a_full_last_page_is_followed_by_an_empty_one() -> None:
         venue.funding = hourly(START, 500)
         assert len(await rest.funding("BTC", START - HOUR_MS)) == 500
         assert len(venue.requests) == 2
-
-
-async def test_coins_are_checked_with_a_hint_at_what_was_meant() -> None:
-    async with talking() as (venue, rest):
-        await rest.require_coins(["BTC", "BTC"])
-        assert len(venue.requests) == 1
-        with pytest.raises(VenueRefused, match=r"no perp 'btc'; did you mean BTC\?"):
-            await rest.require_coins(["btc"])
-        with pytest.raises(VenueRefused, match="no perp 'QQQ'; names are case-sensitive"):
-            await rest.require_coins(["QQQ"])
-        with pytest.raises(VenueRefused, match="MATIC is delisted"):
-            await rest.require_coins(["MATIC"])
-        with pytest.raises(VenueRefused):
-            await rest.require_coins(["xyz:TSLA"])
-        assert venue.requests[-1] == {"type": "meta", "dex": "xyz"}
 
 
 async def test_the_venues_clock_is_learnt() -> None:

@@ -16,7 +16,9 @@ from daemon.hyperliquid.stream import (
     CandleStream,
     Connected,
     Disconnected,
+    Served,
     StreamEvent,
+    Unserved,
 )
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
@@ -213,6 +215,7 @@ async def test_a_subscription_that_kills_the_socket_is_named() -> None:
         lost = await r.next()
         assert isinstance(lost, Disconnected)
         assert "before BTC-5m was acknowledged" in lost.why
+        assert lost.doubted
 
 
 async def test_odd_frames_are_logged_once_and_stop_nothing() -> None:
@@ -305,3 +308,63 @@ def test_more_subscriptions_than_the_venue_allows_are_refused_in_one_sentence() 
     slots = [SlotName(f"C{k}", "5m") for k in range(1001)]
     with pytest.raises(BadInput, match="1001 subscriptions are more than the 1000"):
         CandleStream("ws://127.0.0.1:9/ws", FastClock(1.0), slots)
+
+
+async def test_a_refused_subscription_is_told_and_the_others_go_on_until_it_is_served() -> None:
+    refused = True
+
+    async def picky(socket: Socket, frame: dict[str, Any]) -> None:
+        wanted = frame.get("subscription", {})
+        if wanted.get("interval") == "1h" and refused:
+            text = f"Invalid subscription {json.dumps(wanted)}"
+            await socket.send({"channel": "error", "data": text})
+        else:
+            await polite(socket, frame)
+
+    async with rig(BTC, HOUR, answer=picky) as r:
+        told = [await r.next(), await r.next()]
+        assert [type(event) for event in told] == [Unserved, Connected]
+        assert isinstance(told[0], Unserved)
+        assert told[0].channel == HOUR
+        assert "refuses it (Invalid subscription" in told[0].why
+        await r.sockets[0].push(bar(0))
+        assert await r.next() == CandleFrame(BTC, bar(0))
+        refused = False
+        assert await r.next() == Served(HOUR)  # asked for again on the same socket
+        assert len(r.sockets) == 1
+
+
+async def test_what_two_sockets_leave_unanswered_alone_is_gone_on_without() -> None:
+    async def half(socket: Socket, frame: dict[str, Any]) -> None:
+        if frame.get("subscription", {}).get("interval") != "1h":
+            await polite(socket, frame)
+
+    async with rig(BTC, HOUR, answer=half) as r:
+        assert isinstance(await r.next(), Disconnected)
+        assert await r.next() == Unserved(HOUR, "the venue does not acknowledge it")
+        assert await r.next() == Connected()
+
+
+async def test_a_slot_that_is_wanted_later_is_subscribed_on_the_open_socket() -> None:
+    async with rig() as r:
+        assert await r.next() == Connected()
+        r.stream.unwant([BTC])
+        r.stream.want([HOUR])
+        assert await r.next() == Connected()
+        await r.sockets[0].push(bar(0))
+        hour = Bar(bar(0).t - bar(0).t % HOUR.interval_ms, 1.0, 1.0, 1.0, 1.0, 1.0, 1)
+        await r.sockets[0].push(hour, HOUR)
+        assert await r.next() == CandleFrame(HOUR, hour)
+        assert len(r.sockets) == 1
+        r.sockets[0].connection.transport.abort()
+        assert isinstance(await r.next(), Disconnected)
+        assert await r.next() == Connected()
+        assert [s["interval"] for s in r.sockets[1].subscriptions()] == ["1h"]
+
+
+async def test_a_stream_of_nothing_is_open_for_what_comes() -> None:
+    async with rig() as r:
+        r.stream.unwant([BTC])
+        assert await r.next() == Connected()
+        r.stream.want([BTC])
+        assert await r.next() == Connected()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from daemon.core.bars import Bar, Funding
 from daemon.core.errors import SchemaChanged
-from daemon.hyperliquid import wire
+from daemon.hyperliquid import requests, wire
 from daemon.hyperliquid.frames import (
     Acknowledged,
     CandleFrame,
@@ -165,21 +165,21 @@ def test_frames_that_are_no_candles_are_told_apart() -> None:
 
 
 def test_requests_are_what_the_documentation_shows() -> None:
-    assert json.loads(wire.candles_request(BTC, 5, 9)) == {
+    assert json.loads(requests.candles_request(BTC, 5, 9)) == {
         "type": "candleSnapshot",
         "req": {"coin": "BTC", "interval": "5m", "startTime": 5, "endTime": 9},
     }
-    assert "endTime" not in json.loads(wire.candles_request(BTC, 5, None))["req"]
-    assert json.loads(wire.funding_request("BTC", 5, None)) == {
+    assert "endTime" not in json.loads(requests.candles_request(BTC, 5, None))["req"]
+    assert json.loads(requests.funding_request("BTC", 5, None)) == {
         "type": "fundingHistory",
         "coin": "BTC",
         "startTime": 5,
     }
-    assert json.loads(wire.subscribe(BTC)) == {
+    assert json.loads(requests.subscribe(BTC)) == {
         "method": "subscribe",
         "subscription": {"type": "candle", "coin": "BTC", "interval": "5m"},
     }
-    assert json.loads(wire.meta_request("xyz")) == {"type": "meta", "dex": "xyz"}
+    assert json.loads(requests.meta_request("xyz")) == {"type": "meta", "dex": "xyz"}
 
 
 ODD_RATES: list[dict[str, object]] = [
@@ -286,7 +286,7 @@ def test_a_trade_of_another_shape_is_a_changed_schema(change: dict[str, object])
 
 def test_a_trades_channel_is_named_and_acknowledged_by_coin() -> None:
     wanted = {"type": "trades", "coin": "BTC"}
-    assert json.loads(wire.subscribe(TradesOf("BTC")))["subscription"] == wanted
+    assert json.loads(requests.subscribe(TradesOf("BTC")))["subscription"] == wanted
     assert wire.acknowledges(Acknowledged(wanted | {"more": 1}), TradesOf("BTC"))
     assert not wire.acknowledges(Acknowledged(wanted), TradesOf("ETH"))
     assert not wire.acknowledges(Acknowledged(wanted), BTC)

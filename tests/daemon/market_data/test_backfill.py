@@ -118,6 +118,6 @@ async def test_funding_before_the_oldest_stored_rate_is_fetched_too() -> None:
 
 async def test_a_venue_that_is_away_is_the_callers_to_wait_for() -> None:
     async with rig(now=50.5) as r:
-        r.venue.faults.extend([(500, "null")] * 5)
+        r.venue.faults.extend([(503, "")] * 5)
         with pytest.raises(VenueUnreachable):
             await r.history.fetch(BTC, START)

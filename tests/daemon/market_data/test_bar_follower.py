@@ -9,7 +9,8 @@ from daemon.core.bars import Bar, Hole, Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.anomaly_log import CALM_MS
 from daemon.hyperliquid.rest import RestClient
-from daemon.market_data.bar_follower import BarFollower, Troubles
+from daemon.market_data.bar_follower import BarFollower
+from daemon.market_data.feed_troubles import Troubles
 from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.stream_cache import Coverage
 from daemon.store.async_store import ThreadedStore
@@ -241,7 +242,7 @@ async def test_a_hole_beyond_reach_is_logged_stored_and_passed_over() -> None:
 async def test_a_venue_that_is_away_for_an_hour_costs_no_bar_and_four_log_lines() -> None:
     async with rig(now=0.5) as r:
         r.venue.put(bar(k) for k in range(60))
-        r.venue.faults.extend([(500, "null")] * 300)
+        r.venue.faults.extend([(503, "")] * 300)
         with capture_logs() as logs:
             got = await r.follow(12)
         assert not r.venue.faults
@@ -372,7 +373,7 @@ async def test_bars_about_to_leave_the_venues_reach_are_an_alarm_once_in_time() 
     store.put_bars(BTC, [bar(k) for k in range(3)], Provenance.REST)
     async with rig(now=3740.5, store=store) as r:
         r.venue.put(bar(k) for k in range(5000))
-        r.venue.faults.extend([(500, "null")] * 1000)
+        r.venue.faults.extend([(503, "")] * 1000)
         with capture_logs() as logs:
             await r.follow(20)
         hole = r.alarms[0][1]

@@ -158,7 +158,7 @@ async def test_a_backfill_waits_for_a_venue_that_is_away_and_gives_up_what_it_ca
     venue = VenueClock(clock)
     fake = FakeVenue(clock.now_ms)
     fake.put(bar(k) for k in range(60))
-    fake.faults.extend([(500, "null")] * 12)
+    fake.faults.extend([(503, "")] * 12)
     with Store(":memory:") as store:
         keeper = ThreadedStore(store)
         async with serving(fake), RestClient(fake.url, clock, venue) as rest:

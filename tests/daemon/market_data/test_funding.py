@@ -94,7 +94,7 @@ async def test_slots_whose_bars_are_long_raise_no_false_alarm(desk: Desk, hours:
 async def test_while_the_venue_does_not_answer_nobody_knows(desk: Desk) -> None:
     desk.venue.funding = hourly(START, 24)
     await desk.bars(0.5)
-    desk.venue.faults.extend([(500, "null")] * 10_000)
+    desk.venue.faults.extend([(503, "")] * 10_000)
     await desk.bars(8.0)
     assert "feed.funding_stale" not in desk.lines
     assert desk.alarms == []

@@ -1,0 +1,72 @@
+"""Note the errors that stop bars: the venue's once for all slots, a slot's own for it alone."""
+
+from collections import Counter
+from typing import Final
+
+import structlog
+
+from daemon.core.errors import CoinUnserved, SchemaChanged, VenueRefused
+from daemon.core.slot_troubles import SlotTroubles
+from hyperdrift.errors import HyperdriftError
+from hyperdrift.slot_name import SlotName
+
+log = structlog.get_logger()
+
+# One answer that cannot be read may be a passing fault; this many are another protocol.
+MISREADINGS: Final = 5
+
+_BARS: Final = "bars"
+_LATER: Final = "it is asked for again until it comes, and the other slots go on"
+
+
+class Troubles:
+    """Log errors that stop the bars: each kind once while it lasts, for all slots together.
+
+    What the venue serves of one coin badly, while it answers about others, is a trouble of its
+    slots instead.
+
+    Args:
+        of_slots: Takes the troubles of single slots.
+    """
+
+    def __init__(self, of_slots: SlotTroubles | None = None) -> None:
+        self._slots = of_slots or SlotTroubles()
+        self._of: dict[tuple[SlotName, str], str] = {}
+        self._own: dict[tuple[SlotName, str], str] = {}
+        self._why: dict[tuple[SlotName, str], str] = {}
+        self._misread: Counter[tuple[SlotName, str]] = Counter()
+
+    def begin(self, slot: SlotName, error: HyperdriftError, work: str = _BARS) -> None:
+        """Note that an error stops some work for a slot: its bars, its funding, its past."""
+        key = slot, work
+        self._why[key] = str(error)
+        if isinstance(error, CoinUnserved):
+            self._begin_own(key, error.what, str(error))
+            return
+        kind = type(error).__name__
+        if kind not in self._of.values():
+            log.warning("feed.trouble", slot=str(slot), why=str(error))
+        self._of[key] = kind
+        if isinstance(error, SchemaChanged | VenueRefused):
+            self._misread[key] += 1
+            if self._misread[key] == MISREADINGS:
+                self._begin_own(key, f"answers of {work}", str(error))
+
+    def end(self, slot: SlotName, work: str = _BARS) -> None:
+        """Note that the work for a slot is done again."""
+        key = slot, work
+        self._why.pop(key, None)
+        self._misread.pop(key, None)
+        if self._of.pop(key, None) and not self._of:
+            log.info("feed.recovered", slot=str(slot))
+        what = self._own.pop(key, None)
+        if what and not any(of == slot and it == what for (of, _), it in self._own.items()):
+            self._slots.end(slot, what)
+
+    def why(self, slot: SlotName) -> str:
+        """Return what stops the bars of a slot at present; empty if nothing does."""
+        return self._why.get((slot, _BARS), "")
+
+    def _begin_own(self, key: tuple[SlotName, str], what: str, why: str) -> None:
+        self._own[key] = what
+        self._slots.begin(key[0], what, f"{why}; {_LATER}")
