@@ -100,7 +100,8 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         online = _online(slots, clock)
         bus = await stack.enter_async_context(_connection(config.mqtt, online, clock))
         topics = Topics(config.mqtt.prefix)
-        status = StatusPublisher(online, bus, topics, venue, lambda: watchdog.start)
+        book, start = TradeBook(venue), lambda: watchdog.start
+        status = StatusPublisher(online, bus, topics, venue, start, trades=book.state)
         troubles = SlotTroubles()
         listed = ListedCoins(Listings(rest), slots, clock, venue, troubles)
         await greet(rest, listed, clock, venue, partial(_say, watchdog, status))
@@ -108,7 +109,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         retrying = RetryingStore(store, clock, status.alert)
         await retrying.call(require_venue, followed, config.data_dir)
         await retrying.call(record_venue, followed)  # it answered: no slip of the pen
-        audit, book = CommandLog(retrying, clock, venue), TradeBook(venue)
+        audit = CommandLog(retrying, clock, venue)
         shared = SharedParts(config, clock, venue, retrying, bus, topics, audit, book, troubles)
         feed, flow = build_feed(shared, rest, listed, cohorts, status.alarm)
         await _work(shared, rest, feed, flow=flow, status=status, watchdog=watchdog, reload=reload)

@@ -66,6 +66,7 @@ class EngineSnapshot:
     model_id: str | None = None
     previous_id: str | None = None
     model_age_s: int | None = None
+    trades_before: int = 0
     drift: dict[str, float] = field(default_factory=dict)
     drifted: tuple[str, ...] = ()
     challenge_id: str | None = None

@@ -117,12 +117,13 @@ class Watch:
         champion: The live model, None before the first.
         trades: The record of the bot's trades under it.
         signals: The record of its own signals.
+        trades_before: Trades since it went live that were opened before.
     """
 
     def __init__(self, settings: PolicySettings, interval_ms: int, names: tuple[str, ...]) -> None:
         self._settings, self._interval_ms, self._names = settings, interval_ms, names
         self.champion: Champion | None = None
-        self._close, self._still = 0.0, 0
+        self._close, self._still, self.trades_before = 0.0, 0, 0
         self.trades, self.signals = self._record(), self._record()
 
     def figures(self, now_ms: int) -> dict[str, Any]:
@@ -137,6 +138,7 @@ class Watch:
             "win_rate": record.rate,
             "trades": record.trades,
             "pnl_7d": self.trades.pnl(now_ms),
+            "trades_before": self.trades_before,
         }
         if champion is None:
             return figures
@@ -172,6 +174,7 @@ class Watch:
         drift, found = self._drift_monitor(served.calibration)
         signals = SignalBook(horizon_ms=horizon_ms, up=served.up, down=served.down)
         self.champion = Champion(served, signals, drift, not back, probation)
+        self.trades_before = 0
         self.trades.reset(served.win_rate)
         self.signals.reset(served.win_rate)
         return found
@@ -209,6 +212,7 @@ class Watch:
         closed_ms = min(event.closed_ms, event.at_ms)  # a trade file may be read much later
         if champion is None or event.opened_ms < champion.served.at_ms:
             self.trades.book(closed_ms, event.pnl)
+            self.trades_before += 1
             return []
         fallen = self.trades.update(closed_ms, event.pnl > 0, event.pnl)
         found = _win_rate_findings(champion, "trades", fallen)

@@ -16,6 +16,7 @@ from websockets.exceptions import WebSocketException
 from daemon.admin import host_checks, remote_client
 from daemon.admin.host_checks import Check
 from daemon.admin.slot_checks import newest_bars
+from daemon.admin.trade_check import check_trades
 from daemon.config.loader import broker_address, broker_password
 from daemon.config.schema import Config
 from daemon.core.clock import VenueClock
@@ -51,9 +52,13 @@ async def check_up(config: Config, clock: Clock, file: Path | None = None) -> li
     """
     found = await asyncio.to_thread(host_checks.inspect, config, file)
     time = VenueClock(clock, config.hyperliquid.speed)
-    venue, broker = await asyncio.gather(_venue(config, clock, time), _broker(config, clock))
+    status: dict[str, Any] = {}
+    venue, broker = await asyncio.gather(
+        _venue(config, clock, time), _broker(config, clock, status)
+    )
     bars = await asyncio.to_thread(newest_bars, config, time.now_ms())
-    return [*found, *venue, *broker, *bars]
+    trades = await asyncio.to_thread(check_trades, config, time, status)
+    return [*found, *venue, *broker, *bars, *trades]
 
 
 def exit_code(found: list[Check]) -> int:
@@ -123,7 +128,8 @@ def _clock(venue: VenueClock, clock: Clock) -> Check:
     return Check("clock", f"{wrong}: `timedatectl set-ntp true`")
 
 
-async def _broker(config: Config, clock: Clock) -> list[Check]:
+async def _broker(config: Config, clock: Clock, status: dict[str, Any]) -> list[Check]:
+    """Check the broker and what is connected to it; fill in the daemon's published status."""
     mqtt, topics = config.mqtt, Topics(config.mqtt.prefix)
     embedded = mqtt.broker == "embedded"
     try:
@@ -134,6 +140,7 @@ async def _broker(config: Config, clock: Clock) -> list[Check]:
         async with remote_client.connected(address, clock, password) as bus:
             bots = _listen_for_bots(bus, topics)
             said = await remote_client.status(bus, topics, clock)
+            status.update(said["status"])
     except (ConfigError, Unreachable) as e:
         return [Check("broker", str(e), unreachable=isinstance(e, Unreachable))]
     daemon = _daemon(config, said["status"])

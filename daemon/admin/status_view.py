@@ -10,8 +10,9 @@ from daemon.admin import remote_client
 from daemon.config.loader import broker_address, broker_password
 from daemon.config.schema import Config
 from daemon.core.times import utc
-from daemon.mqtt.messages import CommandName, CommandReply
+from daemon.mqtt.messages import CommandName, CommandReply, TradesState
 from daemon.registry.keys import command_signer
+from daemon.trade_files.trade_counts import described
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput
 from hyperdrift.mqtt.topics import Topics
@@ -35,12 +36,14 @@ async def status(config: Config, clock: Clock) -> dict[str, Any]:
 
 def show_status(document: dict[str, Any]) -> None:
     """Print the result of `status`, a few lines for each slot."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     daemon = document["status"]
     doing = f", {daemon['doing']}" if daemon.get("doing") else ""
     console.print(f"daemon {daemon['state']} {daemon.get('version', '')}".rstrip() + doing)
     if venue := daemon.get("venue"):
         console.print(_venue_line(venue))
+    for name, counts in daemon.get("trades", {}).items():
+        console.print(f"trades ({name}) {described(msgspec.convert(counts, TradesState))}")
     for slot, state in sorted(document["slots"].items()):
         console.print(f"{slot}: {_phase(state)}")
         for name, text in (*_facts(state), *_feed_facts(daemon.get("feed", {}).get(slot))):
@@ -77,12 +80,14 @@ def _feed_facts(feed: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
 
 def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     rate, lag = state["win_rate"], state["lag_ms"]
+    earlier = state.get("trades_before")
+    before = f"; {earlier} more were opened before this model" if earlier else ""
     drift = max(state["drift"].items(), key=lambda pair: pair[1], default=None)
     return (
         ("model", state["model_id"] or "none yet"),
         *((("trouble", state["trouble"]),) if state.get("trouble") else ()),
         ("trained to", f"{_age(state['model_age_s'])} ago" if state["model_id"] else "-"),
-        ("win rate", "-" if rate is None else f"{rate:.1%} of {state['trades']}"),
+        ("win rate", ("-" if rate is None else f"{rate:.1%} of {state['trades']}") + before),
         ("P&L, 7 days", f"{state['pnl_7d']:+.2f}"),
         ("highest drift", f"{drift[0]}, {drift[1]:.0%} of the alarm" if drift else "-"),
         ("lag", _lag(lag)),

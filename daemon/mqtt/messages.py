@@ -71,6 +71,28 @@ class FeedState(Payload, frozen=True, kw_only=True):
     oddities: dict[str, int] = {}
 
 
+class TradesState(Payload, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of the trades of the bot, from its file or from its messages.
+
+    Attributes:
+        taken: Trades that count, each for its slot.
+        old: Trades that closed too long ago to count.
+        no_slot: Coin as it is written -> trades of it that belong to no slot.
+        bad: Why a trade cannot be counted -> how many.
+        others: What is no closed trade -> how many.
+        first_bad: The first bad one and its reason.
+        trouble: Why the file cannot be read; empty if it can.
+    """
+
+    taken: int = 0
+    old: int = 0
+    no_slot: dict[str, int] = {}
+    bad: dict[str, int] = {}
+    others: dict[str, int] = {}
+    first_bad: str = ""
+    trouble: str = ""
+
+
 class DaemonStatus(Payload, frozen=True, kw_only=True, omit_defaults=True):
     """`status`: retained; the last will is `{"state": "offline"}`.
 
@@ -82,6 +104,7 @@ class DaemonStatus(Payload, frozen=True, kw_only=True, omit_defaults=True):
         doing: How far a start is, in words; empty once the daemon is ready.
         venue: The connections to the venue.
         feed: Slot -> counts of its bars.
+        trades: `file` and `messages` -> what became of the trades from there.
     """
 
     state: Literal["online", "offline"]
@@ -91,6 +114,7 @@ class DaemonStatus(Payload, frozen=True, kw_only=True, omit_defaults=True):
     doing: str = ""
     venue: VenueState | None = None
     feed: dict[str, FeedState] = {}
+    trades: dict[str, TradesState] = {}
 
 
 class Command(Payload, frozen=True, kw_only=True):
@@ -182,6 +206,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
             scored by now, if that is more, ms.
         retrain: The retrain that runs; null if none does.
         pnl_7d: Profit of the bot's trades of the last seven days, quote units.
+        trades_before: How many more were opened before the live model; they count as profit only.
         waiting_for: The policy's newest decision, and why.
         trouble: What the slot lacks and what to do, model or market data; empty if nothing.
         probation: Evidence against the live model, while it is on probation.
@@ -198,6 +223,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
     lag_ms: int | None
     retrain: RetrainProgress | None
     pnl_7d: float = 0.0
+    trades_before: int = 0
     waiting_for: str = ""
     trouble: str = ""
     probation: dict[str, float] | None = None

@@ -112,6 +112,7 @@ def slot_state(
         lag_ms=lag_ms,
         retrain=retrain,
         pnl_7d=now.pnl_7d,
+        trades_before=now.trades_before,
         waiting_for=now.waiting_for,
         trouble=trouble,
         probation=now.probation,

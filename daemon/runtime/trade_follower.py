@@ -16,6 +16,7 @@ from watchdog.observers import Observer
 
 from daemon.core.coin_names import slots_meant
 from daemon.core.log_once import LogOnce
+from daemon.core.outside_text import printable
 from daemon.core.tasks import running
 from daemon.runtime.trades import TradeBook
 from daemon.store import journal_table
@@ -24,7 +25,6 @@ from daemon.store.journal_kinds import TRADE_HEADER
 from daemon.store.store import Store
 from daemon.trade_files.closed_trade import FileTrade
 from daemon.trade_files.csv_rows import Header
-from daemon.trade_files.trade_counts import printable
 from daemon.trade_files.trade_file import TradeFile
 from hyperdrift.clock import Clock
 from hyperdrift.slot_name import SlotName

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 import structlog
 
 from daemon.core.clock import VenueClock
+from daemon.mqtt.messages import TradesState
 from daemon.runtime import event_codec
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
@@ -56,6 +57,11 @@ class TradeBook:
     def oldest_ms(self) -> int:
         """Return the time, ms UTC, before which a closed trade is ignored."""
         return self._venue.now_ms() - KEPT_DAYS * DAY_MS
+
+    def state(self) -> dict[str, TradesState]:
+        """Return the counts by where the trades came from; nothing where none came."""
+        found = {"file": self.in_file.state(), "messages": self.in_messages.state()}
+        return {name: counts for name, counts in found.items() if counts != TradesState()}
 
     def heeds(self, slot: SlotName, trade: TradeReport) -> bool:
         """Return whether a trade of a message can count; count and log it if not."""

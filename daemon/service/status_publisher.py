@@ -12,7 +12,7 @@ import msgspec
 from daemon.core.bars import Hole
 from daemon.core.clock import VenueClock
 from daemon.market_data.feed import Feed
-from daemon.mqtt.messages import DaemonStatus
+from daemon.mqtt.messages import DaemonStatus, TradesState
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
@@ -31,6 +31,7 @@ class StatusPublisher:
         topics: Gives the names of the topics.
         venue: Gives the time of alarms.
         start: Returns how far the start is, in words; empty once it is over.
+        trades: Returns what became of the bot's trades.
     """
 
     def __init__(
@@ -40,9 +41,11 @@ class StatusPublisher:
         topics: Topics,
         venue: VenueClock,
         start: Callable[[], str] = lambda: "",
+        *,
+        trades: Callable[[], dict[str, TradesState]] = dict,
     ) -> None:
         self._online, self._bus, self._topics, self._venue = online, bus, topics, venue
-        self._start = start
+        self._start, self._trades = start, trades
 
     async def run(self, feed: Feed, clock: Clock) -> None:
         """Publish the status every ten seconds and when the stream changes, until cancelled."""
@@ -60,7 +63,9 @@ class StatusPublisher:
     def tell(self, feed: Feed) -> bool:
         """Publish the status; return whether the feed's stream is connected."""
         slots, venue = {str(slot): feed.state(slot) for slot in feed.slots}, feed.venue_state()
-        status = msgspec.structs.replace(self._online, doing=self._start(), venue=venue, feed=slots)
+        status = msgspec.structs.replace(
+            self._online, doing=self._start(), venue=venue, feed=slots, trades=self._trades()
+        )
         self._bus.publish(self._topics.status, status, retain=True)
         return venue.connected
 

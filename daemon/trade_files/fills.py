@@ -64,13 +64,18 @@ class _Position:
     got: float = 0.0
     fee: float = 0.0
     pnl: float = 0.0
+    pnl_fee: float = 0.0
     pnl_known: bool = True
 
-    def add(self, fill: Fill, size: Decimal, *, opens: bool) -> None:
-        """Take a fill or the part of it that belongs to this trade."""
+    def add(self, fill: Fill, size: Decimal, *, opens: bool, pnl_fee: float | None = None) -> None:
+        """Take a fill or the part of it that belongs to this trade.
+
+        `pnl_fee` is the fee that its `pnl` has, if that is after fees.
+        """
         self.fills.append(fill)
         self.fee += fill.fee
         self.pnl += fill.pnl or 0.0
+        self.pnl_fee += fill.fee if pnl_fee is None else pnl_fee
         self.pnl_known &= fill.pnl is not None
         if opens:
             self.opened += abs(size)
@@ -89,7 +94,7 @@ class _Position:
         entry = self.paid / float(self.opened) if self.opened else 0.0
         exit_ = self.got / float(self.closed) if self.closed else 0.0
         if self.pnl_known:
-            pnl = self.pnl - (0.0 if net else self.fee)
+            pnl = self.pnl - self.fee + (self.pnl_fee if net else 0.0)
         elif entry:
             way = 1 if self.long else -1
             pnl = way * (exit_ - entry) * float(self.closed) - self.fee
@@ -210,14 +215,14 @@ class _Run:
         assert now.size is not None
         closes = -now.size
         fee = fill.fee * float(closes / size)
-        now.add(replace(fill, fee=fee), closes, opens=False)
+        now.add(replace(fill, fee=fee), closes, opens=False, pnl_fee=fill.fee)
         yield from self._finish(now, fill)
         pnl = None if fill.pnl is None else 0.0
         rest = replace(
             fill, bought=size - closes, fee=fill.fee - fee, pnl=pnl, start=None, is_part=True
         )
         self._now = _Position(rest, size > 0, Decimal(0))
-        self._now.add(rest, size - closes, opens=True)
+        self._now.add(rest, size - closes, opens=True, pnl_fee=0.0)
 
     def _finish(self, now: _Position, last: Fill) -> Iterator[FileTrade]:
         self._now = None

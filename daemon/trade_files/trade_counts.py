@@ -5,8 +5,10 @@ different ones are kept.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Final
+
+from daemon.core.outside_text import printable
+from daemon.mqtt.messages import TradesState
 
 _NAMES: Final = 20
 _LONGEST: Final = 60
@@ -43,21 +45,17 @@ class TradeCounts:
             self.first_bad = f"{printable(record, 120)} ({printable(why, 160)})"
         return self.bad.add(kind) == 1
 
-    def lines(self) -> list[str]:
-        """Return a phrase for each count that is not 0."""
-        found = [f"{self.taken} counted"]
-        if self.old:
-            found.append(f"{self.old} closed too long ago to count")
-        found += [
-            f"{count} trades of {name} belong to no slot" for name, count in self.no_slot.items()
-        ]
-        if self.bad:
-            reasons = ", ".join(f"{kind}: {count}" for kind, count in self.bad.items())
-            found.append(f"{sum(self.bad.values())} bad ({reasons}); the first is {self.first_bad}")
-        if self.others:
-            what = ", ".join(f"{count} {kind}" for kind, count in self.others.items())
-            found.append(f"no closed trades: {what}")
-        return found
+    def state(self) -> TradesState:
+        """Return the counts as they are published."""
+        return TradesState(
+            taken=self.taken,
+            old=self.old,
+            no_slot=dict(self.no_slot),
+            bad=dict(self.bad),
+            others=dict(self.others),
+            first_bad=self.first_bad,
+            trouble=self.trouble,
+        )
 
 
 class _Names(Counter[str]):
@@ -72,17 +70,22 @@ class _Names(Counter[str]):
         return self[name]
 
 
-def printable(text: str, longest: int) -> str:
-    """Return a text of others without control characters, cut to `longest` characters."""
-    cut = text[: longest + 1]
-    shown = "".join(each if each.isprintable() else _escaped(each) for each in cut)
-    return shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
-
-
-def describe(counts: Mapping[str, int]) -> str:
-    """Return counts by name as one phrase."""
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+def described(state: TradesState) -> str:
+    """Return the counts as one line for people."""
+    found = [f"{state.taken} counted"]
+    found += [
+        f"{count} trade{'s' * (count != 1)} of {name} belong{'s' * (count == 1)} to no slot"
+        for name, count in state.no_slot.items()
+    ]
+    if state.old:
+        found.append(f"{state.old} closed too long ago to count")
+    if state.bad:
+        reasons = ", ".join(f"{count} because {kind}" for kind, count in state.bad.items())
+        first = f", the first is {state.first_bad}" if state.first_bad else ""
+        found.append(f"{sum(state.bad.values())} bad ({reasons}){first}")
+    if state.others:
+        what = ", ".join(f"{count} {kind}" for kind, count in state.others.items())
+        found.append(f"no closed trades: {what}")
+    if state.trouble:
+        found.append(state.trouble)
+    return "; ".join(found)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 
+from daemon.core.outside_text import printable
 from daemon.trade_files.closed_trade import BadTrade, FileTrade, NoTrade, OtherMarket
 from daemon.trade_files.csv_rows import CsvBad, CsvRows, Header
 from daemon.trade_files.decoding import Decoder
@@ -20,7 +21,7 @@ from daemon.trade_files.freqtrade import MAGIC, FreqtradeDatabase
 from daemon.trade_files.json_stream import JsonBad, JsonStream
 from daemon.trade_files.lost_header import header_of_earlier
 from daemon.trade_files.records import RecordReader
-from daemon.trade_files.trade_counts import TradeCounts, printable
+from daemon.trade_files.trade_counts import TradeCounts
 from hyperdrift.slot_name import DAY_MS
 
 log = structlog.get_logger()
