@@ -3,7 +3,6 @@
 Filled bars hide such a silence from everything behind the feed: each is handed on in time.
 """
 
-import math
 from typing import Final
 
 from daemon.core.clock import VenueClock
@@ -48,7 +47,7 @@ class SilenceWatch:
         self._feed, self._troubles, self._venue = feed, troubles, venue
         self._least_ms = _LEAST_WALL_S * 1000 * venue.speed
         self._silent: set[SlotName] = set()
-        self._began_ms = math.inf
+        self._began_ms: dict[SlotName, int] = {}
 
     async def run(self) -> None:
         """Look once a minute; ends only when cancelled. Start it after the backfill."""
@@ -59,14 +58,18 @@ class SilenceWatch:
     def look(self) -> None:
         """Note which slots are silent by now, and which are not any more.
 
-        Time before the first call does not count: bars that closed then were to be fetched.
+        Time before the first call does not count: bars that closed then were to be fetched. Nor
+        does time in which the venue did not list the coin.
         """
         now_ms = self._venue.now_ms()
-        self._began_ms = min(self._began_ms, now_ms)
         for slot in self._feed.slots:
+            began_ms = self._began_ms.setdefault(slot, now_ms)
+            if slot not in self._silent and self._troubles.has(slot, COIN_TROUBLE):
+                self._began_ms[slot] = now_ms
+                continue
             newest = self._feed.state(slot).record_t
             since_ms = None if newest is None else newest + slot.interval_ms
-            waits_ms = now_ms - max(since_ms or 0, self._began_ms)
+            waits_ms = now_ms - max(since_ms or 0, began_ms)
             if waits_ms <= max(limit_ms(slot), self._least_ms):
                 self._over(slot)
             elif slot in self._silent or not self._is_explained(slot):
@@ -75,8 +78,7 @@ class SilenceWatch:
     def _is_explained(self, slot: SlotName) -> bool:
         """Whether a person was told already why no bar of the slot comes."""
         why = self._feed.trouble(slot)
-        is_told = bool(why) and why in self._troubles.of(slot)
-        return is_told or self._troubles.has(slot, COIN_TROUBLE)
+        return bool(why) and why in self._troubles.of(slot)
 
     def _tell(self, slot: SlotName, since_ms: int | None) -> None:
         since = "ever" if since_ms is None else f"since {utc(since_ms)} UTC"

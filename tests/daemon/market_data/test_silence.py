@@ -104,17 +104,26 @@ def test_bars_from_before_the_start_are_no_silence_and_a_long_one_is_told_with_i
     assert "since 2025-06-11 11:15 UTC" in desk.told[0][1]
 
 
-@pytest.mark.parametrize(
-    ("kind", "text", "why"),
-    [(COIN_TROUBLE, "BTC is delisted", ""), ("bars", "status 500; asked again", "status 500")],
-)
-def test_a_silence_whose_cause_was_told_is_not_told_again(kind: str, text: str, why: str) -> None:
-    desk = Desk(Bars({BTC: START - STEP}, {BTC: why}))
-    desk.troubles.begin(BTC, kind, text)
+def test_a_silence_whose_cause_was_told_is_not_told_again() -> None:
+    desk = Desk(Bars({BTC: START - STEP}, {BTC: "status 500"}))
+    desk.troubles.begin(BTC, "bars", "status 500; it is asked for again")
     desk.wait(100)
-    assert [told for _, told, _ in desk.told] == [text]
-    desk.troubles.end(BTC, kind)
+    assert [told for _, told, _ in desk.told] == ["status 500; it is asked for again"]
+    desk.troubles.end(BTC, "bars")
     desk.wait(101)
+    assert desk.troubles.has(BTC, "silence")
+
+
+def test_a_coin_that_is_not_listed_is_no_silence_and_has_time_for_its_first_bars_after_that() -> (
+    None
+):
+    desk = Desk(Bars({BTC: None}))
+    desk.troubles.begin(BTC, COIN_TROUBLE, "BTC is unknown")
+    desk.wait(100)
+    desk.troubles.end(BTC, COIN_TROUBLE)
+    desk.wait(129)
+    assert not desk.troubles.has(BTC, "silence")
+    desk.wait(131)
     assert desk.troubles.has(BTC, "silence")
 
 
