@@ -97,11 +97,19 @@ def read_bars(
         table.path, {name: table.column(columns.values[name]) for name in COLUMNS}, wanted.decimal
     )
     n = _counts(table, columns)
-    table.columns.clear()  # large, and not needed any more
+    _release(table)
     _sift_values(table.path, values, sieve, has_header=has_header)
     sieve.require("usable candle")
     notes = [*table.notes, *columns.notes, *times.notes, *judged]
     return _made(path, wanted, sieve, _Rows(times, values, n, said_ms, states), notes)
+
+
+def _release(table: RawTable) -> None:
+    """Give back the memory of the raw columns, which are larger than the numbers in them."""
+    import pyarrow as pa  # noqa: PLC0415 - see _drop_unclosed
+
+    table.columns.clear()
+    pa.default_memory_pool().release_unused()
 
 
 def _require_columns(table: RawTable, columns: Columns, wanted: Wanted) -> None:
@@ -220,7 +228,7 @@ def _made(
     sieve.drop(t + space.step_ms > wanted.now_ms, "not closed yet")
     sieve.require("closed candle")
     rows = repeats.distinct_rows(sieve, t, values, n, states=states)
-    picked = {name: column[rows] for name, column in values.items()}
+    picked = {name: values.pop(name)[rows] for name in COLUMNS}  # one by one: they are large
     bars = spacing.Bars(t[rows], picked, n[rows])
     notes = [*notes, *space.notes]
     if space.step_ms < interval:

@@ -9,7 +9,7 @@ from daemon.ingest.tables.reading import Bools, Ints, Wanted
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, MINUTE_MS
 
-_PIECE: Final = 200_000  # rows that are taken apart at a time
+_PIECE: Final = 50_000  # rows that are taken apart at a time
 _FIRST_YEAR, _LAST_YEAR = 2009, 2100
 _FIRST_MS, _LAST_MS = (  # their first days, as ms since 1970
     int(np.datetime64(str(year)).astype("datetime64[ms]").astype(np.int64))
@@ -162,7 +162,7 @@ def _whole(values: Any) -> Any:
     import pyarrow.compute as pc  # noqa: PLC0415 - see read_dates
 
     present = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
-    return present.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return present.cast(pa.float32()).to_numpy(zero_copy_only=False)
 
 
 def _looked_up(values: Any, number: Any) -> Any:

@@ -36,8 +36,9 @@ class ColumnMaker:
         if all(isinstance(row, list) for row in piece):
             self._add_lists(piece)
             return
-        rows = [row for each in piece for row in self._rows(each)]
+        rows = piece if _are_flat(piece) else [row for each in piece for row in self._rows(each)]
         self.named = True
+        self.states |= bool(rows) and rows[0].keys() >= _VENUE
         names = list(dict.fromkeys(name for row in rows for name in row))
         self._keep({name: [row.get(name) for row in rows] for name in names}, len(rows))
 
@@ -76,7 +77,6 @@ class ColumnMaker:
             return []
         flat = {k: v for k, v in value.items() if not isinstance(v, dict | list)}
         if len(flat) == len(value) or is_row(flat):
-            self.states |= value.keys() >= _VENUE
             return [flat]  # perhaps with something more inside, as ccxt's `info`
         inner: Any = next(
             (value[key] for key in _LAYERS if isinstance(value.get(key), dict | list)), []
@@ -111,6 +111,14 @@ def is_row(fields: Mapping[str, Any]) -> bool:
     """Return whether fields are a candle or a rate, by their names."""
     names = {str(key).lower().rpartition(". ")[2] for key in fields}
     return any(keys <= names for keys in CANDLE) or any("rate" in name for name in names)
+
+
+def _are_flat(piece: Sequence[Any]) -> bool:
+    """Return whether elements are candles or rates themselves, with nothing inside."""
+    kinds = {type(value) for each in piece if isinstance(each, dict) for value in each.values()}
+    return kinds.isdisjoint({dict, list}) and all(
+        isinstance(each, dict) and "channel" not in each and "e" not in each for each in piece
+    )
 
 
 def _carried(message: Mapping[str, Any]) -> Any:

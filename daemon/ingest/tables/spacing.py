@@ -57,7 +57,7 @@ def judge(
     Raises:
         BadInput: If it is not sure.
     """
-    distinct = np.unique(t)
+    distinct = t if np.all(t[1:] > t[:-1]) else np.unique(t)
     early = next(
         (ms for ms in _BEFORE_OPEN if np.mean((distinct + ms) % MINUTE_MS == 0) >= _MOSTLY), 0
     )
@@ -83,6 +83,9 @@ def _step(path: str, distinct: Ints, wanted: Wanted, said_ms: int | None) -> int
         return wanted.interval_ms
     whole = distinct[distinct % 1000 == 0]  # a stray time is no sign of shorter bars
     distinct = whole if len(whole) > 1 else distinct
+    apart = np.diff(distinct)
+    if (least := int(apart.min())) == np.median(apart) and np.all(distinct % least == 0):
+        return least
     for step in _STEPS:
         on_grid = distinct[distinct % step == 0]
         if len(on_grid) >= _MOSTLY * len(distinct) and len(on_grid) > 1:

@@ -99,6 +99,10 @@ def _numeric(path: str, name: str, column: Any) -> Any:
     import pyarrow as pa  # noqa: PLC0415 - see read_times
     import pyarrow.compute as pc  # noqa: PLC0415 - see read_times
 
+    try:
+        return column.cast(pa.int64()).fill_null(0).to_numpy()  # the usual case
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        pass
     if pa.types.is_string(column.type):
         column = pc.utf8_trim_whitespace(column)
         if pc.any(pc.match_substring_regex(column, _ROUNDED)).as_py():
@@ -126,12 +130,11 @@ def _is_compact(values: Any) -> bool:
 
 
 def _epochs(path: str, name: str, values: Any) -> ReadTimes:
-    size = np.abs(values.astype(np.float64))
     known = np.zeros(len(values), dtype=np.bool_)
     t = np.zeros(len(values), dtype=np.int64)
     found: dict[str, int] = {}
     for unit, per_s in _UNITS.items():
-        here = (size >= _FIRST_S * per_s) & (size < _LAST_S * per_s) & (values > 0)
+        here = (values >= _FIRST_S * per_s) & (values < _LAST_S * per_s)
         if here.any():
             found[unit] = int(here.argmax())
             known |= here
