@@ -11,7 +11,13 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli import host_commands, model_commands, store_commands, training_commands
+from daemon.cli import (
+    host_commands,
+    import_command,
+    model_commands,
+    store_commands,
+    training_commands,
+)
 from daemon.cli.options import (
     INTERRUPTED,
     ConfigOption,
@@ -204,5 +210,5 @@ def command(
     sys.exit(0 if reply.accepted else 3)
 
 
-for commands in (store_commands, training_commands, model_commands, host_commands):
+for commands in (import_command, store_commands, training_commands, model_commands, host_commands):
     commands.add(app)

@@ -28,55 +28,8 @@ bars = typer.Typer(no_args_is_help=True, help="Look into the bar store.")
 
 def add(app: typer.Typer) -> None:
     """Put these commands on the command line."""
-    app.command("import")(import_)
     app.command()(backfill)
     app.add_typer(bars, name="bars")
-
-
-def import_(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            readable=False,  # the error of reading it says more than the parser's
-            help="CSV, Parquet, Feather, JSON lines, or the venue's archive (.lz4).",
-        ),
-    ],
-    coin: CoinOption,
-    interval: IntervalOption = "5m",
-    kind: Annotated[str, typer.Option(help="bars or funding")] = "bars",
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Fill the store from files, for history beyond the venue's reach.
-
-    What the venue confirmed is never replaced by a file; bars that were pushed or filled in are.
-    """
-    from daemon.ingest.importer import import_files
-    from daemon.market_data.order_flow import read_cohorts
-    from daemon.store.data_folder import open_store
-    from daemon.store.folder_lock import folder_lock
-    from hyperdrift.clock import SystemClock
-
-    settings, slot = settings_and_slot(config, coin, interval)
-    cohort_file = settings.features.cohort_file
-    cohorts = read_cohorts(cohort_file) if cohort_file else None
-    size = sum(path.stat().st_size for path in files if path.exists())
-    with (
-        folder_lock(settings.data_dir),
-        open_store(settings.data_dir) as store,
-        progress("reading", size, quiet=as_json) as on_bytes,
-    ):
-        now_ms = SystemClock().now_ms()
-        reports = import_files(
-            store, slot, files, kind, now_ms=now_ms, cohorts=cohorts, on_bytes=on_bytes
-        )
-        documents = []
-        for report in reports:
-            documents.append(report.document())
-            if not as_json:
-                typer.echo(report)
-    if as_json:
-        print_json({"slot": str(slot), "files": documents})
 
 
 def backfill(

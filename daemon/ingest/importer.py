@@ -4,8 +4,8 @@ If a bar of a file is stored already, the two are compared; the largest differen
 reported. A file never replaces a bar of record.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,7 +61,10 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class BarsReport:
-    """Counts of the bars of a file; the store has the `kept` bars from a better source."""
+    """Counts of the bars of a file; the store has the `kept` bars from a better source.
+
+    `reasons` has the rows that were left out by reason, `notes` what was judged of the file.
+    """
 
     file: str
     added: int
@@ -70,6 +73,8 @@ class BarsReport:
     overlap: Overlap
     left_out: int
     why: str
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return the report as one or two lines."""
@@ -98,6 +103,8 @@ class FundingReport:
     kept: int
     left_out: int
     why: str
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return the report as one line."""
@@ -192,8 +199,9 @@ def _import_bars(
     store: Store, slot: SlotName, path: Path, wanted: Wanted, on_bytes: OnBytes
 ) -> BarsReport:
     table = read_bars(path, wanted, on_bytes)
-    report = table.report
-    return _put(store, slot, path.name, table.bars(), left_out=report.lost, why=report.why())
+    told = table.report
+    report = _put(store, slot, path.name, table.bars(), left_out=told.lost, why=told.why())
+    return replace(report, reasons=told.left_out, notes=told.notes)
 
 
 def _import_archive(
@@ -231,8 +239,9 @@ def _import_funding(
     equal = sum(known.get(rate.time) == rate.rate for rate in rates)
     store.put_funding(slot.coin, new)
     kept = len(rates) - len(new) - equal
-    report = table.report
-    return FundingReport(path.name, len(new), equal, kept, report.lost, report.why())
+    told = table.report
+    counts = (len(new), equal, kept, told.lost, told.why(), told.left_out, told.notes)
+    return FundingReport(path.name, *counts)
 
 
 def _difference(stored: Bar, other: Bar) -> Difference | None:

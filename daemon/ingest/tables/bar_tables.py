@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.bars import Bar
+from daemon.core.bars import BAR_RULES, Bar
 from daemon.ingest.tables import identity, repeats, spacing
 from daemon.ingest.tables.columns import Columns, assign, volume_trouble
 from daemon.ingest.tables.files import read_table
@@ -98,7 +99,9 @@ def read_bars(
     )
     n = _counts(table, columns)
     _release(table)
-    _sift_values(table.path, values, sieve, has_header=has_header)
+    rows = {"t": times.t, "n": n, **values}
+    _sift_values(table.path, rows, sieve, has_header=has_header)
+    del rows
     sieve.require("usable candle")
     notes = [*table.notes, *columns.notes, *times.notes, *judged]
     return _made(path, wanted, sieve, _Rows(times, values, n, said_ms, states), notes)
@@ -172,27 +175,31 @@ def _counts(table: RawTable, columns: Columns) -> Ints:
     return np.where(fine, counts, 0).astype(np.int64)
 
 
-def _sift_values(
-    path: str, values: dict[str, Floats], sieve: RowSieve, *, has_header: bool
-) -> None:
-    opened, high, low, close = (values[name] for name in PRICES)
-    volume = values["volume"]
-    with np.errstate(invalid="ignore"):
+def _sift_values(path: str, rows: dict[str, Any], sieve: RowSieve, *, has_header: bool) -> None:
+    """Leave out rows that no bar can be, and refuse columns that cannot be what they seem.
+
+    Args:
+        path: The file, for messages.
+        rows: t, n and the columns of prices and volume, shape (rows,) each.
+        sieve: Takes the rows that are left out.
+        has_header: Whether the file names its columns.
+    """
+    before, crossed = int(sieve.good.sum()), 0
+    with np.errstate(invalid="ignore", over="ignore"):
         for name in COLUMNS:
-            sieve.drop(~np.isfinite(values[name]), f"whose {name} is not a number", bad=True)
-        sieve.drop(~((low > 0) & (opened > 0) & (close > 0)), "with a price of 0 or less", bad=True)
-        sieve.drop(volume < 0, "with a volume below 0", bad=True)
-        before = int(sieve.good.sum())
-        crossed = (low > np.minimum(opened, close)) | (high < np.maximum(opened, close))
-        lost = sieve.drop(crossed, "whose open or close lies outside low..high", bad=True)
-    if not has_header and lost > max(_MOST_CROSSED * before, 0.5):
+            sieve.drop(~np.isfinite(rows[name]), f"whose {name} is not a number", bad=True)
+        for why, is_so in BAR_RULES:
+            lost = sieve.drop(np.asarray(is_so(SimpleNamespace(**rows))), f"where {why}", bad=True)
+            crossed += lost if "outside" in why else 0
+    if not has_header and crossed > max(_MOST_CROSSED * before, 0.5):
         raise BadInput(
             f"{path} has no header, and its columns are not time, open, high, low, close, volume: "
-            f"{lost} of {before} rows contradict ({sieve.first_bad}); "
+            f"{crossed} of {before} rows contradict ({sieve.first_bad}); "
             "say --columns time=1,open=2,... with their numbers"
         )
     good = sieve.good
-    if good.sum() > 1 and not volume[good].any() and (high > low)[good].any():
+    moved = (rows["high"] > rows["low"])[good].any()
+    if good.sum() > 1 and moved and not rows["volume"][good].any():
         raise BadInput(
             f"{path} has a volume of 0 in all rows although prices move: "
             "name the column that holds it with --columns volume=NAME"

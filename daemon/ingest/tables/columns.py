@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from daemon.core.coin_names import coin_meant
-from daemon.ingest.tables.reading import ROLES, RawTable, Wanted
+from daemon.ingest.tables.reading import RawTable, Wanted
 from hyperdrift.errors import BadInput
 
 # Names without spaces, marks and case, in the order in which they are preferred.
@@ -149,7 +149,7 @@ def assign(table: RawTable, wanted: Wanted) -> Columns:
     """Decide which column has which role.
 
     Raises:
-        BadInput: If `--columns` names a role or column that is none.
+        BadInput: If `--columns` names a column that is none, or two have the same role.
     """
     found = Columns()
     by_fold: dict[str, list[str]] = {}
@@ -237,8 +237,6 @@ def _obey(
 ) -> None:
     """Put the columns that a person names in the place of those that were found."""
     for role, said in wanted.columns.items():
-        if role not in ROLES:
-            raise BadInput(f"--columns {role}={said}: {role} is none of {', '.join(ROLES)}")
         name = _named(table, by_fold, said) if said else ""
         match role:
             case "time":
@@ -263,18 +261,3 @@ def _named(table: RawTable, by_fold: Mapping[str, list[str]], said: str) -> str:
     if len(same := by_fold.get(folded(said), [])) == 1:
         return same[0]
     raise BadInput(f"{table.path} has no column {said!r}: it has {table.listed()}")
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """Read `time=Datum,open=Eröffnung`.
-
-    Raises:
-        BadInput: If a part has no `=`.
-    """
-    found = {}
-    for part in filter(None, map(str.strip, text.split(","))):
-        role, equals, name = part.partition("=")
-        if not equals:
-            raise BadInput(f"--columns {part!r} is not written like time=Datum,open=Opening")
-        found[role.strip().casefold()] = name.strip()
-    return found

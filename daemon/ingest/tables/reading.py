@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,44 @@ class Wanted:
     decimal: Literal["", ".", ","] = ""
     rate: str = ""
     now_ms: int = 2**62
+
+
+def described(
+    *,
+    columns: str = "",
+    day_first: bool | None = None,
+    tz: str = "",
+    stamp: str = "",
+    decimal: str = "",
+    rate: str = "",
+) -> Wanted:
+    """Return what a person says of files on the command line.
+
+    Raises:
+        BadInput: If an option is not written as it must be.
+    """
+    if stamp not in {"", "open", "close"}:
+        raise BadInput(f"--stamp {stamp!r} is not open or close")
+    if decimal not in {"", ".", ","}:
+        raise BadInput(f"--decimal {decimal!r} is not . or ,")
+    found = {}
+    for part in filter(None, map(str.strip, columns.split(","))):
+        role, equals, name = part.partition("=")
+        role = role.strip().casefold()
+        if not equals or role not in ROLES:
+            known = ", ".join(ROLES)
+            raise BadInput(
+                f"--columns {part!r} is not written like time=Datum,open=2; it may say {known}"
+            )
+        found[role] = name.strip()
+    return Wanted(
+        columns=found,
+        day_first=day_first,
+        tz=tz,
+        stamp=cast("Literal['', 'open', 'close']", stamp),
+        decimal=cast("Literal['', '.', ',']", decimal),
+        rate=rate,
+    )
 
 
 class TableReport(NamedTuple):

@@ -83,8 +83,8 @@ def _step(path: str, distinct: Ints, wanted: Wanted, said_ms: int | None) -> int
         return wanted.interval_ms
     whole = distinct[distinct % 1000 == 0]  # a stray time is no sign of shorter bars
     distinct = whole if len(whole) > 1 else distinct
-    apart = np.diff(distinct)
-    if (least := int(apart.min())) == np.median(apart) and np.all(distinct % least == 0):
+    steps = np.diff(distinct)
+    if (least := int(steps.min())) == np.median(steps) and np.all(distinct % least == 0):
         return least
     for step in _STEPS:
         on_grid = distinct[distinct % step == 0]

@@ -91,7 +91,7 @@ def test_the_first_bad_row_is_named_and_the_good_ones_are_taken(store, tmp_path)
     (report,) = imported(store, path)
     assert str(report) == (
         "bars.csv: 58 bars added, 0 already there; "
-        "2 rows left out, 1 whose low is not a number, 1 with a price of 0 or less; "
+        "2 rows left out, 1 whose low is not a number, 1 where a price is not positive; "
         "the first bad one is row 18: whose low is not a number"
     )
     assert len(store.missing(BTC)) == 2

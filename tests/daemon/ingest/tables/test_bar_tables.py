@@ -122,9 +122,9 @@ def test_bad_rows_are_counted_and_left_out_and_doubles_collapsed(tmp_path: Path)
     assert found.report.left_out == {
         "repeated": 6,
         "whose close is not a number": 1,
-        "with a price of 0 or less": 1,
-        "with a volume below 0": 1,
-        "whose open or close lies outside low..high": 2,
+        "where a price is not positive": 1,
+        "where the volume is negative": 1,
+        "where open or close lies outside low..high": 2,
         "off the grid of the interval": 1,
     }
     assert found.report.first_bad == "row 13: whose close is not a number"
