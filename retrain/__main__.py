@@ -49,6 +49,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "reason": (str,),
     "git_commit": (str,),
     "python": (str,),
+    "onnx_python": (str,),
     "fee_bps": (int, float),
     "jobs": (int,),
     "gates": (dict,),

@@ -8,21 +8,21 @@ daemon and bots are in `hyperdrift.version_files`, a retrain reads only the live
 import hashlib
 import io
 import json
-import math
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import joblib
+import numpy as np
+import pandas as pd
 import sklearn
 
-from retrain.champion import ChampionModel
+from retrain.champion import ChampionModel, Predict
 from retrain.errors import ArtifactError
+from retrain.forms import parts
 from retrain.manifest import (
     CLASS_ORDER,
     Version,
@@ -34,41 +34,18 @@ from retrain.manifest import (
 __all__ = [
     "ArtifactError",
     "Folder",
-    "SelfTest",
     "Version",
     "manifest_name",
     "model_id",
     "read_champion",
     "save_model",
     "seal",
-    "self_test",
     "stamp",
     "write",
 ]
 
-GOLDEN_TOLERANCE: Final = 1e-9
 Folder = Path
 """Where a version lies: what other modules of this package hand on without looking inside."""
-_SELF_TEST_TIMEOUT_S: Final = 120.0
-# The files of the live model that a retrain reads.
-_OF_CHAMPION: Final = ("meta_classifier", "training_meta")
-_SELF_TEST: Final = Path(__file__).with_name("selftest.py")
-
-
-@dataclass(frozen=True)
-class SelfTest:
-    """The result of loading a saved model in a fresh interpreter; `error` is "" if all is well."""
-
-    error: str
-    difference: float = math.nan
-    predict_ms: float = math.nan
-    python: str = ""
-    sklearn: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """True if the file loaded and reproduced the golden rows."""
-        return not self.error and self.difference <= GOLDEN_TOLERANCE
 
 
 def write(
@@ -87,12 +64,14 @@ def write(
 
 
 def save_model(directory: Path, version: Version) -> int:
-    """Write model, feature columns and golden rows; return the size of the model in bytes."""
+    """Write model, parts, feature columns and golden rows; return the model's size in bytes."""
     directory.mkdir(parents=True, exist_ok=True)
     files = version.files
     buffer = io.BytesIO()
     joblib.dump(version.model, buffer, compress=3)
     _write(directory / files["meta_classifier"], buffer.getvalue())
+    if version.parts is not None:
+        _write(directory / files["parts"], version.parts.dumped())
     columns = {"feature_cols": list(version.feature_cols), "schema_hash": version.schema_hash}
     _write_json(directory / files["feature_columns"], columns)
     golden = {
@@ -105,11 +84,16 @@ def save_model(directory: Path, version: Version) -> int:
 
 
 def seal(directory: Path, version: Version, meta: Mapping[str, Any], report: str) -> dict[str, Any]:
-    """Write certificate, report and manifest beside a saved model; return the manifest."""
-    files = version.files
+    """Write certificate, report and manifest beside a saved model; return the manifest.
+
+    The portable form is in the manifest if it lies there.
+    """
+    files, forms = version.files, {"joblib": version.files["meta_classifier"]}
+    if (directory / version.portable).is_file():
+        forms["onnx"] = version.portable
     _write_json(directory / files["training_meta"], dict(meta))
     _write(directory / files["report"], report.encode())
-    at = datetime.fromtimestamp(version.at_ms / 1000, tz=UTC)
+    at = datetime.fromtimestamp(version.at_ms / 1000, tz=timezone.utc)
     manifest: dict[str, Any] = {
         **files,
         "calibrator": None,  # calibration is inside; older loaders look for the key
@@ -130,7 +114,12 @@ def seal(directory: Path, version: Version, meta: Mapping[str, Any], report: str
         "git_commit": version.git_commit,
         "python": platform.python_version(),
         "sklearn": sklearn.__version__,
-        "sha256": {name: _digest((directory / name).read_bytes()) for name in files.values()},
+        "numpy": np.__version__,
+        "forms": forms,
+        "sha256": {
+            name: _digest((directory / name).read_bytes())
+            for name in dict.fromkeys([*files.values(), *forms.values()])
+        },
     }
     _write_json(directory / manifest_name(version.model_id), manifest)
     _fsync_directory(directory)
@@ -141,7 +130,8 @@ def read_champion(manifest_path: Path) -> ChampionModel:
     """Read what a retrain must know of the live model; its files lie beside the manifest.
 
     The daemon verified the version before it went live. Here only the digests of its files are
-    compared, before the model is unpickled.
+    compared. Its probabilities come from its parts, so that its scikit-learn need not be ours;
+    only a version without them is unpickled.
 
     Args:
         manifest_path: LATEST.json, or a version's own manifest.
@@ -151,7 +141,10 @@ def read_champion(manifest_path: Path) -> ChampionModel:
     """
     manifest = _json_of(_read(manifest_path), manifest_path)
     try:
-        model, meta = (_checked(manifest, name, manifest_path.parent) for name in _OF_CHAMPION)
+        model = "parts" if "parts" in manifest else "meta_classifier"
+        content, meta = (
+            _checked(manifest, name, manifest_path.parent) for name in (model, "training_meta")
+        )
         signal = manifest["signal_threshold"]
         return ChampionModel(
             model_id=str(manifest["model_id"]),
@@ -161,7 +154,7 @@ def read_champion(manifest_path: Path) -> ChampionModel:
             trained_to_ms=int(manifest["trained_to_ms"]),
             up=float(signal["up"]),
             down=float(signal["down"]),
-            model=joblib.load(io.BytesIO(model)),
+            predict=_predictor(model, content),
             anchors=tuple((int(t), float(c)) for t, c in json.loads(meta).get("anchors", ())),
         )
     except ArtifactError:
@@ -172,26 +165,14 @@ def read_champion(manifest_path: Path) -> ChampionModel:
         raise ArtifactError(f"{reason}scikit-learn {manifest.get('sklearn')}") from e
 
 
-def self_test(python: str, model_path: Path, golden_path: Path) -> SelfTest:
-    """Load a saved model in a fresh interpreter without our packages.
-
-    Args:
-        python: The interpreter, best the bot's own.
-        model_path: The joblib file.
-        golden_path: The golden rows that it must reproduce.
-    """
-    command = [python, "-I", str(_SELF_TEST), str(model_path), str(golden_path)]
-    try:
-        # The interpreter comes from the operator's configuration.
-        done = subprocess.run(  # noqa: S603
-            command, capture_output=True, text=True, timeout=_SELF_TEST_TIMEOUT_S, check=False
-        )
-        if done.returncode == 0:
-            return SelfTest(**json.loads(done.stdout))
-        lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
-        return SelfTest(error=lines[-1])
-    except (OSError, ValueError, TypeError, subprocess.TimeoutExpired) as e:
-        return SelfTest(error=f"{type(e).__name__}: {e}")
+def _predictor(model: str, content: bytes) -> Predict:
+    """Return the function from raw rows (n, 17) to probabilities (n, 3)."""
+    if model == "parts":
+        return parts.loaded(content).predict
+    fitted = joblib.load(io.BytesIO(content))
+    # Named columns, because the model was fitted with names and warns without them.
+    names = list(fitted.feature_names_in_) if hasattr(fitted, "feature_names_in_") else None
+    return lambda rows: np.asarray(fitted.predict_proba(pd.DataFrame(rows, columns=names)))
 
 
 def _checked(manifest: Mapping[str, Any], field: str, directory: Path) -> bytes:

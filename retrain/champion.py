@@ -1,15 +1,14 @@
 """The live model as a retrain uses it: its predictions and the settings behind them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 Anchors = Sequence[tuple[int, float]]
 """Open time in ms UTC and close of some bars."""
+Predict = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +23,7 @@ class ChampionModel:
         trained_to_ms: Close of the newest bar that it learnt from, ms UTC.
         up: Probability of UP from which it signals UP.
         down: Probability of DOWN from which it signals DOWN.
-        model: The fitted estimator.
+        predict: Returns the probabilities of DOWN, NEUTRAL, UP, shape (n, 3), for raw rows (n, 17).
         anchors: Some bars that it learnt from.
     """
 
@@ -35,12 +34,5 @@ class ChampionModel:
     trained_to_ms: int
     up: float
     down: float
-    model: Any
+    predict: Predict = field(repr=False)
     anchors: Anchors = field(default=(), repr=False)
-
-    def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probabilities of DOWN, NEUTRAL, UP, shape (n, 3), for raw rows (n, 17)."""
-        # Named columns, because the model was fitted with names and warns without them.
-        names = getattr(self.model, "feature_names_in_", None)
-        frame = pd.DataFrame(rows, columns=None if names is None else list(names))
-        return np.asarray(self.model.predict_proba(frame), dtype=np.float64)

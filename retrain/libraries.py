@@ -2,9 +2,9 @@
 
 from typing import Final
 
-OLDEST_PYTHON: Final = (3, 11)
-OLDEST_SKLEARN: Final = (1, 7)
-"""1.6 cuts quantile bins in another way than 1.9: the same bars would give another model."""
+OLDEST_PYTHON: Final = (3, 10)
+OLDEST_SKLEARN: Final = (1, 4)
+"""1.3 does not hand the weights of rows on through a pipeline."""
 
 
 def too_old(python: tuple[int, ...], sklearn: str) -> str:

@@ -4,14 +4,22 @@ Who reads a version, checks the form of its manifest in `hyperdrift.manifest`.
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrain.forms.parts import Parts
+
 CLASS_ORDER: Final = (0, 1, 2)
-FILE_FIELDS: Final = ("meta_classifier", "feature_columns", "training_meta", "golden", "report")
+_SUFFIXES: Final = {
+    "meta_classifier": "joblib",
+    "feature_columns": "json",
+    "training_meta": "json",
+    "golden": "json",
+    "report": "html",
+}
 _STAMP: Final = "%Y%m%d_%H%M%S"
 
 
@@ -22,7 +30,7 @@ class Version:
     `threshold` is the fraction that labels used, or the text `vol:<multiple>`;
     `golden_rows` has shape (n, 17), `golden_probabilities` (n, 3): what was judged, computed
     apart from `model`, so that a wrongly assembled one is found out. `trained_to_ms` is the
-    close of the newest bar used.
+    close of the newest bar used. `parts` describe the model; without them it has no portable form.
     """
 
     at_ms: int
@@ -40,6 +48,7 @@ class Version:
     golden_probabilities: NDArray[np.float64] = field(repr=False)
     git_commit: str = ""
     computer: str = "builtin"
+    parts: Parts | None = field(default=None, repr=False)
 
     @property
     def model_id(self) -> str:
@@ -49,13 +58,18 @@ class Version:
     @property
     def files(self) -> dict[str, str]:
         """Manifest field -> file name, relative to the version's folder."""
-        suffixes = dict(zip(FILE_FIELDS, ("joblib", "json", "json", "json", "html"), strict=True))
+        suffixes = _SUFFIXES if self.parts is None else {**_SUFFIXES, "parts": "npz"}
         return {name: f"{name}_{self.model_id}.{suffix}" for name, suffix in suffixes.items()}
+
+    @property
+    def portable(self) -> str:
+        """File name of the portable form."""
+        return f"model_{self.model_id}.onnx"
 
 
 def stamp(at_ms: int) -> str:
     """Return `YYYYmmdd_HHMMSS` in UTC."""
-    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime(_STAMP)
+    return datetime.fromtimestamp(at_ms / 1000, tz=timezone.utc).strftime(_STAMP)
 
 
 def made_at(version_id: str) -> datetime:

@@ -5,7 +5,6 @@ fitted to all bars, and this refit is the candidate: a retrain after a drift nee
 bars. A refused twin is saved too, so that its report can say why.
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
@@ -18,6 +17,8 @@ from retrain.champion import ChampionModel
 from retrain.computers import BUILTIN, Computed
 from retrain.dataset import Frame, Rows
 from retrain.decision import SignalThreshold
+from retrain.forms import proofs
+from retrain.forms.description import describe
 from retrain.judging import findings, provenance
 from retrain.judging.certificate import certificate
 from retrain.judging.comparison import champion_rows, compare
@@ -62,9 +63,10 @@ class Job:
     `frame` is what `features.compute` takes, closed bars only: columns of shape (n_bars,);
     `at_ms` names the version;
     `previous_threshold` is what "auto" chose before; `champion` the live model, if any;
-    `python` the interpreter that must be able to load the file, ours if empty; `fits` keeps
-    fitted base models for other jobs over the same bars; `computed` is what a bot's own class
-    made of the frame, None if the features are ours.
+    `python` the interpreter that must be able to load the joblib file, ours if empty;
+    `onnx_python` one with onnx and onnxruntime, ours if empty; `fits` keeps fitted base models for
+    other jobs over the same bars; `computed` is what a bot's own class made of the frame, None if
+    the features are ours.
     """
 
     slot: str
@@ -81,6 +83,7 @@ class Job:
     reason: str = ""
     git_commit: str = ""
     python: str = ""
+    onnx_python: str = ""
     fee_bps: float = FEE_BPS
     jobs: int = 2
     recipe: Recipe = field(default_factory=Recipe)
@@ -159,10 +162,10 @@ def run(
     shipped = _refit(rows, given, trainer, job, watch) if _all_passed(gates) else twin
     watch.step("save")
     version = _version(shipped, rows, job)
-    size = artifact.save_model(directory, version)
+    artifact.save_model(directory, version)
     watch.step("self-test")
-    test_run = _self_test(version, directory, job)
-    gates += judge_shipped(_shipped(test_run, size, twin, shipped, rows), job.limits)
+    proved = proofs.prove(version, directory, rows.features, job.python, job.onnx_python)
+    gates += judge_shipped(_shipped(proved, twin, shipped, rows), job.limits)
     watch.step("report")
     found = findings.find(
         rows, close_ms(job), given, twin, champion=job.champion, fee_bps=job.fee_bps
@@ -173,6 +176,7 @@ def run(
         rows,
         gates,
         {"train": train, "test": test, "champion": champion},
+        forms={"joblib": proved.joblib, "onnx": proved.onnx},
         anchors=provenance.anchors(job.frame),
         findings=found,
         timings=watch.seconds,
@@ -247,17 +251,6 @@ def _against_champion(
     return comparison, _scores(job.champion.predict, signal, rows, part, job)
 
 
-def _self_test(
-    version: artifact.Version, directory: artifact.Folder, job: Job
-) -> artifact.SelfTest:
-    files = version.files
-    return artifact.self_test(
-        job.python or sys.executable,
-        directory / files["meta_classifier"],
-        directory / files["golden"],
-    )
-
-
 def _version(model: Model, rows: Rows, job: Job) -> artifact.Version:
     newest = rows.bars[model.stop - 1] + rows.horizon_bars
     picked = np.linspace(0, len(rows.labels) - 1, GOLDEN_ROWS).astype(int)
@@ -279,18 +272,12 @@ def _version(model: Model, rows: Rows, job: Job) -> artifact.Version:
         golden_rows=golden,
         golden_probabilities=model.stack.predict(golden),
         git_commit=job.git_commit,
+        parts=describe(model.stack),
     )
 
 
-def _shipped(
-    test_run: artifact.SelfTest, size: int, twin: Model, shipped: Model, rows: Rows
-) -> Shipped:
-    shown = Shipped(
-        error=test_run.error,
-        golden_difference=test_run.difference,
-        predict_ms=test_run.predict_ms,
-        size_bytes=size,
-    )
+def _shipped(proved: proofs.Proofs, twin: Model, shipped: Model, rows: Rows) -> Shipped:
+    shown = Shipped(joblib=proved.joblib, onnx=proved.onnx, size_bytes=proved.size_bytes)
     if shipped is twin:
         return shown
     judged = rows.features[rows.test]

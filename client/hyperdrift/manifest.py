@@ -21,7 +21,8 @@ class Manifest:
     """A manifest whose form was checked; `document` is all of it, as signed.
 
     `deployed_ms` is when the version was deployed, ms UTC; it grows with each deploy. It is 0
-    in a version's own manifest. `trained_to_ms` is the end of the training data, ms UTC.
+    in a version's own manifest. `trained_to_ms` is the end of the training data, ms UTC. `forms`
+    has the file of each form of the model; one that was made before there were two has `joblib`.
     """
 
     model_id: str
@@ -36,6 +37,7 @@ class Manifest:
     down: float
     trained_to_ms: int
     sklearn: str
+    numpy: str
     python: str
     promoted_by: str | None
     deployed_ms: int
@@ -45,6 +47,7 @@ class Manifest:
     training_meta: str
     golden: str
     report: str
+    forms: Mapping[str, str]
     sha256: Mapping[str, str]
     document: Mapping[str, Any] = field(repr=False)
 
@@ -82,7 +85,10 @@ def parse(document: Mapping[str, Any]) -> Manifest:
         raise ValueError(msg)
     signal, threshold = document["signal_threshold"], document["threshold"]
     sha256 = {_plain(name): str(digest) for name, digest in document["sha256"].items()}
-    if missing := sorted({document[name] for name in FILE_FIELDS} - set(sha256)):
+    forms = {str(k): v for k, v in document.get("forms", {}).items()}
+    forms.setdefault("joblib", document["meta_classifier"])
+    named = {*(document[name] for name in FILE_FIELDS), *forms.values()}
+    if missing := sorted(named - set(sha256)):
         msg = f"sha256 does not cover {', '.join(missing)}"
         raise ValueError(msg)
     return Manifest(
@@ -98,6 +104,7 @@ def parse(document: Mapping[str, Any]) -> Manifest:
         down=float(signal["down"]),
         trained_to_ms=int(document["trained_to_ms"]),
         sklearn=str(document["sklearn"]),
+        numpy=str(document.get("numpy", "")),
         python=str(document["python"]),
         promoted_by=document.get("promoted_by"),
         deployed_ms=int(document.get("deployed", {"at_ms": 0})["at_ms"]),
@@ -107,6 +114,7 @@ def parse(document: Mapping[str, Any]) -> Manifest:
         training_meta=document["training_meta"],
         golden=document["golden"],
         report=document["report"],
+        forms=forms,
         sha256=sha256,
         document=document,
     )

@@ -1,6 +1,6 @@
 """Check a version before it may go live in a slot.
 
-A model file is a pickle: loading it runs code. So its signature, its digests and its
+A joblib file is a pickle: loading it runs code. So its signature, its digests and its
 certificate are checked before anything is unpickled. Its probabilities for the golden rows
 are checked before it goes live.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from hyperdrift.errors import VersionRefused
 from hyperdrift.features import BUILTIN, FEATURE_NAMES, schema_hash
-from hyperdrift.loaded_model import LoadedModel, load
+from hyperdrift.loaded_model import LoadedModel, form_of, load
 from hyperdrift.manifest import Manifest
 from hyperdrift.mqtt.messages import SwapOrder
 from hyperdrift.signatures import Verifier
@@ -62,6 +62,7 @@ def admit(
     *,
     after_ms: int = 0,
     computer: str = BUILTIN,
+    form: str = "",
 ) -> LoadedModel:
     """Make every check of the version that a LATEST.json names, and load it. Blocks for seconds.
 
@@ -74,12 +75,14 @@ def admit(
             before that is a replay.
         computer: `builtin` for the daemon's formulas, or the bot's own `package.module:Class`,
             which computes the features.
+        form: What to load, `onnx` or `joblib`; empty for `onnx` where the version has it and
+            onnxruntime is installed.
 
     Raises:
         VersionRefused: If a check fails.
     """
     try:
-        return _admit(path, slot, order, verifier, after_ms, computer)
+        return _admit(path, slot, order, verifier, after_ms, computer, form)
     except VersionRefused as e:
         if order is not None and not e.model_id:
             raise VersionRefused(order.model_id, e.reason) from e
@@ -93,9 +96,13 @@ def _admit(  # noqa: PLR0917 - the arguments of `admit`
     verifier: Verifier | None,
     after_ms: int,
     computer: str,
+    form: str,
 ) -> LoadedModel:
     manifest = read_manifest(path)
     _check_identity(manifest, slot, order, computer)
+    form = form_of(manifest, form)
+    if form == "joblib":
+        _check_libraries(manifest)
     if verifier is not None:
         verifier.verify(manifest.document)
     if manifest.deployed_ms < after_ms:
@@ -107,18 +114,17 @@ def _admit(  # noqa: PLR0917 - the arguments of `admit`
         fault = certificate_fault(json_of(contents[name], name, model_id))
         if fault is not None:
             raise VersionRefused(model_id, fault)
-    return load(manifest, contents)
+    return load(manifest, contents, form)
 
 
 def _check_identity(
     manifest: Manifest, slot: SlotName, order: SwapOrder | None, computer: str
 ) -> None:
-    """Refuse a version whose slot, order, features, scikit-learn or Python does not fit.
+    """Refuse a version whose slot, order or features do not fit.
 
     Raises:
         VersionRefused: If one of them does not.
     """
-    installed = version("scikit-learn")
     reason = None
     if manifest.slot != str(slot):
         reason = f"it is a model of {manifest.slot}, not of {slot}"
@@ -132,7 +138,18 @@ def _check_identity(
         reason = "it was trained on other features; install the same hyperdrift on both sides"
     elif manifest.feature_dim != len(FEATURE_NAMES):
         reason = f"it takes {manifest.feature_dim} features, must take {len(FEATURE_NAMES)}"
-    elif not same_library(manifest.sklearn, installed):
+    if reason is not None:
+        raise VersionRefused(order.model_id if order else manifest.model_id, reason)
+
+
+def _check_libraries(manifest: Manifest) -> None:
+    """Refuse a pickle of another scikit-learn or Python.
+
+    Raises:
+        VersionRefused: If this process cannot load it.
+    """
+    installed, reason = version("scikit-learn"), None
+    if not same_library(manifest.sklearn, installed):
         reason = (
             f"it was written by scikit-learn {manifest.sklearn} and {installed} is "
             f"installed here; install {_minor(manifest.sklearn)} or set retrain.python to this one"
@@ -143,7 +160,7 @@ def _check_identity(
             f"{platform.python_version()}; set retrain.python to this one"
         )
     if reason is not None:
-        raise VersionRefused(order.model_id if order else manifest.model_id, reason)
+        raise VersionRefused(manifest.model_id, reason)
 
 
 def same_library(saved_with: str, installed: str) -> bool:

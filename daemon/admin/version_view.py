@@ -12,7 +12,7 @@ from daemon.config.schema import Config
 from daemon.registry import deployment_log
 from daemon.registry.keys import public_path, trusted_keys
 from daemon.registry.latest_pointer import LATEST
-from daemon.registry.registry import Registry
+from daemon.registry.registry import Registry, served_form
 from daemon.store.data_folder import STORE_NAME, open_store
 from hyperdrift import version_files
 from hyperdrift.errors import VersionRefused
@@ -56,7 +56,12 @@ def show(config: Config, slot: str, model_id: str) -> dict[str, Any]:
         "threshold": manifest.threshold,
         "signal_threshold": {"up": manifest.up, "down": manifest.down},
         "trained_to_ms": manifest.trained_to_ms,
+        "forms": {
+            name: {"file": file, **(meta.get("forms") or {}).get(name, {})}
+            for name, file in manifest.forms.items()
+        },
         "sklearn": manifest.sklearn,
+        "numpy": manifest.numpy,
         "python": manifest.python,
         "git_commit": manifest.document.get("git_commit", ""),
         "gates": meta.get("gates", []),
@@ -102,7 +107,8 @@ def _pointer(config: Config, registry: Registry, slot: SlotName) -> VersionCheck
     verifier = Verifier.load(public) if public.exists() else None
     after_ms = int(known["deployed_ms"]) if known else 0
     try:
-        model_id = admit(path, slot, None, verifier, after_ms=after_ms).model_id
+        form = served_form(version_files.read_manifest(path))
+        model_id = admit(path, slot, None, verifier, after_ms=after_ms, form=form).model_id
     except VersionRefused as e:
         return VersionCheck(e.model_id, LATEST, e.reason)
     return VersionCheck(
@@ -181,6 +187,7 @@ def show_version(info: dict[str, Any]) -> None:
         ("labels", f"{info['horizon_bars']} bars ahead, threshold {info['threshold']}"),
         ("signals", f"UP from {signal['up']:.4f}, DOWN from {signal['down']:.4f}"),
         ("made with", f"scikit-learn {info['sklearn']}, Python {info['python']}"),
+        *((name, _proof(name, form)) for name, form in info["forms"].items()),
         ("gates", info["fault"] or "passed every one"),
         ("report", info["report"]),
     ):
@@ -200,6 +207,17 @@ def show_findings(found: list[VersionCheck]) -> None:
         name = " ".join(part for part in (what, finding.model_id) if part)
         verdict = f"REFUSED: {finding.problem}" if finding.problem else "ok"
         console.print(f"{name}: {verdict}" + (f" ({finding.note})" if finding.note else ""))
+
+
+def _proof(name: str, form: dict[str, Any]) -> str:
+    """Return what a form of the model was proved to, in words."""
+    if form.get("difference") is None:
+        return form.get("error") or "proved when it was made, not in the certificate"
+    library = "onnxruntime" if name == "onnx" else "scikit-learn"
+    return (
+        f"equal on {form['rows']:,} rows to {form['difference']:.1e} under {library} "
+        f"{form['library']}, one row in {form['predict_ms']:.2f} ms"
+    )
 
 
 def _number(value: float | None, digits: int) -> str:

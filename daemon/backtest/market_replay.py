@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.backtest.candidate_cache import Judged
+from daemon.registry.registry import load_served
 from daemon.store import market_closures
-from hyperdrift.loaded_model import load_version
 from hyperdrift.slot_name import SlotName
 from retrain import features
 
@@ -67,7 +67,7 @@ class TrainedVersion:
 
     def __init__(self, judged: Judged, market: Market) -> None:
         self.judged, self._market = judged, market
-        self.model = load_version(judged.manifest)
+        self.model = load_served(judged.manifest)
         self._p = np.full((len(market), 3), np.nan)
         self._asked: set[int] = set()
 

@@ -21,7 +21,7 @@ from daemon.registry.signing import KeyRing, Signer
 from daemon.registry.version_info import VersionInfo, describe
 from hyperdrift import version_files
 from hyperdrift.errors import VersionRefused
-from hyperdrift.loaded_model import LoadedModel, load_version
+from hyperdrift.loaded_model import LoadedModel, load
 from hyperdrift.loading import gc_paused
 from hyperdrift.manifest import Manifest, manifest_name
 from hyperdrift.slot_name import SlotName
@@ -48,6 +48,26 @@ def _one_at_a_time(
             return method(self, *args, **kwargs)
 
     return guarded
+
+
+def served_form(manifest: Manifest) -> str:
+    """Return the form that the daemon loads: the portable one, whose libraries are its own.
+
+    The joblib is for bots; its scikit-learn may be another one. Only versions that were made
+    before there was a portable form are loaded from it.
+    """
+    return "onnx" if "onnx" in manifest.forms else "joblib"
+
+
+def load_served(manifest_path: Path) -> LoadedModel:
+    """Compare the digests of a version and load it as the daemon serves it.
+
+    Raises:
+        VersionRefused: If the version differs from its manifest in anything.
+    """
+    manifest = version_files.read_manifest(manifest_path)
+    contents = version_files.check_files(manifest, manifest_path.parent)
+    return load(manifest, contents, served_form(manifest))
 
 
 class Registry:
@@ -152,7 +172,7 @@ class Registry:
         """
         self.verify(slot, model_id)
         with gc_paused():
-            return load_version(self.manifest_path(slot, model_id))
+            return load_served(self.manifest_path(slot, model_id))
 
     def way_back(self, slot: SlotName, to: str) -> LoadedModel:
         """Load `to`; if it is damaged, load the newest intact version that was live before.

@@ -155,6 +155,7 @@ def job_spec(
         "reason": order.reason,
         "git_commit": source_commit(),
         "python": settings.python or sys.executable,
+        "onnx_python": sys.executable,
     }
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from docs.generate.markdown import code, table, value
 from docs.generate.source import field_texts
+from retrain.forms.load_proof import LoadProof
 from retrain.judging.gates import (
     Comparison,
     Evidence,
@@ -61,10 +62,10 @@ def _gates() -> tuple[Gate, ...]:
     evidence = Evidence(
         train=scores, test=scores, label_faults=0, leaked_rows=0, parity=0, champion=Comparison()
     )
+    loaded = LoadProof(error="", difference=0, predict_ms=0)
     shipped = Shipped(
-        error="",
-        golden_difference=0,
-        predict_ms=0,
+        joblib=loaded,
+        onnx=loaded,
         size_bytes=0,
         share_shift=0,
         lean_correlation=1,

@@ -12,6 +12,7 @@ import sklearn
 
 from retrain.champion import Anchors
 from retrain.dataset import Rows
+from retrain.forms.load_proof import LoadProof
 from retrain.judging.gates import Gate
 from retrain.labels import shares
 from retrain.manifest import Version
@@ -24,6 +25,7 @@ def certificate(
     gates: tuple[Gate, ...],
     scores: Mapping[str, Scores | None],
     *,
+    forms: Mapping[str, LoadProof],
     anchors: Anchors,
     findings: Mapping[str, Any],
     timings: Mapping[str, float],
@@ -36,6 +38,7 @@ def certificate(
         rows: The rows that it was trained and judged on.
         gates: All verdicts.
         scores: Of the twin on `train` and `test`, and of the `champion` if there was one.
+        forms: The proof of each form of the model.
         anchors: Some of the bars, for its successor to find again.
         findings: What `findings.find` returned.
         timings: Seconds of each step.
@@ -50,6 +53,7 @@ def certificate(
         "refused_by": refused,
         "gates": [gate.as_dict() for gate in gates],
         "settings": dict(settings),
+        "forms": {name: proof.as_dict() for name, proof in forms.items()},
         "signal_threshold": {"up": version.up, "down": version.down},
         "anchors": [list(anchor) for anchor in anchors],
         "trained_to_ms": version.trained_to_ms,

@@ -8,7 +8,7 @@ several side by side. Where matplotlib is not installed there are no plots.
 import io
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any, Final
 
 try:
@@ -103,7 +103,7 @@ def _equity(found: Mapping[str, Any], name: str) -> str:
     axes.legend(loc="best", fontsize=8.5)
     ticks = at[:: max(1, len(at) // 4)]
     form = "%d %b" if at[-1] - at[0] < _YEAR_MS else "%b %Y"
-    days = [datetime.fromtimestamp(t / 1000, tz=UTC).strftime(form) for t in ticks]
+    days = [datetime.fromtimestamp(t / 1000, tz=timezone.utc).strftime(form) for t in ticks]
     axes.set_xticks(ticks, labels=days)
     return _svg(figure, name)
 

@@ -7,7 +7,6 @@ scikit-learn object, quantile bins and a StackingClassifier over fitted models, 
 without our packages.
 """
 
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -24,7 +24,6 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     StackingClassifier,
 )
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import KBinsDiscretizer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
@@ -40,6 +39,8 @@ Probabilities = NDArray[np.float64]
 BASE_NAMES: Final = ("gb", "rf", "et", "hgb")
 """The base models, slowest to fit first, so that no thread ends with a long one."""
 META_COLUMNS: Final = CLASSES * len(BASE_NAMES)
+_NARROWEST: Final = 1e-8
+"""Width of the narrowest bin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,29 +173,33 @@ class Trainer:
         first = np.sort(np.unique(labels, return_index=True)[1])
         stack = StackingClassifier(
             estimators=list(zip(BASE_NAMES, bases.models, strict=True)),
-            final_estimator=FrozenEstimator(meta),
+            final_estimator=DummyClassifier(),
             cv="prefit",
             stack_method="predict_proba",
         ).fit(bases.binner.transform(_named(features[first], self.names)), labels[first])
+        # `fit` would fit the meta model again; scikit-learn 1.6 and newer could freeze it.
+        stack.final_estimator = stack.final_estimator_ = meta
         model = Pipeline([("bins", bases.binner), ("stack", stack)])
         return Stack(model, bases, meta, self.names)
 
     def _fit_binner(self, features: Features, labels: Labels) -> KBinsDiscretizer:
-        """Learn the quantiles of a training set: 64 bins are enough for trees, and faster."""
+        """Learn the quantiles of a training set: 64 bins are enough for trees, and faster.
+
+        The quantiles are computed here, because each scikit-learn computes them in another way.
+        """
         if len(np.unique(labels)) < CLASSES:
             raise TooFewBars(len(labels), 2 * len(labels))
+        edges = [_quantiles(column, self.recipe.bins) for column in features.T]
+        # What is fitted to two rows is replaced, all but the names of the columns.
+        ends = _named(np.stack([np.zeros(len(edges)), np.ones(len(edges))]), self.names)
         binner = KBinsDiscretizer(
-            n_bins=self.recipe.bins,
-            encode="ordinal",
-            strategy="quantile",
-            quantile_method="averaged_inverted_cdf",
-            subsample=None,
+            self.recipe.bins, encode="ordinal", strategy="uniform", subsample=None
         )
-        with warnings.catch_warnings():
-            # A flag or a constant column has fewer distinct values than bins; nothing is lost.
-            warnings.filterwarnings("ignore", "Bins whose width are too small", UserWarning)
-            warnings.filterwarnings("ignore", "Feature .* is constant", UserWarning)
-            return binner.fit(_named(features, self.names))
+        binner.fit(ends)
+        binner.n_bins_ = np.array([len(one) - 1 for one in edges])
+        binner.bin_edges_ = np.empty(len(edges), dtype=object)
+        binner.bin_edges_[:] = edges
+        return binner
 
     def _fit(self, name: str, binned: NDArray[np.float32], labels: Labels) -> Any:
         key = ""
@@ -247,6 +252,21 @@ def _base(name: str, recipe: Recipe) -> Any:
         n_jobs=1,
         random_state=seed,
     )
+
+
+def _quantiles(column: Features, bins: int) -> Features:
+    """Return the edges of bins with equally many values; a value between two is their mean.
+
+    A flag or a constant column has fewer distinct values than bins: it gets fewer bins.
+    """
+    ordered = np.sort(column)
+    if ordered[0] == ordered[-1]:
+        return np.array([-np.inf, np.inf])
+    at, rest = np.divmod(np.arange(bins + 1) * len(ordered), bins)
+    above = ordered[np.minimum(at, len(ordered) - 1)]
+    below = ordered[np.maximum(np.where(rest, at, at - 1), 0)]
+    edges = (below + above) / 2
+    return np.asarray(edges[np.ediff1d(edges, to_begin=np.inf) > _NARROWEST])
 
 
 def _named(features: Features, names: Sequence[str]) -> pd.DataFrame:

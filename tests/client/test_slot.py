@@ -126,10 +126,7 @@ async def test_a_bot_without_a_model_says_so_and_takes_the_first_one_it_is_order
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 got = slot.predict(rows()[0].tolist())
-            model = load_version(desk.registry.pointer(SLOT)).model
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                expected = model.predict_proba(rows()[:1])[0]
+            (expected,) = load_version(desk.registry.pointer(SLOT)).predict(rows()[:1])
             assert np.allclose((got.p_down, got.p_neutral, got.p_up), expected, atol=1e-12)
             assert got.model_id == one
             await until(lambda: (b := desk.swap.bot(SLOT)) and b.model_id == one)

@@ -18,6 +18,7 @@ from hyperdrift.loaded_model import load_version
 from hyperdrift.manifest import canonical
 from hyperdrift.version_files import check_files, read_certificate, read_manifest
 from retrain import artifact, features
+from retrain.forms import interpreters
 from retrain.pipeline import Candidate
 
 AT_MS = 1_760_000_000_000
@@ -42,15 +43,19 @@ def test_the_signed_form_is_canonical_and_leaves_the_signature_out() -> None:
     assert one == canonical({"a": {"c": [1, 2], "d": "\u00e9"}, "b": 1})
 
 
-def test_a_loaded_version_answers_as_it_was_judged(manifest_path: Path) -> None:
-    loaded = load_version(manifest_path)
+@pytest.mark.parametrize(("form", "off"), [("joblib", 0), ("onnx", 1e-12)])
+def test_a_loaded_version_answers_as_it_was_judged(
+    manifest_path: Path, form: str, off: float
+) -> None:
+    loaded = load_version(manifest_path, form)
+    assert loaded.form == form
     rows, expected = loaded.golden
     assert rows.shape == (32, 17)
     assert loaded.feature_cols == features.NAMES
-    assert np.array_equal(loaded.predict(rows), expected)
+    assert np.abs(loaded.predict(rows) - expected).max() <= off
     # One row goes another way through BLAS than many: the last bit may differ.
     assert np.allclose(loaded.predict(rows[:1].tolist()), expected[:1], rtol=0, atol=1e-14)
-    assert loaded.check_golden() == 0
+    assert loaded.check_golden() <= off
     assert 0 < loaded.down < 1
     assert 0 < loaded.up < 1
     assert loaded.manifest.slot == "TEST-5m"
@@ -174,25 +179,23 @@ def test_the_inner_meta_model_alone_is_refused(copy: Path, tmp_path: Path) -> No
 
 def test_a_model_with_its_classes_permuted_is_refused(copy: Path, tmp_path: Path) -> None:
     model = fitted(copy)
-    meta = model[-1].final_estimator_.estimator[-1]
+    meta = model[-1].final_estimator_[-1]
     for calibrated in meta.calibrated_classifiers_:
         calibrated.calibrators.reverse()
     path = resealed(copy, model, tmp_path / "permuted")
     with pytest.raises(VersionRefused, match="golden rows come out"):
         load_version(path)
     found = read_manifest(path)
-    tested = artifact.self_test(
+    tested = interpreters.self_test(
         sys.executable, path.parent / found.meta_classifier, path.parent / found.golden
     )
-    assert not tested.ok
     assert "golden rows" in tested.error
 
 
 def test_an_interpreter_that_is_not_there_fails_the_self_test_with_a_sentence(
     manifest_path: Path,
 ) -> None:
-    tested = artifact.self_test("/nowhere/python", manifest_path, manifest_path)
-    assert not tested.ok
+    tested = interpreters.self_test("/nowhere/python", manifest_path, manifest_path)
     assert "No such file" in tested.error
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from retrain.errors import BadSetting
+from retrain.forms.load_proof import LoadProof
 from retrain.judging.gates import (
     MIB,
     Comparison,
@@ -55,10 +56,11 @@ GOOD = Evidence(
     parity=0.0,
     champion=Comparison(rows=500, difference=-0.01, interval=Interval(-0.03, 0.01)),
 )
+OWN = LoadProof(error="", difference=0.0, rows=32, predict_ms=5.0, library="1.4.2")
+PORTABLE = LoadProof(error="", difference=1e-15, rows=10_032, predict_ms=0.02, library="1.32.0")
 SHIPPED = Shipped(
-    error="",
-    golden_difference=0.0,
-    predict_ms=5.0,
+    joblib=OWN,
+    onnx=PORTABLE,
     size_bytes=2 * MIB,
     share_shift=0.01,
     lean_correlation=0.8,
@@ -161,10 +163,13 @@ def test_each_fault_is_refused_by_its_own_gate(evidence: Evidence, by: list[str]
 @pytest.mark.parametrize(
     ("shipped", "by"),
     [
-        (replace(SHIPPED, error="ValueError: X has 17 features, expecting 12"), "loads"),
-        (replace(SHIPPED, golden_difference=1e-3), "loads"),
-        (replace(SHIPPED, golden_difference=math.nan), "loads"),
-        (replace(SHIPPED, predict_ms=20.1), "budget"),
+        (replace(SHIPPED, joblib=LoadProof(error="ValueError: X has 17 features")), "loads"),
+        (replace(SHIPPED, joblib=replace(OWN, difference=1e-3)), "loads"),
+        (replace(SHIPPED, joblib=replace(OWN, difference=math.nan)), "loads"),
+        (replace(SHIPPED, onnx=LoadProof(error="it cannot be made (no onnx)")), "loads"),
+        (replace(SHIPPED, onnx=replace(PORTABLE, difference=1.1e-6)), "loads"),
+        (replace(SHIPPED, onnx=replace(PORTABLE, difference=math.nan)), "loads"),
+        (replace(SHIPPED, onnx=replace(PORTABLE, predict_ms=1.1)), "budget"),
         (replace(SHIPPED, size_bytes=65 * MIB), "budget"),
         (replace(SHIPPED, share_shift=0.06), "refit_agrees"),
         (replace(SHIPPED, lean_correlation=-0.1), "refit_agrees"),

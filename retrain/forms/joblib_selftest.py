@@ -1,6 +1,6 @@
 """Load a saved model in an interpreter without this package, and report its predictions.
 
-Run as a script, `python -I selftest.py MODEL GOLDEN`, often under the bot's own Python:
+Run as a script, `python -I joblib_selftest.py MODEL GOLDEN`, often under the bot's own Python:
 it may import joblib and what scikit-learn brings, and must not import this package.
 Prints one JSON object; a failure ends with a traceback whose last line is the reason.
 """
@@ -55,9 +55,10 @@ def main(model_path: str, golden_path: str) -> dict[str, Any]:
     return {
         "error": "" if fits else f"the golden rows come out {difference:.3g} off",
         "difference": difference,
+        "rows": len(given),
         "predict_ms": min(times),
         "python": platform.python_version(),
-        "sklearn": sys.modules["sklearn"].__version__,
+        "library": sys.modules["sklearn"].__version__,
     }
 
 

@@ -1,0 +1,67 @@
+"""Prove the two forms of a saved model: that a bot can load each, and that they say the same."""
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from retrain.artifact import Folder
+from retrain.forms import interpreters
+from retrain.forms.load_proof import LoadProof
+from retrain.forms.proof_rows import proof_rows
+from retrain.manifest import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """The proof of each form, and the size of the larger file in bytes."""
+
+    joblib: LoadProof
+    onnx: LoadProof
+    size_bytes: int
+
+
+def prove(
+    version: Version,
+    directory: Folder,
+    features: NDArray[np.float64],
+    python: str = "",
+    onnx_python: str = "",
+) -> Proofs:
+    """Load the joblib file in a fresh interpreter, make the portable form and load that too.
+
+    Args:
+        version: What was saved; it must have `parts`.
+        directory: Where its files lie, and the portable form will.
+        features: Rows that the model learnt from, shape (n, 17).
+        python: Must be able to load the joblib file; ours if empty.
+        onnx_python: Has onnx and onnxruntime; ours if empty.
+    """
+    files, portable = version.files, directory / version.portable
+    saved = directory / files["meta_classifier"]
+    ours = sys.executable
+    own = interpreters.self_test(python or ours, saved, directory / files["golden"])
+    size = saved.stat().st_size
+    names = version.model_id, version.schema_hash
+    if why := interpreters.convert(
+        onnx_python or ours, directory / files["parts"], portable, *names
+    ):
+        return Proofs(own, LoadProof(error=f"it cannot be made ({why})"), size)
+    rows, expected = _expected(version, features)
+    other = interpreters.portable_self_test(onnx_python or ours, portable, rows, expected)
+    return Proofs(own, other, max(size, portable.stat().st_size))
+
+
+def _expected(
+    version: Version, features: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the golden and the proof rows, and what the model says about them."""
+    assert version.parts is not None
+    rows = proof_rows(version.parts, features)
+    given = version.model.predict_proba(pd.DataFrame(rows, columns=list(version.feature_cols)))
+    return (
+        np.vstack([version.golden_rows, rows]),
+        np.vstack([version.golden_probabilities, given]),
+    )
