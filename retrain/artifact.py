@@ -198,7 +198,7 @@ def _read(path: Path) -> bytes:
 def _json_of(content: bytes, path: Path) -> dict[str, Any]:
     try:
         document = json.loads(content)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise ArtifactError(f"{path}: is not JSON ({e}); restore it from backup/") from e
     if not isinstance(document, dict):
         raise ArtifactError(f"{path}: is not a JSON object; restore it from backup/")

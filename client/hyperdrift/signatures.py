@@ -49,9 +49,15 @@ class Verifier:
         signature = manifest.get("signature")
         if not signature:
             raise VersionRefused(str(manifest.get("model_id", "")), "its manifest is not signed")
-        if not self.verify_bytes(canonical(manifest), str(signature)):
+        if not self._is_signed(manifest, str(signature)):
             reason = "the signature of its manifest is not the daemon's; copy the daemon's key"
             raise VersionRefused(str(manifest.get("model_id", "")), reason)
+
+    def _is_signed(self, document: Mapping[str, Any], signature: str) -> bool:
+        try:
+            return self.verify_bytes(canonical(document), signature)
+        except (TypeError, ValueError, RecursionError):  # not a value that JSON can express
+            return False
 
     def verify_payload(self, payload: bytes) -> bool:
         """Return whether the daemon signed this MQTT payload, a JSON object with `signature`.
@@ -60,9 +66,9 @@ class Verifier:
         """
         try:
             document = json_object(payload)
-            return self.verify_bytes(canonical(document), str(document.get("signature", "")))
-        except (BadInput, ValueError, RecursionError):
+        except BadInput:
             return False
+        return self._is_signed(document, str(document.get("signature", "")))
 
     def verify_bytes(self, data: bytes, signature: str) -> bool:
         """Return whether `signature` (base64) is the daemon's signature of `data`."""

@@ -28,7 +28,7 @@ def read_manifest(path: Path) -> Manifest:
     document = _read_json(path)
     try:
         return parse(document)
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as e:
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as e:
         reason = f"not a usable manifest ({type(e).__name__}: {e})"
         raise VersionRefused("", f"{path}: {reason}; {_REMEDY}") from e
 
@@ -75,7 +75,9 @@ def json_of(content: bytes, name: str, model_id: str) -> dict[str, Any]:
         VersionRefused: If the file holds anything else.
     """
     try:
-        document = json.loads(content)
+        document = json.loads(content.decode())
+        if b"\\u" in content:  # an escape may be half a character, which nobody can write again
+            json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as e:
         raise VersionRefused(model_id, f"{name}: is not JSON ({e}); {_REMEDY}") from e
     if not isinstance(document, dict):

@@ -11,10 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from daemon.core.errors import BrokerUnreachable
+from daemon.core.outside_text import decode_json
 from daemon.core.tasks import running
 from daemon.mqtt.messages import Command, CommandName, CommandReply, encode
 from daemon.registry.signing import Signer
 from hyperdrift.clock import Clock
+from hyperdrift.errors import BadInput
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
@@ -59,11 +61,13 @@ async def status(bus: MqttConnection, topics: Topics, clock: Clock) -> dict[str,
     slots: dict[str, Any] = {}
 
     def take_status(_topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
-        daemon.update(msgspec.json.decode(payload))
+        with contextlib.suppress(BadInput):
+            daemon.update(decode_json(payload, dict[str, Any]))
 
     def take_state(topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
-        if found := topics.slot_of(topic):
-            slots[str(found[0])] = msgspec.json.decode(payload)
+        with contextlib.suppress(BadInput):
+            if found := topics.slot_of(topic):
+                slots[str(found[0])] = decode_json(payload, dict[str, Any])
 
     bus.subscribe(topics.status, take_status)
     bus.subscribe(f"{topics.prefix}/+/state", take_state)
@@ -102,8 +106,8 @@ async def command(
     answer: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
 
     def take(_topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
-        with contextlib.suppress(msgspec.DecodeError):
-            reply = msgspec.json.decode(payload, type=CommandReply)
+        with contextlib.suppress(BadInput):
+            reply = decode_json(payload, CommandReply)
             if reply.request_id == request.request_id and not answer.done():
                 answer.set_result(reply)
 

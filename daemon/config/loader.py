@@ -29,6 +29,7 @@ from daemon.config.schema import (
     WebSection,
 )
 from daemon.config.validation_errors import explain
+from daemon.core.outside_text import printable
 from hyperdrift.addresses import address_fault
 from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
@@ -89,8 +90,8 @@ def _read(path: Path) -> dict[str, Any]:
         sudo = "run this with sudo, or " if isinstance(e, PermissionError) else ""
         remedy = f"{sudo}give a file with --config"
         raise ConfigError(f"{path}: cannot be read ({e.strerror}); {remedy}") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{path}: is not TOML: {e}") from e
+    except (ValueError, RecursionError) as e:  # of TOML, of UTF-8, or a number of 5000 digits
+        raise ConfigError(f"{path}: is not TOML: {printable(str(e))}") from e
 
 
 def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
@@ -98,6 +99,8 @@ def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
         section, separator, key = name.removeprefix(_PREFIX).lower().partition("__")
         if not name.startswith(_PREFIX) or not separator:
             continue
+        if not f"{name}{text}".isascii() and not _is_utf8(name + text):
+            raise ConfigError(f"{printable(name)}: is not UTF-8; write it anew")
         table = raw.setdefault(section, {})
         if not isinstance(table, dict):
             raise ConfigError(f"{name}: [[{section}]] is a list; set it in the file")
@@ -107,8 +110,16 @@ def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text  # an unquoted string, as in a shell
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _problem(config: Config) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from daemon.config.schema import Config, SlotSection
 from daemon.core.msgspec_errors import Misfit, read_misfit
+from daemon.core.outside_text import printable
 from daemon.core.suggestions import did_you_mean
 
 _WORDS: Final = {
@@ -70,7 +71,7 @@ def _wanted(misfit: Misfit) -> str:
 
 
 def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    return str(value).lower() if isinstance(value, bool) else printable(repr(value))
 
 
 def _of_table(path: str, raw: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ import msgspec
 import structlog
 
 from daemon.core.errors import RetrainFailedError
+from daemon.core.outside_text import printable
 
 log = structlog.get_logger()
 
@@ -96,7 +97,7 @@ async def run(
         RetrainFailedError: If it ended in any other way; says why.
     """
     process = await start(arguments, limits, environment)
-    report = _ChildReport(on_line)
+    report = ChildReport(on_line)
     try:
         with _workers_end_with(process):
             async with asyncio.timeout(limits.timeout_s), asyncio.TaskGroup() as tasks:
@@ -140,7 +141,7 @@ async def start(
     )
 
 
-class _ChildReport:
+class ChildReport:
     """What the child has said so far."""
 
     def __init__(self, on_line: OnLine) -> None:
@@ -154,6 +155,7 @@ class _ChildReport:
         return f" in the step {self._step!r}" if self._step else ""
 
     def take(self, line: dict[str, Any]) -> None:
+        """Note a line that `read_line` returned, and pass it on."""
         match line.get("event"):
             case "progress":
                 self._step = line["step"]
@@ -216,18 +218,29 @@ async def _json_lines(stream: asyncio.StreamReader | None) -> AsyncIterator[dict
             raw = b"?"
         if not raw:
             return
-        try:
-            line = json.loads(raw)
-            if isinstance(line, dict) and (form := _FORMS.get(str(line.get("event")))):
-                msgspec.convert(line, form)
-        except ValueError:  # msgspec's error is a ValueError too
-            line = None
-        if isinstance(line, dict):
+        if (line := read_line(raw)) is not None:
             yield line
             continue
         garbage += 1
         if garbage == 1:
-            log.warning("retrain.garbage", text=raw[:200].decode(errors="replace"))
+            log.warning("retrain.garbage", text=printable(raw))
+
+
+def read_line(raw: bytes) -> dict[str, Any] | None:
+    """Return the JSON object of a line of known form; None for any other line.
+
+    A child may write NaN, which is no JSON. Half a character is refused, because nothing that
+    holds one can be published or stored.
+    """
+    try:
+        line = json.loads(raw.decode())
+        if b"\\u" in raw:
+            json.dumps(line, ensure_ascii=False).encode()
+        if isinstance(line, dict) and (form := _FORMS.get(str(line.get("event")))):
+            msgspec.convert(line, form)
+    except (ValueError, RecursionError):  # msgspec's error is a ValueError too
+        return None
+    return line if isinstance(line, dict) else None
 
 
 async def tail(stream: asyncio.StreamReader | None) -> str:
@@ -238,7 +251,7 @@ async def tail(stream: asyncio.StreamReader | None) -> str:
     return kept.decode(errors="replace")
 
 
-def _why(code: int, stderr: str, report: _ChildReport, limits: Limits) -> str:
+def _why(code: int, stderr: str, report: ChildReport, limits: Limits) -> str:
     """Return one sentence that says why the child ended without a result."""
     error, kind = (report.failed.error, report.failed.kind) if report.failed else ("", "")
     if limits.memory_mib and _is_about_memory(f"{kind} {error} {stderr}"):

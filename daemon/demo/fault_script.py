@@ -8,6 +8,7 @@ from typing import Any, get_args
 import msgspec
 
 from daemon.core.msgspec_errors import read_misfit
+from daemon.core.outside_text import printable
 from daemon.core.suggestions import did_you_mean
 from daemon.demo.faults import AT_ONCE, BY_BAR, Disconnect, Fault
 from hyperdrift.errors import BadInput
@@ -26,8 +27,8 @@ def read_script(path: Path) -> tuple[Fault, ...]:
         document = tomllib.loads(path.read_text())
     except OSError as e:
         raise BadInput(f"{path}: cannot be read ({e.strerror}); give a fault script") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise BadInput(f"{path}: is not TOML: {e}") from e
+    except (ValueError, RecursionError) as e:
+        raise BadInput(f"{path}: is not TOML: {printable(str(e))}") from e
     entries = document.pop(_LIST, None)
     if document or not isinstance(entries, list) or not entries:
         wrong = f"{next(iter(document))!r} is no part of" if document else "there is nothing in"
@@ -62,7 +63,7 @@ def read_fault(entry: Any) -> Fault:
         ValueError: If it is not valid; the text names the key, and says what to write.
     """
     kind = entry.get("kind") if isinstance(entry, dict) else None
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         hint = did_you_mean(str(kind), _KINDS, f"write one of {', '.join(_KINDS)}")
         raise ValueError(f"kind is {kind!r}; {hint}" if kind else f"kind is missing; {hint}")
     struct = _KINDS[kind]

@@ -4,17 +4,20 @@ They are JSON in UTF-8 with times in integer ms UTC. The messages between daemon
 in `hyperdrift.mqtt.messages`, because both sides use them.
 """
 
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 import structlog
 
+from daemon.core.outside_text import decode_json
 from hyperdrift.errors import BadInput
 from hyperdrift.mqtt import messages
 from hyperdrift.mqtt.messages import Message
 
 CommandName = Literal["retrain", "rollback", "promote", "pause", "resume"]
 T = TypeVar("T")
+
+_FARTHEST_MS: Final = 2**53  # its seconds are still a float
 
 log = structlog.get_logger()
 
@@ -134,7 +137,7 @@ class Command(Payload, frozen=True, kw_only=True):
     command: CommandName
     request_id: str
     reason: str = ""
-    issued_ms: int
+    issued_ms: Annotated[int, msgspec.Meta(ge=-_FARTHEST_MS, le=_FARTHEST_MS)]
     model_id: str = ""
     slot: str = ""
     by: str = ""
@@ -257,10 +260,8 @@ def decode(payload: bytes, kind: type[T]) -> T:
     """
     if issubclass(kind, Message):
         return messages.decode(payload, kind)
-    try:
-        return msgspec.json.decode(payload, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
-        raise BadInput(str(e)) from e
+    found: T = decode_json(payload, kind)
+    return found
 
 
 def encode(payload: Any) -> bytes:

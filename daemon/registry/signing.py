@@ -122,7 +122,7 @@ class KeyRing:
         signature = str(document.get("signature") or "")
         try:
             data = canonical(document)
-        except (TypeError, ValueError):  # not a value that JSON can express
+        except (TypeError, ValueError, RecursionError):  # not a value that JSON can express
             return None
         found = (name for name, key in self._keys if key.verify_bytes(data, signature))
         return next(found, None)

@@ -11,11 +11,13 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from daemon.core.outside_text import decode_json
 from daemon.mqtt.messages import Command, CommandReply
 from daemon.registry.signing import KeyRing
 from daemon.runtime import event_codec
 from daemon.store.store import Store
 from hyperdrift.clock import Clock
+from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 from monitor.events import CommandReceived
 
@@ -94,9 +96,9 @@ class CommandHandler:
     def take(self, slot: SlotName, payload: bytes, *, retained: bool) -> None:
         """Check one message; it gets exactly one reply, from here or from the engine."""
         try:
-            command = msgspec.json.decode(payload, type=Command)
-            document = msgspec.json.decode(payload, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError) as e:
+            command: Command = decode_json(payload, Command)
+            document: dict[str, Any] = decode_json(payload, dict[str, Any])
+        except BadInput as e:
             self._refuse(slot, _request_id(payload), f"not a command: {e}")
             return
         key = self._keys.signer_of(document) if self._keys is not None else None
@@ -174,6 +176,6 @@ def _who(command: Command, key: str | None) -> str:
 def _request_id(payload: bytes) -> str:
     """Return the request id of a message, empty if it has none."""
     try:
-        return msgspec.json.decode(payload, type=_RequestId).request_id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return str(decode_json(payload, _RequestId).request_id)
+    except BadInput:
         return ""

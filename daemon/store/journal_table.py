@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import structlog
 
+from daemon.core.outside_text import decode_json
 from daemon.store.database import Database
 from daemon.store.journal_kinds import CHATTER, POINTER_MOVED, SCORED
 from hyperdrift.errors import BadInput
@@ -49,8 +50,8 @@ def _entry(seq: int, name: str | None, at_ms: int, kind: str, body: str) -> Jour
     """Read a row; a row that a bad disk changed must not make every start fail."""
     try:
         of = None if name is None else SlotName.parse(name)
-        return JournalEntry(seq, of, at_ms, kind, msgspec.json.decode(body, type=dict[str, Any]))
-    except (msgspec.DecodeError, BadInput) as e:
+        return JournalEntry(seq, of, at_ms, kind, decode_json(body, dict[str, Any]))
+    except BadInput as e:
         log.warning("journal.illegible", seq=seq, kind=kind, why=str(e))
         return None
 

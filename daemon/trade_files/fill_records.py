@@ -78,12 +78,16 @@ def _venue(record: Record, repeats: Counter[str], *, comma: bool) -> Fill:
         bought=_signed(size, record, way),
         px=px,
         fee=number(record.get("fee") or 0, "fee", comma=comma),
-        pnl=None if closed in {None, ""} else number(closed, "closedPnl", comma=comma),
-        net="ntl" in record and start in {None, ""},
-        start=None if start in {None, ""} else _decimal(start, "startPosition"),
+        pnl=None if _is_empty(closed) else number(closed, "closedPnl", comma=comma),
+        net="ntl" in record and _is_empty(start),
+        start=None if _is_empty(start) else _decimal(start, "startPosition"),
         opens=_opens(way),
         interval=str(record.get("interval") or ""),
     )
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value == ""
 
 
 def _opens(way: str) -> bool | None:
@@ -95,7 +99,7 @@ def _opens(way: str) -> bool | None:
 def _signed(size: Decimal, record: Record, way: str) -> Decimal | None:
     """Return the size of a fill, negative if sold; None if it closes all there is."""
     named = record.get("side")
-    if named not in {None, ""}:
+    if not _is_empty(named):
         return size if side(named) == "buy" else -size
     if way.startswith(_BUYS) or (way.startswith(_FORCED) and "short" in way):
         return size
@@ -121,7 +125,7 @@ def _ccxt(record: Record, repeats: Counter[str], *, comma: bool) -> Fill:
     return Fill(
         key=key,
         coin=str(record.get("symbol") or "").strip(),
-        at_ms=moment(record.get("datetime") if at in {None, ""} else at, "timestamp"),
+        at_ms=moment(record.get("datetime") if _is_empty(at) else at, "timestamp"),
         bought=size if side(record.get("side")) == "buy" else -size,
         px=px,
         fee=number(fee or 0, "fee", comma=comma),

@@ -21,6 +21,7 @@ import numpy as np
 import retrain
 from daemon.core import subprocesses
 from daemon.core.errors import RetrainFailedError
+from daemon.core.outside_text import printable
 from daemon.core.subprocesses import Limits, OnLine
 
 __all__ = ["JobOutcome", "Jobs", "Limits"]
@@ -102,7 +103,7 @@ class Jobs:
                 notes.append(str(line.get("text", "")))
             on_line(line)
 
-        verdict = _verdict(await self._run("retrain", folder, keep_gate))
+        verdict = read_verdict(await self._run("retrain", folder, keep_gate))
         return JobOutcome(
             folder=folder / "candidate",
             manifest=folder / verdict.manifest,
@@ -133,11 +134,7 @@ class Jobs:
             line = await self._run("retrain", folder, lambda _: None, "--challenge")
         finally:
             await asyncio.to_thread(self.discard, job_id)
-        try:
-            return msgspec.convert(line, ChallengeOutcome)
-        except msgspec.ValidationError as e:
-            msg = f"the last line of the challenger is not an answer ({e})"
-            raise RetrainFailedError(msg) from e
+        return read_challenge(line)
 
     async def calibrate(self, job_id: str, false_alarms_per_month: float) -> str:
         """Calibrate the drift monitor for the candidate of `job_id`; return JSON text.
@@ -203,7 +200,7 @@ class Jobs:
         }
 
 
-class _Verdict(msgspec.Struct, frozen=True):
+class JobVerdict(msgspec.Struct, frozen=True):
     """The last line of a child that made a candidate."""
 
     manifest: str
@@ -212,11 +209,29 @@ class _Verdict(msgspec.Struct, frozen=True):
     refused_by: tuple[str, ...]
 
 
-def _verdict(line: Mapping[str, Any]) -> _Verdict:
+def read_verdict(line: Mapping[str, Any]) -> JobVerdict:
+    """Read the line `finished` of a child that trains.
+
+    Raises:
+        RetrainFailedError: If it is no verdict.
+    """
     try:
-        return msgspec.convert(line, _Verdict)
+        return msgspec.convert(line, JobVerdict)
     except msgspec.ValidationError as e:
-        msg = f"the last line of the retrain process is not a verdict ({e})"
+        msg = f"the last line of the retrain process is not a verdict ({printable(str(e))})"
+        raise RetrainFailedError(msg) from e
+
+
+def read_challenge(line: Mapping[str, Any]) -> ChallengeOutcome:
+    """Read the line `finished` of a quick challenger.
+
+    Raises:
+        RetrainFailedError: If it is no answer.
+    """
+    try:
+        return msgspec.convert(line, ChallengeOutcome)
+    except msgspec.ValidationError as e:
+        msg = f"the last line of the challenger is not an answer ({printable(str(e))})"
         raise RetrainFailedError(msg) from e
 
 

@@ -120,7 +120,14 @@ class Calibration:
                 np.array(parts[key], dtype=np.float64) for key in ("tolerances", "thresholds")
             )
             return cls(reference, mixing, int(parts["blocks"]), *limits)
-        except (AttributeError, KeyError, TypeError, ValueError) as e:
+        except (
+            AttributeError,
+            KeyError,
+            OverflowError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as e:
             msg = f"this is no drift calibration ({e!r}); calibrate the training window again"
             raise BadReference(msg) from e
 

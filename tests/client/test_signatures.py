@@ -35,6 +35,8 @@ def test_a_signed_manifest_is_accepted_whatever_the_order_of_its_keys(
         ({"signature": "AAAA"}, "not the daemon's"),
         ({"signature": "no base64 !"}, "not the daemon's"),
         ({"signature": None}, "not signed"),
+        ({"new_field": float("nan")}, "not the daemon's"),
+        ({"new_field": "\ud800"}, "not the daemon's"),
     ],
 )
 def test_a_manifest_changed_after_signing_is_refused(

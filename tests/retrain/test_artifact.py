@@ -134,7 +134,10 @@ def test_a_manifest_of_the_wrong_form_is_refused(copy: Path, change: dict[str, A
         read_manifest(copy)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "\xff", '{"a":"\\ud800"}', '{"a":' * 10_000, '{"a":%s}' % ("9" * 10_000)],
+)
 def test_a_manifest_that_is_no_json_object_is_refused(copy: Path, text: str) -> None:
     copy.write_bytes(text.encode("latin-1"))
     with pytest.raises(VersionRefused, match="JSON"):

@@ -194,7 +194,7 @@ def decode(payload: bytes, kind: type[T]) -> T:
     values: dict[str, Any] = {}
     for one in dataclasses.fields(kind):  # type: ignore[arg-type]  # T is a dataclass
         if one.name in document:
-            values[one.name] = _converted(document[one.name], hints[one.name], one.name)
+            values[one.name] = _read(document[one.name], hints[one.name], one.name)
         elif one.default is dataclasses.MISSING:
             raise BadInput(f"{one.name} is missing")
     return kind(**values)
@@ -223,6 +223,13 @@ def _refuse(constant: str) -> None:
 @cache
 def _hints(kind: Hashable) -> dict[str, Any]:
     return get_type_hints(cast("type", kind), include_extras=True)
+
+
+def _read(value: Any, hint: Any, where: str) -> Any:
+    try:
+        return _converted(value, hint, where)
+    except RecursionError as e:  # it is quoted
+        raise BadInput(f"{where} is nested too deep") from e
 
 
 def _converted(value: Any, hint: Any, where: str) -> Any:

@@ -152,6 +152,8 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ('[mqtt]\nbroker = "mqtt://h"\nca_file = "ca.crt"', "write mqtts://"),
         ('[notify]\nurls = ["tgram://x"]', "notify.urls is not built yet"),
         ("[mqtt\n", "is not TOML"),
+        ("a = " + "[" * 10_000, "is not TOML"),
+        ("a = " + "9" * 10_000, "is not TOML"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_says_what_to_write(
@@ -249,3 +251,13 @@ def test_an_address_of_the_status_page_may_be_a_name_or_of_either_kind(
     tmp_path: Path, listen: str
 ) -> None:
     assert read(tmp_path, f'[web]\nlisten = "{listen}"').web.listen == listen
+
+
+def test_a_variable_that_is_not_utf8_or_deep_is_one_sentence() -> None:
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        config.load(Path("/dev/null"), {"HYPERDRIFT_MQTT__PREFIX": "\udcff"})
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        config.load(Path("/dev/null"), {"HYPERDRIFT_MQTT__\udc80": "1"})
+    with pytest.raises(ConfigError) as caught:
+        config.load(Path("/dev/null"), {"HYPERDRIFT_RETRAIN__NICE": "[" * 10_000})
+    assert len(str(caught.value)) < 400

@@ -88,6 +88,10 @@ def test_a_mistake_is_one_line_that_says_what_to_write(
         ("", "there is nothing in a fault script; write [[faults]]"),
         ('[[fault]]\nkind = "stall"', "'fault' is no part of a fault script"),
         ("[[faults]", "is not TOML"),
+        ("a = " + "[" * 10_000, "is not TOML"),
+        ("a = " + "9" * 10_000, "is not TOML"),
+        ("[[faults]]\nkind = []", "number 1: kind is missing"),
+        ("[[faults]]\nkind = [1]", "number 1: kind is [1]"),
         ("faults = [1]", "number 1: kind is missing"),
     ],
 )

@@ -68,6 +68,9 @@ def test_a_fresh_command_goes_through_unanswered_until_the_engine_answers() -> N
         ({"command": "format-disk"}, "not a command"),
         ({"command": "promote"}, "promote needs model_id"),
         ({"request_id": ""}, "request_id is empty"),
+        ({"issued_ms": 10**400}, "not a command"),
+        ({"issued_ms": -(2**62)}, "not a command"),
+        ({"reason": "\ud800"}, "not a command"),
     ],
 )
 def test_a_command_that_may_not_pass_is_answered_with_the_reason(
@@ -101,6 +104,12 @@ def test_any_bytes_are_answered_and_none_get_through(payload: bytes) -> None:
     office.desk.take(BTC, payload, retained=False)
     assert office.through == []
     assert len(office.replies) == 1
+
+
+def test_a_command_that_is_nested_too_deep_is_answered_too() -> None:
+    office = Office()
+    office.desk.take(BTC, b'{"request_id":"mine","x":' + b"[" * 10_000, retained=False)
+    assert "nested too deep" in office.replies[0].detail
 
 
 def test_a_malformed_command_that_names_its_request_is_answered_by_that_name() -> None:

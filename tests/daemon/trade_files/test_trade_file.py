@@ -122,6 +122,20 @@ def test_bad_lines_are_counted_said_once_and_stop_nothing(opened: Opened, tmp_pa
     assert "[trades.columns]" in logs[0]["remedy"]
 
 
+@pytest.mark.parametrize("field", ["px", "sz", "side", "time", "closedPnl", "startPosition", "fee"])
+@pytest.mark.parametrize("value", [["1"], {"a": 1}, "\ud800", "9" * 5000, 10**400])
+def test_a_fill_with_an_odd_value_is_bad_and_stops_nothing(
+    opened: Opened, tmp_path: Path, field: str, value: object
+) -> None:
+    fill = {"coin": "BTC", "px": "61000", "sz": "1", "side": "A", "dir": "Close Long", "tid": 7}
+    fill |= {"time": 1_742_774_400_000, "closedPnl": "1", "startPosition": "1", "fee": "0"}
+    path = tmp_path / "trades.jsonl"
+    path.write_text(json.dumps(fill | {field: value}) + "\n" + line(6))
+    file = opened(path)
+    assert ids(file) == ["6"]
+    assert all(told.isprintable() for told in file.counts.lines())
+
+
 def test_a_missing_column_is_named(opened: Opened, tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     path.write_text("id,side\n1,buy\n")

@@ -293,7 +293,9 @@ def test_times_of_the_reference_must_ascend() -> None:
 
 
 def test_a_text_that_is_no_calibration_is_refused() -> None:
-    for text in ("", "[]", "{}", '{"reference": 3}'):
+    endless = learnt().to_json().replace('"bars_per_day":288', '"bars_per_day":Infinity')
+    assert "Infinity" in endless
+    for text in ("", "[]", "{}", '{"reference": 3}', "[" * 10_000, endless):
         with pytest.raises(BadReference, match="no drift calibration"):
             Calibration.from_json(text)
 
