@@ -10,6 +10,7 @@ from daemon.demo.fault_script import read_script
 from daemon.ingest.importer import import_files
 from daemon.mqtt.messages import encode
 from daemon.store.store import Store
+from daemon.trade_files.trade_counts import described
 from daemon.trade_files.trade_file import TradeFile
 from hyperdrift.slot_name import SlotName
 
@@ -174,8 +175,7 @@ def _trades(path: Path) -> bool:
             taken += found
     finally:
         file.close()
-    for line in file.counts.lines():
-        assert line.isprintable(), line
+    assert described(file.counts.state()).isprintable()
     for trade in taken:
         encode({"trade_id": trade.trade_id, "side": trade.side, "pnl": trade.pnl})
     return bool(taken)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.trade_files.closed_trade import FileTrade
+from daemon.trade_files.trade_counts import described
 from daemon.trade_files.trade_file import TradeFile
 from hyperdrift.clock import SystemClock
 from tests.captured import capture_logs
@@ -133,7 +134,7 @@ def test_a_fill_with_an_odd_value_is_bad_and_stops_nothing(
     path.write_text(json.dumps(fill | {field: value}) + "\n" + line(6))
     file = opened(path)
     assert ids(file) == ["6"]
-    assert all(told.isprintable() for told in file.counts.lines())
+    assert described(file.counts.state()).isprintable()
 
 
 def test_a_missing_column_is_named(opened: Opened, tmp_path: Path) -> None:
