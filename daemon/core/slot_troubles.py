@@ -64,6 +64,10 @@ class SlotTroubles:
         """Return whether a slot has a trouble of a kind."""
         return kind in self._of.get(slot, {})
 
+    def forget(self, slot: SlotName, kind: str) -> None:
+        """Drop a trouble without a word, because a graver one of the slot says it all."""
+        self._of.get(slot, {}).pop(kind, None)
+
     def of(self, slot: SlotName) -> str:
         """Return all troubles of a slot in words, the oldest first; empty if it has none."""
         return "; ".join(self._of.get(slot, {}).values())

@@ -23,6 +23,7 @@ from daemon.demo.faults import (
     FaultSchedule,
     Moment,
     NoTrades,
+    Refused,
     Slow,
     Stall,
     Touched,
@@ -299,12 +300,14 @@ class ReplayExchange:
         now_s, stalled = self._clock.monotonic(), self._is_stalled()
         ends = self._faults.begins(Disconnect, before, at)
         expires = self._faults.begins(Expired, before, at)
+        refuses = self._faults.begins(Refused, before, at)
         for fault in filter(None, (ends, None if stalled else expires)):
             self._faults.touch(fault, at, len(self._clients))
         for client in tuple(self._clients):
             if stalled:  # a stalled socket stays open
                 client.spoke_at = now_s
-            if ends or now_s - client.spoke_at >= SILENCE_S:
+            loses = ends or (refuses and client.has(refuses.coin))
+            if loses or now_s - client.spoke_at >= SILENCE_S:
                 client.drop()
             elif expires:
                 client.post(None)

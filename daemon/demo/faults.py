@@ -115,10 +115,31 @@ class Unlisted(_OfCoin, frozen=True, tag="unlisted"):
     """The coin is unknown: the socket of a client that subscribes to it is closed."""
 
 
-class HttpError(_Fault, frozen=True, tag="http_error"):
-    """REST answers with this status and the body `null`."""
+class Refused(_OfCoin, frozen=True, tag="refused"):
+    """Subscriptions are refused by an error frame. When it begins, sockets that have one end."""
 
-    status: Literal[429, 500, 502, 503] = 500
+
+class ShortMeta(_OfCoin, frozen=True, tag="short_meta"):
+    """The list of coins lacks the coin, or has no coins at all, or is null instead of a list."""
+
+    how: Literal["short", "empty", "null"] = "short"
+
+
+class CoinFails(_OfCoin, frozen=True, tag="coin_fails"):
+    """REST answers 500 and `null` about the coin, as it also does about an unknown one."""
+
+    of: Literal["candles", "funding", "both"] = "both"
+
+
+class Delisted(_OfCoin, frozen=True, tag="delisted"):
+    """The coin is listed as delisted: nothing is pushed, and REST has no later trades."""
+
+
+class HttpError(_Fault, frozen=True, tag="http_error"):
+    """REST answers with this status and body: `null`, a page of HTML, or plain text."""
+
+    status: Annotated[int, Meta(ge=200, le=599)] = 500
+    body: Literal["null", "html", "text"] = "null"
 
 
 class Slow(_Fault, frozen=True, tag="slow", kw_only=True):
@@ -145,12 +166,13 @@ class ClockJump(_Fault, frozen=True, tag="clock_jump", kw_only=True):
 
 Fault = (
     Disconnect | Expired | Stall | Withhold | Late | Reorder | Duplicate | NoTrades | Malformed
-    | BadBar | Unlisted | HttpError | Slow | StaleRest | DroppedKeepalive | ClockJump
+    | BadBar | Unlisted | Refused | ShortMeta | CoinFails | Delisted
+    | HttpError | Slow | StaleRest | DroppedKeepalive | ClockJump
 )  # fmt: skip
 
 AT_ONCE = (Disconnect, Expired)
 """Kinds that happen at one moment; of them only `disconnect` may also last."""
-BY_BAR = (NoTrades, BadBar)
+BY_BAR = (NoTrades, BadBar, Delisted)
 """Kinds that change certain bars; their times must be on the venue's clock."""
 
 _F = TypeVar("_F", bound=_Fault)
@@ -243,6 +265,10 @@ class FaultSchedule:
         """Say whether the bar that opens at `t`, ms UTC, opens while a fault lasts."""
         begin, end = fault.span
         return begin <= t - self._begin_ms < end
+
+    def begin_ms(self, fault: _Fault) -> int:
+        """Return when a fault on the venue's clock begins, ms UTC."""
+        return self._begin_ms + int(fault.span[0])
 
     def quiet(self, coin: str) -> list[tuple[NoTrades, int, int]]:
         """Return the `no_trades` faults of a coin, with beginning and end (exclusive), ms UTC."""

@@ -14,12 +14,15 @@ import numpy as np
 from daemon.demo.faults import (
     BadBar,
     ClockJump,
+    CoinFails,
+    Delisted,
     Duplicate,
     FaultSchedule,
     HttpError,
     Malformed,
     Moment,
     NoTrades,
+    ShortMeta,
     StaleRest,
     Stall,
     Unlisted,
@@ -39,6 +42,15 @@ from daemon.demo.recording import Recording
 _ABSURD = 100.0
 _AHEAD_BARS = 100
 _NULL = b"null"
+_BODIES = {
+    "null": (_NULL, "application/json"),
+    "html": (
+        b"<html><head><title>%(status)d</title></head><body>the gateway</body></html>",
+        "text/html",
+    ),
+    "text": (b"error %(status)d", "text/plain"),
+}
+_OTHER_COIN = "OTHER"
 _SHAPES = {"text": b"upstream request timeout", "shape": b'{"channel":"candle","data":{"t":"?"}}'}
 
 Ask = Callable[[bytes, int], ExchangeAnswer]
@@ -50,6 +62,9 @@ def frames(
     """Return the frames that a client gets instead of those `pushed` for a coin."""
     if not faults:
         return pushed
+    if delisted := faults.active(Delisted, at, coin):
+        faults.touch(delisted, at, len(pushed))
+        return ()
     bad, torn, twice = _of_stream(coin, faults, at)
     sent: list[bytes] = []
     for frame in pushed:
@@ -69,7 +84,8 @@ def hides(coin: str, faults: FaultSchedule, at: Moment) -> bool:
     """Say whether a fault of a push hides all other faults of it."""
     bad, torn, _ = _of_stream(coin, faults, at)
     unusable = bad is not None and bad.numbers != "future"
-    return bool(torn or unusable or faults.active(Stall, at))
+    is_still = faults.active(Stall, at) or faults.active(Delisted, at, coin)
+    return bool(torn or unusable or is_still)
 
 
 def _of_stream(
@@ -96,7 +112,8 @@ def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> Exchange
         return ask(body, at.now_ms)
     if error := faults.active(HttpError, at):
         faults.touch(error, at)
-        return ExchangeAnswer(error.status, _NULL)
+        body, content_type = _BODIES[error.body]
+        return ExchangeAnswer(error.status, body % {b"status": error.status}, content_type)
     try:
         request: Info | None = decode_info(body)
     except msgspec.DecodeError:
@@ -107,11 +124,11 @@ def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> Exchange
                 faults.touch(jump, at)
             return ask(body, at.now_ms + (jump.jump_ms if jump else 0))
         case Universe():
-            return _without_unlisted(ask(body, at.now_ms), faults, at)
+            return _listed(ask(body, at.now_ms), faults, at)
         case CandleSnapshot(window):
             return _candles(ask, body, window.coin, faults, at)
-        case FundingHistory(coin) if unlisted := faults.active(Unlisted, at, coin):
-            faults.touch(unlisted, at)
+        case FundingHistory(coin) if failing := _failing(coin, "funding", faults, at):
+            faults.touch(failing, at)
             return ExchangeAnswer(500, _NULL)
         case _:
             return ask(body, at.now_ms)
@@ -150,9 +167,12 @@ def count_silenced(recordings: Sequence[Recording], faults: FaultSchedule, now_m
 
 
 def _candles(ask: Ask, body: bytes, coin: str, faults: FaultSchedule, at: Moment) -> ExchangeAnswer:
-    if unlisted := faults.active(Unlisted, at, coin):
-        faults.touch(unlisted, at)
+    if failing := _failing(coin, "candles", faults, at):
+        faults.touch(failing, at)
         return ExchangeAnswer(500, _NULL)
+    if delisted := faults.active(Delisted, at, coin):
+        faults.touch(delisted, at)
+        return ask(body, min(at.now_ms, faults.begin_ms(delisted)))
     torn = faults.active(Malformed, at, coin)
     if torn and torn.where != "stream":
         faults.touch(torn, at)
@@ -171,16 +191,37 @@ def _candles(ask: Ask, body: bytes, coin: str, faults: FaultSchedule, at: Moment
     return told
 
 
-def _without_unlisted(meta: ExchangeAnswer, faults: FaultSchedule, at: Moment) -> ExchangeAnswer:
-    unlisted = faults.active(Unlisted, at)
-    if meta.status != 200 or not unlisted:  # noqa: PLR2004 - HTTP
+def _failing(
+    coin: str, what: str, faults: FaultSchedule, at: Moment
+) -> Unlisted | CoinFails | None:
+    fails = faults.active(CoinFails, at, coin)
+    if fails and fails.of in {what, "both"}:
+        return fails
+    return faults.active(Unlisted, at, coin)
+
+
+def _listed(meta: ExchangeAnswer, faults: FaultSchedule, at: Moment) -> ExchangeAnswer:
+    """Return the list of coins, without some, or with some of them delisted."""
+    kinds: tuple[type[Unlisted | ShortMeta | Delisted], ...] = (Unlisted, ShortMeta, Delisted)
+    on = [fault for kind in kinds if (fault := faults.active(kind, at))]
+    if meta.status != 200 or not on:  # noqa: PLR2004 - HTTP
         return meta
-    faults.touch(unlisted, at)
+    for fault in on:
+        faults.touch(fault, at)
+    short = faults.active(ShortMeta, at)
+    if short and short.how == "null":
+        return ExchangeAnswer(200, _NULL)
     listed = msgspec.json.decode(meta.body)
-    listed["universe"] = [
-        coin for coin in listed["universe"] if not faults.active(Unlisted, at, coin["name"])
+    rows = [] if short and short.how == "empty" else listed["universe"]
+    kept = [
+        {**row, "isDelisted": True} if faults.active(Delisted, at, row["name"]) else row
+        for row in rows
+        if not faults.active(Unlisted, at, row["name"])
+        and not faults.active(ShortMeta, at, row["name"])
     ]
-    return ExchangeAnswer(200, msgspec.json.encode(listed))
+    if short and short.how == "short" and not kept:
+        kept = [{**listed["universe"][0], "name": _OTHER_COIN}]
+    return ExchangeAnswer(200, msgspec.json.encode({**listed, "universe": kept}))
 
 
 def _spoilt_frame(frame: bytes, bad: BadBar, faults: FaultSchedule) -> list[bytes]:

@@ -93,6 +93,10 @@ class Universe(_Named, frozen=True, tag="meta"):
     dex: str | None = None
 
 
+class PerpDexs(_Named, frozen=True, tag="perpDexs"):
+    """The builders' dexes."""
+
+
 class SpotUniverse(_Named, frozen=True, tag="spotMeta"):
     """The spot pairs."""
 
@@ -101,7 +105,7 @@ class ExchangeStatus(_Named, frozen=True, tag="exchangeStatus"):
     """The venue's clock."""
 
 
-Info = CandleSnapshot | FundingHistory | Universe | SpotUniverse | ExchangeStatus
+Info = CandleSnapshot | FundingHistory | Universe | PerpDexs | SpotUniverse | ExchangeStatus
 
 
 class _Frame(msgspec.Struct, frozen=True, tag_field="method"):

@@ -41,6 +41,10 @@ class Client:
         except asyncio.QueueFull:
             self.drop()
 
+    def has(self, coin: str) -> bool:
+        """Say whether it subscribed to anything of a coin, or to anything at all if empty."""
+        return any(coin in {"", held.coin} for held in self.held)
+
     def drop(self) -> None:
         """End the TCP connection without a close frame, as the venue does."""
         self.transport.abort()

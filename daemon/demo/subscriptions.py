@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from daemon.demo.faults import FaultSchedule, Moment, Unlisted
+from daemon.demo.faults import FaultSchedule, Moment, Refused, Unlisted
 from daemon.demo.protocol import (
     CandleSubscription,
     Subscribe,
@@ -64,6 +64,10 @@ class Subscriptions:
             return False
         if wanted in client.held:
             client.post(error_frame(f"Already subscribed: {_text(wanted)}"))
+            return True
+        if refused := self._faults.active(Refused, self._moment(), wanted.coin):
+            self._faults.touch(refused, self._moment())
+            client.post(error_frame(f"Invalid subscription {_text(wanted)}"))
             return True
         source = self._source(wanted)
         if source is None and isinstance(wanted, CandleSubscription):

@@ -14,6 +14,7 @@ from daemon.demo.protocol import (
     ExchangeAnswer,
     FundingHistory,
     FundingRow,
+    PerpDexs,
     SpotUniverse,
     Universe,
     decimal_text,
@@ -80,6 +81,10 @@ class Venue:
                 return self._funding(request, now_ms)
             case Universe():
                 return self._universe(request)
+            case PerpDexs():
+                named = sorted({dex for coin in self._by_coin if (dex := _dex(coin))})
+                dexs = [None, *({"name": dex, "fullName": dex.upper()} for dex in named)]
+                return ExchangeAnswer(200, msgspec.json.encode(dexs))
             case SpotUniverse():  # there is no spot data, but clients ask for it at their start
                 return ExchangeAnswer(200, b'{"universe":[],"tokens":[]}')
             case _:  # `exchangeStatus`
@@ -127,14 +132,20 @@ class Venue:
         return ExchangeAnswer(200, msgspec.json.encode(rows))
 
     def _universe(self, request: Universe) -> ExchangeAnswer:
-        if request.dex:  # only the venue's own dex is recorded
-            return _NULL
         universe = [
             {"szDecimals": 5, "name": coin, "maxLeverage": 40, "marginTableId": 56}
             for coin in self._by_coin
+            if _dex(coin) == (request.dex or "")
         ]
+        if request.dex and not universe:
+            return _NULL
         meta = {"universe": universe, "marginTables": [], "collateralToken": 0}
         return ExchangeAnswer(200, msgspec.json.encode(meta))
+
+
+def _dex(coin: str) -> str:
+    """Return the builder's dex of a coin; empty for the venue's own."""
+    return coin.partition(":")[0] if ":" in coin else ""
 
 
 def _premium(rate: float) -> float:

@@ -73,7 +73,8 @@ class Feed:
         self._rest, self._stream, self._store, self._venue = rest, stream, store, venue
         self._after, self._alarm = after or {}, alarm
         self._listed, self._slot_troubles = listed, troubles or SlotTroubles()
-        self._troubles, self._coverage = Troubles(self._slot_troubles), Coverage()
+        self._troubles = Troubles(self._slot_troubles, self._doubt)
+        self._coverage = Coverage()
         self._loss = LogOnce()
         history = Backfill(rest, store, venue, alarm)
         self._histories = Histories(history, venue, self._troubles, alarm)
@@ -194,6 +195,9 @@ class Feed:
                 await listed.until(slot, listed=False)
             self._stream.unwant(channels)
             follower.is_pushed, after = False, None
+            self._troubles.forget(slot)
+            for channel in channels:
+                self._slot_troubles.forget(slot, f"stream of {channel}")
 
     async def _follow(self, slot: SlotName, after: int | None) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -229,7 +233,11 @@ class Feed:
             log.info("feed.stream_renewed", why=ended.why)
         elif self._loss.begins():
             log.warning("feed.stream_lost", why=ended.why)
-        if ended.doubted and self._listed:
+        if ended.doubted:
+            self._doubt()
+
+    def _doubt(self) -> None:
+        if self._listed:
             self._listed.doubt()
 
     def _unserved(self, channel: Channel, why: str) -> None:

@@ -1,6 +1,7 @@
 """Note the errors that stop bars: the venue's once for all slots, a slot's own for it alone."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -27,10 +28,13 @@ class Troubles:
 
     Args:
         of_slots: Takes the troubles of single slots.
+        doubt: Called when the venue fails to answer about one coin: it may not list it any more.
     """
 
-    def __init__(self, of_slots: SlotTroubles | None = None) -> None:
-        self._slots = of_slots or SlotTroubles()
+    def __init__(
+        self, of_slots: SlotTroubles | None = None, doubt: Callable[[], None] = lambda: None
+    ) -> None:
+        self._slots, self._doubt = of_slots or SlotTroubles(), doubt
         self._of: dict[tuple[SlotName, str], str] = {}
         self._own: dict[tuple[SlotName, str], str] = {}
         self._why: dict[tuple[SlotName, str], str] = {}
@@ -41,6 +45,7 @@ class Troubles:
         key = slot, work
         self._why[key] = str(error)
         if isinstance(error, CoinUnserved):
+            self._doubt()
             self._begin_own(key, error.what, str(error))
             return
         kind = type(error).__name__
@@ -62,6 +67,14 @@ class Troubles:
         what = self._own.pop(key, None)
         if what and not any(of == slot and it == what for (of, _), it in self._own.items()):
             self._slots.end(slot, what)
+
+    def forget(self, slot: SlotName) -> None:
+        """Drop all errors of a slot that is not followed any more."""
+        for kept in (self._of, self._own, self._why, self._misread):
+            for key in [key for key in kept if key[0] == slot]:
+                if kept is self._own:
+                    self._slots.forget(slot, self._own[key])
+                del kept[key]
 
     def why(self, slot: SlotName) -> str:
         """Return what stops the bars of a slot at present; empty if nothing does."""

@@ -98,6 +98,7 @@ class FundingSettlements:
                 await self._learn(coin)
             why = "not settled yet"
             if not self._lacks(coin, due_ms):
+                self._served(coin)  # the backfill may have stored it
                 self._report(coin, due_ms, why)
                 return
             for wait_s in _WAITS_S[:1] if self._late.lasts(coin) else _WAITS_S:
@@ -121,19 +122,24 @@ class FundingSettlements:
     async def _fetch(self, coin: str, close_ms: int, priority: Priority) -> None:
         newest = await self._store.call(Store.newest_funding_time, coin)
         start_ms = close_ms - DAY_MS if newest is None else newest + 1
-        slots = [slot for slot in self._slots if slot.coin == coin]
         try:
             rates = await self._rest.funding(coin, start_ms, priority=priority)
         except CoinUnserved as e:
-            for slot in slots:
+            for slot in self._of(coin):
                 self._troubles.begin(slot, e, _FUNDING)
             raise
-        for slot in slots:
-            self._troubles.end(slot, _FUNDING)
+        self._served(coin)
         if rates:
             await self._store.call(Store.put_funding, coin, rates)
         if rates or coin not in self._newest:
             await self._learn(coin)
+
+    def _of(self, coin: str) -> list[SlotName]:
+        return [slot for slot in self._slots if slot.coin == coin]
+
+    def _served(self, coin: str) -> None:
+        for slot in self._of(coin):
+            self._troubles.end(slot, _FUNDING)
 
     async def _learn(self, coin: str) -> None:
         """Look up the newest settlement of a coin, and how far its last ones lie apart."""

@@ -61,7 +61,7 @@ class ListedCoins:
         self._lacks: dict[str, _Lack] = {}
         self._followed: set[str] = set()
         self._changed, self._doubted = asyncio.Condition(), asyncio.Event()
-        self._suspicions = LogOnce()
+        self._suspicions, self._outage = LogOnce(), LogOnce()
 
     @property
     def coins(self) -> frozenset[str]:
@@ -114,12 +114,16 @@ class ListedCoins:
             await self._rest()
             try:
                 await self.ask()
-            except HyperdriftError as e:  # the feed tells that the venue is away
-                log.debug("venue.coins_unasked", why=str(e))
+            except HyperdriftError as e:
+                if self._outage.begins():
+                    outcome = "the slots go on as they are; asked again"
+                    log.warning("venue.coins_unasked", why=str(e), outcome=outcome)
+            else:
+                self._outage.ends()
 
     async def _rest(self) -> None:
         """Wait for the next time to ask."""
-        if any(not lack.is_sure for lack in self._lacks.values()):
+        if self._outage.lasts() or any(not lack.is_sure for lack in self._lacks.values()):
             await self._venue.sleep(_CONFIRM_S)
             return
         self._doubted.clear()

@@ -22,7 +22,7 @@ from daemon.demo.faults import (
 )
 from tests.system.faulty_feed import NOW_MS, SLOTS, STEP, Run, play
 
-SPAN = {"at_ms": 2 * STEP, "for_ms": 3 * STEP}
+SPAN: Any = {"at_ms": 2 * STEP, "for_ms": 3 * STEP}
 BARS = 12
 
 

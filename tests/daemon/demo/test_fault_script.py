@@ -68,7 +68,11 @@ def test_the_script_and_the_table_of_the_howto_are_true(tmp_path: Path) -> None:
         ('kind = "no_trades"\nat_wall_s = 1\nfor_wall_s = 1', "names no bars; write at_ms"),
         ('kind = "expired"\nat_ms = 1\nfor_ms = 1', "expired: it happens at once; leave for_ms"),
         ('kind = "late"\nat_ms = 1\nfor_ms = 1', "late: delay_ms is missing; write it, in"),
-        ('kind = "http_error"\nat_ms = 1\nfor_ms = 1\nstatus = 404', "status: invalid enum value"),
+        (
+            'kind = "http_error"\nat_ms = 1\nfor_ms = 1\nstatus = 700',
+            "status: expected `int` <= 599",
+        ),
+        ('kind = "http_error"\nat_ms = 1\nfor_ms = 1\nbody = "xml"', "body: invalid enum value"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_write(
