@@ -14,7 +14,7 @@ from hyperdrift.clock import SystemClock
 from hyperdrift.errors import ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
-from tests.daemon.fake_venue import START, FakeVenue, serving
+from tests.daemon.fake_venue import START, FakeVenue, bar, serving
 
 
 class Broken(MqttConnection):
@@ -65,3 +65,32 @@ async def test_a_daemon_remembers_the_venue_that_answered(tmp_path: Path) -> Non
             record_venue(store, "127.0.0.1:1")
         with pytest.raises(ConfigError, match=r"bars of 127\.0\.0\.1:1,"):
             await run(config, SystemClock())
+
+
+async def test_a_daemon_whose_coin_nobody_trades_says_so_in_its_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.market_data.silence._LEAST_WALL_S", 0.0)
+    speed, clock = 3000.0, SystemClock()
+    began = clock.monotonic()
+    fake = FakeVenue(now=lambda: START + round((clock.monotonic() - began) * 1000 * speed))
+    fake.put(bar(k) for k in range(-50, 1))
+    open_store(tmp_path).close()
+    async with serving(fake) as venue, asyncio.timeout(20):
+        config = Config(
+            daemon=DaemonSection(data_dir=str(tmp_path)),
+            hyperliquid=HyperliquidSection(
+                rest_url=venue.url, ws_url="ws://127.0.0.1:9", speed=speed
+            ),
+            mqtt=MqttSection(broker="mqtt://127.0.0.1:9"),
+        )
+        daemon = asyncio.create_task(run(config, clock))
+        alerts: list[str] = []
+        while not alerts:
+            await asyncio.sleep(0.05)
+            assert not daemon.done()
+            with open_store(tmp_path, read_only=True) as store:
+                alerts = [entry.body["text"] for entry in store.journal(kinds=["alert"])]
+        daemon.cancel()
+        await asyncio.wait([daemon])
+    assert alerts[0].startswith("no trade of BTC since 2025-06-15 15:15 UTC")
