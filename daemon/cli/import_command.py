@@ -64,7 +64,7 @@ def import_(
     if dry_run:
         _preview(settings, slot, files, kind, wanted, as_json=as_json)
     else:
-        _import(settings, slot, files, kind, wanted, as_json=as_json)
+        _import(settings, slot, files, kind, wanted, config=config, as_json=as_json)
 
 
 def _import(
@@ -74,6 +74,7 @@ def _import(
     kind: str,
     wanted: "Wanted",
     *,
+    config: Path | None,
     as_json: bool,
 ) -> None:
     from daemon.ingest.importer import import_files
@@ -98,6 +99,7 @@ def _import(
             now_ms=SystemClock().now_ms(),
             wanted=wanted,
             cohorts=cohorts,
+            config=config,
             on_bytes=on_bytes,
         ):
             documents.append(report.document())

@@ -1,23 +1,25 @@
 """Import files into the store, and report how many rows were added, kept and left out.
 
 If a bar of a file is stored already, the two are compared; the largest difference is
-reported. A file never replaces a bar of record.
+reported. A file never replaces a bar of record, and each report names the command that takes the
+import back.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from daemon.core.bars import Bar, Provenance
-from daemon.core.times import utc
+from daemon.ingest.forget_command import forget_command
 from daemon.ingest.tables.bar_tables import read_bars
 from daemon.ingest.tables.funding_tables import read_funding
 from daemon.ingest.tables.reading import Wanted
 from daemon.ingest.venue_archive import SUFFIX, read_archive
 from daemon.market_data.order_flow import Cohorts
-from daemon.store.bar_merge import Stored
+from daemon.store.bar_columns import BarColumns, Overlap
 from daemon.store.data_folder import open_store
+from daemon.store.feature_frame import Flow
+from daemon.store.imported.rates import Rates
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
@@ -25,48 +27,31 @@ from retrain import labels
 
 _HORIZONS = (1, 4, 12, 24, 48)
 _THRESHOLDS = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025)
-_EXAMPLES: Final = 3
-_COLUMNS: Final = ("open", "high", "low", "close", "volume")
 
 OnBytes = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """The largest difference between two copies of a bar; `relative` is a fraction.
-
-    `t` is the open time of the bar, ms UTC.
-    """
-
-    t: int
-    column: str
-    stored: float
-    other: float
-    relative: float
-
-    def __str__(self) -> str:
-        what = f"{self.column} of {utc(self.t)}"
-        return f"{what}: stored {self.stored:g}, here {self.other:g} ({self.relative:.2%})"
-
-
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    """Comparison of stored bars with the same bars of another source, in bars."""
-
-    equal: int
-    differ: int
-    largest: Difference | None
-    examples: tuple[Difference, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class BarsReport:
-    """Counts of the bars of a file; the store has the `kept` bars from a better source.
+    """Counts of the bars of a file.
 
-    `reasons` has the rows that were left out by reason, `notes` what was judged of the file.
+    Attributes:
+        file: What was read.
+        source: The name of the import, which forgets it.
+        undo: The command that takes it back.
+        added: Bars that were not stored.
+        revised: Stored bars that the file's replace: pushed, filled in, or imported earlier.
+        kept: Stored bars of the venue that differ from the file's, and stay.
+        overlap: Comparison with all bars that were stored.
+        left_out: Rows of the file that were not taken.
+        why: Why they were not.
+        reasons: How many were left out for each reason.
+        notes: What was judged of the file.
     """
 
     file: str
+    source: str
+    undo: str
     added: int
     revised: int
     kept: int
@@ -77,16 +62,16 @@ class BarsReport:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return the report as one or two lines."""
+        """Return the report as a line."""
         over = self.overlap
         text = f"{self.file}: {self.added} bars added, {over.equal} already there"
         if over.differ:
             text += (
-                f", {over.differ} differ from what is stored: {self.revised} replaced (pushed, "
-                f"filled in, or imported with less volume), {self.kept} kept as they were; "
+                f", {over.differ} differ from what was stored: {self.revised} replaced (pushed, "
+                f"filled in, or of an older import), {self.kept} kept as the venue has them; "
                 f"the largest difference is {over.largest}"
             )
-        return text + (f"; {self.left_out} rows left out, {self.why}" if self.left_out else "")
+        return _finished(text, self.left_out, self.why, self.undo)
 
     def document(self) -> dict[str, Any]:
         """Return the report for JSON."""
@@ -95,11 +80,14 @@ class BarsReport:
 
 @dataclass(frozen=True, slots=True)
 class FundingReport:
-    """Counts of the funding rates of a file; `kept` rates differ, and the stored ones stay."""
+    """Counts of the funding rates of a file; the attributes are those of `BarsReport`."""
 
     file: str
+    source: str
+    undo: str
     added: int
     equal: int
+    revised: int
     kept: int
     left_out: int
     why: str
@@ -107,11 +95,13 @@ class FundingReport:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return the report as one line."""
+        """Return the report as a line."""
         text = f"{self.file}: {self.added} rates added, {self.equal} already there"
+        if self.revised:
+            text += f", {self.revised} replaced that an older import has otherwise"
         if self.kept:
-            text += f", {self.kept} differ from what is stored and were not taken"
-        return text + (f"; {self.left_out} rows left out, {self.why}" if self.left_out else "")
+            text += f", {self.kept} differ from the venue's and were not taken"
+        return _finished(text, self.left_out, self.why, self.undo)
 
     def document(self) -> dict[str, Any]:
         """Return the report for JSON."""
@@ -119,6 +109,17 @@ class FundingReport:
 
 
 Report = BarsReport | FundingReport
+
+
+@dataclass(frozen=True, slots=True)
+class _Into:
+    store: Store
+    slot: SlotName
+    now_ms: int
+    config: Path | None
+
+    def undo(self, kind: str, source: str) -> str:
+        return forget_command(self.slot, kind, source, self.config)
 
 
 def import_files(
@@ -130,6 +131,7 @@ def import_files(
     now_ms: int,
     wanted: Wanted | None = None,
     cohorts: Cohorts | None = None,
+    config: Path | None = None,
     on_bytes: OnBytes = lambda _: None,
 ) -> Iterator[Report]:
     """Import `bars` or `funding` from files, and yield a report on each; a faulty file adds none.
@@ -144,6 +146,7 @@ def import_files(
         now_ms: Bars that have not closed by this time, ms UTC, are left out.
         wanted: What a person says of the columns, times and rates of the files.
         cohorts: The cohorts whose order flow is summed up from archive files.
+        config: The configuration that was named, for the command that takes an import back.
         on_bytes: Called with the number of bytes read since its last call.
 
     Raises:
@@ -151,6 +154,7 @@ def import_files(
     """
     if kind not in {"bars", "funding"}:
         raise BadInput(f"--kind {kind!r} is not bars or funding")
+    into = _Into(store, slot, now_ms, config)
     wanted = replace(
         wanted or Wanted(), coin=slot.coin, interval_ms=slot.interval_ms, now_ms=now_ms
     )
@@ -158,28 +162,13 @@ def import_files(
     if archives and kind == "funding":
         raise BadInput(f"{archives[0]} holds trades, not funding: leave out --kind")
     if archives:
-        yield _import_archive(store, slot, archives, cohorts, on_bytes)
+        yield _import_archive(into, archives, cohorts, on_bytes)
     for path in files:
         if path.suffix != SUFFIX:
             if kind == "bars":
-                yield _import_bars(store, slot, path, wanted, on_bytes)
+                yield _import_bars(into, path, wanted, on_bytes)
             else:
-                yield _import_funding(store, slot, path, wanted, on_bytes)
-
-
-def compare(held: Iterable[Stored], bars: Iterable[Bar]) -> Overlap:
-    """Compare bars with the stored bars of the same open times."""
-    stored = {copy.bar.t: copy.bar for copy in held}
-    equal, found = 0, []
-    for bar in bars:
-        if (before := stored.get(bar.t)) is None:
-            continue
-        difference = _difference(before, bar)
-        equal += difference is None
-        if difference is not None:
-            found.append(difference)
-    largest = max(found, key=lambda d: d.relative, default=None)
-    return Overlap(equal, len(found), largest, tuple(found[:_EXAMPLES]))
+                yield _import_funding(into, path, wanted, on_bytes)
 
 
 def label_table(data_dir: Path, slot: SlotName) -> str:
@@ -195,61 +184,74 @@ def label_table(data_dir: Path, slot: SlotName) -> str:
     return labels.format_table(labels.table(close, _HORIZONS, _THRESHOLDS))
 
 
-def _import_bars(
-    store: Store, slot: SlotName, path: Path, wanted: Wanted, on_bytes: OnBytes
-) -> BarsReport:
+def _import_bars(into: _Into, path: Path, wanted: Wanted, on_bytes: OnBytes) -> BarsReport:
     table = read_bars(path, wanted, on_bytes)
     told = table.report
-    report = _put(store, slot, path.name, table.bars(), left_out=told.lost, why=told.why())
+    report = _put(into, path.name, table.columns(), left_out=told.lost, why=told.why())
     return replace(report, reasons=told.left_out, notes=told.notes)
 
 
 def _import_archive(
-    store: Store,
-    slot: SlotName,
-    paths: Sequence[Path],
-    cohorts: Cohorts | None,
-    on_bytes: OnBytes,
+    into: _Into, paths: Sequence[Path], cohorts: Cohorts | None, on_bytes: OnBytes
 ) -> BarsReport:
-    found = read_archive(paths, slot, cohorts, on_bytes)
-    name = paths[0].name if len(paths) == 1 else f"{len(paths)} archive files"
-    why = "bars that the files do not hold from end to end"
-    name = f"{name} ({found.trades} trades)"
-    report = _put(store, slot, name, found.bars, left_out=found.partial, why=why)
-    store.put_flow(slot, found.flows)
-    return report
+    found = read_archive(paths, into.slot, cohorts, on_bytes)
+    name = paths[0].name if len(paths) == 1 else f"{paths[0].name}..{paths[-1].name}"
+    read = paths[0].name if len(paths) == 1 else f"{len(paths)} archive files"
+    report = _put(
+        into,
+        name,
+        BarColumns.of(found.bars),
+        left_out=found.partial,
+        why="bars that the files do not hold from end to end",
+        flows=found.flows,
+    )
+    return replace(report, file=f"{read} ({found.trades} trades)")
 
 
 def _put(
-    store: Store, slot: SlotName, name: str, bars: list[Bar], *, left_out: int, why: str
+    into: _Into,
+    name: str,
+    bars: BarColumns,
+    *,
+    left_out: int,
+    why: str,
+    flows: Sequence[Flow] = (),
 ) -> BarsReport:
-    held = store.held(slot, bars[0].t, bars[-1].t) if bars else []
-    overlap = compare(held, bars)
-    result = store.put_bars(slot, bars, Provenance.IMPORT)
-    return BarsReport(name, result.added, result.revised, result.conflicts, overlap, left_out, why)
+    done = into.store.imports.put_bars(into.slot, bars, name, into.now_ms, flows=flows)
+    counts = done.counts
+    return BarsReport(
+        file=name,
+        source=done.name,
+        undo=into.undo("bars", done.name) if len(bars) else "",
+        added=counts.added,
+        revised=counts.revised,
+        kept=counts.conflicts,
+        overlap=done.overlap,
+        left_out=left_out,
+        why=why,
+    )
 
 
-def _import_funding(
-    store: Store, slot: SlotName, path: Path, wanted: Wanted, on_bytes: OnBytes
-) -> FundingReport:
+def _import_funding(into: _Into, path: Path, wanted: Wanted, on_bytes: OnBytes) -> FundingReport:
     table = read_funding(path, wanted, on_bytes)
-    rates = table.rates()
-    known = dict(store.funding(slot.coin, rates[0].time, rates[-1].time))
-    new = [rate for rate in rates if rate.time not in known]
-    equal = sum(known.get(rate.time) == rate.rate for rate in rates)
-    store.put_funding(slot.coin, new)
-    kept = len(rates) - len(new) - equal
-    told = table.report
-    counts = (len(new), equal, kept, told.lost, told.why(), told.left_out, told.notes)
-    return FundingReport(path.name, *counts)
+    rates = Rates(table.time, table.rate)
+    done = into.store.imports.put_funding(into.slot.coin, rates, path.name, into.now_ms)
+    counts = done.counts
+    return FundingReport(
+        file=path.name,
+        source=done.name,
+        undo=into.undo("funding", done.name),
+        added=counts.added,
+        equal=counts.same,
+        revised=counts.revised,
+        kept=counts.conflicts,
+        left_out=table.report.lost,
+        why=table.report.why(),
+        reasons=table.report.left_out,
+        notes=table.report.notes,
+    )
 
 
-def _difference(stored: Bar, other: Bar) -> Difference | None:
-    """Return the column in which two copies of a bar differ most; None if they are equal."""
-    worst: Difference | None = None
-    for name in _COLUMNS:
-        before, now = getattr(stored, name), getattr(other, name)
-        relative = abs(now - before) / before if before else float(now != before)
-        if now != before and (worst is None or relative > worst.relative):
-            worst = Difference(stored.t, name, before, now, relative)
-    return worst
+def _finished(text: str, left_out: int, why: str, undo: str) -> str:
+    text += f"; {left_out} rows left out, {why}" if left_out else ""
+    return f"{text}; to take it back: {undo}" if undo else text

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon.core.times import utc
-from daemon.ingest.importer import Overlap, compare
 from daemon.ingest.tables.bar_tables import TableOfBars, read_bars
 from daemon.ingest.tables.funding_tables import TableOfFunding, read_funding
 from daemon.ingest.tables.reading import OnBytes, TableReport, Wanted
 from daemon.ingest.venue_archive import SUFFIX
+from daemon.store.bar_columns import Overlap
 from daemon.store.data_folder import STORE_NAME, open_store
+from daemon.store.imported.rates import Rates
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 
-_NONE_STORED: Final = Overlap(0, 0, None, ())
+_NONE_STORED: Final = Overlap()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +132,12 @@ def _bars_overlap(data_dir: Path, slot: SlotName, table: TableOfBars) -> Overlap
     if not (data_dir / STORE_NAME).exists():
         return _NONE_STORED
     with open_store(data_dir, read_only=True) as store:
-        return compare(store.held(slot, int(table.t[0]), int(table.t[-1])), table.bars())
+        return store.imports.outlook(slot, table.columns())[1]
 
 
 def _rates_overlap(data_dir: Path, slot: SlotName, table: TableOfFunding) -> Overlap:
     if not (data_dir / STORE_NAME).exists():
         return _NONE_STORED
     with open_store(data_dir, read_only=True) as store:
-        known = dict(store.funding(slot.coin, int(table.time[0]), int(table.time[-1])))
-    same = [known[rate.time] == rate.rate for rate in table.rates() if rate.time in known]
-    return Overlap(sum(same), len(same) - sum(same), None, ())
+        counts = store.imports.funding_outlook(slot.coin, Rates(table.time, table.rate))
+    return Overlap(counts.same, counts.revised + counts.conflicts)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from daemon.core.bars import REACH_BARS, Bar, Provenance
 from daemon.core.times import utc
-from daemon.ingest.importer import Overlap, compare
+from daemon.store.bar_columns import BarColumns, Overlap, compare
 from daemon.store.bar_merge import Stored
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
@@ -138,7 +138,7 @@ def verify(
     overlap = lacking = None
     if venue is not None and held:
         sure = [copy for copy in held if copy.provenance in {Provenance.REST, Provenance.IMPORT}]
-        overlap = compare(sure, venue)
+        overlap = compare(BarColumns.of(copy.bar for copy in sure), BarColumns.of(venue))
         times = {copy.bar.t for copy in held}
         # Bars before the first and after the last stored bar do not count as missing.
         ends = held[0].bar.t, held[-1].bar.t

@@ -11,17 +11,23 @@ import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from daemon.core.errors import StoreCorrupt
-from daemon.store.migrations import MIGRATIONS, SCHEMA
+from daemon.store.migrations import MIGRATIONS, SCHEMA, SCHEMA_OF_IMPORTS
 from hyperdrift.errors import BadInput, HyperdriftError
 
 _BUSY_TIMEOUT_S: Final = 10.0
 # SQLite cuts the write-ahead log to this size after it grew.
 _LOG_BYTES: Final = 16 * 2**20
 _INCREMENTAL: Final = 2
+# As plain numbers, so many rows take some MiB.
+_FETCHED_ROWS: Final = 20_000
 
 
 class StoreUnavailable(HyperdriftError):
@@ -35,6 +41,8 @@ class Database:
 
     Attributes:
         written: Rows that transactions have changed and committed since it was opened.
+        has_imports: Whether the file has the tables of imports; an old one has them after the
+            next start.
     """
 
     def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
@@ -47,6 +55,7 @@ class Database:
         """
         self._path, self._lock = Path(path), threading.RLock()
         self.written = 0
+        self.has_imports = True
         if read_only and not self._path.is_file():
             msg = f"there is no store at {path}: start the daemon or import bars first"
             raise BadInput(msg)
@@ -97,6 +106,16 @@ class Database:
         with self._lock, self._translated():
             return self._db.execute(query, tuple(values)).fetchall()
 
+    def read_columns(self, query: str, values: Sequence[Any], columns: int) -> NDArray[np.float64]:
+        """Return all rows of a query of numbers as an array of shape (columns, rows)."""
+        pieces = [np.empty((columns, 0))]
+        with self._lock, self._translated():
+            cursor = self._db.execute(query, tuple(values))
+            while rows := cursor.fetchmany(_FETCHED_ROWS):
+                flat = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * columns)
+                pieces.append(flat.reshape(-1, columns).T)
+        return np.concatenate(pieces, axis=1)
+
     def backup(self, path: Path) -> None:
         """Copy the whole database to a file, as of this moment.
 
@@ -136,6 +155,7 @@ class Database:
                 msg = f"{self._path} was written by a newer hyperdrift: install that one again"
                 raise BadInput(msg)
             if read_only:
+                self.has_imports = version >= SCHEMA_OF_IMPORTS
                 return
             if version == 0:
                 self._db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")

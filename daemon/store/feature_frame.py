@@ -1,13 +1,12 @@
 """Read funding and cohort flow as they were known at the close of each bar."""
 
-from collections.abc import Collection
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.store.database import Database
+from daemon.store.imported import rates as rates_table
 from hyperdrift.slot_name import SlotName
 from retrain.bar_limits import LARGEST_RATE, LARGEST_VOLUME
 from retrain.features import funding_as_of, possible
@@ -30,13 +29,6 @@ class Flow(NamedTuple):
     seen: float
 
 
-def table(rows: Collection[tuple[float, ...]], columns: int) -> NDArray[np.float64]:
-    """Return rows as an array of shape (columns, rows)."""
-    count = len(rows) * columns
-    flat = np.fromiter(chain.from_iterable(rows), np.float64, count)
-    return np.ascontiguousarray(flat.reshape(-1, columns).T)
-
-
 def usable(bars: Columns) -> Columns:
     """Leave out bars whose features cannot be computed; columns have shape (n_bars,)."""
     sound = possible(bars)
@@ -47,14 +39,10 @@ def funding_column(db: Database, slot: SlotName, t: NDArray[np.int64]) -> NDArra
     """Return the rate in force at the close of each bar, shape (n_bars,), NaN before the first."""
     first, final = _ends(t)
     # Begin with the rate that was in force at the first close.
-    rows = db.read(
-        "SELECT time, rate FROM funding WHERE coin = ?1 AND time <= ?3 AND time >="
-        " coalesce((SELECT max(time) FROM funding WHERE coin = ?1 AND time <= ?2), ?2)"
-        " ORDER BY time",
-        (slot.coin, first + slot.interval_ms, final + slot.interval_ms),
+    times, rates = rates_table.rates_from(
+        db, slot.coin, first + slot.interval_ms, final + slot.interval_ms
     )
-    times, rates = table(rows, 2)
-    return funding_as_of(t + slot.interval_ms, times.astype(np.int64), _within(rates, LARGEST_RATE))
+    return funding_as_of(t + slot.interval_ms, times, _within(rates, LARGEST_RATE))
 
 
 def flow_columns(
@@ -65,12 +53,7 @@ def flow_columns(
     0 where no flow was recorded because no cohort is configured; NaN where too little of the
     bar's volume was seen.
     """
-    rows = db.read(
-        "SELECT t, s_top, s_bot, seen FROM flow WHERE coin = ? AND interval = ?"
-        " AND t BETWEEN ? AND ? ORDER BY t",
-        (*slot, *_ends(t)),
-    )
-    times, *sums, seen = table(rows, 4)
+    times, *sums, seen = rates_table.flows(db, slot, *_ends(t))
     recorded = np.isin(t, times)
     at = np.searchsorted(times, t[recorded])
     enough = seen[at] >= ENOUGH_SEEN * volume[recorded]

@@ -14,13 +14,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon.core.bars import REACH_BARS, Provenance
+from daemon.store.bar_table import COLUMNS
 from daemon.store.database import Database
-from hyperdrift.slot_name import INTERVAL_MS
+from daemon.store.imported.bars import promote
+from daemon.store.migrations import NAME_OLD_IMPORTS
+from hyperdrift.slot_name import INTERVAL_MS, SlotName
 from retrain.bar_limits import LARGEST_PRICE, LARGEST_RATE, LARGEST_VOLUME, SMALLEST_PRICE
 
 # Each table and its key, which is the order of its rows in the file.
 _TABLES: Final = {
+    "sources": ("id",),
     "bars": ("coin", "interval", "t"),
+    "outranked_bars": ("coin", "interval", "t", "source"),
+    "imported_funding": ("coin", "time", "source"),
+    "imported_flow": ("coin", "interval", "t", "source"),
     "funding": ("coin", "time"),
     "flow": ("coin", "interval", "t"),
     "gaps": ("coin", "interval", "from_t"),
@@ -30,13 +37,24 @@ _TABLES: Final = {
 }
 _BATCH: Final = 1000
 # The same limits as those of `Bar.fault` and `Funding.fault`.
+_NO_BAR: Final = (
+    f" WHERE NOT (low >= {SMALLEST_PRICE} AND high <= {LARGEST_PRICE}"
+    " AND low <= min(open, close) AND high >= max(open, close)"
+    f" AND volume BETWEEN 0 AND {LARGEST_VOLUME})"
+)
+_NO_RATE: Final = f" WHERE NOT abs(rate) <= {LARGEST_RATE}"
 _IMPOSSIBLE: Final = (
-    (
-        f"bars WHERE NOT (low >= {SMALLEST_PRICE} AND high <= {LARGEST_PRICE}"
-        " AND low <= min(open, close) AND high >= max(open, close)"
-        f" AND volume BETWEEN 0 AND {LARGEST_VOLUME})"
-    ),
-    f"funding WHERE NOT abs(rate) <= {LARGEST_RATE}",
+    f"bars {_NO_BAR}",
+    f"outranked_bars {_NO_BAR}",
+    f"funding {_NO_RATE}",
+    f"imported_funding {_NO_RATE}",
+)
+# Tables with rows of imports, and the kind of import.
+_OF_IMPORTS: Final = (
+    ("bars", "bars", "interval"),
+    ("outranked_bars", "bars", "interval"),
+    ("imported_flow", "bars", "interval"),
+    ("imported_funding", "funding", "''"),
 )
 
 
@@ -60,6 +78,7 @@ def recover_rows(damaged: Path, into: Database) -> dict[str, int]:
             if columns:
                 saved[table] = _copy(source, into, table, columns, key)
     _mark_unconfirmed(into)
+    _restore_imports(into)
     return {table: rows for table, rows in saved.items() if rows}
 
 
@@ -146,9 +165,32 @@ def _mark_unconfirmed(into: Database) -> None:
             from_t = t - REACH_BARS * INTERVAL_MS[interval]
             db.execute(
                 "UPDATE bars SET provenance = ? WHERE coin = ? AND interval = ? AND t > ?"
-                " AND provenance IN (?, ?)",
-                (
-                    *(Provenance.STREAM.value, coin, interval, from_t),
-                    *(Provenance.REST.value, Provenance.IMPORT.value),
-                ),
+                " AND provenance = ?",
+                (Provenance.STREAM.value, coin, interval, from_t, Provenance.REST.value),
             )
+
+
+def _restore_imports(into: Database) -> None:
+    """Name imports whose entry is lost, put the best copies in force, and have all compared."""
+    with into.writing() as db:
+        for table, kind, interval in _OF_IMPORTS:
+            # Rows of a file of an older schema name no source.
+            db.execute(
+                "INSERT OR IGNORE INTO sources (id, kind, coin, interval, name, at_ms, digest,"  # noqa: S608
+                f" rows) SELECT source, '{kind}', coin, {interval}, 'salvaged-' || source, 0, '', 0"
+                f" FROM {table} WHERE source > 0 GROUP BY source"
+            )
+        for script in NAME_OLD_IMPORTS:
+            db.execute(script)
+        db.execute("UPDATE sources SET checked = 0")
+        better = (
+            "bars WHERE provenance != 'rest' AND EXISTS (SELECT 1 FROM outranked_bars AS o WHERE"
+            " o.coin = bars.coin AND o.interval = bars.interval AND o.t = bars.t"
+            " AND o.source > bars.source)"
+        )
+        db.execute(
+            f"INSERT OR IGNORE INTO outranked_bars ({COLUMNS}) SELECT {COLUMNS} FROM {better}"  # noqa: S608
+        )
+        db.execute(f"DELETE FROM {better}")  # noqa: S608
+        for slot in db.execute("SELECT DISTINCT coin, interval FROM outranked_bars").fetchall():
+            promote(db, SlotName(*slot))

@@ -17,10 +17,13 @@ import structlog
 
 from daemon.core.bars import Bar, Funding, Hole, Provenance
 from daemon.core.errors import StoreCorrupt
-from daemon.store import journal_table
-from daemon.store.bar_merge import RANK, PutResult, Stored, merge
+from daemon.store import bar_table, journal_table
+from daemon.store.bar_columns import BarColumns
+from daemon.store.bar_merge import RANK, PutResult, Stored
 from daemon.store.database import Database, set_aside
-from daemon.store.feature_frame import Columns, Flow, flow_columns, funding_column, table, usable
+from daemon.store.feature_frame import Columns, Flow, flow_columns, funding_column, usable
+from daemon.store.imported.imports import Imports
+from daemon.store.imported.rates import rates as rates_in_force
 from daemon.store.journal_table import JournalEntry, StoredPrediction
 from daemon.store.repair import recover_rows
 from hyperdrift.errors import BadInput
@@ -33,13 +36,6 @@ R = TypeVar("R")
 
 _MIN_INT, _MAX_INT = -(2**62), 2**62
 _PRICES: Final = ("open", "high", "low", "close", "volume")
-
-_UPSERT_BAR: Final = """
-    INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET open = excluded.open, high = excluded.high, low = excluded.low,
-        close = excluded.close, volume = excluded.volume, n = excluded.n,
-        provenance = excluded.provenance, revisions = excluded.revisions
-"""
 
 
 class Store:
@@ -91,6 +87,11 @@ class Store:
         """The file, for modules that keep a table of their own in it."""
         return self._db
 
+    @property
+    def imports(self) -> Imports:
+        """What files brought, by source."""
+        return Imports(self._db)
+
     # --- bars ---
 
     def put_bars(self, slot: SlotName, bars: Iterable[Bar], provenance: Provenance) -> PutResult:
@@ -99,7 +100,7 @@ class Store:
         Args:
             slot: Whose bars.
             bars: In any order; a t may occur more than once.
-            provenance: Where all of them come from.
+            provenance: Where all of them come from; bars of a file go through `imports`, by name.
 
         Raises:
             BadInput: If a bar's numbers are impossible; nothing is stored then.
@@ -110,16 +111,10 @@ class Store:
             if fault := stored.bar.fault():
                 msg = f"the {slot} bar at t={stored.bar.t} cannot be stored: {fault}"
                 raise BadInput(msg)
-        if not new:
-            return PutResult()
-        with self._db.writing() as db:
-            span = min(s.bar.t for s in new), max(s.bar.t for s in new)
-            held = self._held(slot, *span)
-            before = dict(held)
-            result = merge(held, new)
-            changed = [s for t, s in held.items() if s != before.get(t)]
-            db.executemany(_UPSERT_BAR, [_row(slot, stored) for stored in changed])
-        return result
+        if provenance is Provenance.IMPORT:
+            bars_of = BarColumns.of(stored.bar for stored in new)
+            return self.imports.put_bars(slot, bars_of, "unnamed", 0).counts
+        return bar_table.put(self._db, slot, new) if new else PutResult()
 
     def newest_t(self, slot: SlotName, at_least: Provenance = Provenance.FILLED) -> int | None:
         """Return the open time, ms UTC, of the newest bar trusted that much; None without any."""
@@ -133,7 +128,7 @@ class Store:
 
     def held(self, slot: SlotName, from_t: int, to_t: int) -> list[Stored]:
         """Return bars and their provenance, oldest first; open times in ms UTC, both inclusive."""
-        return list(self._held(slot, from_t, to_t).values())
+        return list(bar_table.held(self._db, slot, from_t, to_t).values())
 
     def bars(
         self,
@@ -153,7 +148,7 @@ class Store:
         Returns:
             t (int64), open, high, low, close, volume (float64), each of shape (n_bars,).
         """
-        rows = self._db.read(
+        columns = self._db.read_columns(
             "SELECT t, open, high, low, close, volume FROM bars WHERE coin = ? AND interval = ?"
             " AND t BETWEEN ? AND ? ORDER BY t DESC LIMIT ?",
             (
@@ -162,9 +157,10 @@ class Store:
                 _MAX_INT if to_t is None else to_t,
                 -1 if last is None else last,
             ),
+            6,
         )
         # Milliseconds fit a float64 exactly for the next 285,000 years.
-        columns = table(rows[::-1], 6)
+        columns = np.ascontiguousarray(columns[:, ::-1])
         return {"t": columns[0].astype(np.int64)} | dict(zip(_PRICES, columns[1:], strict=True))
 
     def frame(
@@ -236,11 +232,8 @@ class Store:
 
     def funding(self, coin: str, from_ms: int, to_ms: int) -> list[Funding]:
         """Return the settled rates from `from_ms` to `to_ms`, both inclusive, oldest first."""
-        rows = self._db.read(
-            "SELECT time, rate FROM funding WHERE coin = ? AND time BETWEEN ? AND ? ORDER BY time",
-            (coin, from_ms, to_ms),
-        )
-        return [Funding(*row) for row in rows]
+        found = rates_in_force(self._db, coin, from_ms, to_ms)
+        return [Funding(*row) for row in zip(found.time.tolist(), found.rate.tolist(), strict=True)]
 
     def newest_funding_time(self, coin: str) -> int | None:
         """Return the time of the newest settled rate, ms UTC; None if there is none."""
@@ -315,19 +308,6 @@ class Store:
         """Check every page and index, for seconds; return the fault, None if there is none."""
         found: str = self._db.read("PRAGMA integrity_check(1)")[0][0]
         return None if found == "ok" else found
-
-    def _held(self, slot: SlotName, from_t: int, to_t: int) -> dict[int, Stored]:
-        rows = self._db.read(
-            "SELECT t, open, high, low, close, volume, n, provenance, revisions FROM bars"
-            " WHERE coin = ? AND interval = ? AND t BETWEEN ? AND ? ORDER BY t",
-            (*slot, from_t, to_t),
-        )
-        return {row[0]: Stored(Bar(*row[:7]), Provenance(row[7]), row[8]) for row in rows}
-
-
-def _row(slot: SlotName, stored: Stored) -> tuple[Any, ...]:
-    values = msgspec.structs.astuple(stored.bar)
-    return (*slot, *values, stored.provenance.value, stored.revisions)
 
 
 def _json(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.bars import BAR_RULES, Bar
+from daemon.core.bars import BAR_RULES
 from daemon.ingest.tables import identity, repeats, spacing
 from daemon.ingest.tables.columns import Columns, assign, volume_trouble
 from daemon.ingest.tables.files import read_table
@@ -24,6 +24,7 @@ from daemon.ingest.tables.reading import (
 )
 from daemon.ingest.tables.row_times import RowTimes, row_times
 from daemon.ingest.tables.unnamed import name_bar_columns
+from daemon.store.bar_columns import BarColumns
 from hyperdrift.errors import BadInput
 
 PRICES: Final = ("open", "high", "low", "close")
@@ -59,10 +60,9 @@ class TableOfBars:
     interval_ms: int
     report: TableReport
 
-    def bars(self) -> list[Bar]:
-        """Return the candles as a list."""
-        columns = (self.t, self.open, self.high, self.low, self.close, self.volume, self.n)
-        return [Bar(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
+    def columns(self) -> BarColumns:
+        """Return the candles as the store takes them."""
+        return BarColumns(self.t, self.open, self.high, self.low, self.close, self.volume, self.n)
 
 
 def read_bars(

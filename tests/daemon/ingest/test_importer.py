@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from daemon.core.bars import Funding, Provenance
-from daemon.ingest.importer import BarsReport, Difference, Report, import_files, label_table
+from daemon.ingest.importer import BarsReport, Report, import_files, label_table
 from daemon.ingest.tables.bar_tables import read_bars
+from daemon.store.bar_columns import Difference
 from daemon.store.data_folder import open_store
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
@@ -44,12 +45,15 @@ def test_bars_and_funding_go_into_the_store_and_each_file_gets_a_line(store, tmp
     rates = tmp_path / "funding.csv"
     rates.write_text(f"time,rate\n{START},0.00001\n{START + 3_600_000},0.00002\n")
     bars = csv(tmp_path / "bars.csv", 300_000)
-    assert list(map(str, imported(store, bars))) == ["bars.csv: 60 bars added, 0 already there"]
+    undo = "; to take it back: hyperdrift bars forget --coin BTC"
+    assert list(map(str, imported(store, bars))) == [
+        f"bars.csv: 60 bars added, 0 already there{undo} --interval 5m --source bars.csv"
+    ]
     assert list(map(str, imported(store, rates, kind="funding"))) == [
-        "funding.csv: 2 rates added, 0 already there"
+        f"funding.csv: 2 rates added, 0 already there{undo} --kind funding --source funding.csv"
     ]
     assert len(store.bars(BTC)["t"]) == 60
-    assert store.newest_funding_time("BTC") == START + 3_600_000
+    assert store.funding("BTC", 0, NOW)[-1].time == START + 3_600_000
 
 
 def test_the_same_file_again_changes_nothing(store: Store, tmp_path: Path) -> None:
@@ -57,13 +61,13 @@ def test_the_same_file_again_changes_nothing(store: Store, tmp_path: Path) -> No
     imported(store, bars)
     before = store.held(BTC, 0, NOW)
     (again,) = imported(store, bars)
-    assert str(again) == "bars.csv: 0 bars added, 60 already there"
+    assert str(again).startswith("bars.csv: 0 bars added, 60 already there;")
     assert store.held(BTC, 0, NOW) == before
 
 
 def test_an_overlap_is_compared_and_what_the_venue_said_stays(store, tmp_path) -> None:
     path = csv(tmp_path / "bars.csv", 300_000)
-    bars = read_bars(path).bars()
+    bars = read_bars(path).columns().bars()
     other = msgspec.structs.replace(bars[4], high=bars[4].high * 1.25)
     store.put_bars(BTC, [*bars[:4], other], Provenance.REST)
     pushed = msgspec.structs.replace(bars[5], volume=bars[5].volume / 2)
@@ -89,7 +93,7 @@ def test_the_first_bad_row_is_named_and_the_good_ones_are_taken(store, tmp_path)
     lines[30] = lines[30].replace(",99.0,", ",-1,")
     path.write_text("\n".join(lines))
     (report,) = imported(store, path)
-    assert str(report) == (
+    assert str(report).startswith(
         "bars.csv: 58 bars added, 0 already there; "
         "2 rows left out, 1 whose low is not a number, 1 where a price is not positive; "
         "the first bad one is row 18: whose low is not a number"
@@ -109,7 +113,7 @@ def test_a_rate_that_is_stored_differently_stays(store: Store, tmp_path: Path) -
     rates.write_text(f"time,rate\n{START},0.00001\n{START + 3_600_000},0.00002\n")
     store.put_funding("BTC", [Funding(START, 0.00005)])
     (report,) = imported(store, rates, kind="funding")
-    expected = "funding.csv: 1 rates added, 0 already there, 1 differ from what is stored"
+    expected = "funding.csv: 1 rates added, 0 already there, 1 differ from the venue's and"
     assert str(report).startswith(expected)
     assert store.funding("BTC", 0, NOW)[0].rate == 0.00005
 

@@ -5,12 +5,19 @@ import sqlite3
 from pathlib import Path
 
 from daemon.core.bars import Bar, Funding, Hole, Provenance
+from daemon.store.bar_columns import BarColumns
+from daemon.store.imported.sources import BARS as BARS_KIND
+from daemon.store.imported.sources import Scope
 from daemon.store.repair import recover_rows
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 
 SLOT, STEP, START = SlotName("BTC", "5m"), 300_000, 1_750_032_000_000
 BARS, ENTRIES, PAGE = 12_000, 3_000, 4096
+
+
+NEWEST = 100
+"""So many of the newest bars the venue confirmed."""
 
 
 def bar(number: int) -> Bar:
@@ -20,7 +27,9 @@ def bar(number: int) -> Bar:
 
 def filled(path: Path) -> None:
     with Store(path) as store:
-        store.put_bars(SLOT, [bar(k) for k in range(BARS)], Provenance.IMPORT)
+        bars = [bar(k) for k in range(BARS)]
+        store.imports.put_bars(SLOT, BarColumns.of(bars), "bars.csv", 1)
+        store.put_bars(SLOT, bars[-NEWEST:], Provenance.REST)
         store.put_funding("BTC", [Funding(START + k * 3_600_000, 1e-5) for k in range(1000)])
         store.note_gap(SLOT, Hole(1, 2))
         for number in range(ENTRIES):
@@ -88,14 +97,33 @@ def test_what_the_venue_still_serves_is_to_be_confirmed_and_older_bars_stay_as_t
     filled(path)
     with Store(tmp_path / "made") as store:
         saved = recover_rows(path, store.database)
-        held = store.held(SLOT, 0, 2**62)
+        first, second = store.held(SLOT, 0, 2**62), store.imports.sources(SLOT)
         assert store.gaps(SLOT) == [Hole(1, 2)]
         assert len(store.funding("BTC", 0, 2**62)) == 1000
-    assert saved == {"bars": BARS, "funding": 1000, "gaps": 1, "journal": ENTRIES}
-    unconfirmed = [copy.provenance for copy in held].index(Provenance.STREAM)
-    assert unconfirmed == BARS - 5000
-    assert {copy.provenance for copy in held[unconfirmed:]} == {Provenance.STREAM}
-    assert {copy.provenance for copy in held[:unconfirmed]} == {Provenance.IMPORT}
+        assert [(s.rows, s.in_force, s.is_checked) for s in second] == [(BARS, BARS, False)]
+        store.imports.forget(Scope.of(SLOT, BARS_KIND), "bars.csv")
+        pushed = store.held(SLOT, 0, 2**62)
+    assert saved == {
+        "sources": 1,
+        "bars": BARS,
+        "outranked_bars": NEWEST,
+        "funding": 1000,
+        "gaps": 1,
+        "journal": ENTRIES,
+    }
+    assert {copy.provenance for copy in first} == {Provenance.IMPORT}
+    assert [copy.provenance for copy in pushed] == [Provenance.STREAM] * NEWEST
+
+
+def test_an_import_whose_entry_is_lost_can_still_be_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "bars.db"
+    filled(path)
+    with Store(path) as store, store.database.writing() as db:
+        db.execute("DELETE FROM sources")
+    with Store(tmp_path / "made") as store:
+        recover_rows(path, store.database)
+        (salvaged,) = store.imports.sources(SLOT)
+        assert store.imports.forget(Scope.of(SLOT, BARS_KIND), salvaged.name).rows == BARS
 
 
 def test_an_entry_of_the_journal_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_every_format_gives_the_same_bars(tmp_path: Path, suffix: str) -> None:
     assert found.volume.tolist() == list(range(ROWS))
     assert found.interval_ms == STEP
     assert found.report[:3] == (ROWS, ROWS, {})
-    assert found.bars()[2] == Bar(START + 2 * STEP, 100, 102, 99, 101, 2)
+    assert found.columns().bars()[2] == Bar(START + 2 * STEP, 100, 102, 99, 101, 2)
 
 
 def stamps(t: np.ndarray, form: str, zone: str = "UTC") -> list[str]:

@@ -1,0 +1,1 @@
+"""What files brought: their rows, their order, and how they are forgotten."""
