@@ -94,9 +94,9 @@ def read_bars(
     said_ms = _sift_identity(path, table, columns, wanted, sieve)
     _drop_unclosed(table, columns, sieve)
     times = row_times(table, columns, wanted, sieve)
-    values, judged = read_numbers(
-        table.path, {name: table.column(columns.values[name]) for name in COLUMNS}, wanted.decimal
-    )
+    texts = {name: table.column(columns.values[name]) for name in COLUMNS}
+    values, judged = read_numbers(table.path, texts, wanted.decimal, table.separator)
+    del texts
     n = _counts(table, columns)
     _release(table)
     rows = {"t": times.t, "n": n, **values}

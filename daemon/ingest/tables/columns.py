@@ -61,6 +61,7 @@ RATE_UNIT: Final = re.compile(
     r"hourly|per ?hour|\b\d+ ?h(?:our)?s?\b|\d+h$|\bbps\b|per ?year|p\.a\.",
     re.IGNORECASE,
 )
+FUNDING_HOURS: Final = frozenset({"fundingintervalhours", "intervalhours", "fundinginterval"})
 OWN_MONEY: Final = frozenset(
     {"payment", "usdc", "sz", "szi", "side", "fee", "closedpnl", "direction", "fundingpayment",
      "fundingfee", "positionsize", "size", "income", "amount", "paid", "fundingfees", "dir"}
@@ -129,7 +130,7 @@ def _is_useful(plain: str, name: str) -> bool:
     return "volume" in plain or bool(plain and _rate_base(name) is not None) or (
         _with_unit(plain, "open") or _with_unit(plain, "close") or plain in _CASED
         or _with_unit(plain, "high") or _with_unit(plain, "low")
-        or plain in {"marketcap", "homenotional", "tickvol", "tickvolume"}
+        or plain in FUNDING_HOURS
     )  # fmt: skip
 
 
@@ -192,7 +193,7 @@ def _one(
         if role in _PRICES and _with_unit(fold, role)
         for name in by_fold[fold]
     ]
-    for option in (*options, options[0].upper()):
+    for option in (*options, *(each.upper() for each in options if len(each) == 1)):
         same = by_fold.get(option, [])
         if len(same) > 1:
             raise BadInput(

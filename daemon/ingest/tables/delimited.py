@@ -89,6 +89,8 @@ def _read(path: Path, stream: BinaryIO, known: Known, useful: Useful) -> RawTabl
         columns=columns,
         header=bool(layout.names),
         words=layout.words,
+        separator=layout.separator,
+        all_names=names,
         lost=lost,
         notes=notes,
     )
@@ -143,7 +145,7 @@ def _layout(path: Path, head: bytes, known: Known) -> _Layout:
     if re.fullmatch(rb"sep=.\s*", raw[0], re.IGNORECASE):
         offset, said = len(raw[0]), chr(raw[0][4])
         raw = raw[1:]
-    lines = [line.decode("utf-8", "replace").rstrip("\r\n") for line in raw]
+    lines = [line.decode().rstrip("\r\n") for line in raw]
     for separator in (said,) if said else _SEPARATORS:
         rows = [_cells(line, separator) for line in lines]
         found = _first_rows(rows)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from daemon.core.bars import Funding
 from daemon.ingest.tables import identity, rate_units, repeats
-from daemon.ingest.tables.columns import OWN_MONEY, Columns, assign, folded
+from daemon.ingest.tables.columns import FUNDING_HOURS, OWN_MONEY, Columns, assign, folded
 from daemon.ingest.tables.files import read_table
 from daemon.ingest.tables.number_text import read_numbers
 from daemon.ingest.tables.reading import (
@@ -26,7 +26,6 @@ from hyperdrift.errors import BadInput
 
 _CANDLE: Final = ("open", "high", "low", "close")
 _VENUES: Final = frozenset({"coin", "fundingRate", "premium", "time"})
-_HOURS: Final = frozenset({"fundingintervalhours", "intervalhours", "fundinginterval"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +104,10 @@ def _unit(
     """Return what a rate is; rows that say their hours need no regular times."""
     if wanted.rate:
         return rate_units.said_unit(wanted.rate)
-    by_row = any(folded(column) in _HOURS for column in table.names)
-    apart = None if by_row else rate_units.hours_apart(table.path, t)
-    venues = set(table.names) >= _VENUES
-    return rate_units.judged_unit(
-        table.path, name, apart, percent_signs=percent_signs, sure=venues or by_row
-    )
+    by_row = any(folded(column) in FUNDING_HOURS for column in table.names)
+    sure = by_row or set(table.names) >= _VENUES
+    apart = None if sure else rate_units.hours_apart(table.path, t)
+    return rate_units.judged_unit(table.path, name, apart, percent_signs=percent_signs, sure=sure)
 
 
 def _refuse_payments(table: RawTable) -> None:
@@ -172,7 +169,7 @@ def _without_percent(column: Any) -> tuple[Any, bool]:
 
 def _row_hours(table: RawTable) -> Floats | None:
     """Return the hours of each row's rate, shape (rows,); None if no column says them."""
-    name = next((name for name in table.names if folded(name) in _HOURS), None)
+    name = next((name for name in table.names if folded(name) in FUNDING_HOURS), None)
     if name is None:
         return None
     values, _ = read_numbers(table.path, {name: table.column(name)})

@@ -133,6 +133,8 @@ def _peel(path: Path, raw: msgspec.Raw, says: dict[str, str], depth: int) -> _Fo
     tables = {k: v for k, v in layer.items() if bytes(memoryview(v)[:1]) in {b"[", b"{"}}
     if {"columns", "data"} <= tables.keys():
         return _split(tables, says)
+    if {"schema", "data"} <= tables.keys():  # pandas' orientation `table`
+        return _peel(path, tables["data"], says, depth + 1)
     fields = {k: msgspec.json.decode(v) for k, v in layer.items() if k not in tables}
     says = says | _said(fields)
     if any(keys <= {key.lower() for key in layer} for keys in CANDLE):

@@ -30,7 +30,7 @@ _OTHER: Final = {",": r"\.", ".": ","}
 
 
 def read_numbers(
-    path: str, columns: Mapping[str, Any], said: str = ""
+    path: str, columns: Mapping[str, Any], said: str = "", separator: str = ""
 ) -> tuple[dict[str, Floats], list[str]]:
     """Read columns of numbers; what is none is NaN.
 
@@ -38,6 +38,7 @@ def read_numbers(
         path: The file, for messages.
         columns: Arrow arrays by the name of the column.
         said: The decimal mark, `.` or `,`; "" judges it from all columns.
+        separator: What stands between values; beside semicolons 60.019 may be thousands.
 
     Returns:
         The numbers by name, shape (rows,) each, and what was judged.
@@ -46,7 +47,10 @@ def read_numbers(
         BadInput: If the mark cannot be judged, or a column has no number.
     """
     plain = {name: _cast(column) for name, column in columns.items()}
-    if not said and all(values is not None for values in plain.values()):
+    whole = all(values is not None for values in plain.values())
+    if whole and not said:
+        if separator == ";":
+            _require_sure(path, {name: c for name, c in columns.items() if _is_text(c)})
         return {name: values for name, values in plain.items() if values is not None}, []
     texts = {name: _trimmed(c) for name, c in columns.items() if _is_text(c)}
     mark = said or _judged(path, texts)
@@ -123,6 +127,19 @@ def _judged(path: str, texts: Mapping[str, Any]) -> str:
                 "say --decimal , or --decimal ."
             )
     return "."
+
+
+def _require_sure(path: str, texts: Mapping[str, Any]) -> None:
+    """Raise if points may separate thousands, as they do where semicolons separate values."""
+    pattern = r"^\s*[0-9]{1,3}\.[0-9]{3}\s*$"
+    if any(_any(text, _SURELY["."]) for text in texts.values()):
+        return
+    for name, text in texts.items():
+        if _any(text, pattern):
+            raise BadInput(
+                f"{path}: {name} {_first(text, pattern)!r} may be a decimal or thousands; "
+                "say --decimal . or --decimal ,"
+            )
 
 
 def _parsed(path: str, name: str, text: Any, mark: str) -> Floats:

@@ -20,6 +20,8 @@ _HOURS_A_YEAR: Final = 365 * 24
 _PLAUSIBLE: Final = 2e-4
 _PERIODS: Final = frozenset({1, 2, 4, 8, 12, 24})
 _REGULAR: Final = 0.9
+# Holes of one length more than this are rates for another time.
+_MOST_HOLES, _HOLES_SHARE = 2, 0.02
 _OPTION: Final = "say what a rate is with --rate, such as --rate percent/1y or --rate fraction/8h"
 _SAID: Final = re.compile(r"(fraction|percent|bps)/(\d+)(h|d|y)")
 _PER: Final = {"h": 1, "d": 24, "y": _HOURS_A_YEAR}
@@ -67,8 +69,11 @@ def hours_apart(path: str, t: Ints) -> int | None:
             f"{path} has rates {interval_text(step * MINUTE_MS)} apart, which are no settled ones: "
             f"{_OPTION}"
         )
-    regular = np.mean(np.diff(stamps) % step <= 1)
-    if regular < _REGULAR:
+    changed = any(
+        counts[steps == 60 * other].sum() > max(_MOST_HOLES, _HOLES_SHARE * counts.sum())
+        for other in _PERIODS - {hours}
+    )
+    if changed or np.mean(np.diff(stamps) % step <= 1) < _REGULAR:
         raise BadInput(f"{path} has rates at changing intervals: {_OPTION}")
     return hours
 

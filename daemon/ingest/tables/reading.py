@@ -15,6 +15,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 OnBytes = Callable[[int], None]
 
+_MOST_SHOWN: Final = 20
+
 ROLES: Final = (
     *("time", "date", "open", "high", "low", "close", "volume", "n"),
     *("rate", "coin", "interval"),
@@ -135,6 +137,8 @@ class RawTable:
         lost: Rows that are none, by reason.
         notes: What was judged, each in a few words.
         states: Whether the rows are states of bars as the venue's socket pushes them.
+        separator: What stands between the values of delimited text; "" in other formats.
+        all_names: Names of all columns of the file; `names` has those that were read.
     """
 
     path: str
@@ -146,6 +150,8 @@ class RawTable:
     lost: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     states: bool = False
+    separator: str = ""
+    all_names: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -158,8 +164,8 @@ class RawTable:
 
     def listed(self) -> str:
         """Return the names of the columns for a message."""
-        shown = ", ".join(self.names[:20])
-        return shown + (", ..." if len(self.names) > 20 else "")  # noqa: PLR2004
+        names = self.all_names or self.names
+        return ", ".join(names[:_MOST_SHOWN]) + (", ..." if len(names) > _MOST_SHOWN else "")
 
 
 class RowSieve:

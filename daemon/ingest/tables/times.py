@@ -69,12 +69,13 @@ def _of_zone(  # noqa: PLR0917 - as `to_utc`
 ) -> ReadTimes:
     """Turn times that carry no zone into UTC."""
     local = to_utc(path, name, t, known, zone)
+    notes = [*(notes or []), *(local.notes or ["times without a zone read as UTC"])]
     bad = {
         "at a local time that does not exist": local.missing,
         "at a local time that exists twice": local.twice,
     }
     known = known & ~local.missing & ~local.twice
-    return ReadTimes(local.t, known, [*(notes or []), *local.notes], bad)
+    return ReadTimes(local.t, known, notes, bad)
 
 
 def _stamps(path: str, name: str, column: Any, wanted: Wanted) -> ReadTimes:
