@@ -78,9 +78,10 @@ class ColumnMaker:
         flat = {k: v for k, v in value.items() if not isinstance(v, dict | list)}
         if len(flat) == len(value) or is_row(flat):
             return [flat]  # perhaps with something more inside, as ccxt's `info`
-        inner: Any = next(
-            (value[key] for key in _LAYERS if isinstance(value.get(key), dict | list)), []
-        )
+        layers = (value[key] for key in _LAYERS if isinstance(value.get(key), dict | list))
+        inner: Any = next(layers, [])
+        if not inner and len(flat) > 1:
+            return [flat]
         rows = self._rows(inner, depth + 1)
         self.lost[_NO_ROWS] += not rows
         return [flat | row for row in rows]
