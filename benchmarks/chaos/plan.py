@@ -101,9 +101,16 @@ def _planned(random: Random, at_s: float, kind: str, longest_s: float) -> Planne
         "late": {"delay_ms": DELAYS_MS},
         "slow": {"delay_ms": DELAYS_MS},
         "stale_rest": {"delay_ms": DELAYS_MS},
-        "malformed": {"how": ["truncated", "text", "shape"], "where": ["stream", "rest", "both"]},
+        "malformed": {
+            "how": ["truncated", "text", "shape", "bytes", "surrogates", "deep"],
+            "where": ["stream", "rest", "both"],
+            "answers": ["candles", "all"],
+        },
         "bad_bar": {
-            "numbers": ["nan", "infinite", "negative", "zero", "crossed", "future", "absurd"],
+            "numbers": [
+                *("nan", "infinite", "negative", "zero", "crossed", "future", "absurd"),
+                *("vast", "huge"),
+            ],
             "where": ["stream", "rest", "both"],
         },
         "http_error": {"status": [429, 500, 502, 503]},

@@ -259,7 +259,7 @@ class ReplayExchange:
         """Serve one frame of a client; return False if the venue closes the socket for it."""
         try:
             frame = decode_frame(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             client.post(error_frame(PARSE_ERROR + text))
             return True
         match frame:
@@ -279,7 +279,7 @@ class ReplayExchange:
         answer = frame_faults.answer(self._venue.answer, payload, self._faults, self._moment())
         response: dict[str, object]
         if frame.request.type != "info" or answer.status in {400, 422}:
-            response = {"type": "error", "payload": answer.body.decode()}
+            response = {"type": "error", "payload": answer.body.decode(errors="replace")}
         else:
             asked = msgspec.json.decode(frame.request.payload)["type"]
             told = {"type": asked, "data": msgspec.Raw(answer.body)}

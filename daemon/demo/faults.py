@@ -94,21 +94,29 @@ class NoTrades(_OfCoin, frozen=True, tag="no_trades"):
 
 
 class Malformed(_OfCoin, frozen=True, tag="malformed"):
-    """Pushes and candle answers cannot be read: they are cut off, no JSON, or of another shape."""
+    """Pushes and answers cannot be read: they are cut off, no JSON, or of another shape.
+
+    Their texts are no UTF-8 (`bytes`) or half characters (`surrogates`), or their data is
+    nested ten thousand `deep`. `answers` says which answers of REST are meant.
+    """
 
     where: Place = "both"
-    how: Literal["truncated", "text", "shape"] = "truncated"
+    how: Literal["truncated", "text", "shape", "bytes", "surrogates", "deep"] = "truncated"
+    answers: Literal["candles", "all"] = "candles"
 
 
 class BadBar(_OfCoin, frozen=True, tag="bad_bar"):
     """Bars that open while the fault lasts have impossible numbers until it ends.
 
-    `absurd` prices are a hundred times too high. `future` adds a bar that opens a hundred
+    `absurd` prices are a hundred times too high, `vast` prices and volumes are 1e300, and
+    `huge` counts of trades have more than 64 bit. `future` adds a bar that opens a hundred
     bars later.
     """
 
     where: Place = "both"
-    numbers: Literal["nan", "infinite", "negative", "zero", "crossed", "absurd", "future"] = "nan"
+    numbers: Literal[
+        "nan", "infinite", "negative", "zero", "crossed", "absurd", "vast", "huge", "future"
+    ] = "nan"
 
 
 class Unlisted(_OfCoin, frozen=True, tag="unlisted"):

@@ -51,7 +51,13 @@ _BODIES = {
     "text": (b"error %(status)d", "text/plain"),
 }
 _OTHER_COIN = "OTHER"
-_SHAPES = {"text": b"upstream request timeout", "shape": b'{"channel":"candle","data":{"t":"?"}}'}
+_DEEP = b"[" * 10_000 + b"]" * 10_000
+_SHAPES = {
+    "text": b"upstream request timeout",
+    "shape": b'{"channel":"candle","data":{"t":"?"}}',
+    "deep": b'{"channel":"candle","data":%b}' % _DEEP,
+}
+_ODD_TEXTS = {"bytes": b'":"\xff', "surrogates": b'":"\\ud800'}
 
 Ask = Callable[[bytes, int], ExchangeAnswer]
 
@@ -114,10 +120,13 @@ def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> Exchange
         faults.touch(error, at)
         body, content_type = _BODIES[error.body]
         return ExchangeAnswer(error.status, body % {b"status": error.status}, content_type)
-    try:
-        request: Info | None = decode_info(body)
-    except msgspec.DecodeError:
-        request = None
+    request = _read(body)
+    if not isinstance(request, CandleSnapshot):
+        torn = faults.active(Malformed, at, getattr(request, "coin", None))
+        if torn and torn.where != "stream" and torn.answers == "all":
+            faults.touch(torn, at)
+            told = ask(body, at.now_ms)
+            return msgspec.structs.replace(told, body=_torn(told.body, torn.how))
     match request:
         case ExchangeStatus():
             if jump := faults.active(ClockJump, at):
@@ -132,6 +141,14 @@ def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> Exchange
             return ExchangeAnswer(500, _NULL)
         case _:
             return ask(body, at.now_ms)
+
+
+def _read(body: bytes) -> Info | None:
+    try:
+        found: Info = decode_info(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found
 
 
 def quietened(recording: Recording, faults: FaultSchedule) -> Recording:
@@ -239,7 +256,7 @@ def _spoilt(row: dict[str, Any], bad: BadBar, faults: FaultSchedule) -> list[dic
     prices = {key: row[key] for key in "ohlc"}
     match bad.numbers:
         case "nan":
-            spoilt = {"c": "NaN"}
+            spoilt: dict[str, Any] = {"c": "NaN"}
         case "infinite":
             spoilt = {"h": "1e999"}
         case "negative":
@@ -248,6 +265,10 @@ def _spoilt(row: dict[str, Any], bad: BadBar, faults: FaultSchedule) -> list[dic
             spoilt = {"l": "0.0"}
         case "crossed":  # low above the old high: swapped prices of a flat bar would be possible
             spoilt = {"h": row["l"], "l": decimal_text(float(row["h"]) * 1.01)}
+        case "vast":
+            spoilt = dict.fromkeys("ohlcv", "1e300")
+        case "huge":  # msgspec itself writes no such number
+            spoilt = {"n": msgspec.Raw(str(2**70).encode())}
         case "absurd":
             spoilt = {key: decimal_text(float(p) * _ABSURD) for key, p in prices.items()}
         case _:
@@ -257,4 +278,7 @@ def _spoilt(row: dict[str, Any], bad: BadBar, faults: FaultSchedule) -> list[dic
 
 
 def _torn(body: bytes, how: str) -> bytes:
+    if odd := _ODD_TEXTS.get(how):
+        # An answer without a text, like that of the time, gets one.
+        return body.replace(b'":"', odd) if b'":"' in body else b'{"a' + odd + b'"}'
     return _SHAPES.get(how, body[: len(body) // 2])

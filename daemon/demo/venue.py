@@ -71,7 +71,7 @@ class Venue:
         except msgspec.ValidationError:
             text = b"Failed to deserialize the JSON body into the target type"
             return ExchangeAnswer(422, text, "text/plain")
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             text = b"Failed to parse the request body as JSON"
             return ExchangeAnswer(400, text, "text/plain")
         match request:

@@ -307,8 +307,9 @@ def _pushed(data: msgspec.Raw) -> Candles:
         read = decode_json(data, _Candle | list[_Candle], strict=False)
         rows = read if isinstance(read, list) else [read]
     except BadInput:
-        raws = _decode(data, msgspec.Raw | list[msgspec.Raw], "candle frame")
-        rows, unreadable = _row_by_row(raws if isinstance(raws, list) else [raws])
+        is_list = bytes(data).lstrip().startswith(b"[")
+        raws = _decode(data, list[msgspec.Raw], "candle frame") if is_list else [data]
+        rows, unreadable = _row_by_row(raws)
     candles = _candles(rows)
     return Candles(candles.frames, (*candles.refused, *unreadable))
 

@@ -29,7 +29,17 @@ async def watch(run: Run) -> dict[str, Any]:
     ("numbers", "where"),
     [
         (numbers, where)
-        for numbers in ("nan", "infinite", "negative", "zero", "crossed", "future", "absurd")
+        for numbers in (
+            "nan",
+            "infinite",
+            "negative",
+            "zero",
+            "crossed",
+            "future",
+            "absurd",
+            "vast",
+            "huge",
+        )
         for where in ("stream", "rest")
         # What REST insists on is believed in the end: prices may fall to a hundredth.
         if (numbers, where) != ("absurd", "rest")

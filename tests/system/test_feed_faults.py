@@ -52,13 +52,15 @@ FAULTS: st.SearchStrategy[Fault] = st.one_of(
         Malformed,
         coin=_coins,
         where=_places,
-        how=st.sampled_from(["truncated", "text", "shape"]),
+        how=st.sampled_from(["truncated", "text", "shape", "bytes", "surrogates", "deep"]),
     ),
     lasting(
         BadBar,
         coin=_coins,
         where=_places,
-        numbers=st.sampled_from(["nan", "infinite", "negative", "zero", "crossed", "future"]),
+        numbers=st.sampled_from(
+            ["nan", "infinite", "negative", "zero", "crossed", "future", "vast", "huge"]
+        ),
     ),
     lasting(HttpError, status=st.sampled_from([429, 500, 502])),
     lasting(Slow, delay_ms=_delays),

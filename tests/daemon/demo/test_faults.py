@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
@@ -45,6 +46,8 @@ BEGIN = 10
 """The bar with which a replay begins."""
 NOW_MS = START_MS + BEGIN * BAR
 SPEED = 100.0
+META, STATUS = {"type": "meta"}, {"type": "exchangeStatus"}
+FUNDING = {"type": "fundingHistory", "coin": "BTC", "startTime": 0}
 CANDLES = {"type": "candle", "coin": "BTC", "interval": "5m"}
 
 
@@ -112,6 +115,10 @@ class Client:
                 return answer.status, json.loads(text)
             except ValueError:
                 return answer.status, text
+
+    async def raw(self, body: dict[str, Any]) -> bytes:
+        async with self._http.post(f"{self.exchange.url}/info", json=body) as answer:
+            return await answer.read()
 
     async def candles(self, coin: str = "BTC") -> Any:
         """The bars since the beginning, as REST has them."""
@@ -263,6 +270,18 @@ def test_malformed_frames_and_answers_cannot_be_read(how: Any) -> None:
     assert isinstance(candles, dict if how == "shape" else str)
 
 
+@pytest.mark.parametrize("how", ["bytes", "surrogates", "deep"])
+def test_texts_that_no_reader_takes_come_on_both_ways_and_in_all_answers(how: Any) -> None:
+    async def act(client: Client) -> Any:
+        raw = (await client.listen(1)).raw
+        return raw, [await client.raw(body) for body in (META, STATUS, FUNDING)]
+
+    raw, answers = play(act, Malformed(how=how, answers="all", **span(0, 2)))
+    for text in [*raw[1:], *answers]:
+        with pytest.raises((msgspec.DecodeError, UnicodeDecodeError, RecursionError)):
+            msgspec.json.decode(text)
+
+
 @pytest.mark.parametrize(
     ("numbers", "wrong"),
     [
@@ -272,6 +291,8 @@ def test_malformed_frames_and_answers_cannot_be_read(how: Any) -> None:
         ("zero", lambda c: float(c["l"]) == 0),
         ("crossed", lambda c: float(c["l"]) > float(c["h"])),
         ("absurd", lambda c: float(c["l"]) > 1_000_000),
+        ("vast", lambda c: float(c["l"]) == float(c["v"]) == 1e300),
+        ("huge", lambda c: c["n"] == 2**70),
     ],
 )
 def test_bad_bars_are_wrong_on_both_ways_and_right_afterwards(numbers: Any, wrong: Any) -> None:

@@ -77,6 +77,15 @@ def test_bad_text_instead_of_any_value_is_one_schema_change_or_one_refusal(
         assert len(told) < 600
 
 
+@pytest.mark.parametrize("change", [{"h": "1e999"}, {"v": None}, {"n": 10**400}, {"c": "9" * 5000}])
+def test_a_single_pushed_bar_with_a_name_and_an_unreadable_value_is_refused_by_name(
+    change: dict[str, object],
+) -> None:
+    read = wire.decode_frame(json.dumps({"channel": "candle", "data": CANDLE | change}).encode())
+    assert isinstance(read, Candles)
+    assert [(one.slot, one.t) for one in read.refused] == [(BTC, T)]
+
+
 @pytest.mark.parametrize("change", ABSURD, ids=lambda change: str(change)[:24])
 def test_an_absurd_number_refuses_its_bar_alone_in_an_answer_and_in_a_frame(
     change: dict[str, object],
