@@ -52,6 +52,10 @@ class SlotName(NamedTuple):
                 venue has no such interval.
         """
         coin, dash, interval = text.rpartition("-")
+        if "/" in coin:
+            base = coin.partition("/")[0]
+            msg = f"slot {text!r}: {coin} is a spot market, and spot is not followed; write the"
+            raise BadInput(f"{msg} name of a perp, for example {base}")
         if not dash or not coin or set(coin) & set("/+#"):
             msg = f"slot {text!r} is not written COIN-INTERVAL, for example BTC-5m"
             raise BadInput(msg)

@@ -15,7 +15,7 @@ from websockets.exceptions import WebSocketException
 
 from daemon.admin import host_checks, remote_client
 from daemon.admin.host_checks import Check
-from daemon.admin.slot_checks import newest_bars
+from daemon.admin.slot_checks import newest_bars, slot_troubles
 from daemon.admin.trade_check import check_trades
 from daemon.config.loader import broker_address, broker_password
 from daemon.config.schema import Config
@@ -58,6 +58,8 @@ async def check_up(config: Config, clock: Clock, file: Path | None = None) -> li
     )
     bars = await asyncio.to_thread(newest_bars, config, time.now_ms())
     trades = await asyncio.to_thread(check_trades, config, time, status)
+    told = {check.problem for check in venue if check.problem}  # the daemon says the same
+    broker = [check for check in broker if check.problem not in told]
     return [*found, *venue, *broker, *bars, *trades]
 
 
@@ -101,7 +103,7 @@ async def _venue(config: Config, clock: Clock, venue: VenueClock) -> list[Check]
         return [Check("venue", str(e), unreachable=gone)]
     note = rest_url + (" through a proxy" if proxy_for(rest_url) else "")
     found = Check("venue", stream, note, unreachable=bool(stream))
-    coins = [Check("coin", fault.text) for _, fault in sorted(faults.items())]
+    coins = [Check(f"coin {coin}", fault.text) for coin, fault in sorted(faults.items())]
     return [found, *coins, _clock(venue, clock)]
 
 
@@ -147,7 +149,9 @@ async def _broker(config: Config, clock: Clock, status: dict[str, Any]) -> list[
     if embedded and said["status"]["state"] != "online":
         taken = f"another broker than the daemon's has port {mqtt.port}: stop it, set mqtt.port"
         return [Check("broker", f'{taken}, or set mqtt.broker = "{address}"'), daemon]
-    return [Check("broker", note=str(address)), daemon, *await _bots(config, topics, bots)]
+    slots = slot_troubles(said) if said["status"]["state"] == "online" else []
+    bots_found = await _bots(config, topics, bots)
+    return [Check("broker", note=str(address)), daemon, *slots, *bots_found]
 
 
 def _listens(host: str, port: int) -> bool:

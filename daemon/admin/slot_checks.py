@@ -1,6 +1,7 @@
 """Check the newest bar of each slot in the store, whether or not a daemon runs."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from daemon.admin.host_checks import Check, has_store
 from daemon.config.limits import policy_settings
@@ -33,6 +34,16 @@ def newest_bars(config: Config, now_ms: int) -> list[Check]:
             return list(_checks(config, slots, store, now_ms))
     except (HyperdriftError, OSError):
         return []  # the check of the store says why
+
+
+def slot_troubles(said: dict[str, Any]) -> list[Check]:
+    """Return one check for each slot of which a running daemon says that it lacks something.
+
+    Args:
+        said: The status of the daemon and the state of each slot, as they are published.
+    """
+    states = sorted(said["slots"].items())
+    return [Check(f"slot {s}", state["trouble"]) for s, state in states if state.get("trouble")]
 
 
 def _checks(config: Config, slots: list[SlotName], store: Store, now_ms: int) -> Iterator[Check]:

@@ -283,7 +283,8 @@ class RestClient:
             except TryAgain as e:
                 why = str(e)
                 self.tally.retries += 1
-                if not isinstance(e, HungUp):  # `_try` has noted that one
+                # `_try` has noted a connection that ended; what is not served is told of elsewhere.
+                if not isinstance(e, HungUp) and what not in self._unserved:
                     self.oddities.note("error_answer")
                 log.debug("rest.retry", why=why, request=request.decode())
                 if isinstance(e, _Unserved):
