@@ -32,10 +32,15 @@ reference: $(VENV)/.dev ## docs/reference/ and the picture of the rooms, from th
 chaos: $(VENV)/.dev ## fifteen bad minutes and a second pass; or CHAOS="--minutes 5 --seed 7"
 	@$(BIN)/python -m benchmarks.chaos $(CHAOS)
 
-oldest: requirements-oldest.txt $(VENV)/.dev ## train under the oldest scikit-learn that works
-	@$(PYTHON) -m venv $(VENV)/oldest
-	@$(VENV)/oldest/bin/pip --disable-pip-version-check install --quiet --require-hashes -r $<
-	@HYPERDRIFT_OLDEST=$(VENV)/oldest/bin/python $(BIN)/pytest -q tests/retrain/test_oldest.py
+oldest: $(VENV)/oldest/.bot $(VENV)/between/.bot $(VENV)/.dev ## whole cycles with trainers and bots of old scikit-learns
+	@HYPERDRIFT_TRAINERS=$(VENV)/oldest/bin/python:$(VENV)/between/bin/python:$(BIN)/python \
+		$(BIN)/pytest -q tests/system/test_trainers.py
+
+$(VENV)/%/.bot: requirements-%.txt client/pyproject.toml | $(BIN)/python
+	@$(PYTHON) -m venv $(VENV)/$*
+	@$(VENV)/$*/bin/pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	@$(VENV)/$*/bin/pip --disable-pip-version-check install --quiet --no-deps -e ./client
+	@touch $@
 
 deb: $(BIN)/python ## a Debian package in dist/
 	@rm -f dist/hyperdrift_*.deb
@@ -51,6 +56,8 @@ lock: ## resolve the pinned requirements again; needs uv
 		--no-header --quiet -c requirements.txt -o requirements-dev.txt
 	uv pip compile requirements-oldest.in --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet -o requirements-oldest.txt
+	uv pip compile requirements-between.in --generate-hashes --universal --python-version 3.11 \
+		--no-header --quiet -o requirements-between.txt
 	uv pip compile client/pyproject.toml requirements-neighbours.in --generate-hashes --universal \
 		--python-version 3.11 --no-header --quiet -o requirements-neighbours.txt
 

@@ -12,6 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Final
 
+import onnxruntime  # noqa: F401 -- in a thread, later, its import would hold the event loop for 0.3 s
 import structlog
 
 from daemon.config.file_access import check_files_named

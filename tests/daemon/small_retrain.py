@@ -9,10 +9,10 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 
 
-def interpreter(folder: Path) -> str:
-    """Write a command that stands in for a Python interpreter; return its path."""
+def interpreter(folder: Path, python: str = sys.executable) -> str:
+    """Write a command that stands in for an interpreter `python`; return its path."""
     script = folder / "python"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {python} {__file__} "$@"\n')
     script.chmod(0o755)
     return str(script)
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 from numpy.typing import NDArray
 
 from retrain import features
@@ -58,6 +57,8 @@ def recorded(slot: str, bar_ms: int = FIVE_MINUTES_MS) -> Frame:
     """Read a recording, or skip the test that needs it."""
     file = RECORDINGS / f"{slot}.parquet"
     if not file.exists():
+        import pytest  # absent where another interpreter makes bars of this module
+
         pytest.skip(f"no recording {file.name}; HYPERDRIFT_DATA may name the folder that has it")
     bars = pd.read_parquet(file)
     rates = pd.read_parquet(RECORDINGS / f"{slot.rpartition('-')[0]}-funding.parquet")
