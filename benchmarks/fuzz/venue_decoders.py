@@ -1,7 +1,7 @@
 """The readers of what the venue sends, with small answers of the venue's shapes."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ _ECHO: Final = {"method": "subscribe", "subscription": {"type": "candle", "coin"
 _RATE: Final = {
     "coin": "BTC", "fundingRate": "0.0000125", "premium": "-0.0001", "time": _T + 79
 }  # fmt: skip
+_DEXS: Final = b'[null,{"name":"xyz","fullName":"XYZ","deployer":"0x1"}]'
 _COIN: Final = {"szDecimals": 5, "name": "BTC", "maxLeverage": 40, "isDelisted": False}
 
 
@@ -44,7 +45,7 @@ def venue_decoders() -> list[FuzzedDecoder]:
         FuzzedDecoder("fundingHistory", _funding(), lambda text: _rates(store, text), 2),
         FuzzedDecoder("meta", (_text({"universe": [_COIN]}), *_recorded("meta*")), _meta),
         FuzzedDecoder("exchangeStatus", (_text({"time": _T, "specialStatuses": None}),), _status),
-        *_optional(),
+        FuzzedDecoder("perpDexs", (_DEXS,), lambda text: bool(wire.decode_dexs(text))),
     ]
 
 
@@ -104,15 +105,6 @@ def _meta(text: bytes) -> bool:
 
 def _status(text: bytes) -> bool:
     return float(wire.decode_status(text)) >= 0
-
-
-def _optional() -> list[FuzzedDecoder]:
-    """Return the decoder of `perpDexs`."""
-    read: Callable[[bytes], object] | None = getattr(wire, "decode_dexs", None)
-    if read is None:
-        return []
-    inputs = (_text([None, {"name": "xyz", "fullName": "XYZ", "deployer": "0x1"}]),)
-    return [FuzzedDecoder("perpDexs", inputs, lambda text: read(text) is not None)]
 
 
 def _funding() -> tuple[bytes, ...]:

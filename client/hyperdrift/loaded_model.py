@@ -18,6 +18,10 @@ FORMS: Final = ("onnx", "joblib")
 """The forms of a model, the better one first."""
 
 
+_CLASSES: Final = 3
+_LARGEST_FEATURE: Final = 1e38  # the largest number of 32 bit, which models compute with
+
+
 class FormModel(Protocol):
     """A loaded form of a model."""
 
@@ -202,6 +206,13 @@ def _check_shape(loaded: LoadedModel) -> None:
     if len(loaded.feature_cols) != dim:
         reason = f"it names {len(loaded.feature_cols)} features, the manifest says {dim}"
         raise VersionRefused(loaded.model_id, f"{loaded.manifest.feature_columns}: {reason}")
-    if loaded.golden[0].shape[1:] != (dim,):
-        reason = f"the golden rows have shape {loaded.golden[0].shape}"
-        raise VersionRefused(loaded.model_id, f"{loaded.manifest.golden}: {reason}")
+    rows, expected = loaded.golden
+    reason = ""
+    if rows.shape[1:] != (dim,) or not len(rows):
+        reason = f"the golden rows have shape {rows.shape}"
+    elif expected.shape != (len(rows), _CLASSES):
+        reason = f"the golden probabilities have shape {expected.shape}"
+    elif not (abs(rows) < _LARGEST_FEATURE).all():  # also where one is NaN
+        reason = "the golden rows have values that no feature has"
+    if reason:
+        raise VersionRefused(loaded.model_id, f"{loaded.manifest.golden}: {reason}; retrain")

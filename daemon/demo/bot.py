@@ -21,7 +21,6 @@ import structlog
 from daemon.core import logs
 from daemon.core.bars import Bar
 from daemon.core.clock import VenueClock
-from daemon.core.errors import VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
@@ -154,7 +153,7 @@ async def _learn_clock(rest: RestClient, clock: Clock) -> None:
     while True:
         try:
             return await rest.learn_clock()
-        except VenueUnreachable as e:
+        except HyperdriftError as e:
             log.warning("venue.unreachable", why=str(e))
             await clock.sleep(1.0)
 
@@ -162,7 +161,7 @@ async def _learn_clock(rest: RestClient, clock: Clock) -> None:
 async def _keep_time(rest: RestClient, clock: Clock) -> None:
     while True:
         await clock.sleep(CLOCK_S)
-        with contextlib.suppress(VenueUnreachable):  # the feed logs it
+        with contextlib.suppress(HyperdriftError):  # the feed logs it
             await rest.learn_clock()
 
 

@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 from daemon.core.coin_names import coin_meant, is_spot
 from daemon.core.errors import CoinUnserved, VenueRefused
+from daemon.core.outside_text import printable
 from daemon.core.suggestions import nearest
 from daemon.hyperliquid.rest import RestClient
 from hyperdrift.errors import HyperdriftError
@@ -89,7 +90,7 @@ class Listings:
     async def _no_dex(self, dex: str, coin: str) -> str:
         near = nearest(dex, self._dexs or (), 1)
         if not near:
-            known = ", ".join(self._dexs or ()) or "none"
+            known = printable(", ".join(self._dexs or ()) or "none")
             return f"the venue has no dex {dex!r} for coin {coin!r}; it has {known}"
         if coin not in self._hints:
             meant = f"{near[0]}:{coin.partition(':')[2]}"

@@ -17,7 +17,7 @@ from daemon.registry.signing import Signer, generate
 from daemon.runtime.swap import SwapCoordinator
 from hyperdrift.blocking import BlockingModelSlot
 from hyperdrift.clock import SystemClock
-from hyperdrift.errors import BadInput, ConfigError
+from hyperdrift.errors import BadInput, ConfigError, VersionRefused
 from hyperdrift.loaded_model import load_version
 from hyperdrift.manifest import Manifest
 from hyperdrift.mqtt.broker_address import BrokerAddress
@@ -305,6 +305,26 @@ async def test_what_the_manifest_says_of_itself_must_fit_this_bot(
         ack = await desk.ack_of(desk.order(manifest))
         assert (ack.status, because in ack.error) == ("refused", True), ack.error
         assert slot.model_id != manifest.model_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": []},
+        {"rows": [[float("nan")] * 17] * 32},
+        {"rows": [[1e300] * 17] * 32},
+        {"rows": [["1"] * 16] * 32},
+        {"probabilities": [[0.2, 0.5, 0.3]]},
+        {"probabilities": None},
+    ],
+)
+def test_golden_rows_that_are_none_are_a_refusal(tmp_path: Path, change: dict[str, Any]) -> None:
+    pointer = write_version(tmp_path)
+    document = json.loads(pointer.read_bytes())
+    golden = json.loads((tmp_path / document["golden"]).read_bytes()) | change
+    replace_file(pointer, "golden", json.dumps(golden).encode())
+    with pytest.raises(VersionRefused):
+        load_version(pointer)
 
 
 async def test_a_model_that_does_not_reproduce_its_golden_rows_is_refused(desk: Desk) -> None:
