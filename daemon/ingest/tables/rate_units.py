@@ -97,7 +97,7 @@ def judged_unit(
     words = " ".join(match[0] for match in RATE_UNIT.finditer(spaced))
     percent = percent_signs or bool(re.search(r"%|percent|pct", words))
     scale = 100.0 if percent else 10_000.0 if "bps" in words else 1.0
-    notes = ["rates in percent"] if percent else []
+    notes = ["rates in percent"] if percent else ["rates in bps"] if scale > 1 else []
     if "apy" in words:
         raise BadInput(f"{path}: {name} is compounded over a year: {_OPTION}")
     if re.search(r"annual|yearly|apr|year|p\.a\.", words):
