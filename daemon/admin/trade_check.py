@@ -19,7 +19,7 @@ from daemon.trade_files.trade_counts import described
 from daemon.trade_files.trade_file import TradeFile
 
 # A person waits for the answer; a file of years takes a minute.
-_MOST_PIECES: Final = 200
+_MOST_PIECES: Final = 1600
 _NAME: Final = "trades"
 
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -34,14 +34,16 @@ log = structlog.get_logger()
 
 # Seconds between reads on systems without file notifications, such as a network share.
 POLL_S: Final = 10.0
+# After so many trades other tasks may run.
+_AT_ONCE: Final = 100
 _UNREADABLE: Final = (
     "let the daemon's user read the file and its folder (a service sees no home folders); until "
     "then none of its trades count"
 )
 _WHOSE: Final = (
-    'write a column "slot" (BTC-5m), or "coin" and "interval", or name it in [trades.columns]'
+    "add [[slots]] for a coin that you trade with a model; of two slots of one coin tell by a "
+    'column "slot" (BTC-5m) or "interval", or name it in [trades.columns]'
 )
-_OTHERS: Final = "nothing, if you trade it without us; else add [[slots]] for it"
 Owned = list[tuple[SlotName, FileTrade]]
 
 
@@ -55,8 +57,8 @@ class TradeSorter:
 
     def __init__(self, slots: Collection[SlotName], book: TradeBook) -> None:
         self._slots, self._book = tuple(slots), book
-        self._of_none: Counter[tuple[str, tuple[str, ...]]] = Counter()
-        self._told = LogOnce()
+        self._of_none: Counter[str] = Counter()
+        self._told: set[str] = set()
 
     def owned(self, trades: list[FileTrade]) -> Owned:
         """Return the trades that count, each with its slot."""
@@ -67,10 +69,7 @@ class TradeSorter:
             )
             counts = self._book.in_file
             if len(meant) != 1:
-                named = " ".join(filter(None, (trade.slot or trade.coin, trade.interval)))
-                name = printable(named, 40) or "no coin"
-                counts.no_slot.add(name)
-                self._of_none[name, tuple(map(str, meant))] += 1
+                self._of_none[counts.no_slot.add(self._called(trade, meant))] += 1
             elif trade.closed_ms < self._book.oldest_ms:
                 counts.old += 1
             else:
@@ -79,17 +78,27 @@ class TradeSorter:
         return found
 
     def tell(self, file: str) -> None:
-        """Log the trades that belong to no slot, once for each name."""
-        for (name, may_be), count in self._of_none.items():
-            if not self._told.begins((name, may_be)):
-                continue
-            fields: dict[str, Any] = {"file": file, "trades": count, "of": name}
-            if may_be:
-                log.warning("trades.whose", **fields, may_be=list(may_be), remedy=_WHOSE)
-            else:
-                slots = list(map(str, self._slots))
-                log.warning("trades.no_slot", **fields, slots=slots, remedy=_OTHERS)
+        """Log in one line the trades that belong to no slot, if there are new names."""
+        if self._of_none.keys() - self._told:
+            self._told |= self._of_none.keys()
+            log.warning(
+                "trades.no_slot",
+                file=file,
+                trades=self._of_none.total(),
+                of=dict(self._of_none),
+                slots=list(map(str, self._slots)),
+                remedy=_WHOSE,
+            )
         self._of_none.clear()
+
+    def _called(self, trade: FileTrade, meant: list[SlotName]) -> str:
+        """Return what a trade of no slot is called in the counts."""
+        if meant:
+            coin = printable(trade.coin or "trades", 20)
+            return f"{coin} ({' or '.join(map(str, meant[:3]))}: which?)"
+        whose = trade.slot or trade.coin
+        by_coin = slots_meant(self._slots, coin=trade.coin) if trade.interval else ()
+        return f"{whose} at {trade.interval}" if by_coin else whose or "no coin"
 
 
 class TradeFollower(FileSystemEventHandler):
@@ -158,9 +167,11 @@ class TradeFollower(FileSystemEventHandler):
         counts = self._file.counts
         try:
             while (trades := await asyncio.to_thread(self._next)) is not None:
-                for slot, trade in trades:
+                for i, (slot, trade) in enumerate(trades):
                     if closed := self._book.closed(slot, trade):
                         await self._put(slot, closed)
+                    if i % _AT_ONCE == 0:
+                        await self._clock.sleep(0)
         except OSError as e:
             why = printable(str(e), 200)
             counts.trouble = f"{why}: {_UNREADABLE}"

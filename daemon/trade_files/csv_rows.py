@@ -58,15 +58,25 @@ class CsvRows:
         *lines, self._text = (self._text + text).split("\n")
         for line in lines:
             self._held.append(line.strip("\r\0\ufeff"))
-            # A quoted field may hold line ends, but one stray quote must not hold up the rest.
-            if sum(each.count('"') for each in self._held) % 2 and len(self._held) < _LONGEST:
-                continue
-            yield from self._rows()
+            if len(self._held) >= _LONGEST or not self._is_inside_quotes():
+                yield from self._rows()
 
     def end(self) -> Iterator[dict[str, str] | CsvBad]:
         """Take the end of the text, which may have no newline."""
         yield from self.feed("\n")
         yield from self._rows()
+
+    def _is_inside_quotes(self) -> bool:
+        """Return whether a quoted field goes on in the next line; a stray quote does not."""
+        text = "\n".join(self._held)
+        if not text.count('"') % 2:
+            return False
+        delimiter = self.header.delimiter if self.header else max(",;\t|", key=text.count)
+        try:
+            list(csv.reader([text], delimiter=delimiter, strict=True))
+        except csv.Error as e:
+            return "unexpected end" in str(e)
+        return False
 
     def _rows(self) -> Iterator[dict[str, str] | CsvBad]:
         held, self._held = self._held, []

@@ -13,7 +13,8 @@ import structlog
 
 log = structlog.get_logger()
 
-_CHUNK: Final = 1 << 18
+# A piece takes some milliseconds, after which the event loop has its turn.
+_CHUNK: Final = 1 << 15
 # So many bytes before our position must be unchanged, or the file was replaced.
 _MARK: Final = 64
 

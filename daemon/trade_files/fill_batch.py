@@ -19,7 +19,7 @@ from hyperdrift.slot_name import DAY_MS
 
 # A trade may be open for weeks before it closes and counts.
 _KEPT_DAYS: Final = 120
-_MOST: Final = 100_000
+_MOST: Final = 5_000
 _UNCERTAIN: Final = (
     "the order of day and month is not certain: no day is above 12; write ms since 1970, or "
     "2026-01-31T23:59:59Z"
@@ -123,6 +123,6 @@ class FillBatch:
             self._left_out[kind] = count
 
     def _forget(self) -> None:
-        if len(self._seen) > 2 * _MOST:
+        if len(self._seen) > 40 * _MOST:
             oldest_ms = self._now_ms() - _KEPT_DAYS * DAY_MS
             self._seen = {key: at for key, at in self._seen.items() if at >= oldest_ms}

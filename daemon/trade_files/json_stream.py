@@ -77,6 +77,8 @@ class JsonStream:
         elif inside and char not in "[]}":
             yield from self._take_scalar(start)
         else:
+            if len(self._open) >= _DEEPEST:
+                self._open.clear()
             yield from self._refuse(start)
 
     def _enter(self, bracket: str, start: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from daemon.config.schema import TRADE_FIELDS, TRADE_OWNER_FIELDS
-from daemon.trade_files import fill_records, freqtrade
+from daemon.trade_files import fill_records, freqtrade, page_dates
 from daemon.trade_files.closed_trade import (
     BadTrade,
     FileTrade,
@@ -60,8 +60,11 @@ class RecordReader:
         for names in _HEADERS:
             if len(names) != len(cells) or (names is TRADE_FIELDS and self._is_mapped):
                 continue
+            record: dict[str, Any] = dict(zip(names, cells, strict=True))
+            if page_dates.is_page_date(record.get("time")):
+                record["time"] = self._now_ms()
             try:
-                self.read(dict(zip(names, cells, strict=True)))
+                self.read(record)
             except NoTrade:
                 return names
             except BadTrade:
@@ -81,6 +84,8 @@ class RecordReader:
             BadTrade: If it cannot be counted.
         """
         if not (self._is_mapped and self._names["pnl"] in record):
+            if {"filled", "status"} <= record.keys():
+                raise NoTrade("orders")
             if fill_records.is_fill(record):
                 return self._fill(record, comma=comma)
             if freqtrade.is_freqtrade(record):

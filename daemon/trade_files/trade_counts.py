@@ -5,6 +5,7 @@ different ones are kept.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from daemon.core.outside_text import printable
@@ -12,6 +13,7 @@ from daemon.mqtt.messages import TradesState
 
 _NAMES: Final = 20
 _LONGEST: Final = 60
+_SHOWN: Final = 6
 _OTHERS: Final = "others"
 
 
@@ -43,7 +45,7 @@ class TradeCounts:
         """Count a bad record; return whether it is the first of its kind."""
         if not self.first_bad:
             self.first_bad = f"{printable(record, 120)} ({printable(why, 160)})"
-        return self.bad.add(kind) == 1
+        return self.bad[self.bad.add(kind)] == 1
 
     def state(self) -> TradesState:
         """Return the counts as they are published."""
@@ -61,22 +63,29 @@ class TradeCounts:
 class _Names(Counter[str]):
     """Counts by name, of at most so many different names."""
 
-    def add(self, name: str, count: int = 1) -> int:
-        """Count under a name, made printable; return its count."""
+    def add(self, name: str) -> str:
+        """Count under a name, made printable; return the name it is counted under."""
         name = printable(name, _LONGEST) or "none"
         if name not in self and len(self) >= _NAMES:
             name = _OTHERS
-        self[name] += count
-        return self[name]
+        self[name] += 1
+        return name
+
+
+def _of_none(no_slot: Mapping[str, int]) -> str:
+    total, several = sum(no_slot.values()), len(no_slot) > 1
+    most = Counter(no_slot).most_common(_SHOWN)
+    names = ", ".join(f"{name} ({count})" if several else name for name, count in most)
+    more = ", ..." if len(no_slot) > _SHOWN else ""
+    verb = "belongs" if total == 1 else "belong"
+    return f"{total} trade{'s' * (total != 1)} of {names}{more} {verb} to no slot"
 
 
 def described(state: TradesState) -> str:
     """Return the counts as one line for people."""
     found = [f"{state.taken} counted"]
-    found += [
-        f"{count} trade{'s' * (count != 1)} of {name} belong{'s' * (count == 1)} to no slot"
-        for name, count in state.no_slot.items()
-    ]
+    if state.no_slot:
+        found.append(_of_none(state.no_slot))
     if state.old:
         found.append(f"{state.old} closed too long ago to count")
     if state.bad:

@@ -117,7 +117,8 @@ class TradeFile:
             return
         if self._head and piece.data.startswith(self._head):
             self.counts.clear()  # the same content again: an array that is written anew
-        self._head = piece.data[:_HEAD]
+        head = piece.data[:_HEAD]
+        self._head = head[: len(head) * 3 // 4]  # its end is an array's, or half a line
         self._start_file()
 
     def _start_file(self) -> None:

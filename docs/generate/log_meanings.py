@@ -96,7 +96,6 @@ MEANINGS: Final = {
     "trades.no_slot": "Trades of the file are of a coin or an interval that no slot has.",
     "trades.no_text": "The trade file is no text that can be followed.",
     "trades.unreadable": "The trade file cannot be read.",
-    "trades.whose": "The trade file does not say which slot a trade belongs to.",
     "venue.answers": "The venue answers; the start goes on.",
     "venue.clock_jumped": "The venue's clock jumped against ours.",
     "venue.coin_listed": "The venue lists a coin that it lacked; its slots are followed.",

@@ -113,16 +113,15 @@ async def test_the_file_of_two_slots_says_whose_each_trade_is(desk: Desk, tmp_pa
     with capture_logs() as logs:
         async with desk.following(path, BTC, ETH):
             found = [await desk.next() for _ in range(3)]
-            await heard(logs, "trades.whose", "trades.no_slot")
+            await heard(logs, "trades.no_slot")
     assert [(t.trade_id, t.slot) for t in found] == [
         ("1", "ETH-5m"),
         ("3", "BTC-5m"),
         ("5", "BTC-5m"),
     ]
-    (said,) = [entry for entry in logs if entry["event"] == "trades.whose"]
-    assert '"slot"' in said["remedy"]
     (said,) = [entry for entry in logs if entry["event"] == "trades.no_slot"]
-    assert (said["of"], said["trades"]) == ("SOL", 1)
+    assert '"slot"' in said["remedy"]
+    assert said["of"] == {"trades (BTC-5m or ETH-5m: which?)": 1, "SOL": 1}
 
 
 async def test_a_file_in_a_folder_that_may_not_be_looked_into_is_said_once_and_ends_nothing(
@@ -135,3 +134,33 @@ async def test_a_file_in_a_folder_that_may_not_be_looked_into_is_said_once_and_e
                 await asyncio.sleep(0.01)
     assert logs[0]["event"] == "trades.unreadable"
     assert "let the daemon's user read the file" in logs[0]["remedy"]
+
+
+async def test_a_restart_still_knows_the_header_that_a_truncation_lost(
+    desk: Desk, tmp_path: Path
+) -> None:
+    path = tmp_path / "trades.csv"
+    times = f"{NOW_MS - 9},{NOW_MS - 5}"
+    append(path, f"pnl,side,opened_ms,closed_ms,trade_id\n1,buy,{times},a\n")
+    async with desk.following(path, BTC) as book:
+        assert (await desk.next()).trade_id == "a"
+        async with asyncio.timeout(8):
+            while not list(desk.store.store.journal(BTC, kinds=["trade_header"])):
+                await asyncio.sleep(0.01)
+        assert book.state()["file"].taken == 1
+    path.write_text(f"2,sell,{times},b\n")
+    async with desk.following(path, BTC):
+        assert (await desk.next()).trade_id == "b"
+
+
+async def test_of_two_intervals_of_a_coin_the_trade_says_which(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "trades.jsonl"
+    hourly = SlotName("BTC", "1h")
+    append(path, line(1, pair="BTC/USDC:USDC", timeframe="1h") + line(2, coin="BTC-PERP"))
+    append(path, line(3, coin="btc", timeframe="12h"))
+    with capture_logs() as logs:
+        async with desk.following(path, BTC, hourly) as book:
+            assert (await desk.next()).slot == "BTC-1h"
+            await heard(logs, "trades.no_slot")
+    told = {"BTC-PERP (BTC-5m or BTC-1h: which?)": 1, "btc at 12h": 1}
+    assert book.state()["file"].no_slot == told

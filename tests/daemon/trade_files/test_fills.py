@@ -96,20 +96,23 @@ def pieces(fill: dict[str, Any], count: int) -> Iterator[dict[str, Any]]:
         yield {**fill, **part, "startPosition": str(at), "tid": f"{fill['tid']}{i}"}
 
 
+PASS = st.tuples(st.integers(1, 30), st.integers(0, 3), st.booleans())
+
+
 @settings(max_examples=30, deadline=None)
-@given(markets(), st.lists(st.integers(1, 30), min_size=1, max_size=8), st.data())
+@given(markets(), st.lists(PASS, min_size=1, max_size=8))
 def test_appended_in_pieces_repeated_and_restarted_each_trade_comes_once(
-    folder: Path, made: Market, cuts: list[int], data: st.DataObject
+    folder: Path, made: Market, passes: list[tuple[int, int, bool]]
 ) -> None:
-    path, rest, found = folder / "grows.jsonl", list(made.fills), dict[str, FileTrade]()
+    path, known, found = folder / "grows.jsonl", 0, dict[str, FileTrade]()
     path.write_text("")
     file = TradeFile(path, {}, now_ms=lambda: NOW_MS)
-    for cut in [*cuts, len(rest)]:
-        repeated = made.fills[: data.draw(st.integers(0, len(made.fills) - len(rest)))][-3:]
-        with path.open("a") as out:  # a stream repeats its last fills when it is back
-            out.write("".join(json.dumps(fill) + "\n" for fill in [*repeated, *rest[:cut]]))
-        rest = rest[cut:]
-        if data.draw(st.booleans()):
+    for count, repeats, restarts in [*passes, (len(made.fills), 3, True)]:
+        first = max(0, known - repeats)  # a stream repeats its last fills when it is back
+        with path.open("a") as out:
+            out.writelines(json.dumps(fill) + "\n" for fill in made.fills[first : known + count])
+        known = min(len(made.fills), known + count)
+        if restarts:
             file.close()
             file = TradeFile(path, {}, now_ms=lambda: NOW_MS)
         while (trades := file.new()) is not None:
