@@ -13,6 +13,7 @@ from daemon.config.schema import Config, SlotSection
 from daemon.core.bars import Alarm
 from daemon.core.clock import VenueClock
 from daemon.core.slot_troubles import SlotTroubles
+from daemon.hyperliquid.frames import TradesOf
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CALM_S, CandleStream
 from daemon.market_data.feed import Feed
@@ -93,7 +94,10 @@ def build_feed(
     slots = tuple(section.name for section in shared.config.slots)
     flow = CohortFlow(cohorts, slots, store, venue) if cohorts else None
     url = shared.config.hyperliquid.urls[1]
-    stream = CandleStream(url, clock, (), calm_s=CALM_S / venue.speed)
+    coins = flow.coins if flow else ()
+    stream = CandleStream(url, clock, slots, coins, calm_s=CALM_S / venue.speed)
+    unlisted = [slot for slot in slots if not listed.is_listed(slot)]
+    stream.unwant([*unlisted, *(TradesOf(slot.coin) for slot in unlisted)])
     tried = SingleAttemptStore(store)  # the feed waits and tries again itself
     on_trade = flow.take if flow else None
     feed = Feed(

@@ -49,6 +49,11 @@ EXCHANGE = {
     "malformed": (2, 8),
     "bad_bar": (1, 5),
     "http_error": (2, 10),
+    "refused": (2, 8),
+    "coin_fails": (6, 12),
+    # At 300 times real time, the list of coins is asked for every eleven seconds.
+    "short_meta": (13, 18),
+    "delisted": (14, 20),
     "slow": (2, 8),
     "stale_rest": (2, 8),
     "dropped_keepalive": (2, 8),
@@ -113,7 +118,12 @@ def _planned(random: Random, at_s: float, kind: str, longest_s: float) -> Planne
             ],
             "where": ["stream", "rest", "both"],
         },
-        "http_error": {"status": [429, 500, 502, 503]},
+        "http_error": {
+            "status": [200, 403, 404, 422, 429, 451, 500, 502, 503],
+            "body": ["null", "html"],
+        },
+        "coin_fails": {"of": ["candles", "both"]},
+        "short_meta": {"how": ["short", "empty", "null"]},
         "clock_jump": {"jump_ms": [-12 * STEP_MS, 1_000_000]},
     }
     details = {key: random.choice(options) for key, options in choices.get(kind, {}).items()}
@@ -144,7 +154,7 @@ def fault(planned: Planned, lead_s: float, speed: float) -> Fault:
     """Return the fault for the exchange; bars are given by its clock, the rest by wall time."""
     begin, length = lead_s + planned.at_s, planned.for_s
     when: dict[str, Any] = {"at_wall_s": round(begin, 2)}
-    if planned.kind in {"no_trades", "bad_bar"}:
+    if planned.kind in {"no_trades", "bad_bar", "delisted"}:
         at_ms, for_ms = int(begin * speed * 1000), max(1, int(length * speed * 1000))
         when = {"at_ms": at_ms, "for_ms": for_ms}
     elif planned.kind != "expired":

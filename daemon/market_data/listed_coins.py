@@ -119,7 +119,8 @@ class ListedCoins:
                     outcome = "the slots go on as they are; asked again"
                     log.warning("venue.coins_unasked", why=str(e), outcome=outcome)
             else:
-                self._outage.ends()
+                if self._outage.ends():
+                    log.info("venue.answers")
 
     async def _rest(self) -> None:
         """Wait for the next time to ask."""

@@ -96,7 +96,7 @@ MEANINGS: Final = {
     "trades.no_slot": "Trades of the file are of a coin or an interval that no slot has.",
     "trades.no_text": "The trade file is no text that can be followed.",
     "trades.unreadable": "The trade file cannot be read.",
-    "venue.answers": "The venue answers; the start goes on.",
+    "venue.answers": "The venue answers, and says which coins it lists.",
     "venue.clock_jumped": "The venue's clock jumped against ours.",
     "venue.coin_listed": "The venue lists a coin that it lacked; its slots are followed.",
     "venue.coin_missing": "An answer of the venue lacks a coin; a second one decides.",

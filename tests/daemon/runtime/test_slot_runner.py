@@ -12,7 +12,7 @@ from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.core.slot_troubles import TroubleChanged
 from daemon.registry.bot_compatibility import BotCompatibility
-from daemon.runtime.inbox import BotPrediction, Inbox
+from daemon.runtime.inbox import BotPrediction, HistoryFetched, Inbox
 from daemon.runtime.serving import Serving
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.scoring.feature_computers import Builtin, Computer, Rows
@@ -236,3 +236,16 @@ async def test_a_trouble_of_the_slot_stands_in_its_state_and_in_the_journal_and_
     assert told == [("alert", "no candles"), ("trouble_over", "no candles")]
     kept = store.store.journal(SLOT, kinds=["alert", "trouble_over"])
     assert [entry.body["text"] for entry in kept] == ["no candles", "no candles"]
+
+
+async def test_a_past_that_comes_after_the_start_counts_for_the_first_model() -> None:
+    store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    async with life(store, clock, broker) as alive:
+        await alive.bars(0, 2)
+        assert "; 2 are stored" in alive.keeper.state().waiting_for
+        past = [Bar(START_T - k * STEP, 1.0, 1.0, 1.0, 1.0, 1.0) for k in range(1, 41)]
+        await store.call(Store.put_bars, SLOT, past, Provenance.REST)
+        await alive.inbox.put(HistoryFetched())
+        await until(lambda: "; 42 are stored" in alive.keeper.state().waiting_for)
+        await alive.bars(2, 1)
+        assert "; 43 are stored" in alive.keeper.state().waiting_for
