@@ -68,12 +68,13 @@ class Connected(NamedTuple):
 class Disconnected(NamedTuple):
     """The socket is lost; what it would have pushed does not come any more.
 
-    `doubted` is True if it was closed as for a coin that the venue does not know.
+    `doubted` are the subscriptions that were not acknowledged: the venue closes a socket for a
+    coin that it does not know.
     """
 
     why: str
     expected: bool = False
-    doubted: bool = False
+    doubted: frozenset[Channel] = frozenset()
 
 
 class Unserved(NamedTuple):
@@ -281,7 +282,7 @@ class CandleStream:
         if self._unacknowledged:
             # For an unknown coin the venue closes the socket without a close frame or an error.
             why = f"{closed}, before {_names(self._unacknowledged)} was acknowledged"
-            return Disconnected(why, doubted=True)
+            return Disconnected(why, doubted=frozenset(self._unacknowledged))
         # The venue closes every socket after about three hours, and says `Expired`.
         return Disconnected(str(closed), expected="Expired" in str(closed))
 

@@ -233,12 +233,12 @@ class Feed:
             log.info("feed.stream_renewed", why=ended.why)
         elif self._loss.begins():
             log.warning("feed.stream_lost", why=ended.why)
-        if ended.doubted:
-            self._doubt()
+        for channel in ended.doubted:
+            self._doubt(channel.coin)
 
-    def _doubt(self) -> None:
+    def _doubt(self, coin: str) -> None:
         if self._listed:
-            self._listed.doubt()
+            self._listed.doubt(coin)
 
     def _unserved(self, channel: Channel, why: str) -> None:
         """Note that the venue does not push a channel."""

@@ -28,11 +28,11 @@ class Troubles:
 
     Args:
         of_slots: Takes the troubles of single slots.
-        doubt: Called when the venue fails to answer about one coin: it may not list it any more.
+        doubt: Called with a coin that the venue fails to answer about: it may not know it.
     """
 
     def __init__(
-        self, of_slots: SlotTroubles | None = None, doubt: Callable[[], None] = lambda: None
+        self, of_slots: SlotTroubles | None = None, doubt: Callable[[str], None] = lambda _: None
     ) -> None:
         self._slots, self._doubt = of_slots or SlotTroubles(), doubt
         self._of: dict[tuple[SlotName, str], str] = {}
@@ -45,7 +45,7 @@ class Troubles:
         key = slot, work
         self._why[key] = str(error)
         if isinstance(error, CoinUnserved):
-            self._doubt()
+            self._doubt(slot.coin)
             self._begin_own(key, error.what, str(error))
             return
         kind = type(error).__name__

@@ -1,8 +1,9 @@
 """Know which slots the venue can be asked for: their coins are listed now.
 
-A list may be short for a while, so a coin counts as unknown only if two good answers at least a
-minute apart lack it. The list is asked for again while the daemon runs, so that a coin that is
-delisted is told of, and one that appears is followed without a restart.
+A list may be short for a while. So a coin counts as unknown only if two good answers at least a
+minute apart lack it, and one that is followed only if the venue fails to serve it too. The list
+is asked for again while the daemon runs, so that a coin that is delisted is told of, and one
+that appears is followed without a restart.
 """
 
 import asyncio
@@ -60,6 +61,7 @@ class ListedCoins:
         self._clock, self._venue, self._troubles = clock, venue, troubles
         self._lacks: dict[str, _Lack] = {}
         self._followed: set[str] = set()
+        self._doubts: set[str] = set()
         self._changed, self._doubted = asyncio.Condition(), asyncio.Event()
         self._suspicions, self._outage = LogOnce(), LogOnce()
 
@@ -104,8 +106,9 @@ class ListedCoins:
         async with self._changed:
             await self._changed.wait_for(lambda: self.is_listed(slot) is listed)
 
-    def doubt(self) -> None:
-        """Ask again soon: a socket was closed as for an unknown coin."""
+    def doubt(self, coin: str) -> None:
+        """Ask again soon: the venue closed a socket, or failed, as for a coin it does not know."""
+        self._doubts.add(coin)
         self._doubted.set()
 
     async def run(self) -> None:
@@ -118,9 +121,9 @@ class ListedCoins:
                 if self._outage.begins():
                     outcome = "the slots go on as they are; asked again"
                     log.warning("venue.coins_unasked", why=str(e), outcome=outcome)
-            else:
-                if self._outage.ends():
-                    log.info("venue.answers")
+                continue
+            if self._outage.ends():
+                log.info("venue.answers")
 
     async def _rest(self) -> None:
         """Wait for the next time to ask."""
@@ -144,6 +147,8 @@ class ListedCoins:
         since_s = was.since_s if was and was.fault.kind == fault.kind else now_s
         lasts = now_s - since_s >= _CONFIRM_S
         is_sure = fault.kind in {"spot", "delisted"} or (fault.kind == "unknown" and lasts)
+        if fault.kind == "unknown" and coin in self._followed and coin not in self._doubts:
+            is_sure = lasts = False  # its bars come: the list is short
         self._lacks[coin] = _Lack(fault, since_s, is_sure)
         if is_sure or lasts:
             self._followed.discard(coin)
@@ -155,6 +160,7 @@ class ListedCoins:
 
     def _found(self, coin: str) -> None:
         self._followed.add(coin)
+        self._doubts.discard(coin)
         self._suspicions.ends(coin)
         if self._lacks.pop(coin, None):
             log.info("venue.coin_listed", coin=coin)

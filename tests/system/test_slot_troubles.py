@@ -182,3 +182,14 @@ def test_a_coin_that_becomes_unknown_costs_the_others_one_socket() -> None:
         Unlisted(at_ms=STEP, for_ms=12 * STEP, coin="ETH"),
         Refused(at_ms=2 * STEP, for_ms=1000, coin="BTC"),  # every socket ends once
     )
+
+
+def test_a_list_that_is_short_for_long_stops_no_slot_whose_bars_come() -> None:
+    async def work(seen: Watched) -> None:
+        await seen.until(25)
+        assert seen.alerts == []
+        assert [line["coin"] for line in seen.run.logged("venue.coin_missing")] == ["ETH"]
+        assert seen.run.wrong(ETH) == []
+        seen.check_others()
+
+    live(work, ShortMeta(at_ms=STEP, for_ms=40 * STEP, coin="ETH"))

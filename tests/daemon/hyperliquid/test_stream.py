@@ -215,7 +215,7 @@ async def test_a_subscription_that_kills_the_socket_is_named() -> None:
         lost = await r.next()
         assert isinstance(lost, Disconnected)
         assert "before BTC-5m was acknowledged" in lost.why
-        assert lost.doubted
+        assert lost.doubted == {BTC}
 
 
 async def test_odd_frames_are_logged_once_and_stop_nothing() -> None:
