@@ -9,11 +9,13 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 demo: $(VENV)/.run ## a whole cycle on this machine
 	@$(BIN)/hyperdrift demo --until swap
 
-neighbours: requirements-neighbours.txt $(VENV)/.dev ## the client beside freqtrade and python-daemon
-	@$(PYTHON) -m venv $(VENV)/neighbours
-	@$(VENV)/neighbours/bin/pip --disable-pip-version-check install --quiet --require-hashes -r $<
-	@$(VENV)/neighbours/bin/pip --disable-pip-version-check install --quiet --no-deps ./client
-	@HYPERDRIFT_NEIGHBOURS=$(VENV)/neighbours/bin/python $(BIN)/pytest -q tests/system/test_bot_environment.py
+neighbours: requirements-neighbours.txt requirements-lean.txt $(VENV)/.dev ## the client beside freqtrade, and without scikit-learn
+	@for name in neighbours lean; do \
+		$(PYTHON) -m venv $(VENV)/$$name && \
+		$(VENV)/$$name/bin/pip --disable-pip-version-check install --quiet --require-hashes -r requirements-$$name.txt && \
+		$(VENV)/$$name/bin/pip --disable-pip-version-check install --quiet --no-deps ./client || exit; done
+	@HYPERDRIFT_NEIGHBOURS=$(VENV)/neighbours/bin/python HYPERDRIFT_LEAN=$(VENV)/lean/bin/python \
+		$(BIN)/pytest -q tests/system/test_bot_environment.py
 
 run: $(VENV)/.run ## the daemon in the foreground
 	@$(BIN)/hyperdrift run
@@ -58,8 +60,10 @@ lock: ## resolve the pinned requirements again; needs uv
 		--no-header --quiet -o requirements-oldest.txt
 	uv pip compile requirements-between.in --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet -o requirements-between.txt
-	uv pip compile client/pyproject.toml requirements-neighbours.in --generate-hashes --universal \
+	uv pip compile client/pyproject.toml requirements-neighbours.in --extra joblib --generate-hashes --universal \
 		--python-version 3.11 --no-header --quiet -o requirements-neighbours.txt
+	uv pip compile client/pyproject.toml --extra onnx --generate-hashes --universal \
+		--python-version 3.11 --no-header --quiet -o requirements-lean.txt
 
 clean: ## forget the environment
 	rm -rf $(VENV) build dist *.egg-info

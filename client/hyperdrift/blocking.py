@@ -76,7 +76,7 @@ class BlockingModelSlot:
 
         Raises:
             NoModel: Before the first model.
-            ValueError: If scikit-learn cannot use the features, for example a NaN.
+            ValueError: If the model cannot use the features, for example a NaN.
         """
         return self._slot.predict(features)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hyperdrift.decision import decide
 from hyperdrift.errors import NoModel
-from hyperdrift.loaded_model import LoadedModel
+from hyperdrift.loaded_model import LoadedModel, known_form
 from hyperdrift.mqtt.messages import SwapOrder
 from hyperdrift.signatures import Verifier
 from hyperdrift.slot_name import SlotName
@@ -33,10 +33,17 @@ class LiveModel:
         public_key: The daemon's public key. If it is given, a version that the daemon did
             not sign is refused.
         computer: `builtin`, or the `features.computer` that the bot shares with the daemon.
+        form: `onnx` or `joblib`; empty for `onnx` where a version has it and onnxruntime is
+            installed.
+
+    Raises:
+        ConfigError: If `form` is none of these, or its libraries are not installed.
     """
 
-    def __init__(self, slot: SlotName, public_key: Path | None, computer: str) -> None:
-        self.slot, self._computer = slot, computer
+    def __init__(
+        self, slot: SlotName, public_key: Path | None, computer: str, form: str = ""
+    ) -> None:
+        self.slot, self._computer, self.form = slot, computer, known_form(form)
         self.verifier = Verifier.load(public_key) if public_key is not None else None
         self._live: LoadedModel | None = None
         self._taking = threading.Lock()
@@ -75,11 +82,13 @@ class LiveModel:
                 self.verifier,
                 after_ms=after_ms,
                 computer=self._computer,
+                form=self.form,
             )
 
     def predict(self, features: Sequence[float]) -> Prediction:
-        """Return the live model's prediction for one bar; it takes about ten milliseconds.
+        """Return the live model's prediction for one bar.
 
+        The portable form takes about 0.2 ms, the joblib form about ten.
         One model answers the whole call; a swap takes effect between two calls.
 
         Args:
@@ -87,7 +96,7 @@ class LiveModel:
 
         Raises:
             NoModel: Before the first model.
-            ValueError: If scikit-learn cannot use the features, for example a NaN.
+            ValueError: If the model cannot use the features, for example a NaN.
         """
         live = self._live
         if live is None:

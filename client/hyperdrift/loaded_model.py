@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hyperdrift.errors import VersionRefused
+from hyperdrift.errors import ConfigError, VersionRefused
 from hyperdrift.forms import joblib_form, onnx_form
 from hyperdrift.manifest import Manifest
 from hyperdrift.version_files import check_files, json_of, read_manifest
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 
 FORMS: Final = ("onnx", "joblib")
 """The forms of a model, the better one first."""
+
+_NEEDS: Final = {
+    "onnx": ("onnxruntime",),
+    "joblib": ("joblib", "sklearn", "threadpoolctl"),
+}
 
 
 _CLASSES: Final = 3
@@ -104,6 +111,34 @@ class LoadedModel:
         return difference
 
 
+def known_form(form: str) -> str:
+    """Return a form that a bot asks for, or "" for the usual one.
+
+    Raises:
+        ConfigError: If there is no such form, or its libraries are not installed.
+    """
+    if form and form not in FORMS:
+        raise ConfigError(f"form is {form!r}, must be {' or '.join(FORMS)}, or left out")
+    if (form and form not in installed_forms()) or not installed_forms():
+        needed = form or "onnx"
+        remedy = f"pip install 'hyperdrift-client[{needed}]'"
+        raise ConfigError(f"what the {needed} form needs is not installed: {remedy}")
+    return form
+
+
+def installed_forms() -> tuple[str, ...]:
+    """Return the forms whose libraries are installed here, the better one first."""
+    return tuple(form for form in FORMS if all(map(find_spec, _NEEDS[form])))
+
+
+def installed_version(distribution: str) -> str:
+    """Return the version of a distribution; "" if it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
+
+
 def preload(form: str = "") -> None:
     """Import what `load` needs, so that the first swap is faster. Blocks for up to two seconds.
 
@@ -113,16 +148,11 @@ def preload(form: str = "") -> None:
     Raises:
         ImportError: If a library is not installed.
     """
-    if (form or usual_form()) == "onnx":
+    if (form or installed_forms()[0]) == "onnx":
         import onnxruntime  # noqa: F401, PLC0415
     else:
         import joblib  # noqa: F401, PLC0415
         import sklearn.ensemble  # noqa: F401, PLC0415
-
-
-def usual_form() -> str:
-    """Return the form that is loaded here by default: `onnx` where onnxruntime is installed."""
-    return "onnx" if onnx_form.installed() else "joblib"
 
 
 def form_of(manifest: Manifest, form: str = "") -> str:
@@ -136,7 +166,8 @@ def form_of(manifest: Manifest, form: str = "") -> str:
     Raises:
         VersionRefused: If the version does not have the form that is asked for.
     """
-    chosen = form or ("onnx" if "onnx" in manifest.forms and onnx_form.installed() else "joblib")
+    usual = next((each for each in installed_forms() if each in manifest.forms), "joblib")
+    chosen = form or usual
     if chosen not in manifest.forms:
         reason = f"it has no {chosen} form, it has {', '.join(manifest.forms)}; retrain"
         raise VersionRefused(manifest.model_id, reason)

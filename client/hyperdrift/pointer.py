@@ -40,6 +40,7 @@ class PointerSlot:
             not sign is refused. Without it, anybody who can write to the folder chooses what
             this process loads.
         computer: The daemon's `features.computer`, if that is this bot's own class.
+        form: What is loaded of a version, `onnx` or `joblib`; see `ModelSlot`.
         poll_s: Longest time between two looks at the pointer, in seconds.
     """
 
@@ -50,10 +51,11 @@ class PointerSlot:
         *,
         public_key: Path | None = None,
         computer: str = "builtin",
+        form: str = "",
         poll_s: float = POLL_S,
     ) -> None:
         self.slot = SlotName.parse(slot)
-        self._model = LiveModel(self.slot, public_key, computer)
+        self._model = LiveModel(self.slot, public_key, computer, form)
         self._path = Path(models_dir).absolute() / str(self.slot) / LATEST
         self._poll_s = poll_s
         self._seen: _State | None = None
@@ -131,13 +133,13 @@ class PointerSlot:
 
         Raises:
             NoModel: Before the first model.
-            ValueError: If scikit-learn cannot use the features, for example a NaN.
+            ValueError: If the model cannot use the features, for example a NaN.
         """
         return self._model.predict(features)
 
     def _follow(self) -> None:
         with contextlib.suppress(ImportError):  # the version is refused later, with this reason
-            preload()
+            preload(self._model.form)
         while not self._stopping:
             if self._changed.wait(self._poll_s):
                 self._changed.clear()

@@ -14,13 +14,12 @@ import asyncio
 import contextlib
 import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from hyperdrift.clock import Clock, SystemClock
 from hyperdrift.errors import BadInput, NoModel, VersionRefused
 from hyperdrift.live_model import LiveModel, Prediction
-from hyperdrift.loaded_model import preload
+from hyperdrift.loaded_model import installed_forms, installed_version, preload
 from hyperdrift.logs import EventLogger
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection, Will
@@ -67,11 +66,14 @@ class ModelSlot:
             only from the slot's folder in it, at the start also without a broker. Otherwise
             swap orders must name a path that exists on this host.
         computer: The daemon's `features.computer`, if that is this bot's own class.
+        form: What is loaded of a version: `onnx`, which needs onnxruntime, or `joblib`, which
+            needs joblib, threadpoolctl and the scikit-learn that wrote it. Empty for `onnx`
+            where the version has it and onnxruntime is installed.
         clock: Source of time; None takes the system's.
 
     Raises:
         BadInput: If the slot or the prefix is not well-formed.
-        ConfigError: If the broker's address, `ca_file` or `public_key` cannot be used.
+        ConfigError: If the broker's address, `ca_file`, `public_key` or `form` cannot be used.
     """
 
     def __init__(
@@ -86,13 +88,14 @@ class ModelSlot:
         public_key: Path | None = None,
         models_dir: Path | None = None,
         computer: str = "builtin",
+        form: str = "",
         clock: Clock | None = None,
     ) -> None:
         self.slot = SlotName.parse(slot)
         self._clock, self._topics, self._bot_id = clock or SystemClock(), Topics(prefix), bot_id
-        self._model = LiveModel(self.slot, public_key, computer)
+        self._model = LiveModel(self.slot, public_key, computer, form)
         self._folder = models_dir / str(self.slot) if models_dir is not None else None
-        self._sklearn = version("scikit-learn")
+        self._sklearn = installed_version("scikit-learn")
         self._bus = MqttConnection(
             BrokerAddress.parse(broker_url, ca_file),
             self._clock,
@@ -153,8 +156,9 @@ class ModelSlot:
         self._tasks = ()
 
     def predict(self, features: Sequence[float]) -> Prediction:
-        """Return the live model's prediction for one bar; it takes about ten milliseconds.
+        """Return the live model's prediction for one bar.
 
+        The portable form takes about 0.2 ms, the joblib form about ten.
         One model answers the whole call; a swap takes effect between two calls.
 
         Args:
@@ -162,7 +166,7 @@ class ModelSlot:
 
         Raises:
             NoModel: Before the first model.
-            ValueError: If scikit-learn cannot use the features, for example a NaN.
+            ValueError: If the model cannot use the features, for example a NaN.
         """
         return self._model.predict(features)
 
@@ -204,7 +208,7 @@ class ModelSlot:
 
     async def _follow_orders(self) -> None:
         with contextlib.suppress(ImportError):  # the order is refused later, with this reason
-            await asyncio.to_thread(preload)
+            await asyncio.to_thread(preload, self._model.form)
         while True:
             order = await self._orders.get()
             began, error = self._clock.monotonic(), ""
@@ -267,6 +271,7 @@ class ModelSlot:
             model_id=self.model_id or "",
             python=platform.python_version(),
             sklearn=self._sklearn,
+            forms=(self._model.form,) if self._model.form else installed_forms(),
         )
 
 

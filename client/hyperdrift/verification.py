@@ -7,13 +7,12 @@ are checked before it goes live.
 
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hyperdrift.errors import VersionRefused
 from hyperdrift.features import BUILTIN, FEATURE_NAMES, schema_hash
-from hyperdrift.loaded_model import LoadedModel, form_of, load
+from hyperdrift.loaded_model import LoadedModel, form_of, installed_version, load
 from hyperdrift.manifest import Manifest
 from hyperdrift.mqtt.messages import SwapOrder
 from hyperdrift.signatures import Verifier
@@ -148,8 +147,13 @@ def _check_libraries(manifest: Manifest) -> None:
     Raises:
         VersionRefused: If this process cannot load it.
     """
-    installed, reason = version("scikit-learn"), None
-    if not same_library(manifest.sklearn, installed):
+    installed, reason = installed_version("scikit-learn"), None
+    if not installed:
+        reason = (
+            "scikit-learn, which its joblib form needs, is not installed here; "
+            "pip install 'hyperdrift-client[onnx]' and retrain, or 'hyperdrift-client[joblib]'"
+        )
+    elif not same_library(manifest.sklearn, installed):
         reason = (
             f"it was written by scikit-learn {manifest.sklearn} and {installed} is "
             f"installed here; install {_minor(manifest.sklearn)} or set retrain.python to this one"

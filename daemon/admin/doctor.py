@@ -217,6 +217,9 @@ async def _bots(config: Config, topics: Topics, bots: Presences) -> list[Check]:
         problem = compatibility.fault(bot)
         if not problem and slot is not None and slot[0] not in known:
             problem = f"bot {bot.bot_id} follows {slot[0]}, which has no [[slots]]: add it"
-        note = f"{bot.bot_id}: Python {bot.python}, scikit-learn {bot.sklearn}"
+        loads = " or ".join(bot.forms) or "joblib"
+        note = f"{bot.bot_id}: Python {bot.python}, loads {loads}"
+        if bot.sklearn:
+            note += f", scikit-learn {bot.sklearn}"
         found.append(Check("bot", problem, note))
     return found

@@ -58,6 +58,8 @@ class BotCompatibility:
         """
         if self._python and (self._installed is None or not self._installed.exists()):
             self._outdated.set()
+        if "onnx" in bot.forms:
+            return ""  # that form needs no scikit-learn
         if not bot.sklearn or not self._library or same_library(self._library, bot.sklearn):
             return ""
         return (

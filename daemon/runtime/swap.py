@@ -240,4 +240,4 @@ class SwapCoordinator:
 
 
 def _who(bot: BotPresence) -> tuple[object, ...]:
-    return bot.online, bot.bot_id, bot.python, bot.sklearn
+    return bot.online, bot.bot_id, bot.python, bot.sklearn, bot.forms

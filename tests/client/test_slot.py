@@ -563,6 +563,7 @@ def test_the_offline_presence_says_only_who_is_gone() -> None:
         online=False,
         bot_id="b",
         python=slot._presence(online=True).python,
+        forms=("onnx", "joblib"),
         sklearn=slot._presence(online=True).sklearn,
     )
 

@@ -113,7 +113,9 @@ class BotPresence(Message):
         bot_id: Names the bot.
         model_id: The model that is live in the bot; empty before the first one.
         python: Version of the bot's Python.
-        sklearn: Version of the bot's scikit-learn.
+        sklearn: Version of the bot's scikit-learn; empty if it has none.
+        forms: The forms of a model that it can load, the better one first; empty for a bot of
+            before there were two.
     """
 
     online: bool
@@ -121,6 +123,7 @@ class BotPresence(Message):
     model_id: Name = ""
     python: Name = ""
     sklearn: Name = ""
+    forms: Annotated[tuple[Name, ...], Longest(10)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
