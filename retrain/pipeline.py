@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
 
 from retrain import artifact, dataset, features
 from retrain.champion import ChampionModel
@@ -147,10 +148,15 @@ def run(
     Raises:
         RetrainError: If bars or settings allow no model at all.
     """
-    watch = _Watch(progress, timer)
+    # Threads of BLAS and OpenMP spin while they wait for each other, which costs most where other
+    # work has a core; the fits have threads of their own.
+    with threadpool_limits(1):
+        return _run(job, directory, _Watch(progress, timer))
+
+
+def _run(job: Job, directory: artifact.Folder, watch: _Watch) -> Candidate:
     rows = _rows(job, watch)
-    recipe = scaled(replace(job.recipe, seed=job.seed), len(rows.labels[rows.train]))
-    trainer = Trainer(recipe, features.NAMES, job.jobs, job.fits)
+    trainer = _trainer(job, rows)
     watch.step("out-of-fold")
     given, twin = fit_twin(rows, trainer, job.signal_rate)
     watch.step("judge")
@@ -180,7 +186,7 @@ def run(
         anchors=provenance.anchors(job.frame),
         findings=found,
         timings=watch.seconds,
-        settings=_settings(job, rows, recipe),
+        settings=_settings(job, rows, trainer.recipe),
     )
     return Candidate(artifact.seal(directory, version, meta, render(meta)), meta, gates)
 
@@ -205,6 +211,12 @@ def _rows(job: Job, watch: _Watch) -> Rows:
         watch.step,
         computed=job.computed,
     )
+
+
+def _trainer(job: Job, rows: Rows) -> Trainer:
+    recipe = replace(job.recipe, seed=job.seed)
+    recipe = scaled(recipe, len(rows.labels[rows.train]), rows.horizon_bars)
+    return Trainer(recipe, features.NAMES, job.jobs, job.fits)
 
 
 def _evidence(

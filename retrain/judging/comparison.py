@@ -78,9 +78,9 @@ def compare(
     pieces = folds.walk_forward(fresh.start, fresh.stop, pieces=_PIECES, purge=gap, embargo=gap)
     cuts = [piece.train[-1].stop for piece in pieces]
     fitted = trainer.fit_bases([(rows.features[:cut], rows.labels[:cut]) for cut in cuts])
+    metas = [fit_meta(given[:cut], rows.labels[:cut], purge=gap) for cut in cuts]
     losses = []
-    for piece, cut, bases in zip(pieces, cuts, fitted, strict=True):
-        meta = fit_meta(given[:cut], rows.labels[:cut], purge=gap)
+    for piece, cut, bases, meta in zip(pieces, cuts, fitted, metas, strict=True):
         stack = trainer.assemble(bases, meta, rows.features[:cut], rows.labels[:cut])
         judged = slice(piece.test.start, piece.test.stop)
         losses.append(row_log_loss(rows.labels[judged], stack.predict(rows.features[judged])))

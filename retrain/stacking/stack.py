@@ -7,7 +7,7 @@ scikit-learn object, quantile bins and a StackingClassifier over fitted models, 
 without our packages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -41,6 +41,7 @@ BASE_NAMES: Final = ("gb", "rf", "et", "hgb")
 META_COLUMNS: Final = CLASSES * len(BASE_NAMES)
 _NARROWEST: Final = 1e-8
 """Width of the narrowest bin."""
+_ONE_THREAD: Final = (1, "openmp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,9 @@ class Recipe:
 
     There are few trees: the stack averages them anyway, and every tree of a forest costs time on
     every bar. Trees are shallow, with small steps and large leaves, each on a part of the rows:
-    labels of neighbouring bars overlap, so one more row adds little, and deep trees overfit. The
-    comparisons are in docs/measurements/stack.md.
+    labels of neighbouring bars overlap, so one more row adds little, and deep trees overfit. With
+    `thin` above 1 each base model is fitted to every such row only, one model beside the other.
+    The comparisons are in docs/measurements/stack.md.
     """
 
     gb_trees: int = 50
@@ -65,6 +67,7 @@ class Recipe:
     hgb_leaf: int = 200
     bins: int = 64
     folds: int = 4
+    thin: int = 1
     seed: int = 0
 
 
@@ -121,26 +124,37 @@ class Trainer:
     ) -> None:
         self.recipe, self.names, self._jobs, self._fits = recipe, tuple(names), jobs, fits
 
-    def fit_bases(self, parts: Sequence[tuple[Features, Labels]]) -> list[Bases]:
+    def fit_bases(self, parts: Sequence[tuple[Features, Labels]]) -> Iterator[Bases]:
         """Fit the four base models on each of several training sets, (n, 17) and (n,).
+
+        Returns:
+            The base models of each set in turn. All fits have begun, so a caller can do other
+            work before it takes the first, and between two.
 
         Raises:
             TooFewBars: If a training set lacks a class.
         """
         binners = [self._fit_binner(*part) for part in parts]
-        binned = [
-            np.asarray(binner.transform(_named(features, self.names)), dtype=np.float32)
-            for binner, (features, _) in zip(binners, parts, strict=True)
-        ]
-        tasks = [(name, i) for name in BASE_NAMES for i in range(len(parts))]
-        with ThreadPoolExecutor(self._jobs) as pool:
-            running = [pool.submit(self._fit, name, binned[i], parts[i][1]) for name, i in tasks]
-            fitted = [one.result() for one in running]
-        return [Bases(binner, tuple(fitted[i :: len(parts)])) for i, binner in enumerate(binners)]
+        # OpenMP's threads are set per calling thread: HistGradientBoosting must not take all.
+        pool = ThreadPoolExecutor(self._jobs, initializer=threadpool_limits, initargs=_ONE_THREAD)
+        running = []
+        for binner, (features, labels) in zip(binners, parts, strict=True):
+            binned = binner.transform(_named(features, self.names)).astype(np.float32)
+            running.append(
+                [
+                    pool.submit(self._fit, name, binned[thinned], labels[thinned])
+                    for name, thinned in zip(BASE_NAMES, self._thinned(), strict=True)
+                ]
+            )
+        pool.shutdown(wait=False)
+        return (
+            Bases(binner, tuple(one.result() for one in fits))
+            for binner, fits in zip(binners, running, strict=True)
+        )
 
     def out_of_fold(
         self, features: Features, labels: Labels, folds: Sequence[Fold]
-    ) -> tuple[Probabilities, Bases]:
+    ) -> tuple[Probabilities, Iterator[Bases]]:
         """Fit on every fold and, last, on all rows.
 
         Args:
@@ -150,16 +164,16 @@ class Trainer:
 
         Returns:
             The predictions of models that were trained without the row and its neighbours,
-            shape (n, 12), and the base models fitted on all rows.
+            shape (n, 12), and the base models of all rows alone, which may still be in work.
         """
         rows = [fold.train_rows() for fold in folds]
         parts = [(features[train], labels[train]) for train in rows]
-        *scoring, bases = self.fit_bases([*parts, (features, labels)])
+        fitted = self.fit_bases([*parts, (features, labels)])
         given = np.full((len(labels), META_COLUMNS), np.nan)
-        for fold, model in zip(folds, scoring, strict=True):
+        for fold in folds:
             test = slice(fold.test.start, fold.test.stop)
-            given[test] = model.probabilities(features[test], self.names)
-        return given, bases
+            given[test] = next(fitted).probabilities(features[test], self.names)
+        return given, fitted
 
     def assemble(self, bases: Bases, meta: Pipeline, features: Features, labels: Labels) -> Stack:
         """Put fitted parts together into one scikit-learn object.
@@ -182,12 +196,17 @@ class Trainer:
         model = Pipeline([("bins", bases.binner), ("stack", stack)])
         return Stack(model, bases, meta, self.names)
 
+    def _thinned(self) -> list[slice]:
+        """Return the rows of each base model."""
+        thin = self.recipe.thin
+        return [slice(i % thin, None, thin) for i in range(len(BASE_NAMES))]
+
     def _fit_binner(self, features: Features, labels: Labels) -> KBinsDiscretizer:
         """Learn the quantiles of a training set: 64 bins are enough for trees, and faster.
 
         The quantiles are computed here, because each scikit-learn computes them in another way.
         """
-        if len(np.unique(labels)) < CLASSES:
+        if any(len(np.unique(labels[rows])) < CLASSES for rows in self._thinned()):
             raise TooFewBars(len(labels), 2 * len(labels))
         edges = [_quantiles(column, self.recipe.bins) for column in features.T]
         # What is fitted to two rows is replaced, all but the names of the columns.
@@ -207,9 +226,7 @@ class Trainer:
             key = str(joblib.hash((name, self.recipe, binned, labels)))
             if (known := self._fits.get(key)) is not None:
                 return known
-        # OpenMP's threads are set per calling thread: HistGradientBoosting must not take all.
-        with threadpool_limits(1):
-            model = _base(name, self.recipe).fit(binned, labels)
+        model = _base(name, self.recipe).fit(binned, labels)
         if self._fits is not None:
             self._fits.put(key, model)
         return model

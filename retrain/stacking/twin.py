@@ -42,8 +42,9 @@ def fit_twin(rows: Rows, trainer: Trainer, signal_rate: float) -> tuple[NDArray[
     x, y = rows.features[rows.train], rows.labels[rows.train]
     folds = out_of_fold(len(y), folds=trainer.recipe.folds, purge=gap, embargo=gap)
     given = np.full((len(rows.labels), META_COLUMNS), np.nan)
-    given[rows.train], bases = trainer.out_of_fold(x, y, folds)
+    given[rows.train], fitting = trainer.out_of_fold(x, y, folds)
     meta = fit_meta(given[rows.train], y, purge=gap)
+    (bases,) = fitting
     # The meta model was fitted to these rows, but a dozen weights cannot overfit thousands.
     signal = signal_threshold(meta.predict_proba(given[rows.train]), signal_rate)
     given[rows.test] = bases.probabilities(rows.features[rows.test], trainer.names)
@@ -59,8 +60,9 @@ def refit(rows: Rows, given: NDArray[np.float64], trainer: Trainer, signal_rate:
         trainer: Holds the recipe.
         signal_rate: Share of the bars that should give a signal, a fraction.
     """
-    (bases,) = trainer.fit_bases([(rows.features, rows.labels)])
+    fitting = trainer.fit_bases([(rows.features, rows.labels)])
     meta = fit_meta(given, rows.labels, purge=rows.horizon_bars)
+    (bases,) = fitting
     known = ~np.isnan(given).any(axis=1)
     signal = signal_threshold(meta.predict_proba(given[known]), signal_rate)
     stack = trainer.assemble(bases, meta, rows.features, rows.labels)

@@ -18,8 +18,8 @@ def stack() -> Stack:
     x[:, 4] = x[:, 4].round(1)
     trainer = Trainer(SMALL, features.NAMES, 1)
     cuts = folds.out_of_fold(len(y), folds=3, purge=6, embargo=6)
-    given, bases = trainer.out_of_fold(x, y, cuts)
-    return trainer.assemble(bases, fit_meta(given, y, purge=6), x, y)
+    given, fitting = trainer.out_of_fold(x, y, cuts)
+    return trainer.assemble(next(fitting), fit_meta(given, y, purge=6), x, y)
 
 
 @pytest.fixture(scope="package")

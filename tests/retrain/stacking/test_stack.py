@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -16,8 +17,8 @@ from tests.retrain.planted import SMALL, rows
 def fit(x: np.ndarray, y: np.ndarray, jobs: int = 1) -> Stack:
     trainer = Trainer(SMALL, features.NAMES, jobs)
     cuts = folds.out_of_fold(len(y), folds=3, purge=6, embargo=6)
-    given, bases = trainer.out_of_fold(x, y, cuts)
-    return trainer.assemble(bases, fit_meta(given, y, purge=6), x, y)
+    given, fitting = trainer.out_of_fold(x, y, cuts)
+    return trainer.assemble(next(fitting), fit_meta(given, y, purge=6), x, y)
 
 
 def dumped(stack: Stack) -> bytes:
@@ -104,6 +105,19 @@ def test_a_training_set_without_one_class_is_refused() -> None:
         Trainer(SMALL, features.NAMES).fit_bases([(x[y != 2], y[y != 2])])
 
 
+def test_thinned_every_base_model_still_learns_all_three_classes() -> None:
+    x, y = rows(3_000)
+    trainer = Trainer(replace(SMALL, thin=3), features.NAMES, 2)
+    (bases,) = trainer.fit_bases([(x, y)])
+    fresh_x, fresh_y = rows(3_000, seed=4)
+    given = bases.probabilities(fresh_x, features.NAMES).reshape(-1, 4, 3)
+    prior = row_log_loss(fresh_y, np.tile(np.bincount(y) / len(y), (len(fresh_y), 1))).mean()
+    assert [row_log_loss(fresh_y, given[:, i]).mean() < prior for i in range(4)] == [True] * 4
+    y[1::3][y[1::3] == 2] = 1
+    with pytest.raises(TooFewBars):  # the forest would not see one class
+        trainer.fit_bases([(x, y)])
+
+
 def test_every_part_that_is_served_uses_one_thread(stack: Stack) -> None:
     forests = [base for base in stack.bases.models if hasattr(base, "n_jobs")]
     assert [forest.n_jobs for forest in forests] == [1, 1]
@@ -128,5 +142,5 @@ def test_what_was_fitted_to_the_same_rows_before_is_not_fitted_again() -> None:
     (first,) = Trainer(SMALL, features.NAMES, 2, kept).fit_bases([part])
     (again,) = Trainer(SMALL, features.NAMES, 1, kept).fit_bases([part])
     assert [a is b for a, b in zip(first.models, again.models, strict=True)] == [True] * 4
-    Trainer(SMALL, features.NAMES, 1, kept).fit_bases([rows(600, seed=1)])
+    (_,) = Trainer(SMALL, features.NAMES, 1, kept).fit_bases([rows(600, seed=1)])
     assert len(kept.models) == 8, "other rows, other models"
