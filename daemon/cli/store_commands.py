@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon.cli import source_commands
 from daemon.cli.options import (
     INTERRUPTED,
     CoinOption,
@@ -29,6 +30,7 @@ bars = typer.Typer(no_args_is_help=True, help="Look into the bar store.")
 def add(app: typer.Typer) -> None:
     """Put these commands on the command line."""
     app.command()(backfill)
+    source_commands.add(bars)
     app.add_typer(bars, name="bars")
 
 
@@ -69,6 +71,8 @@ def backfill(
     typer.echo(
         f"{slot}: {filled.added} bars and {filled.funding} rates added, {filled.bars} bars stored"
     )
+    for note in filled.notes:
+        typer.echo(note)
     _show(filled.gaps)
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from daemon.config.schema import Config
-from daemon.core.bars import REACH_BARS, Bar, Provenance
+from daemon.core.bars import REACH_BARS, Alarm, Bar, Hole, Provenance
 from daemon.core.clock import VenueClock
 from daemon.core.errors import Unreachable
 from daemon.hyperliquid.listings import Listings
@@ -39,6 +39,7 @@ class Filled:
         to_t: Open time of the newest stored bar, ms UTC; None without bars.
         funding: Funding rates that were added.
         gaps: Stretches of bars that are missing.
+        notes: Where imports differ from the venue, and the command that forgets each.
     """
 
     slot: str
@@ -48,6 +49,7 @@ class Filled:
     to_t: int | None
     funding: int
     gaps: tuple[Stretch, ...]
+    notes: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
         """Return the result for JSON."""
@@ -99,18 +101,20 @@ async def backfill(
     """
     followed = config.hyperliquid.venue
     await store.call(require_venue, followed, config.data_dir)
-    before = await store.call(_count, slot)
+    before, notes = await store.call(_count, slot), list[str]()
     async with _venue(config, slot.coin, clock) as (rest, venue):
         await store.call(record_venue, followed)
         step, closed = slot.interval_ms, closed_t(slot, venue)
         from_ms = venue.now_ms() - round(days * DAY_MS)
         first = max(-(-from_ms // step) * step, closed - (REACH_BARS - 1) * step)
+        history = Backfill(rest, store, venue, _keep_alerts(notes))
+        await history.check_imports(slot, first)
         for start in range(first, closed + 1, _PIECE_BARS * step):
             end = min(start + (_PIECE_BARS - 1) * step, closed)
             await _fetch(rest, store, slot, start, end)
             on_bars((end - start) // step + 1)
         # Filled bars, gaps and funding, as at the start of the daemon.
-        await Backfill(rest, store, venue).fetch(slot, from_ms)
+        await history.fetch(slot, from_ms)
         now_ms = venue.now_ms()
     after = await store.call(_count, slot)
     t = (await store.call(Store.bars, slot))["t"]
@@ -123,6 +127,7 @@ async def backfill(
         to_t=int(t[-1]) if len(t) else None,
         funding=after[1] - before[1],
         gaps=tuple(gap for gap in gaps if gap.kind == "missing"),
+        notes=tuple(notes),
     )
 
 
@@ -149,13 +154,20 @@ async def verify_with_venue(
 
 
 async def _fetch(rest: RestClient, store: AsyncStore, slot: SlotName, start: int, end: int) -> None:
-    held = await store.call(Store.held, slot, start, end)
-    sure = sum(copy.provenance in {Provenance.REST, Provenance.IMPORT} for copy in held)
-    if sure == (end - start) // slot.interval_ms + 1:
+    sure = await store.call(lambda s: s.imports.sure_times(slot, start, end))
+    if len(sure) == (end - start) // slot.interval_ms + 1:
         return
     rows = await rest.candles(*slot, start, end, priority=Priority.BACKFILL)
     bars = [bar for bar in rows if start <= bar.t <= end]
     await store.call(Store.put_bars, slot, bars, Provenance.REST)
+
+
+def _keep_alerts(notes: list[str]) -> Alarm:
+    def keep(_slot: SlotName, kind: str, _hole: Hole, text: str) -> None:
+        if kind == "alert":  # what is missing is in the report
+            notes.append(text)
+
+    return keep
 
 
 def _count(store: Store, slot: SlotName) -> tuple[int, int]:

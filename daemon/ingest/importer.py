@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from daemon.ingest.forget_command import forget_command
 from daemon.ingest.tables.bar_tables import read_bars
 from daemon.ingest.tables.funding_tables import read_funding
 from daemon.ingest.tables.reading import Wanted
@@ -19,6 +18,7 @@ from daemon.market_data.order_flow import Cohorts
 from daemon.store.bar_columns import BarColumns, Overlap
 from daemon.store.data_folder import open_store
 from daemon.store.feature_frame import Flow
+from daemon.store.imported.forget_command import forget_command
 from daemon.store.imported.rates import Rates
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput

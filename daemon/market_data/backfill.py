@@ -17,6 +17,7 @@ from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.bar_close import LONGEST_FILL_BARS, closed_t, flat_bars
+from daemon.market_data.import_checks import tell_bars, tell_rates
 from daemon.market_data.lost_bars import give_up
 from daemon.market_data.price_checks import INSIST_MS, PriceChecks, log_price
 from daemon.store.async_store import AsyncStore
@@ -49,30 +50,50 @@ class Backfill:
         step = slot.interval_ms
         from_t = -(-from_ms // step) * step
         reach_t = max(from_t, closed_t(slot, self.venue) - (REACH_BARS - 1) * step)
+        await self.check_imports(slot, reach_t)
         if (first := await self._first_lacking(slot, reach_t)) is not None:
             await self._fetch_bars(slot, first)
         await self._mend(slot, from_t, reach_t)
         await self._fetch_funding(slot, from_t)
 
+    async def check_imports(self, slot: SlotName, reach_t: int) -> None:
+        """Ask the venue once for the imported bars that it still serves; take and tell its own.
+
+        Args:
+            slot: The slot.
+            reach_t: The oldest bar that the venue may serve, ms UTC.
+
+        Raises:
+            Unreachable: If the venue does not answer.
+            SchemaChanged: If its answer has an unknown shape.
+            StoreUnavailable: If the store cannot be written.
+        """
+        parts = await self.store.call(lambda s: s.imports.unchecked(slot, reach_t))
+        if not parts:
+            return
+        first = min(int(part.bars.t[0]) for part in parts)
+        bars = await self._fetch_bars(slot, first)
+        tell_bars(slot, parts, bars, self.alarm)
+        await self.store.call(lambda s: s.imports.mark_checked(slot, parts))
+
     async def _first_lacking(self, slot: SlotName, from_t: int) -> int | None:
         """Return the open time of the oldest closed bar since `from_t` that is not of record."""
-        held = await self.store.call(Store.held, slot, from_t, closed_t(slot, self.venue))
-        sure = [s.bar.t for s in held if s.provenance in {Provenance.REST, Provenance.IMPORT}]
-        grid = range(from_t, closed_t(slot, self.venue) + 1, slot.interval_ms)
-        lacking = np.setdiff1d(np.array(grid), np.array(sure))
+        closed = closed_t(slot, self.venue)
+        sure = await self.store.call(lambda s: s.imports.sure_times(slot, from_t, closed))
+        lacking = np.setdiff1d(np.arange(from_t, closed + 1, slot.interval_ms), sure)
         return int(lacking[0]) if len(lacking) else None
 
-    async def _fetch_bars(self, slot: SlotName, from_t: int) -> None:
+    async def _fetch_bars(self, slot: SlotName, from_t: int) -> list[Bar]:
         closed = closed_t(slot, self.venue)
         bars = [bar for bar in await self._believed(slot, from_t) if bar.t <= closed]
         result = await self.store.call(Store.put_bars, slot, bars, Provenance.REST)
         log.info("feed.backfilled", slot=str(slot), from_t=from_t, **result._asdict())
+        return bars
 
     async def _believed(self, slot: SlotName, from_t: int) -> list[Bar]:
         """Fetch bars; if a price is doubted, ask again a minute later."""
         checks = PriceChecks(partial(log_price, slot))
-        before = (await self.store.call(Store.bars, slot, to_t=from_t - 1, last=1))["close"]
-        close = float(before[0]) if len(before) else None
+        close = await self.store.call(_close_before, slot, from_t)
         rows: list[Bar] = []
         for wait_s in (INSIST_MS / 1000, 0.0):
             rows = await self.rest.candles(*slot, from_t, priority=Priority.BACKFILL)
@@ -112,4 +133,12 @@ class Backfill:
             spans.append((newest + 1, None))
         for start, end in spans:
             rates = await self.rest.funding(coin, start, end, priority=Priority.BACKFILL)
+            await tell_rates(self.store, slot, rates, self.alarm)
             await self.store.call(Store.put_funding, coin, rates)
+
+
+def _close_before(store: Store, slot: SlotName, t: int) -> float | None:
+    """Return the close before `t`, ms UTC; None if there is none, or only an import says so."""
+    before = store.bars(slot, to_t=t - 1, last=1)["t"].tolist()
+    copies = [copy for at in before for copy in store.held(slot, at, at)]
+    return next((s.bar.close for s in copies if s.provenance is not Provenance.IMPORT), None)

@@ -37,6 +37,11 @@ MEANINGS: Final = {
     "feed.funding_stale": "No funding was settled for three hours, or twice as long as usual.",
     "feed.future_bar": "A bar that is not open yet by the venue's clock was refused.",
     "feed.gap": "Bars are lost: the venue does not serve them any more.",
+    "feed.import_agrees": "The venue's bars or rates of the same time equal those of this import.",
+    "feed.import_differs": (
+        "Bars or rates of this import differ from the venue's, which were taken. If it is the "
+        "wrong file, the line has the command that forgets it."
+    ),
     "feed.hole_closing": "Missing bars will soon be out of the venue's reach.",
     "feed.many_slots": "More slots than REST can confirm at each close: some bars are provisional.",
     "feed.oddity": "The venue did something odd and harmless; `why` says what.",

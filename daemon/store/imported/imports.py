@@ -10,10 +10,13 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from daemon.core.bars import Funding
+from daemon.core.bars import Funding, Provenance
+from daemon.core.times import utc
+from daemon.store import bar_table
 from daemon.store.bar_columns import BarColumns, Overlap
-from daemon.store.bar_merge import PutResult
+from daemon.store.bar_merge import RANK, PutResult
 from daemon.store.database import Database
 from daemon.store.imported import bars as layers
 from daemon.store.imported import rates
@@ -66,6 +69,14 @@ class StoredSource(NamedTuple):
     in_force: int
     is_checked: bool
 
+    def __str__(self) -> str:
+        """Return the import as a line."""
+        what = "rates" if self.kind == FUNDING else "bars"
+        ends = [t for t in (self.first_t, self.last_t) if t is not None]
+        span = f" from {' to '.join(map(utc, ends))}" if ends else ""
+        imported = f"imported {utc(self.at_ms)} UTC"
+        return f"{self.name}: {self.rows} {what}{span}, {imported}; {self.in_force} in force"
+
 
 class Forgotten(NamedTuple):
     """What was forgotten.
@@ -81,6 +92,33 @@ class Forgotten(NamedTuple):
     rows: int
     in_force: int
     ends: RunEnds
+
+
+class ImportedPart(NamedTuple):
+    """Bars in force of one import.
+
+    Attributes:
+        number: The number of the import.
+        name: Its name.
+        bars: The bars.
+        last_t: The last bar of the whole import, ms UTC.
+    """
+
+    number: int
+    name: str
+    bars: BarColumns
+    last_t: int
+
+
+class RatesAgainst(NamedTuple):
+    """Rates of one import against the venue's: the largest difference is at `worst_ms`, ms UTC."""
+
+    name: str
+    compared: int
+    differ: int
+    worst_ms: int
+    rate: float
+    venue: float
 
 
 class Imports:
@@ -185,6 +223,61 @@ class Imports:
                 named = (source.name, kind, source.at_ms, has.first_t, has.last_t)
                 listed.append(StoredSource(*named, has.rows, has.in_force, source.is_checked))
         return listed
+
+    def unchecked(self, slot: SlotName, from_t: int) -> list[ImportedPart]:
+        """Return the bars since `from_t`, ms UTC, of imports not yet held against the venue."""
+        scope = Scope.of(slot, BARS)
+        waiting = [s for s in sources_table.known(self._db, scope) if not s.is_checked]
+        if not waiting:
+            return []
+        held, tally = bar_table.columns(self._db, slot, from_t, _ALL[1]), _tally(self._db, scope)
+        parts = [(source, held.part(held.source == source.id).bars) for source in waiting]
+        return [
+            ImportedPart(source.id, source.name, bars, tally[source.id].last_t or 0)
+            for source, bars in parts
+            if len(bars)
+        ]
+
+    def mark_checked(self, slot: SlotName, parts: Iterable[ImportedPart]) -> None:
+        """Note that these imports were held against the venue."""
+        scope = Scope.of(slot, BARS)
+        sources_table.mark_checked(self._db, scope, [part.number for part in parts])
+
+    def sure_times(self, slot: SlotName, from_t: int, to_t: int) -> NDArray[np.int64]:
+        """Return the open times of bars that need not be asked for, shape (n_bars,).
+
+        The venue confirmed them, or an import that was held against the venue has them.
+
+        Args:
+            slot: The slot.
+            from_t: First open time, ms UTC, inclusive.
+            to_t: Last open time, ms UTC, inclusive.
+        """
+        held = bar_table.columns(self._db, slot, from_t, to_t)
+        known = sources_table.known(self._db, Scope.of(slot, BARS))
+        checked = [source.id for source in known if source.is_checked]
+        sure = (held.rank == RANK[Provenance.REST]) | np.isin(held.source, checked)
+        times: NDArray[np.int64] = held.bars.t[sure]
+        return times
+
+    def rates_against(self, coin: str, venue: Sequence[Funding]) -> list[RatesAgainst]:
+        """Compare the rates of imports that are in force with the venue's of the same hours."""
+        if not venue:
+            return []
+        there = rates.rates(self._db, coin, venue[0].time - HOUR_MS, venue[-1].time + HOUR_MS)
+        at_venue = {rate.time // HOUR_MS: rate.rate for rate in venue}
+        found = []
+        for source in sources_table.known(self._db, Scope(FUNDING, coin, "")):
+            own = [
+                (time, rate, at_venue[time // HOUR_MS])
+                for time, rate, number in zip(*(c.tolist() for c in there), strict=True)
+                if number == source.id and time // HOUR_MS in at_venue
+            ]
+            if own:
+                worst = max(own, key=lambda row: abs(row[1] - row[2]))
+                differ = sum(rate != venues for _, rate, venues in own)
+                found.append(RatesAgainst(source.name, len(own), differ, *worst))
+        return found
 
     def forget(
         self,

@@ -1,7 +1,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pytest
 
 from daemon.core.bars import Hole, Provenance
@@ -11,6 +13,8 @@ from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.backfill import Backfill
 from daemon.market_data.bar_close import flat_bars
 from daemon.store.async_store import ThreadedStore
+from daemon.store.bar_columns import BarColumns
+from daemon.store.imported.rates import Rates
 from daemon.store.store import Store
 from hyperdrift.slot_name import HOUR_MS
 from tests.captured import capture_logs
@@ -23,6 +27,7 @@ class Rig:
     venue: FakeVenue
     history: Backfill
     store: Store
+    alarms: list[tuple[Any, ...]]
 
     def numbers(self) -> list[int]:
         return [(t - START) // STEP for t in self.store.bars(BTC)["t"].tolist()]
@@ -37,7 +42,9 @@ async def rig(now: float) -> AsyncIterator[Rig]:
     with Store(":memory:") as store:
         keeper = ThreadedStore(store)
         async with serving(venue), RestClient(venue.url, clock, venue_clock) as rest:
-            yield Rig(venue, Backfill(rest, keeper, venue_clock, lambda *_: None), store)
+            alarms: list[tuple[Any, ...]] = []
+            history = Backfill(rest, keeper, venue_clock, lambda *told: alarms.append(told))
+            yield Rig(venue, history, store, alarms)
         keeper.close()
 
 
@@ -121,3 +128,57 @@ async def test_a_venue_that_is_away_is_the_callers_to_wait_for() -> None:
         r.venue.faults.extend([(503, "")] * 5)
         with pytest.raises(VenueUnreachable):
             await r.history.fetch(BTC, START)
+
+
+def alerts(r: Rig) -> list[str]:
+    return [text for _, kind, _, text in r.alarms if kind == "alert"]
+
+
+async def test_imported_bars_within_reach_are_held_against_the_venue_once() -> None:
+    async with rig(now=50.5) as r:
+        r.venue.put(bar(k) for k in range(60))
+        wrong = [bar(k, close=99.0) for k in range(10, 30)]
+        r.store.imports.put_bars(BTC, BarColumns.of(wrong), "eth.csv", 1)
+        await r.history.fetch(BTC, START + 10 * STEP)
+        assert len(r.venue.asked("candleSnapshot")) == 1
+        (text,) = alerts(r)
+        assert "20 of 20 bars of BTC-5m that eth.csv brought differ from the venue's" in text
+        assert text.endswith("forget --coin BTC --interval 5m --source eth.csv")
+        assert {s.provenance for s in r.store.held(BTC, 0, 2**62)} == {Provenance.REST}
+        await r.history.fetch(BTC, START + 10 * STEP)
+        assert len(r.venue.asked("candleSnapshot")) == 1
+        assert len(alerts(r)) == 1
+
+
+async def test_the_last_bar_of_a_dump_is_asked_again_and_alone_is_no_alert() -> None:
+    async with rig(now=50.5) as r:
+        r.venue.put(bar(k) for k in range(60))
+        dump = [*(bar(k) for k in range(49)), bar(49, volume=0.5)]
+        r.store.imports.put_bars(BTC, BarColumns.of(dump), "dump.csv", 1)
+        await r.history.fetch(BTC, START)
+        assert r.store.bars(BTC)["volume"].tolist() == [1.0] * 50
+        assert alerts(r) == []
+
+
+async def test_imported_bars_that_the_venue_does_not_have_are_told() -> None:
+    async with rig(now=50.5) as r:
+        r.venue.put(bar(k) for k in range(60) if not 20 <= k < 23)
+        r.store.imports.put_bars(BTC, BarColumns.of(map(bar, range(50))), "eth.csv", 1)
+        await r.history.fetch(BTC, START)
+        await r.history.fetch(BTC, START)
+        assert ["3 the venue does not have" in text for text in alerts(r)] == [True]
+
+
+async def test_imported_rates_are_held_against_the_venue_and_outranked() -> None:
+    async with rig(now=50.5) as r:
+        r.venue.put(bar(k) for k in range(60))
+        hour = START // HOUR_MS * HOUR_MS
+        times = np.arange(hour - 3 * HOUR_MS, hour + 3 * HOUR_MS, HOUR_MS)
+        wrong = Rates(times, np.full(len(times), 5e-4))
+        r.store.imports.put_funding("BTC", wrong, "apr.csv", 1)
+        await r.history.fetch(BTC, START)
+        (text,) = alerts(r)
+        assert "6 of 6 funding rates of BTC that apr.csv brought differ" in text
+        assert "hyperdrift bars forget --coin BTC --kind funding --source apr.csv" in text
+        due = [f for f in r.venue.funding if START - 9 * HOUR_MS <= f.time <= r.venue.now()]
+        assert r.store.funding("BTC", 0, 2**62) == due
