@@ -29,8 +29,8 @@ from hyperdrift.errors import BadInput
 
 PRICES: Final = ("open", "high", "low", "close")
 COLUMNS: Final = (*PRICES, "volume")
-# In a file without names more crossed rows than this say that the columns have another order.
-_MOST_CROSSED: Final = 0.02
+# More crossed rows than this say that the columns are others than they seem.
+_MOST_CROSSED, _MOST_CROSSED_UNNAMED = 0.5, 0.02
 _TRUE: Final = ("true", "1", "yes", "t")
 
 
@@ -191,11 +191,14 @@ def _sift_values(path: str, rows: dict[str, Any], sieve: RowSieve, *, has_header
         for why, is_so in BAR_RULES:
             lost = sieve.drop(np.asarray(is_so(SimpleNamespace(**rows))), f"where {why}", bad=True)
             crossed += lost if "outside" in why else 0
-    if not has_header and crossed > max(_MOST_CROSSED * before, 0.5):
+    if crossed > before * (_MOST_CROSSED if has_header else _MOST_CROSSED_UNNAMED):
+        order = (
+            "" if has_header else ", without a header, in the order time, open, high, low, close"
+        )
         raise BadInput(
-            f"{path} has no header, and its columns are not time, open, high, low, close, volume: "
+            f"{path}: open, high, low and close are other columns than they seem{order}: "
             f"{crossed} of {before} rows contradict ({sieve.first_bad}); "
-            "say --columns time=1,open=2,... with their numbers"
+            "say which they are with --columns time=1,open=2,..."
         )
     good = sieve.good
     moved = (rows["high"] > rows["low"])[good].any()

@@ -43,13 +43,13 @@ _COUNTS: Final = ("n", "trades", "count", "tradecount", "tradescount", "numberof
                   "numtrades", "transactions")  # fmt: skip
 _COINS: Final = ("coin", "symbol", "s", "pair", "ticker", "tic", "instid", "instrument",
                  "instrumentid", "instrumentname", "instrumenttoken", "contract", "asset", "market",
-                 "base", "basecurrency", "currencypair", "product", "productid",
-                 "symbolid")  # fmt: skip
+                 "base", "basecurrency", "baseasset", "basecoin", "currencypair",
+                 "product", "productid", "symbolid")  # fmt: skip
 _INTERVALS: Final = ("i", "interval", "timeframe", "tf", "resolution", "granularity", "barsize",
                      "per", "periodid", "candleinterval", "kline", "frequency", "freq")  # fmt: skip
 _CLOSED: Final = ("x", "closed", "isclosed", "isfinal", "final", "confirm", "confirmed",
                   "complete", "iscomplete")  # fmt: skip
-_QUOTES: Final = ("quote", "quotecurrency", "quoteasset")
+_QUOTES: Final = ("quote", "quotecurrency", "quoteasset", "quotecoin")
 _RATES: Final = ("rate", "fundingrate", "funding", "lastfundingrate", "realizedrate",
                  "realisedrate", "fundingraterealized", "")  # fmt: skip
 _DOLLARS: Final = frozenset({"usd", "usdc", "usdt", "usde", "usdh", "busd", "fdusd", "$"})
@@ -114,10 +114,11 @@ def is_known(name: str) -> bool:
 def useful(names: Sequence[str], wanted: Wanted) -> list[int]:
     """Return the numbers of the columns that can have a role, from 0."""
     said = {folded(name) for name in wanted.columns.values()}
+    numbers = {int(name) - 1 for name in wanted.columns.values() if name.isdecimal()}
     return [
         number
         for number, name in enumerate(names)
-        if folded(name) in said or _is_useful(folded(name), name)
+        if number in numbers or folded(name) in said or _is_useful(folded(name), name)
         or not name.strip() or number == 0
     ]  # fmt: skip
 
@@ -261,4 +262,6 @@ def _named(table: RawTable, by_fold: Mapping[str, list[str]], said: str) -> str:
         return said
     if len(same := by_fold.get(folded(said), [])) == 1:
         return same[0]
+    if said.isdecimal() and 0 < int(said) <= len(names := table.all_names or table.names):
+        return names[int(said) - 1]
     raise BadInput(f"{table.path} has no column {said!r}: it has {table.listed()}")

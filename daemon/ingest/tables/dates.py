@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from daemon.ingest.tables.reading import Bools, Ints, Wanted
+from daemon.ingest.tables.reading import Bools, Ints, Wanted, printable
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, MINUTE_MS
 
@@ -18,10 +18,11 @@ _FIRST_MS, _LAST_MS = (  # their first days, as ms since 1970
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov",
                   "dec")  # fmt: skip
 _CLOCK: Final = (
-    r"(?:(?:T|t|,?[ \u00a0]*|[ _-])(?P<H>\d{1,2})"
+    r"(?:(?:T|t|,?[ ]*|[ _-])(?P<H>\d{1,2})"
     r"(?:[:hH]?(?P<M>\d{2})(?::?(?P<S>\d{2})(?:[.,:](?P<f>\d{1,9}))?)?)?"
     r"(?:[ -]?(?P<ap>[AaPp])\.?[Mm]\.?)?)?"
-    r"(?:[ ]?(?P<z>Z|z|UTC|GMT|(?:UTC|GMT)?[+-]\d{2}:?\d{2}|[+-]\d{2})(?:[ ]\([A-Za-z ]*\))?)?$"
+    r"(?:[ ]?(?P<z>Z|z|UTC|GMT|(?:UTC|GMT)?[+-]\d{2}:?\d{2}|[+-]\d{2})"
+    r"(?:[ ](?:UTC|GMT|\([A-Za-z ]*\)))?)?$"
 )
 _MON: Final = r"(?P<mon>[A-Za-z]{3,9})\.?"
 _WEEKDAY: Final = r"^(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\.?,?[ ])?"
@@ -71,13 +72,14 @@ def read_dates(path: str, name: str, column: Any, wanted: Wanted) -> Dates:
     column = pc.utf8_trim_whitespace(column)
     if (iso := _iso(column)) is not None:
         return iso
+    column = pc.replace_substring_regex(column, "[\u00a0\u202f]", " ")
     counts = {
-        form: pc.sum(pc.match_substring_regex(column, _re2(pattern))).as_py() or 0
+        form: pc.sum(pc.match_substring_regex(column, pattern)).as_py() or 0
         for form, pattern in _FORMATS.items()
     }
     form = max(counts, key=lambda form: counts[form])
     if not counts[form]:
-        shown = next((v for v in column.slice(0, 100).to_pylist() if v), "")
+        shown = printable(next((v for v in column.slice(0, 100).to_pylist() if v), ""))
         raise BadInput(
             f"{path}: {name} {shown!r} is no date that is understood: "
             "write it like 2026-03-01 00:05"
@@ -86,10 +88,6 @@ def read_dates(path: str, name: str, column: Any, wanted: Wanted) -> Dates:
     if others:
         raise BadInput(f"{path}: {name} has dates of two formats: write one for all rows")
     return _parsed(path, name, column, form, wanted)
-
-
-def _re2(pattern: str) -> str:
-    return pattern.replace(r"\u00a0", "\u00a0")
 
 
 def _iso(column: Any) -> Dates | None:
@@ -115,7 +113,7 @@ class _Parts(NamedTuple):
 
 
 def _parsed(path: str, name: str, column: Any, form: str, wanted: Wanted) -> Dates:
-    parts = _parts(column, _re2(_FORMATS[form]))
+    parts = _parts(column, _FORMATS[form])
     if parts.has_zone.any() and not parts.has_zone[parts.matched].all():
         raise BadInput(
             f"{path}: some times of {name} carry a zone and some do not: write it in all"

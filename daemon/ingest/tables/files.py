@@ -7,7 +7,7 @@ from daemon.ingest.tables import columns
 from daemon.ingest.tables.containers import Content, as_utf8, unpacked
 from daemon.ingest.tables.delimited import read_delimited
 from daemon.ingest.tables.json_rows import read_json
-from daemon.ingest.tables.reading import OnBytes, RawTable, Wanted
+from daemon.ingest.tables.reading import OnBytes, RawTable, Wanted, printable
 from hyperdrift.errors import BadInput
 
 _INDEX: Final = "__index_level_"
@@ -25,13 +25,21 @@ def read_table(path: Path, wanted: Wanted, on_bytes: OnBytes = lambda _: None) -
         BadInput: If the file cannot be read or holds no table.
     """
     with unpacked(path, on_bytes) as content:
-        if content.kind != "text":
-            return _read_columnar(path, content)
-        if _is_json(content):
-            return read_json(path, content)
-        return read_delimited(
-            path, content, columns.is_known, lambda names: columns.useful(names, wanted)
-        )
+        table = _read(path, content, wanted)
+    table.names = [printable(name) for name in table.names]
+    table.all_names = [printable(name) for name in table.all_names or table.names]
+    table.says = {key: printable(value) for key, value in table.says.items()}
+    return table
+
+
+def _read(path: Path, content: Content, wanted: Wanted) -> RawTable:
+    if content.kind != "text":
+        return _read_columnar(path, content)
+    if _is_json(content):
+        return read_json(path, content)
+    return read_delimited(
+        path, content, columns.is_known, lambda names: columns.useful(names, wanted)
+    )
 
 
 def _is_json(content: Content) -> bool:

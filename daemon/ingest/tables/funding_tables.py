@@ -130,7 +130,8 @@ def _sift_coin(
             f"{table.path} is of {', '.join(others[:4])}, not {wanted.coin}: "
             "if that is a name of it, say --columns coin="
         )
-    if wanted.coin and not proved and (other := identity.name_says(path, table.words, wanted.coin)):
+    said = [*table.words, table.says.get("", "")]
+    if wanted.coin and not proved and (other := identity.name_says(path, said, wanted.coin)):
         raise BadInput(
             f"{table.path} names {other}, not {wanted.coin}: give it with that --coin, or rename it"
         )

@@ -9,9 +9,9 @@ import numpy as np
 
 from daemon.core.coin_names import coin_meant
 from daemon.ingest.tables.columns import Columns, folded
-from daemon.ingest.tables.reading import Bools, RawTable
+from daemon.ingest.tables.reading import Bools, RawTable, printable
 from hyperdrift.errors import BadInput
-from hyperdrift.slot_name import DAY_MS, HOUR_MS, MINUTE_MS
+from hyperdrift.slot_name import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
 
 _EXCHANGES: Final = re.compile(
     r"^(?:binance|binanceus|coinbase|bitstamp|bitfinex|kraken|bybit|okx|okex|bitget|gateio|gate|"
@@ -24,10 +24,16 @@ _ALIASES: Final = (
     (re.compile(r"^XETHZ(?=USD)"), "ETH"),
     (re.compile(r"^t(?=[A-Z]{3,5}USD)"), ""),
 )
-_PAIR: Final = re.compile(
-    r"(?:1000)?[A-Z0-9]{2,10}(?:USDT|USDC|USD|BUSD|FDUSD|EUR|GBP|BTC|ETH)(?:_?PERP)?"
-)
+_COIN: Final = re.compile(r"k?[A-Z0-9]*[A-Z][A-Z0-9]*")
+_PAIR: Final = re.compile(r"(?:1000)?[A-Z0-9]{2,10}(?:EUR|GBP|BTC|ETH)(?:PERP)?")
+_DOLLAR_PAIR: Final = re.compile(r"(?:1000)?[A-Z0-9]{2,10}(?:USDT|USDC|BUSD|FDUSD|USD)(?:PERP)?")
 _QUOTE: Final = frozenset({"USDT", "USDC", "USD", "BUSD", "FDUSD", "EUR", "GBP", "PERP"})
+# Words in names of files that stand where a coin could.
+_NO_COINS: Final = _QUOTE | {
+    *("OHLCV", "OHLC", "DATA", "PRICE", "PRICES", "HISTORY", "CANDLE", "CANDLES", "BAR", "BARS"),
+    *("KLINE", "KLINES", "EXPORT", "TEST", "SPOT", "FUTURES", "FUNDING", "UTC", "MY", "THE", "ALL"),
+    *("BINANCE", "COINBASE", "KRAKEN", "BYBIT", "BITGET", "OKX", "MEXC", "ONE", "FILE", "DUMP"),
+}
 _MAJOR: Final = frozenset(
     {"BTC", "ETH", "SOL", "XRP", "DOGE", "BNB", "ADA", "AVAX", "HYPE", "LTC", "SUI", "XBT"}
 )
@@ -137,13 +143,16 @@ def _target(meant: Mapping[str, set[int]], wanted_ms: int) -> int | None:
     """Return the interval to take: the wanted one, or the longest that divides it."""
     if any(wanted_ms in ms for ms in meant.values()):
         return wanted_ms
-    parts = [max(ms) for ms in meant.values() if len(ms) == 1 and wanted_ms % max(ms) == 0]
-    finer = [ms for ms in parts if ms < wanted_ms]
-    return max(finer, default=None)
+    lengths = set(INTERVAL_MS.values())
+    sure = [ms if len(ms) == 1 else ms & lengths for ms in meant.values()]
+    parts = [min(ms) for ms in sure if len(ms) == 1]
+    return max((ms for ms in parts if ms < wanted_ms and wanted_ms % ms == 0), default=None)
 
 
 def name_says(path: Path, words: Iterable[str], coin: str) -> str:
     """Return the other coin that the name of a file or a heading names; "" if none does."""
+    if ":" in coin and _bare(coin) in _bare(path.name):
+        return ""  # other programs write xyz:TSLA in ways of their own
     stem = re.sub(r"\.(csv|txt|tsv|json|jsonl|ndjson|parquet|feather|gz|zip|bz2|xz|zst)\b.*", "",
                   path.name, flags=re.IGNORECASE)  # fmt: skip
     for text in (stem, *words):
@@ -155,18 +164,24 @@ def name_says(path: Path, words: Iterable[str], coin: str) -> str:
     return ""
 
 
+def _bare(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.casefold())
+
+
 def _named_coins(text: str) -> list[str]:
     tokens = re.split(r"[^A-Za-z0-9]+", text)
     found = []
     for first, second in zip(tokens, [*tokens[1:], ""], strict=True):
-        if second in _QUOTE and re.fullmatch(r"(?:1000|k)?[A-Z0-9]{2,10}", first) and (
-            first not in _QUOTE
-        ):  # fmt: skip
-            found.append(f"{first}/{second}" if second != "PERP" else first)
-        elif first in _MAJOR or (_PAIR.fullmatch(first) and first not in _QUOTE):
+        if first.upper() in _NO_COINS:
+            continue
+        if second.upper() in _QUOTE and _COIN.fullmatch(first):
+            found.append(f"{first}/{second}" if second.upper() != "PERP" else first)
+        elif _PAIR.fullmatch(first) or _DOLLAR_PAIR.fullmatch(first.upper()):
             found.append(first)
-    if len(tokens) > 1 and interval_token(tokens[1]) and re.fullmatch(r"k?[A-Z]{2,8}", tokens[0]):
-        found.append(tokens[0])
+        else:
+            begins = first == tokens[0] and _COIN.fullmatch(first) is not None
+            before_interval = interval_token(second) and (begins or first.upper() in _MAJOR)
+            found += [first] * bool(first in _MAJOR or before_interval)
     return found
 
 
@@ -200,7 +215,7 @@ def _texts(column: Any) -> Texts:
     if isinstance(encoded, pa.ChunkedArray):
         encoded = pa.concat_arrays(encoded.chunks)
     encoded = encoded.dictionary_encode()
-    names = [str(name).strip() for name in encoded.dictionary.to_pylist()]
+    names = [printable(str(name).strip()) for name in encoded.dictionary.to_pylist()]
     return names, encoded.indices.to_numpy()
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.ingest.tables.reading import Floats
+from daemon.ingest.tables.reading import Floats, printable
 from hyperdrift.errors import BadInput
 
 _SPACE: Final = "[ \u00a0\u202f']"
@@ -102,7 +102,7 @@ def _any(text: Any, pattern: str) -> bool:
 def _first(text: Any, pattern: str) -> str:
     import pyarrow.compute as pc  # noqa: PLC0415 - see _is_text
 
-    return str(text.filter(pc.match_substring_regex(text, pattern))[0].as_py())
+    return printable(text.filter(pc.match_substring_regex(text, pattern))[0].as_py())
 
 
 def _judged(path: str, texts: Mapping[str, Any]) -> str:
@@ -152,7 +152,7 @@ def _parsed(path: str, name: str, text: Any, mark: str) -> Floats:
     if not pc.any(match).as_py():
         empty = pc.match_substring_regex(text, _NULLS)
         if not pc.all(empty).as_py():
-            value = text.filter(pc.invert(empty))[0].as_py()
+            value = printable(text.filter(pc.invert(empty))[0].as_py())
             raise BadInput(f"{path}: {name} {value!r} is no number; write it as 1234.5")
     cleaned = pc.if_else(match, text, pa.scalar(None, pa.string()))
     cleaned = pc.replace_substring_regex(cleaned, f"{_OTHER[mark]}|{_SPACE}", "")

@@ -16,6 +16,7 @@ Ints = NDArray[np.int64]
 OnBytes = Callable[[int], None]
 
 _MOST_SHOWN: Final = 20
+_LONGEST: Final = 60
 
 ROLES: Final = (
     *("time", "date", "open", "high", "low", "close", "volume", "n"),
@@ -166,6 +167,12 @@ class RawTable:
         """Return the names of the columns for a message."""
         names = self.all_names or self.names
         return ", ".join(names[:_MOST_SHOWN]) + (", ..." if len(names) > _MOST_SHOWN else "")
+
+
+def printable(text: str) -> str:
+    """Return text of a file for a message: one line, without control characters, not long."""
+    shown = "".join(char if char.isprintable() else "?" for char in text)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
 
 
 class RowSieve:

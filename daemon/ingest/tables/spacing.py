@@ -76,6 +76,10 @@ def judge(
 
 def _step(path: str, distinct: Ints, wanted: Wanted, said_ms: int | None) -> int:
     if said_ms is not None:
+        steps = np.diff(distinct)
+        if len(steps) > 1 and (least := int(steps.min())) > said_ms:
+            say, lie = interval_text(said_ms), interval_text(least)
+            raise BadInput(f"{path}: its rows say that they are of {say}, but lie {lie} apart")
         return said_ms
     if len(distinct) == 1:
         if wanted.interval_ms is None:

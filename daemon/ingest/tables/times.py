@@ -54,14 +54,22 @@ def read_times(path: str, name: str, column: Any, wanted: Wanted) -> ReadTimes:
         return _stamps(path, name, column, wanted)
     if (numbers := _numeric(path, name, column)) is not None:
         if not _is_compact(numbers):
+            _require_no_zone(path, name, wanted)
             return _epochs(path, name, numbers)
         column = pa.chunked_array([pa.array([str(int(v)) if v == v else "" for v in numbers])])  # noqa: PLR0124 - NaN
     if not pa.types.is_string(column.type):
         raise BadInput(f"{path}: its column {name} holds no times ({column.type})")
     dates = read_dates(path, name, column, wanted)
     if dates.zoned:
+        _require_no_zone(path, name, wanted)
         return ReadTimes(dates.t, dates.known, dates.notes, {})
     return _of_zone(path, name, dates.t, dates.known, wanted.tz, dates.notes)
+
+
+def _require_no_zone(path: str, name: str, wanted: Wanted) -> None:
+    """Raise if a person says a zone for times that do not need one."""
+    if wanted.tz:
+        raise BadInput(f"{path}: the times of {name} say their zone themselves: leave out --tz")
 
 
 def _of_zone(  # noqa: PLR0917 - as `to_utc`
@@ -91,6 +99,7 @@ def _stamps(path: str, name: str, column: Any, wanted: Wanted) -> ReadTimes:
     factor = {"s": 1000, "ms": 1, "us": -(10**3), "ns": -(10**6)}[kind.unit]
     t = whole * factor if factor > 0 else whole // -factor
     if kind.tz is not None:
+        _require_no_zone(path, name, wanted)
         return ReadTimes(t, known, [], {})
     return _of_zone(path, name, t, known, wanted.tz)
 

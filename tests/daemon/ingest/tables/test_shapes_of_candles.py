@@ -211,7 +211,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         r[0], *(f"{v:,}".replace(",", ".") for v in r[1:])]), {}, "say --decimal"),
     "letters.csv": (csv(row=lambda r: [*r[:5], f"{r[5]:.2f}K"]), {}, "volume '.*K' is no number"),
     "other_order.json": (json.dumps([[r[0], r[1], r[4], r[2], r[3], r[5]] for r in ROWS]), {},
-                         "24 of 24 rows contradict .* say --columns"),
+                         "24 of 24 rows contradict .* --columns"),
     "eight.json": (json.dumps([[*r, 1, 2] for r in ROWS]), {}, "8 columns without a header"),
     "no_volume.csv": (csv(header=HEADER[:-7], row=lambda r: r[:5]), {}, "no column for the volume"),
     "quote.csv": (csv(header=HEADER[:-6] + "Volume USDT"), {}, "Volume USDT counts something else"),
