@@ -146,4 +146,4 @@ def _bytes(files: list[Path]) -> int:
 def _show(line: str, notes: tuple[str, ...]) -> None:
     typer.echo(line)
     if notes:
-        typer.echo(f"  read: {'; '.join(notes)}")
+        typer.echo(f"  judged: {'; '.join(notes)}")

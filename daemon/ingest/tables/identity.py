@@ -47,7 +47,7 @@ _COUNTS: Final = ("one", "two", "three", "four", "five", "six", "eight", "ten", 
                   "thirty")  # fmt: skip
 _NUMBERS: Final = dict(zip(_COUNTS, (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 30), strict=True))
 _INTERVAL: Final = re.compile(
-    rf"p?t?(?P<first>\d*|{'|'.join(_COUNTS)})[\s_-]*(?P<unit>[a-z]+?)s?[\s_-]*(?P<last>\d*)"
+    rf"p?t?(?P<first>\d{{0,6}}|{'|'.join(_COUNTS)})[\s_-]*(?P<unit>[a-z]+?)s?[\s_-]*(?P<last>\d{{0,6}})"
 )
 
 
@@ -65,7 +65,7 @@ def is_coin(name: str, coin: str) -> bool:
 def interval_ms(text: str) -> set[int]:
     """Return what a name of an interval may mean, ms: `5m`, `PT5M`, `FIVE_MINUTE`, `300`."""
     text = text.strip()
-    if re.fullmatch(r"\d+(\.0)?", text):
+    if re.fullmatch(r"\d{1,12}(\.0)?", text):
         number = int(float(text))
         return {number * MINUTE_MS, number * 1000, number}
     if text == "1M":  # the only name whose case counts
