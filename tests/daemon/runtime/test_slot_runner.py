@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from daemon.core.bars import Bar, Provenance
+from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.clock import VenueClock
 from daemon.core.slot_troubles import TroubleChanged
 from daemon.registry.bot_compatibility import BotCompatibility
@@ -161,6 +161,34 @@ async def test_a_bot_that_falls_silent_is_told_of_once_however_often_the_daemon_
         "bot.silent",
         "bot.speaks",
     ]
+    store.close()
+
+
+async def test_bars_at_the_edge_of_the_possible_are_scored_and_a_damaged_one_stops_nothing() -> (
+    None
+):
+    store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    past = features.WARMUP_BARS
+    kinds = [(1e-12, 1e12, 1e18), (1e12, 1e12, 0.0), (1e-12, 1e-12, 1e-8), (100.0, 101.0, 7.0)]
+    some = []
+    for k in range(past + 6):
+        low, high, volume = kinds[k % 4]
+        some.append(Bar(START_T + k * STEP, low, high, low, high, volume))
+    assert not [bar for bar in some if bar.fault()]
+    await store.call(Store.put_bars, SLOT, some, Provenance.REST)
+    await store.call(Store.put_funding, "BTC", [Funding(START_T - STEP, 1e-5)])
+    damaged = some[-2].t
+    with store.store.database.writing() as db:
+        db.execute("UPDATE bars SET high = 1e300 WHERE t = ?", (damaged,))
+    async with life(store, clock, broker) as only:
+        for bar in some[past:]:
+            clock.ms = bar.t + STEP
+            await only.inbox.put(bar)
+            await until(lambda t=bar.t: broker.last_bar_t == t)  # type: ignore[misc]
+    rows = {e.body["t"]: e.body["row"] for e in store.store.journal(SLOT, kinds=["BarScored"])}
+    known = [t for t, row in rows.items() if None not in row]
+    assert known == [bar.t for bar in some[past:-2]]
+    assert len(rows) == 6
     store.close()
 
 

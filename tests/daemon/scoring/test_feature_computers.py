@@ -49,6 +49,20 @@ def own(store: ThreadedStore, tmp_path: Path, name: str) -> feature_computers.Bo
     return made
 
 
+@pytest.mark.parametrize("name", ["", "Endless"])
+async def test_a_bar_that_the_store_lacks_or_that_is_damaged_has_no_features(
+    store: ThreadedStore, tmp_path: Path, name: str
+) -> None:
+    computer = own(store, tmp_path, name) if name else feature_computers.Builtin(SLOT, store)
+    assert np.isfinite(await computer.row(bar(350).t)).all()
+    with store.store.database.writing() as db:
+        db.execute("UPDATE bars SET high = 1e300 WHERE t = ?", (bar(351).t,))
+        db.execute("DELETE FROM bars WHERE t < ?", (bar(3).t,))
+    for i in (351, 2, 400):
+        assert np.isnan(await computer.row(bar(i).t)).all()
+    await computer.close()
+
+
 async def test_one_instance_is_fed_every_bar_and_begins_again_after_a_hole(
     store: ThreadedStore, tmp_path: Path
 ) -> None:
