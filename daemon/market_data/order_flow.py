@@ -18,7 +18,7 @@ from daemon.store.async_store import AsyncStore
 from daemon.store.feature_frame import Flow
 from daemon.store.store import Store
 from hyperdrift.errors import ConfigError
-from hyperdrift.slot_name import SlotName
+from hyperdrift.slot_name import DAY_MS, SlotName
 
 # The venue repeats 30 trades; more are remembered, because pushes of one block may be split.
 _REMEMBERED_TRADES: Final = 1024
@@ -124,7 +124,8 @@ class CohortFlow:
         """Count a trade, unless it was counted before."""
         key = (trade.time, trade.tid)
         known, recent = self._known[trade.coin], self._recent[trade.coin]
-        if key in known or trade.coin not in self._slots:
+        is_ahead = trade.time > self._venue.now_ms() + DAY_MS  # its bar would never be settled
+        if key in known or trade.coin not in self._slots or is_ahead:
             return
         if len(recent) == recent.maxlen:
             known.discard(recent.popleft())

@@ -152,6 +152,16 @@ async def test_a_trade_that_comes_after_its_bar_was_settled_still_counts(
     assert (await kept(store, [2.0, 0.0]))[:, 0].tolist() == [2.0, 0.0]
 
 
+async def test_trades_of_the_far_future_are_not_kept(store: ThreadedStore) -> None:
+    flow = collector(store, FakeClock(START))
+    await flow.begin()
+    for year in range(1, 9):
+        flow.take(trade(year * 105_120, year, 1.0, TOP))
+    await flow.settle(BTC, START + 10 * 105_120 * STEP)
+    rows = store.store.database.read("SELECT sum(seen) FROM flow")
+    assert rows == [(0.0,)]
+
+
 async def test_memory_stays_bounded(store: ThreadedStore) -> None:
     flow = collector(store, FakeClock(START))
     await flow.begin()
