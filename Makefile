@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check reference chaos oldest neighbours run deb install lock clean
+.PHONY: demo test check reference chaos fuzz oldest neighbours run deb install lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine
 	@$(BIN)/hyperdrift demo --until swap
@@ -33,6 +33,9 @@ reference: $(VENV)/.dev ## docs/reference/ and the picture of the rooms, from th
 
 chaos: $(VENV)/.dev ## fifteen bad minutes and a second pass; or CHAOS="--minutes 5 --seed 7"
 	@$(BIN)/python -m benchmarks.chaos $(CHAOS)
+
+fuzz: $(VENV)/.dev ## mutated real texts for every reader; or FUZZ="--tries 1000000 --seed 7"
+	@$(BIN)/python -m benchmarks.fuzz $(FUZZ)
 
 oldest: $(VENV)/oldest/.bot $(VENV)/between/.bot $(VENV)/.dev ## whole cycles with trainers and bots of old scikit-learns
 	@HYPERDRIFT_TRAINERS=$(VENV)/oldest/bin/python:$(VENV)/between/bin/python:$(BIN)/python \

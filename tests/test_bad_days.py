@@ -17,6 +17,7 @@ CASES = (
     *("host's clock steps", "upgraded while it runs", "stopped while", "flood of trades"),
     *("flood of predictions", "comes and goes without end", "flood of answers"),
     *("slow, cut in mid-frame", "slow, cut in mid-message", "funding no longer settled"),
+    *("no UTF-8", "ten thousand deep", "1e300", "beyond 64 bit"),
     *("403, 404, 422, 451", "list of coins short", "refused or unanswered", "delisted while"),
 )
 
