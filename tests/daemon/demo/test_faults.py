@@ -17,6 +17,8 @@ from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import (
     BadBar,
     ClockJump,
+    CoinFails,
+    Delisted,
     Disconnect,
     DroppedKeepalive,
     Duplicate,
@@ -26,7 +28,9 @@ from daemon.demo.faults import (
     Late,
     Malformed,
     NoTrades,
+    Refused,
     Reorder,
+    ShortMeta,
     Slow,
     StaleRest,
     Stall,
@@ -209,6 +213,102 @@ def test_an_unlisted_coin_costs_the_socket_and_is_unknown_to_rest() -> None:
     assert funding == (500, None)
     assert len(candles) == 3
     assert later.closed is None
+
+
+def test_a_refused_subscription_ends_sockets_that_have_one_and_is_an_error_frame_on_new_ones() -> (
+    None
+):
+    async def act(client: Client) -> Any:
+        held, refused = await client.listen(9), await client.listen(1.5)
+        await client.until(2.1)
+        return held, refused, await client.listen(4)
+
+    held, refused, later = play(act, Refused(coin="BTC", **span(1, 1)))
+    assert held.closed is not None
+    assert held.closed.rcvd is None
+    (error,) = [json.loads(text) for text in refused.raw]
+    assert error["channel"] == "error"
+    assert error["data"].startswith('Invalid subscription {"type":"candle","coin":"BTC"')
+    assert refused.closed is None
+    assert 3 in later.bars
+
+
+# -- the list of coins and single coins ----------------------------------------------------
+
+
+def names(meta: Any) -> list[str]:
+    return [coin["name"] for coin in meta["universe"]]
+
+
+def test_a_list_of_coins_can_be_short_empty_or_null() -> None:
+    async def act(client: Client) -> Any:
+        answers = []
+        for bars in (0.5, 1.5, 2.5, 3.5, 4.5):
+            await client.until(bars)
+            answers.append(await client.ask(type="meta"))
+        return answers
+
+    found = play(
+        act,
+        ShortMeta(coin="ETH", **span(0, 1)),
+        ShortMeta(**span(1, 1)),
+        ShortMeta(how="empty", **span(2, 1)),
+        ShortMeta(how="null", **span(3, 1)),
+    )
+    assert [status for status, _ in found] == [200] * 5
+    assert [names(meta) for _, meta in found[:3]] == [["BTC"], ["OTHER"], []]
+    assert found[3][1] is None
+    assert names(found[4][1]) == ["BTC", "ETH"]
+
+
+def test_a_coin_that_fails_fails_alone_and_only_where_it_is_told_to() -> None:
+    async def act(client: Client) -> Any:
+        await client.until(0.5)
+        funding = [
+            await client.ask(type="fundingHistory", coin=coin, startTime=0)
+            for coin in ("BTC", "ETH")
+        ]
+        return await client.candles("BTC"), await client.candles("ETH"), funding
+
+    btc, eth, funding = play(act, CoinFails(coin="BTC", of="candles", **span(0, 1)))
+    assert btc is None
+    assert len(eth) == 1
+    assert [status for status, _ in funding] == [200, 200]
+    btc, _, funding = play(act, CoinFails(coin="BTC", of="funding", **span(0, 1)))
+    assert len(btc) == 1
+    assert funding[0] == (500, None)
+    assert funding[1][0] == 200
+
+
+def test_a_delisted_coin_is_marked_and_silent_and_has_no_later_bars() -> None:
+    async def act(client: Client) -> Any:
+        seen = await client.listen(3.5, ("BTC", "ETH"))
+        _, meta = await client.ask(type="meta")
+        rows = await client.candles()
+        await client.until(5)
+        return seen, meta, rows, await client.candles()
+
+    seen, meta, rows, later = play(act, Delisted(coin="BTC", **span(2, 2.5)))
+    assert {c["t"] for c in seen.candles if c["s"] == "BTC"} <= {NOW_MS, NOW_MS + BAR}
+    assert NOW_MS + 3 * BAR in {c["t"] for c in seen.candles if c["s"] == "ETH"}
+    assert [coin.get("isDelisted", False) for coin in meta["universe"]] == [True, False]
+    assert rows[-1]["t"] < NOW_MS + 2 * BAR
+    assert later[-1]["t"] >= NOW_MS + 4 * BAR
+
+
+@pytest.mark.parametrize("status", [200, 403, 451, 502])
+def test_an_error_of_http_has_the_status_and_the_body_that_are_named(status: int) -> None:
+    async def act(client: Client) -> Any:
+        return await client.ask(type="meta")
+
+    answers = [
+        play(act, HttpError(status=status, body=body, **span(0, 1)))
+        for body in ("null", "html", "text")
+    ]
+    assert [answer[0] for answer in answers] == [status] * 3
+    assert answers[0][1] is None
+    assert answers[1][1].startswith(f"<html><head><title>{status}</title>")
+    assert answers[2][1] == f"error {status}"
 
 
 # -- pushes --------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from daemon.demo.market import generate
 from daemon.demo.protocol import decimal_text
 from daemon.demo.venue import Venue
 from hyperdrift.slot_name import HOUR_MS
@@ -68,6 +69,18 @@ def test_the_universe_names_every_recorded_coin() -> None:
     assert status == 200
     assert [entry["name"] for entry in meta["universe"]] == ["BTC"]
     assert ask(type="meta", dex="nope") == (500, None)
+
+
+def test_coins_with_a_prefix_are_those_of_a_builders_dex() -> None:
+    mixed = Venue([market(3), generate(3, MINUTES_5, 3, start_ms=START_MS, coin="xyz:TSLA")])
+
+    def asked(**body: Any) -> Any:
+        return json.loads(mixed.answer(json.dumps(body).encode(), START_MS).body)
+
+    assert asked(type="perpDexs") == [None, {"name": "xyz", "fullName": "XYZ"}]
+    assert [coin["name"] for coin in asked(type="meta")["universe"]] == ["BTC"]
+    assert [coin["name"] for coin in asked(type="meta", dex="xyz")["universe"]] == ["xyz:TSLA"]
+    assert asked(type="meta", dex="flx") is None
 
 
 @pytest.mark.parametrize(
