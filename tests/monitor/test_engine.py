@@ -453,6 +453,9 @@ def test_a_trade_that_another_model_opened_counts_as_pnl_only() -> None:
     given = {"trade_id": "1", "side": "buy", "opened_ms": opened_ms, "closed_ms": slot.now_ms}
     slot.give(events.TradeClosed, pnl=-5.0, **given)
     assert (slot.engine.snapshot().trades, slot.engine.snapshot().pnl_7d) == (0, -5.0)
+    assert slot.engine.snapshot().trades_before == 1
+    slot.serve("m1b", win_rate=0.55)
+    assert slot.engine.snapshot().trades_before == 0
 
 
 def test_a_decision_to_wait_is_told_when_its_reason_changes_and_not_at_each_bar() -> None:

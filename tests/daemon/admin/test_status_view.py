@@ -37,3 +37,14 @@ def test_a_probation_is_told_of_before_and_after_the_first_outcome(capsys: Any) 
     assert "+0.020 nats a bar if the previous model is right, -0.010 if the new one is" in text
     text = shown(capsys, probation=early | {"pairs": 4, "evidence": 2.5, "excess": 0.1})
     assert "+0.100 nats against the previous model over 4 pairs, evidence 2.5 : 1" in text
+
+
+def test_it_tells_what_became_of_the_bots_trades(capsys: Any) -> None:
+    assert "; 7 more were opened before this model" in shown(capsys, trades_before=7)
+    counts = {"taken": 3, "no_slot": {"SOL": 2, "ETH": 1}, "bad": {"it is no JSON": 4}, "new": 1}
+    first = {"first_bad": "[/b]nonsense[red] (it is no JSON)", "trouble": "it is packed"}
+    show_status({"status": {"state": "online", "trades": {"file": counts | first}}, "slots": {}})
+    text = " ".join(capsys.readouterr().out.split())
+    assert "trades (file) 3 counted; 3 trades of SOL (2), ETH (1) belong to no slot" in text
+    assert "4 bad (4 because it is no JSON), the first is [/b]nonsense[red]" in text
+    assert text.endswith("it is packed")

@@ -4,6 +4,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from hyperdrift.mqtt.messages import TradeReport
 from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor.events import TradeClosed
 from tests.captured import capture_logs
+from tests.daemon.trade_files.venue_fills import Leg, market
 
 BTC, ETH = SlotName("BTC", "5m"), SlotName("ETH", "5m")
 NOW_MS = SystemClock().now_ms()
@@ -164,3 +167,37 @@ async def test_of_two_intervals_of_a_coin_the_trade_says_which(desk: Desk, tmp_p
             await heard(logs, "trades.no_slot")
     told = {"BTC-PERP (BTC-5m or BTC-1h: which?)": 1, "btc at 12h": 1}
     assert book.state()["file"].no_slot == told
+
+
+def test_a_published_trade_is_judged_like_one_of_a_file() -> None:
+    book = TradeBook(VenueClock(SystemClock()))
+    report = TradeReport(**json.loads(line("1")), entry=1.0, exit=1.0, size=1.0, fee=0.0)
+    with capture_logs() as logs:
+        assert book.heeds(BTC, report)
+        for ahead_ms in (3_600_000, NOW_MS * 999, -2):  # the second is in microseconds
+            assert not book.heeds(BTC, replace(report, closed_ms=report.opened_ms + ahead_ms))
+        old_ms = NOW_MS - (KEPT_DAYS + 1) * DAY_MS
+        assert not book.heeds(BTC, replace(report, opened_ms=old_ms, closed_ms=old_ms))
+    counts = book.state()["messages"]
+    assert counts.bad == {"it closes in the future": 2, "it closed before it was opened": 1}
+    assert (counts.old, counts.taken) == (1, 0)
+    assert [entry["event"] for entry in logs] == ["trades.bad_message"] * 2
+
+
+async def test_the_fills_of_eighty_trades_are_eighty_trades(desk: Desk, tmp_path: Path) -> None:
+    sizes = [*(Decimal(n) for n in ("0.5", "0.5", "-1", "-0.4", "0.1", "0.3"))] * 40
+    made = market(
+        [Leg(n, Decimal(100 + i % 7)) for i, n in enumerate(sizes)], first_ms=NOW_MS - DAY_MS
+    )
+    path = tmp_path / "fills.jsonl"
+    snapshot = {"isSnapshot": True, "user": "0x1", "fills": made.fills[100::-1]}
+    append(path, json.dumps({"channel": "userFills", "data": snapshot}) + "\n")
+    async with desk.following(path, BTC):
+        for i in range(90, len(made.fills), 30):
+            data = {"user": "0x1", "fills": made.fills[i : i + 30]}
+            append(path, json.dumps({"channel": "userFills", "data": data}) + "\n")
+        found = [await desk.next() for _ in made.trades]
+    assert len(found) == 80
+    assert [each.side for each in found] == [each.side for each in made.trades]
+    assert [each.pnl for each in found] == pytest.approx([each.pnl for each in made.trades])
+    assert desk.taken.empty()
