@@ -57,8 +57,8 @@ def slots_meant(
     """
     if slot:
         coin, dash, interval = slot.strip().rpartition("-")
-        if not dash:
-            return []
+        if not dash or _interval(interval) is None:
+            coin, interval = slot, ""  # a coin alone, like BTC or BTC-PERP
     found = list(slots)
     if coin:
         meant = coin_meant(coin, {each.coin for each in slots})

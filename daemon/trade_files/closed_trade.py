@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from daemon.trade_files.page_dates import plain
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import MINUTE_MS
 
@@ -169,7 +170,7 @@ def moment(value: object, field: str) -> int:
         BadTrade: If it is no time of this century.
     """
     try:
-        at_ms = _moment(value)
+        at_ms = _moment(plain(value))
     except (ValueError, TypeError, OverflowError):
         at_ms = 0
     if not _FIRST_MS <= at_ms < _LAST_MS:

@@ -93,7 +93,7 @@ def _is_empty(value: object) -> bool:
 def _opens(way: str) -> bool | None:
     if way.startswith("open"):
         return True
-    return False if way.startswith(("close", *_FORCED)) or "liquidat" in way else None
+    return False if any(each in way for each in ("close", *_FORCED)) else None
 
 
 def _signed(size: Decimal, record: Record, way: str) -> Decimal | None:
@@ -101,11 +101,12 @@ def _signed(size: Decimal, record: Record, way: str) -> Decimal | None:
     named = record.get("side")
     if not _is_empty(named):
         return size if side(named) == "buy" else -size
-    if way.startswith(_BUYS) or (way.startswith(_FORCED) and "short" in way):
+    forced = any(each in way for each in _FORCED)
+    if any(each in way for each in _BUYS) or (forced and "short" in way):
         return size
-    if way.startswith(_SELLS) or (way.startswith(_FORCED) and "long" in way):
+    if any(each in way for each in _SELLS) or (forced and "long" in way):
         return -size
-    if way.startswith(_FORCED):
+    if forced:
         return None
     raise BadTrade("dir is not known", f"dir is {record.get('dir')!r:.80}, and there is no side")
 

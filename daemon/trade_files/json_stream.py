@@ -109,13 +109,14 @@ class JsonStream:
 
     def _take_scalar(self, start: int) -> Iterator[JsonBad]:
         """Pass over a value that is no record; in a list of records it is a bad one."""
-        _, end = self._decoded(start)
+        value, end = self._decoded(start)
         word = _SCALAR.match(self._text, start)
         if end < 0 or (not end and len(self._text) - start > _LARGEST):
             yield from self._refuse(start)
         elif end and not (word and word.end() == len(self._text)):  # a number may go on
             bracket, under = self._open[-1]
-            if bracket == "[" and (not under or under in _RECORDS):
+            is_address = isinstance(value, str) and value.startswith("0x")
+            if bracket == "[" and not is_address and (not under or under in _RECORDS):
                 yield JsonBad(self._text[start : min(end, start + 200)])
             self._at, self._key = end, None
 

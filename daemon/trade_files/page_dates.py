@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+# The year first leaves no doubt: it is rewritten as ISO 8601.
+_YEAR_FIRST: Final = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})[ ,T-]+(\d{1,2}:.+)")
 _DATE: Final = re.compile(
     r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})[ ,-]+(\d[\d:.]*)\s*([AaPp])?\.?[Mm]?\.?"
 )
@@ -17,6 +19,14 @@ _DATE: Final = re.compile(
 def is_page_date(text: object) -> bool:
     """Return whether a text is a date whose order of day and month another row must tell."""
     return isinstance(text, str) and _DATE.fullmatch(text.strip()) is not None
+
+
+def plain(text: object) -> object:
+    """Return a date that has its year first as ISO 8601, and anything else as it is."""
+    if not isinstance(text, str) or not (found := _YEAR_FIRST.fullmatch(text.strip())):
+        return text
+    year, month, day, clock = found.groups()
+    return f"{year}-{month:0>2}-{day:0>2}T{clock if clock[1] != ':' else f'0{clock}'}"
 
 
 def day_first(texts: Sequence[str], now_ms: int) -> bool | None:

@@ -52,7 +52,8 @@ def test_of_two_intervals_the_row_must_say_which() -> None:
     assert slots_meant(slots, slot="BTC/USDC:USDC-5m") == [BTC]
     assert slots_meant(slots, coin="ETHUSDT") == [ETH]
     assert slots_meant(slots, interval="1H") == [BTC_1H]
-    assert slots_meant(slots, coin="SOL") == slots_meant(slots, slot="BTC") == []
+    assert slots_meant(slots, coin="SOL") == slots_meant(slots, slot="SOL-5m") == []
+    assert slots_meant(slots, slot="ETH-PERP") == slots_meant(slots, slot="ETH") == [ETH]
     assert slots_meant((BTC,)) == [BTC]
     assert slots_meant((SlotName("BTC", "1d"),), coin="BTC", interval="24h") != []
 

@@ -58,6 +58,9 @@ def test_every_shape_of_the_same_fills_gives_the_same_trades(folder: Path, made:
         "lines.jsonl": "".join(json.dumps(fill) + "\n" for fill in made.fills),
         "rest.json": json.dumps(made.fills[::-1]),
         "page.csv": page_csv(made.fills),
+        "year_first.csv": page_csv(made.fills, "%Y/%m/%d - %H:%M:%S"),
+        "archive.jsonl": "".join(json.dumps(["0x1", fill]) + "\n" for fill in made.fills),
+        "shuffled.json": json.dumps(sorted(made.fills, key=lambda fill: fill["px"])),
         "ccxt.json": json.dumps([ccxt(fill, info=True) for fill in made.fills]),
         "bare.json": json.dumps([ccxt(fill, info=False) for fill in made.fills], indent=1),
         "socket.jsonl": json.dumps(
@@ -169,6 +172,16 @@ def test_a_trade_whose_fills_are_missing_in_the_middle_is_left_out(tmp_path: Pat
     made = market(legs("1", "-1", "2", "-2"))
     trades = write(tmp_path / "a.jsonl", [made.fills[0], *made.fills[2:]])
     assert [trade.pnl for trade in trades] == pytest.approx([made.trades[1].pnl])
+
+
+@pytest.mark.parametrize(
+    "way", ["Market Order Liquidation: Close Long", "Auto-Deleveraging", "Liquidated Cross Long"]
+)
+def test_what_the_page_calls_a_forced_close_is_one(tmp_path: Path, way: str) -> None:
+    made = market(legs("1", "-1"))
+    path = tmp_path / "page.csv"
+    path.write_text(page_csv(made.fills).replace("Close Long", way))
+    same(read(path), made.trades)
 
 
 def test_a_liquidation_closes_a_trade_and_spot_and_other_kinds_are_told_apart(
