@@ -189,6 +189,8 @@ def _venue_problem(venue: HyperliquidSection) -> str | None:
             return f"hyperliquid.{name} is {url!r}; write {scheme}s://... (or {scheme}://...)"
         if url and (fault := _url_fault(url)):
             return f"hyperliquid.{name} is {url!r}: {fault}; write {scheme}s://host or host:port"
+    if venue.ws_url and not venue.rest_url:
+        return "hyperliquid.ws_url is given without rest_url; write both, of the same venue"
     return None
 
 

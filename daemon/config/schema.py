@@ -97,7 +97,7 @@ class HyperliquidSection(_Section, frozen=True, kw_only=True):
     rest_url: str = ""
     """Base address of REST, `https://...`; empty takes the network's."""
     ws_url: str = ""
-    """Address of the stream, `wss://...`; empty takes the network's."""
+    """Address of the stream, `wss://...`; empty takes the network's, or `/ws` beside `rest_url`."""
     speed: Positive = 1.0
     """Venue seconds per wall second; only a replay exchange runs faster than 1."""
     weight_per_minute: Count = 1000
@@ -107,6 +107,9 @@ class HyperliquidSection(_Section, frozen=True, kw_only=True):
     def urls(self) -> tuple[str, str]:
         """REST base and WebSocket address."""
         rest, stream = NETWORKS[self.network]
+        if self.rest_url and not self.ws_url:  # never the stream of another venue
+            host = self.rest_url.rstrip("/").removesuffix("/info")
+            stream = f"ws{host.removeprefix('http')}/ws"
         return self.rest_url or rest, self.ws_url or stream
 
     @property

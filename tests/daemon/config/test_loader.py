@@ -137,6 +137,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
             "hyperliquid.ws_url is 'wss://api..x/ws': no host can be called 'api..x'",
         ),
         ('[hyperliquid]\nws_url = "wss:///ws"', "it names no host; write wss://host"),
+        ('[hyperliquid]\nws_url = "wss://a.b/ws"', "ws_url is given without rest_url; write both"),
         ('[hyperliquid]\nrest_url = "http://[::1"', "hyperliquid.rest_url is 'http://[::1'"),
         ('[mqtt]\nbroker = "mqtt://broker..lan:1883"', "no host can be called 'broker..lan'"),
         ('[web]\nlisten = "127.0.0.1"', "web.listen is '127.0.0.1': it has no port; write 127."),

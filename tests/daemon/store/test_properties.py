@@ -74,3 +74,15 @@ def test_one_venue_has_one_name_however_its_address_is_written(
     settings: dict[str, str], venue: str
 ) -> None:
     assert HyperliquidSection(**settings).venue == venue  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rest_url", "stream"),
+    [
+        ("", "wss://api.hyperliquid.xyz/ws"),
+        ("https://api.hyperliquid-testnet.xyz", "wss://api.hyperliquid-testnet.xyz/ws"),
+        ("http://127.0.0.1:8765/info", "ws://127.0.0.1:8765/ws"),
+    ],
+)
+def test_the_stream_is_of_the_venue_that_rest_asks(rest_url: str, stream: str) -> None:
+    assert HyperliquidSection(rest_url=rest_url).urls[1] == stream
