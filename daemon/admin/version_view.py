@@ -212,7 +212,7 @@ def show_findings(found: list[VersionCheck]) -> None:
 def _proof(name: str, form: dict[str, Any]) -> str:
     """Return what a form of the model was proved to, in words."""
     if form.get("difference") is None:
-        return form.get("error") or "proved when it was made, not in the certificate"
+        return form.get("error") or "its certificate has no proof of it"
     library = "onnxruntime" if name == "onnx" else "scikit-learn"
     return (
         f"equal on {form['rows']:,} rows to {form['difference']:.1e} under {library} "

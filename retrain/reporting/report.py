@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from retrain.reporting import plots as plot
 
+_LIBRARIES: Final = {"joblib": "scikit-learn", "onnx": "onnxruntime"}
 _CLASSES: Final = ("DOWN", "NEUTRAL", "UP")
 _STYLE: Final = """
 :root{--ink:#1c2330;--soft:#5d6778;--line:#dfe3ea;--page:#f6f7f9;--card:#fff;--good:#187a45;
@@ -68,6 +69,7 @@ def render(meta: Mapping[str, Any]) -> str:
                 _section("Test decisions", _confusion(meta)),
                 _section("Class shares", _shares(meta)),
             ),
+            _section("Forms", _forms(meta["forms"])),
             _pair(_section("Settings", _settings(meta)), _section("Timings", _timings(meta))),
             "</body></html>",
         )
@@ -277,6 +279,21 @@ def _settings(meta: Mapping[str, Any]) -> str:
             *((name, version) for name, version in meta["versions"].items()),
         ),
     )
+
+
+def _forms(forms: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line for each form of the model, with what a fresh interpreter found."""
+    lines = [
+        (
+            name,
+            one["error"] or f"off by {one['difference']:.1e} on {one['rows']:,} rows",
+            _number(one["predict_ms"], "{:.2f} ms"),
+            f"{_LIBRARIES[name]} {one['library']}, Python {one['python']}",
+        )
+        for name, one in forms.items()
+    ]
+    note = "Of the joblib the golden rows are asked; onnx must say what it says, ties and all."
+    return _table(("", "proved", "one row", "under"), lines) + _soft(note)
 
 
 def _timings(meta: Mapping[str, Any]) -> str:

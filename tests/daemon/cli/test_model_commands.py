@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from daemon import cli
@@ -108,6 +109,19 @@ def test_show_tells_gates_scores_and_files_of_one_version_named_by_its_beginning
     shown = json.loads(out)
     assert shown["scores"]["test"]["skill"] == 0.03
     assert shown["files"][f"golden_{one}.json"]["bytes"] > 1000
+
+
+def test_show_tells_each_form_and_what_it_was_proved_to(shell: Shell) -> None:
+    proof = {"error": "", "difference": 4e-16, "rows": 10_032, "predict_ms": 0.02}
+    proof |= {"python": "3.11.7", "library": "1.32.0"}
+    one = shell.version(portable=True, meta=certificate() | {"forms": {"onnx": proof}})
+    _, out, _ = shell.call("models", "show", one, "--slot", "BTC-5m")
+    assert "onnx      equal on 10,032 rows to 4.0e-16 under onnxruntime 1.32.0" in out
+    assert "joblib    its certificate has no proof of it" in out
+    _, out, _ = shell.call("models", "show", one, "--slot", "BTC-5m", "--json")
+    shown = json.loads(out)
+    assert shown["forms"]["onnx"] == {"file": f"model_{one}.onnx", **proof}
+    assert shown["numpy"] == np.__version__
 
 
 def test_a_version_that_does_not_exist_is_one_line_and_exit_code_three(shell: Shell) -> None:

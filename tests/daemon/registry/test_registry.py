@@ -18,7 +18,7 @@ from daemon.registry.signing import KeyRing, Signer, generate
 from hyperdrift.errors import VersionRefused
 from hyperdrift.signatures import Verifier
 from hyperdrift.slot_name import SlotName
-from tests.daemon.versions import certificate, rewrite, write_version
+from tests.daemon.versions import certificate, replace_file, rewrite, write_version
 
 SLOT = SlotName("BTC", "5m")
 NOW = 1_760_000_000_000
@@ -33,7 +33,8 @@ def adopt(registry: Registry, tmp_path: Path, *numbers: int, **options: Any) -> 
     found = []
     for n in numbers:
         made = list((tmp_path / f"candidate{n}").glob("manifest_*"))
-        manifest = made[0] if made else write_version(tmp_path / f"candidate{n}", n, **options)
+        both = {"portable": True, **options}
+        manifest = made[0] if made else write_version(tmp_path / f"candidate{n}", n, **both)
         found.append(registry.adopt(SLOT, manifest))
     return found
 
@@ -90,6 +91,34 @@ def test_a_damaged_candidate_is_not_adopted(registry: Registry, tmp_path: Path) 
     with pytest.raises(VersionRefused, match="SHA-256"):
         registry.adopt(SLOT, manifest)
     assert registry.versions(SLOT) == ()
+
+
+def test_the_daemon_serves_the_portable_form_and_never_unpickles_the_other(
+    registry: Registry, tmp_path: Path
+) -> None:
+    manifest = write_version(tmp_path / "other", 1, portable=True)
+    replace_file(manifest, "meta_classifier", b"no pickle that this scikit-learn could load")
+    one = registry.adopt(SLOT, manifest)
+    deploy(registry, one)
+    assert registry.load(SLOT, one).form == "onnx"
+    (old,) = adopt(registry, tmp_path, 2, portable=False)
+    assert registry.load(SLOT, old).form == "joblib"
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_version_whose_portable_form_is_lost_or_altered_is_not_served(
+    registry: Registry, tmp_path: Path, *, lost: bool
+) -> None:
+    one, two = adopt(registry, tmp_path, 1, 2)
+    deploy(registry, one)
+    deploy(registry, two, NOW + 1000)
+    path = registry.folder(SLOT) / f"model_{two}.onnx"
+    path.unlink()
+    if not lost:
+        path.write_bytes(b"another model")
+    with pytest.raises(VersionRefused, match=r"model_.*\.onnx"):
+        registry.load(SLOT, two)
+    assert registry.way_back(SLOT, two).model_id == roll_back(registry) == one
 
 
 def test_a_model_of_another_slot_is_refused(registry: Registry, tmp_path: Path) -> None:
@@ -429,7 +458,7 @@ def test_whatever_operation_the_power_fails_at_pruning_leaves_only_whole_version
         calm.prune(SLOT, keep=1)
         assert len(list((calm.folder(SLOT) / "backup").iterdir())) == 1
         left = {path.name for path in calm.folder(SLOT).glob("*_*")}
-        assert len(left) == 3 * 6, "what the first one left lying is gone"
+        assert len(left) == 3 * 7, "what the first one left lying is gone"
         assert roll_back(calm) == ids[1]
         if files.left >= 0:
             assert after > 8, "the operations were not counted"

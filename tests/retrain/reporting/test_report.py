@@ -44,6 +44,16 @@ def test_the_report_of_a_refused_model_says_by_which_gates(candidate: Candidate)
     assert "Refused by overfit, direction." in page
 
 
+def test_the_report_shows_what_each_form_was_proved_to(candidate: Candidate) -> None:
+    forms = candidate.meta["forms"]
+    page = render(candidate.meta)
+    assert f"scikit-learn {forms['joblib']['library']}" in page
+    assert "on 10,032 rows" in page
+    failed = {**forms["onnx"], "error": "it cannot be made (no <onnx>)", "predict_ms": None}
+    page = render({**candidate.meta, "forms": {**forms, "onnx": failed}})
+    assert "it cannot be made (no &lt;onnx&gt;)" in page
+
+
 def test_the_report_is_well_formed_and_fetches_nothing(candidate: Candidate) -> None:
     page = render(candidate.meta)
     parser = Balance()
