@@ -5,8 +5,11 @@ HTML with any status, 200 included. Such a page says nothing about the request.
 """
 
 import re
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Final
+
+import aiohttp
 
 from daemon.core.errors import VenueRefused
 from daemon.core.outside_text import printable
@@ -34,7 +37,33 @@ class HungUp(TryAgain):
 
 
 class Ambiguous(TryAgain):
-    """A 500 with `null`: a fault that passes, or one of the coin that was asked for alone."""
+    """Nothing was answered: a fault that passes, or one of the coin that was asked for alone."""
+
+
+async def answered(
+    call: AbstractAsyncContextManager[aiohttp.ClientResponse], request: bytes
+) -> bytes:
+    """Wait for the answer to a call; return its body if it can be read.
+
+    Args:
+        call: The call.
+        request: What it asks, to be quoted.
+
+    Raises:
+        HungUp: If the connection ended without an answer.
+        Ambiguous: If no answer came in time.
+        TryAgain: If the venue cannot be reached. More errors are those of `checked`.
+    """
+    try:
+        async with call as response:
+            status, body = response.status, await response.read()
+    except (aiohttp.ServerDisconnectedError, ConnectionResetError) as e:
+        raise HungUp(str(e) or type(e).__name__) from e
+    except TimeoutError as e:
+        raise Ambiguous("no answer in time") from e
+    except (aiohttp.ClientError, OSError) as e:
+        raise TryAgain(str(e) or type(e).__name__) from e
+    return checked(status, body, request)
 
 
 def checked(status: int, body: bytes, request: bytes) -> bytes:
@@ -52,8 +81,7 @@ def checked(status: int, body: bytes, request: bytes) -> bytes:
     if text.startswith(b"<"):
         raise TryAgain(f"status {status} with a page of HTML{_title(text)}, not the venue's JSON")
     if text in {b"null", b""} or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        is_of_venue = status == HTTPStatus.INTERNAL_SERVER_ERROR and text == b"null"
-        if is_of_venue:
+        if status in {HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR}:
             raise Ambiguous(f"status {status}")
         raise TryAgain(f"status {status}")
     if status in _REFUSALS:

@@ -21,7 +21,7 @@ from daemon.hyperliquid import requests, wire
 from daemon.hyperliquid.anomaly_log import AnomalyLog
 from daemon.hyperliquid.backoff import Standstill, delays
 from daemon.hyperliquid.connecting import proxy_for
-from daemon.hyperliquid.http_answers import Ambiguous, HungUp, Throttled, TryAgain, checked
+from daemon.hyperliquid.http_answers import Ambiguous, HungUp, Throttled, TryAgain, answered
 from daemon.hyperliquid.rate_limit import Priority, Spent, WeightBudget
 from daemon.hyperliquid.refusal_log import RefusalLog
 from hyperdrift.clock import Clock
@@ -339,12 +339,5 @@ class RestClient:
             msg = "use RestClient as an async context manager"
             raise RuntimeError(msg)
         headers = {"Content-Type": "application/json"}
-        try:
-            call = self._session.post(self._url, data=request, headers=headers, proxy=self._proxy)
-            async with call as response:
-                status, body = response.status, await response.read()
-        except (aiohttp.ServerDisconnectedError, ConnectionResetError) as e:
-            raise HungUp(str(e) or type(e).__name__) from e
-        except (aiohttp.ClientError, TimeoutError, OSError) as e:
-            raise TryAgain(str(e) or type(e).__name__) from e
-        return checked(status, body, request)
+        call = self._session.post(self._url, data=request, headers=headers, proxy=self._proxy)
+        return await answered(call, request)

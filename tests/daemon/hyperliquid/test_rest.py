@@ -94,9 +94,12 @@ async def test_a_venue_that_stays_away_is_an_error_that_may_pass() -> None:
         assert len(venue.requests) == 5
 
 
-async def test_a_call_that_alone_fails_holds_nobody_else_up_and_is_told_from_an_outage() -> None:
-    async with talking(*[(500, "null")] * 6, now=1.5) as (venue, rest):
-        with pytest.raises(CoinUnserved, match=r"not serve the candles of BTC-5m \(status 500"):
+@pytest.mark.parametrize("fault", [(500, "null"), (200, "null"), (200, "")])
+async def test_a_call_that_alone_fails_holds_nobody_else_up_and_is_told_from_an_outage(
+    fault: tuple[int, str],
+) -> None:
+    async with talking(*[fault] * 6, now=1.5) as (venue, rest):
+        with pytest.raises(CoinUnserved, match=r"not serve the candles of BTC-5m \(status .00"):
             await rest.candles("BTC", "5m", START)
         assert len(venue.asked("candleSnapshot")) == 5
         with pytest.raises(CoinUnserved):  # from now on each call is one try
