@@ -5,6 +5,7 @@ fitted to all bars, and this refit is the candidate: a retrain after a drift nee
 bars. A refused twin is saved too, so that its report can say why.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
@@ -20,6 +21,7 @@ from retrain.dataset import Frame, Rows
 from retrain.decision import SignalThreshold
 from retrain.forms import proofs
 from retrain.forms.description import describe
+from retrain.forms.interpreters import FreshInterpreter
 from retrain.judging import findings, provenance
 from retrain.judging.certificate import certificate
 from retrain.judging.comparison import champion_rows, compare
@@ -150,16 +152,17 @@ def run(
     """
     # Threads of BLAS and OpenMP spin while they wait for each other, which costs most where other
     # work has a core; the fits have threads of their own.
-    with threadpool_limits(1):
-        return _run(job, directory, _Watch(progress, timer))
+    with threadpool_limits(1), FreshInterpreter(job.python or sys.executable) as fresh:
+        return _run(job, directory, fresh, _Watch(progress, timer))
 
 
-def _run(job: Job, directory: artifact.Folder, watch: _Watch) -> Candidate:
+def _run(job: Job, directory: artifact.Folder, fresh: FreshInterpreter, watch: _Watch) -> Candidate:
     rows = _rows(job, watch)
     trainer = _trainer(job, rows)
     watch.step("out-of-fold")
     given, twin = fit_twin(rows, trainer, job.signal_rate)
     watch.step("judge")
+    fresh.start()  # it imports while one core judges, and while the refit is fitted
     predict, signal = twin.stack.predict, twin.signal
     train, test = (_scores(predict, signal, rows, p, job) for p in (rows.train, rows.test))
     watch.step("champion")
@@ -170,7 +173,7 @@ def _run(job: Job, directory: artifact.Folder, watch: _Watch) -> Candidate:
     version = _version(shipped, rows, job)
     artifact.save_model(directory, version)
     watch.step("self-test")
-    proved = proofs.prove(version, directory, rows.features, job.python, job.onnx_python)
+    proved = proofs.prove(version, directory, rows.features, fresh, job.onnx_python)
     gates += judge_shipped(_shipped(proved, twin, shipped, rows), job.limits)
     watch.step("report")
     found = findings.find(

@@ -1,5 +1,6 @@
 """Make the portable form of a saved model, and load both forms in fresh interpreters."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -19,15 +20,57 @@ _SELF_TEST: Final = _HERE / "joblib_selftest.py"
 _ONNX_SELF_TEST: Final = _HERE / "onnx_selftest.py"
 
 
-def self_test(python: str, model_path: Path, golden_path: Path) -> LoadProof:
-    """Load a joblib file in a fresh interpreter without our packages.
+class FreshInterpreter:
+    """A fresh interpreter without our packages, which loads a joblib file.
 
-    Args:
-        python: The interpreter, best the bot's own.
-        model_path: The joblib file.
-        golden_path: The golden rows that it must reproduce.
+    It is started before there is a file: importing scikit-learn takes longer than all it does
+    then, and can be done while the model is fitted. On exit it is ended if it still runs.
     """
-    return _tested([python, "-I", str(_SELF_TEST), str(model_path), str(golden_path)])
+
+    def __init__(self, python: str) -> None:
+        """Name the interpreter, best the bot's own."""
+        self._command = (python, "-I", str(_SELF_TEST))
+        self._process: subprocess.Popen[str] | None = None
+        self._error = ""
+
+    def __enter__(self) -> "FreshInterpreter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
+
+    def start(self) -> None:
+        """Start it: it imports what a model needs, and waits."""
+        pipe = subprocess.PIPE
+        try:
+            # The interpreter comes from the operator's configuration.
+            self._process = subprocess.Popen(  # noqa: S603
+                self._command, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            )
+        except OSError as e:
+            self._error = f"{type(e).__name__}: {e}"
+
+    def ask(self, model_path: Path, golden_path: Path) -> None:
+        """Let it load a joblib file, which must reproduce its golden rows, and do not wait."""
+        if self._process is not None and self._process.stdin is not None:
+            # One that has ended already says why in `answer`.
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(json.dumps([str(model_path), str(golden_path)]) + "\n")
+                self._process.stdin.flush()
+
+    def answer(self) -> LoadProof:
+        """Wait for what it found; what went wrong in `start` or `ask` is told here."""
+        if self._process is None:
+            return LoadProof(error=self._error or "it was not started")
+        try:
+            out, err = self._process.communicate(timeout=_TIMEOUT_S)
+            if self._process.returncode == 0:
+                return LoadProof(**json.loads(out))
+            return LoadProof(error=_last_words(err, self._process.returncode))
+        except (OSError, ValueError, TypeError, subprocess.TimeoutExpired) as e:
+            return LoadProof(error=f"{type(e).__name__}: {e}")
 
 
 def convert(python: str, parts_path: Path, model_path: Path, *names: str) -> str:
@@ -46,7 +89,7 @@ def convert(python: str, parts_path: Path, model_path: Path, *names: str) -> str
         done = _run(command, {**os.environ, "PYTHONPATH": path})
     except (OSError, subprocess.TimeoutExpired) as e:
         return f"{type(e).__name__}: {e}"
-    return "" if done.returncode == 0 else _last_words(done)
+    return "" if done.returncode == 0 else _last_words(done.stderr, done.returncode)
 
 
 def portable_self_test(
@@ -71,7 +114,7 @@ def _tested(command: Sequence[str]) -> LoadProof:
         done = _run(command)
         if done.returncode == 0:
             return LoadProof(**json.loads(done.stdout))
-        return LoadProof(error=_last_words(done))
+        return LoadProof(error=_last_words(done.stderr, done.returncode))
     except (OSError, ValueError, TypeError, subprocess.TimeoutExpired) as e:
         return LoadProof(error=f"{type(e).__name__}: {e}")
 
@@ -90,6 +133,6 @@ def _run(
     )
 
 
-def _last_words(done: subprocess.CompletedProcess[Any]) -> str:
-    lines = str(done.stderr).strip().splitlines()
-    return lines[-1] if lines else f"exit {done.returncode}"
+def _last_words(stderr: str, code: int) -> str:
+    lines = stderr.strip().splitlines()
+    return lines[-1] if lines else f"exit {code}"

@@ -1,10 +1,13 @@
 """Load a saved model in an interpreter without this package, and report its predictions.
 
-Run as a script, `python -I joblib_selftest.py MODEL GOLDEN`, often under the bot's own Python:
-it may import joblib and what scikit-learn brings, and must not import this package.
+Run as a script, `python -I joblib_selftest.py`, often under the bot's own Python: it may import
+joblib and what scikit-learn brings, and must not import this package. It imports what a model
+needs, then reads a line from stdin, a JSON list: the path of the model and of its golden rows.
 Prints one JSON object; a failure ends with a traceback whose last line is the reason.
 """
 
+import contextlib
+import importlib
 import json
 import platform
 import sys
@@ -17,7 +20,8 @@ import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
 
-_REPEATS = 100
+_REPEATS = 30
+_NEEDED = ("sklearn.ensemble", "sklearn.calibration", "sklearn.multiclass", "pandas")
 
 
 def main(model_path: str, golden_path: str) -> dict[str, Any]:
@@ -73,4 +77,8 @@ def _named(model: Any, rows: list[list[float]]) -> Any:
 
 
 if __name__ == "__main__":
-    json.dump(main(sys.argv[1], sys.argv[2]), sys.stdout)
+    for name in _NEEDED:
+        # What is missing fails when the model is loaded, if the model needs it.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    json.dump(main(*json.loads(sys.stdin.readline())), sys.stdout)

@@ -27,31 +27,30 @@ def prove(
     version: Version,
     directory: Folder,
     features: NDArray[np.float64],
-    python: str = "",
+    fresh: interpreters.FreshInterpreter,
     onnx_python: str = "",
 ) -> Proofs:
     """Load the joblib file in a fresh interpreter, make the portable form and load that too.
+
+    The two go on beside each other.
 
     Args:
         version: What was saved; it must have `parts`.
         directory: Where its files lie, and the portable form will.
         features: Rows that the model learnt from, shape (n, 17).
-        python: Must be able to load the joblib file; ours if empty.
+        fresh: Must be able to load the joblib file; it has been started.
         onnx_python: Has onnx and onnxruntime; ours if empty.
     """
     files, portable = version.files, directory / version.portable
     saved = directory / files["meta_classifier"]
-    ours = sys.executable
-    own = interpreters.self_test(python or ours, saved, directory / files["golden"])
-    size = saved.stat().st_size
+    fresh.ask(saved, directory / files["golden"])
+    size, python = saved.stat().st_size, onnx_python or sys.executable
     names = version.model_id, version.schema_hash
-    if why := interpreters.convert(
-        onnx_python or ours, directory / files["parts"], portable, *names
-    ):
-        return Proofs(own, LoadProof(error=f"it cannot be made ({why})"), size)
+    if why := interpreters.convert(python, directory / files["parts"], portable, *names):
+        return Proofs(fresh.answer(), LoadProof(error=f"it cannot be made ({why})"), size)
     rows, expected = _expected(version, features)
-    other = interpreters.portable_self_test(onnx_python or ours, portable, rows, expected)
-    return Proofs(own, other, max(size, portable.stat().st_size))
+    other = interpreters.portable_self_test(python, portable, rows, expected)
+    return Proofs(fresh.answer(), other, max(size, portable.stat().st_size))
 
 
 def _expected(

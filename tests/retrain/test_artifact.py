@@ -19,6 +19,7 @@ from hyperdrift.manifest import canonical
 from hyperdrift.version_files import check_files, read_certificate, read_manifest
 from retrain import artifact, features
 from retrain.forms import interpreters
+from retrain.forms.load_proof import LoadProof
 from retrain.pipeline import Candidate
 
 AT_MS = 1_760_000_000_000
@@ -180,6 +181,13 @@ def test_the_inner_meta_model_alone_is_refused(copy: Path, tmp_path: Path) -> No
         load_version(resealed(copy, inner, tmp_path / "inner"))
 
 
+def self_test(python: str, model: Path, golden: Path) -> LoadProof:
+    with interpreters.FreshInterpreter(python) as fresh:
+        fresh.start()
+        fresh.ask(model, golden)
+        return fresh.answer()
+
+
 def test_a_model_with_its_classes_permuted_is_refused(copy: Path, tmp_path: Path) -> None:
     model = fitted(copy)
     meta = model[-1].final_estimator_[-1]
@@ -189,7 +197,7 @@ def test_a_model_with_its_classes_permuted_is_refused(copy: Path, tmp_path: Path
     with pytest.raises(VersionRefused, match="golden rows come out"):
         load_version(path)
     found = read_manifest(path)
-    tested = interpreters.self_test(
+    tested = self_test(
         sys.executable, path.parent / found.meta_classifier, path.parent / found.golden
     )
     assert "golden rows" in tested.error
@@ -198,8 +206,17 @@ def test_a_model_with_its_classes_permuted_is_refused(copy: Path, tmp_path: Path
 def test_an_interpreter_that_is_not_there_fails_the_self_test_with_a_sentence(
     manifest_path: Path,
 ) -> None:
-    tested = interpreters.self_test("/nowhere/python", manifest_path, manifest_path)
+    tested = self_test("/nowhere/python", manifest_path, manifest_path)
     assert "No such file" in tested.error
+
+
+def test_an_interpreter_that_ends_before_it_is_asked_is_told_by_its_last_words(
+    manifest_path: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "python"
+    bare.write_text("#!/bin/sh\necho no joblib here >&2; exit 1\n")
+    bare.chmod(0o755)
+    assert self_test(str(bare), manifest_path, manifest_path).error == "no joblib here"
 
 
 def test_the_model_is_built_of_scikit_learn_and_numpy_alone(manifest_path: Path) -> None:

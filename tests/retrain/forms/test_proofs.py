@@ -11,6 +11,7 @@ import pytest
 
 from retrain import artifact, features
 from retrain.forms import proofs
+from retrain.forms.interpreters import FreshInterpreter
 from retrain.forms.parts import Parts, loaded
 from retrain.manifest import Version
 from retrain.pipeline import Candidate
@@ -42,7 +43,9 @@ def version(stack: Stack, parts: Parts, **changes: Any) -> Version:
 def proved(made: Version, folder: Path, onnx_python: str = "") -> proofs.Proofs:
     """Prove the portable form; there is no interpreter for the joblib, which takes seconds."""
     artifact.save_model(folder, made)
-    return proofs.prove(made, folder, rows(500)[0], "/nowhere/python", onnx_python)
+    with FreshInterpreter("/nowhere/python") as fresh:
+        fresh.start()
+        return proofs.prove(made, folder, rows(500)[0], fresh, onnx_python)
 
 
 def test_parts_that_are_not_the_models_are_found_out(
