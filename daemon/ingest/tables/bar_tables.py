@@ -14,6 +14,7 @@ from daemon.ingest.tables.columns import Columns, assign, volume_trouble
 from daemon.ingest.tables.files import read_table
 from daemon.ingest.tables.number_text import read_numbers
 from daemon.ingest.tables.reading import (
+    Bools,
     Floats,
     Ints,
     OnBytes,
@@ -31,7 +32,7 @@ PRICES: Final = ("open", "high", "low", "close")
 COLUMNS: Final = (*PRICES, "volume")
 # More crossed rows than this say that the columns are others than they seem.
 _MOST_CROSSED, _MOST_CROSSED_UNNAMED = 0.5, 0.02
-_TRUE: Final = ("true", "1", "yes", "t")
+_TRUE: Final = ("true", "1", "1.0", "yes", "t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +201,22 @@ def _sift_values(path: str, rows: dict[str, Any], sieve: RowSieve, *, has_header
             f"{crossed} of {before} rows contradict ({sieve.first_bad}); "
             "say which they are with --columns time=1,open=2,..."
         )
-    good = sieve.good
-    moved = (rows["high"] > rows["low"])[good].any()
-    if good.sum() > 1 and moved and not rows["volume"][good].any():
+    _require_volume(path, rows, sieve.good, has_header=has_header)
+
+
+def _require_volume(path: str, rows: dict[str, Any], good: Bools, *, has_header: bool) -> None:
+    """Raise if the volume of the rows that are left is none."""
+    high, low, volume = (rows[name][good] for name in ("high", "low", "volume"))
+    if len(volume) > 1 and (high > low).any() and not volume.any():
         raise BadInput(
             f"{path} has a volume of 0 in all rows although prices move: "
             "name the column that holds it with --columns volume=NAME"
+        )
+    within = (volume >= low) & (volume <= high)
+    if not has_header and len(volume) > 1 and np.mean(within) > _MOST_CROSSED:
+        raise BadInput(
+            f"{path} has no header, and column 6 holds prices, no volume: "
+            "say --columns time=1,open=2,... with their numbers"
         )
 
 

@@ -35,6 +35,7 @@ class _Layout(NamedTuple):
     width: int
     offset: int  # of the first row, bytes
     words: list[str]  # lines above the rows that are not the header
+    quotes: bool  # whether values are quoted; one stray mark would swallow the rows after it
 
 
 def read_delimited(path: Path, content: Content, known: Known, useful: Useful) -> RawTable:
@@ -105,7 +106,7 @@ def _columns(
     def skip(row: Any) -> str:
         is_comment = row.text.lstrip().startswith(("#", "//"))
         wrong = f"with {row.actual_columns} columns instead of {layout.width}"
-        lost["comment lines" if is_comment else wrong] += 1
+        lost["comment lines" if is_comment else wrong] += 1 + row.text.strip().count("\n")
         return "skip"
 
     all_names = [str(number) for number in range(layout.width)]
@@ -114,7 +115,9 @@ def _columns(
         pa.PythonFile(stream, mode="r"),
         read_options=arrow_csv.ReadOptions(column_names=all_names, block_size=_BLOCK_BYTES),
         parse_options=arrow_csv.ParseOptions(
-            delimiter=layout.separator, invalid_row_handler=skip, newlines_in_values=False
+            delimiter=layout.separator,
+            quote_char='"' if layout.quotes else False,
+            invalid_row_handler=skip,
         ),
         convert_options=arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
@@ -155,7 +158,7 @@ def _layout(path: Path, head: bytes, known: Known) -> _Layout:
             names = [] if at is None else _names(path, rows[at], width)
             words = [line for i, line in enumerate(lines[:first]) if i != at and line.strip()]
             above = sum(map(len, raw[: first if at is None else at + 1]))
-            return _Layout(separator, names, width, offset + above, words)
+            return _Layout(separator, names, width, offset + above, words, b'"' in head)
     shown = next((line for line in lines if line.strip()), "")[:60]
     raise BadInput(f"{path} has no rows of a table: it begins with {shown!r}")
 

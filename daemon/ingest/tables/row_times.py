@@ -80,7 +80,7 @@ def _chosen(table: RawTable, columns: Columns) -> tuple[str, Any]:
     opens = [name for name in options if folded(name) in OPEN_TIMES]
     chosen = next(iter(opens or numeric or _fullest(table, options)))
     if not opens:
-        _require_one(table, chosen, numeric)
+        _require_one(table, chosen, numeric or _fullest(table, options))
     return chosen, table.column(chosen)
 
 
@@ -91,16 +91,18 @@ def _fullest(table: RawTable, options: list[str]) -> list[str]:
     return full or options
 
 
-def _require_one(table: RawTable, chosen: str, numeric: list[str]) -> None:
-    """Raise if another column of numbers would give other times."""
-    first = table.column(chosen).slice(0, _LOOK)
-    for name in numeric:
+def _require_one(table: RawTable, chosen: str, options: list[str]) -> None:
+    """Raise if another column of the same kind would give other times."""
+    for name in options:
         if name == chosen:
             continue
-        one, other = (
-            read_times(table.path, n, c, Wanted()).t // 1000
-            for n, c in ((chosen, first), (name, table.column(name).slice(0, _LOOK)))
-        )
+        try:
+            one, other = (
+                read_times(table.path, n, table.column(n).slice(0, _LOOK), Wanted()).t // 1000
+                for n in (chosen, name)
+            )
+        except BadInput:
+            continue  # it is no time, or is not sure to be another one
         if not np.array_equal(one, other):
             raise BadInput(
                 f"{table.path}: {chosen} and {name} may be the time, and differ: "

@@ -239,6 +239,10 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "phase.csv": (csv(row=lambda r: [r[0] + 120_000, *r[1:]]), {}, "open 2m after"),
     "two_times.csv": (csv(header="time,timestamp" + HEADER[1:],
                           row=lambda r: [r[0], r[0] + 70_000, *r[1:]]), {}, "and differ"),
+    "two_texts.csv": (csv(header="time,datetime" + HEADER[1:],
+                          row=lambda r: [utc(r[0] + 3_600_000), utc(r[0]), *r[1:]]), {},
+                      "time and datetime may be the time, and differ"),
+    "averages.json": (json.dumps([[*r[:5], r[4], r[5]] for r in ROWS]), {}, "column 6 holds prices"),
     "days.csv": (ONE_DAY, {}, "rows of one time that differ: open of 2026-03-01 00:00"),
     "stacked.csv": (CSV + csv([(r[0], 1, 1, 1, 1, 1) for r in ROWS], ""), {}, "and 23 more times"),
     "eth.csv": (ETH, {}, "is of ETH/USDC:USDC, not BTC"),
@@ -389,6 +393,12 @@ def test_rows_that_are_none_are_counted_by_reason(tmp_path: Path) -> None:
     cut = read(written(tmp_path / "a.jsonl", lines(venue())[:-30]))
     assert cut.report.left_out == {"lines that are no JSON": 1}
     assert rows_of(cut) == ROWS[:-1]
+
+
+def test_a_stray_quotation_mark_loses_one_row(tmp_path: Path) -> None:
+    text = CSV.replace(f"{ROWS[3][0]},", f'{ROWS[3][0]},"')
+    found = read(written(tmp_path / "a.csv", text))
+    assert rows_of(found) == ROWS[:3] + ROWS[4:] or found.report.lost == len(ROWS) - len(found.t)
 
 
 def test_numbers_are_exact_also_where_a_float_is_hard_to_read(tmp_path: Path) -> None:
