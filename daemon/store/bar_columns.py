@@ -144,7 +144,7 @@ def compare(stored: BarColumns, other: BarColumns) -> Overlap:
     if not len(changed):
         return Overlap(equal=len(here))
     before, now, t = before[:, changed], now[:, changed], stored.t[here][changed]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         relative = np.where(before == 0, now != before, np.abs(now - before) / before)
     column = relative.argmax(axis=0)
 

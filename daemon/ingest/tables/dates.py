@@ -105,53 +105,65 @@ def _iso(column: Any) -> Dates | None:
 
 
 class _Parts(NamedTuple):
-    """Parts of dates, NaN where a row has none, shape (rows,) each."""
+    """What was read of dates, shape (rows,) each.
 
-    numbers: Mapping[str, Any]
-    has_zone: Bools
+    `days` has days since 1970 for each order of day and month, NaN where there is no such date;
+    `clock_ms` has the time of day less the offset of the zone.
+    """
+
     matched: Bools
+    zoned: Bools
+    clock_ms: Any
+    days: Mapping[str, Any]
 
 
 def _parsed(path: str, name: str, column: Any, form: str, wanted: Wanted) -> Dates:
-    parts = _parts(column, _FORMATS[form])
-    if parts.has_zone.any() and not parts.has_zone[parts.matched].all():
+    parts = _parts(column, form)
+    zoned = bool(parts.zoned.any())
+    if zoned and not parts.zoned[parts.matched].all():
         raise BadInput(
             f"{path}: some times of {name} carry a zone and some do not: write it in all"
         )
-    zoned, notes = bool(parts.has_zone.any()), []
-    if form in {"day-month", "month-day", "ctime"}:
-        days = _days(parts.numbers["c"], parts.numbers["mon"], parts.numbers["a"])
-    elif form == "numbers":
-        order, days = _ordered(path, name, column, parts, wanted)
-        notes = [f"read as {order}"] if order else []
-    else:
-        days = _days(*(parts.numbers[key] for key in "abc"))
-    t = days * DAY_MS + _clock_ms(parts.numbers)
+    order = _order(path, name, column, parts, wanted) if form == "numbers" else ""
+    t = parts.days[order].astype(np.float64) * DAY_MS + parts.clock_ms
     known = parts.matched & np.isfinite(t)
+    judged = len({days[known].tobytes() for days in parts.days.values()}) > 1
+    notes = [f"read as {order}"] if judged else []
     return Dates(np.where(known, t, 0).astype(np.int64), known, zoned, notes)
 
 
-def _parts(column: Any, pattern: str) -> _Parts:
-    """Take dates apart with a pattern, piece by piece to save memory."""
+def _parts(column: Any, form: str) -> _Parts:
+    """Take dates apart, piece by piece to save memory."""
+    pieces = [
+        _piece(column.slice(begin, _PIECE), form) for begin in range(0, max(len(column), 1), _PIECE)
+    ]
+    matched, zoned, clock_ms = (np.concatenate([piece[i] for piece in pieces]) for i in range(3))
+    days = {key: np.concatenate([piece.days[key] for piece in pieces]) for key in pieces[0].days}
+    return _Parts(matched, zoned, clock_ms, days)
+
+
+def _piece(column: Any, form: str) -> _Parts:
     import pyarrow.compute as pc  # noqa: PLC0415 - see read_dates
 
-    pieces: list[dict[str, Any]] = []
-    for begin in range(0, len(column), _PIECE):
-        found = pc.extract_regex(column.slice(begin, _PIECE), pattern).combine_chunks()
-        matched = np.asarray(found.is_valid().to_numpy(zero_copy_only=False))
-        fields = dict(zip([f.name for f in found.type], found.flatten(), strict=True))
-        piece: dict[str, Any] = {"matched": matched}
-        for key, values in fields.items():
-            piece[key] = _READERS.get(key, _whole)(values)
-        if "z" in fields:
-            piece["zoned"] = np.asarray(
-                pc.fill_null(pc.not_equal(fields["z"], ""), False).to_numpy(zero_copy_only=False)  # noqa: FBT003
-            )
-        pieces.append(piece)
-    joined = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
-    matched = joined.pop("matched")
-    zoned = joined.pop("zoned", np.zeros(len(matched), dtype=np.bool_))
-    return _Parts(joined, zoned & matched, matched)
+    found = pc.extract_regex(column, _FORMATS[form])
+    found = found.combine_chunks() if hasattr(found, "combine_chunks") else found
+    matched = np.asarray(found.is_valid().to_numpy(zero_copy_only=False), dtype=np.bool_)
+    fields = dict(zip([f.name for f in found.type], found.flatten(), strict=True))
+    numbers = {key: _READERS.get(key, _whole)(values) for key, values in fields.items()}
+    zoned = np.zeros(len(matched), dtype=np.bool_)
+    if "z" in fields:
+        has_zone = pc.fill_null(pc.not_equal(fields["z"], ""), False)  # noqa: FBT003 - pyarrow's way
+        zoned = np.asarray(has_zone.to_numpy(zero_copy_only=False), dtype=np.bool_)
+    if form == "numbers":
+        orders = _ORDERS
+    else:
+        orders = {"": ("c", "mon", "a") if "mon" in fields else ("a", "b", "c")}
+    # Days fit a float32 exactly, and a column may have millions of them.
+    days = {
+        order: _days(*(numbers[key] for key in keys)).astype(np.float32)
+        for order, keys in orders.items()
+    }
+    return _Parts(matched, zoned, _clock_ms(numbers), days)
 
 
 def _whole(values: Any) -> Any:
@@ -160,7 +172,7 @@ def _whole(values: Any) -> Any:
     import pyarrow.compute as pc  # noqa: PLC0415 - see read_dates
 
     present = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
-    return present.cast(pa.float32()).to_numpy(zero_copy_only=False)
+    return present.cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
 def _looked_up(values: Any, number: Any) -> Any:
@@ -221,32 +233,29 @@ def _clock_ms(numbers: Mapping[str, Any]) -> Any:
     return np.where(fine, ms, np.nan)
 
 
-def _ordered(path: str, name: str, column: Any, parts: _Parts, wanted: Wanted) -> tuple[str, Any]:
-    """Return the order of day and month of a whole column, and days since 1970."""
+def _order(path: str, name: str, column: Any, parts: _Parts, wanted: Wanted) -> str:
+    """Return the order of day and month of a whole column."""
     rows = parts.matched
-    readings = {
-        order: _days(*(parts.numbers[key] for key in keys)) for order, keys in _ORDERS.items()
-    }
     if wanted.day_first is not None:
         order = "day-first" if wanted.day_first else "month-first"
-        if not np.isfinite(readings[order][rows]).all():
-            shown = column.filter(_mask(rows & ~np.isfinite(readings[order])))[0].as_py()
+        wrong = rows & ~np.isfinite(parts.days[order])
+        if wrong.any():
+            shown = column.filter(_mask(wrong))[0].as_py()
             raise BadInput(f"{path}: {name} {shown!r} is no date with {_OPTIONS[order]}")
-        return order, readings[order]
-    possible = {order: days for order, days in readings.items() if np.isfinite(days[rows]).all()}
+        return order
+    possible = {order: d[rows] for order, d in parts.days.items() if np.isfinite(d[rows]).all()}
     shown = column.filter(_mask(rows))[0].as_py()
     if not possible:
         raise BadInput(
             f"{path}: {name} ({shown!r} and others) is no column of dates of one order: "
             "write dates such as 2026-03-01 00:05"
         )
-    distinct = {days[rows].tobytes() for days in possible.values()}
-    if len(distinct) > 1:
+    if len({days.tobytes() for days in possible.values()}) > 1:
         options = " or ".join(_OPTIONS[order] for order in possible if order in _OPTIONS)
         raise BadInput(
             f"{path}: {name} {shown!r} may begin with the day or the month; say {options}"
         )
-    return next(iter(possible)) if len(possible) == 1 else "", next(iter(possible.values()))
+    return next(iter(possible))
 
 
 def _mask(rows: Bools) -> Any:

@@ -53,6 +53,8 @@ READ: dict[str, tuple[str | bytes, list[Row], dict[str, Any]]] = {
     "plain.csv": (rates(), RATES, {}),
     "no_header.csv": (rates(header=""), RATES, {}),
     "dates.csv": (csv(RATES, "date,rate", lambda r: [utc(r[0]) + ".037", r[1]]), RATES, {}),
+    "fractions.csv": (csv(RATES, "date,rate", lambda r: [utc(r[0], "%d %b %Y %H:%M:%S.037"), r[1]]),
+                      RATES, {}),
     "BTC_USDC_USDC-1h-funding_rate.feather": (feather(), RATES, {}),
     "history.json": (json.dumps(history("ETH") + history("BTC")), RATES, {}),
     "ccxt.json": (json.dumps([{"info": {"x": 1}, "symbol": "BTC/USDC:USDC", "fundingRate": r,

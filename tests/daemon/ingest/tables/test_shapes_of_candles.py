@@ -242,7 +242,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "two_texts.csv": (csv(header="time,datetime" + HEADER[1:],
                           row=lambda r: [utc(r[0] + 3_600_000), utc(r[0]), *r[1:]]), {},
                       "time and datetime may be the time, and differ"),
-    "averages.json": (json.dumps([[*r[:5], r[4], r[5]] for r in ROWS]), {}, "column 6 holds prices"),
+    "averages.json": (json.dumps([[*r[:5], r[4], r[5]] for r in ROWS]), {}, "6 holds prices"),
     "days.csv": (ONE_DAY, {}, "rows of one time that differ: open of 2026-03-01 00:00"),
     "stacked.csv": (CSV + csv([(r[0], 1, 1, 1, 1, 1) for r in ROWS], ""), {}, "and 23 more times"),
     "eth.csv": (ETH, {}, "is of ETH/USDC:USDC, not BTC"),
