@@ -133,7 +133,7 @@ def verify(
     """Check the database and the bars, also against the venue; exit code 3 if one is wrong."""
     from daemon.core.errors import StoreCorrupt
     from daemon.ingest import backfill_command as work
-    from daemon.ingest.store_report import damaged
+    from daemon.ingest.store_verdict import damaged
     from daemon.store.async_store import ThreadedStore
     from daemon.store.data_folder import open_store
     from hyperdrift.clock import SystemClock

@@ -12,7 +12,8 @@ from daemon.core.errors import Unreachable
 from daemon.hyperliquid.listings import Listings
 from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
-from daemon.ingest.store_report import StoreVerdict, Stretch, stretches, verify
+from daemon.ingest.store_report import Stretch, stretches
+from daemon.ingest.store_verdict import StoreVerdict, verify
 from daemon.market_data.backfill import Backfill
 from daemon.market_data.bar_close import closed_t
 from daemon.store.async_store import AsyncStore
@@ -154,9 +155,6 @@ async def verify_with_venue(
 
 
 async def _fetch(rest: RestClient, store: AsyncStore, slot: SlotName, start: int, end: int) -> None:
-    sure = await store.call(lambda s: s.imports.sure_times(slot, start, end))
-    if len(sure) == (end - start) // slot.interval_ms + 1:
-        return
     rows = await rest.candles(*slot, start, end, priority=Priority.BACKFILL)
     bars = [bar for bar in rows if start <= bar.t <= end]
     await store.call(Store.put_bars, slot, bars, Provenance.REST)

@@ -14,7 +14,7 @@ from daemon.core.times import utc
 from daemon.store.async_store import AsyncStore
 from daemon.store.bar_columns import BarColumns, compare
 from daemon.store.imported.forget_command import forget_command
-from daemon.store.imported.imports import ImportedPart
+from daemon.store.imported.results import ImportedPart
 from daemon.store.imported.sources import BARS, FUNDING
 from hyperdrift.slot_name import SlotName
 

@@ -20,6 +20,7 @@ from daemon.core.errors import StoreCorrupt
 from daemon.store import bar_table, journal_table
 from daemon.store.bar_columns import BarColumns
 from daemon.store.bar_merge import RANK, PutResult, Stored
+from daemon.store.bar_table import HeldColumns
 from daemon.store.database import Database, set_aside
 from daemon.store.feature_frame import Columns, Flow, flow_columns, funding_column, usable
 from daemon.store.imported.imports import Imports
@@ -129,6 +130,10 @@ class Store:
     def held(self, slot: SlotName, from_t: int, to_t: int) -> list[Stored]:
         """Return bars and their provenance, oldest first; open times in ms UTC, both inclusive."""
         return list(bar_table.held(self._db, slot, from_t, to_t).values())
+
+    def columns(self, slot: SlotName) -> HeldColumns:
+        """Return all bars of a slot as columns, with their trust and their source."""
+        return bar_table.columns(self._db, slot, _MIN_INT, _MAX_INT)
 
     def bars(
         self,

@@ -107,6 +107,23 @@ def remove(
     return ends
 
 
+def remove_impossible(
+    db: Database, connection: sqlite3.Connection, slot: SlotName, from_t: int, to_t: int
+) -> int:
+    """Remove bars in force that no source can be right about; return how many.
+
+    A bad disk, or an older version with other rules, may have left them.
+    """
+    bars = bar_table.columns(db, slot, from_t, to_t).bars
+    broken = np.any([*bars.faults().values(), bars.t % slot.interval_ms != 0], axis=0)
+    connection.executemany(
+        "DELETE FROM bars WHERE coin = ? AND interval = ? AND t = ?",
+        [(*slot, t) for t in bars.t[broken].tolist()],
+    )
+    promote(connection, slot, from_t, to_t)
+    return int(broken.sum())
+
+
 def promote(
     connection: sqlite3.Connection, slot: SlotName, from_t: int = _ALL[0], to_t: int = _ALL[1]
 ) -> None:

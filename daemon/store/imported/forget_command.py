@@ -20,3 +20,9 @@ def forget_command(slot: SlotName, kind: str, source: str, config: Path | str | 
     words += ["--interval", slot.interval] if kind == BARS else ["--kind", kind]
     words += ["--source", source] + (["--config", str(config)] if config else [])
     return shlex.join(words)
+
+
+def forget_span_command(slot: SlotName, t: int) -> str:
+    """Return the command that forgets whatever cannot be right at an open time, ms UTC."""
+    words = ["hyperdrift", "bars", "forget", "--coin", slot.coin, "--interval", slot.interval]
+    return shlex.join([*words, "--from", str(t), "--to", str(t)])

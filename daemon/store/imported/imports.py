@@ -7,13 +7,12 @@ rows, and nothing that it covers is lost (`daemon.store.imported.bars`, `.rates`
 import hashlib
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.core.bars import Funding, Provenance
-from daemon.core.times import utc
 from daemon.store import bar_table
 from daemon.store.bar_columns import BarColumns, Overlap
 from daemon.store.bar_merge import RANK, PutResult
@@ -23,6 +22,13 @@ from daemon.store.imported import rates
 from daemon.store.imported import sources as sources_table
 from daemon.store.imported.bars import RunEnds
 from daemon.store.imported.rates import Rates
+from daemon.store.imported.results import (
+    Forgotten,
+    Imported,
+    ImportedPart,
+    RatesAgainst,
+    StoredSource,
+)
 from daemon.store.imported.sources import BARS, FUNDING, ImportSource, Scope, Tally
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import HOUR_MS, SlotName
@@ -30,95 +36,6 @@ from hyperdrift.slot_name import HOUR_MS, SlotName
 Flows = Sequence[tuple[float, ...]]
 
 _ALL: Final = (-(2**62), 2**62)
-
-
-class Imported(NamedTuple):
-    """What an import did.
-
-    Attributes:
-        name: The name of the source, which forgets it.
-        counts: How many rows were added, replaced, there already, or outranked by the venue's.
-        overlap: Comparison of bars with those that were in force.
-    """
-
-    name: str
-    counts: PutResult
-    overlap: Overlap
-
-
-class StoredSource(NamedTuple):
-    """An import as a person sees it.
-
-    Attributes:
-        name: Its name.
-        kind: `bars` or `funding`.
-        at_ms: When it was imported, ms UTC.
-        first_t: Its first bar or rate, ms UTC; None if nothing of it is left.
-        last_t: Its last one.
-        rows: How many it has.
-        in_force: How many of them are in force; better or newer copies outrank the others.
-        is_checked: Whether it was compared with what the venue still served.
-    """
-
-    name: str
-    kind: str
-    at_ms: int
-    first_t: int | None
-    last_t: int | None
-    rows: int
-    in_force: int
-    is_checked: bool
-
-    def __str__(self) -> str:
-        """Return the import as a line."""
-        what = "rates" if self.kind == FUNDING else "bars"
-        ends = [t for t in (self.first_t, self.last_t) if t is not None]
-        span = f" from {' to '.join(map(utc, ends))}" if ends else ""
-        imported = f"imported {utc(self.at_ms)} UTC"
-        return f"{self.name}: {self.rows} {what}{span}, {imported}; {self.in_force} in force"
-
-
-class Forgotten(NamedTuple):
-    """What was forgotten.
-
-    Attributes:
-        names: The imports that lost rows.
-        rows: How many rows they lost.
-        in_force: How many of those were in force.
-        ends: The last bar of each run that was in force: open time, ms UTC, and close.
-    """
-
-    names: tuple[str, ...]
-    rows: int
-    in_force: int
-    ends: RunEnds
-
-
-class ImportedPart(NamedTuple):
-    """Bars in force of one import.
-
-    Attributes:
-        number: The number of the import.
-        name: Its name.
-        bars: The bars.
-        last_t: The last bar of the whole import, ms UTC.
-    """
-
-    number: int
-    name: str
-    bars: BarColumns
-    last_t: int
-
-
-class RatesAgainst(NamedTuple):
-    """Rates of one import against the venue's: the largest difference is at `worst_ms`, ms UTC."""
-
-    name: str
-    compared: int
-    differ: int
-    worst_ms: int
-    rate: float
-    venue: float
 
 
 class Imports:
@@ -224,6 +141,10 @@ class Imports:
                 listed.append(StoredSource(*named, has.rows, has.in_force, source.is_checked))
         return listed
 
+    def names(self, slot: SlotName) -> dict[int, str]:
+        """Return the names of the imports of a slot's bars by their number."""
+        return {s.id: s.name for s in sources_table.known(self._db, Scope.of(slot, BARS))}
+
     def unchecked(self, slot: SlotName, from_t: int) -> list[ImportedPart]:
         """Return the bars since `from_t`, ms UTC, of imports not yet held against the venue."""
         scope = Scope.of(slot, BARS)
@@ -288,6 +209,8 @@ class Imports:
     ) -> Forgotten:
         """Remove imported rows; the store is then as if it never had them.
 
+        From a span also bars with impossible numbers go, whosever they are.
+
         Args:
             scope: Whose rows.
             name: Only this import's.
@@ -301,11 +224,16 @@ class Imports:
         with self._db.writing() as connection:
             known = sources_table.known(self._db, scope)
             chosen = [source for source in known if name in {None, source.name}]
-            if not chosen:
+            broken = 0
+            if name is None and scope.kind == BARS and from_t > _ALL[0]:
+                slot = SlotName(scope.coin, scope.interval)
+                broken = layers.remove_impossible(self._db, connection, slot, from_t, to_t)
+            if not chosen and not broken:
                 named = ", ".join(source.name for source in known) or "none"
                 asked = "" if name is None else f"--source {name}: "
                 raise BadInput(f"{asked}{scope} has no such import; there is: {named}")
-            return self._remove(connection, scope, chosen, (from_t, to_t))
+            gone = self._remove(connection, scope, chosen, (from_t, to_t))
+        return gone._replace(rows=gone.rows + broken, in_force=gone.in_force + broken)
 
     def forget_fills(self, slot: SlotName, ends: RunEnds) -> int:
         """Remove filled bars whose price came from forgotten bars; return how many."""

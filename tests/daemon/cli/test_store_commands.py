@@ -18,7 +18,8 @@ from daemon import cli
 from daemon.core.bars import Bar, Provenance
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
-from daemon.ingest.store_report import verify
+from daemon.ingest.store_verdict import verify
+from daemon.store.bar_columns import BarColumns
 from daemon.store.data_folder import STORE_NAME, open_store
 from daemon.store.folder_lock import folder_lock
 from daemon.store.properties import record_venue, venue_of
@@ -215,13 +216,17 @@ def test_verify_lists_what_differs_from_the_venue_and_ends_with_three(shell, ven
     assert verdict["venue"]["differ"] == 2
     assert verdict["lacking"] == 3
     assert [p.split(":")[0] for p in verdict["problems"]][1:] == [
-        "2 bars differ from the venue's",
+        "2 bars differ from the venue's (of unnamed)",
         "3 bars that the venue has are missing",
     ]
     assert "a price is not positive" in verdict["problems"][0]
     code, out, _ = s.call("bars", "verify", *NAMED)
     assert code == 3
     assert "45 equal the venue's, 2 differ" in out
+    assert out.splitlines()[-2:] == [
+        "  to mend it: hyperdrift bars forget --coin BTC --interval 5m --source unnamed",
+        "  to mend it: hyperdrift backfill --coin BTC --interval 5m",
+    ]
 
 
 @pytest.mark.parametrize("at", [0, 3])
@@ -235,6 +240,36 @@ def test_verify_of_a_damaged_database_says_so_and_ends_with_three(shell, venue, 
     code, out, err = s.call("bars", "verify", *NAMED)
     assert (code, err) == (3, "")
     assert "damaged" in out
+
+
+def test_verify_names_a_fivefold_jump_whose_it_is_and_what_undoes_it(shell) -> None:
+    s, bars = shell(), recorded(0, 60)
+    s.put(bars, Provenance.REST)
+    wrong = [
+        Bar(b.t, b.open / 20, b.high / 20, b.low / 20, b.close / 20, b.volume)
+        for b in recorded(60, 90)
+    ]
+    with open_store(s.data_dir) as store:
+        store.imports.put_bars(SLOT, BarColumns.of(wrong), "eth.csv", 1)
+        verdict = verify(store, SLOT, None)
+        assert [p.count("jumps from") for p in verdict.problems] == [1]
+        assert "(of the venue) to" in verdict.problems[0]
+        assert "(of eth.csv) at" in verdict.problems[0]
+        assert verdict.document()["remedies"] == (
+            "hyperdrift bars forget --coin BTC --interval 5m --source eth.csv",
+        )
+
+
+def test_a_bar_that_a_disk_broke_is_removed_by_the_command_of_verify(shell) -> None:
+    s = shell()
+    s.put(recorded(0, 10), Provenance.REST)
+    with open_store(s.data_dir) as store, store.database.writing() as db:
+        db.execute("UPDATE bars SET low = -1 WHERE t = ?", (int(RECORDING.t[4]),))
+    with open_store(s.data_dir) as store:
+        (remedy,) = set(verify(store, SLOT, None).remedies)
+    assert s.call(*remedy.split()[1:])[0] == 0
+    with open_store(s.data_dir) as store:
+        assert (len(store.bars(SLOT)["t"]), verify(store, SLOT, None).sound) == (9, True)
 
 
 def test_verify_without_a_venue_checks_what_it_can(shell) -> None:
