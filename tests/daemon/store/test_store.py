@@ -1,3 +1,4 @@
+import contextlib
 import json
 import math
 import os
@@ -17,7 +18,9 @@ from daemon.store.async_store import ThreadedStore
 from daemon.store.bar_merge import RANK, PutResult, Stored
 from daemon.store.database import StoreUnavailable
 from daemon.store.feature_frame import Flow
+from daemon.store.imported.sources import BARS, Scope
 from daemon.store.journal_table import StoredPrediction
+from daemon.store.migrations import MIGRATIONS, SCHEMA_OF_IMPORTS
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import HOUR_MS, SlotName
@@ -453,6 +456,35 @@ def test_a_file_of_the_first_version_is_brought_to_the_present_one_and_a_copy_ke
     old.close()
     Store(path).close()  # a second start has nothing to migrate
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bars.db", "bars.db.v1"]
+
+
+def test_imports_of_an_old_file_become_one_source_that_can_be_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "bars.db"
+    first_version(path)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        row = "INSERT INTO bars VALUES ('BTC', '5m', ?, 100, 100, 100, 100, 1, 1, 'import', 3)"
+        db.executemany(row, [(START + k * STEP,) for k in (1, 2)])
+        db.commit()
+    with Store(path) as store:
+        (source,) = store.imports.sources(BTC)
+        assert (source.name, source.rows, source.in_force) == ("before-sources", 2, 2)
+        store.imports.forget(Scope.of(BTC, BARS), "before-sources")
+        assert store.held(BTC, 0, 2**62) == [Stored(bar(0), Provenance.REST, 2)]
+
+
+def test_a_file_of_an_older_version_can_be_read_before_it_is_brought_up(tmp_path: Path) -> None:
+    path = tmp_path / "bars.db"
+    db = sqlite3.connect(path)
+    for number, script in enumerate(MIGRATIONS[: SCHEMA_OF_IMPORTS - 1], start=1):
+        db.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
+    row = "INSERT INTO bars VALUES ('BTC', '5m', ?, 100, 100, 100, 100, 1, 1, 'import', 3)"
+    db.execute(row, (START,))
+    db.commit()
+    db.close()
+    with Store(path, read_only=True) as store:
+        assert store.imports.sources(BTC) == []
+        assert store.columns(BTC).source.tolist() == [0]
+        assert len(store.frame(BTC)["t"]) == 1
 
 
 def test_a_migration_that_cannot_keep_a_copy_changes_nothing(tmp_path: Path) -> None:
