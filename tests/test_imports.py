@@ -72,6 +72,28 @@ def test_the_client_imports_nothing_that_a_bot_has_not() -> None:
         assert not imports(path) & (ours | heavy), path
 
 
+def test_what_runs_in_a_bots_interpreter_imports_nothing_newer_than_python_3_10() -> None:
+    newer = {
+        *("datetime.UTC", "enum.StrEnum", "enum.verify", "hashlib.file_digest", "tomllib"),
+        *("asyncio.TaskGroup", "asyncio.timeout", "contextlib.chdir", "itertools.batched"),
+        *(f"typing.{name}" for name in ("Self", "Never", "LiteralString", "assert_never")),
+        *(f"typing.{name}" for name in ("override", "Required", "NotRequired", "reveal_type")),
+    }
+    for package in ("client", "retrain"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            tree = ast.parse(path.read_text(), feature_version=(3, 10))
+            found = {
+                f"{node.module}.{alias.name}"
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom)
+                for alias in node.names
+            }
+            found |= {
+                ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+            }
+            assert not (found | imports(path)) & newer, path
+
+
 def test_the_rule_sees_an_import_inside_a_function(tmp_path: Path) -> None:
     module = tmp_path / "sneaky.py"
     module.write_text("def f():\n    import socket\n    return socket\n")

@@ -26,7 +26,7 @@ from hyperdrift.loading import gc_paused
 from hyperdrift.manifest import Manifest, manifest_name
 from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import certificate_fault
-from retrain import artifact
+from retrain.errors import ArtifactError
 
 _VERSION_FILE: Final = re.compile(r".+_(\d{8}_\d{6}_[0-9a-f]+)(\.[a-z]+)+")
 
@@ -184,7 +184,7 @@ class Registry:
         for model_id in dict.fromkeys([to, *self._pointer(slot).lineage()]):
             try:
                 return self.load(slot, model_id)
-            except (VersionRefused, artifact.ArtifactError) as e:
+            except (VersionRefused, ArtifactError) as e:
                 problems.append(str(e))
         raise VersionRefused(to, f"there is nothing to roll back to: {'; '.join(problems)}")
 

@@ -76,20 +76,25 @@ class Parts:
 
     def _bases(self, rows: Floats) -> Floats:
         """Return what the base models say, shape (n, 3 * n_models)."""
+        children = np.stack([self.right, self.left], axis=1).ravel()
+        values, first = rows.ravel(), np.arange(len(rows))[:, None] * rows.shape[1]
         at = np.broadcast_to(self.root, (len(rows), len(self.root)))
-        every = np.arange(len(rows))[:, None]
-        while True:
-            below = rows[every, self.feature[at]] < self.threshold[at]
-            reached = np.where(below, self.left[at], self.right[at])
-            if np.array_equal(reached, at):
-                break
-            at = reached
+        for _ in range(self._depth()):
+            below = values.take(first + self.feature.take(at)) < self.threshold.take(at)
+            at = children.take(2 * at + below)
         sums = np.broadcast_to(self.start, (len(rows), *self.start.shape)).copy()
         for model in range(len(self.start)):
             sums[:, model] += self.value[at[:, self.model == model]].sum(axis=1)
         odds = np.exp(sums - sums.max(axis=2, keepdims=True))
         given = np.where(self.softmax[:, None], odds / odds.sum(axis=2, keepdims=True), sums)
         return np.asarray(given).reshape(len(rows), -1)
+
+    def _depth(self) -> int:
+        """Return how many steps it takes from a root to the farthest leaf."""
+        at, steps = self.root, 0
+        while len(at := at[self.left[at] != at]):
+            at, steps = np.unique([self.left[at], self.right[at]]), steps + 1
+        return steps
 
     def _meta(self, given: Floats) -> Floats:
         """Return the calibrated probabilities, shape (n, 3)."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from retrain.artifact import Folder
 from retrain.forms import interpreters
-from retrain.forms.load_proof import LoadProof
+from retrain.forms.load_proof import PORTABLE_TOLERANCE, LoadProof
 from retrain.forms.proof_rows import proof_rows
 from retrain.manifest import Version
 
@@ -50,7 +50,10 @@ def prove(
         return Proofs(fresh.answer(), LoadProof(error=f"it cannot be made ({why})"), size)
     rows, expected = _expected(version, features)
     other = interpreters.portable_self_test(python, portable, rows, expected)
-    return Proofs(fresh.answer(), other, max(size, portable.stat().st_size))
+    size = max(size, portable.stat().st_size)
+    if not other.difference <= PORTABLE_TOLERANCE:
+        portable.unlink()  # nobody may load it, also if the version is promoted
+    return Proofs(fresh.answer(), other, size)
 
 
 def _expected(

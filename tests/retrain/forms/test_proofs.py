@@ -55,6 +55,7 @@ def test_parts_that_are_not_the_models_are_found_out(
     found = proved(version(stack, wrong), tmp_path)
     assert "No such file" in found.joblib.error
     assert found.onnx.difference > 1e-6
+    assert not list(tmp_path.glob("*.onnx"))
     assert not list(tmp_path.glob("tmp*"))
 
 
