@@ -34,7 +34,8 @@ from daemon.core.clock import VenueClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate, load
 from daemon.hyperliquid.rest import RestClient
-from daemon.hyperliquid.stream import CandleStream, Disconnected
+from daemon.hyperliquid.stream import CandleStream
+from daemon.hyperliquid.stream_events import Disconnected
 from daemon.market_data.feed import Feed
 from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store

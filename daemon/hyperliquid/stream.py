@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 from websockets.asyncio.client import ClientConnection
@@ -26,7 +26,6 @@ from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.connecting import proxy_for, stream_socket
 from daemon.hyperliquid.frames import (
     Acknowledged,
-    CandleFrame,
     Candles,
     Channel,
     ErrorFrame,
@@ -36,6 +35,13 @@ from daemon.hyperliquid.frames import (
     TradesOf,
 )
 from daemon.hyperliquid.rate_limit import Priority, WeightBudget
+from daemon.hyperliquid.stream_events import (
+    Connected,
+    Disconnected,
+    Served,
+    StreamEvent,
+    Unserved,
+)
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
@@ -49,6 +55,7 @@ _RETRY_S: Final = 60.0  # what the venue refused is asked for again
 _LASTED_S: Final = 60.0  # after a connection of this length the delays begin at the first again
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
 _CLOSE_S: Final = 2.0
+_DEATHS: Final = 2  # sockets that a subscription ends alone before it is given up
 _BURST, _BURST_PAUSE_S = 20, 0.1
 _QUEUE_FRAMES: Final = 1024
 CALM_S: Final = 600.0
@@ -59,38 +66,6 @@ MOST_SUBSCRIPTIONS: Final = 1000
 
 # The venue takes 2000 messages a minute from one address; other programs may send some.
 _MESSAGES_PER_MINUTE: Final = 1800
-
-
-class Connected(NamedTuple):
-    """Every subscription is confirmed; frames follow."""
-
-
-class Disconnected(NamedTuple):
-    """The socket is lost; what it would have pushed does not come any more.
-
-    `doubted` are the subscriptions that were not acknowledged: the venue closes a socket for a
-    coin that it does not know.
-    """
-
-    why: str
-    expected: bool = False
-    doubted: frozenset[Channel] = frozenset()
-
-
-class Unserved(NamedTuple):
-    """The venue does not serve one subscription; the others go on. It is asked for again."""
-
-    channel: Channel
-    why: str
-
-
-class Served(NamedTuple):
-    """The venue serves a subscription that it did not serve before."""
-
-    channel: Channel
-
-
-StreamEvent = CandleFrame | Trades | Connected | Disconnected | Unserved | Served
 
 
 class _Dead(Exception):
@@ -140,6 +115,10 @@ class CandleStream:
         self._unacknowledged: set[Channel] = set()
         self._unanswered: set[Channel] = set()  # on the socket before
         self._unserved: set[Channel] = set()
+        # The subscription at which the last sockets ended, and those that ended several.
+        self._suspect: Channel | None = None
+        self._deaths, self._deadly = 0, set[Channel]()
+        self._is_whole = False  # whether `Connected` was told of the present socket
         self._odd: dict[str, float] = {}  # kinds of faulty frames, and when the last one came
         self.events: asyncio.Queue[StreamEvent] = asyncio.Queue(_QUEUE_FRAMES)
 
@@ -163,15 +142,23 @@ class CandleStream:
     def unwant(self, channels: Iterable[Channel]) -> None:
         """Ignore what comes of these channels, and subscribe no more to them."""
         for one in channels:
-            for of in (self._wanted, self._unsent, self._unacknowledged, self._unserved):
+            self._wanted.discard(one)
+            for of in (self._unsent, self._unacknowledged, self._unserved, self._deadly):
                 of.discard(one)
+        self._sends.set()
 
     async def run(self) -> None:
         """Connect, listen, reconnect; ends only when cancelled."""
         waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
         while True:
             began = self._clock.monotonic()
-            await self.events.put(await in_own_task(self._connection()))
+            ended = await in_own_task(self._connection())
+            await self.events.put(ended)
+            if ended.expected:
+                self._deadly.clear()  # they are tried once more
+            for one in self._deadly - self._unserved:
+                self._unserved.add(one)
+                await self.events.put(Unserved(one, "the venue closes the socket for it"))
             if self._clock.monotonic() - began > _LASTED_S:
                 waits = delays(_FIRST_DELAY_S, _LONGEST_DELAY_S, self._random)
             await self._clock.sleep(next(waits))
@@ -193,8 +180,8 @@ class CandleStream:
             ):
                 self._heard_at = self._clock.monotonic()
                 self._asked_at = self._heard_at
-                self._unsent = set(self._wanted)
-                self._unacknowledged = self._wanted - self._unserved
+                self._unsent = self._wanted - self._deadly
+                self._unacknowledged, self._is_whole = self._wanted - self._unserved, False
                 tasks.create_task(self._subscribe(socket), name="stream-subscribe")
                 tasks.create_task(self._keep_alive(socket), name="stream-ping")
                 tasks.create_task(self._listen(socket), name="stream-listen")
@@ -207,16 +194,16 @@ class CandleStream:
         return ended
 
     async def _subscribe(self, socket: ClientConnection) -> None:
-        if not self._unacknowledged:  # the socket is kept for what may be wanted later
-            await self.events.put(Connected())
         while True:
-            for number, channel in enumerate(sorted(self._unsent, key=str), start=1):
+            await self._settle(())  # without any, the socket is kept for what may be wanted later
+            for number, channel in enumerate(sorted(self._unsent, key=self._order), start=1):
                 if channel not in self._unsent:  # no longer wanted
                     continue
                 await self._messages.take(1, Priority.LIVE)
                 self._unsent.discard(channel)
                 if channel not in self._unserved:
                     self._unacknowledged.add(channel)
+                    self._is_whole = False
                 self._asked_at = self._clock.monotonic()
                 await socket.send(requests.subscribe(channel))
                 if number % _BURST == 0:
@@ -236,7 +223,7 @@ class CandleStream:
             if self._unacknowledged and now - self._asked_at > _UNACKNOWLEDGED_S:
                 await self._give_up_unanswered()
             if self._unserved and now - retried_at > _RETRY_S:
-                retried_at, self._unsent = now, self._unsent | self._unserved
+                retried_at, self._unsent = now, self._unsent | self._unserved - self._deadly
                 self._sends.set()
             await socket.send(requests.PING)
 
@@ -281,10 +268,26 @@ class CandleStream:
     def _closed(self, closed: Exception) -> Disconnected:
         if self._unacknowledged:
             # For an unknown coin the venue closes the socket without a close frame or an error.
+            self._suspect_one()
             why = f"{closed}, before {_names(self._unacknowledged)} was acknowledged"
             return Disconnected(why, doubted=frozenset(self._unacknowledged))
         # The venue closes every socket after about three hours, and says `Expired`.
         return Disconnected(str(closed), expected="Expired" in str(closed))
+
+    def _order(self, channel: Channel) -> tuple[bool, str]:
+        return channel == self._suspect, str(channel)
+
+    def _suspect_one(self) -> None:
+        """Find the subscription at which sockets end: the venue confirms them in order.
+
+        It is asked for last. If again and again only it is missing, it is asked for no more.
+        """
+        if self._unacknowledged == {self._suspect} != self._wanted:
+            self._deaths += 1
+        else:
+            self._suspect, self._deaths = min(self._unacknowledged, key=self._order), 0
+        if self._deaths >= _DEATHS and self._suspect is not None:
+            self._deadly.add(self._suspect)
 
     async def _take_error(self, text: str) -> None:
         self._report("stream.refused", text)
@@ -295,7 +298,8 @@ class CandleStream:
             await self._unserve(self._meant(named), f"the venue refuses it ({text})")
 
     def _meant(self, echo: Acknowledged) -> set[Channel]:
-        return {one for one in self._wanted if wire.acknowledges(echo, one)}
+        waiting = self._unacknowledged | self._unserved
+        return {one for one in waiting if wire.acknowledges(echo, one)}
 
     async def _acknowledge(self, echo: Acknowledged) -> None:
         for one in (meant := self._meant(echo)) & self._unserved:
@@ -312,10 +316,10 @@ class CandleStream:
 
     async def _settle(self, channels: Collection[Channel]) -> None:
         """Wait no longer for some channels; tell if these were the last ones."""
-        if self._unacknowledged:
-            self._unacknowledged -= set(channels)
-            if not self._unacknowledged:
-                await self.events.put(Connected())
+        self._unacknowledged -= set(channels)
+        if not self._unacknowledged and not self._is_whole:
+            self._is_whole = True
+            await self.events.put(Connected())
 
     async def _give_up_unanswered(self) -> None:
         """Go on without the subscriptions that two sockets in a row did not answer alone.

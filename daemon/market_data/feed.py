@@ -19,7 +19,8 @@ from daemon.core.slot_troubles import SlotTroubles
 from daemon.core.tasks import running
 from daemon.hyperliquid.frames import CandleFrame, Channel, Trade, Trades, TradesOf
 from daemon.hyperliquid.rest import RestClient
-from daemon.hyperliquid.stream import CandleStream, Connected, Disconnected, Served, Unserved
+from daemon.hyperliquid.stream import CandleStream
+from daemon.hyperliquid.stream_events import Connected, Disconnected, Served, Unserved
 from daemon.market_data.backfill import Backfill
 from daemon.market_data.bar_follower import BarFollower
 from daemon.market_data.feed_troubles import Troubles

@@ -22,7 +22,8 @@ from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.hyperliquid.connecting import proxy_for
 from daemon.hyperliquid.rest import RestClient
-from daemon.hyperliquid.stream import CandleStream, Connected, Disconnected
+from daemon.hyperliquid.stream import CandleStream
+from daemon.hyperliquid.stream_events import Connected, Disconnected
 from hyperdrift.clock import SystemClock
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName

@@ -11,9 +11,8 @@ from websockets.exceptions import ConnectionClosed
 
 from daemon.core.bars import Bar
 from daemon.hyperliquid.frames import CandleFrame, Trade, Trades
-from daemon.hyperliquid.stream import (
-    CALM_S,
-    CandleStream,
+from daemon.hyperliquid.stream import CALM_S, CandleStream
+from daemon.hyperliquid.stream_events import (
     Connected,
     Disconnected,
     Served,
@@ -367,4 +366,37 @@ async def test_a_stream_of_nothing_is_open_for_what_comes() -> None:
         r.stream.unwant([BTC])
         assert await r.next() == Connected()
         r.stream.want([BTC])
+        assert await r.next() == Connected()
+
+
+async def test_a_subscription_that_ends_every_socket_is_given_up_and_the_others_go_on() -> None:
+    async def deadly(socket: Socket, frame: dict[str, Any]) -> None:
+        if frame.get("subscription", {}).get("interval") == "1h":
+            socket.connection.transport.abort()
+        else:
+            await polite(socket, frame)
+
+    quarter = SlotName("BTC", "15m")
+    async with rig(BTC, HOUR, quarter, answer=deadly) as r:
+        ends = 0
+        while isinstance(event := await r.next(), Disconnected):
+            ends += 1
+        assert event == Unserved(HOUR, "the venue closes the socket for it")
+        assert ends <= 4
+        assert await r.next() == Connected()
+        await r.sockets[-1].push(bar(0))
+        assert await r.next() == CandleFrame(BTC, bar(0))
+        r.sockets[-1].connection.transport.abort()
+        assert isinstance(await r.next(), Disconnected)
+        assert await r.next() == Connected()
+
+
+async def test_what_is_no_longer_wanted_is_not_waited_for() -> None:
+    async def half(socket: Socket, frame: dict[str, Any]) -> None:
+        if frame.get("subscription", {}).get("interval") != "1h":
+            await polite(socket, frame)
+
+    async with rig(BTC, HOUR, answer=half) as r:
+        await asyncio.sleep(5 / FAST)
+        r.stream.unwant([HOUR])
         assert await r.next() == Connected()
