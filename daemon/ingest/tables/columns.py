@@ -29,7 +29,7 @@ CLOSE_TIMES: Final = (
     *("end", "periodend"),
 )
 _DAYS: Final = ("date", "day", "dtyyyymmdd")
-_CLOCKS: Final = ("time", "hour", "timeofday", "clock")
+_CLOCKS: Final = ("time", "hour", "timeofday", "clock", "timestamp")
 _PRICES: Final[Mapping[str, tuple[str, ...]]] = {
     name: (name[0], name, f"{name}price", f"price{name}", f"{name}px")
     for name in ("open", "high", "low", "close")
@@ -41,10 +41,11 @@ _QUOTE_VOLUME: Final = re.compile(
 )
 _COUNTS: Final = ("n", "trades", "count", "tradecount", "tradescount", "numberoftrades",
                   "numtrades", "transactions")  # fmt: skip
-_COINS: Final = ("coin", "symbol", "s", "pair", "ticker", "tic", "instid", "instrument",
-                 "instrumentid", "instrumentname", "instrumenttoken", "contract", "asset", "market",
-                 "base", "basecurrency", "baseasset", "basecoin", "currencypair",
-                 "product", "productid", "symbolid")  # fmt: skip
+_COINS: Final = ("coin", "symbol", "s", "pair", "ticker", "tic", "instid", "instrumentid",
+                 "instrumentname", "currencypair", "productid", "symbolid", "base", "basecurrency",
+                 "baseasset", "basecoin")  # fmt: skip
+# Names that also stand for something else, and count where none of the others is there.
+_PERHAPS_COINS: Final = ("asset", "instrument", "contract", "market", "product")
 _INTERVALS: Final = ("i", "interval", "timeframe", "tf", "resolution", "granularity", "barsize",
                      "per", "periodid", "candleinterval", "kline", "frequency", "freq")  # fmt: skip
 _CLOSED: Final = ("x", "closed", "isclosed", "isfinal", "final", "confirm", "confirmed",
@@ -125,7 +126,7 @@ def useful(names: Sequence[str], wanted: Wanted) -> list[int]:
 
 def _is_useful(plain: str, name: str) -> bool:
     single = (*OPEN_TIMES, *TIMES, *FUNDING_TIMES, *CLOSE_TIMES, *_CLOCKS, "T", *VOLUME, *_COUNTS,
-              *_COINS, *_INTERVALS, *_CLOSED, *_QUOTES, *OWN_MONEY)  # fmt: skip
+              *_COINS, *_PERHAPS_COINS, *_INTERVALS, *_CLOSED, *_QUOTES, *OWN_MONEY)  # fmt: skip
     if plain in single or any(plain in names for names in _PRICES.values()):
         return True
     return "volume" in plain or bool(plain and _rate_base(name) is not None) or (
@@ -166,7 +167,8 @@ def assign(table: RawTable, wanted: Wanted) -> Columns:
         _choose_volume(found, by_fold, wanted.coin)
         found.times = _all(by_fold, (*OPEN_TIMES, *FUNDING_TIMES, *TIMES))
         found.closes = _all(by_fold, (*CLOSE_TIMES, "T"))
-        found.coins, found.intervals = _all(by_fold, _COINS), _all(by_fold, _INTERVALS)
+        found.coins = _all(by_fold, _COINS) or _all(by_fold, _PERHAPS_COINS)
+        found.intervals = _all(by_fold, _INTERVALS)
         found.closed, found.quotes = _all(by_fold, _CLOSED), _all(by_fold, _QUOTES)
         found.day = next(iter(_all(by_fold, _DAYS)), "")
         found.clock = next(iter(_all(by_fold, _CLOCKS)), "")

@@ -73,16 +73,16 @@ def _read(path: Path, stream: BinaryIO, known: Known, useful: Useful) -> RawTabl
     names = layout.names or [str(number + 1) for number in range(layout.width)]
     picked = list(useful(names) if layout.names else range(min(layout.width, _MOST_UNNAMED)))
     if TRAILING in names:
-        picked = sorted({*picked, layout.width - 1})
+        picked = sorted({*picked, *range(names.index(TRAILING), layout.width)})
     if not picked:
         named = ", ".join(names[:20])
         raise BadInput(f"{path} has no column that is known ({named}): name them with --columns")
     stream.seek(base + layout.offset)
     lost: Counter[str] = Counter()
     columns = _columns(stream, layout, picked, lost)
-    if TRAILING in names:
-        _require_empty(path, columns.pop(), layout.width)
-        names, picked = names[:-1], picked[:-1]
+    if extra := names.count(TRAILING):
+        _require_empty(path, columns[-extra:], layout.width)
+        names, picked, columns = names[:-extra], picked[:-extra], columns[:-extra]
     notes = [] if layout.separator == "," else [f"separated by {_NAMES[layout.separator]}"]
     return RawTable(
         path=str(path),
@@ -129,14 +129,16 @@ def _columns(
     return list(table.columns)
 
 
-def _require_empty(path: Path, column: Any, width: int) -> None:
-    """Raise if the last column, for which the header has no name, has values."""
+def _require_empty(path: Path, columns: Sequence[Any], width: int) -> None:
+    """Raise if one of the last columns, for which the header has no name, has values."""
     import pyarrow.compute as pc  # noqa: PLC0415 - see read_delimited
 
-    if len(column) and pc.max(pc.utf8_length(pc.utf8_trim_whitespace(column))).as_py():
-        raise BadInput(
-            f"{path} has a header of {width - 1} columns over rows of {width}: make them equal"
-        )
+    for column in columns:
+        if len(column) and pc.max(pc.utf8_length(pc.utf8_trim_whitespace(column))).as_py():
+            named = width - len(columns)
+            raise BadInput(
+                f"{path} has a header of {named} columns over rows of {width}: make them equal"
+            )
 
 
 def _layout(path: Path, head: bytes, known: Known) -> _Layout:
@@ -204,10 +206,9 @@ def _header_line(rows: Sequence[Sequence[str]], width: int, known: Known) -> int
 def _names(path: Path, cells: Sequence[str], width: int) -> list[str]:
     names = [cell.strip() for cell in cells]
     names[0] = names[0].lstrip("#").strip()
-    if len(names) == width + 1 and not names[-1]:
+    while len(names) > width and not names[-1]:
         names.pop()
-    if len(names) == width - 1:
-        names.append(TRAILING)
+    names += [TRAILING] * (width - len(names))  # if they are empty
     if len(names) != width:
         raise BadInput(
             f"{path} has a header of {len(names)} columns over rows of {width}: make them equal"

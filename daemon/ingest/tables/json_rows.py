@@ -207,4 +207,5 @@ def _wrapped(path: Path, tables: Layer, says: dict[str, str], depth: int) -> _Fo
         held = f"several tables ({keys})" if found else "nothing that is a table"
         raise BadInput(f"{path} holds {held}: write one list of records")
     ((key, value),) = found.items()
-    return _peel(path, value, says | {"": key}, depth + 1)
+    keys = f"{says.get('', '')} {key}".strip()  # one of them may name a coin
+    return _peel(path, value, says | {"": keys}, depth + 1)
