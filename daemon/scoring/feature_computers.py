@@ -8,7 +8,7 @@ bar and is logged.
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,7 @@ from daemon.config.schema import FeaturesSection
 from daemon.core import subprocesses
 from daemon.core.errors import ComputingFailed, RetrainFailedError
 from daemon.core.log_once import LogOnce
+from daemon.core.outside_text import printable
 from daemon.core.subprocesses import Limits
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
@@ -178,11 +179,11 @@ class Conversation:
         Raises:
             ComputingFailed: If it failed, ended, or did not answer in time. Call `end` then.
         """
-        given: list[Sequence[float]] = []
+        given: list[Rows] = []
         for start in range(0, len(rows), _CHUNK):
             asked = {"inputs": rows[start : start + _CHUNK].tolist(), "begin": begin and not start}
-            given += await self._exchange(asked)
-        return np.asarray(given, dtype=np.float64)
+            given.append(await self._exchange(asked))
+        return np.concatenate(given)
 
     async def end(self) -> None:
         """End the child process."""
@@ -192,7 +193,7 @@ class Conversation:
             await subprocesses.end(process)
             await errors
 
-    async def _exchange(self, asked: dict[str, Any]) -> Sequence[Sequence[float]]:
+    async def _exchange(self, asked: dict[str, Any]) -> Rows:
         try:
             async with asyncio.timeout(ANSWER_S):
                 if self._process is None:
@@ -202,11 +203,14 @@ class Conversation:
                 with contextlib.suppress(ConnectionError):  # it ended; its output says why
                     self._process.stdin.write(json.dumps(asked).encode() + b"\n")
                     await self._process.stdin.drain()
-                rows: Sequence[Sequence[float]] = (await self._line())["rows"]
+                rows = np.asarray((await self._line())["rows"], dtype=np.float64)
         except TimeoutError:
             raise ComputingFailed(self._name, f"gave no answer for {ANSWER_S:.0f} s") from None
-        except (ValueError, KeyError, TypeError) as e:
-            raise ComputingFailed(self._name, f"gave an answer that cannot be read ({e})") from e
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as e:
+            why = f"gave an answer that cannot be read ({printable(str(e))})"
+            raise ComputingFailed(self._name, why) from e
+        if rows.shape != (wanted := (len(asked["inputs"]), len(features.NAMES))):
+            raise ComputingFailed(self._name, f"gave {rows.shape} values, must give {wanted}")
         return rows
 
     async def _begin(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from daemon.config.schema import Config, DaemonSection, FeaturesSection
 from daemon.core.bars import Bar, Funding, Provenance
+from daemon.core.errors import ComputingFailed
 from daemon.scoring import feature_computers, feature_parity
 from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import open_store
@@ -94,6 +95,35 @@ async def test_a_class_that_raises_or_ends_its_process_costs_a_bar_and_one_line(
         assert np.isfinite(await other.row(bar(400).t)).all()
     assert [line["event"] for line in lines] == ["features.recovered"]
     await asyncio.gather(computer.close(), other.close())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"[" * 10_000,
+        b"\xff",
+        b"7",
+        b'{"rows": 7}',
+        b'{"rows": [[1, 2]]}',
+        b'{"rows": [[1, 2], [3]]}',
+        b'{"rows": [[%b]]}' % b", ".join([b"9" * 400] * 17),
+    ],
+)
+async def test_an_answer_of_the_child_that_is_none_is_the_failure_of_a_class(
+    tmp_path: Path, said: bytes
+) -> None:
+    (tmp_path / "said").write_bytes(said + b"\n")
+    child = tmp_path / "child"
+    child.write_text(f'#!/bin/sh\necho \'{{"schema_hash": "x"}}\'; cat {tmp_path}/said; read end\n')
+    child.chmod(0o755)
+    section = FeaturesSection(computer="a:B")
+    talk = feature_computers.Conversation(
+        section, Limits(python=str(child)), {"PATH": "/usr/bin:/bin"}
+    )
+    with pytest.raises(ComputingFailed, match="gave") as caught:
+        await talk.ask(np.ones((1, 8)), begin=True)
+    assert str(caught.value).isprintable()
+    await talk.end()
 
 
 async def compared(tmp_path: Path, first: str, second: str) -> feature_parity.Parity:
