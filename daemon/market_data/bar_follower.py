@@ -120,6 +120,11 @@ class BarFollower:
         """Bars refused for their time or their prices."""
         return self._assembler.refused
 
+    @property
+    def handed_on_t(self) -> int | None:
+        """Open time of the newest bar that was handed on or is in a gap, ms UTC; None if none."""
+        return self._assembler.after or None
+
     async def run(self, after: int | None) -> None:
         """Hand on every bar that closes; ends only when cancelled.
 

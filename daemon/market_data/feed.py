@@ -195,7 +195,7 @@ class Feed:
             async with running(self._follow(slot, after), f"follow-{slot}"):
                 await listed.until(slot, listed=False)
             self._stream.unwant(channels)
-            follower.is_pushed, after = False, None
+            follower.is_pushed, after = False, follower.handed_on_t
             self._troubles.forget(slot)
             for channel in channels:
                 self._slot_troubles.forget(slot, f"stream of {channel}")

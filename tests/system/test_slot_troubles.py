@@ -144,6 +144,7 @@ def test_a_delisting_is_seen_within_the_hour_and_no_bar_is_made_up_after_it() ->
         seen.check_others()
         await seen.until(24)  # it is listed again: what was missed is fetched
         seen.check_healed()
+        assert seen.run.outcome(ETH).disorder() == []
 
     live(work, Delisted(at_ms=2 * STEP, for_ms=18 * STEP, coin="ETH"))
 
