@@ -78,6 +78,10 @@ _CSV_TRADES: Final = (
 "2",short,2025-10-10T03:04:05Z,2025-10-10T03:14:05Z,-0.25,BTC
 """,
     b"trade_id;side;opened_ms;closed_ms;pnl\n7;sell;1760000000;1760000600;-1,5\n",
+    b"""time,coin,dir,px,sz,ntl,fee,closedPnl
+29/09/2025 - 08:20:00,BTC,Close Long,101,1,101,0.1,0.9
+29/09/2025 - 08:10:00,BTC,Open Long,100,1,100,0.1,-0.1
+""",
 )
 _TRADE: Final = (
     b'{"trade_id":"1","side":"buy","opened_ms":%d,"closed_ms":%d,"pnl":1.5,"coin":"BTC"}'
@@ -95,6 +99,9 @@ _JSON_TRADES: Final = (
     _CLOSED + b"\n" + _TRADE % (_T // 1000 - 900, _T // 1000) + b"\n",
     b"[%b, %b]" % (_CLOSED, _TRADE % (1000 * _T - 10**9, 1000 * _T)),
     b"[" + b",".join(_FILLS) + b"]",
+    b'{"channel":"userFills","data":{"user":"0x1","fills":[' + b",".join(_FILLS) + b"]}}",
+    b'{"trades": [{"trade_id":1,"pair":"BTC/USDC:USDC","open_timestamp":%d,"close_timestamp":%d,'
+    b'"profit_abs":1.5,"is_open":false,"is_short":true}]}' % (_T - 600_000, _T),
 )
 _ROWS: Final = tuple((_T + 300_000 * k, 7 + k) for k in range(6))
 _CELLS: Final = tuple(b"%d,100.5,101.25,99.5,100,%d" % row for row in _ROWS)

@@ -161,7 +161,7 @@ class _Slot:
 
     def hear(self, topic: str, payload: bytes) -> bool:
         """Hand over a payload; return whether it came through."""
-        wild = f"{TOPICS.prefix}/+/command"
+        wild = f"{TOPICS.prefix}/+/{topic.rpartition('/')[2]}"
         handler = self.bus.handlers.get(topic) or self.bus.handlers[wild]
         handler(topic, payload, False)
         if topic == TOPICS.command(SLOT):

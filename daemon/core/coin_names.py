@@ -72,7 +72,7 @@ def slots_meant(
 def _interval(text: str) -> str | None:
     """Return the venue's name of an interval, None if it has none such."""
     text = text.strip()
-    if text.isdigit():  # minutes, as freqtrade stores them
+    if re.fullmatch(r"[0-9]{1,5}", text):  # minutes, as freqtrade stores them
         minutes = int(text)
         text = {60: "1h", 120: "2h", 240: "4h", 480: "8h", 720: "12h", 1440: "1d"}.get(
             minutes, f"{minutes}m"

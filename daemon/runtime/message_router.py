@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from daemon.core.clock import VenueClock
+from daemon.core.coin_names import slots_meant
 from daemon.mqtt.messages import Command, CommandReply, PayloadReader
 from daemon.registry.signing import KeyRing
 from daemon.runtime.command_log import CommandLog
@@ -57,10 +58,10 @@ class MessageRouter:
         await store.call(self._desk.recall)
 
     def listen(self) -> None:
-        """Subscribe to the topics; commands for unknown slots are answered too."""
+        """Subscribe to the topics; commands and trades for unknown slots are told of too."""
         self._bus.subscribe(f"{self._topics.prefix}/+/command", self._take_command)
+        self._bus.subscribe(f"{self._topics.prefix}/+/trade", self._take_trade)
         for slot in self._inboxes:
-            self._bus.subscribe(self._topics.trade(slot), self._take_trade)
             self._bus.subscribe(self._topics.prediction(slot), self._take_prediction)
 
     def acknowledged(self, slot: SlotName, ack: SwapAck, order_to_ack_ms: float) -> bool:
@@ -137,10 +138,14 @@ class MessageRouter:
             self._inboxes[found[0]].put_nowait(heard)  # one without room is dropped
 
     def _take_trade(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
-        found, trade = self._topics.slot_of(topic), self._payloads.read(topic, payload, TradeReport)
-        if found is None or trade is None:
+        name = topic.removeprefix(f"{self._topics.prefix}/").removesuffix("/trade")
+        meant = slots_meant(self._inboxes, slot=name)
+        if len(meant) != 1:
+            self._book.pass_over(name)
             return
-        slot = found[0]
+        slot, trade = meant[0], self._payloads.read(topic, payload, TradeReport)
+        if trade is None:
+            return
         # QoS 1 may deliver a trade twice, so a known one does not count for the limit.
         if self._book.knows(slot, trade.trade_id) or not self._book.heeds(slot, trade):
             return

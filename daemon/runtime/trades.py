@@ -63,6 +63,13 @@ class TradeBook:
         found = {"file": self.in_file.state(), "messages": self.in_messages.state()}
         return {name: counts for name, counts in found.items() if counts != TradesState()}
 
+    def pass_over(self, name: str) -> None:
+        """Count a trade that was published for a slot that there is not; log the first."""
+        no_slot = self.in_messages.no_slot
+        if no_slot[called := no_slot.add(name)] == 1:
+            remedy = "add [[slots]] for it, or have the bot publish under the name of its slot"
+            log.warning("trades.unknown_slot", slot=called, remedy=remedy)
+
     def heeds(self, slot: SlotName, trade: TradeReport) -> bool:
         """Return whether a trade of a message can count; count and log it if not."""
         counts = self.in_messages

@@ -55,6 +55,7 @@ def test_of_two_intervals_the_row_must_say_which() -> None:
     assert slots_meant(slots, coin="SOL") == slots_meant(slots, slot="SOL-5m") == []
     assert slots_meant(slots, slot="ETH-PERP") == slots_meant(slots, slot="ETH") == [ETH]
     assert slots_meant((BTC,)) == [BTC]
+    assert slots_meant((BTC,), interval="9" * 5000) == slots_meant((BTC,), interval="²") == []
     assert slots_meant((SlotName("BTC", "1d"),), coin="BTC", interval="24h") != []
 
 

@@ -201,3 +201,13 @@ async def test_the_fills_of_eighty_trades_are_eighty_trades(desk: Desk, tmp_path
     assert [each.side for each in found] == [each.side for each in made.trades]
     assert [each.pnl for each in found] == pytest.approx([each.pnl for each in made.trades])
     assert desk.taken.empty()
+
+
+def test_a_trade_that_is_published_for_no_slot_is_counted_and_told_of_once() -> None:
+    book = TradeBook(VenueClock(SystemClock()))
+    with capture_logs() as logs:
+        for name in ["SOL-5m", "SOL-5m", "\x1b[2J", *(f"coin-{i}" for i in range(50))]:
+            book.pass_over(name)
+    assert book.state()["messages"].no_slot["SOL-5m"] == 2
+    assert len(logs) == 21
+    assert all(entry["slot"].isprintable() for entry in logs)
