@@ -61,17 +61,6 @@ class FileTail:
         self.close()  # it was rotated and is read to its end
         return Piece(b"", begins=False, ends=True)
 
-    def first_bytes(self) -> bytes:
-        """Return how the file begins, at most 16 bytes; empty if it is not there.
-
-        Raises:
-            OSError: If the file exists and cannot be read, or is no file.
-        """
-        if not _is_there(self.path):
-            return b""
-        with self.path.open("rb") as file:
-            return file.read(16)
-
     def _begin(self) -> None:
         self._at, self._mark = 0, b""
 

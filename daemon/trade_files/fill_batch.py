@@ -51,11 +51,6 @@ class FillBatch:
         """Whether so many fills are gathered that they should be joined before the end."""
         return len(self._fills) >= _MOST and self._fills[0].at_ms <= self._fills[-1].at_ms
 
-    @property
-    def waiting(self) -> int:
-        """How many trades are open at the end of the file."""
-        return sum(joiner.is_open for joiner in self._joiners.values())
-
     def holds(self, record: Mapping[str, Any], *, comma: bool) -> bool:
         """Keep a fill whose date only other rows explain; return whether it is one."""
         if not (is_fill(record) and page_dates.is_page_date(record.get("time"))):

@@ -128,11 +128,6 @@ class FillJoiner:
         self._net: bool | None = None
         self.late, self.broken = 0, 0
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a trade is open."""
-        return bool(self._held)
-
     def take(self, fills: Sequence[Fill]) -> list[FileTrade]:
         """Take more fills, in time order; return the trades that they close.
 
