@@ -152,6 +152,22 @@ async def test_a_loader_that_knows_four_keys_and_nothing_of_ours_gives_what_the_
     assert ours == set()
 
 
+def test_the_plain_page_loads_the_portable_form_too(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    model_id = registry.adopt(SLOT, write_version(tmp_path / "candidate", 1, portable=True))
+    registry.deploy(SLOT, model_id, reason="t", by="t", at_ms=1_760_000_000_000)
+    found = re.findall(
+        r"```python\n(.*?)```", (PAGES / "bot-plain-loader.md").read_text(), re.DOTALL
+    )
+    said = []
+    for code in found:
+        names: dict[str, Any] = {"features": ROW}
+        exec(code.replace("/var/lib/hyperdrift", str(tmp_path)), names)
+        said.append((names["p_down"], names["p_neutral"], names["p_up"]))
+    assert len(said) == 2
+    assert said[0] == pytest.approx(said[1], abs=1e-12)
+
+
 @pytest.mark.parametrize("page", [path.name for path in sorted(PAGES.glob("bot-*.md"))])
 def test_no_page_asks_for_ten_lines(page: str) -> None:
     language = "toml" if page == "bot-on-deploy.md" else "python"
