@@ -28,6 +28,7 @@ CLOSE_TIMES: Final = (
     *("closetime", "closetimestamp", "timeperiodend", "timeclose", "candleendtime", "endtime"),
     *("end", "periodend"),
 )
+_INDEXES: Final = ("", "index", "unnamed0", "level0", "price")  # the last as yfinance has it
 _DAYS: Final = ("date", "day", "dtyyyymmdd")
 _CLOCKS: Final = ("time", "hour", "timeofday", "clock", "timestamp")
 _PRICES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -107,6 +108,12 @@ def folded(name: str) -> str:
     return plain if plain in _CASED else plain.casefold()
 
 
+def _time_name(name: str) -> str:
+    """Return the folded name of a time without what stands in brackets; "" if it is no time."""
+    bare = folded(re.sub(r"\s*[(\[].*", "", name))
+    return bare if bare in (*OPEN_TIMES, *TIMES, *CLOSE_TIMES, "T") else ""
+
+
 def is_known(name: str) -> bool:
     """Return whether a word is a name that the header of a table may have."""
     return _is_useful(folded(name), name)
@@ -127,7 +134,7 @@ def useful(names: Sequence[str], wanted: Wanted) -> list[int]:
 def _is_useful(plain: str, name: str) -> bool:
     single = (*OPEN_TIMES, *TIMES, *FUNDING_TIMES, *CLOSE_TIMES, *_CLOCKS, "T", *VOLUME, *_COUNTS,
               *_COINS, *_PERHAPS_COINS, *_INTERVALS, *_CLOSED, *_QUOTES, *OWN_MONEY)  # fmt: skip
-    if plain in single or any(plain in names for names in _PRICES.values()):
+    if plain in single or _time_name(name) or any(plain in names for names in _PRICES.values()):
         return True
     return "volume" in plain or bool(plain and _rate_base(name) is not None) or (
         _with_unit(plain, "open") or _with_unit(plain, "close") or plain in _CASED
@@ -157,7 +164,7 @@ def assign(table: RawTable, wanted: Wanted) -> Columns:
     found = Columns()
     by_fold: dict[str, list[str]] = {}
     for name in table.names:
-        by_fold.setdefault(folded(name), []).append(name)
+        by_fold.setdefault(_time_name(name) or folded(name), []).append(name)
     if table.header:
         for role, options in (
             *_PRICES.items(), ("n", _COUNTS), ("volume", VOLUME),
@@ -177,7 +184,7 @@ def assign(table: RawTable, wanted: Wanted) -> Columns:
             found.values["rate"] = min(rates, key=lambda name: bool(RATE_UNIT.search(name)))
         if not found.times and not found.closes:
             # Some exporters put the time into an index without a name.
-            found.times = by_fold.get("", []) or by_fold.get("index", []) or table.names[:1]
+            found.times = _all(by_fold, _INDEXES)
     _obey(table, found, by_fold, wanted)
     return found
 

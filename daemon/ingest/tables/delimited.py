@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from daemon.ingest.tables.containers import HEAD_BYTES, Content, as_utf8
-from daemon.ingest.tables.reading import RawTable
+from daemon.ingest.tables.reading import RawTable, printable
 from hyperdrift.errors import BadInput
 
 # A comma goes last of the marks: it may be the decimal mark beside any other.
@@ -159,6 +159,8 @@ def _layout(path: Path, head: bytes, known: Known) -> _Layout:
             at = _header_line(rows[:first], width, known)
             names = [] if at is None else _names(path, rows[at], width)
             words = [line for i, line in enumerate(lines[:first]) if i != at and line.strip()]
+            if at is None:
+                _require_no_header(path, words, known)
             above = sum(map(len, raw[: first if at is None else at + 1]))
             return _Layout(separator, names, width, offset + above, words, b'"' in head)
     shown = next((line for line in lines if line.strip()), "")[:60]
@@ -201,6 +203,17 @@ def _header_line(rows: Sequence[Sequence[str]], width: int, known: Known) -> int
     if best is not None and scores[best] < 2:  # noqa: PLR2004 - a sentence may have one
         best = len(rows) - 1 if len(rows[-1]) == width else None
     return best
+
+
+def _require_no_header(path: Path, words: Sequence[str], known: Known) -> None:
+    """Raise if a line above the rows may name columns, but not as the rows separate them."""
+    for line in words:
+        cells = max((_cells(line, separator) for separator in _SEPARATORS[:-1]), key=len)
+        if len(cells) > 2 or sum(map(known, line.split())) > 2:  # noqa: PLR2004 - no sentence
+            raise BadInput(
+                f"{path} has {printable(line)!r} above its rows, which have other columns: "
+                "make it name each of them, or take it out"
+            )
 
 
 def _names(path: Path, cells: Sequence[str], width: int) -> list[str]:

@@ -151,6 +151,7 @@ READ: dict[str, tuple[str | bytes, dict[str, Any]]] = {
     "said.csv": (csv(header="Datum,Auf,Hoch,Tief,Zu,Menge", sep=";"),
                  {"columns": "time=Datum,open=Auf,high=Hoch,low=Tief,close=Zu,volume=Menge"}),
     # times
+    "time_in_ms.csv": (csv(header="Open time (ms)" + HEADER[1:]), {}),
     "fraction_of_s.csv": (csv(row=lambda r: [r[0] / 1000, *r[1:]]), {}),
     "compact.csv": (dated("%Y%m%d%H%M"), {}),
     "named_month.csv": (dated("%d-%b-%Y %H:%M"), {}),
@@ -213,6 +214,10 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "empty.csv": ("", {}, "it is empty"),
     "header_only.csv": (HEADER + "\n", {}, "has no rows of a table"),
     "bytes.csv": (bytes(range(256)) * 9, {}, "is neither text nor Parquet"),
+    "other_marks.csv": (csv(header="").join([HEADER.replace(",", ";") + "\n", ""]), {},
+                        "above its rows, which have other columns"),
+    "short.csv": ("Datum,Auf,Hoch,Tief\n" + csv(header=""), {}, "above its rows"),
+    "received.csv": (csv(header="received_at" + HEADER[1:]), {}, "no column for the time"),
     "commas.csv": (csv(row=lambda r: [str(v).replace(".", ",") for v in r]), {},
                    "header of 6 columns over rows of 11"),
     "or_thousands.csv": (csv(WHOLE, row=lambda r: [f'"{v:,}"' for v in r[:1]] and [
@@ -239,6 +244,8 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "serial.csv": (csv(row=lambda r: [r[0] / 86_400_000 + 25_569, *r[1:]]), {}, "day number"),
     "rounded.csv": (csv(row=lambda r: [f"{r[0]:.5E}", *r[1:]]), {}, "rounded by a spreadsheet"),
     "local.csv": (dated("%Y-%m-%d %H:%M", "Local time" + HEADER[1:]), {}, "say which with --tz"),
+    "zone_named.csv": (dated("%Y-%m-%d %H:%M", "Date (UTC+8)" + HEADER[1:]), {},
+                       r"names a time zone \(UTC\+8\)"),
     "zone.csv": (dated("%Y-%m-%d %H:%M"), {"tz": "Berlin"}, "'Berlin' is no time zone"),
     "T_or_t.csv": (csv(header="T" + HEADER[1:]), {}, "say --stamp open or --stamp close"),
     "phase.csv": (csv(row=lambda r: [r[0] + 120_000, *r[1:]]), {}, "open 2m after"),
