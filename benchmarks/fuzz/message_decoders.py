@@ -171,7 +171,7 @@ class _Slot:
     def settle(self) -> bool:
         """Let the engine handle what is in the inbox; return whether there was anything."""
         engine = make_engine(0)
-        watch = BotWatch(str(SLOT), BotCompatibility(), lambda: False)
+        watch = BotWatch(str(SLOT), _COMPATIBILITY, lambda: False)
         for item in self.inbox.items:
             if isinstance(item, BotPrediction):
                 found = watch.predicted(item)
@@ -186,6 +186,7 @@ class _Slot:
 
 
 _STORE: Final = Store(":memory:")
+_COMPATIBILITY: Final = BotCompatibility()
 
 
 def make_engine(history_bars: int) -> Engine:
