@@ -1,7 +1,7 @@
 """Turn decoded JSON rows into columns, piece by piece."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 _LAYERS: Final = ("data", "k", "candle", "kline", "candles", "delta")
@@ -78,8 +78,7 @@ class ColumnMaker:
         flat = {k: v for k, v in value.items() if not isinstance(v, dict | list)}
         if len(flat) == len(value) or is_row(flat):
             return [flat]  # perhaps with something more inside, as ccxt's `info`
-        layers = (value[key] for key in _LAYERS if isinstance(value.get(key), dict | list))
-        inner: Any = next(layers, [])
+        inner: Any = next(_inside(value), [])
         if not inner and len(flat) > 1:
             return [flat]
         rows = self._rows(inner, depth + 1)
@@ -106,6 +105,13 @@ class ColumnMaker:
             pieces = [_as_text(piece.to_pylist()) for piece in pieces]
         kind = next(iter(kinds), pa.null())
         return pa.chunked_array([piece.cast(kind) for piece in pieces], type=kind)
+
+
+def _inside(value: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield what may be the rows inside an object, the most likely first."""
+    yield from (value[key] for key in _LAYERS if isinstance(value.get(key), dict | list))
+    objects = [each for each in value.values() if isinstance(each, dict)]
+    yield from (each for each in objects if "channel" in each or is_row(each))
 
 
 def is_row(fields: Mapping[str, Any]) -> bool:

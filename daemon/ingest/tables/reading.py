@@ -180,7 +180,7 @@ class RowSieve:
 
     def __init__(self, path: str, rows: int, lost: Mapping[str, int]) -> None:
         self.path, self.good = path, np.ones(rows, dtype=np.bool_)
-        self.left_out = Counter(lost)
+        self.left_out = Counter({reason: count for reason, count in lost.items() if count})
         self.rows = rows + self.left_out.total()
         self.first_bad = ""
 

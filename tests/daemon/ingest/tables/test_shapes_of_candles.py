@@ -361,6 +361,12 @@ def test_of_the_states_of_a_bar_the_last_one_stays(tmp_path: Path) -> None:
     for content in (
         lines(chatter + pushed(venue(states))),
         lines(pushed(venue(states[::-1]))),
+        json.dumps(
+            {
+                "note": "x",
+                "rows": [{"recv_ns": 1, "frame": message} for message in pushed(venue(states))],
+            }
+        ),
         lines(venue(states)),
     ):
         found = read(written(tmp_path / "a.jsonl", content))
