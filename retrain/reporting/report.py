@@ -49,11 +49,12 @@ table{font-size:.88rem}td.n,th.n{padding-right:.45rem}}
 _Rows = Iterable[Sequence[str]]
 
 
-def render(meta: Mapping[str, Any]) -> str:
+def render(meta: Mapping[str, Any], plots: Mapping[str, str] | None = None) -> str:
     """Return one self-contained HTML page about a certificate.
 
     Args:
         meta: Content of training_meta.
+        plots: What `plots.draw` made of its findings; None draws them now.
     """
     title = f"{escape(meta['slot'])} {escape(meta['model_id'])}"
     return "\n".join(
@@ -63,7 +64,7 @@ def render(meta: Mapping[str, Any]) -> str:
             f"<title>{title}</title><style>{_STYLE}</style></head><body>",
             _verdict(meta),
             _section("Gates", _gates(meta["gates"])),
-            *_evidence(meta["findings"]),
+            *_evidence(meta["findings"], plot.draw(meta["findings"]) if plots is None else plots),
             _section("Scores", _scores(meta["scores"])),
             _pair(
                 _section("Test decisions", _confusion(meta)),
@@ -76,9 +77,8 @@ def render(meta: Mapping[str, Any]) -> str:
     )
 
 
-def _evidence(found: Mapping[str, Any]) -> Iterator[str]:
+def _evidence(found: Mapping[str, Any], plots: Mapping[str, str]) -> Iterator[str]:
     """Yield the sections about the test block, with plots where possible."""
-    plots = plot.draw(found)
     if not plots:
         yield _section(
             "Plots", "<p>There are none: matplotlib is not installed beside the trainer.</p>"
