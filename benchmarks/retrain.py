@@ -1,11 +1,17 @@
 """Time one whole retrain beside scikit-learn's own StackingClassifier, in one run.
 
 python -m benchmarks.retrain --data BTC-5m.parquet --funding BTC-funding.parquet --json
+    [--child-bars 50000]
+
+Seconds depend on what else the machine does; those of the processor (`cpu_s`, with all children)
+less so. `--child-bars` also runs the child process as the daemon does, on that many bars (the
+recording over and over), and measures its peak of resident memory.
 """
 
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 import warnings
@@ -49,6 +55,47 @@ def read(data: Path, funding: Path | None, step_ms: int | None = None) -> dict[s
     return frame | {"s_top": np.zeros(len(bars)), "s_bot": np.zeros(len(bars))}
 
 
+def longer(frame: dict[str, np.ndarray], n_bars: int) -> dict[str, np.ndarray]:
+    """Return that many bars: the recording again and again, each time from the last price on."""
+    n, step = len(frame["t"]), int(np.median(np.diff(frame["t"])))
+    again, at = np.divmod(np.arange(n_bars), n)
+    long = {name: column[at] for name, column in frame.items()}
+    for name in ("open", "high", "low", "close"):
+        long[name] = long[name] * (frame["close"][-1] / frame["close"][0]) ** again
+    return long | {"t": frame["t"][0] + step * np.arange(n_bars)}
+
+
+def child(frame: dict[str, np.ndarray]) -> dict[str, object]:
+    """Run a retrain in a process of its own; return its seconds and its peak memory in MiB."""
+    job = {
+        "slot": "BTC-5m",
+        "interval": "5m",
+        "horizon_bars": HORIZON_BARS,
+        "threshold": THRESHOLD,
+        "at_ms": int(frame["t"][-1]),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "bars.npz", **frame)
+        (Path(folder) / "job.json").write_text(json.dumps(job))
+        start, one = time.perf_counter(), {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "retrain", folder]
+        silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+        made = os.posix_spawn(command[0], command, {**os.environ, **one}, file_actions=silent)
+        _, status, used = os.wait4(made, 0)
+    return {
+        "bars": len(frame["t"]),
+        "exit": os.waitstatus_to_exitcode(status),
+        "seconds": round(time.perf_counter() - start, 2),
+        "cpu_s": round(used.ru_utime + used.ru_stime, 2),
+        "peak_mib": used.ru_maxrss >> 10,
+    }
+
+
+def _cpu_s() -> float:
+    now = os.times()
+    return now.user + now.system + now.children_user + now.children_system
+
+
 def ours(frame: dict[str, np.ndarray]) -> dict[str, object]:
     """Run a whole retrain: out-of-fold rows, twin, gates, refit, self-test."""
     job = pipeline.Job(
@@ -61,11 +108,12 @@ def ours(frame: dict[str, np.ndarray]) -> dict[str, object]:
         jobs=2,
     )
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), _cpu_s()
         made = pipeline.run(job, Path(folder), lambda _step, _percent: None, time.perf_counter)
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, _cpu_s() - cpu
     return {
         "seconds": round(seconds, 2),
+        "cpu_s": round(cpu, 2),
         "test_log_loss": round(made.meta["scores"]["test"]["log_loss"], 4),
         "timings": made.meta["timings"],
         "refused_by": made.refused_by,
@@ -90,18 +138,23 @@ def reference(rows: dataset.Rows) -> dict[str, object]:
         final_estimator=LogisticRegression(max_iter=1000),
         cv=5,
     )
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), _cpu_s()
     stack.fit(rows.features[rows.train], rows.labels[rows.train])
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, _cpu_s() - cpu
     p = stack.predict_proba(rows.features[rows.test])
     loss = row_log_loss(rows.labels[rows.test], p).mean()
-    return {"seconds": round(seconds, 2), "test_log_loss": round(float(loss), 4)}
+    return {
+        "seconds": round(seconds, 2),
+        "cpu_s": round(cpu, 2),
+        "test_log_loss": round(float(loss), 4),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--funding", type=Path)
+    parser.add_argument("--child-bars", type=int, help="run the child process on so many bars too")
     parser.add_argument("--json", action="store_true", help="one document instead of a line")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -115,6 +168,8 @@ def main() -> None:
         "reference": theirs,
         "times_faster": round(float(str(theirs["seconds"])) / float(str(mine["seconds"])), 1),
     }
+    if args.child_bars:
+        result["child"] = child(longer(frame, args.child_bars))
     if args.json:
         print(json.dumps(result, indent=1))
         return
@@ -123,6 +178,8 @@ def main() -> None:
         f"StackingClassifier {theirs['seconds']} s, {theirs['test_log_loss']}; "
         f"{result['times_faster']} times faster"
     )
+    if args.child_bars:
+        print(f"the child: {result['child']}")
 
 
 if __name__ == "__main__":
