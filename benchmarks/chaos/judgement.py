@@ -27,6 +27,7 @@ from retrain.errors import RetrainError
 _LAG_BARS = 4
 _ASIDE = re.compile(r'"set_aside": "([^"]+)".*store\.corrupt')
 _WENT_LIVE = r"swap\.ordered|model\.lost"
+_SLOT_TROUBLE = r"^(?!.*(trouble_over|coin_missing)).*(does not serve|is delisted: |has no perp)"
 _WRITTEN_S = 1.0
 _LEARNT_S = 7.0  # from the end of a slow link until the venue's time is exact again
 _CLOSES_S = 4.0  # from the end of a clock fault until it is noticed and a bar closes
@@ -203,7 +204,11 @@ def told_so_far(setup: ChaosSetup) -> list[ChaosVerdict]:
         "disk": spans(r"store\.unavailable", r"store\.back"),
         "link": [(d.of.begin, d.of.end) for d in setup.faults_done if d.of.kind == "link_down"],
         "stream": spans(r"feed\.stream_lost", r"feed\.stream_(back|connected)"),
-        "rest": spans(r"feed\.trouble", r"feed\.recovered"),
+        "rest": [
+            *spans(r"feed\.trouble", r"feed\.recovered"),
+            *spans(_SLOT_TROUBLE, r"trouble_over"),
+        ],
+        "list": spans(r"venue\.(coins_unasked|unreachable)", r"venue\.answers"),
         "broker": [*broker, *spans(r"bus\.lost", r"bus\.connected")],
         "presence": _between(
             spans(r'"online": true.*bot\.presence', r'"online": false.*bot\.presence')

@@ -41,7 +41,8 @@ AWAY = {
     "disk": "the daemon has said store.unavailable and not yet store.back",
     "link": "down",
     "stream": "the daemon has said feed.stream_lost and not yet feed.stream_back",
-    "rest": "the daemon has said feed.trouble and not yet feed.recovered",
+    "rest": "the daemon has said feed.trouble and not yet feed.recovered, or what the slot lacks",
+    "list": "the daemon has said that it got no list of coins, and not yet venue.answers",
     "bars": "the daemon has said feed.bar_late and not yet feed.bars_on_time",
     "time": "the link was slow, and the venue's time learnt over it",
     "broker": "dead or stopped, or the daemon has said bus.lost and not yet bus.connected",
@@ -154,7 +155,7 @@ TRACES: Mapping[str, Trace] = {
     ),
     "delisted": Trace(
         r"is delisted: the venue",
-        ("daemon", "disk", "link", "rest"),
+        ("daemon", "disk", "link", "rest", "list"),
         lasts_s=13.5,
         until=r"trouble_over",
     ),

@@ -81,7 +81,9 @@ def checked(status: int, body: bytes, request: bytes) -> bytes:
     if text.startswith(b"<"):
         raise TryAgain(f"status {status} with a page of HTML{_title(text)}, not the venue's JSON")
     if text in {b"null", b""} or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        if status in {HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR}:
+        if status == HTTPStatus.OK:
+            raise Ambiguous(f"status {status} with {text.decode() or 'nothing'} for an answer")
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Ambiguous(f"status {status}")
         raise TryAgain(f"status {status}")
     if status in _REFUSALS:
