@@ -108,13 +108,16 @@ class Database:
 
     def read_columns(self, query: str, values: Sequence[Any], columns: int) -> NDArray[np.float64]:
         """Return all rows of a query of numbers as an array of shape (columns, rows)."""
-        pieces = [np.empty((columns, 0))]
+        pieces = []
         with self._lock, self._translated():
             cursor = self._db.execute(query, tuple(values))
-            while rows := cursor.fetchmany(_FETCHED_ROWS):
+            is_whole = False
+            while not is_whole:
+                rows = cursor.fetchmany(_FETCHED_ROWS)
+                is_whole = len(rows) < _FETCHED_ROWS
                 flat = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * columns)
                 pieces.append(flat.reshape(-1, columns).T)
-        return np.concatenate(pieces, axis=1)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
 
     def backup(self, path: Path) -> None:
         """Copy the whole database to a file, as of this moment.

@@ -62,14 +62,16 @@ def rates_from(db: Database, coin: str, first_ms: int, last_ms: int) -> tuple[In
 
     Times are in ms UTC; both have the shape (n,).
     """
-    if not has_imported_rates(db, coin):
-        time, rate = db.read_columns(
-            "SELECT time, rate FROM funding WHERE coin = ?1 AND time <= ?3 AND time >="
-            " coalesce((SELECT max(time) FROM funding WHERE coin = ?1 AND time <= ?2), ?2)"
-            " ORDER BY time",
-            (coin, first_ms, last_ms),
-            2,
-        )
+    # One query for both: this is read at each bar.
+    is_mixed = "EXISTS (SELECT 1 FROM imported_funding WHERE coin = ?1)" if db.has_imports else "0"
+    time, rate, mixed = db.read_columns(
+        f"SELECT time, rate, {is_mixed} FROM funding WHERE coin = ?1 AND time <= ?3 AND time >="  # noqa: S608
+        " coalesce((SELECT max(time) FROM funding WHERE coin = ?1 AND time <= ?2), ?2)"
+        " ORDER BY time",
+        (coin, first_ms, last_ms),
+        3,
+    )
+    if not mixed.any() and (len(time) or not has_imported_rates(db, coin)):
         return time.astype(np.int64), rate
     before = db.read(
         "SELECT max(time) FROM funding WHERE coin = ?1 AND time <= ?2 UNION ALL"
@@ -144,22 +146,19 @@ def flows(db: Database, slot: SlotName, from_t: int, to_t: int) -> Floats:
 
     Both open times are in ms UTC and inclusive.
     """
+    own = f"SELECT t, s_top, s_bot, seen, 0 AS source FROM flow WHERE {_FLOW}"  # noqa: S608
     span = (*slot, from_t, to_t)
-    own = db.read_columns(
-        f"SELECT t, s_top, s_bot, seen FROM flow WHERE {_FLOW} ORDER BY t",  # noqa: S608
-        span,
-        4,
-    )
     if not db.has_imports:
-        return own
-    found = db.read_columns(
-        f"SELECT t, s_top, s_bot, seen, max(source) FROM imported_flow WHERE {_FLOW} GROUP BY t",  # noqa: S608
-        span,
+        return db.read_columns(f"{own} ORDER BY t", span, 5)[:4]
+    # One query for both: this is read at each bar.
+    both = db.read_columns(
+        f"{own} UNION ALL SELECT t, s_top, s_bot, seen, max(source) FROM imported_flow"  # noqa: S608
+        f" WHERE {_FLOW} GROUP BY t ORDER BY t, source",
+        (*span, *span),
         5,
     )[:4]
-    if not found.shape[1]:
-        return own
-    both = np.concatenate([own, found], axis=1)
+    if not (np.diff(both[0]) == 0).any():
+        return both
     # Of each t the one that saw more; the venue's own if they saw as much.
     order = np.lexsort((np.arange(both.shape[1]), -both[3], both[0]))
     both = both[:, order]
