@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check reference chaos fuzz oldest neighbours run deb install lock clean
+.PHONY: demo test check reference chaos fuzz oldest neighbours node run deb install lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine
 	@$(BIN)/hyperdrift demo --until swap
@@ -16,6 +16,14 @@ neighbours: requirements-neighbours.txt requirements-lean.txt $(VENV)/.dev ## th
 		$(VENV)/$$name/bin/pip --disable-pip-version-check install --quiet --no-deps ./client || exit; done
 	@HYPERDRIFT_NEIGHBOURS=$(VENV)/neighbours/bin/python HYPERDRIFT_LEAN=$(VENV)/lean/bin/python \
 		$(BIN)/pytest -q tests/system/test_bot_environment.py
+
+node: examples/node/node_modules/.made $(VENV)/.dev ## the bot in TypeScript against real brokers; needs Node.js 18 and npm
+	@cd examples/node && npm run --silent build
+	@$(BIN)/pytest -q tests/system/test_node_bot.py
+
+examples/node/node_modules/.made: examples/node/package-lock.json
+	@cd examples/node && npm ci --silent
+	@touch $@
 
 run: $(VENV)/.run ## the daemon in the foreground
 	@$(BIN)/hyperdrift run
@@ -69,7 +77,7 @@ lock: ## resolve the pinned requirements again; needs uv
 		--python-version 3.11 --no-header --quiet -o requirements-lean.txt
 
 clean: ## forget the environment
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info examples/node/node_modules examples/node/dist
 
 $(BIN)/python:
 	@echo "hyperdrift: making an environment in $(VENV)"

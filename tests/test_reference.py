@@ -11,7 +11,7 @@ from docs.generate.pages import ROOT, stale
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 PLACE = re.compile(
-    r"(?<![\w/.<])(?:(?:client|daemon|retrain|monitor|docs|tests|systemd|packaging|benchmarks)/"
+    r"(?<![\w/.<])(?:(?:client|daemon|retrain|monitor|docs|tests|systemd|packaging|benchmarks|examples)/"
     r"[\w./-]*\w)"
 )
 

@@ -4,7 +4,7 @@ import sys
 
 from docs.generate.pages import ROOT, stale
 
-for path, text in stale().items():
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text, "utf-8")
+for path, content in stale().items():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
     sys.stdout.write(f"{path.relative_to(ROOT)} written\n")

@@ -3,10 +3,22 @@
 from pathlib import Path
 from typing import Final
 
-from docs.generate import commands, configuration, errors, events, gates, log_lines, rooms, topics
+from docs.generate import (
+    commands,
+    configuration,
+    errors,
+    events,
+    gates,
+    log_lines,
+    rooms,
+    topics,
+    vectors,
+    version_vectors,
+)
 
 ROOT: Final = Path(__file__).parents[2]
 REFERENCE: Final = ROOT / "docs" / "reference"
+VECTORS: Final = REFERENCE / "vectors"
 ARCHITECTURE: Final = ROOT / "docs" / "explanation" / "architecture.md"
 _NOTE: Final = (
     "<!-- Written by `make reference` from the code. Change the code, not this page. -->\n\n"
@@ -22,12 +34,17 @@ _PAGES: Final = {
 }
 
 
-def stale() -> dict[Path, str]:
-    """Return the text that each page should have, of those that have another."""
-    wanted = {REFERENCE / name: _NOTE + page() for name, page in _PAGES.items()}
-    wanted[ARCHITECTURE] = rooms.drawn(_content(ARCHITECTURE))
-    return {path: text for path, text in wanted.items() if _content(path) != text}
+def stale() -> dict[Path, bytes]:
+    """Return the content that each generated file should have, of those that have another."""
+    wanted = {REFERENCE / name: (_NOTE + page()).encode() for name, page in _PAGES.items()}
+    wanted[ARCHITECTURE] = rooms.drawn(_content(ARCHITECTURE).decode()).encode()
+    wanted[VECTORS / "canonical.json"] = vectors.canonical_json().encode()
+    wanted[VECTORS / "signatures.json"] = vectors.signatures_json().encode()
+    wanted[VECTORS / "cases.json"] = version_vectors.cases_json().encode()
+    for name, content in version_vectors.files().items():
+        wanted[VECTORS / "version" / name] = content
+    return {path: content for path, content in wanted.items() if _content(path) != content}
 
 
-def _content(path: Path) -> str:
-    return path.read_text("utf-8") if path.exists() else ""
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
