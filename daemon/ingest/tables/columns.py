@@ -40,6 +40,8 @@ VOLUME: Final = ("volume", "v", "vol", "basevolume", "volumebase", "volumefrom",
 _QUOTE_VOLUME: Final = re.compile(
     r"quote|volumeto$|turnover|notional|currency|usd|eur|volccy|amount|^q$"
 )
+# Beside such a column the volume is in dollars, or counts contracts.
+_IN_DOLLARS: Final = frozenset({"marketcap", "homenotional"})
 _COUNTS: Final = ("n", "trades", "count", "tradecount", "tradescount", "numberoftrades",
                   "numtrades", "transactions")  # fmt: skip
 _COINS: Final = ("coin", "symbol", "s", "pair", "ticker", "tic", "instid", "instrumentid",
@@ -172,6 +174,8 @@ def assign(table: RawTable, wanted: Wanted) -> Columns:
             if chosen := _one(table, by_fold, role, options):
                 found.values[role] = chosen
         _choose_volume(found, by_fold, wanted.coin)
+        if not _IN_DOLLARS.isdisjoint(map(folded, table.all_names or table.names)):
+            found.values.pop("volume", None)
         found.times = _all(by_fold, (*OPEN_TIMES, *FUNDING_TIMES, *TIMES))
         found.closes = _all(by_fold, (*CLOSE_TIMES, "T"))
         found.coins = _all(by_fold, _COINS) or _all(by_fold, _PERHAPS_COINS)

@@ -180,8 +180,8 @@ def _named_coins(text: str) -> list[str]:
             found.append(first)
         else:
             begins = first == tokens[0] and _COIN.fullmatch(first) is not None
-            before_interval = interval_token(second) and (begins or first.upper() in _MAJOR)
-            found += [first] * bool(first in _MAJOR or before_interval)
+            before_interval = begins and interval_token(second) is not None
+            found += [first] * (first.upper() in _MAJOR or before_interval)
     return found
 
 
