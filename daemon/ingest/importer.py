@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from daemon.ingest.stored_stamps import require_open_stamps
 from daemon.ingest.tables.bar_tables import read_bars
 from daemon.ingest.tables.funding_tables import read_funding
 from daemon.ingest.tables.reading import Wanted
@@ -187,6 +188,8 @@ def label_table(data_dir: Path, slot: SlotName) -> str:
 def _import_bars(into: _Into, path: Path, wanted: Wanted, on_bytes: OnBytes) -> BarsReport:
     table = read_bars(path, wanted, on_bytes)
     told = table.report
+    if not wanted.stamp:
+        require_open_stamps(into.store, into.slot, table.columns(), path)
     report = _put(into, path.name, table.columns(), left_out=told.lost, why=told.why())
     return replace(report, reasons=told.left_out, notes=told.notes)
 

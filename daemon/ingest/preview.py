@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon.core.times import utc
+from daemon.ingest.stored_stamps import require_open_stamps
 from daemon.ingest.tables.bar_tables import TableOfBars, read_bars
 from daemon.ingest.tables.funding_tables import TableOfFunding, read_funding
 from daemon.ingest.tables.reading import OnBytes, TableReport, Wanted
@@ -104,7 +105,7 @@ def preview(
         if kind == "bars":
             bars = read_bars(path, wanted, on_bytes)
             seen = _seen(path, slot, kind, bars.t.tolist(), bars.report)
-            yield replace(seen, overlap=_bars_overlap(data_dir, slot, bars))
+            yield replace(seen, overlap=_bars_overlap(data_dir, slot, bars, path, wanted))
         else:
             rates = read_funding(path, wanted, on_bytes)
             seen = _seen(path, slot, kind, rates.time.tolist(), rates.report)
@@ -128,10 +129,14 @@ def _seen(path: Path, slot: SlotName, kind: str, t: list[int], report: TableRepo
     )
 
 
-def _bars_overlap(data_dir: Path, slot: SlotName, table: TableOfBars) -> Overlap:
+def _bars_overlap(
+    data_dir: Path, slot: SlotName, table: TableOfBars, path: Path, wanted: Wanted
+) -> Overlap:
     if not (data_dir / STORE_NAME).exists():
         return _NONE_STORED
     with open_store(data_dir, read_only=True) as store:
+        if not wanted.stamp:
+            require_open_stamps(store, slot, table.columns(), path)
         return store.imports.outlook(slot, table.columns())[1]
 
 
