@@ -15,18 +15,17 @@ import traceback
 from pathlib import Path
 from typing import Any, Final
 
+from retrain.libraries import unusable
+
+if reason := unusable():
+    # Check before the imports below, whose errors would not name the cause.
+    print(json.dumps({"event": "failed", "error": reason, "kind": "Unusable"}), flush=True)
+    sys.exit(2)
+
 import joblib
 import numpy as np
-import sklearn
 from numpy.typing import NDArray
 from scipy.linalg import blas
-
-from retrain.libraries import too_old
-
-if reason := too_old(sys.version_info[:2], sklearn.__version__):
-    # Check before the imports below, whose errors would not name the cause.
-    print(json.dumps({"event": "failed", "error": reason, "kind": "TooOld"}), flush=True)
-    sys.exit(2)
 
 from retrain import artifact, challenger, computers, computing, pipeline
 from retrain.computers import BUILTIN
