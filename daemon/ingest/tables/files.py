@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
+from daemon.core.outside_text import decode_json
 from daemon.ingest.tables import columns
 from daemon.ingest.tables.containers import Content, as_utf8, unpacked
 from daemon.ingest.tables.delimited import read_delimited
@@ -11,6 +14,22 @@ from daemon.ingest.tables.reading import OnBytes, RawTable, Wanted, printable
 from hyperdrift.errors import BadInput
 
 _INDEX: Final = "__index_level_"
+_FIRST_S: Final = 1_000_000_000  # below it an index numbers rows
+
+
+class _Range(msgspec.Struct):
+    """An index of evenly spaced numbers, as pandas describes it in a file."""
+
+    start: int
+    stop: int
+    step: int
+    name: str | None = None
+
+
+class _Pandas(msgspec.Struct):
+    """What pandas says of a table beside its columns."""
+
+    index_columns: list[_Range | str] = []
 
 
 def read_table(path: Path, wanted: Wanted, on_bytes: OnBytes = lambda _: None) -> RawTable:
@@ -70,6 +89,7 @@ def _read_columnar(path: Path, content: Content) -> RawTable:
             table = feather.read_table(pa.BufferReader(content.stream.read()))
     except (pa.ArrowException, OSError, ValueError) as e:
         raise BadInput(f"{path} cannot be read ({str(e).splitlines()[0]})") from e
+    table = _with_range(table)
     names = ["" if name.startswith(_INDEX) else name for name in table.column_names]
     columns = [_plain(column) for column in table.columns]
     if len(names) > len(set(names)) and "" in names:
@@ -81,6 +101,25 @@ def _read_columnar(path: Path, content: Content) -> RawTable:
     if not columns:
         raise BadInput(f"{path} has no columns")
     return raw
+
+
+def _with_range(table: Any) -> Any:
+    """Return a table with the index that pandas wrote down as a range, if its rows have times.
+
+    Times at even distances are such a range: pandas saves its ends, and no column.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - see _read_columnar
+
+    try:
+        said = decode_json((table.schema.metadata or {}).get(b"pandas", b"{}"), _Pandas)
+    except BadInput:  # pandas did not write it
+        return table
+    for index in said.index_columns:
+        if isinstance(index, _Range) and index.start >= _FIRST_S and index.step > 0:
+            times = range(index.start, index.stop, index.step)
+            if len(times) == table.num_rows:
+                table = table.add_column(0, index.name or _INDEX, pa.array(times, pa.int64()))
+    return table
 
 
 def _plain(column: Any) -> Any:

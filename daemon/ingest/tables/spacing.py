@@ -19,6 +19,7 @@ _STEPS: Final = tuple(
         reverse=True,
     )
 )
+_FEW: Final = 3
 _MOSTLY: Final = 0.8  # of bars of another length at most half are on the grid of longer ones
 # How long before the next bar opens a close may be stamped, ms.
 _BEFORE_OPEN: Final = (1, 1000)
@@ -81,7 +82,7 @@ def _step(path: str, distinct: Ints, wanted: Wanted, said_ms: int | None) -> int
             say, lie = interval_text(said_ms), interval_text(least)
             raise BadInput(f"{path}: its rows say that they are of {say}, but lie {lie} apart")
         return said_ms
-    if len(distinct) == 1:
+    if _tells_nothing(distinct, wanted.interval_ms):
         if wanted.interval_ms is None:
             raise BadInput(f"{path} has fewer than two usable rows, which tell no interval")
         return wanted.interval_ms
@@ -102,6 +103,13 @@ def _step(path: str, distinct: Ints, wanted: Wanted, said_ms: int | None) -> int
         f"{path} has rows {interval_text(step)} apart that open {interval_text(phase)} after "
         "the full interval: if their times are local, say --tz"
     )
+
+
+def _tells_nothing(distinct: Ints, wanted_ms: int | None) -> bool:
+    """Return whether times tell no interval: one alone, or a few with gaps between them."""
+    if len(distinct) == 1 or wanted_ms is None or len(distinct) > _FEW:
+        return len(distinct) == 1
+    return int(np.diff(distinct).min()) not in _STEPS and bool(np.all(distinct % wanted_ms == 0))
 
 
 def _off_grid(distinct: Ints) -> tuple[int, int]:

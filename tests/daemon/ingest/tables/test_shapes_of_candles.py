@@ -190,6 +190,10 @@ READ: dict[str, tuple[str | bytes, dict[str, Any]]] = {
     "mixed.json": (json.dumps(venue(ROWS[:1], interval="1h") + venue() + venue(coin="ETH")), {}),
     # Arrow
     "unnamed.parquet": (parquet(pa.Table.from_pandas(INDEXED.rename_axis(None))), {}),
+    "range.parquet": (parquet(pa.Table.from_pandas(FRAME.set_index("t"))), {}),
+    "unnamed-range.parquet": (
+        parquet(pa.Table.from_pandas(FRAME.set_index("t").rename_axis(None))), {}
+    ),
     "tokyo.parquet": (parquet(pa.Table.from_pandas(INDEXED.tz_convert("Asia/Tokyo"))), {}),
     "packed.parquet": (parquet(pa.table({
         name: pa.array(FRAME[name].astype(str)).dictionary_encode() for name in FRAME}
@@ -457,3 +461,18 @@ def test_bytes_are_told_as_they_are_read(tmp_path: Path) -> None:
     told: list[int] = []
     read_bars(file, on_bytes=told.append)
     assert sum(told) == file.stat().st_size
+
+
+def test_an_index_that_numbers_the_rows_is_no_time(tmp_path: Path) -> None:
+    numbered = parquet(pa.Table.from_pandas(FRAME.drop(columns="t")))
+    with pytest.raises(BadInput, match="time"):
+        read(written(tmp_path / "x.parquet", numbered))
+
+
+def test_a_few_bars_with_gaps_between_them_have_the_interval_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    apart = [ROWS[0], ROWS[17]]
+    assert rows_of(read(written(tmp_path / "x.csv", csv(apart)))) == apart
+    with pytest.raises(BadInput, match="50m"):
+        read(written(tmp_path / "x.csv", csv(candles(24, 10 * STEP))))
