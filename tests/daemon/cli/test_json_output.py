@@ -50,8 +50,10 @@ def commands(folder: Path, versions: list[str]) -> dict[tuple[str, ...], tuple[s
     return {
         ("bars", "export"): (str(folder / "bars.csv"), *NAMED),
         ("import",): (str(folder / "bars.csv"), *NAMED),
+        ("bars", "sources"): NAMED,
         ("bars", "verify"): NAMED,  # its first call fails once
         ("backfill",): NAMED,
+        ("bars", "forget"): (*NAMED, "--source", "bars.csv"),
         ("bars", "gaps"): NAMED,
         ("bars", "venue"): (),
         ("bars", "backup"): (str(folder / "copy.sqlite"),),
