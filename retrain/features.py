@@ -13,8 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from retrain import windows
-from retrain.bar_limits import LARGEST_PRICE, LARGEST_RATE, LARGEST_VOLUME, SMALLEST_PRICE
+from retrain import bar_limits, windows
 from retrain.errors import BadFrame
 
 Array = NDArray[np.float64]
@@ -51,7 +50,7 @@ _COLUMNS: Final = ("t", "open", "high", "low", "close", "volume", "funding", "s_
 _PRICES: Final = ("open", "high", "low", "close")
 _FLOW: Final = ("volume", "s_top", "s_bot")
 _FAST, _SLOW, _PAIRS, _REGIME = 12, 50, 36, 288
-_ALLOWED_PRICE: Final = f"from {SMALLEST_PRICE:g} to {LARGEST_PRICE:g}"
+_ALLOWED_PRICE: Final = f"from {bar_limits.SMALLEST_PRICE:g} to {bar_limits.LARGEST_PRICE:g}"
 _EMA_KEEP = 1 - 2 / 21
 # (1 - 2/21)^384 = 2e-17 is below the rounding of a float, and 384 + 50 bars fit into LIVE_BARS.
 _EMA_BARS = 384
@@ -189,9 +188,9 @@ def _rules(bars: dict[str, Array]) -> list[tuple[str, NDArray[np.bool_], str]]:
         *_bar_rules(bars),
     ]
     for name in ("s_top", "s_bot"):
-        right = ~(np.abs(bars[name]) > LARGEST_VOLUME)
+        right = ~(np.abs(bars[name]) > bar_limits.LARGEST_VOLUME)
         rules.append((name, right, "be a number, NaN if unknown, 0 without a cohort"))
-    rate = ~(np.abs(bars["funding"]) > LARGEST_RATE)
+    rate = ~(np.abs(bars["funding"]) > bar_limits.LARGEST_RATE)
     rules.append(("funding", rate, "be an hourly rate, or NaN if none is known"))
     return rules
 
@@ -200,12 +199,14 @@ def _bar_rules(bars: dict[str, Array]) -> list[tuple[str, NDArray[np.bool_], str
     """Return the rules of a single bar, as `_rules` does."""
     rules = []
     for name in _PRICES:
-        right = (bars[name] >= SMALLEST_PRICE) & (bars[name] <= LARGEST_PRICE)
+        right = (bars[name] >= bar_limits.SMALLEST_PRICE) & (bars[name] <= bar_limits.LARGEST_PRICE)
         rules.append((name, right, f"be a price {_ALLOWED_PRICE}; drop or repair the bar"))
     crossed = bars["high"] < bars["low"]
     rules.append(("high", ~crossed, "not be below low; drop or repair the bar"))
-    volume = (bars["volume"] >= 0) & (bars["volume"] <= LARGEST_VOLUME)
-    rules.append(("volume", volume, f"be from 0 to {LARGEST_VOLUME:g}; drop or repair the bar"))
+    volume = (bars["volume"] >= 0) & (bars["volume"] <= bar_limits.LARGEST_VOLUME)
+    rules.append(
+        ("volume", volume, f"be from 0 to {bar_limits.LARGEST_VOLUME:g}; drop or repair the bar")
+    )
     return rules
 
 

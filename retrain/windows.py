@@ -10,11 +10,11 @@ long as its input, with NaN until the window is full. A NaN in the input gives N
 that contain it and in no other.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Array = NDArray[np.float64]
 Parts = tuple[Array, ...]
@@ -96,15 +96,12 @@ def median(x: Array, window: int) -> Array:
     Returns:
         Shape (n,), NaN in the first `window - 1` places.
     """
-    out = np.full(len(x), np.nan)
-    if len(x) >= window:
-        # `origin` puts the window's newest bar at t instead of its middle.
-        half, origin = window // 2, window // 2 - 1
-        low, high = (
-            ndimage.rank_filter(x, rank, size=(window,), mode="nearest", origin=origin)
-            for rank in (half - 1, half)
-        )
-        out[window - 1 :] = ((low + high) / 2)[window - 1 :]
+    out, values, half = np.full(len(x), np.nan), x.tolist(), window // 2
+    ranked = sorted(values[: window - 1])
+    for newest in range(window - 1, len(values)):
+        insort(ranked, values[newest])
+        out[newest] = (ranked[half - 1] + ranked[half]) / 2
+        del ranked[bisect_left(ranked, values[newest - window + 1])]
     return out
 
 

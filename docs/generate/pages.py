@@ -1,4 +1,4 @@
-"""Which pages are generated, and which of them are not what the code says now."""
+"""Which pages and copies are generated, and which of them are not what the code says now."""
 
 from pathlib import Path
 from typing import Final
@@ -8,6 +8,7 @@ from docs.generate import (
     configuration,
     errors,
     events,
+    formulas,
     gates,
     log_lines,
     rooms,
@@ -43,7 +44,8 @@ def stale() -> dict[Path, bytes]:
     wanted[VECTORS / "cases.json"] = version_vectors.cases_json().encode()
     for name, content in version_vectors.files().items():
         wanted[VECTORS / "version" / name] = content
-    return {path: content for path, content in wanted.items() if _content(path) != content}
+    old = {path: content for path, content in wanted.items() if _content(path) != content}
+    return formulas.stale() | old
 
 
 def _content(path: Path) -> bytes:
