@@ -14,6 +14,7 @@ from docs.generate import (
     rooms,
     topics,
     vectors,
+    version_cases,
     version_vectors,
 )
 
@@ -41,7 +42,7 @@ def stale() -> dict[Path, bytes]:
     wanted[ARCHITECTURE] = rooms.drawn(_content(ARCHITECTURE).decode()).encode()
     wanted[VECTORS / "canonical.json"] = vectors.canonical_json().encode()
     wanted[VECTORS / "signatures.json"] = vectors.signatures_json().encode()
-    wanted[VECTORS / "cases.json"] = version_vectors.cases_json().encode()
+    wanted[VECTORS / "cases.json"] = version_cases.cases_json().encode()
     for name, content in version_vectors.files().items():
         wanted[VECTORS / "version" / name] = content
     old = {path: content for path, content in wanted.items() if _content(path) != content}

@@ -222,4 +222,8 @@ async function main(): Promise<void> {
   await slot.stop();
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) await main();
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href)
+  await main().catch((e: Error) => {
+    log(`bot: ${e.message}`);
+    process.exit(2);
+  });

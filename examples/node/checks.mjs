@@ -40,8 +40,8 @@ export class VersionRefused extends Error {}
 
 /** @param {any} value @returns {value is Record<string, string>} */
 const isTexts = (value) => isObject(value) && Object.values(value).every((v) => typeof v === "string");
-/** @param {string} name */
-const isPlain = (name) => /^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(name);
+/** @param {any} name */
+const isPlain = (name) => typeof name === "string" && /^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(name);
 
 /** Read a JSON object. @param {Uint8Array} bytes @param {string} name */
 function readObject(bytes, name) {

@@ -8,7 +8,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { admit, VersionRefused } from "./checks.mjs";
+import { admit, readOrder, VersionRefused } from "./checks.mjs";
 import { canonical, decoded, isObject, isSigned } from "./signed.mjs";
 
 const folder = process.argv[2] ?? fileURLToPath(new URL("../../docs/reference/vectors", import.meta.url));
@@ -49,7 +49,16 @@ for (const { name, text, signed } of signatures) hold(name, isSigned(publicKey, 
 
 const built = new URL("dist/bot.js", import.meta.url);
 const { open } = existsSync(built) ? await import(built.href) : {};
-const { slot, cases } = read("cases.json");
+const { slot, cases, orders } = read("cases.json");
+for (const { name, text, accepted } of orders) {
+  let taken = true;
+  try {
+    readOrder(Buffer.from(text));
+  } catch {
+    taken = false;
+  }
+  hold(`order: ${name}`, taken === accepted);
+}
 const scratch = mkdtempSync(join(tmpdir(), "hyperdrift-"));
 for (const [i, { name, files, order, after_ms: afterMs, accepted, words, needs_model }] of cases.entries()) {
   if (needs_model && !open) {

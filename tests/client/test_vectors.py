@@ -13,7 +13,7 @@ import pytest
 from daemon.registry.signing import Signer, message_bytes
 from docs.generate import vectors, version_vectors
 from docs.generate.pages import VECTORS
-from hyperdrift.errors import VersionRefused
+from hyperdrift.errors import BadInput, VersionRefused
 from hyperdrift.loaded_model import load_version
 from hyperdrift.manifest import canonical
 from hyperdrift.mqtt.messages import SwapOrder, decode, encode
@@ -72,6 +72,15 @@ def test_the_client_refuses_what_is_no_json_object(case: dict[str, Any]) -> None
 @named(SIGNATURES["cases"])
 def test_the_client_takes_a_signature_or_not(case: dict[str, Any], key: Path) -> None:
     assert Verifier.load(key).verify_payload(case["text"].encode()) is case["signed"]
+
+
+@named(CASES["orders"])
+def test_the_client_reads_an_order_or_not(case: dict[str, Any]) -> None:
+    if case["accepted"]:
+        assert decode(case["text"].encode(), SwapOrder).model_id == version_vectors.MODEL_ID
+        return
+    with pytest.raises(BadInput):
+        decode(case["text"].encode(), SwapOrder)
 
 
 @named(CASES["cases"])

@@ -17,7 +17,7 @@ import pytest
 from daemon.registry.signing import Signer, generate
 from hyperdrift import features
 from hyperdrift.loaded_model import load_version
-from hyperdrift.mqtt.messages import PredictionMade, SwapAck, SwapOrder, decode
+from hyperdrift.mqtt.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, decode
 from hyperdrift.verification import GATES
 from tests.client.test_slot import SLOT, TOPICS, Desk, desk_on
 from tests.daemon.brokers import Iotcore, Mosquitto, until
@@ -124,7 +124,7 @@ async def signed_desk(broker: Mosquitto | Iotcore, root: Path) -> AsyncIterator[
 
 
 @runs_the_bot
-async def test_a_bot_in_typescript_swaps_predicts_as_the_daemon_does_and_says_when_it_is_gone(
+async def test_a_bot_in_typescript_swaps_predicts_as_the_daemon_does_and_outlives_its_broker(
     broker: Mosquitto | Iotcore, tmp_path: Path
 ) -> None:
     heard: list[PredictionMade] = []
@@ -145,6 +145,15 @@ async def test_a_bot_in_typescript_swaps_predicts_as_the_daemon_does_and_says_wh
             assert "none of them NaN or infinite" in await bot.refuses(unusable)
         await until(lambda: len(heard) == 64)
         assert heard[0].features == tuple(rows()[0].tolist())
+        presences: list[BotPresence] = []
+        desk.bus.subscribe(
+            TOPICS.bot(SLOT), lambda _t, body, _r: presences.append(decode(body, BotPresence))
+        )
+        await broker.stop()  # it forgets what was retained
+        presences.clear()
+        await broker.start()
+        await until(lambda: presences and presences[-1].online)
+        await bot.agrees_with(desk, model_id)
         bot.process.kill()
         await until(lambda: desk.swap.bot(SLOT) is None)  # its last will
 
