@@ -11,12 +11,15 @@ import typer
 
 from daemon.cli.options import (
     INTERRUPTED,
+    CoinOption,
     ConfigOption,
+    IntervalOption,
     JsonOption,
     KeyOption,
     SlotOption,
     print_json,
     run_async,
+    settings_and_slot,
 )
 
 models = typer.Typer(help="The registry: which versions exist and which one is live.")
@@ -165,6 +168,31 @@ def prune(
         print_json({"removed": list(removed)})
     else:
         typer.echo("\n".join(f"removed {model_id}" for model_id in removed) or "nothing to remove")
+
+
+@models.command()
+def predictions(
+    file: Annotated[Path, typer.Argument(help="*.csv, *.parquet, *.feather or *.json")],
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what the live models predicted to a file, for a bot's backtest."""
+    from daemon.admin import prediction_export
+    from daemon.core.times import utc
+    from daemon.store.data_folder import open_store
+
+    settings, slot = settings_and_slot(config, coin, interval)
+    with open_store(settings.data_dir, read_only=True) as store:
+        done = prediction_export.export(store, slot, file)
+    if as_json:
+        print_json({"slot": str(slot), "file": str(file), **done.document()})
+        return
+    span = f"{utc(done.first_t)} to {utc(done.last_t)} UTC, of {done.models} versions"
+    typer.echo(f"{done.predictions} predictions of {slot} are in {file}: {span}")
+    if done.left_out:
+        typer.echo(f"{done.left_out} left out: their version went live after the bar's close")
 
 
 def keygen(

@@ -78,7 +78,7 @@ def backfill(
 
 @bars.command("export")
 def export_(
-    file: Annotated[Path, typer.Argument(help="*.csv, *.parquet or *.feather")],
+    file: Annotated[Path, typer.Argument(help="*.csv, *.parquet, *.feather or *.json")],
     coin: CoinOption,
     interval: IntervalOption = "5m",
     config: ConfigOption = None,

@@ -3,7 +3,6 @@
 Nothing here writes to the store, so all of it may run while the daemon runs.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.core.bars import REACH_BARS, Provenance
+from daemon.ingest.table_writer import write_table
 from daemon.store.bar_merge import RANK
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
@@ -95,18 +95,5 @@ def export(store: Store, slot: SlotName, path: Path) -> int:
     names = np.array([p.value for p in RANK])
     columns = (*held.bars.columns(), names[held.rank])
     table = pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True)))
-    aside = path.with_name(f".{path.name}.part")
-    writers: dict[str, Callable[[], object]] = {
-        ".csv": lambda: table.to_csv(aside, index=False),
-        ".parquet": lambda: table.to_parquet(aside, index=False),
-        ".feather": lambda: table.to_feather(aside),
-    }
-    if path.suffix not in writers:
-        raise BadInput(f"{path} is none of {', '.join(writers)}: name the file so")
-    try:
-        writers[path.suffix]()
-        aside.replace(path)
-    except OSError as e:
-        aside.unlink(missing_ok=True)
-        raise BadInput(f"{path} cannot be written ({e.strerror}): name another place") from e
+    write_table(table, path)
     return len(held.bars)

@@ -15,6 +15,7 @@ from daemon.registry.keys import own_signer
 from daemon.registry.registry import Registry
 from daemon.store.data_folder import open_store
 from hyperdrift.slot_name import SlotName
+from tests.daemon.admin import test_prediction_export
 from tests.daemon.brokers import Iotcore
 from tests.daemon.fake_venue import START, STEP, FakeVenue, bar, hourly, serving
 from tests.daemon.versions import write_version
@@ -38,6 +39,9 @@ def fill(folder: Path) -> list[str]:
     with open_store(folder) as store:
         store.put_bars(SLOT, BARS, Provenance.IMPORT)
         store.put_funding(SLOT.coin, RATES)
+        served, scored = test_prediction_export.served, test_prediction_export.scored
+        live = served(test_prediction_export.START, "a", down=0.3, up=0.3)
+        test_prediction_export.journal(store, live, scored(0, "a"))
     registry = Registry(folder / "models", own_signer(folder))
     made = [registry.adopt(SLOT, write_version(folder.parent / str(n), n)) for n in (1, 2)]
     registry.deploy(SLOT, made[0], reason="a test", by="test", at_ms=1_760_000_000_000)
@@ -61,6 +65,7 @@ def commands(folder: Path, versions: list[str]) -> dict[tuple[str, ...], tuple[s
         ("models", "list"): whose,
         ("models", "show"): (versions[0], *whose),
         ("models", "verify"): whose,
+        ("models", "predictions"): (str(folder / "predictions.csv"), *NAMED),
         ("models", "promote"): (versions[1], *whose, "--reason", "a test"),
         ("models", "rollback"): whose,
         ("models", "prune"): whose,

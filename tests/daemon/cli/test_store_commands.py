@@ -154,7 +154,7 @@ def test_a_backfill_of_an_unknown_coin_or_without_a_venue_is_one_line(shell, ven
     assert "the venue has no perp 'btcc'" in err
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather", ".json"])
 def test_what_is_exported_is_imported_again_to_the_last_bit(shell, suffix: str, tmp_path) -> None:
     s = shell()
     s.put(recorded(0, 500))
