@@ -21,7 +21,7 @@ from retrain.computers import BUILTIN, Computed
 from retrain.dataset import Frame, Rows
 from retrain.decision import SignalThreshold
 from retrain.forms import proofs
-from retrain.forms.description import describe
+from retrain.forms.description import described
 from retrain.forms.interpreters import FreshInterpreter
 from retrain.judging import findings, provenance
 from retrain.judging.certificate import certificate
@@ -298,7 +298,7 @@ def _version(model: Model, rows: Rows, job: Job) -> artifact.Version:
         golden_rows=golden,
         golden_probabilities=model.stack.predict(golden),
         git_commit=job.git_commit,
-        parts=describe(model.stack),
+        parts=described(model.stack),
     )
 
 

@@ -29,6 +29,14 @@ class _Tree:
     value: Floats
 
 
+def described(stack: Stack) -> Parts | None:
+    """Return the arrays of a fitted stack, None if it is built in another way than is known."""
+    try:
+        return describe(stack)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return None  # the gate `loads` refuses a model without a portable form
+
+
 def describe(stack: Stack) -> Parts:
     """Return the arrays of a fitted stack, which give the same probabilities."""
     inner = [np.asarray(edges)[1:-1] for edges in stack.bases.binner.bin_edges_]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from retrain.artifact import Folder
 from retrain.forms import interpreters
 from retrain.forms.load_proof import PORTABLE_TOLERANCE, LoadProof
+from retrain.forms.parts import Parts
 from retrain.forms.proof_rows import proof_rows
 from retrain.manifest import Version
 
@@ -35,7 +36,7 @@ def prove(
     The two go on beside each other.
 
     Args:
-        version: What was saved; it must have `parts`.
+        version: What was saved; without `parts` it gets no portable form.
         directory: Where its files lie, and the portable form will.
         features: Rows that the model learnt from, shape (n, 17).
         fresh: Must be able to load the joblib file; it has been started.
@@ -45,23 +46,42 @@ def prove(
     saved = directory / files["meta_classifier"]
     fresh.ask(saved, directory / files["golden"])
     size, python = saved.stat().st_size, onnx_python or sys.executable
-    names = version.model_id, version.schema_hash
-    if why := interpreters.convert(python, directory / files["parts"], portable, *names):
-        return Proofs(fresh.answer(), LoadProof(error=f"it cannot be made ({why})"), size)
-    rows, expected = _expected(version, features)
-    other = interpreters.portable_self_test(python, portable, rows, expected)
-    size = max(size, portable.stat().st_size)
+    other = _portable(version, version.parts, directory, features, python)
+    size = max(size, portable.stat().st_size if portable.exists() else 0)
     if not other.difference <= PORTABLE_TOLERANCE:
-        portable.unlink()  # nobody may load it, also if the version is promoted
+        portable.unlink(missing_ok=True)  # nobody may load it, also if the version is promoted
     return Proofs(fresh.answer(), other, size)
 
 
+def _portable(
+    version: Version,
+    parts: Parts | None,
+    directory: Folder,
+    features: NDArray[np.float64],
+    python: str,
+) -> LoadProof:
+    """Make the portable form and load it in a fresh interpreter."""
+    if parts is None:
+        return LoadProof(error="it cannot be made (the model is built in another way than a stack)")
+    portable, names = directory / version.portable, (version.model_id, version.schema_hash)
+    if why := interpreters.convert(python, directory / version.files["parts"], portable, *names):
+        return LoadProof(error=f"it cannot be made ({why})")
+    try:
+        rows, expected = _expected(version, parts, features)
+    except ValueError as e:
+        return LoadProof(error=f"the model that it is compared with cannot be asked ({e})")
+    return interpreters.portable_self_test(python, portable, rows, expected)
+
+
 def _expected(
-    version: Version, features: NDArray[np.float64]
+    version: Version, parts: Parts, features: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the golden and the proof rows, and what the model says about them."""
-    assert version.parts is not None
-    rows = proof_rows(version.parts, features)
+    """Return the golden and the proof rows, and what the model says about them.
+
+    Raises:
+        ValueError: If the model does not take the features.
+    """
+    rows = proof_rows(parts, features)
     given = version.model.predict_proba(pd.DataFrame(rows, columns=list(version.feature_cols)))
     return (
         np.vstack([version.golden_rows, rows]),

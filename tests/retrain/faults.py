@@ -82,7 +82,8 @@ def run_with(fault: Fault, market: Market) -> Candidate:
     """Run the market's job with one fault in the pipeline; nobody looks at the report."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(findings, "find", lambda *_args, **_kw: {})
-        patch.setattr(pipeline, "render", lambda _meta: "")
+        patch.setattr(pipeline, "draw", lambda _found: {})
+        patch.setattr(pipeline, "render", lambda *_: "")
         job = fault.plant(patch, market) or market.job
         return run(job, Path(folder))
 
