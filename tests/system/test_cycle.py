@@ -71,7 +71,7 @@ async def every_topic_is_as_documented(bus: Listener, model_id: str) -> None:
     }  # fmt: skip
     assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in order["sha256"].values())
     bot = await bus.wait_for(f"hyperdrift/{SLOT}/bot", model_id=model_id, online=True)
-    assert {"bot_id", "python", "sklearn"} <= bot.keys()
+    assert {"bot_id", "python", "sklearn", "forms"} <= bot.keys()
     prediction = await bus.wait_for(f"hyperdrift/{SLOT}/prediction", model_id=model_id)
     assert len(prediction["features"]) == 17
     assert sum(prediction["p"]) == pytest.approx(1.0)
@@ -83,6 +83,7 @@ async def every_topic_is_as_documented(bus: Listener, model_id: str) -> None:
     assert set(state) == {
         "phase", "model_id", "model_age_s", "win_rate", "trades", "drift", "last_bar_t",
         "lag_ms", "retrain", "pnl_7d", "waiting_for", "trouble", "probation", "mismatch",
+        "trades_before",
     }  # fmt: skip
 
 
