@@ -17,6 +17,15 @@ neighbours: requirements-neighbours.txt requirements-lean.txt $(VENV)/.dev ## th
 	@HYPERDRIFT_NEIGHBOURS=$(VENV)/neighbours/bin/python HYPERDRIFT_LEAN=$(VENV)/lean/bin/python \
 		$(BIN)/pytest -q tests/system/test_bot_environment.py
 
+freqtrade: $(VENV)/neighbours/.freqtrade $(VENV)/.dev ## a real freqtrade's backtests, offline, with examples/freqtrade
+	@HYPERDRIFT_NEIGHBOURS=$(VENV)/neighbours/bin/python $(BIN)/pytest -q tests/system/test_freqtrade.py
+
+$(VENV)/neighbours/.freqtrade: requirements-neighbours.txt $(wildcard client/hyperdrift/*.py client/hyperdrift/*/*.py) | $(BIN)/python
+	@$(PYTHON) -m venv $(VENV)/neighbours
+	@$(VENV)/neighbours/bin/pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	@$(VENV)/neighbours/bin/pip --disable-pip-version-check install --quiet --no-deps --force-reinstall ./client
+	@touch $@
+
 node: examples/node/node_modules/.made $(VENV)/.dev ## the bot in TypeScript against real brokers; needs Node.js 18 and npm
 	@cd examples/node && npm run --silent build
 	@$(BIN)/pytest -q tests/system/test_node_bot.py

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hyperdrift.blocking import BlockingModelSlot
+    from hyperdrift.blocking import BlockingModelSlot, open_slot
     from hyperdrift.errors import ConfigError, HyperdriftError, NoModel, VersionRefused
     from hyperdrift.live_model import Prediction
     from hyperdrift.mqtt.messages import TradeReport
@@ -26,6 +26,7 @@ __all__ = [
     "Prediction",
     "TradeReport",
     "VersionRefused",
+    "open_slot",
 ]
 
 _HOMES = {
@@ -38,6 +39,7 @@ _HOMES = {
     "Prediction": "live_model",
     "TradeReport": "mqtt.messages",
     "VersionRefused": "errors",
+    "open_slot": "blocking",
 }
 
 

@@ -3,9 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 
+from hyperdrift.errors import ConfigError
 from hyperdrift.mqtt.messages import TradeReport
+from hyperdrift.pointer import PointerSlot
 from hyperdrift.slot import ModelSlot, Prediction
 
 
@@ -89,3 +92,56 @@ class BlockingModelSlot:
     def publish_trade(self, trade: TradeReport) -> None:
         """Tell the daemon of a closed trade."""
         self._loop.call_soon_threadsafe(self._slot.publish_trade, trade)
+
+
+def open_slot(
+    slot: str,
+    *,
+    broker_url: str = "",
+    bot_id: str = "",
+    password: str | None = None,
+    ca_file: str | None = None,
+    models_dir: str | None = None,
+    public_key: str | None = None,
+    form: str = "",
+) -> BlockingModelSlot | PointerSlot:
+    """Start a slot for any thread, by the words of a bot's configuration.
+
+    It is a `BlockingModelSlot` if there is a broker, else a `PointerSlot`; their pages say what
+    each word means. It stops with the process.
+
+    Args:
+        slot: The slot, for example `BTC-5m`.
+        broker_url: The daemon's broker; empty to watch the folder only.
+        bot_id: The bot's name on the broker.
+        password: Password of the user in `broker_url`.
+        ca_file: CA certificates to trust for `mqtts://`.
+        models_dir: The models folder; needed without a broker.
+        public_key: The daemon's public key.
+        form: `onnx` or `joblib`; empty for what is installed.
+
+    Raises:
+        ConfigError: If there is neither a broker with a `bot_id` nor a folder, or one of them
+            cannot be used.
+        BadInput: If `slot` is not well-formed.
+    """
+    key, folder = (Path(each) if each else None for each in (public_key, models_dir))
+    opened: BlockingModelSlot | PointerSlot
+    if broker_url and bot_id:
+        inner = ModelSlot(
+            broker_url,
+            slot,
+            bot_id=bot_id,
+            password=password,
+            ca_file=Path(ca_file) if ca_file else None,
+            public_key=key,
+            models_dir=folder,
+            form=form,
+        )
+        opened = BlockingModelSlot(inner)
+    elif folder is not None:
+        opened = PointerSlot(folder, slot, public_key=key, form=form)
+    else:
+        raise ConfigError("a slot needs broker_url and bot_id, or models_dir")
+    opened.start()
+    return opened
