@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from hyperdrift.errors import ConfigError, VersionRefused
 from hyperdrift.forms import joblib_form, onnx_form
+from hyperdrift.loading import IMPORTS
 from hyperdrift.manifest import Manifest
 from hyperdrift.version_files import check_files, json_of, read_manifest
 
@@ -148,11 +149,12 @@ def preload(form: str = "") -> None:
     Raises:
         ImportError: If a library is not installed.
     """
-    if (form or installed_forms()[0]) == "onnx":
-        import onnxruntime  # noqa: F401, PLC0415
-    else:
-        import joblib  # noqa: F401, PLC0415
-        import sklearn.ensemble  # noqa: F401, PLC0415
+    with IMPORTS:
+        if (form or installed_forms()[0]) == "onnx":
+            import onnxruntime  # noqa: F401, PLC0415
+        else:
+            import joblib  # noqa: F401, PLC0415
+            import sklearn.ensemble  # noqa: F401, PLC0415
 
 
 def form_of(manifest: Manifest, form: str = "") -> str:
@@ -196,10 +198,11 @@ def load(manifest: Manifest, contents: Mapping[str, bytes], form: str = "") -> L
         names = tuple(columns["feature_cols"])
         rows = np.asarray(golden["rows"], float), np.asarray(golden["probabilities"], float)
         model: FormModel
-        if chosen == "onnx":
-            model = onnx_form.load_onnx(manifest, content)
-        else:
-            model = joblib_form.load_joblib(manifest, content, names)
+        with IMPORTS:
+            if chosen == "onnx":
+                model = onnx_form.load_onnx(manifest, content)
+            else:
+                model = joblib_form.load_joblib(manifest, content, names)
     except VersionRefused:
         raise
     # A pickle of another scikit-learn may raise any error.

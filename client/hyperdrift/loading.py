@@ -14,6 +14,11 @@ from collections.abc import Iterator
 from typing import Final
 
 TURN_S: Final = 0.0005
+IMPORTS: Final = threading.Lock()
+"""Held while libraries are imported, also by a pickle.
+
+Two threads that import parts of scikit-learn at once may meet a module that is half imported.
+"""
 
 _lock = threading.Lock()
 _before: list[tuple[float, bool]] = []

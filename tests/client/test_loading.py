@@ -1,9 +1,11 @@
 import gc
 import sys
+import threading
 
 import pytest
 
-from hyperdrift.loading import TURN_S, freeze_gc, gc_paused
+from hyperdrift.loaded_model import preload
+from hyperdrift.loading import IMPORTS, TURN_S, freeze_gc, gc_paused
 
 
 def test_others_get_their_turn_soon_and_no_collection_starts_until_the_last_one_leaves() -> None:
@@ -44,3 +46,18 @@ def test_what_stays_is_not_looked_at_again_and_what_comes_after_is() -> None:
         assert gc.collect() >= 1
     finally:
         gc.unfreeze()
+
+
+def test_two_threads_never_import_what_a_model_needs_at_once() -> None:
+    done = threading.Event()
+
+    def warm_up() -> None:
+        preload("onnx")
+        done.set()
+
+    with IMPORTS:
+        thread = threading.Thread(target=warm_up)
+        thread.start()
+        assert not done.wait(0.05)
+    thread.join(30)
+    assert done.is_set()

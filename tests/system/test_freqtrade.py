@@ -15,6 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from daemon.registry.registry import Registry
+from daemon.registry.signing import Signer, generate
+from hyperdrift import PointerSlot
+from hyperdrift.slot_name import SlotName
+from retrain import features
+from tests.daemon.versions import write_version
+
 ROOT = Path(__file__).parents[2]
 STRATEGY = ROOT / "examples" / "freqtrade"
 PYTHON = str(Path(named).absolute()) if (named := os.environ.get("HYPERDRIFT_NEIGHBOURS")) else ""
@@ -155,3 +162,55 @@ def test_an_answer_that_comes_a_bar_earlier_would_be_seen(bot: Bot) -> None:
     bot.say("BTC", {599: UP})
     (early,) = bot.backtest()
     assert (place(honest), place(early)) == (601, 600)
+
+
+def deployed(root: Path) -> tuple[Path, Path]:
+    """Put a real version live; return the models folder and the daemon's public key."""
+    private, public = root / "private.pem", root / "public.pem"
+    generate(private, public)
+    registry, slot = Registry(root / "models", Signer.load(private)), SlotName("BTC", "5m")
+    model_id = registry.adopt(slot, write_version(root / "candidate", 1, portable=True))
+    registry.deploy(slot, model_id, reason="t", by="t", at_ms=START_MS)
+    return root / "models", public
+
+
+@pytest.mark.parametrize(("move", "side"), [(2.5, UP), (0.1, DOWN), (1.0, NEUTRAL)])
+def test_a_dry_run_asks_the_live_model_with_the_features_of_the_daemon(
+    tmp_path: Path, move: float, side: int
+) -> None:
+    bars = Bot(tmp_path).candles()
+    bars.loc[BARS - 1, ["high", "low", "close"]] *= move
+    bars.to_feather(tmp_path / "candles.feather")
+    hours = bars["date"].dt.floor("h").drop_duplicates().reset_index(drop=True)
+    rates = np.random.default_rng(5).normal(0, 1e-5, len(hours))
+    pd.DataFrame({"date": hours, "open": rates}).to_feather(tmp_path / "rates.feather")
+    models, key = deployed(tmp_path)
+    script = ROOT / "tests" / "system" / "freqtrade_live.py"
+    arguments = [STRATEGY, models, key, tmp_path / "candles.feather", tmp_path / "rates.feather"]
+    done = subprocess.run(
+        [PYTHON, str(script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+
+    t = START_MS + np.arange(BARS) * STEP_MS
+    # The daemon's rates have the venue's stamps, some ms after the hour.
+    settled = hours.dt.as_unit("ms").astype("int64").to_numpy() + 45
+    frame = {name: bars[name].to_numpy() for name in ("open", "high", "low", "close", "volume")}
+    frame |= {"t": t, "s_top": np.zeros(BARS), "s_bot": np.zeros(BARS)}
+    known = frame | {"funding": features.funding_as_of(t + STEP_MS, settled, rates)}
+    nothing = frame | {"funding": np.zeros(BARS)}
+    wanted = [features.compute(each)[-1].tolist() for each in (known, nothing, known)]
+    assert told["rows"] == wanted
+
+    assert set(told["without a model"].values()) == {0}
+    with PointerSlot(models, "BTC-5m", public_key=key) as slot:
+        for row, words in ((wanted[1], "without rates"), (wanted[2], "with a model")):
+            assert slot.predict(row).decision == side
+            up, down = int(side == UP), int(side == DOWN)
+            signals = {"enter_long": up, "exit_short": up, "enter_short": down, "exit_long": down}
+            assert told[words] == signals, done.stderr
