@@ -19,7 +19,7 @@ mkdir -p "$share/doc/hyperdrift" "$client" "$tree/etc/hyperdrift" "$tree/usr/bin
 rm -rf build client/build
 cp requirements.txt "$share/"
 cp -r README.md CHANGELOG.md LICENSE docs/howto/*.md "$share/doc/hyperdrift/"
-cp systemd/bot-5m.service systemd/mosquitto.acl systemd/mosquitto.conf "$share/doc/hyperdrift/"
+cp examples/freqtrade/HyperdriftStrategy.py systemd/bot-5m.service systemd/mosquitto.acl systemd/mosquitto.conf "$share/doc/hyperdrift/"
 cp systemd/hyperdrift.service "$tree/lib/systemd/system/"
 cp systemd/hyperdrift.sysusers "$tree/usr/lib/sysusers.d/hyperdrift.conf"
 cp systemd/hyperdrift.tmpfiles "$tree/usr/lib/tmpfiles.d/hyperdrift.conf"
