@@ -28,10 +28,20 @@ def compute(bars: Any) -> Any:
 module.features_compute, module.compute = module.compute, compute
 
 
-def signals(models_dir: str, known: pd.DataFrame) -> dict[str, int]:
+published: list[Any] = []
+over_mqtt = SimpleNamespace(
+    predict=lambda _row: SimpleNamespace(decision=2),
+    publish_prediction=lambda t, _said, row: published.append([t, row]),
+)
+
+
+def signals(
+    models_dir: str, known: pd.DataFrame, slots: dict[str, Any] | None = None
+) -> dict[str, int]:
     """Return the signals of the last candle, and check that no other candle has one."""
     config = {"hyperdrift": {"slot": {"models_dir": models_dir, "public_key": key}}}
     strategy = module.HyperdriftStrategy(config)
+    strategy.slots.update(slots or {})
     strategy.dp = SimpleNamespace(
         runmode=SimpleNamespace(value="dry_run"),
         market=lambda _pair: {"info": {"name": "BTC"}},
@@ -53,7 +63,9 @@ print(  # noqa: T201 - it is read by the test
             "without a model": signals(f"{models}/none", found),
             "without rates": signals(models, pd.DataFrame()),
             "with a model": signals(models, found),
-            "rows": seen,
+            "rows": list(seen),
+            "over MQTT": signals(models, found, {"BTC-5m": over_mqtt}),
+            "published": published,
         }
     )
 )

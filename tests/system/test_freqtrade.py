@@ -206,6 +206,8 @@ def test_a_dry_run_asks_the_live_model_with_the_features_of_the_daemon(
     nothing = frame | {"funding": np.zeros(BARS)}
     wanted = [features.compute(each)[-1].tolist() for each in (known, nothing, known)]
     assert told["rows"] == wanted
+    assert told["published"] == [[int(t[-1]), wanted[0]]]
+    assert told["over MQTT"]["enter_long"] == 1
 
     assert set(told["without a model"].values()) == {0}
     with PointerSlot(models, "BTC-5m", public_key=key) as slot:
