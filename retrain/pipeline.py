@@ -223,7 +223,7 @@ def _rows(job: Job, watch: _Watch) -> Rows:
 
 def _trainer(job: Job, rows: Rows) -> Trainer:
     recipe = replace(job.recipe, seed=job.seed)
-    recipe = scaled(recipe, len(rows.labels[rows.train]), rows.horizon_bars)
+    recipe = scaled(recipe, len(rows.labels[rows.train]))
     return Trainer(recipe, features.NAMES, job.jobs, job.fits)
 
 

@@ -1,8 +1,7 @@
-"""Fit the recipe to the number of rows: smaller where they are few, thinned where they are many.
+"""Fit the recipe to the number of rows: smaller where they are few.
 
 A recipe for 30,000 rows of 5m bars overfits the 600 rows of daily bars, or cannot split them at
-all. The figures were chosen on training blocks of BTC, the thinning on those of BTC and HYPE
-(docs/measurements/stack.md).
+all. The figures were chosen on training blocks of BTC (docs/measurements/stack.md).
 """
 
 from dataclasses import fields, replace
@@ -27,18 +26,12 @@ _NAMES: Final = {
 }
 _FEW_ROWS: Final = 1_500
 """Below this, base models vary by chance: smaller steps and more trees reduce that."""
-_MOST_THIN: Final = 3
-_ROWS_TO_THIN: Final = 5_000
-"""That many rows are left to each base model at least."""
-_PER_HORIZON: Final = 4
-"""Rows in one horizon at least: their labels overlap so far that those between add little."""
 
 
-def scaled(recipe: Recipe, n_rows: int, horizon_bars: int) -> Recipe:
-    """Return the recipe for a training block of `n_rows` rows, with labels of `horizon_bars`."""
+def scaled(recipe: Recipe, n_rows: int) -> Recipe:
+    """Return the recipe for a training block of `n_rows` rows."""
     fitting = replace(
         recipe,
-        thin=_between(min(n_rows // _ROWS_TO_THIN, horizon_bars // _PER_HORIZON), 1, _MOST_THIN),
         gb_trees=_between(n_rows // 60, 20, recipe.gb_trees),
         hgb_trees=_between(n_rows // 60, 20, recipe.hgb_trees),
         leaf=_between(n_rows // 20, 20, recipe.leaf),

@@ -50,9 +50,8 @@ class Recipe:
 
     There are few trees: the stack averages them anyway, and every tree of a forest costs time on
     every bar. Trees are shallow, with small steps and large leaves, each on a part of the rows:
-    labels of neighbouring bars overlap, so one more row adds little, and deep trees overfit. With
-    `thin` above 1 each base model is fitted to every such row only, one model beside the other.
-    The comparisons are in docs/measurements/stack.md.
+    labels of neighbouring bars overlap, so one more row adds little, and deep trees overfit. The
+    comparisons are in docs/measurements/stack.md.
     """
 
     gb_trees: int = 50
@@ -67,7 +66,6 @@ class Recipe:
     hgb_leaf: int = 200
     bins: int = 64
     folds: int = 4
-    thin: int = 1
     seed: int = 0
 
 
@@ -140,12 +138,7 @@ class Trainer:
         running = []
         for binner, (features, labels) in zip(binners, parts, strict=True):
             binned = binner.transform(_named(features, self.names)).astype(np.float32)
-            running.append(
-                [
-                    pool.submit(self._fit, name, binned[thinned], labels[thinned])
-                    for name, thinned in zip(BASE_NAMES, self._thinned(), strict=True)
-                ]
-            )
+            running.append([pool.submit(self._fit, name, binned, labels) for name in BASE_NAMES])
         pool.shutdown(wait=False)
         return (
             Bases(binner, tuple(one.result() for one in fits))
@@ -196,17 +189,12 @@ class Trainer:
         model = Pipeline([("bins", bases.binner), ("stack", stack)])
         return Stack(model, bases, meta, self.names)
 
-    def _thinned(self) -> list[slice]:
-        """Return the rows of each base model."""
-        thin = self.recipe.thin
-        return [slice(i % thin, None, thin) for i in range(len(BASE_NAMES))]
-
     def _fit_binner(self, features: Features, labels: Labels) -> KBinsDiscretizer:
         """Learn the quantiles of a training set: 64 bins are enough for trees, and faster.
 
         The quantiles are computed here, because each scikit-learn computes them in another way.
         """
-        if any(len(np.unique(labels[rows])) < CLASSES for rows in self._thinned()):
+        if len(np.unique(labels)) < CLASSES:
             raise TooFewBars(len(labels), 2 * len(labels))
         edges = [_quantiles(column, self.recipe.bins) for column in features.T]
         # What is fitted to two rows is replaced, all but the names of the columns.

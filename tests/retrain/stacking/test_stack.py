@@ -1,5 +1,4 @@
 import io
-from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -103,19 +102,6 @@ def test_a_training_set_without_one_class_is_refused() -> None:
     x, y = rows(300)
     with pytest.raises(TooFewBars):
         Trainer(SMALL, features.NAMES).fit_bases([(x[y != 2], y[y != 2])])
-
-
-def test_thinned_every_base_model_still_learns_all_three_classes() -> None:
-    x, y = rows(3_000)
-    trainer = Trainer(replace(SMALL, thin=3), features.NAMES, 2)
-    (bases,) = trainer.fit_bases([(x, y)])
-    fresh_x, fresh_y = rows(3_000, seed=4)
-    given = bases.probabilities(fresh_x, features.NAMES).reshape(-1, 4, 3)
-    prior = row_log_loss(fresh_y, np.tile(np.bincount(y) / len(y), (len(fresh_y), 1))).mean()
-    assert [row_log_loss(fresh_y, given[:, i]).mean() < prior for i in range(4)] == [True] * 4
-    y[1::3][y[1::3] == 2] = 1
-    with pytest.raises(TooFewBars):  # the forest would not see one class
-        trainer.fit_bases([(x, y)])
 
 
 def test_every_part_that_is_served_uses_one_thread(stack: Stack) -> None:
