@@ -203,7 +203,7 @@ def told_so_far(setup: ChaosSetup) -> list[ChaosVerdict]:
         "daemon": daemon,
         "disk": spans(r"store\.unavailable", r"store\.back"),
         "link": [(d.of.begin, d.of.end) for d in setup.faults_done if d.of.kind == "link_down"],
-        "stream": spans(r"feed\.stream_lost", r"feed\.stream_(back|connected)"),
+        "stream": spans(r"feed\.stream_(lost|renewed)", r"feed\.stream_(back|connected)"),
         "rest": [
             *spans(r"feed\.trouble", r"feed\.recovered"),
             *spans(_SLOT_TROUBLE, r"trouble_over"),

@@ -40,7 +40,7 @@ AWAY = {
     "daemon": "dead, stopped or starting",
     "disk": "the daemon has said store.unavailable and not yet store.back",
     "link": "down",
-    "stream": "the daemon has said feed.stream_lost and not yet feed.stream_back",
+    "stream": "the daemon has said feed.stream_lost or _renewed and not yet feed.stream_back",
     "rest": "the daemon has said feed.trouble and not yet feed.recovered, or what the slot lacks",
     "list": "the daemon has said that it got no list of coins, and not yet venue.answers",
     "bars": "the daemon has said feed.bar_late and not yet feed.bars_on_time",

@@ -66,7 +66,8 @@ class Subscriptions:
             client.post(error_frame(f"Already subscribed: {_text(wanted)}"))
             return True
         if refused := self._faults.active(Refused, self._moment(), wanted.coin):
-            self._faults.touch(refused, self._moment())
+            if not client.is_stalled():  # nobody hears of it then
+                self._faults.touch(refused, self._moment())
             client.post(error_frame(f"Invalid subscription {_text(wanted)}"))
             return True
         source = self._source(wanted)

@@ -585,6 +585,16 @@ def test_a_socket_that_is_stalled_does_not_expire_and_nothing_is_counted() -> No
     assert play(act, Stall(**span(0.5, 2)), Expired(at_ms=BAR)) == (None, [True, False])
 
 
+def test_a_refusal_that_a_stalled_socket_never_says_is_not_counted() -> None:
+    async def act(client: Client) -> Any:
+        await client.until(1.2)
+        await client.listen(0.5)
+        return [did.times > 0 for _, did in client.exchange.touched()]
+
+    assert play(act, Refused(coin="BTC", **span(1, 1))) == [True]
+    assert play(act, Stall(**span(0.5, 2)), Refused(coin="BTC", **span(1, 1)))[1] is False
+
+
 def test_a_stale_answer_that_lacks_nothing_was_not_touched() -> None:
     async def act(client: Client) -> Any:
         await client.until(2.5)
