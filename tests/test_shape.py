@@ -11,7 +11,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def modules() -> Iterator[Path]:
-    for package in ("client", "daemon", "retrain", "monitor", "benchmarks"):
+    for package in ("client", "daemon", "retrain", "monitor", "benchmarks", "docs"):
         yield from sorted((ROOT / package).rglob("*.py"))
 
 

@@ -120,50 +120,59 @@ def signatures_json() -> str:
     return _written({"key": about, "cases": cases})
 
 
+_SIGNED: Final[dict[str, Any]] = {
+    "model_id": "20250615_150640_ba55f4789d38",
+    "signal_threshold": {"up": 0.41, "down": 1e-05},
+    "reason": "le modèle a dérivé 😀",
+    "issued_ms": 1_760_000_000_000,
+}
+
+
 def _signature_cases() -> list[tuple[str, str, bool]]:
     """Return name, text, and whether the text is signed with the key of the vectors."""
-    ours, theirs = Signer(key()), Signer(other_key())
-    document: dict[str, Any] = {
-        "model_id": "20250615_150640_ba55f4789d38",
-        "signal_threshold": {"up": 0.41, "down": 1e-05},
-        "reason": "le modèle a dérivé 😀",
-        "issued_ms": 1_760_000_000_000,
-    }
-    signature = ours.sign(document)
-    whole = {**document, "signature": signature}
-    loose = base64.b64encode(ours_raw := base64.b64decode(signature), b"-_").decode()
-    spaced = ours.sign_bytes(json.dumps(document, sort_keys=True).encode())
+    signature = Signer(key()).sign(_SIGNED)
+    return [*_of_the_content(signature), *_of_the_signature(signature)]
 
-    def signed(**changes: Any) -> str:
-        return json.dumps({**whole, **changes}, ensure_ascii=False)
 
+def _signed(signature: object, **changes: Any) -> str:
+    return json.dumps({**_SIGNED, "signature": signature, **changes}, ensure_ascii=False)
+
+
+def _of_the_content(signature: str) -> list[tuple[str, str, bool]]:
+    whole = {**_SIGNED, "signature": signature}
+    less = {name: value for name, value in whole.items() if name != "reason"}
     floats = json.loads(_TEXTS["floats are as Python writes them"])
-    nested = {key: value for key, value in whole.items() if key != "signature"}
+    signed_floats = {**floats, "signature": Signer(key()).sign(floats)}
     return [
-        ("as the daemon writes a payload", signed(), True),
+        ("as the daemon writes a payload", _signed(signature), True),
         ("as the daemon writes a file", json.dumps(whole, indent=1) + "\n", True),
         ("its fields in another order", json.dumps(dict(reversed(whole.items()))), True),
-        ("floats", json.dumps({**floats, "signature": ours.sign(floats)}), True),
-        ("a value changed", signed(reason="another"), False),
-        ("a digit changed", signed(issued_ms=1_760_000_000_001), False),
-        ("a field more", signed(promoted_by="mallory"), False),
-        ("a field less", json.dumps({k: v for k, v in whole.items() if k != "reason"}), False),
-        ("no signature", json.dumps(document), False),
-        ("an empty signature", signed(signature=""), False),
-        ("null for a signature", signed(signature=None), False),
-        ("a number for a signature", signed(signature=1), False),
-        ("the signature of another key", signed(signature=theirs.sign(document)), False),
-        ("a signature cut short", signed(signature=signature[:-4]), False),
-        ("a signature without its padding", signed(signature=signature.rstrip("=")), False),
-        ("a signature with a line end", signed(signature=signature + "\n"), False),
-        ("a signature in the alphabet for addresses", signed(signature=loose), False),
-        ("a signature in hex", signed(signature=ours_raw.hex()), False),
-        ("a signature of bytes with spaces", signed(signature=spaced), False),
-        (
-            "a signature further in",
-            json.dumps({"a": {**nested, "signature": signature}}),
-            False,
-        ),
+        ("floats", json.dumps(signed_floats), True),
+        ("a value changed", _signed(signature, reason="another"), False),
+        ("a digit changed", _signed(signature, issued_ms=1_760_000_000_001), False),
+        ("a field more", _signed(signature, promoted_by="mallory"), False),
+        ("a field less", json.dumps(less), False),
+    ]
+
+
+def _of_the_signature(signature: str) -> list[tuple[str, str, bool]]:
+    raw, theirs = base64.b64decode(signature), Signer(other_key()).sign(_SIGNED)
+    loose = base64.b64encode(raw, b"-_").decode()
+    spaced = Signer(key()).sign_bytes(json.dumps(_SIGNED, sort_keys=True).encode())
+    inner = json.dumps({"a": {**_SIGNED, "signature": signature}})
+    return [
+        ("no signature", json.dumps(_SIGNED), False),
+        ("an empty signature", _signed(""), False),
+        ("null for a signature", _signed(None), False),
+        ("a number for a signature", _signed(1), False),
+        ("the signature of another key", _signed(theirs), False),
+        ("a signature cut short", _signed(signature[:-4]), False),
+        ("a signature without its padding", _signed(signature.rstrip("=")), False),
+        ("a signature with a line end", _signed(signature + "\n"), False),
+        ("a signature in the alphabet for addresses", _signed(loose), False),
+        ("a signature in hex", _signed(raw.hex()), False),
+        ("a signature of bytes with spaces", _signed(spaced), False),
+        ("a signature further in", inner, False),
     ]
 
 

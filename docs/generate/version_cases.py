@@ -50,18 +50,15 @@ def _cases() -> Iterator[tuple[str, Files, dict[str, Any]]]:
     yield "as it is, with its order", whole, _accepted(order=_order(whole))
     yield "deployed when the live one was", whole, _accepted(after_ms=DEPLOYED_MS)
     yield from _of_the_pointer(whole, plain)
+    yield from _of_another_version(whole, plain)
+    yield from _of_the_signature(whole, plain)
     yield from _of_the_files(whole, plain)
     yield from _of_the_certificate(plain)
     yield from _of_the_model(plain)
 
 
 def _of_the_pointer(whole: Files, plain: Files) -> Iterator[tuple[str, Files, dict[str, Any]]]:
-    theirs = Signer(other_key())
-    half = whole[LATEST][:300]
-    forged = whole[LATEST].replace(b'"up": 0.35', b'"up": 0.01')
-    order = _order(whole)
-    other = {**order, "model_id": f"20250615_150740_{schema_hash()}"}
-    digests = {**order, "sha256": {**order["sha256"], NAMES["model"]: "0" * 64}}
+    half, order = whole[LATEST][:300], _order(whole)
     nothing = {name: data for name, data in whole.items() if name != LATEST}
     yield "no LATEST.json", nothing, _refused("cannot be read")
     yield "LATEST.json cut short", {**whole, LATEST: half}, _refused("is not JSON")
@@ -84,6 +81,12 @@ def _of_the_pointer(whole: Files, plain: Files) -> Iterator[tuple[str, Files, di
     )
     permuted = deployed(plain, class_order=[2, 1, 0])
     yield "another order of classes", permuted, _refused("class_order must be [0, 1, 2]")
+
+
+def _of_another_version(whole: Files, plain: Files) -> Iterator[tuple[str, Files, dict[str, Any]]]:
+    order = _order(whole)
+    other = {**order, "model_id": f"20250615_150740_{schema_hash()}"}
+    digests = {**order, "sha256": {**order["sha256"], NAMES["model"]: "0" * 64}}
     yield "a model of another slot", deployed(plain, slot="ETH-5m"), _refused("model of ETH-5m")
     yield "an order for another version", whole, _refused("LATEST.json names", order=other)
     yield "other digests in the order", whole, _refused("digests of the order", order=digests)
@@ -97,6 +100,11 @@ def _of_the_pointer(whole: Files, plain: Files) -> Iterator[tuple[str, Files, di
     yield "another number of features", deployed(plain, feature_dim=18), _refused("takes 18")
     joblib = {"joblib": NAMES["meta_classifier"]}
     yield "no portable form", deployed(plain, forms=joblib), _refused("it has no onnx form")
+
+
+def _of_the_signature(whole: Files, plain: Files) -> Iterator[tuple[str, Files, dict[str, Any]]]:
+    theirs = Signer(other_key())
+    forged = whole[LATEST].replace(b'"up": 0.35', b'"up": 0.01')
     yield "no signature", deployed(plain, unsigned=True), _refused("manifest is not signed")
     yield "the signature of another key", deployed(plain, theirs), _refused("not the daemon's")
     yield "a threshold changed", {**whole, LATEST: forged}, _refused("not the daemon's")
