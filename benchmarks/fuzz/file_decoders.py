@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import lz4.frame
+
 from benchmarks.fuzz.campaign import FuzzedDecoder
 from daemon.config import loader
 from daemon.demo.fault_script import read_script
@@ -134,6 +136,18 @@ _JSON_RATES: Final = (
     + b"]",
 )
 
+_SIDES: Final = b'[{"user":"0xA","oid":%d},{"user":"0xB","oid":%d}]'
+_ARCHIVED: Final = tuple(
+    (k, _FILL % (b"B", _T + 30_000 * k, b"Open Long", b"0.0", k + 1, b"0")) for k in range(24)
+)
+_BLOCK: Final = b'{"block_time":"2025-10-09T08:%02d:%02d.123456789","events":[["0xA",%b]]}'
+_TRADED: Final = b'{"coin":"BTC","side":"B","time":%d,"px":"60000.5","sz":"0.1","side_info":%b}'
+_ARCHIVES: Final = (
+    b"\n".join(_BLOCK % (k // 2, 30 * (k % 2), fill) for k, fill in _ARCHIVED),
+    b"\n".join(b'["0xA",%b]' % fill for _, fill in _ARCHIVED),
+    b"\n".join(_TRADED % (_T + 30_000 * k, _SIDES % (2 * k, 2 * k + 1)) for k in range(24)),
+)
+
 
 def file_decoders(folder: Path) -> list[FuzzedDecoder]:
     """Return the decoders; each writes its text to a file in `folder` first."""
@@ -147,6 +161,7 @@ def file_decoders(folder: Path) -> list[FuzzedDecoder]:
         _imported("5m.csv", _CSV_BARS, folder, "bars"),
         _imported("5m.json", _JSON_BARS, folder, "bars"),
         _imported("5m.jsonl", _BAR_LINES, folder, "bars"),
+        _imported("archive.lz4", _ARCHIVES, folder, "bars", lz4.frame.compress),
         _imported("funding.csv", _RATES, folder, "funding"),
         _imported("funding.json", _JSON_RATES, folder, "funding"),
     ]
@@ -188,11 +203,18 @@ def _trades(path: Path) -> bool:
     return bool(taken)
 
 
-def _imported(name: str, inputs: tuple[bytes, ...], folder: Path, kind: str) -> FuzzedDecoder:
+def _imported(
+    name: str,
+    inputs: tuple[bytes, ...],
+    folder: Path,
+    kind: str,
+    packed: Callable[[bytes], bytes] = bytes,
+) -> FuzzedDecoder:
     store, path = Store(":memory:"), folder / f"BTC-{name}"
 
     def take(path: Path) -> bool:
         reports = import_files(store, _SLOT, [path], kind, now_ms=_NOW_MS)
         return bool([str(report) for report in reports])
 
-    return FuzzedDecoder(name, inputs, _file(path, take), 0.02)
+    from_file = _file(path, take)
+    return FuzzedDecoder(name, inputs, lambda text: from_file(packed(text)), 0.02)
