@@ -200,6 +200,11 @@ def _import_archive(
     found = read_archive(paths, into.slot, cohorts, on_bytes)
     name = paths[0].name if len(paths) == 1 else f"{paths[0].name}..{paths[-1].name}"
     read = paths[0].name if len(paths) == 1 else f"{len(paths)} archive files"
+    if not found.bars:
+        raise BadInput(
+            f"{read} ({found.trades} trades of {into.slot.coin}) gives no whole bar: "
+            f"{found.partial} are not there from end to end; give the files before and after too"
+        )
     report = _put(
         into,
         name,

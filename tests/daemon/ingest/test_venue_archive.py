@@ -211,3 +211,13 @@ def test_a_damaged_archive_is_one_line_that_names_the_place(tmp_path: Path) -> N
         assert "\n" not in str(caught.value)
     with pytest.raises(BadInput, match="cannot be read past line 0"):
         read_archive([tmp_path / "none.lz4"], SLOT)
+
+
+def test_an_archive_that_holds_no_bar_from_end_to_end_is_refused_with_the_count(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "0.lz4"
+    lines = "".join(json.dumps(line) + "\n" for line in by_block(list(trades()[:3])))
+    path.write_bytes(lz4.frame.compress(lines.encode()))
+    with Store(":memory:") as store, pytest.raises(BadInput, match=r"\(3 trades of BTC\) gives no"):
+        list(import_files(store, SLOT, [path], now_ms=BEGIN + HOUR_MS))
