@@ -138,16 +138,17 @@ def load(
     if interval != spacing:
         msg = f"{path} holds bars of {spacing}, not {interval}; rename it or pass the interval"
         raise BadInput(msg)
+    bars = table.bars
     sibling = next(iter(sorted(path.parent.glob(f"{glob.escape(coin)}-funding.*"))), None)
     funding = funding or sibling
     if funding is None:
-        times = np.arange(int(table.t[0]) // HOUR_MS, int(table.t[-1]) // HOUR_MS + 2) * HOUR_MS
+        times = np.arange(int(bars.t[0]) // HOUR_MS, int(bars.t[-1]) // HOUR_MS + 2) * HOUR_MS
         rates = np.full(times.size, BASELINE_FUNDING)
     else:
         settled = read_funding(funding)
         times, rates = settled.time, settled.rate
-    columns = (table.t, table.open, table.high, table.low, table.close, table.volume)
-    return Recording(coin, interval, *columns, _trades(table.volume), times, rates)
+    columns = (bars.t, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    return Recording(coin, interval, *columns, _trades(bars.volume), times, rates)
 
 
 def _interval_of(interval_ms: int, whose: str) -> str:

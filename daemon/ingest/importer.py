@@ -189,8 +189,8 @@ def _import_bars(into: _Into, path: Path, wanted: Wanted, on_bytes: OnBytes) -> 
     table = read_bars(path, wanted, on_bytes)
     told = table.report
     if not wanted.stamp:
-        require_open_stamps(into.store, into.slot, table.columns(), path)
-    report = _put(into, path.name, table.columns(), left_out=told.lost, why=told.why())
+        require_open_stamps(into.store, into.slot, table.bars, path)
+    report = _put(into, path.name, table.bars, left_out=told.lost, why=told.why())
     return replace(report, reasons=told.left_out, notes=told.notes)
 
 

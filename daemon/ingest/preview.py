@@ -103,9 +103,9 @@ def preview(
         if path.suffix == SUFFIX:
             raise BadInput(f"{path} is a file of the venue's archive: --dry-run cannot show those")
         if kind == "bars":
-            bars = read_bars(path, wanted, on_bytes)
-            seen = _seen(path, slot, kind, bars.t.tolist(), bars.report)
-            yield replace(seen, overlap=_bars_overlap(data_dir, slot, bars, path, wanted))
+            table = read_bars(path, wanted, on_bytes)
+            seen = _seen(path, slot, kind, table.bars.t.tolist(), table.report)
+            yield replace(seen, overlap=_bars_overlap(data_dir, slot, table, path, wanted))
         else:
             rates = read_funding(path, wanted, on_bytes)
             seen = _seen(path, slot, kind, rates.time.tolist(), rates.report)
@@ -136,8 +136,8 @@ def _bars_overlap(
         return _NONE_STORED
     with open_store(data_dir, read_only=True) as store:
         if not wanted.stamp:
-            require_open_stamps(store, slot, table.columns(), path)
-        return store.imports.outlook(slot, table.columns())[1]
+            require_open_stamps(store, slot, table.bars, path)
+        return store.imports.outlook(slot, table.bars)[1]
 
 
 def _rates_overlap(data_dir: Path, slot: SlotName, table: TableOfFunding) -> Overlap:

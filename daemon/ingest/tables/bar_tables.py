@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from daemon.core.bars import BAR_RULES
 from daemon.ingest.tables import identity, repeats, spacing
@@ -37,33 +36,17 @@ _TRUE: Final = ("true", "1", "1.0", "yes", "t")
 
 @dataclass(frozen=True, slots=True)
 class TableOfBars:
-    """Candles of a file, ascending in t, each t once.
+    """Candles of a file.
 
     Attributes:
-        t: Open times, ms UTC, shape (n_bars,).
-        open: Open prices, quote units, shape (n_bars,).
-        high: High prices, quote units, shape (n_bars,).
-        low: Low prices, quote units, shape (n_bars,).
-        close: Close prices, quote units, shape (n_bars,).
-        volume: Volumes, base units, shape (n_bars,).
-        n: Trades, 0 where the file does not say, shape (n_bars,).
+        bars: The candles; n is 0 where the file does not say.
         interval_ms: Length of a bar, ms.
         report: Counts of the rows.
     """
 
-    t: NDArray[np.int64]
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
-    n: NDArray[np.int64]
+    bars: BarColumns
     interval_ms: int
     report: TableReport
-
-    def columns(self) -> BarColumns:
-        """Return the candles as the store takes them."""
-        return BarColumns(self.t, self.open, self.high, self.low, self.close, self.volume, self.n)
 
 
 def read_bars(
@@ -250,26 +233,25 @@ def _made(
     sieve.require("closed candle")
     rows = repeats.distinct_rows(sieve, t, values, n, states=states)
     picked = {name: values.pop(name)[rows] for name in COLUMNS}  # one by one: they are large
-    bars = spacing.Bars(t[rows], picked, n[rows])
+    bars = BarColumns(t[rows], n=n[rows], **picked)
     notes = [*notes, *space.notes]
     if space.step_ms < interval:
         bars = _joined(sieve, notes, bars, space.step_ms, interval)
-    report = sieve.report(len(bars.t), notes)
-    return TableOfBars(t=bars.t, **bars.columns, n=bars.n, interval_ms=interval, report=report)
+    return TableOfBars(bars, interval, sieve.report(len(bars), notes))
 
 
 def _joined(
-    sieve: RowSieve, notes: list[str], rows: spacing.Bars, step_ms: int, interval_ms: int
-) -> spacing.Bars:
+    sieve: RowSieve, notes: list[str], rows: BarColumns, step_ms: int, interval_ms: int
+) -> BarColumns:
     made, incomplete = spacing.join(rows, step_ms, interval_ms)
     long, short = spacing.interval_text(interval_ms), spacing.interval_text(step_ms)
-    whole = len(rows.t) - incomplete
+    whole = len(rows) - incomplete
     if incomplete:
         sieve.left_out[f"in {long} bars that are not whole"] += incomplete
-    if not len(made.t):
+    if not len(made):
         sieve.good[:] = False
         sieve.require(f"whole {long} bar of its {short} bars")
-    notes.append(f"joined {short} to {long}: {whole} of {len(rows.t)} rows in {len(made.t)} bars")
+    notes.append(f"joined {short} to {long}: {whole} of {len(rows)} rows in {len(made)} bars")
     return made
 
 

@@ -1,10 +1,12 @@
 """Judge how long bars are and which end their times name, and join short bars to long ones."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from daemon.ingest.tables.reading import Floats, Ints, Wanted
+from daemon.ingest.tables.reading import Ints, Wanted
+from daemon.store.bar_columns import BarColumns
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
 
@@ -132,21 +134,7 @@ def require_fit(path: str, step_ms: int, wanted_ms: int) -> None:
     raise BadInput(f"{what}: {remedy}")
 
 
-class Bars(NamedTuple):
-    """Bars as columns, ascending and distinct in t.
-
-    Attributes:
-        t: Open times, ms UTC, shape (n_bars,).
-        columns: open, high, low, close and volume, shape (n_bars,) each.
-        n: Trades, shape (n_bars,).
-    """
-
-    t: Ints
-    columns: dict[str, Floats]
-    n: Ints
-
-
-def join(bars: Bars, step_ms: int, interval_ms: int) -> tuple[Bars, int]:
+def join(bars: BarColumns, step_ms: int, interval_ms: int) -> tuple[BarColumns, int]:
     """Join bars to longer ones; only whole ones are made.
 
     Args:
@@ -161,13 +149,17 @@ def join(bars: Bars, step_ms: int, interval_ms: int) -> tuple[Bars, int]:
     first = np.flatnonzero(np.diff(bars.t // interval_ms, prepend=-1))
     sizes = np.diff(np.append(first, len(bars.t)))
     rows = np.flatnonzero(np.repeat(sizes == parts, sizes))
-    made = {name: column[rows].reshape(-1, parts) for name, column in bars.columns.items()}
-    columns = {
-        "open": made["open"][:, 0],
-        "high": made["high"].max(axis=1),
-        "low": made["low"].min(axis=1),
-        "close": made["close"][:, -1],
-        "volume": np.round(made["volume"].sum(axis=1), _VOLUME_DECIMALS),
-    }
-    n = bars.n[rows].reshape(-1, parts).sum(axis=1)
-    return Bars(bars.t[rows[::parts]], columns, n), len(bars.t) - len(rows)
+
+    def parted(column: NDArray[Any]) -> NDArray[Any]:
+        return column[rows].reshape(-1, parts)
+
+    made = BarColumns(
+        bars.t[rows[::parts]],
+        parted(bars.open)[:, 0],
+        parted(bars.high).max(axis=1),
+        parted(bars.low).min(axis=1),
+        parted(bars.close)[:, -1],
+        np.round(parted(bars.volume).sum(axis=1), _VOLUME_DECIMALS),
+        parted(bars.n).sum(axis=1),
+    )
+    return made, len(bars) - len(rows)

@@ -67,7 +67,7 @@ def test_the_same_file_again_changes_nothing(store: Store, tmp_path: Path) -> No
 
 def test_an_overlap_is_compared_and_what_the_venue_said_stays(store, tmp_path) -> None:
     path = csv(tmp_path / "bars.csv", 300_000)
-    bars = read_bars(path).columns().bars()
+    bars = read_bars(path).bars.bars()
     other = msgspec.structs.replace(bars[4], high=bars[4].high * 1.25)
     store.put_bars(BTC, [*bars[:4], other], Provenance.REST)
     pushed = msgspec.structs.replace(bars[5], volume=bars[5].volume / 2)

@@ -48,12 +48,12 @@ def saved(tmp_path: Path, frame: pd.DataFrame, suffix: str = ".csv") -> Path:
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".feather", ".jsonl", ".json"])
 def test_every_format_gives_the_same_bars(tmp_path: Path, suffix: str) -> None:
     found = read_bars(saved(tmp_path, table(), suffix))
-    assert found.t.tolist() == [START + k * STEP for k in range(ROWS)]
-    assert found.t.dtype == np.int64
-    assert found.volume.tolist() == list(range(ROWS))
+    assert found.bars.t.tolist() == [START + k * STEP for k in range(ROWS)]
+    assert found.bars.t.dtype == np.int64
+    assert found.bars.volume.tolist() == list(range(ROWS))
     assert found.interval_ms == STEP
     assert found.report[:3] == (ROWS, ROWS, {})
-    assert found.columns().bars()[2] == Bar(START + 2 * STEP, 100, 102, 99, 101, 2)
+    assert found.bars.bars()[2] == Bar(START + 2 * STEP, 100, 102, 99, 101, 2)
 
 
 def stamps(t: np.ndarray, form: str, zone: str = "UTC") -> list[str]:
@@ -78,7 +78,7 @@ def stamps(t: np.ndarray, form: str, zone: str = "UTC") -> list[str]:
 def test_every_unit_of_time_is_recognised(tmp_path: Path, times, suffix: str) -> None:
     frame = table()
     frame["t"] = times(frame["t"].to_numpy())
-    assert read_bars(saved(tmp_path, frame, suffix)).t.tolist() == table()["t"].tolist()
+    assert read_bars(saved(tmp_path, frame, suffix)).bars.t.tolist() == table()["t"].tolist()
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
@@ -88,9 +88,9 @@ def test_columns_of_dates_are_taken_in_any_resolution_and_zone(tmp_path, unit, z
     if zone:
         dates = dates.dt.tz_localize("UTC").dt.tz_convert(zone)
     frame = table().drop(columns="t").assign(date=dates)
-    assert read_bars(saved(tmp_path, frame, ".parquet")).t.tolist() == table()["t"].tolist()
+    assert read_bars(saved(tmp_path, frame, ".parquet")).bars.t.tolist() == table()["t"].tolist()
     indexed = frame.set_index("date")
-    assert read_bars(saved(tmp_path, indexed, ".parquet")).t.tolist() == table()["t"].tolist()
+    assert read_bars(saved(tmp_path, indexed, ".parquet")).bars.t.tolist() == table()["t"].tolist()
 
 
 def test_the_venues_own_rows_are_taken_although_two_columns_differ_only_by_case(tmp_path) -> None:
@@ -101,12 +101,12 @@ def test_the_venues_own_rows_are_taken_although_two_columns_differ_only_by_case(
     ]
     path = tmp_path / "bars.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
-    assert read_bars(path).t.tolist() == table()["t"].tolist()
+    assert read_bars(path).bars.t.tolist() == table()["t"].tolist()
 
 
 def test_names_in_capitals_and_with_spaces_are_recognised(tmp_path: Path) -> None:
     frame = table().rename(columns={"t": " Timestamp", "open": "Open", "volume": "VOLUME "})
-    assert len(read_bars(saved(tmp_path, frame)).t) == ROWS
+    assert len(read_bars(saved(tmp_path, frame)).bars) == ROWS
 
 
 def test_bad_rows_are_counted_and_left_out_and_doubles_collapsed(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_bad_rows_are_counted_and_left_out_and_doubles_collapsed(tmp_path: Path)
     faults["t"] += 100 * STEP
     off_grid = table().head(1).assign(t=START + 1)
     found = read_bars(saved(tmp_path, pd.concat([frame, faults, off_grid])))
-    assert found.t.tolist() == table()["t"].tolist()
+    assert found.bars.t.tolist() == table()["t"].tolist()
     assert found.report.rows == 18
     assert found.report.left_out == {
         "repeated": 6,

@@ -66,8 +66,8 @@ def test_a_file_from_the_field_has_its_outcome(name: str) -> None:
         assert rates.time[0] // HOUR * HOUR == FIRST
         assert abs(rates.rate).max() < 1e-4
         return
-    bars = read_bars(FILES / name, wanted)
-    assert len(bars.t) == expected
+    bars = read_bars(FILES / name, wanted).bars
+    assert len(bars) == expected
     first = 1_767_225_600_000 if name == "day_first.csv" else FIRST
     assert bars.t[0] == first
     assert (bars.t[1:] - bars.t[:-1] == 300_000).all()

@@ -52,7 +52,7 @@ def read(path: Path, coin: str = "BTC", ms: int = STEP, now: int = NOW, **said: 
 
 
 def rows_of(table: TableOfBars) -> list[Row]:
-    return [(b.t, b.open, b.high, b.low, b.close, b.volume) for b in table.columns().bars()]
+    return [(b.t, b.open, b.high, b.low, b.close, b.volume) for b in table.bars.bars()]
 
 
 def zipped(*names: str) -> bytes:
@@ -358,7 +358,7 @@ def test_short_bars_are_joined_to_long_ones_that_are_whole(tmp_path: Path) -> No
         pytest.approx(sum(r[5] for r in first)),
     )
     seconds = candles(120, 1000)
-    assert len(read(written(tmp_path / "b.csv", csv(seconds)), ms=60_000).t) == 2
+    assert len(read(written(tmp_path / "b.csv", csv(seconds)), ms=60_000).bars) == 2
 
 
 def test_of_the_states_of_a_bar_the_last_one_stays(tmp_path: Path) -> None:
@@ -424,7 +424,7 @@ def test_rows_that_are_none_are_counted_by_reason(tmp_path: Path) -> None:
 def test_a_stray_quotation_mark_loses_one_row(tmp_path: Path) -> None:
     text = CSV.replace(f"{ROWS[3][0]},", f'{ROWS[3][0]},"')
     found = read(written(tmp_path / "a.csv", text))
-    assert rows_of(found) == ROWS[:3] + ROWS[4:] or found.report.lost == len(ROWS) - len(found.t)
+    assert rows_of(found) == ROWS[:3] + ROWS[4:] or found.report.lost == len(ROWS) - len(found.bars)
 
 
 def test_numbers_are_exact_also_where_a_float_is_hard_to_read(tmp_path: Path) -> None:
