@@ -16,7 +16,7 @@ from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import Situation, collecting
 
-_FRESH = "no bar yet: the first start fetches what the venue serves"
+_FRESH = "no bar yet: the daemon fetches what the venue serves of it"
 
 
 def newest_bars(config: Config, now_ms: int) -> list[Check]:
