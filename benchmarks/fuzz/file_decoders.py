@@ -1,6 +1,7 @@
 """The readers of files that people write: configuration, trades, imports, fault scripts."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -136,14 +137,20 @@ _JSON_RATES: Final = (
     + b"]",
 )
 
+
+def _iso(ms: int) -> bytes:
+    """Return a time as the archive writes it."""
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}".encode()
+
+
 _SIDES: Final = b'[{"user":"0xA","oid":%d},{"user":"0xB","oid":%d}]'
 _ARCHIVED: Final = tuple(
     (k, _FILL % (b"B", _T + 30_000 * k, b"Open Long", b"0.0", k + 1, b"0")) for k in range(24)
 )
-_BLOCK: Final = b'{"block_time":"2025-10-09T08:%02d:%02d.123456789","events":[["0xA",%b]]}'
+_BLOCK: Final = b'{"block_time":"%b.123456789","events":[["0xA",%b]]}'
 _TRADED: Final = b'{"coin":"BTC","side":"B","time":%d,"px":"60000.5","sz":"0.1","side_info":%b}'
 _ARCHIVES: Final = (
-    b"\n".join(_BLOCK % (k // 2, 30 * (k % 2), fill) for k, fill in _ARCHIVED),
+    b"\n".join(_BLOCK % (_iso(_T + 30_000 * k), fill) for k, fill in _ARCHIVED),
     b"\n".join(b'["0xA",%b]' % fill for _, fill in _ARCHIVED),
     b"\n".join(_TRADED % (_T + 30_000 * k, _SIDES % (2 * k, 2 * k + 1)) for k in range(24)),
 )
