@@ -41,10 +41,10 @@ from daemon.store.retrying_store import RetryingStore
 from daemon.store.store import Store
 from daemon.wiring import SharedParts, SlotParts, build_slots
 from hyperdrift.clock import SystemClock
-from hyperdrift.loading import freeze_gc
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.process.loading import freeze_gc
 from hyperdrift.slot_name import SlotName
 from monitor.events import CommandReceived
 

@@ -49,9 +49,9 @@ from daemon.store.store import Store
 from daemon.wiring import SharedParts, SlotParts, build_feed, build_slots, retention, trade_follower
 from hyperdrift.clock import Clock
 from hyperdrift.errors import HyperdriftError
-from hyperdrift.loading import freeze_gc
 from hyperdrift.mqtt.connection import MqttConnection, Will
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.process.loading import freeze_gc
 from hyperdrift.slot_name import SlotName
 from monitor.events import Ticked
 

@@ -14,7 +14,7 @@ ALLOWED = {
     "in_own_task": "it awaits the task",
     "within": "it awaits the task",
     "run_together": "it awaits the tasks",
-    "ModelSlot.start": "a callback logs an end that nobody asked for; `stop` ends it",
+    "ModelSlot._begin": "a callback logs an end that nobody asked for; `stop` ends it",
     "BlockingModelSlot.start": "it waits for the result",
     "BlockingModelSlot.stop": "it waits for the result",
     "Conversation._begin": "the tail of stderr, awaited where the process ended",

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hyperdrift.blocking import BlockingModelSlot, open_slot
-    from hyperdrift.errors import ConfigError, HyperdriftError, NoModel, VersionRefused
+    from hyperdrift.errors import BadFeatures, ConfigError, HyperdriftError, NoModel, VersionRefused
     from hyperdrift.live_model import Prediction
     from hyperdrift.mqtt.messages import TradeReport
     from hyperdrift.pointer import PointerSlot
     from hyperdrift.slot import ModelSlot
 
 __all__ = [
+    "BadFeatures",
     "BlockingModelSlot",
     "ConfigError",
     "HyperdriftError",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BadFeatures": "errors",
     "BlockingModelSlot": "blocking",
     "ConfigError": "errors",
     "HyperdriftError": "errors",

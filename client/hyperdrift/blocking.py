@@ -1,14 +1,20 @@
 """`ModelSlot` for bots without asyncio: its event loop runs in a thread of its own."""
 
 import asyncio
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from hyperdrift.errors import ConfigError
+from hyperdrift.clock import as_ms
+from hyperdrift.errors import BadInput, ConfigError
+from hyperdrift.feature_row import Features, feature_row
+from hyperdrift.features import FEATURE_NAMES
 from hyperdrift.mqtt.messages import TradeReport
 from hyperdrift.pointer import PointerSlot
+from hyperdrift.process.forks import tell_of_forks
 from hyperdrift.slot import ModelSlot, Prediction
 
 
@@ -18,6 +24,9 @@ class BlockingModelSlot:
     with BlockingModelSlot(ModelSlot("mqtt://127.0.0.1", "BTC-5m", bot_id="mine")) as slot:
         slot.predict(features)
 
+    A forked process has none of its parent's threads. So its first call of `predict` starts a
+    connection of its own there, as `mine-<process id>`; the model is at hand meanwhile.
+
     Args:
         slot: The slot that does the work; it is not started yet.
         wait_s: `with` waits this long for the first model, in seconds.
@@ -25,8 +34,12 @@ class BlockingModelSlot:
 
     def __init__(self, slot: ModelSlot, wait_s: float = 0.0) -> None:
         self._slot, self._wait_s = slot, wait_s
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="slot", daemon=True)
+        self._running, self._used, self._left_behind = False, False, False
+        self._bot_id = ""  # in a forked process, where the parent has the name already
+        self._loop: asyncio.AbstractEventLoop
+        self._thread: threading.Thread
+        self._turn = threading.Lock()
+        tell_of_forks(self)
 
     def __enter__(self) -> "BlockingModelSlot":
         """Start, and wait `wait_s` for the first model."""
@@ -52,7 +65,7 @@ class BlockingModelSlot:
         return self._slot.model_id
 
     def start(self, wait_s: float = 0.0) -> None:
-        """Start following the daemon's orders; call it once per object.
+        """Start following the daemon's orders, until `stop`. Started again, it only waits.
 
         Args:
             wait_s: Wait this long for the first model, in seconds.
@@ -60,38 +73,80 @@ class BlockingModelSlot:
         Raises:
             NoModel: If `wait_s` is positive and no model came in that time.
         """
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._slot.start(wait_s), self._loop).result()
+        with self._turn:
+            if not self._running:
+                self._begin()
+            slot, loop = self._slot, self._loop
+        asyncio.run_coroutine_threadsafe(slot.start(wait_s), loop).result()
 
     def stop(self) -> None:
         """Disconnect and end the thread; `predict` still works."""
+        with self._turn:
+            if not self._running:
+                return
+            self._running = False
         asyncio.run_coroutine_threadsafe(self._slot.stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
-    def predict(self, features: Sequence[float]) -> Prediction:
+    def predict(self, features: Features) -> Prediction:
         """Return the live model's prediction for one bar; see `ModelSlot.predict`.
 
         Args:
-            features: Shape (17,), raw, in the order of `hyperdrift.features.FEATURE_NAMES`.
+            features: Shape (17,) or (1, 17), raw: by name where it has names, a dict, a Series
+                or a frame, else in the order of `hyperdrift.features.FEATURE_NAMES`.
 
         Raises:
             NoModel: Before the first model.
-            ValueError: If the model cannot use the features, for example a NaN.
+            BadFeatures: If the model cannot use the features, for example a NaN.
         """
+        if self._left_behind:
+            self.start()
         return self._slot.predict(features)
 
     def publish_prediction(
-        self, t: int, prediction: Prediction, features: Sequence[float] | None = None
+        self, t: int, prediction: Prediction, features: Features | None = None
     ) -> None:
-        """Tell the daemon what was predicted for the bar that opened at `t` (ms UTC)."""
-        self._loop.call_soon_threadsafe(self._slot.publish_prediction, t, prediction, features)
+        """Tell the daemon what was predicted for the bar that opened at `t` (ms UTC).
+
+        Raises:
+            BadInput: If the slot is not started, `t` is no time in ms, or the features are not
+                those of one bar.
+        """
+        row = feature_row(features, FEATURE_NAMES) if features is not None else None
+        self._in_loop(self._slot.publish_prediction, as_ms(t), prediction, row)
 
     def publish_trade(self, trade: TradeReport) -> None:
-        """Tell the daemon of a closed trade."""
-        self._loop.call_soon_threadsafe(self._slot.publish_trade, trade)
+        """Tell the daemon of a closed trade.
+
+        Raises:
+            BadInput: If the slot is not started.
+        """
+        self._in_loop(self._slot.publish_trade, trade)
+
+    def _in_loop(self, work: Callable[..., None], *arguments: Any) -> None:
+        if self._left_behind:
+            self.start()
+        with self._turn:
+            if not self._running:
+                raise BadInput("the slot is not started, so nothing can be sent; call start()")
+            self._loop.call_soon_threadsafe(work, *arguments)
+
+    def note_fork(self) -> None:
+        """Note in a forked process that its parent's thread does not run there."""
+        self._turn, self._left_behind, self._running = threading.Lock(), self._running, False
+        self._bot_id = self._slot.name_in(os.getpid())
+
+    def _begin(self) -> None:
+        """Start a thread with an event loop; a slot lives in one loop only."""
+        if self._used or self._bot_id:
+            self._slot = self._slot.renewed(self._bot_id)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="slot", daemon=True)
+        self._thread.start()
+        self._running, self._used, self._left_behind = True, True, False
 
 
 def open_slot(

@@ -3,6 +3,7 @@
     HyperdriftError
     ├── ConfigError          exit 2: a key is wrong
     ├── BadInput             exit 2: a file, row or argument is wrong
+    │   └── BadFeatures      a bot asked with features that the model cannot use
     ├── VersionRefused       exit 3: a model version may not go live, and why
     └── NoModel              a bot asked before the first model came
 
@@ -34,6 +35,10 @@ class BadInput(HyperdriftError):
     """A file, a row or an argument that a person gave cannot be used."""
 
     exit_code = 2
+
+
+class BadFeatures(BadInput, ValueError):
+    """A bot asked for a prediction with features that the model cannot use."""
 
 
 class VersionRefused(HyperdriftError):

@@ -1,14 +1,15 @@
 """Hold the live model of a slot: a version is checked first, then set in one assignment."""
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hyperdrift.decision import decide
 from hyperdrift.errors import NoModel
+from hyperdrift.feature_row import Features, feature_row
 from hyperdrift.loaded_model import LoadedModel, known_form
 from hyperdrift.mqtt.messages import SwapOrder
+from hyperdrift.process.forks import tell_of_forks
 from hyperdrift.signatures import Verifier
 from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import admit
@@ -47,6 +48,7 @@ class LiveModel:
         self.verifier = Verifier.load(public_key) if public_key is not None else None
         self._live: LoadedModel | None = None
         self._taking = threading.Lock()
+        tell_of_forks(self)
 
     @property
     def model_id(self) -> str | None:
@@ -60,6 +62,10 @@ class LiveModel:
             order.model_id,
             order.sha256,
         )
+
+    def note_fork(self) -> None:
+        """Take a new lock: a thread of the parent may hold the old one."""
+        self._taking = threading.Lock()
 
     def take(self, pointer: Path, order: SwapOrder | None = None) -> None:
         """Check the version that a LATEST.json names and make it live. Blocks for a second.
@@ -85,23 +91,24 @@ class LiveModel:
                 form=self.form,
             )
 
-    def predict(self, features: Sequence[float]) -> Prediction:
+    def predict(self, features: Features) -> Prediction:
         """Return the live model's prediction for one bar.
 
         The portable form takes about 0.2 ms, the joblib form about ten.
         One model answers the whole call; a swap takes effect between two calls.
 
         Args:
-            features: Shape (17,), raw, in the order of `hyperdrift.features.FEATURE_NAMES`.
+            features: Shape (17,) or (1, 17), raw: by name where it has names, a dict, a Series
+                or a frame, else in the order of `hyperdrift.features.FEATURE_NAMES`.
 
         Raises:
             NoModel: Before the first model.
-            ValueError: If the model cannot use the features, for example a NaN.
+            BadFeatures: If the model cannot use the features, for example a NaN.
         """
         live = self._live
         if live is None:
             raise NoModel(self.slot)
-        probabilities = live.predict([list(features)])
+        probabilities = live.predict([feature_row(features, live.feature_cols)])
         down, neutral, up = map(float, probabilities[0])
         decision = decide(down, up, down=live.down, up=live.up)
         return Prediction(live.model_id, down, neutral, up, decision)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from hyperdrift.errors import ConfigError, VersionRefused
 from hyperdrift.forms import joblib_form, onnx_form
-from hyperdrift.loading import IMPORTS
 from hyperdrift.manifest import Manifest
+from hyperdrift.process.loading import IMPORTS
 from hyperdrift.version_files import check_files, json_of, read_manifest
 
 if TYPE_CHECKING:

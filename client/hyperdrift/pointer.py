@@ -10,17 +10,18 @@ as `ModelSlot` does. But it sends no acknowledgement: only the bot's log shows a
 import asyncio
 import contextlib
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from hyperdrift.errors import NoModel, VersionRefused
-from hyperdrift.folder_watch import FolderWatch
+from hyperdrift.feature_row import Features
 from hyperdrift.live_model import LiveModel, Prediction
 from hyperdrift.loaded_model import preload
 from hyperdrift.logs import EventLogger
+from hyperdrift.process.folder_watch import FolderWatch
+from hyperdrift.process.forks import tell_of_forks
 from hyperdrift.slot_name import SlotName
-from hyperdrift.version_files import LATEST
+from hyperdrift.version_files import LATEST, as_path
 
 # How long a change may stay unseen where the system reports none: a folder that is made
 # later, or a network share.
@@ -32,6 +33,8 @@ _State = tuple[int, int, int]
 
 class PointerSlot:
     """The live model of one slot; a thread watches its folder and swaps it.
+
+    In a forked process the first call of `predict` starts a thread of its own.
 
     Args:
         models_dir: The models folder as this bot sees it; it need not exist yet.
@@ -49,21 +52,20 @@ class PointerSlot:
         models_dir: Path | str,
         slot: str,
         *,
-        public_key: Path | None = None,
+        public_key: Path | str | None = None,
         computer: str = "builtin",
         form: str = "",
         poll_s: float = POLL_S,
     ) -> None:
         self.slot = SlotName.parse(slot)
-        self._model = LiveModel(self.slot, public_key, computer, form)
-        self._path = Path(models_dir).absolute() / str(self.slot) / LATEST
+        self._model = LiveModel(self.slot, as_path(public_key), computer, form)
+        self._path = Path(models_dir).expanduser().absolute() / str(self.slot) / LATEST
         self._poll_s = poll_s
         self._seen: _State | None = None
         self._refusal = ""
-        self._changed, self._has_model = threading.Event(), threading.Event()
-        self._stopping = False
-        self._watch = FolderWatch(self._changed.set)
-        self._thread = threading.Thread(target=self._follow, name="pointer-slot", daemon=True)
+        self._running, self._left_behind = False, False
+        self._renew()
+        tell_of_forks(self)
 
     def __enter__(self) -> "PointerSlot":
         """Load the live version and follow the pointer."""
@@ -104,7 +106,7 @@ class PointerSlot:
         return self._refusal
 
     def start(self, wait_s: float = 0.0) -> None:
-        """Load the live version and follow the pointer until `stop`; call it once per object.
+        """Load the live version and follow the pointer until `stop`. Started again, it waits only.
 
         Args:
             wait_s: Wait this long for the first model, in seconds.
@@ -112,35 +114,62 @@ class PointerSlot:
         Raises:
             NoModel: If `wait_s` is positive and no model came in that time.
         """
-        self._watch.start()
-        self._look()
-        self._thread.start()
+        with self._turn:
+            if not self._running:
+                self._begin()
         if wait_s > 0 and not self._has_model.wait(wait_s):
             raise NoModel(self.slot)
 
     def stop(self) -> None:
         """Stop watching the pointer; `predict` still works."""
-        self._stopping = True
+        with self._turn:
+            if not self._running:
+                return
+            self._running = False
+        self._stopping.set()
         self._changed.set()
         self._thread.join()
         self._watch.stop()
 
-    def predict(self, features: Sequence[float]) -> Prediction:
+    def predict(self, features: Features) -> Prediction:
         """Return the live model's prediction for one bar; see `ModelSlot.predict`.
 
         Args:
-            features: Shape (17,), raw, in the order of `hyperdrift.features.FEATURE_NAMES`.
+            features: Shape (17,) or (1, 17), raw: by name where it has names, a dict, a Series
+                or a frame, else in the order of `hyperdrift.features.FEATURE_NAMES`.
 
         Raises:
             NoModel: Before the first model.
-            ValueError: If the model cannot use the features, for example a NaN.
+            BadFeatures: If the model cannot use the features, for example a NaN.
         """
+        if self._left_behind:
+            self.start()
         return self._model.predict(features)
+
+    def note_fork(self) -> None:
+        """Note in a forked process that its parent's threads do not run there."""
+        self._left_behind, self._running = self._running, False
+        self._renew()
+
+    def _renew(self) -> None:
+        self._turn, self._stopping = threading.Lock(), threading.Event()
+        self._changed, self._has_model = threading.Event(), threading.Event()
+
+    def _begin(self) -> None:
+        self._stopping.clear()
+        self._watch = FolderWatch(self._changed.set)
+        self._watch.start()
+        if self.model_id is not None:
+            self._has_model.set()
+        self._look()
+        self._thread = threading.Thread(target=self._follow, name="pointer-slot", daemon=True)
+        self._thread.start()
+        self._running, self._left_behind = True, False
 
     def _follow(self) -> None:
         with contextlib.suppress(ImportError):  # the version is refused later, with this reason
             preload(self._model.form)
-        while not self._stopping:
+        while not self._stopping.is_set():
             if self._changed.wait(self._poll_s):
                 self._changed.clear()
                 if self._refusal:
@@ -157,8 +186,7 @@ class PointerSlot:
         state = (found.st_ino, found.st_mtime_ns, found.st_size)
         if state == self._seen:
             return
-        self._seen, why = state, ""
-        before = self.model_id
+        before, why = self.model_id, ""
         try:
             self._model.take(self._path)
         except VersionRefused as e:
@@ -171,4 +199,5 @@ class PointerSlot:
         elif not why:
             log.info("slot.swapped", slot=str(self.slot), model_id=self.model_id)
             self._has_model.set()
-        self._refusal = why
+        # Set last: a process that is forked meanwhile looks again.
+        self._seen, self._refusal = state, why

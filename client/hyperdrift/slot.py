@@ -12,12 +12,15 @@ model. If the version is refused, the old model stays.
 
 import asyncio
 import contextlib
+import os
 import platform
-from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
-from hyperdrift.clock import Clock, SystemClock
+from hyperdrift.clock import Clock, SystemClock, as_ms
 from hyperdrift.errors import BadInput, NoModel, VersionRefused
+from hyperdrift.feature_row import Features, feature_row
+from hyperdrift.features import FEATURE_NAMES
 from hyperdrift.live_model import LiveModel, Prediction
 from hyperdrift.loaded_model import installed_forms, installed_version, preload
 from hyperdrift.logs import EventLogger
@@ -32,9 +35,10 @@ from hyperdrift.mqtt.messages import (
     decode,
 )
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.process.forks import tell_of_forks
 from hyperdrift.slot_name import SlotName
 from hyperdrift.tasks import within
-from hyperdrift.version_files import LATEST
+from hyperdrift.version_files import LATEST, as_path
 
 __all__ = ["ModelSlot", "NoModel", "Prediction"]
 
@@ -84,31 +88,40 @@ class ModelSlot:
         bot_id: str,
         prefix: str = "hyperdrift",
         password: str | None = None,
-        ca_file: Path | None = None,
-        public_key: Path | None = None,
-        models_dir: Path | None = None,
+        ca_file: Path | str | None = None,
+        public_key: Path | str | None = None,
+        models_dir: Path | str | None = None,
         computer: str = "builtin",
         form: str = "",
         clock: Clock | None = None,
     ) -> None:
         self.slot = SlotName.parse(slot)
-        self._clock, self._topics, self._bot_id = clock or SystemClock(), Topics(prefix), bot_id
-        self._model = LiveModel(self.slot, public_key, computer, form)
-        self._folder = models_dir / str(self.slot) if models_dir is not None else None
+        self._clock, self._topics = clock or SystemClock(), Topics(prefix)
+        self._model = LiveModel(self.slot, as_path(public_key), computer, form)
+        models = as_path(models_dir)
+        self._folder = models / str(self.slot) if models is not None else None
         self._sklearn = installed_version("scikit-learn")
+        self._address, self._password = BrokerAddress.parse(broker_url, as_path(ca_file)), password
+        self._accepted: SwapOrder | None = None
+        self._connect_as(bot_id)
+
+    def _connect_as(self, bot_id: str) -> None:
+        """Make the connection, and all else that belongs to one event loop."""
+        self._bot_id = bot_id
         self._bus = MqttConnection(
-            BrokerAddress.parse(broker_url, ca_file),
+            self._address,
             self._clock,
             name=f"bot-{bot_id}",
-            password=password,
+            password=self._password,
             will=Will(self._topics.bot(self.slot), self._presence(online=False)),
         )
         self._bus.subscribe(self._topics.model(self.slot), self._take_order)
-        self._accepted: SwapOrder | None = None
         self._has_model = asyncio.Event()
         # One place: when a newer order comes, the older one that waits is dropped.
         self._orders: asyncio.Queue[SwapOrder] = asyncio.Queue(maxsize=1)
         self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._started, self._left_behind = False, False
+        tell_of_forks(self)
 
     @property
     def model_id(self) -> str | None:
@@ -123,7 +136,8 @@ class ModelSlot:
     async def start(self, wait_s: float = 0.0) -> None:
         """Load the live version, connect, and follow the daemon's swap orders until `stop`.
 
-        It works without daemon and broker, and connects when the broker comes.
+        It works without daemon and broker, and connects when the broker comes. Started again,
+        it only waits.
 
         Args:
             wait_s: Wait this long for the first model, in seconds.
@@ -131,6 +145,16 @@ class ModelSlot:
         Raises:
             NoModel: If `wait_s` is positive and no model came in that time.
         """
+        if not self._started:
+            self._started = True
+            await self._begin()
+        if wait_s > 0 and self.model_id is None:
+            try:
+                await within(wait_s, self._has_model.wait())
+            except TimeoutError:
+                raise NoModel(self.slot) from None
+
+    async def _begin(self) -> None:
         if self._folder is not None and (self._folder / LATEST).exists():
             await self._load_at_start(self._folder / LATEST)
         self._announce()
@@ -140,11 +164,6 @@ class ModelSlot:
         )
         for task in self._tasks:
             task.add_done_callback(_note_end)
-        if wait_s > 0:
-            try:
-                await within(wait_s, self._has_model.wait())
-            except TimeoutError:
-                raise NoModel(self.slot) from None
 
     async def stop(self) -> None:
         """Send the last messages and disconnect; `predict` still works."""
@@ -153,38 +172,70 @@ class ModelSlot:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = ()
+        self._tasks, self._started = (), False
 
-    def predict(self, features: Sequence[float]) -> Prediction:
+    def predict(self, features: Features) -> Prediction:
         """Return the live model's prediction for one bar.
 
         The portable form takes about 0.2 ms, the joblib form about ten.
         One model answers the whole call; a swap takes effect between two calls.
 
         Args:
-            features: Shape (17,), raw, in the order of `hyperdrift.features.FEATURE_NAMES`.
+            features: Shape (17,) or (1, 17), raw: by name where it has names, a dict, a Series
+                or a frame, else in the order of `hyperdrift.features.FEATURE_NAMES`.
 
         Raises:
             NoModel: Before the first model.
-            ValueError: If the model cannot use the features, for example a NaN.
+            BadFeatures: If the model cannot use the features, for example a NaN.
         """
+        if self._left_behind:
+            self._say_that_it_stays()
         return self._model.predict(features)
 
     def publish_prediction(
-        self, t: int, prediction: Prediction, features: Sequence[float] | None = None
+        self, t: int, prediction: Prediction, features: Features | None = None
     ) -> None:
         """Tell the daemon what was predicted for the bar that opened at `t` (ms UTC).
 
         With `features`, the daemon compares them with its own and warns of a difference.
+
+        Raises:
+            BadInput: If `t` is no time in ms, or the features are not those of one bar.
         """
         p = (prediction.p_down, prediction.p_neutral, prediction.p_up)
-        row = tuple(map(float, features)) if features is not None else None
-        message = PredictionMade(t=t, model_id=prediction.model_id, p=p, features=row)
+        row = tuple(feature_row(features, FEATURE_NAMES)) if features is not None else None
+        message = PredictionMade(t=as_ms(t), model_id=prediction.model_id, p=p, features=row)
         self._bus.publish(self._topics.prediction(self.slot), message)
 
     def publish_trade(self, trade: TradeReport) -> None:
         """Tell the daemon of a closed trade, so that it knows the real win rate."""
         self._bus.publish(self._topics.trade(self.slot), trade)
+
+    def renewed(self, bot_id: str = "") -> "ModelSlot":
+        """Return a slot that answers with the same model and is not started yet.
+
+        It has a connection of its own, for another event loop or a forked process.
+
+        Args:
+            bot_id: Its name on the broker; empty for the same one.
+        """
+        other = copy(self)
+        other._connect_as(bot_id or self._bot_id)  # noqa: SLF001 - its own class
+        return other
+
+    def name_in(self, pid: int) -> str:
+        """Return the name that this bot has in a forked process."""
+        return f"{self._bot_id}-{pid}"
+
+    def note_fork(self) -> None:
+        """Note in a forked process that nothing follows the orders there."""
+        self._left_behind, self._started, self._tasks = self._started, False, ()
+
+    def _say_that_it_stays(self) -> None:
+        """Tell once that a forked process answers with the model that it was forked with."""
+        self._left_behind = False
+        remedy = "start a BlockingModelSlot before the fork, or a ModelSlot in this process"
+        log.warning("slot.not_followed", slot=str(self.slot), pid=os.getpid(), do=remedy)
 
     async def _load_at_start(self, path: Path) -> None:
         try:

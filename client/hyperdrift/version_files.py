@@ -19,6 +19,11 @@ LATEST: Final = "LATEST.json"
 _REMEDY: Final = "restore it from backup/, or go back with `hyperdrift models rollback`"
 
 
+def as_path(path: Path | str | None) -> Path | None:
+    """Return a path that a bot gave, also as a text with `~`; None for None and for ""."""
+    return Path(path).expanduser() if path else None
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read LATEST.json or a version's own manifest, and check its form.
 

@@ -22,8 +22,8 @@ from daemon.registry.version_info import VersionInfo, describe
 from hyperdrift import version_files
 from hyperdrift.errors import VersionRefused
 from hyperdrift.loaded_model import LoadedModel, load
-from hyperdrift.loading import gc_paused
 from hyperdrift.manifest import Manifest, manifest_name
+from hyperdrift.process.loading import gc_paused
 from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import certificate_fault
 from retrain.errors import ArtifactError

@@ -76,6 +76,7 @@ MEANINGS: Final = {
     "slot.event": "The engine published an event; `kind` and `text` are the event's.",
     "slot.malformed_order": "A bot cannot read a swap order; its model stays.",
     "slot.refused": "A bot refuses a version and says why; its model stays.",
+    "slot.not_followed": "A bot was forked, and the child answers with the model that it has.",
     "slot.stopped_following": "A bot's slot does not follow swaps any more: a fault of ours.",
     "slot.swapped": "A bot answers with a new version from now on.",
     "store.back": "The store can be written again.",

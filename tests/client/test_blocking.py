@@ -1,10 +1,28 @@
-"""A slot is started from the words of a bot's configuration."""
+"""A slot of any thread: started from the words of a configuration, stopped, started again."""
 
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from hyperdrift import BlockingModelSlot, ConfigError, NoModel, PointerSlot, open_slot
+from hyperdrift import (
+    BlockingModelSlot,
+    ConfigError,
+    ModelSlot,
+    NoModel,
+    PointerSlot,
+    Prediction,
+    TradeReport,
+    open_slot,
+)
+from hyperdrift.clock import as_ms
+from hyperdrift.errors import BadInput
+from hyperdrift.mqtt.messages import encode
 
 
 def test_a_folder_alone_gives_a_slot_that_watches_it(tmp_path: Path) -> None:
@@ -26,3 +44,81 @@ def test_a_broker_gives_a_slot_that_follows_orders_also_while_the_broker_is_away
 def test_neither_broker_nor_folder_is_told_by_the_names_to_set(words: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="broker_url and bot_id, or models_dir"):
         open_slot("BTC-5m", **words)
+
+
+Made = Callable[[Path], BlockingModelSlot | PointerSlot]
+
+
+def on_a_broker_that_is_away(_folder: Path) -> BlockingModelSlot:
+    return BlockingModelSlot(ModelSlot("mqtt://127.0.0.1:9", "BTC-5m", bot_id="mine"))
+
+
+def in_a_folder(folder: Path) -> PointerSlot:
+    return PointerSlot(str(folder), "BTC-5m")
+
+
+@pytest.mark.parametrize("make", [on_a_broker_that_is_away, in_a_folder])
+def test_a_slot_may_be_stopped_and_started_in_any_order(make: Made, tmp_path: Path) -> None:
+    others = set(threading.enumerate())
+
+    def threads() -> list[str]:
+        names = [one.name for one in threading.enumerate() if one not in others]
+        return [name for name in names if name in {"slot", "pointer-slot"}]
+
+    slot = make(tmp_path)
+    slot.stop()
+    for _ in range(2):
+        slot.start()
+        slot.start()
+        assert len(threads()) == 1
+        slot.stop()
+        slot.stop()
+        assert not threads()
+    with pytest.raises(NoModel):
+        slot.predict([0.0] * 17)
+
+
+def test_what_is_sent_by_a_slot_that_is_not_started_is_one_sentence(tmp_path: Path) -> None:
+    slot = on_a_broker_that_is_away(tmp_path)
+    trade = TradeReport(
+        trade_id="1",
+        side="buy",
+        opened_ms=1,
+        closed_ms=2,
+        entry=1.0,
+        exit=1.0,
+        size=1.0,
+        fee=0.0,
+        pnl=0.0,
+    )
+    with pytest.raises(BadInput, match=r"not started, so nothing can be sent; call start\(\)"):
+        slot.publish_trade(trade)
+
+
+@pytest.mark.parametrize(
+    ("t", "text"),
+    [
+        (1_760_000_000, "1760000000, which is not in milliseconds"),
+        (1.5e12 + 0.5, "give the bar's open time as an integer, ms UTC"),
+        (datetime(2026, 1, 1, tzinfo=UTC), "give the bar's open time as an integer, ms UTC"),
+        ("1760000000000", "give the bar's open time as an integer, ms UTC"),
+        (None, "give the bar's open time as an integer, ms UTC"),
+    ],
+)
+def test_a_time_of_a_bar_that_is_none_is_one_sentence(t: Any, text: str, tmp_path: Path) -> None:
+    slot = on_a_broker_that_is_away(tmp_path)
+    said = Prediction("m", 0.2, 0.6, 0.2, 1)
+    with pytest.raises(BadInput, match=text):
+        slot.publish_prediction(t, said)
+
+
+@pytest.mark.parametrize("t", [1_760_000_000_000, np.int64(1_760_000_000_000), 1.76e12])
+def test_a_time_of_numpy_or_a_whole_float_is_a_time(t: Any) -> None:
+    assert json.loads(encode({"t": as_ms(t)})) == {"t": 1_760_000_000_000}
+
+
+def test_paths_may_be_texts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no\.pub"):
+        ModelSlot("mqtt://127.0.0.1", "BTC-5m", bot_id="mine", public_key=f"{tmp_path}/no.pub")
+    slot = ModelSlot("mqtt://127.0.0.1", "BTC-5m", bot_id="mine", models_dir=str(tmp_path))
+    assert slot.model_id is None

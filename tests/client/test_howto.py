@@ -33,6 +33,7 @@ from tests.daemon.versions import rows, write_version
 PAGES = Path(__file__).parents[2] / "docs" / "howto"
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
 ROW = rows()[0].tolist()
+T = 1_760_000_000_000
 MOST_LINES = 10
 
 
@@ -72,7 +73,7 @@ class Host:
 
     def run(self, page: str) -> tuple[dict[str, Any], Any]:
         """Execute a page's code; return its names, and what to await if it awaits."""
-        names: dict[str, Any] = {"features": ROW, "t": 5}
+        names: dict[str, Any] = {"features": ROW, "t": T}
         tree = compile(
             self.here(block(page, "python")), page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         )
@@ -134,7 +135,7 @@ async def test_a_slot_put_into_a_bot_as_its_page_says_gives_the_models_probabili
     assert got.model_id == read_manifest(host.pointer).model_id
     if "publish_prediction" in block(page, "python"):
         await until(lambda: host.heard)
-        assert (host.heard[0].t, host.heard[0].features) == (5, tuple(ROW))
+        assert (host.heard[0].t, host.heard[0].features) == (T, tuple(ROW))
 
 
 async def test_a_loader_that_knows_four_keys_and_nothing_of_ours_gives_what_the_slots_give(

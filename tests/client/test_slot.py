@@ -517,11 +517,11 @@ async def test_predictions_and_trades_reach_the_daemon(desk: Desk) -> None:
     async with bot(desk) as slot:
         await desk.swap_to(desk.version())
         prediction = slot.predict(rows()[0].tolist())
-        slot.publish_prediction(5, prediction, rows()[0].tolist())
+        slot.publish_prediction(NOW, prediction, rows()[0].tolist())
         slot.publish_trade(trade)
         await until(lambda: len(heard) == 2)
     made = msgspec.json.decode(heard[TOPICS.prediction(SLOT)], type=PredictionMade)
-    assert (made.t, made.model_id) == (5, prediction.model_id)
+    assert (made.t, made.model_id) == (NOW, prediction.model_id)
     assert made.features == tuple(rows()[0])
     assert msgspec.json.decode(heard[TOPICS.trade(SLOT)], type=TradeReport) == trade
 
@@ -534,7 +534,7 @@ async def test_the_blocking_twin_answers_from_any_thread_and_follows_swaps(desk:
         while slot.model_id != model_id and time.monotonic() < deadline:
             time.sleep(0.01)
         prediction = slot.predict(rows()[0].tolist())
-        slot.publish_prediction(1, prediction)
+        slot.publish_prediction(NOW, prediction)
         return prediction.model_id
 
     heard: list[bytes] = []

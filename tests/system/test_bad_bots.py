@@ -57,7 +57,7 @@ async def main():
     await slot.start()
     while True:
         if slot.model_id:
-            slot.publish_prediction(0, slot.predict([0.0] * 17))
+            slot.publish_prediction(1_760_000_000_000, slot.predict([0.0] * 17))
         await asyncio.sleep(0.05)
 asyncio.run(main())
 """

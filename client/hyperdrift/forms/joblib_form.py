@@ -4,12 +4,12 @@ Only the scikit-learn that wrote it can load it.
 """
 
 import io
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from hyperdrift.errors import VersionRefused
-from hyperdrift.loading import gc_paused
 from hyperdrift.manifest import CLASS_ORDER, Manifest
+from hyperdrift.process.forks import lock_for_forks
+from hyperdrift.process.loading import gc_paused
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GOLDEN_TOLERANCE: Final = 1e-9
 # One thread predicts at a time. scikit-learn's forests replace the process's warning filters
 # while they predict. Two threads at once would leave the filters empty: then every tree warns.
-_ALONE: Final = threading.Lock()
+_ALONE: Final = lock_for_forks()
 
 
 class JoblibModel:

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from hyperdrift.loaded_model import preload
-from hyperdrift.loading import IMPORTS, TURN_S, freeze_gc, gc_paused
+from hyperdrift.process.loading import IMPORTS, TURN_S, freeze_gc, gc_paused
 
 
 def test_others_get_their_turn_soon_and_no_collection_starts_until_the_last_one_leaves() -> None:

@@ -13,8 +13,10 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
+from hyperdrift.process.forks import lock_for_forks
+
 TURN_S: Final = 0.0005
-IMPORTS: Final = threading.Lock()
+IMPORTS: Final = lock_for_forks()
 """Held while libraries are imported, also by a pickle.
 
 Two threads that import parts of scikit-learn at once may meet a module that is half imported.

@@ -1,0 +1,1 @@
+"""What a bot's process needs: other threads that go on, forks, watches of folders."""

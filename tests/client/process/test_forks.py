@@ -1,0 +1,135 @@
+"""A process that is forked from a bot answers, and follows swaps again."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from daemon.registry.registry import Registry
+from daemon.registry.signing import Signer, generate
+from hyperdrift.slot import ModelSlot
+from tests.client.test_slot import NOW, SLOT, Desk, desk_on
+from tests.daemon.brokers import Mosquitto, until
+from tests.daemon.versions import write_version
+
+BOT = """
+import os, sys, threading, time
+from hyperdrift import BlockingModelSlot, ModelSlot, PointerSlot
+
+def told(slot, before=None):
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        model = slot.predict([0.0] * 17).model_id
+        if model != before:
+            return model
+        time.sleep(0.02)
+    return "still " + model
+
+if sys.argv[1] == "pointer":
+    slot = PointerSlot(sys.argv[2], "BTC-5m", poll_s=0.1)
+else:
+    slot = BlockingModelSlot(ModelSlot(sys.argv[2], "BTC-5m", bot_id="mine"))
+slot.start(30)
+before = told(slot)
+# The parent is busy with all of its locks while it forks.
+busy = [threading.Thread(target=lambda: [told(slot) for _ in range(200)]) for _ in range(2)]
+for one in busy:
+    one.start()
+if os.fork() == 0:
+    print("child", told(slot), flush=True)
+    print("child", told(slot, before), flush=True)
+    slot.stop()
+    os._exit(0)
+for one in busy:
+    one.join()
+print("parent", before, flush=True)
+print("parent", told(slot, before), flush=True)
+slot.stop()
+os.wait()
+"""
+
+
+def ordered(root: Path, number: int) -> str:
+    registry = Registry(root / "models")
+    model_id = registry.adopt(
+        SLOT, write_version(root / f"candidate{number}", number, portable=True)
+    )
+    registry.deploy(SLOT, model_id, reason="test", by="test", at_ms=NOW + number)
+    return model_id
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    broker = Mosquitto(tmp_path)
+    await broker.start()
+    generate(tmp_path / "private.pem", tmp_path / "public.pem")
+    async with desk_on(broker, tmp_path, Signer.load(tmp_path / "private.pem")) as made:
+        yield made
+    await broker.stop()
+
+
+class Bot:
+    """A bot in a process of its own, which forks while its threads predict."""
+
+    def __init__(self, kind: str, where: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", BOT, kind, where], stdout=subprocess.PIPE, text=True
+        )
+        self._said: list[str] = []
+
+    async def says(self, *lines: str) -> None:
+        """Wait for lines, in any order."""
+        assert self._process.stdout is not None
+        for _ in lines:
+            line = await asyncio.to_thread(self._process.stdout.readline)
+            self._said.append(line.strip())
+        assert sorted(self._said[-len(lines) :]) == sorted(lines)
+
+    async def end(self) -> None:
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        assert await asyncio.to_thread(self._process.wait, 30) == 0
+
+
+async def test_a_fork_of_a_bot_that_watches_the_folder_follows_it(tmp_path: Path) -> None:
+    one = ordered(tmp_path, 1)
+    bot = Bot("pointer", str(tmp_path / "models"))
+    await bot.says(f"child {one}", f"parent {one}")
+    two = ordered(tmp_path, 2)
+    await bot.says(f"child {two}", f"parent {two}")
+    await bot.end()
+
+
+async def test_a_fork_of_a_bot_on_a_broker_follows_orders_under_a_name_of_its_own(
+    desk: Desk,
+) -> None:
+    one = desk.version()
+    desk.order(desk.deploy(one))
+    bot = Bot("broker", desk.url)
+    await bot.says(f"child {one}", f"parent {one}")
+    two = desk.version()
+    desk.order(desk.deploy(two))
+    await bot.says(f"child {two}", f"parent {two}")
+    await until(lambda: len({ack.bot_id for ack in desk.acks}) == 2)
+    names = sorted({ack.bot_id for ack in desk.acks})
+    assert names[0] == "mine"
+    assert names[1].startswith("mine-")
+    assert all(ack.status == "loaded" for ack in desk.acks)
+    await bot.end()
+
+
+async def test_a_slot_of_asyncio_says_once_in_a_fork_that_it_does_not_follow(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = desk.version()
+    desk.order(desk.deploy(one))
+    slot = ModelSlot(desk.url, str(SLOT), bot_id="b")
+    await slot.start(10)
+    slot.note_fork()  # what the child of a fork calls
+    for _ in range(2):
+        assert slot.predict([0.0] * 17).model_id == one
+    (line,) = [r.getMessage() for r in caplog.records if "slot.not_followed" in r.getMessage()]
+    assert "start a BlockingModelSlot before the fork, or a ModelSlot in this process" in line
