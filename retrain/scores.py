@@ -51,15 +51,25 @@ class Decided:
     down_signals: int
     confusion: tuple[tuple[int, ...], ...]
 
+    @property
+    def signals_told(self) -> str:
+        """How often it gives a signal, and what the signals are worth."""
+        if math.isnan(self.win_rate):
+            return "none is a signal"
+        return (
+            f"{1 - self.shares[NEUTRAL]:.1%} are signals, {self.win_rate:.1%} of these win, "
+            f"mean return after fees {self.expectancy:+.3%}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """Everything known about one model on one block of rows.
 
-    `decisions` by the model's signal thresholds, `argmax` beside them. `skill` is
-    1 - log loss / log loss of the prior shares; `ece` the expected calibration error per class
-    as measured, `calibration` the part of it that chance does not explain; `ic`
-    the correlation of p_up - p_down with the future return.
+    `argmax` takes the most probable class, as `predict` of the saved model does; `decisions` are
+    by its signal thresholds. `skill` is 1 - log loss / log loss of the prior shares; `ece` the
+    expected calibration error per class as measured, `calibration` the part of it that chance
+    does not explain; `ic` the correlation of p_up - p_down with the future return.
     """
 
     rows: int

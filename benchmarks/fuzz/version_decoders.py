@@ -27,7 +27,7 @@ _META: Final = {
     "passed": True,
     "promoted_by": None,
     "gates": [{"name": name, "passed": True} for name in sorted(GATES)],
-    "scores": {"test": {"skill": 0.03, "decisions": {"accuracy": 0.71}}},
+    "scores": {"test": {"skill": 0.03, "argmax": {"accuracy": 0.71}}},
     "anchors": [[1_760_000_000_000, 61000.0]],
 }
 _FIELDS: Final = ("feature_columns", "training_meta", "golden")

@@ -13,6 +13,7 @@ from daemon.registry import deployment_log
 from daemon.registry.keys import public_path, trusted_keys
 from daemon.registry.latest_pointer import LATEST
 from daemon.registry.registry import Registry, served_form
+from daemon.registry.version_info import signals_told
 from daemon.store.data_folder import STORE_NAME, open_store
 from hyperdrift import version_files
 from hyperdrift.errors import VersionRefused
@@ -164,13 +165,16 @@ def _size(path: Path) -> int | None:
 
 def show_versions(found: list[dict[str, Any]]) -> None:
     """Print the result of `versions` as a table."""
-    table = Table("", Column("model", no_wrap=True), "test accuracy", "skill", "gates", box=SIMPLE)
+    figures = ("accuracy", "a signal", "skill")
+    table = Table("", Column("model", no_wrap=True), *figures, "gates", box=SIMPLE)
     for info in found:
         mark = "live" if info["live"] else "previous" if info["previous"] else ""
         verdict = "passed" if info["passed"] else "refused by " + ", ".join(info["refused_by"])
         if info["promoted_by"]:
             verdict += f"; promoted by {info['promoted_by']}"
-        row = (_number(info["test_accuracy"], 3), _number(info["skill"], 4))
+        mean = info["mean_return"]
+        gained = "-" if mean is None else f"{mean:+.2%}"
+        row = (_number(info["test_accuracy"], 3), gained, _number(info["skill"], 4))
         table.add_row(mark, info["model_id"], *row, info["problem"] or verdict)
     Console().print(table if found else "no versions yet")
 
@@ -186,6 +190,7 @@ def show_version(info: dict[str, Any]) -> None:
         ("trained", info["trained_at_utc"]),
         ("labels", f"{info['horizon_bars']} bars ahead, threshold {info['threshold']}"),
         ("signals", f"UP from {signal['up']:.4f}, DOWN from {signal['down']:.4f}"),
+        ("", signals_told(info)),
         ("made with", f"scikit-learn {info['sklearn']}, Python {info['python']}"),
         *((name, _proof(name, form)) for name, form in info["forms"].items()),
         ("gates", info["fault"] or "passed every one"),

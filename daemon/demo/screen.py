@@ -109,7 +109,7 @@ def _panel(log: EventLog) -> Any:
 
 
 def _models(models: tuple[dict[str, Any], ...]) -> Table:
-    table = Table("model", "", "test accuracy", "skill", "gates", box=SIMPLE)
+    table = Table("model", "", "accuracy", "a signal", "skill", "gates", box=SIMPLE)
     table.columns[0].no_wrap = True
     for model in models:
         mark = "live" if model["live"] else "previous" if model["previous"] else ""
@@ -118,6 +118,7 @@ def _models(models: tuple[dict[str, Any], ...]) -> Table:
             model["model_id"],
             mark,
             "-" if model["test_accuracy"] is None else f"{model['test_accuracy']:.3f}",
+            "-" if model["mean_return"] is None else f"{model['mean_return']:+.2%}",
             "-" if model["skill"] is None else f"{model['skill']:.4f}",
             "passed" if model["passed"] else f"refused by {refused}",
         )

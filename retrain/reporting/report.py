@@ -181,7 +181,7 @@ def _key_figures(test: Mapping[str, Any]) -> str:
             f"{test['skill']:+.4f}",
             f"95 %: {low:+.4f} to {high:+.4f}",
         ),
-        ("test accuracy", f"{decided['accuracy']:.1%}", f"argmax {test['argmax']['accuracy']:.1%}"),
+        ("test accuracy", f"{test['argmax']['accuracy']:.1%}", "of the most probable class"),
         (
             "signals that won",
             _number(decided["win_rate"], "{:.1%}"),
@@ -209,7 +209,7 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _scores(scores: Mapping[str, Any]) -> str:
-    """One column per block; figures of decisions, those of argmax beneath."""
+    """One column per block; accuracy of the most probable class, then the same of decisions."""
     columns = {name: one for name, one in scores.items() if one}
     plain = (
         ("rows", "rows", "{:,}"),
@@ -224,14 +224,14 @@ def _scores(scores: Mapping[str, Any]) -> str:
         ("MCC", "mcc", "{:.3f}"),
         ("win rate", "win_rate", "{:.1%}"),
         ("mean return after fees", "expectancy", "{:+.3%}"),
-        ("UP signals", "up_signals", "{:,}"),
-        ("DOWN signals", "down_signals", "{:,}"),
+        ("UP", "up_signals", "{:,}"),
+        ("DOWN", "down_signals", "{:,}"),
     )
     lines = [
         (label, *(_number(one[key], form) for one in columns.values()))
         for label, key, form in plain
     ]
-    for rule, note in (("decisions", ""), ("argmax", ", by argmax")):
+    for rule, note in (("argmax", ", most probable class"), ("decisions", ", decisions")):
         lines += [
             (label + note, *(_number(one[rule][key], form) for one in columns.values()))
             for label, key, form in decided

@@ -68,7 +68,9 @@ def as_onnx(model: Any, model_id: str) -> bytes:
 
 def certificate(*, refused: tuple[str, ...] = ()) -> dict[str, Any]:
     gates = [{"name": name, "passed": name not in refused} for name in sorted(GATES)]
-    scores = {"test": {"skill": 0.03, "decisions": {"accuracy": 0.71}}}
+    decided = {"shares": [0.04, 0.9, 0.06], "win_rate": 0.55, "expectancy": 0.0012}
+    test = {"skill": 0.03, "argmax": {"accuracy": 0.71}, "decisions": decided}
+    scores = {"test": test}
     return {"passed": not refused, "promoted_by": None, "gates": gates, "scores": scores}
 
 

@@ -12,7 +12,7 @@ from retrain.judging.gates import GateLimits, beats_champion
 from retrain.stacking.stack import Trainer
 from retrain.stacking.twin import fit_twin
 from tests.retrain.market import FIVE_MINUTES_MS
-from tests.retrain.planted import HORIZON, SMALL, THRESHOLD, job, planted
+from tests.retrain.planted import HORIZON, SMALL, THRESHOLD, job, planted, well_known
 
 
 def run(made: pipeline.Job, folder: Path) -> pipeline.Candidate:
@@ -32,6 +32,17 @@ def test_a_market_with_a_signal_gives_a_model_that_passes(candidate: pipeline.Ca
     assert candidate.refused_by == ()
     assert candidate.meta["scores"]["test"]["skill"] > 0.05
     assert candidate.meta["scores"]["test"]["ic"] > 0.1
+
+
+def test_a_model_that_knows_nearly_everything_passes_where_a_third_is_neutral(
+    tmp_path: Path,
+) -> None:
+    made = run(job(well_known(2_000, seed=2), horizon_bars=12), tmp_path)
+    assert made.refused_by == ()
+    test = made.meta["scores"]["test"]
+    assert test["ic"] > 0.85
+    assert max(made.meta["class_shares"]["test"]) < 0.5
+    assert test["argmax"]["accuracy"] > 0.7
 
 
 def test_the_certificate_names_every_gate_of_the_table(candidate: pipeline.Candidate) -> None:

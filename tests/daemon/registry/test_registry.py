@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from daemon.core.atomic_files import Files
 from daemon.registry.latest_pointer import LATEST
 from daemon.registry.registry import Registry
 from daemon.registry.signing import KeyRing, Signer, generate
+from daemon.registry.version_info import signals_told
 from hyperdrift.errors import VersionRefused
 from hyperdrift.signatures import Verifier
 from hyperdrift.slot_name import SlotName
@@ -61,6 +63,9 @@ def test_an_adopted_version_is_listed_and_not_live_until_it_is_deployed(
     (info,) = registry.versions(SLOT)
     assert (info.model_id, info.live, info.passed) == (one, True, True)
     assert (info.test_accuracy, info.skill) == (0.71, 0.03)
+    assert (
+        signals_told(asdict(info)) == "10.0% of test bars, 55.0% won, mean return after fees +0.12%"
+    )
     assert live_id(registry) == one
 
 

@@ -137,7 +137,23 @@ def test_a_limit_of_accuracy_that_the_labels_are_not_made_for_says_what_to_set()
 
 
 def accurate(scores: Scores, accuracy: float) -> Scores:
-    return replace(scores, decisions=replace(scores.decisions, accuracy=accuracy))
+    return replace(scores, argmax=replace(scores.argmax, accuracy=accuracy))
+
+
+def test_a_model_that_knows_much_is_not_inaccurate_for_giving_few_signals() -> None:
+    rare = replace(GOOD.test.decisions, accuracy=0.3, shares=(0.05, 0.9, 0.05))
+    gates = both(replace(GOOD, test=replace(GOOD.test, decisions=rare)))
+    assert refused(gates) == []
+    (said,) = (gate.verdict for gate in gates if gate.name == "test_accuracy")
+    assert f"{GOOD.test.argmax.accuracy:.3f} of the most probable class is above 0.55" in said
+    assert "of the decisions 10.0% are signals" in said
+
+
+def test_decisions_without_a_signal_have_no_win_rate_to_tell() -> None:
+    silent = replace(GOOD.test.decisions, shares=(0.0, 1.0, 0.0), win_rate=math.nan)
+    gates = both(replace(GOOD, test=replace(GOOD.test, decisions=silent)))
+    assert refused(gates) == ["all_classes"]
+    assert "of the decisions none is a signal" in gates[1].verdict
 
 
 @pytest.mark.parametrize(
