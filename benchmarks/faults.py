@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.retrain import read
 from retrain import artifact
-from retrain.pipeline import Job
+from retrain.job import Job
 from tests.retrain.faults import FAULTS, Market, Memory, run, run_with
 from tests.retrain.market import Frame, cut
 from tests.retrain.planted import SMALL, planted

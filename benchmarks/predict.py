@@ -27,6 +27,7 @@ from hyperdrift.live_model import LiveModel
 from hyperdrift.loaded_model import FORMS
 from hyperdrift.slot_name import SlotName
 from retrain import features, pipeline
+from retrain.job import Job
 
 SLOT = SlotName("BTC", "5m")
 BARS = 12_000
@@ -54,7 +55,7 @@ def market(data: Path | None) -> dict[str, np.ndarray]:
 
 def retrained(frame: dict[str, np.ndarray], folder: Path) -> Path:
     """Train, judge and save a stack with two threads; return its manifest."""
-    job = pipeline.Job(
+    job = Job(
         slot=str(SLOT),
         interval=SLOT.interval,
         horizon_bars=12,

@@ -29,6 +29,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression
 
 from retrain import dataset, features, pipeline
+from retrain.job import Job
 from retrain.scores import row_log_loss
 
 HORIZON_BARS, THRESHOLD = 12, 0.005
@@ -98,7 +99,7 @@ def _cpu_s() -> float:
 
 def ours(frame: dict[str, np.ndarray]) -> dict[str, object]:
     """Run a whole retrain: out-of-fold rows, twin, gates, refit, self-test."""
-    job = pipeline.Job(
+    job = Job(
         slot="BTC-5m",
         interval="5m",
         horizon_bars=HORIZON_BARS,

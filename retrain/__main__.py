@@ -29,7 +29,9 @@ from scipy.linalg import blas
 
 from retrain import artifact, challenger, computers, computing, pipeline
 from retrain.computers import BUILTIN
+from retrain.deciding.costs import Costs
 from retrain.errors import BadJob, RetrainError
+from retrain.job import Job
 from retrain.judging.gates import GateLimits
 
 CANDIDATE: Final = "candidate"
@@ -49,7 +51,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "git_commit": (str,),
     "python": (str,),
     "onnx_python": (str,),
-    "fee_bps": (int, float),
+    "costs": (dict,),
     "jobs": (int,),
     "gates": (dict,),
     "champion": (str, type(None)),
@@ -128,7 +130,7 @@ def _warm_up() -> None:
     blas.dgemm(1.0, square, square @ square)
 
 
-def read_job(folder: Path) -> pipeline.Job:
+def read_job(folder: Path) -> Job:
     """Read `job.json` and `bars.npz`.
 
     Raises:
@@ -142,13 +144,14 @@ def read_job(folder: Path) -> pipeline.Job:
         raise BadJob(f"job.json cannot be read ({e})") from e
     _check(settings)
     gates, champion = settings.pop("gates", {}), settings.pop("champion", None)
-    fits = settings.pop("fits", None)
+    costs, fits = settings.pop("costs", {}), settings.pop("fits", None)
     name, path = settings.pop("computer", BUILTIN), settings.pop("computer_path", "")
     frame = _read_bars(folder / "bars.npz")
-    return pipeline.Job(
+    return Job(
         **settings,
         frame=frame,
         computed=None if name == BUILTIN else _compute(name, path, frame, folder),
+        costs=Costs.from_mapping(costs),
         limits=GateLimits.from_mapping(gates),
         champion=artifact.read_champion(folder / champion) if champion else None,
         fits=FitFolder(Path(fits)) if fits else None,

@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 from retrain import dataset, folds
 from retrain.champion import ChampionModel
 from retrain.dataset import LEAST_ROWS, Rows
+from retrain.job import Job
 from retrain.judging.comparison import champion_rows
-from retrain.pipeline import Job, close_ms
 from retrain.scores import row_log_loss
 
 _PIECES: Final = 2
@@ -74,7 +74,7 @@ def _ask(job: Job, champion: ChampionModel) -> ChallengerAnswer:
         computed=job.computed,
     )
     gap = 2 * rows.horizon_bars
-    fresh = champion_rows(champion, rows, close_ms(job), job.schema_hash, LEAST_ROWS + gap)
+    fresh = champion_rows(champion, rows, job.close_ms, job.schema_hash, LEAST_ROWS + gap)
     if isinstance(fresh, str):
         return ChallengerAnswer(None, fresh.replace("probation decides", "the retrain decides"))
     before = slice(0, fresh.start - gap)

@@ -8,7 +8,7 @@ bars. A refused twin is saved too, so that its report can say why.
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
 
 from retrain import artifact, dataset, features
-from retrain.champion import ChampionModel
-from retrain.computers import BUILTIN, Computed
-from retrain.dataset import Frame, Rows
-from retrain.decision import SignalThreshold
+from retrain.computers import BUILTIN
+from retrain.dataset import Rows
+from retrain.deciding.decision import SignalThreshold
 from retrain.forms import proofs
 from retrain.forms.description import described
 from retrain.forms.interpreters import FreshInterpreter
+from retrain.job import Job
 from retrain.judging import findings, provenance
 from retrain.judging.certificate import certificate
 from retrain.judging.comparison import champion_rows, compare
@@ -30,7 +30,6 @@ from retrain.judging.gates import (
     Comparison,
     Evidence,
     Gate,
-    GateLimits,
     Shipped,
     judge,
     judge_shipped,
@@ -38,9 +37,9 @@ from retrain.judging.gates import (
 from retrain.labels import DOWN, UP, shares
 from retrain.reporting.plots import draw
 from retrain.reporting.report import render
-from retrain.scores import FEE_BPS, Scores, score
+from retrain.scores import Scores, score
 from retrain.stacking.scaling import notes, scaled
-from retrain.stacking.stack import Fits, Recipe, Trainer
+from retrain.stacking.stack import Recipe, Trainer
 from retrain.stacking.twin import Model, fit_twin, refit
 
 GOLDEN_ROWS: Final = 32
@@ -59,46 +58,6 @@ _PERCENT: Final = {
 
 Progress = Callable[[str, float], None]
 Predict = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """The input of a retrain.
-
-    `frame` is what `features.compute` takes, closed bars only: columns of shape (n_bars,);
-    `at_ms` names the version;
-    `previous_threshold` is what "auto" chose before; `champion` the live model, if any;
-    `python` the interpreter that must be able to load the joblib file, ours if empty;
-    `onnx_python` one with onnx and onnxruntime, ours if empty; `fits` keeps fitted base models for
-    other jobs over the same bars; `computed` is what a bot's own class made of the frame, None if
-    the features are ours.
-    """
-
-    slot: str
-    interval: str
-    horizon_bars: int
-    threshold: float | str
-    at_ms: int
-    frame: Frame = field(repr=False)
-    previous_threshold: float | None = None
-    seed: int = 0
-    signal_rate: float = 0.05
-    limits: GateLimits = field(default_factory=GateLimits)
-    champion: ChampionModel | None = field(default=None, repr=False)
-    reason: str = ""
-    git_commit: str = ""
-    python: str = ""
-    onnx_python: str = ""
-    fee_bps: float = FEE_BPS
-    jobs: int = 2
-    recipe: Recipe = field(default_factory=Recipe)
-    fits: Fits | None = field(default=None, repr=False)
-    computed: Computed | None = field(default=None, repr=False)
-
-    @property
-    def schema_hash(self) -> str:
-        """Hash that names the features of the training rows."""
-        return self.computed.schema_hash if self.computed else features.schema_hash()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +188,7 @@ def _trainer(job: Job, rows: Rows) -> Trainer:
 
 def _findings(rows: Rows, given: NDArray[np.float64], twin: Model, job: Job) -> dict[str, Any]:
     return findings.find(
-        rows, close_ms(job), given, twin, champion=job.champion, fee_bps=job.fee_bps
+        rows, job.close_ms, given, twin, champion=job.champion, fee_bps=job.round_trip_bps
     )
 
 
@@ -257,7 +216,7 @@ def _scores(predict: Predict, signal: SignalThreshold, rows: Rows, part: slice, 
         up=signal.up,
         down=signal.down,
         horizon_bars=rows.horizon_bars,
-        fee_bps=job.fee_bps,
+        fee_bps=job.round_trip_bps,
         seed=job.seed,
     )
 
@@ -268,7 +227,7 @@ def _against_champion(
     """Compare with the champion where possible, and score it on the same rows."""
     if job.champion is None:
         return Comparison(skipped="there is no champion yet"), None
-    fresh = champion_rows(job.champion, rows, close_ms(job), job.schema_hash)
+    fresh = champion_rows(job.champion, rows, job.close_ms, job.schema_hash)
     if isinstance(fresh, str):
         return Comparison(skipped=fresh), None
     comparison = compare(job.champion.predict, rows, fresh, given, trainer)
@@ -294,7 +253,7 @@ def _version(model: Model, rows: Rows, job: Job) -> artifact.Version:
         down=model.signal.down,
         horizon_bars=rows.horizon_bars,
         threshold=value if rows.threshold.kind == "fixed" else f"vol:{value:g}",
-        trained_to_ms=int(close_ms(job)[newest]),
+        trained_to_ms=int(job.close_ms[newest]),
         golden_rows=golden,
         golden_probabilities=model.stack.predict(golden),
         git_commit=job.git_commit,
@@ -316,12 +275,6 @@ def _shipped(proved: proofs.Proofs, twin: Model, shipped: Model, rows: Rows) -> 
     )
 
 
-def close_ms(job: Job) -> NDArray[np.int64]:
-    """Return when each bar closed, ms UTC, shape (n_bars,); the median step is the interval."""
-    opened = np.asarray(job.frame["t"], dtype=np.int64)
-    return opened + int(np.median(np.diff(opened)))
-
-
 def _in_force(job: Job, rows: Rows) -> float:
     """Return the label threshold of the newest bar that has one, a fraction of the price."""
     close = np.asarray(job.frame["close"], dtype=np.float64)
@@ -337,12 +290,13 @@ def _settings(job: Job, rows: Rows, recipe: Recipe) -> dict[str, Any]:
         "threshold_value": rows.threshold.value,
         "threshold_in_force": _in_force(job, rows),
         "signal_rate": job.signal_rate,
-        "fee_bps": job.fee_bps,
+        "costs": asdict(job.costs),
+        "round_trip_bps": job.round_trip_bps,
         "seed": job.seed,
         "reason": job.reason,
         "recipe": asdict(recipe),
         "scaled_down": list(notes(job.recipe, recipe, rows, len(job.frame["t"]))),
         "from_ms": int(job.frame["t"][0]),
-        "to_ms": int(close_ms(job)[-1]),
+        "to_ms": int(job.close_ms[-1]),
         "n_bars": len(job.frame["t"]),
     }

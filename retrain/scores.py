@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retrain.decision import DOWN, NEUTRAL, UP, decide
+from retrain.deciding.decision import DOWN, NEUTRAL, UP, decide
 
 Probabilities = NDArray[np.float64]
 FEE_BPS: Final = 9.0

@@ -1,4 +1,4 @@
-"""Turn `[policy]`, `[gates]` and `[retrain]` into the limits of the code that enforces them.
+"""Turn `[policy]`, `[gates]`, `[costs]` and `[retrain]` into what the code that uses them takes.
 
 The names in `[policy]` and `[gates]` are defined where they are used, in `monitor` and
 `retrain`; this module makes a misspelt one a clear error instead of a limit that is not applied.
@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from daemon.config.schema import RetrainSection
+import msgspec
+
+from daemon.config.schema import Config, RetrainSection, SlotSection
 from daemon.core import subprocesses
 from daemon.core.suggestions import did_you_mean
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings, default_settings
+from retrain.deciding.costs import Costs
 from retrain.judging.gates import GateLimits
 
 # Lower limits that are fractions: with 55 instead of 0.55 nothing would ever pass.
@@ -35,6 +38,11 @@ def policy_settings(section: Mapping[str, float], slot: SlotName) -> PolicySetti
     """
     default = default_settings(slot.interval_ms)
     return replace(default, **_checked("policy", section, default))
+
+
+def slot_costs(config: Config, slot: SlotSection) -> Costs:
+    """Return the costs of a slot; their `round_trip_bps` is what every figure subtracts."""
+    return Costs(**msgspec.structs.asdict(config.costs_of(slot)))
 
 
 def gate_limits(section: Mapping[str, float]) -> GateLimits:

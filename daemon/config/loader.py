@@ -21,6 +21,7 @@ from daemon.config.schema import (
     TRADE_FIELDS,
     TRADE_OWNER_FIELDS,
     Config,
+    CostsSection,
     FeaturesSection,
     HyperliquidSection,
     MqttSection,
@@ -130,12 +131,13 @@ def _problem(config: Config) -> str | None:
     if len(set(names)) < len(names):
         return "two [[slots]] have the same coin and interval; remove one"
     for slot in config.slots:
-        problem = _slot_problem(slot)
+        problem = _slot_problem(slot) or _slot_costs_problem(slot)
         if problem:
             return f"[[slots]] {slot.name}: {problem}"
     _check_limits(config)
     return (
         _folder_problem(config.daemon.data_dir)
+        or _costs_problem(config.costs)
         or _venue_problem(config.hyperliquid)
         or _web_problem(config.web)
         or _features_problem(config.features)
@@ -156,6 +158,21 @@ def _slot_problem(slot: SlotSection) -> str | None:
             return f'threshold is {threshold!r}; write a fraction like 0.005, "auto" or "vol:0.8"'
     elif not 0 < threshold < 1:
         return f"threshold is {threshold}; write a fraction between 0 and 1, like 0.005 for 0.5 %"
+    return None
+
+
+def _slot_costs_problem(slot: SlotSection) -> str | None:
+    raw = {"costs": slot.costs}
+    try:
+        return _costs_problem(msgspec.convert(raw, Config).costs)
+    except msgspec.ValidationError as e:
+        return explain(str(e), raw)
+
+
+def _costs_problem(costs: CostsSection) -> str | None:
+    for key in ("entry", "exit"):
+        if (value := getattr(costs, key)) not in {"maker", "taker"}:
+            return f'costs.{key} is {value!r}; write "maker" or "taker"'
     return None
 
 

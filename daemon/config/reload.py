@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from daemon.config.limits import gate_limits, policy_settings
-from daemon.config.schema import Config
+from daemon.config.schema import Config, CostsSection
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings
@@ -26,9 +26,13 @@ _POLICY: Final = (
     *("cooldown_hours", "min_new_bars", "min_bars", "max_age_days", "schedule_days"),
     *("on_drift", "on_win_rate", "challenge"),
 )
+_COSTS: Final = CostsSection.__struct_fields__
 _RETRAIN: Final = ("nice", "timeout_s", "memory_mib", "signal_rate", "seed")
 LIVE: Final = frozenset(
-    {"swap.on_deploy"} | {f"policy.{key}" for key in _POLICY} | {f"retrain.{k}" for k in _RETRAIN}
+    {"swap.on_deploy"}
+    | {f"policy.{key}" for key in _POLICY}
+    | {f"retrain.{key}" for key in _RETRAIN}
+    | {f"costs.{key}" for key in _COSTS}
 )
 """Keys that can change while the daemon runs, beside all of `[gates]`."""
 

@@ -1,7 +1,7 @@
 """Define every key of the configuration, with its type and default."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -65,6 +65,8 @@ class SlotSection(_Section, frozen=True, kw_only=True):
     `"vol:0.8"` for 0.8 times the trailing volatility."""
     history_days: Positive | None = None
     """Days of bars that a model learns from. Default: 180 days, or 5000 bars if that is more."""
+    costs: dict[str, float | str] = msgspec.field(default_factory=dict)
+    """Costs of this slot where they differ from `[costs]`, such as `{ slippage_bps = 2.0 }`."""
 
     @property
     def name(self) -> SlotName:
@@ -87,6 +89,23 @@ class SlotSection(_Section, frozen=True, kw_only=True):
     def label_threshold(self) -> float | str:
         """The return that separates NEUTRAL from UP and DOWN: a fraction, `auto` or `vol:K`."""
         return LABEL_DEFAULTS[self.name.interval][1] if self.threshold is None else self.threshold
+
+
+class CostsSection(_Section, frozen=True, kw_only=True):
+    """`[costs]`: what a round trip costs, which decisions and figures subtract."""
+
+    maker_bps: Annotated[float, Meta(ge=-10, le=1000)] = 1.5
+    """Fee of an order that rests in the book, basis points; a rebate is negative."""
+    taker_bps: Annotated[float, Meta(ge=0, le=1000)] = 4.5
+    """Fee of an order that takes from the book, basis points."""
+    entry: str = "taker"
+    """What opens a position: `maker` or `taker`."""
+    exit: str = "taker"
+    """What closes a position: `maker` or `taker`."""
+    slippage_bps: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+    """What an order of a taker loses beside its fee, basis points."""
+    funding_bps: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+    """What a position of either side pays for each hour that it is held, basis points."""
 
 
 class HyperliquidSection(_Section, frozen=True, kw_only=True):
@@ -213,6 +232,7 @@ class Config(_Section, frozen=True, kw_only=True):
 
     daemon: DaemonSection = DaemonSection()
     slots: tuple[SlotSection, ...] = (SlotSection(coin="BTC"),)
+    costs: CostsSection = CostsSection()
     hyperliquid: HyperliquidSection = HyperliquidSection()
     mqtt: MqttSection = MqttSection()
     features: FeaturesSection = FeaturesSection()
@@ -228,6 +248,11 @@ class Config(_Section, frozen=True, kw_only=True):
     def data_dir(self) -> Path:
         """The data folder, `~` expanded."""
         return Path(self.daemon.data_dir).expanduser()
+
+    def costs_of(self, slot: SlotSection) -> CostsSection:
+        """Return the costs of a slot: `[costs]`, with what the slot itself says."""
+        said: dict[str, Any] = slot.costs
+        return msgspec.structs.replace(self.costs, **said)
 
     def slot(self, name: SlotName) -> SlotSection:
         """Return the section of one slot.

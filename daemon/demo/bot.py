@@ -32,7 +32,7 @@ from hyperdrift.mqtt.messages import Side, TradeReport
 from hyperdrift.slot import ModelSlot, Prediction
 from hyperdrift.slot_name import SlotName
 from retrain import features
-from retrain.decision import DOWN, NEUTRAL, UP
+from retrain.deciding.decision import DOWN, NEUTRAL, UP
 
 FEE = 4.5 / 10_000  # the venue's taker fee, a fraction of the notional of each order
 NOTIONAL = 1000.0  # quote units per trade

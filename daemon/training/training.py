@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
+import msgspec
 import structlog
 
 from daemon.config.limits import child_limits
@@ -150,6 +151,7 @@ def job_spec(
         "at_ms": order.at_ms,
         "seed": settings.seed,
         "signal_rate": settings.signal_rate,
+        "costs": msgspec.structs.asdict(config.costs_of(section)),
         "gates": dict(config.gates),
         "champion": live.champion_path,
         "reason": order.reason,

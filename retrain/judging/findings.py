@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from retrain import features
 from retrain.champion import ChampionModel
 from retrain.dataset import Rows
-from retrain.decision import NEUTRAL, decide
+from retrain.deciding.decision import NEUTRAL, decide
 from retrain.labels import DOWN, UP, shares
 from retrain.scores import row_log_loss
 from retrain.stacking.meta import CLASSES

@@ -275,7 +275,7 @@ def _settings(meta: Mapping[str, Any]) -> str:
             ("threshold", f"{settings['threshold_value']:g} ({settings['threshold']})"),
             ("signal UP from", f"{signal['up']:.4f}"),
             ("signal DOWN from", f"{signal['down']:.4f}"),
-            ("fee of a round trip", f"{settings['fee_bps']:g} bps"),
+            ("costs of a round trip", f"{settings['round_trip_bps']:g} bps"),
             *((name, version) for name, version in meta["versions"].items()),
         ),
     )

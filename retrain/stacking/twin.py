@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrain.dataset import Rows
-from retrain.decision import SignalThreshold, signal_threshold
+from retrain.deciding.decision import SignalThreshold, signal_threshold
 from retrain.folds import out_of_fold
 from retrain.stacking.meta import fit_meta
 from retrain.stacking.stack import META_COLUMNS, Stack, Trainer

@@ -22,8 +22,9 @@ from retrain import dataset, features, folds, labels, pipeline
 from retrain.champion import ChampionModel
 from retrain.dataset import Rows
 from retrain.folds import Fold
+from retrain.job import Job
 from retrain.judging import findings
-from retrain.pipeline import Candidate, Job
+from retrain.pipeline import Candidate
 from retrain.stacking import twin
 from retrain.stacking.meta import fit_meta
 from retrain.stacking.stack import Stack, Trainer

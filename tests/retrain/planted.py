@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from retrain.pipeline import Job
+from retrain.job import Job
 from retrain.stacking.stack import Recipe
 from tests.retrain.market import FIVE_MINUTES_MS, Frame
 

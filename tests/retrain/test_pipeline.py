@@ -7,6 +7,7 @@ import pytest
 from hyperdrift.loaded_model import LoadedModel, load_version
 from retrain import artifact, dataset, features, pipeline
 from retrain.champion import ChampionModel
+from retrain.job import Job
 from retrain.judging import comparison
 from retrain.judging.gates import GateLimits, beats_champion
 from retrain.stacking.stack import Trainer
@@ -15,7 +16,7 @@ from tests.retrain.market import FIVE_MINUTES_MS
 from tests.retrain.planted import HORIZON, SMALL, THRESHOLD, job, planted, well_known
 
 
-def run(made: pipeline.Job, folder: Path) -> pipeline.Candidate:
+def run(made: Job, folder: Path) -> pipeline.Candidate:
     return pipeline.run(made, folder, lambda _step, _percent: None, time.perf_counter)
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from daemon.config.limits import gate_limits, policy_settings
+from daemon.config.limits import gate_limits, policy_settings, slot_costs
+from daemon.config.schema import Config, CostsSection, SlotSection
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 
@@ -47,3 +48,10 @@ def test_a_share_in_per_cent_is_refused_as_no_model_would_ever_pass() -> None:
     with pytest.raises(ConfigError, match=r"\[gates\] test_accuracy = 55.0; write a fraction"):
         gate_limits({"test_accuracy": 55.0})
     assert gate_limits({"calibrated": 2.0}).calibrated == 2.0  # switched off
+
+
+def test_a_slot_has_the_costs_of_the_section_where_it_says_nothing_else() -> None:
+    config = Config(costs=CostsSection(slippage_bps=1.0, entry="maker"))
+    slot = SlotSection(coin="HYPE", costs={"slippage_bps": 3.0})
+    assert slot_costs(config, slot).round_trip_bps(0) == 1.5 + 4.5 + 3.0
+    assert slot_costs(config, SlotSection(coin="BTC")).round_trip_bps(0) == 1.5 + 4.5 + 1.0

@@ -100,7 +100,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ('[mqtt]\nbrokr = "embedded"', "[mqtt] 'brokr' is not a setting; did you mean 'broker'?"),
-        ("[colour]\nx = 1", "'colour' is not a setting; the settings here are daemon"),
+        ("[colour]\nx = 1", "'colour' is not a setting; the settings here are costs, daemon"),
         ('[[slots]]\ncoin = "BTC"\nhorizon = 3', "did you mean 'horizon_bars'?"),
         (
             '[[slots]]\ncoin = "BTC"\nhorizon_bars = "x"',
@@ -116,6 +116,15 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ('[[slots]]\ncoin = "BTC#USD"', "is not written COIN-INTERVAL"),
         ('[[slots]]\ncoin = "PURR/USDC"', "is a spot market, and spot is not followed; write"),
         ("slots = []", "there is no [[slots]]"),
+        ('[costs]\nentry = "limit"', """costs.entry is 'limit'; write "maker" or "taker\""""),
+        ("[costs]\ntaker_bps = nan", "costs.taker_bps is nan; write a number"),
+        ("[costs]\ntaker = 4.5", "[costs] 'taker' is not a setting; did you mean 'taker_bps'?"),
+        (
+            '[[slots]]\ncoin = "BTC"\ncosts = { taker_bps = -1.0 }',
+            "[[slots]] BTC-5m: costs.taker_bps is -1.0; write a number of at least 0",
+        ),
+        ('[[slots]]\ncoin = "BTC"\n[slots.costs]\nfee_bps = 1', "[costs] 'fee_bps' is not a"),
+        ('[[slots]]\ncoin = "BTC"\n[slots.costs]\nexit = "x"', "costs.exit is 'x'; write \"maker"),
         ('[hyperliquid]\nnetwork = "moonnet"', "write mainnet or testnet"),
         ("[retrain]\nnice = 40", "retrain.nice is 40; write a whole number of at most 19"),
         ('[retrain]\nmemory_mib = "4G"', "retrain.memory_mib is '4G'; write a whole number"),

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain.decision import DOWN, NEUTRAL, UP, decide, signal_threshold
+from retrain.deciding.decision import DOWN, NEUTRAL, UP, decide, signal_threshold
 
 
 def volatile(n: int, seed: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Decide: what a round trip costs, and which probabilities become a signal."""
