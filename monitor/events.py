@@ -44,7 +44,8 @@ class ModelServed(Event):
     `trained_to_ms` is the close of the newest bar it learnt from, `up` and `down` its
     signal thresholds, `threshold` the label threshold in force (a fraction).
     `calibration` is what `monitor.drift.calibrate` made for it, as JSON text, or empty.
-    `win_rate` is the share of its signals that won when it was judged, None if unknown.
+    `win_rate` is the share of its signals that won when it was judged, None if unknown;
+    `round_trip_bps` the cost of a round trip that it was judged with, basis points.
     `rollback` is whether it was live before and somebody went back to it: it is then trusted
     more than its successor and needs no probation.
     """
@@ -59,18 +60,23 @@ class ModelServed(Event):
     down: float
     calibration: str = ""
     win_rate: float | None = None
+    round_trip_bps: float = 9.0
     rollback: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeClosed(Event):
-    """The bot closed a trade; `pnl` after fees in quote units."""
+    """The bot closed a trade; `pnl` after fees and `notional` at its entry, in quote units.
+
+    `notional` is 0 where it is not known.
+    """
 
     trade_id: str
     side: str
     opened_ms: int
     closed_ms: int
     pnl: float
+    notional: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

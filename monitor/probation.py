@@ -23,6 +23,9 @@ from monitor.policy import HOUR_MS
 _BETS = (0.25, 0.5, 1.0, 2.0)
 # The largest part of the wealth that one pair may cost.
 _AT_RISK = 0.95
+# The interval is narrowest where the squared ranges of the pairs, over 4, sum to about 8 times
+# this: after a day of models that differ by a fifth of a nat.
+_MIXTURE = 0.03
 # Differences are clipped to this many nats, so that no single pair decides.
 _CLIP = 2.0
 _TINY = 1e-12
@@ -80,7 +83,7 @@ class Probation:
         self._horizon_ms, self._threshold, self._level = horizon_ms, threshold, level
         self._open: tuple[int, float, Excesses] | None = None
         self._wealth = [1.0] * len(_BETS)
-        self._pairs, self._sum = 0, 0.0
+        self._pairs, self._sum, self._clipped, self._variance = 0, 0.0, 0.0, 0.0
         self._bars, self._if_shadow, self._if_ours = 0, 0.0, 0.0
 
     @property
@@ -119,10 +122,15 @@ class Probation:
         `excess_if_previous_right` and `excess_if_new_right` are the mean excess log loss of the
         new model in nats a bar, if one or the other gave the true probabilities (plus or minus
         the Kullback-Leibler divergence). Where both are near zero, the models hardly differ.
-        `excess` is the mean over the `pairs` whose outcome is known.
+        `excess` is the mean over the `pairs` whose outcome is known; `excess_low` and
+        `excess_high` are a 95 % interval that holds at every look, from the first pair on.
         """
         bars = max(1, self._bars)
-        known = {"excess": self._sum / self._pairs} if self._pairs else {}
+        known = {}
+        if self._pairs:
+            low, high = self._interval()
+            mean = self._sum / self._pairs
+            known = {"excess": mean, "excess_low": low, "excess_high": high}
         return {
             "bars": self._bars,
             "pairs": self._pairs,
@@ -140,11 +148,25 @@ class Probation:
         mean = self._sum / self._pairs if self._pairs else 0.0
         return ProbationVerdict(worse, self._pairs, mean, self.evidence)
 
+    def _interval(self) -> tuple[float, float]:
+        """Return a confidence sequence of the mean clipped excess, nats a pair.
+
+        The range of each pair is known before its outcome, so its variance is at most a quarter
+        of the range squared (Hoeffding 1963). The bound is the two-sided normal mixture of S.
+        Howard, A. Ramdas, J. McAuliffe and J. Sekhon, "Time-uniform, nonparametric,
+        nonasymptotic confidence sequences", Annals of Statistics 49 (2021), equation 14.
+        """
+        spread = self._variance + _MIXTURE
+        bound = math.sqrt(spread * math.log(spread / (_MIXTURE * self._level**2)))
+        return (self._clipped - bound) / self._pairs, (self._clipped + bound) / self._pairs
+
     def _settle(self, future_return: float, excesses: Excesses) -> None:
         label = 1 + (future_return > self._threshold) - (future_return < -self._threshold)
         self._pairs += 1
         self._sum += excesses[label]
         clipped = [max(-_CLIP, min(_CLIP, excess)) for excess in excesses]
+        self._clipped += clipped[label]
+        self._variance += (max(clipped) - min(clipped)) ** 2 / 4
         worst = max(_TINY, -min(clipped))
         self._wealth = [
             wealth * (1 + min(bet, _AT_RISK / worst) * clipped[label])

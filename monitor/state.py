@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
+from typing import Any
 
 from monitor.bots import Mismatch
 from monitor.watch import Champion
@@ -67,6 +68,7 @@ class EngineSnapshot:
     previous_id: str | None = None
     model_age_s: int | None = None
     trades_before: int = 0
+    earning: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     drift: dict[str, float] = field(default_factory=dict)
     drifted: tuple[str, ...] = ()
     challenge_id: str | None = None

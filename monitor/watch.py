@@ -11,6 +11,7 @@ from typing import Any
 from monitor import events
 from monitor.challenge import Challenge
 from monitor.drift.drift_monitor import Calibration, DriftMonitor
+from monitor.earning import Earnings, Source
 from monitor.errors import BadObservation, BadReference
 from monitor.outcomes import SignalBook
 from monitor.policy import PolicySettings
@@ -118,6 +119,7 @@ class Watch:
         trades: The record of the bot's trades under it.
         signals: The record of its own signals.
         trades_before: Trades since it went live that were opened before.
+        earnings: What signals and trades earn, of the live model and since the start.
     """
 
     def __init__(self, settings: PolicySettings, interval_ms: int, names: tuple[str, ...]) -> None:
@@ -125,6 +127,7 @@ class Watch:
         self.champion: Champion | None = None
         self._close, self._still, self.trades_before = 0.0, 0, 0
         self.trades, self.signals = self._record(), self._record()
+        self.earnings = Earnings()
 
     def figures(self, now_ms: int) -> dict[str, Any]:
         """Return the part of a snapshot that is about the live model.
@@ -139,6 +142,7 @@ class Watch:
             "trades": record.trades,
             "pnl_7d": self.trades.pnl(now_ms),
             "trades_before": self.trades_before,
+            "earning": self.earnings.document(),
         }
         if champion is None:
             return figures
@@ -177,6 +181,7 @@ class Watch:
         self.trades_before = 0
         self.trades.reset(served.win_rate)
         self.signals.reset(served.win_rate)
+        self.earnings.begin()
         return found
 
     def bar(self, event: events.BarScored) -> list[Finding]:
@@ -196,6 +201,8 @@ class Watch:
         if outcome is not None:
             fallen = self.signals.update(event.at_ms, outcome.won, outcome.gain)
             found += _win_rate_findings(champion, "signals", fallen)
+            cost = champion.served.round_trip_bps / 1e4
+            found += self._earned("signals", outcome.gain - cost, of_model=True)
         if champion.probation is not None:
             ours = event.shadow_id == champion.probation.shadow_id
             shadow = event.shadow_p if ours else None
@@ -213,11 +220,24 @@ class Watch:
         if champion is None or event.opened_ms < champion.served.at_ms:
             self.trades.book(closed_ms, event.pnl)
             self.trades_before += 1
-            return []
+            return self._earned_by_trade(event, of_model=False)
         fallen = self.trades.update(closed_ms, event.pnl > 0, event.pnl)
         found = _win_rate_findings(champion, "trades", fallen)
         found += champion.trade_alerts.trade(event.side, self.trades.pnl(event.at_ms))
-        return found
+        return found + self._earned_by_trade(event, of_model=True)
+
+    def _earned_by_trade(self, event: events.TradeClosed, *, of_model: bool) -> list[Finding]:
+        if event.notional <= 0:
+            return []
+        return self._earned("trades", event.pnl / event.notional, of_model=of_model)
+
+    def _earned(self, source: Source, gain: float, *, of_model: bool) -> list[Finding]:
+        """Take a return after costs; return a finding when the model surely earns, or loses."""
+        news = self.earnings.update(source, gain, of_model=of_model)
+        if news is None:
+            return []
+        fields = {"source": source, **news.document()}
+        return [Finding("earning", f"{source}: {news}", fields, alert=news.verdict == "loses")]
 
     def _drift_monitor(self, text: str) -> tuple[DriftMonitor | None, list[Finding]]:
         if not text:

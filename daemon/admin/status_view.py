@@ -88,12 +88,34 @@ def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         *((("trouble", state["trouble"]),) if state.get("trouble") else ()),
         ("trained to", f"{_age(state['model_age_s'])} ago" if state["model_id"] else "-"),
         ("win rate", ("-" if rate is None else f"{rate:.1%} of {state['trades']}") + before),
+        *_earning_facts(state.get("earning") or {}),
         ("P&L, 7 days", f"{state['pnl_7d']:+.2f}"),
         ("highest drift", f"{drift[0]}, {drift[1]:.0%} of the alarm" if drift else "-"),
         ("lag", _lag(lag)),
         *_probation_facts(state["probation"]),
         ("decision", state["waiting_for"] or "-"),
     )
+
+
+def _earning_facts(earning: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Say what signals and trades earn under this model, and since the start if that is more."""
+    lines = []
+    for source, records in earning.items():
+        model, every = records["of_model"], records["since_start"]
+        lines.append(("earns", _earned(source, model)))
+        if every["count"] > model["count"]:
+            lines.append(("", f"{_earned(source, every)}, since the start"))
+    return tuple(lines)
+
+
+def _earned(source: str, record: dict[str, Any]) -> str:
+    if record["mean_bp"] is None:
+        return f"no {source} of this model yet"
+    mean = f"{record['mean_bp']:+.1f} bp a {source[:-1]} after costs"
+    on = f"on {record['count']} {source}: {record['verdict']}"
+    if record["low_bp"] is None:
+        return f"{mean} {on}"
+    return f"{mean}, 95 % {record['low_bp']:+.1f} to {record['high_bp']:+.1f} {on}"
 
 
 def _lag(lag_ms: int | None) -> str:
@@ -110,6 +132,8 @@ def _probation_facts(probation: dict[str, Any] | None) -> tuple[tuple[str, str],
         return ()
     if "excess" in probation:
         known = f"{probation['excess']:+.3f} nats against the previous model"
+        if "excess_low" in probation:
+            known += f", 95 % {probation['excess_low']:+.3f} to {probation['excess_high']:+.3f},"
         text = f"{known} over {probation['pairs']:.0f} pairs, evidence {probation['evidence']:.1f}"
         return (("probation", f"{text} : 1 that it is worse"),)
     right, ours = probation["excess_if_previous_right"], probation["excess_if_new_right"]

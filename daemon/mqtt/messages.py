@@ -210,6 +210,9 @@ class SlotState(Payload, frozen=True, kw_only=True):
         retrain: The retrain that runs; null if none does.
         pnl_7d: Profit of the bot's trades of the last seven days, quote units.
         trades_before: How many more were opened before the live model; they count as profit only.
+        earning: What `signals` and `trades` earn on average after costs, `of_model` and
+            `since_start` of what the journal keeps: `count`, `mean_bp`, and from 30 on `low_bp` and
+            `high_bp`, a 95 % confidence sequence; `verdict` is too few, not shown, shown or loses.
         waiting_for: The policy's newest decision, and why.
         trouble: What the slot lacks and what to do, model or market data; empty if nothing.
         probation: Evidence against the live model, while it is on probation.
@@ -227,6 +230,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
     retrain: RetrainProgress | None
     pnl_7d: float = 0.0
     trades_before: int = 0
+    earning: dict[str, dict[str, dict[str, Any]]] = msgspec.field(default_factory=dict)
     waiting_for: str = ""
     trouble: str = ""
     probation: dict[str, float] | None = None

@@ -24,6 +24,7 @@ from hyperdrift.slot_name import SlotName
 from hyperdrift.version_files import read_certificate
 from monitor import actions, events
 from retrain.errors import RetrainError
+from retrain.scores import FEE_BPS
 
 log = structlog.get_logger()
 
@@ -266,6 +267,7 @@ def model_served(
         down=manifest.down,
         calibration=read_calibration(folder, manifest.model_id),
         win_rate=_judged_win_rate(manifest, folder),
+        round_trip_bps=_round_trip_bps(manifest, folder),
     )
 
 
@@ -290,6 +292,14 @@ def _judged_win_rate(manifest: Manifest, folder: Path) -> float | None:
     except (RetrainError, KeyError, TypeError):  # a version made by other software
         return None
     return float(rate) if isinstance(rate, float) and math.isfinite(rate) else None
+
+
+def _round_trip_bps(manifest: Manifest, folder: Path) -> float:
+    """Return the cost of a round trip that a version was judged with, basis points."""
+    try:
+        return float(read_certificate(manifest, folder)["settings"]["round_trip_bps"])
+    except (RetrainError, KeyError, TypeError, ValueError):  # older, or of other software
+        return FEE_BPS
 
 
 def change_reason(action: Change) -> str:

@@ -113,6 +113,7 @@ def slot_state(
         retrain=retrain,
         pnl_7d=now.pnl_7d,
         trades_before=now.trades_before,
+        earning=now.earning,
         waiting_for=now.waiting_for,
         trouble=trouble,
         probation=now.probation,

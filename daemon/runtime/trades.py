@@ -101,6 +101,7 @@ class TradeBook:
             opened_ms=trade.opened_ms,
             closed_ms=trade.closed_ms,
             pnl=trade.pnl,
+            notional=_notional(trade),
         )
 
 
@@ -139,6 +140,10 @@ class TradeLimit:
         )
         log.warning("trades.flooded", slot=str(slot), remedy=remedy)
         self._tell(slot, f"a flood of trades is published for {slot}; {remedy}")
+
+
+def _notional(trade: FileTrade | TradeReport) -> float:
+    return abs(trade.entry * trade.size) if isinstance(trade, TradeReport) else trade.notional
 
 
 def _journalled(store: Store, slot: SlotName, since_ms: int) -> list[tuple[str, int]]:

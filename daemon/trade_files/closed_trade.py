@@ -63,6 +63,7 @@ class FileTrade:
         entry: Average price of opening, quote units; 0 if the file does not say.
         exit: Average price of closing, quote units; 0 if the file does not say.
         fee: Fees of all orders, quote units; 0 if the file does not say.
+        notional: Value at the entry, quote units; 0 if the file does not say.
     """
 
     trade_id: str
@@ -76,6 +77,7 @@ class FileTrade:
     entry: float = 0.0
     exit: float = 0.0
     fee: float = 0.0
+    notional: float = 0.0
 
 
 def checked(trade: FileTrade, now_ms: int) -> FileTrade:
@@ -161,6 +163,20 @@ def number(value: object, field: str, *, comma: bool = False) -> float:
     if not math.isfinite(found):
         raise BadTrade(f"{field} is no number", f"{field} is {value!r:.80}, must be a number")
     return found
+
+
+def value_at_entry(entry: object, size: object, *, comma: bool = False) -> float:
+    """Return price times size, quote units; 0 if one of them is no number.
+
+    Args:
+        entry: Average price of opening.
+        size: How much was opened, base units.
+        comma: As in `number`.
+    """
+    try:
+        return abs(number(entry, "entry", comma=comma) * number(size, "size", comma=comma))
+    except BadTrade:
+        return 0.0
 
 
 def moment(value: object, field: str) -> int:

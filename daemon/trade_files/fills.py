@@ -111,6 +111,7 @@ class _Position:
             entry=entry,
             exit=exit_,
             fee=self.fee,
+            notional=entry * float(self.closed),
         )
 
 

@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.trade_files.closed_trade import FileTrade, NoTrade, moment, name, number
+from daemon.trade_files.closed_trade import (
+    FileTrade,
+    NoTrade,
+    moment,
+    name,
+    number,
+    value_at_entry,
+)
 
 MAGIC: Final = b"SQLite format 3\0"
 """How a database file begins."""
@@ -48,6 +55,7 @@ def read_trade(record: Mapping[str, Any]) -> FileTrade:
         interval=str(_first(record, "timeframe") or "").removesuffix(".0"),
         entry=number(_first(record, "open_rate") or 0, "open_rate"),
         exit=number(_first(record, "close_rate") or 0, "close_rate"),
+        notional=value_at_entry(record.get("open_rate"), record.get("amount")),
     )
 
 

@@ -15,6 +15,7 @@ from daemon.trade_files.closed_trade import (
     name,
     number,
     side,
+    value_at_entry,
 )
 from daemon.trade_files.fills import Fill
 
@@ -111,6 +112,7 @@ class RecordReader:
             slot=_text(record.get(self._names["slot"])),
             coin=self._owner(record, "coin", _COINS),
             interval=self._owner(record, "interval", _INTERVALS),
+            notional=value_at_entry(record.get("entry"), record.get("size"), comma=comma),
         )
 
     def _field(self, record: Record, field: str) -> Any:

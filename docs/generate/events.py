@@ -54,6 +54,7 @@ _KINDS: Final = {
     "confirmed": "Probation is over, and the live model stays.",
     "decision": "The policy decided: `start` says whether a retrain begins, `text` why or why not.",
     "drift": "A feature drifted: which, how far, with what evidence.",
+    "earning": "The live model surely earns after costs, or loses: mean and interval.",
     "gap": "Bars are lost: the venue does not serve them any more.",
     "hole_closing": "Missing bars will soon be out of the venue's reach.",
     "features_agree": "The bot's features agree with the daemon's again.",

@@ -119,3 +119,28 @@ def test_a_spoilt_model_is_rolled_back_before_the_48_hours_are_over(fault: str) 
     ends = [spoilt_swap(seed, SPOILT[fault], 1.5) for seed in range(1_000, 1_020)]
     assert sum(verdict.worse for verdict, _ in ends) >= 17
     assert np.median([hours for _, hours in ends]) < 30
+
+
+def test_the_interval_of_the_estimate_holds_from_the_first_pair_on_at_every_look() -> None:
+    rng, horizon = np.random.default_rng(3), 3_600_000
+    missed, records, width = 0, 300, 0.0
+    for _ in range(records):
+        probation = Probation(
+            "old", began_ms=0, hours=48, horizon_ms=horizon, threshold=0.005, level=0.05
+        )
+        price, expected, left_out = 100.0, 0.0, False
+        for pair in range(48):
+            p, shadow = (tuple(rng.dirichlet((3, 6, 3))) for _ in range(2))
+            probation.observe(pair * horizon, price, p, shadow)
+            truth = rng.dirichlet((3, 6, 3))
+            clipped = [max(-2, min(2, log_loss_excess(p, shadow, label))) for label in range(3)]
+            expected += float(np.dot(truth, clipped))
+            price *= 1 + 0.01 * (int(rng.choice(3, p=truth)) - 1)
+            probation.observe((pair + 1) * horizon, price, None, None)
+            seen = probation.estimate()
+            mean = expected / (pair + 1)
+            width = seen["excess_high"] - seen["excess_low"]
+            left_out |= not seen["excess_low"] <= mean <= seen["excess_high"]
+        missed += left_out
+    assert missed <= 0.05 * records
+    assert width < 0.9

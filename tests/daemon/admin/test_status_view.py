@@ -39,6 +39,29 @@ def test_a_probation_is_told_of_before_and_after_the_first_outcome(capsys: Any) 
     assert "+0.100 nats against the previous model over 4 pairs, evidence 2.5 : 1" in text
 
 
+def test_an_estimate_of_a_probation_is_shown_with_its_interval(capsys: Any) -> None:
+    figures = {"bars": 50, "pairs": 4, "evidence": 2.5, "excess": 0.1}
+    text = shown(capsys, probation=figures | {"excess_low": -0.05, "excess_high": 0.25})
+    known = "+0.100 nats against the previous model, 95 % -0.050 to +0.250, over 4 pairs"
+    assert known in text
+
+
+def test_it_tells_what_signals_and_trades_earn_after_costs(capsys: Any) -> None:
+    record = {"count": 212, "mean_bp": 4.1, "low_bp": -2.0, "high_bp": 10.3, "verdict": "not shown"}
+    few = {"count": 3, "mean_bp": -1.5, "low_bp": None, "high_bp": None, "verdict": "too few"}
+    none = {**few, "count": 0, "mean_bp": None}
+    earning = {
+        "signals": {"of_model": record, "since_start": record},
+        "trades": {"of_model": none, "since_start": few},
+    }
+    text = shown(capsys, earning=earning)
+    line = "earns +4.1 bp a signal after costs, 95 % -2.0 to +10.3 on 212 signals: not shown"
+    assert line in text
+    assert text.count("212 signals") == 1
+    assert "earns no trades of this model yet" in text
+    assert "-1.5 bp a trade after costs on 3 trades: too few, since the start" in text
+
+
 def test_it_tells_what_became_of_the_bots_trades(capsys: Any) -> None:
     assert "; 7 more were opened before this model" in shown(capsys, trades_before=7)
     counts = {"taken": 3, "no_slot": {"SOL": 2, "ETH": 1}, "bad": {"it is no JSON": 4}, "new": 1}
