@@ -29,7 +29,8 @@ PACKAGES = {
 }
 # A module may import from its own room and from those before it.
 ROOMS = (
-    *("core", "mqtt", "config", "hyperliquid", "store", "market_data", "ingest", "registry"),
+    *("core", "mqtt", "config", "hyperliquid", "store", "market_data", "ingest", "cohorts"),
+    "registry",
     "trade_files",
     *("training", "scoring", "runtime", "backtest", "service", "admin", "demo"),
     *("wiring", "app", "cli"),

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from daemon.cli import (
+    cohort_commands,
     host_commands,
     import_command,
     model_commands,
@@ -210,5 +211,8 @@ def command(
     sys.exit(0 if reply.accepted else 3)
 
 
-for commands in (import_command, store_commands, training_commands, model_commands, host_commands):
+for commands in (
+    *(import_command, store_commands, training_commands, model_commands),
+    *(cohort_commands, host_commands),
+):
     commands.add(app)

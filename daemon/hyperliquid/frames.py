@@ -49,7 +49,10 @@ class FundingPage(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """One trade: `time` in ms UTC, `size` in base units, side and address of the taker."""
+    """One trade: `time` in ms UTC, `size` in base units, side and address of the taker.
+
+    The address is empty if the taker traded with itself.
+    """
 
     coin: str
     time: int

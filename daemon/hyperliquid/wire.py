@@ -254,7 +254,9 @@ def _is_sound(row: _Trade) -> bool:
 def _trade(row: _Trade) -> Trade:
     # `users` is [buyer, seller]; `side` is the side of the taker.
     bought = row.side == "B"
-    taker = row.users[0 if bought else 1].lower()
+    buyer, seller = (user.lower() for user in row.users)
+    # A trade of an address with itself moves nothing from one to another.
+    taker = "" if buyer == seller else buyer if bought else seller
     return Trade(row.coin, row.time, row.tid, row.sz, bought, taker)
 
 

@@ -30,6 +30,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SIZE_DECIMALS: Final = 8
 
 OnBytes = Callable[[int], None]
+OnTaker = Callable[[int, str, float], None]
+"""Takes a time, ms UTC, a taker's address and its signed size in base units."""
 
 
 class _Fill(msgspec.Struct):
@@ -62,7 +64,7 @@ class _TradeLine(msgspec.Struct):
 
 
 class _Print(NamedTuple):
-    """One row of a trade; `taker` is None in the row of the other side."""
+    """One row of a trade: `taker` is None in the row of the other side, `maker` in the taker's."""
 
     coin: str
     time: int
@@ -70,6 +72,7 @@ class _Print(NamedTuple):
     price: float
     size: float
     taker: str | None
+    maker: str | None
     signed: float
 
 
@@ -118,21 +121,25 @@ def read_archive(
     slot: SlotName,
     cohorts: Cohorts | None = None,
     on_bytes: OnBytes = lambda _: None,
+    on_taker: OnTaker = lambda *_: None,
 ) -> ArchiveBars:
     """Make bars of one slot from archive files; only the bars are kept in memory.
 
-    A bar without trades between others is flat, as the venue has it.
+    A bar without trades between others is flat, as the venue has it. A trade of an address with
+    itself has volume, but no taker.
 
     Args:
         paths: Files of one or several layouts, in any order; a trade in two files counts once.
         slot: The slot of the bars.
         cohorts: The cohorts whose order flow is summed up; None gives no flows.
         on_bytes: Called with the number of bytes read since its last call.
+        on_taker: Called for each trade, and again with the opposite size if it turns out to have
+            the same address on both sides.
 
     Raises:
         BadInput: If a file is damaged or no such archive, or no file has trades of the coin.
     """
-    maker = _Maker(slot, cohorts or Cohorts(frozenset(), frozenset()))
+    maker = _Maker(slot, cohorts or Cohorts(frozenset(), frozenset()), on_taker)
     for path in sorted(paths, key=_first_time):
         maker.begin_file()
         for line in _lines(path, on_bytes):
@@ -147,8 +154,10 @@ def read_archive(
 class _Maker:
     """Adds up trades in the order of time; `_spans` are the times without missing parts."""
 
-    def __init__(self, slot: SlotName, cohorts: Cohorts) -> None:
+    def __init__(self, slot: SlotName, cohorts: Cohorts, on_taker: OnTaker) -> None:
         self._coin, self._step, self._cohorts = slot.coin, slot.interval_ms, cohorts
+        self._on_taker = on_taker
+        self._sides: dict[object, tuple[str | None, str | None]] = {}
         self._sums: dict[int, _Sums] = {}
         self._spans: list[list[int]] = []
         self._before = 0  # the newest time of earlier files
@@ -175,6 +184,7 @@ class _Maker:
         if one.time > self._now:
             self._now = one.time
             self._credited.clear()
+            self._sides.clear()
         sums = self._sums.get(t := one.time // self._step * self._step)
         if sums is None:
             sums = self._sums[t] = _Sums(one.price, one.price, one.price, one.price)
@@ -190,7 +200,22 @@ class _Maker:
             self.repeated += 1
         if one.taker is not None and not self._credited[one.identity]:
             self._credited[one.identity] = True
-            sums.flow.credit(self._cohorts, one.taker, one.signed)
+            self._credit(sums, one, one.taker)
+        self._cancel_own(sums, one)
+
+    def _credit(self, sums: _Sums, one: _Print, taker: str) -> None:
+        sums.flow.credit(self._cohorts, taker, one.signed)
+        self._on_taker(one.time, taker, one.signed)
+
+    def _cancel_own(self, sums: _Sums, one: _Print) -> None:
+        """Take back what a trade of an address with itself gave it, once both sides are known."""
+        taker, maker = self._sides.get(one.identity, (None, None))
+        known = taker is not None and maker is not None
+        taker, maker = one.taker or taker, one.maker or maker
+        self._sides[one.identity] = taker, maker
+        if not known and taker is not None and taker == maker:
+            opposite = one.signed if one.taker is None else -one.signed
+            self._credit(sums, one._replace(signed=opposite), taker)
 
     def finished(self) -> tuple[list[Bar], list[Flow], int]:
         """Return the whole bars, their flows, and how many other bars were left out."""
@@ -272,17 +297,18 @@ def _print(user: str, fill: _Fill) -> _Print:
     # tid 0 is a conversion of a small balance, no trade. A tid may occur in two blocks; the
     # trades of a block share a time, and `_count` clears the known ids when the time changes.
     signed = fill.sz if fill.side == "B" else -fill.sz
-    taker = user.lower() if fill.crossed else None
-    return _Print(fill.coin, fill.time, fill.tid, fill.px, fill.sz, taker, signed)
+    taker, maker = (user.lower(), None) if fill.crossed else (None, user.lower())
+    return _Print(fill.coin, fill.time, fill.tid, fill.px, fill.sz, taker, maker, signed)
 
 
 def _trade_line(text: bytes) -> _Line:
     row = _decode_trade(text)
     bought, time = row.side == "B", _ms(row.time)
-    taker = row.side_info[0 if bought else 1].user.lower()
+    buyer, seller = (side.user.lower() for side in row.side_info)
+    taker, maker = (buyer, seller) if bought else (seller, buyer)
     identity = tuple(map(attrgetter("oid"), row.side_info))
     signed = row.sz if bought else -row.sz
-    return _Line(time, [_Print(row.coin, time, identity, row.px, row.sz, taker, signed)])
+    return _Line(time, [_Print(row.coin, time, identity, row.px, row.sz, taker, maker, signed)])
 
 
 def _ms(time: str | int) -> int:

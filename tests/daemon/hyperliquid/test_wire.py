@@ -278,6 +278,12 @@ def test_the_taker_of_a_trade_is_the_buyer_or_the_seller_as_its_side_says() -> N
     assert [trade.signed for trade in read.trades] == [0.25, -0.25]
 
 
+def test_a_trade_of_an_address_with_itself_has_no_taker() -> None:
+    read = wire.decode_frame(frame([TRADE | {"users": ["0xA", "0xa"]}], "trades"))
+    assert isinstance(read, Trades)
+    assert [(trade.taker, trade.size) for trade in read.trades] == [("", 0.25)]
+
+
 @pytest.mark.parametrize("change", [{"side": "X"}, {"users": ["0x1"]}, {"sz": "much"}])
 def test_a_trade_of_another_shape_is_a_changed_schema(change: dict[str, object]) -> None:
     with pytest.raises(SchemaChanged, match="trades"):

@@ -221,3 +221,35 @@ def test_an_archive_that_holds_no_bar_from_end_to_end_is_refused_with_the_count(
     path.write_bytes(lz4.frame.compress(lines.encode()))
     with Store(":memory:") as store, pytest.raises(BadInput, match=r"\(3 trades of BTC\) gives no"):
         list(import_files(store, SLOT, [path], now_ms=BEGIN + HOUR_MS))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("is_crossed_first", [True, False])
+def test_a_trade_of_an_address_with_itself_has_no_taker(
+    tmp_path: Path, layout: Layout, *, is_crossed_first: bool
+) -> None:
+    middle = trades()[len(trades()) // 2 :]
+    own = next(row for row in middle if (row["side"] == "B") == is_crossed_first)
+    own = own | {"users": [TRADERS[0]] * 2}
+    near = [row for row in trades() if abs(row["time"] - own["time"]) < 3 * STEP]
+    others = [row for row in near if row["time"] != own["time"]]
+    rows = sorted([*others, own], key=lambda row: row["time"])
+    text = "".join(json.dumps(line) + "\n" for line in layout(rows))
+    (tmp_path / "own.lz4").write_bytes(lz4.frame.compress(text.encode()))
+    taken: list[tuple[int, str, float]] = []
+    cohorts = Cohorts(frozenset({TRADERS[0]}), frozenset())
+    found = read_archive(
+        [tmp_path / "own.lz4"], SLOT, cohorts, on_taker=lambda *row: taken.append(row)
+    )
+    assert sum(size for at, _, size in taken if at == own["time"]) == 0
+    bar = own["time"] // STEP * STEP
+    flow = next(flow for flow in found.flows if flow.t == bar)
+    took = [
+        float(row["sz"]) * (1 if row["side"] == "B" else -1)
+        for row in others
+        if row["time"] // STEP * STEP == bar and row["users"]["BA".index(row["side"])] == TRADERS[0]
+    ]
+    assert flow.s_top == pytest.approx(sum(took), abs=1e-12)
+    assert flow.seen == pytest.approx(
+        sum(float(row["sz"]) for row in rows if row["time"] // STEP * STEP == bar)
+    )

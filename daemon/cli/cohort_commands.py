@@ -1,0 +1,68 @@
+"""The command that learns cohorts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli.options import (
+    CoinOption,
+    ConfigOption,
+    IntervalOption,
+    JsonOption,
+    print_json,
+    progress,
+    settings_and_slot,
+)
+
+cohorts = typer.Typer(no_args_is_help=True, help="Find whose trades the market follows.")
+
+
+def add(app: typer.Typer) -> None:
+    """Put these commands on the command line."""
+    app.add_typer(cohorts, name="cohorts")
+
+
+@cohorts.callback()
+def group() -> None:
+    """Find whose trades the market follows."""
+
+
+@cohorts.command()
+def learn(
+    files: Annotated[
+        list[Path],
+        typer.Argument(readable=False, help="The venue's archive files of fills (.lz4)."),
+    ],
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    horizon: Annotated[
+        int, typer.Option(min=0, help="Bars after a trade that count [the slot's horizon].")
+    ] = 0,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("cohorts.csv"),
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find addresses that are surely better or worse than chance, and write a cohort file.
+
+    Nothing is written if there are none. Judge a model that uses the file on later bars only.
+    """
+    from daemon.cohorts import cohort_csv, learning
+
+    settings, slot = settings_and_slot(config, coin, interval)
+    bars = horizon or learning.horizon_of(settings, slot)
+    size = sum(path.stat().st_size for path in files if path.exists())
+    with progress("reading", size, quiet=as_json) as on_bytes:
+        trades = learning.trades_of_archive(files, slot, on_bytes)
+    learnt = learning.learn(slot, trades, bars)
+    if learnt.members:
+        cohort_csv.write(out, learnt.members)
+    if as_json:
+        print_json(learnt.document() | {"file": str(out) if learnt.members else None})
+        return
+    for line in learnt.lines():
+        typer.echo(line)
+    if learnt.members:
+        typer.echo(f'written to {out}: name it as [features] cohort_file = "{out.resolve()}"')
+    else:
+        typer.echo(f"nothing is written to {out}")

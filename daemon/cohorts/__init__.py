@@ -1,0 +1,1 @@
+"""Learn the cohorts: whose trades are surely followed by moves in, or against, their direction."""
