@@ -2,15 +2,16 @@
 
 If one task fails, all stop and the service manager restarts the process. Every start recovers
 the state, so nothing is lost but time. The daemon runs on without the broker; without the
-venue it only gets no bars.
+venue it only gets no bars, also at a start: the slots serve the models that they have.
 """
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from functools import partial
 from importlib.metadata import version
-from typing import Final
+from typing import Final, NamedTuple
 
 import onnxruntime  # noqa: F401 -- in a thread, later, its import would hold the event loop for 0.3 s
 import structlog
@@ -20,29 +21,28 @@ from daemon.config.loader import broker_address, broker_password
 from daemon.config.reload import Reload
 from daemon.config.schema import Config, MqttSection
 from daemon.core.clock import VenueClock, watch_steps
-from daemon.core.errors import AnotherDaemon, DataFolderBusy
 from daemon.core.loop_progress import LoopProgress
 from daemon.core.slot_troubles import SlotTroubles
-from daemon.core.tasks import running
+from daemon.core.tasks import running, single_failure
 from daemon.hyperliquid.listings import Listings
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.feed import Feed
 from daemon.market_data.listed_coins import ListedCoins
-from daemon.market_data.order_flow import CohortFlow, read_cohorts
+from daemon.market_data.order_flow import CohortFlow, Cohorts, read_cohorts
 from daemon.market_data.silence import SilenceWatch
 from daemon.mqtt.embedded_broker import EmbeddedBroker
 from daemon.mqtt.messages import DaemonStatus, encode
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.inbox import HistoryFetched, Inbox
-from daemon.runtime.slot_runner import SlotRunner
+from daemon.runtime.slot_starts import SlotStarts
 from daemon.runtime.trades import TradeBook
+from daemon.service.folder_wait import take_folder
 from daemon.service.status_publisher import StatusPublisher
 from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.venue_greeting import GREETING, greet, require_coins
 from daemon.service.watchdog import Watchdog, summary
 from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import STORE_NAME
-from daemon.store.folder_lock import folder_lock
 from daemon.store.properties import record_venue, require_venue
 from daemon.store.retrying_store import RetryingStore, until_available
 from daemon.store.store import Store
@@ -61,6 +61,8 @@ _TICK_S: Final = 60.0
 _CLOCK_S, _DOUBTED_CLOCK_S, _VAGUE_CLOCK_S = 60.0, 25.0, 5.0
 _GOODBYE_S: Final = 2.0
 _LIVE_CHECK_S: Final = 0.1
+# So long the slots wait for the venue and the bars that were missed, before they serve without.
+_PATIENCE_S: Final = 10.0
 
 
 async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = None) -> None:
@@ -86,16 +88,13 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         watchdog = Watchdog(SystemdNotifier(), clock)
         await stack.enter_async_context(watchdog.beating())
         watchdog.doing(lambda: "starting: opening the store")
-        try:
-            await until_available(lambda: stack.enter_context(folder_lock(config.data_dir)), clock)
-        except DataFolderBusy as e:
-            raise AnotherDaemon(str(e)) from e
-        file = config.data_dir / STORE_NAME
-        store = ThreadedStore(await until_available(lambda: Store.open_or_rebuild(file), clock))
+        await take_folder(stack, config.data_dir, clock, watchdog)
+        opened = partial(Store.open_or_rebuild, config.data_dir / STORE_NAME)
+        store = ThreadedStore(await until_available(opened, clock, watchdog.waits))
         stack.callback(store.close)
-        followed = config.hyperliquid.venue
-        await store.call(require_venue, followed, config.data_dir, any_port=True)
-        venue = VenueClock(clock, config.hyperliquid.speed)
+        await store.call(require_venue, config.hyperliquid.venue, config.data_dir, any_port=True)
+        closed_ms = await store.call(_newest_close, slots)
+        venue = VenueClock(clock, config.hyperliquid.speed, closed_ms)
         rest_url, budget = config.hyperliquid.urls[0], config.hyperliquid.weight_per_minute
         rest = await stack.enter_async_context(RestClient(rest_url, clock, venue, budget))
         online = _online(slots, clock)
@@ -105,82 +104,132 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         status = StatusPublisher(online, bus, topics, venue, start, trades=book.state)
         troubles = SlotTroubles()
         listed = ListedCoins(Listings(rest), slots, clock, venue, troubles)
-        await greet(rest, listed, clock, venue, partial(_say, watchdog, status))
-        await require_coins(listed, store, slots)
         retrying = RetryingStore(store, clock, status.alert)
-        await retrying.call(require_venue, followed, config.data_dir)
-        await retrying.call(record_venue, followed)  # it answered: no slip of the pen
         audit = CommandLog(retrying, clock, venue)
         shared = SharedParts(config, clock, venue, retrying, bus, topics, audit, book, troubles)
-        feed, flow = build_feed(shared, rest, listed, cohorts, status.alarm)
-        await _work(shared, rest, feed, flow=flow, status=status, watchdog=watchdog, reload=reload)
+        host = HostSide(status, watchdog, reload)
+        await _work(shared, VenueSide(rest, listed, cohorts), host)
 
 
-def _say(watchdog: Watchdog, status: StatusPublisher, doing: str) -> None:
-    watchdog.doing(lambda: doing)
-    status.tell_start()
+def _newest_close(store: Store, slots: Collection[SlotName]) -> int | None:
+    """Return when the newest stored bar of the slots closed, ms UTC; None without bars."""
+    newest = ((slot, store.newest_t(slot)) for slot in slots)
+    return max((t + slot.interval_ms for slot, t in newest if t is not None), default=None)
 
 
-async def _work(
-    shared: SharedParts,
-    rest: RestClient,
-    feed: Feed,
-    *,
-    flow: CohortFlow | None,
-    status: StatusPublisher,
-    watchdog: Watchdog,
-    reload: Reload | None,
-) -> None:
+class VenueSide(NamedTuple):
+    """What speaks with the venue, and the cohorts whose trades are followed."""
+
+    rest: RestClient
+    listed: ListedCoins
+    cohorts: Cohorts | None
+
+
+class HostSide(NamedTuple):
+    """What tells people and the service manager what the daemon does, and hears from them."""
+
+    status: StatusPublisher
+    watchdog: Watchdog
+    reload: Reload | None
+
+    def say(self, doing: str) -> None:
+        """Tell both how far the start is, before there is a feed."""
+        self.watchdog.doing(lambda: doing)
+        self.status.tell_start()
+
+
+async def _work(shared: SharedParts, ours: VenueSide, host: HostSide) -> None:
     """Run every task that lives as long as the daemon."""
-    config, clock, venue = shared.config, shared.clock, shared.venue
     parts = build_slots(shared)
-    watchdog.doing(lambda: "starting: asking the interpreter that trains")
+    host.watchdog.doing(lambda: "starting: asking the interpreter that trains")
     await parts.compatibility.learn()
-    since = {s.name: venue.now_ms() - s.history_ms for s in config.slots}
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(status.run(feed, clock), name="presence")
-        tasks.create_task(watch_steps(clock), name="clock-steps")
-        watchdog.doing(lambda: "starting: fetching the bars that are missing")
-        await feed.backfill(since)
-        if flow:
-            await flow.begin()
-        watchdog.doing(lambda: "starting: scoring what was missed")
-        await _recover(parts.runners.values(), tasks)
-        await parts.router.recall(shared.store)
-        parts.router.listen()
-        _follow(shared, parts, tasks)
-        if reload:
-            tasks.create_task(reload.run(parts.runners.values()), name="reload")
-        tasks.create_task(feed.run(), name="feed")
-        silence = SilenceWatch(feed, shared.troubles, venue)
-        tasks.create_task(silence.run(), name="silence")
-        delivery = LoopProgress("deliver")
-        tasks.create_task(_deliver(feed, parts.inboxes, flow, delivery), name="deliver")
-        tasks.create_task(_tell_of_histories(feed, parts.inboxes), name="histories")
-        tasks.create_task(_keep_time(rest, venue, clock), name="clock")
-        loops = [delivery, *(runner.progress for runner in parts.runners.values())]
-        await _announce(shared, feed, status=status, watchdog=watchdog, parts=parts, loops=loops)
+    try:
+        with single_failure():
+            async with asyncio.TaskGroup() as tasks:
+                starts = await _serve(shared, parts, tasks, host)
+                feed, flow = await _meet_venue(shared, ours, host, starts)
+                await _follow(
+                    shared, parts, tasks, feed=feed, flow=flow, ours=ours, host=host, starts=starts
+                )
+    except asyncio.CancelledError:  # told to stop; what fails comes as another error
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                for runner in parts.runners.values():
+                    await runner.note_stop()
+        raise
 
 
-def _follow(shared: SharedParts, parts: SlotParts, tasks: asyncio.TaskGroup) -> None:
-    """Start the tasks that need no venue: swaps, trades, commands, clock ticks and retention."""
-    if shared.config.trades.file:
-        tasks.create_task(trade_follower(shared, parts.inboxes).run(), name="trades")
+async def _serve(
+    shared: SharedParts, parts: SlotParts, tasks: asyncio.TaskGroup, host: HostSide
+) -> SlotStarts:
+    """Rebuild every slot and serve its model; start the tasks that need no venue."""
+    host.say("starting: rebuilding from the journal")
+    starts = SlotStarts(parts.runners)
+    for slot, runner in parts.runners.items():
+        start = starts.of[slot]
+        tasks.create_task(runner.run(start.recovered.set, start), name=f"keeper-{slot}")
+    await starts.rebuilt()
+    await parts.router.recall(shared.store)
+    parts.router.listen()
+    tasks.create_task(watch_steps(shared.clock), name="clock-steps")
     tasks.create_task(shared.audit.run(), name="audit")
     tasks.create_task(parts.swap.run(), name="swap")
     follow = parts.compatibility.follow(parts.swap.tell_again)
     tasks.create_task(follow, name="bot-compatibility")
-    tasks.create_task(_tick(parts.inboxes, shared.clock, shared.venue), name="tick")
+    if host.reload:
+        tasks.create_task(host.reload.run(parts.runners.values()), name="reload")
+    return starts
+
+
+async def _meet_venue(
+    shared: SharedParts, ours: VenueSide, host: HostSide, starts: SlotStarts
+) -> tuple[Feed, CohortFlow | None]:
+    """Wait for the venue; while it is away the slots serve what they have."""
+    config, clock, store = shared.config, shared.clock, shared.store
+    patience_s = _PATIENCE_S if shared.venue.is_known else math.inf
+    async with running(starts.go_on_after(patience_s, clock), "patience"):
+        await greet(ours.rest, ours.listed, clock, shared.venue, host.say)
+    await starts.settled()
+    await require_coins(ours.listed, store, [section.name for section in config.slots])
+    followed = config.hyperliquid.venue
+    await store.call(require_venue, followed, config.data_dir)
+    await store.call(record_venue, followed)  # it answered: no slip of the pen
+    return build_feed(shared, ours.rest, ours.listed, ours.cohorts, host.status.alarm)
+
+
+async def _follow(
+    shared: SharedParts,
+    parts: SlotParts,
+    tasks: asyncio.TaskGroup,
+    *,
+    feed: Feed,
+    flow: CohortFlow | None,
+    ours: VenueSide,
+    host: HostSide,
+    starts: SlotStarts,
+) -> None:
+    """Fetch and score what was missed, then follow the venue."""
+    venue, watchdog = shared.venue, host.watchdog
+    tasks.create_task(host.status.run(feed, shared.clock), name="presence")
+    watchdog.doing(lambda: "starting: fetching the bars that are missing")
+    await feed.backfill({s.name: venue.now_ms() - s.history_ms for s in shared.config.slots})
+    if flow:
+        await flow.begin()
+    watchdog.doing(lambda: "starting: scoring what was missed")
+    await starts.finish(parts.inboxes)
+    if shared.config.trades.file:
+        tasks.create_task(trade_follower(shared, parts.inboxes).run(), name="trades")
+    tasks.create_task(_tick(parts.inboxes, shared.clock, venue), name="tick")
     tasks.create_task(retention(shared).run(), name="housekeeping")
-
-
-async def _recover(runners: Collection[SlotRunner], tasks: asyncio.TaskGroup) -> None:
-    """Start every slot; wait until all have rebuilt their engines."""
-    recovered = [asyncio.Event() for _ in runners]
-    for runner, event in zip(runners, recovered, strict=True):
-        tasks.create_task(runner.run(event.set), name=f"keeper-{runner.slot}")
-    for event in recovered:
-        await event.wait()
+    tasks.create_task(feed.run(), name="feed")
+    silence = SilenceWatch(feed, shared.troubles, venue)
+    tasks.create_task(silence.run(), name="silence")
+    delivery = LoopProgress("deliver")
+    tasks.create_task(_deliver(feed, parts.inboxes, flow, delivery), name="deliver")
+    tasks.create_task(_tell_of_histories(feed, parts.inboxes), name="histories")
+    tasks.create_task(_keep_time(ours.rest, venue, shared.clock), name="clock")
+    loops = [delivery, *(runner.progress for runner in parts.runners.values())]
+    await _announce(shared, feed, host, parts=parts, loops=loops)
 
 
 async def _deliver(
@@ -201,13 +250,13 @@ async def _tell_of_histories(feed: Feed, inboxes: Mapping[SlotName, Inbox]) -> N
 async def _announce(
     shared: SharedParts,
     feed: Feed,
+    host: HostSide,
     *,
-    status: StatusPublisher,
-    watchdog: Watchdog,
     parts: SlotParts,
     loops: Collection[LoopProgress],
 ) -> None:
     """Report that the daemon is ready as soon as the feed is live."""
+    watchdog = host.watchdog
     watchdog.doing(lambda: "starting: waiting for the venue's stream")
     while not feed.venue_state().connected:
         await shared.clock.sleep(_LIVE_CHECK_S)
@@ -220,7 +269,7 @@ async def _announce(
         )
     )
     watchdog.ready(loops, excused=lambda: bool(shared.store.trouble))
-    status.tell(feed)  # before the report: a reader of "ready" must not see "starting"
+    host.status.tell(feed)  # before the report: a reader of "ready" must not see "starting"
     log.info(
         "daemon.ready", version=version("hyperdrift"), slots=[str(slot) for slot in parts.runners]
     )

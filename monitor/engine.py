@@ -117,6 +117,11 @@ class Engine:
         if swap is not None and swap.kind == "deploy":
             self._retrains.unsuccessful_ms = self._now_ms
 
+    def _on_retrain_failed(self, event: events.RetrainFailed) -> None:
+        stopped = self._retrains.failed(event, self._now_ms)
+        if stopped is not None and stopped.forced:  # any other is decided on anew
+            self._start(Start(stopped.trigger, stopped.reason), forced=True)
+
     # Commands of an operator.
 
     def _on_command(self, event: events.CommandReceived) -> None:
@@ -253,7 +258,7 @@ class Engine:
         events.ModelServed: lambda self, news: self._swaps.served(news),
         events.JudgingBegan: lambda self, news: self._retrains.judging(news),
         events.RetrainFinished: lambda self, news: self._retrains.finished(news, self._now_ms),
-        events.RetrainFailed: lambda self, news: self._retrains.failed(news, self._now_ms),
+        events.RetrainFailed: _on_retrain_failed,
         events.ChallengerJudged: _on_challenger,
         events.SwapAcked: lambda self, news: self._swaps.acked(news),
         events.SwapFailed: _on_swap_failed,

@@ -118,10 +118,11 @@ class RetrainFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainFailed(Event):
-    """A retrain ended without a candidate."""
+    """A retrain ended without a candidate; with `stopped`, because the daemon was told to stop."""
 
     job_id: str
     error: str
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

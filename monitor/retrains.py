@@ -75,15 +75,24 @@ class Retrains:
         else:
             self.unsuccessful_ms = now_ms
 
-    def failed(self, event: events.RetrainFailed, now_ms: int) -> None:
-        """Note that the retrain left no candidate."""
+    def failed(self, event: events.RetrainFailed, now_ms: int) -> RetrainJob | None:
+        """Note that the retrain left no candidate; return one that was only stopped.
+
+        A stop says nothing about the data or the model, so no limit counts that retrain.
+        """
         job = self._ended(event.job_id)
         if job is None:
-            return
+            return None
+        if event.stopped:
+            self.began_ms.pop()
+            text = f"the retrain did not end: {event.error}"
+            self._out.publish("retrain_stopped", text, job=job.job_id)
+            return job
         self.unsuccessful_ms = now_ms
         text = f"the retrain failed, the live model stays: {event.error}"
         self._out.publish("retrain_failed", text, job=job.job_id, error=event.error)
         self._out.alert("warning", text)
+        return None
 
     def _ended(self, job_id: str) -> RetrainJob | None:
         """End the running retrain and return it, None if another one runs."""

@@ -89,7 +89,10 @@ def run(
     except PermissionError as e:
         whose = f"it has to be {getpass.getuser()}'s, `sudo hyperdrift doctor` says how"
         raise ConfigError(f"{e.filename}: {e.strerror}; {whose}") from e
-    except Exception:  # noqa: BLE001 - whatever it is, one line that a filter finds
+    except Exception as e:  # noqa: BLE001 - whatever it is, one line that a filter finds
+        from daemon.service.systemd_notify import SystemdNotifier
+
+        SystemdNotifier().status(f"failed: {type(e).__name__}: {e}")
         remedy = "this is a fault of hyperdrift: report it with this line"
         structlog.get_logger().critical("daemon.crashed", remedy=remedy, exc_info=True)
         sys.exit(1)

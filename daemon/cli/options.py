@@ -45,7 +45,9 @@ Progress = Callable[[float], None]
 def fail(error: HyperdriftError) -> NoReturn:
     """Exit with the code of the error and one line on stderr, of high priority in journald."""
     from daemon.core.logs import mark
+    from daemon.service.systemd_notify import SystemdNotifier
 
+    SystemdNotifier().status(f"failed: {error}")
     sys.stderr.write(f"{mark('error', sys.stderr)}hyperdrift: {error}\n")
     sys.exit(error.exit_code)
 

@@ -45,7 +45,8 @@ class VenueClock:
     """The venue's time: learnt from its `exchangeStatus`, then advanced by the monotonic clock.
 
     `speed` is venue seconds per wall second: 1 on the real venue, more on a replay
-    exchange. Before the first `learn` the wall clock is used.
+    exchange. Before the first `learn` the wall clock is used, but a time that the venue was
+    known to have passed, `passed_ms`, if the wall clock is behind it or a replay is followed.
 
     A jump is accepted in three cases. The host's clock explains it: the host slept, or the
     venue was wrong before. Or it undoes the last jump. Or the venue repeats it for an hour.
@@ -54,10 +55,13 @@ class VenueClock:
     back is accepted at once. It can only close bars later.
     """
 
-    def __init__(self, clock: Clock, speed: float = 1.0) -> None:
+    def __init__(self, clock: Clock, speed: float = 1.0, passed_ms: int | None = None) -> None:
         self._clock, self._speed = clock, speed
-        self._venue_ms, self._at = float(clock.now_ms()), clock.monotonic()
-        self._wall_ms = self._venue_ms
+        self._wall_ms, self._at = float(clock.now_ms()), clock.monotonic()
+        self._venue_ms = self._wall_ms
+        self._is_estimated = speed == 1 or passed_ms is not None
+        if passed_ms is not None and (speed != 1 or passed_ms > self._wall_ms):
+            self._venue_ms = float(passed_ms)
         self._is_learnt = False
         self._left: tuple[float, float] | None = None  # venue ms and moment before the last jump
         self._pending_jump: tuple[float, float] | None = (
@@ -70,6 +74,16 @@ class VenueClock:
     def speed(self) -> float:
         """Venue seconds per wall second."""
         return self._speed
+
+    @property
+    def is_learnt(self) -> bool:
+        """Whether the venue has told its time."""
+        return self._is_learnt
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the time is near the venue's: learnt, or else that of this host or of a bar."""
+        return self._is_learnt or self._is_estimated
 
     @property
     def is_trusted(self) -> bool:

@@ -11,7 +11,7 @@
     ├── StoreCorrupt         the database file cannot be read
     ├── StoreUnavailable     the disk is full or the file not writable (`daemon.store.database`)
     ├── DataFolderBusy       exit 2: another process owns the data folder
-    │   └── AnotherDaemon    exit 1: the same, in a daemon: its service manager tries again
+    │   └── AnotherDaemon    exit 1: the same, in a daemon without a service manager
     ├── Declined             exit 3: the daemon refused what an operator asked for
     ├── ComputingFailed      a bot's own feature class failed
     ├── NotNow               exit 3: the policy says to wait with a retrain

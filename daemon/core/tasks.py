@@ -7,7 +7,7 @@ again after a failure would never end, and whoever cancelled it would wait for e
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -42,11 +42,18 @@ async def running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[N
         work: What to run.
         name: The name of the task.
     """
-    try:
+    with single_failure():
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(work, name=name)
             yield
             task.cancel()
+
+
+@contextlib.contextmanager
+def single_failure() -> Iterator[None]:
+    """Raise the failure of a task group itself, not a group of one."""
+    try:
+        yield
     except BaseExceptionGroup as group:
         if len(group.exceptions) > 1:
             raise

@@ -22,6 +22,7 @@ _MARKS: Final = {
     "win_rate": "win rate",
     "retrain_started": "retrain",
     "retrain_failed": "retrain",
+    "retrain_stopped": "retrain",
     "swapped": "swap",
     "rolled_back": "rollback",
     "confirmed": "probation",

@@ -29,7 +29,13 @@ class BotPrediction:
 
 @dataclass(frozen=True, slots=True)
 class HistoryFetched:
-    """Bars from before the slot's first scored bar were stored after the start."""
+    """Bars from before the slot's first scored bar were stored after the start.
+
+    `scored` is given if newer ones were stored too and nobody delivers them: the slot scores
+    them and sets it.
+    """
+
+    scored: asyncio.Event | None = None
 
 
 Item = Bar | BotPresence | BotPrediction | TroubleChanged | HistoryFetched | events.Event

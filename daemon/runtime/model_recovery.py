@@ -5,7 +5,11 @@ from collections.abc import Awaitable, Callable
 from daemon.core.clock import VenueClock
 from daemon.registry import deployment_log
 from daemon.runtime.serving import Serving
+from daemon.store import journal_table
 from daemon.store.async_store import AsyncStore
+from daemon.store.journal_kinds import STOPPED_IN_RETRAIN
+from daemon.store.journal_table import JournalEntry
+from daemon.store.store import Store
 from hyperdrift.manifest import Manifest
 from hyperdrift.slot_name import SlotName
 from monitor import actions, events
@@ -38,38 +42,12 @@ class ModelRecovery:
         self._handle, self._act = handle, act
         self._reported = ""  # the loss of the live model that was reported last
 
-    async def reconcile(self, was: EngineSnapshot, unfinished: actions.Action | None) -> None:
-        """Compare a rebuilt engine with the files, and make both agree.
+    async def resume(self, was: EngineSnapshot) -> Manifest | None:
+        """Serve the version that the files name as live; alert if it had to be restored.
 
         Args:
             was: The state of the engine.
-            unfinished: Its last action that a crash may have interrupted, None without one.
         """
-        live = await self._resume(was)
-        if was.job_id is not None:
-            why = "the daemon was stopped meanwhile"
-            job = events.RetrainFailed(**self._serving.now(), job_id=was.job_id, error=why)
-            await self._handle(job)
-        if live is not None and live.model_id != was.model_id:
-            await self._handle(await self._serving.found(live, was.model_id))
-        elif (was.swap_to or was.challenge_id) and unfinished is not None:
-            await self._act(unfinished)
-
-    async def mend(self, was: EngineSnapshot) -> None:
-        """Restore files that were lost or damaged since the start, for a bot that starts now."""
-        if await self._serving.is_whole():
-            return
-        live = await self._resume(was)
-        if live is not None and live.model_id != was.model_id:
-            await self._handle(await self._serving.found(live, was.model_id))
-
-    async def note_move(self) -> None:
-        """Record in the journal which version the pointer names now."""
-        if (pointer := self._serving.pointer) is not None:
-            await self._store.call(deployment_log.note, self._slot, pointer, self._venue.now_ms())
-
-    async def _resume(self, was: EngineSnapshot) -> Manifest | None:
-        """Serve the version that the files name as live; alert if it had to be restored."""
         on_probation = was.probation_ends_ms is not None
         shadow_id = was.previous_id if on_probation else None
         moved = await self._store.call(deployment_log.newest, self._slot)
@@ -82,3 +60,51 @@ class ModelRecovery:
             await self._act(actions.Alert(**self._serving.now(), severity="critical", text=text))
         self._reported = why
         return live
+
+    async def reconcile(
+        self, was: EngineSnapshot, live: Manifest | None, unfinished: actions.Action | None
+    ) -> None:
+        """Make a rebuilt engine agree with the files, and end the retrain that it knows of.
+
+        Args:
+            was: The state of the engine.
+            live: What `resume` returned.
+            unfinished: The engine's last action that a crash may have interrupted, or None.
+        """
+        if was.job_id is not None:
+            await self._handle(await self._ended(was.job_id))
+        if live is not None and live.model_id != was.model_id:
+            await self._handle(await self._serving.found(live, was.model_id))
+        elif (was.swap_to or was.challenge_id) and unfinished is not None:
+            await self._act(unfinished)
+
+    async def mend(self, was: EngineSnapshot) -> None:
+        """Restore files that were lost or damaged since the start, for a bot that starts now."""
+        if await self._serving.is_whole():
+            return
+        live = await self.resume(was)
+        if live is not None and live.model_id != was.model_id:
+            await self._handle(await self._serving.found(live, was.model_id))
+
+    async def note_stop(self, job_id: str) -> None:
+        """Record in the journal that the daemon is told to stop during a retrain."""
+        entry, at_ms = {"job_id": job_id}, self._venue.now_ms()
+        await self._store.call(Store.append_journal, self._slot, at_ms, STOPPED_IN_RETRAIN, entry)
+
+    async def _ended(self, job_id: str) -> events.RetrainFailed:
+        """Return the event for a retrain that the end of the last daemon ended."""
+        noted = await self._store.call(_newest_stop, self._slot)
+        stopped = noted is not None and noted.body.get("job_id") == job_id
+        why = "the daemon was told to stop" if stopped else "the daemon was stopped meanwhile"
+        return events.RetrainFailed(
+            **self._serving.now(), job_id=job_id, error=why, stopped=stopped
+        )
+
+    async def note_move(self) -> None:
+        """Record in the journal which version the pointer names now."""
+        if (pointer := self._serving.pointer) is not None:
+            await self._store.call(deployment_log.note, self._slot, pointer, self._venue.now_ms())
+
+
+def _newest_stop(store: Store, slot: SlotName) -> JournalEntry | None:
+    return journal_table.newest(store.database, slot, STOPPED_IN_RETRAIN)

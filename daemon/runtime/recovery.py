@@ -1,6 +1,6 @@
 """Rebuild a slot's engine from the journal, at every start."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -21,12 +21,13 @@ _RESUMED: Final = (actions.AskChallenger, actions.Deploy, actions.Promote, actio
 class Rebuilt(NamedTuple):
     """A rebuilt engine, the bars that it has handled, and its last action of `_RESUMED`.
 
-    The bars are oldest first.
+    The bars are oldest first; `before` is how many older ones are stored.
     """
 
     engine: Engine
     bars: list[events.BarScored]
     order: actions.Action | None
+    before: int
 
 
 def bars_after(store: Store, slot: SlotName, from_t: int) -> list[Bar]:
@@ -39,6 +40,12 @@ def bars_after(store: Store, slot: SlotName, from_t: int) -> list[Bar]:
         open_, high, low, close, volume = map(float, values)
         bars.append(Bar(int(t), open_, high, low, close, volume))
     return bars
+
+
+def bars_before(store: Store, slot: SlotName, scored: Sequence[events.BarScored]) -> int:
+    """Return how many bars are stored from before the first that was scored, or at all."""
+    stored = store.bars(slot)["t"]
+    return int(np.count_nonzero(stored < scored[0].t)) if scored else len(stored)
 
 
 def rebuilt(
@@ -56,11 +63,10 @@ def rebuilt(
     """
     past = event_codec.read(store, slot, since_ms)
     bars = [event for event in past if isinstance(event, events.BarScored)]
-    stored = store.bars(slot)["t"]
-    before = int(np.count_nonzero(stored < bars[0].t)) if bars else len(stored)
+    before = bars_before(store, slot, bars)
     engine, order = make_engine(before), None
     for event in past:
         for action in engine.handle(event):
             if isinstance(action, _RESUMED):
                 order = action
-    return Rebuilt(engine, bars, order)
+    return Rebuilt(engine, bars, order, before)

@@ -7,6 +7,7 @@ the journal, even after a crash.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
@@ -22,7 +23,7 @@ from daemon.runtime.bot_watch import BotWatch
 from daemon.runtime.deploy_hook import run_hook
 from daemon.runtime.inbox import BotPrediction, HistoryFetched, Inbox, Item
 from daemon.runtime.model_recovery import ModelRecovery
-from daemon.runtime.recovery import JOURNAL_DAYS, Rebuilt, bars_after, rebuilt
+from daemon.runtime.recovery import JOURNAL_DAYS, Rebuilt, bars_after, bars_before, rebuilt
 from daemon.runtime.retrain_tasks import RetrainTasks
 from daemon.runtime.serving import Serving
 from daemon.runtime.slot_publisher import SlotPublisher, slot_state
@@ -39,6 +40,22 @@ from monitor.errors import MonitorError
 from monitor.policy import PolicySettings
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class SlotStart:
+    """The steps of one slot's start.
+
+    Attributes:
+        rebuilt: Set by the slot when its engine is rebuilt and its live model is loaded.
+        goes_on: Set from outside when the bars that were missed are stored, or nobody waits
+            for them any longer.
+        recovered: Set by the slot when those that are stored are scored.
+    """
+
+    goes_on: asyncio.Event
+    rebuilt: asyncio.Event = field(default_factory=asyncio.Event)
+    recovered: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class SlotRunner:
@@ -110,10 +127,15 @@ class SlotRunner:
         self._retrains.reconfigure(config)
         self._on_deploy = config.swap.on_deploy
 
-    async def run(self, recovered: Callable[[], None]) -> None:
-        """Rebuild the engine from the journal, call `recovered`, then handle the inbox for ever."""
+    async def run(self, recovered: Callable[[], None], start: SlotStart | None = None) -> None:
+        """Rebuild the engine and serve the live model, score what was missed, then the inbox.
+
+        Args:
+            recovered: Called when the bars that closed before the start are scored.
+            start: When to go on from one to the next; None goes on at once.
+        """
         async with self._tasks:
-            await self._recover()
+            await self._rebuild_and_serve(start)
             recovered()
             try:
                 self._publish_state()
@@ -126,29 +148,51 @@ class SlotRunner:
             finally:
                 await self._scorer.close()
 
-    async def _recover(self) -> None:
+    async def note_stop(self) -> None:
+        """Record that the daemon is told to stop, if that ends a retrain."""
+        if (job_id := self._engine.snapshot().job_id) is not None:
+            await self._recovery.note_stop(job_id)
+
+    async def _rebuild_and_serve(self, start: SlotStart | None) -> None:
         past = await self._rebuild()
         self._engine = past.engine
         was = self._engine.snapshot()
         self._bot.recall(was, past.bars)
         self._last_bar_t = past.bars[-1].t if past.bars else None
-        await self._recovery.reconcile(was, past.order)
+        live = await self._recovery.resume(was)
+        if start is not None:
+            self._publish_state()
+            start.rebuilt.set()
+            await start.goes_on.wait()
+            if await self._store.call(bars_before, self.slot, past.bars) != past.before:
+                self._engine = (await self._rebuild()).engine  # older bars came meanwhile
+        await self._recovery.reconcile(was, live, past.order)
+        await self._score_missed()
+        while not self._inbox.empty():  # bots' presences, before the first decision
+            await self._take(await self._inbox.get())
+        if (
+            start is None or self._venue.is_learnt
+        ):  # no decision is made on a clock that may be wrong
+            await self._handle(events.Ticked(**self._serving.now()))
+
+    async def _score_missed(self) -> None:
+        """Score the stored bars that closed while the daemon did not run."""
         if self._last_bar_t is not None:
             after = self._last_bar_t + self.slot.interval_ms
             for bar in await self._store.call(bars_after, self.slot, after):
-                await self._score(bar)  # it closed while the daemon did not run
-        while not self._inbox.empty():  # bots' presences, before the first decision
-            await self._take(await self._inbox.get())
-        await self._handle(events.Ticked(**self._serving.now()))
+                await self._score(bar)
 
     async def _rebuild(self) -> Rebuilt:
         since = self._venue.now_ms() - JOURNAL_DAYS * DAY_MS
         return await self._store.call(rebuilt, self.slot, since, self._make_engine)
 
-    async def _recount(self) -> None:
+    async def _recount(self, item: HistoryFetched) -> None:
         """Let the engine know of bars from before its first, that were stored after the start."""
         settings, self._engine = self._engine.settings, (await self._rebuild()).engine
         self._engine.settings = settings
+        if item.scored is not None:
+            await self._score_missed()
+            item.scored.set()
         await self._handle(events.Ticked(**self._serving.now()))
 
     # -- events --------------------------------------------------------------------------
@@ -165,7 +209,7 @@ class SlotRunner:
             case TroubleChanged():
                 await self._publisher.tell_trouble(item, self._venue.now_ms())
             case HistoryFetched():
-                await self._recount()
+                await self._recount(item)
             case events.Ticked() | events.SwapAcked():
                 await self._mend()
                 await self._handle(item)

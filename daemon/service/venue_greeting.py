@@ -24,7 +24,7 @@ from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 
-GREETING: Final = "starting: waiting for the venue"
+GREETING: Final = "waiting for the venue"
 """What the daemon does until the venue has answered, in words."""
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 2.0, 30.0

@@ -23,8 +23,10 @@ log = structlog.get_logger()
 # Two heartbeats may be late, or one item of work may take half the limit.
 _BEATS_PER_LIMIT: Final = 4
 _BEAT_S: Final = 10.0
-# A start may wait for the venue without limit, but the event loop has to run meanwhile.
+# A start may wait for the venue or a disk without limit, but the event loop has to run meanwhile.
 _START_S: Final = 120.0
+# The boot of a host waits for "ready". So after this time the status says what the start waits for.
+_READY_WITHIN_S: Final = 15.0
 _SHOWN_SLOTS: Final = 4
 _HOUR_S: Final = 3600
 _TWO_DAYS_S: Final = 48 * _HOUR_S
@@ -45,11 +47,16 @@ class Watchdog:
         self._loops: tuple[LoopProgress, ...] = ()
         self._excused: Callable[[], bool] = lambda: False
         self._describe: Callable[[], str] = lambda: "starting"
-        self._is_ready, self._stuck = False, LogOnce()
+        self._began_s, self._told_ready = clock.monotonic(), False
+        self._is_over, self._stuck = False, LogOnce()
 
     @contextlib.asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
-        """Send heartbeats until the block ends, then report that the daemon stops."""
+        """Send heartbeats until the block ends, then report that the daemon stops.
+
+        A start that takes longer than 15 s is reported as ready too, with what it waits for as
+        the status: it must not hold up the boot of the host.
+        """
         try:
             async with running(self._run(), "heartbeat"):
                 yield
@@ -58,14 +65,23 @@ class Watchdog:
             self._supervisor.stopping()
 
     @property
+    def is_supervised(self) -> bool:
+        """Whether a service manager started this process."""
+        return self._supervisor.is_there
+
+    @property
     def start(self) -> str:
         """How far the start is, in words; empty once it is over."""
-        return "" if self._is_ready else self._describe()
+        return "" if self._is_over else self._describe()
 
     def doing(self, describe: Callable[[], str]) -> None:
         """Use the text that `describe` returns as the status line from now on."""
         self._describe = describe
         self._supervisor.status(describe())
+
+    def waits(self, why: str) -> None:
+        """Tell that the start waits for the store, and why."""
+        self.doing(lambda: f"waiting for the store: {why}")
 
     def ready(
         self, loops: Iterable[LoopProgress], excused: Callable[[], bool] = lambda: False
@@ -76,19 +92,26 @@ class Watchdog:
             loops: The loops that handle bars.
             excused: Returns whether they wait for something that a restart cannot help.
         """
-        self._loops, self._excused, self._is_ready = tuple(loops), excused, True
-        self._supervisor.ready()
+        self._loops, self._excused, self._is_over = tuple(loops), excused, True
+        self._tell_ready()
         self._supervisor.status(self._describe())
 
     async def _run(self) -> None:
         while self._supervisor.is_there:
             self._beat()
-            await self._clock.sleep(self._every_s)
+            left_s = _READY_WITHIN_S - self._waited_s()
+            in_time = self._told_ready or left_s > self._every_s
+            await self._clock.sleep(self._every_s if in_time else left_s)
 
     def _beat(self) -> None:
         self._supervisor.status(self._describe())
-        if not self._is_ready:
-            self._supervisor.starting(_START_S)
+        if not self._is_over:
+            if self._waited_s() >= _READY_WITHIN_S:
+                self._tell_ready()
+            if self._told_ready:
+                self._supervisor.alive()
+            else:
+                self._supervisor.starting(_START_S)
             return
         stuck = [loop.name for loop in self._loops if not loop.is_alive()]
         if self._excused():
@@ -98,6 +121,14 @@ class Watchdog:
             self._stuck.ends()
         elif self._stuck.begins():
             log.error("heartbeat.stopped", stuck=stuck, outcome="unless it goes on, a restart")
+
+    def _waited_s(self) -> float:
+        return self._clock.monotonic() - self._began_s
+
+    def _tell_ready(self) -> None:
+        if not self._told_ready:
+            self._told_ready = True
+            self._supervisor.ready()
 
 
 def summary(states: Iterable[tuple[str, SlotState]], no_broker: str = "") -> str:

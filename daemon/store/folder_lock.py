@@ -1,9 +1,13 @@
-"""Let one process at a time use a folder; the kernel releases the lock when the process ends."""
+"""Let one process at a time use a folder; the kernel releases the lock when the process ends.
+
+The file of the lock says which process that is, and which command it runs.
+"""
 
 import contextlib
 import errno
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,6 +18,7 @@ from hyperdrift.errors import ConfigError
 
 # Faults of a disk that may pass; any other fault means that the folder was never usable.
 _TROUBLES: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+_LONGEST: Final = 120
 _WRITE: Final = (
     "write a folder that this user may write; a service sees no home folders and writes only where "
     "ReadWritePaths= of its unit lets it"
@@ -41,17 +46,19 @@ def folder_lock(data_dir: Path) -> Iterator[None]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as e:
-        who = os.pread(handle, 20, 0).decode(errors="replace").strip()
+        who, _, what = os.pread(handle, _LONGEST, 0).decode(errors="replace").partition("\n")
         os.close(handle)
+        named = f" ({' '.join(what.split())})" if what.strip() else ""
         which = f" (process {who})" if who.isdecimal() else ""
-        msg = f"another hyperdrift{which} runs on {data_dir}"
+        msg = f"another hyperdrift{which} runs on {data_dir}{named}"
         raise DataFolderBusy(f"{msg}; stop it or set another daemon.data_dir") from e
     try:
         with contextlib.suppress(
             OSError
         ):  # on a full disk the process id is missing; the lock holds all the same
             os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]])
+            os.pwrite(handle, f"{os.getpid()}\n{command}\n".encode(errors="replace")[:_LONGEST], 0)
         yield
     finally:
         os.close(handle)

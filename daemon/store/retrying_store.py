@@ -24,8 +24,13 @@ R = TypeVar("R")
 _RETRY_S: Final = 2.0
 
 
-async def until_available(work: Callable[[], R], clock: Clock) -> R:
-    """Run `work` in a thread until the disk allows it; return what it returned."""
+async def until_available(
+    work: Callable[[], R], clock: Clock, say: Callable[[str], None] = lambda _: None
+) -> R:
+    """Run `work` in a thread until the disk allows it; return what it returned.
+
+    `say` is told each time why the disk does not.
+    """
     refusal = LogOnce()
     while True:
         try:
@@ -33,6 +38,7 @@ async def until_available(work: Callable[[], R], clock: Clock) -> R:
         except StoreUnavailable as e:
             if refusal.begins():
                 log.error("store.unavailable", why=str(e), outcome="waiting for it")  # noqa: TRY400 - no trace
+            say(str(e))
             await clock.sleep(_RETRY_S)
         else:
             if refusal.ends():

@@ -62,6 +62,7 @@ _KINDS: Final = {
     "feed_fault": "A feature is frozen or undefined, or drift cannot be watched.",
     "paused": "An operator paused automatic retrains and deploys.",
     "resumed": "Automatic retrains and deploys go on.",
+    "retrain_stopped": "A stop of the daemon ended a retrain; no limit counts it, it begins again.",
     "retrain_failed": "A retrain ended without a candidate; the live model stays.",
     "retrain_finished": "A retrain left a candidate: `passed`, or `refused_by` which gates.",
     "retrain_started": "A retrain began: `trigger` and `job`.",

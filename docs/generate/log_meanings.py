@@ -24,6 +24,8 @@ MEANINGS: Final = {
     "config.reloaded": "A changed configuration is used from now on.",
     "config.unreachable": "A file that the configuration names cannot be used.",
     "daemon.crashed": "An error that nothing handles ended the daemon: a fault of ours.",
+    "data_folder.busy": "Another process holds the data folder; the start waits until it ends.",
+    "data_folder.free": "The data folder that the start waited for is free.",
     "daemon.ready": "The feed is live and every slot has recovered.",
     "event.refused": "The engine does not take an event that carries an impossible number.",
     "features.failed": "The bot's own feature class failed; its bars are not scored.",

@@ -189,6 +189,25 @@ def test_a_refused_first_model_is_tried_again_after_retry_bars_and_not_before() 
     assert len(only(slot.bar(), StartRetrain)) == 1
 
 
+@pytest.mark.parametrize("forced", [True, False])
+def test_a_retrain_that_a_stop_ended_begins_again_at_once_and_no_limit_counts_it(
+    forced: bool,
+) -> None:
+    slot = Slot(max_retrains_per_day=1)
+    if forced:
+        slot.command("retrain")
+    else:
+        slot.bar()  # there are bars enough for a first model
+    job = slot.engine.snapshot().job_id
+    slot.now_ms += HOUR_MS
+    out = slot.give(events.RetrainFailed, job_id=job, error="told to stop", stopped=True)
+    (again,) = only(out, StartRetrain)
+    assert again.job_id != job
+    assert again.trigger == ("command" if forced else "first")
+    assert "retrain_stopped" in kinds(out)
+    assert only(out, Alert) == []
+
+
 def test_a_failed_retrain_alerts_and_leaves_the_live_model() -> None:
     slot = serving()
     slot.command("retrain")

@@ -11,13 +11,18 @@ import pytest
 from daemon.admin import doctor
 from daemon.app import run
 from daemon.config import loader
+from daemon.core.bars import Bar, Provenance
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import CoinFails, Fault, HttpError, ShortMeta
 from daemon.demo.market import generate
+from daemon.runtime import event_codec
+from daemon.store.data_folder import open_store
 from hyperdrift.clock import SystemClock
+from hyperdrift.slot_name import SlotName
+from monitor.events import BarScored, CommandReceived
 from tests.daemon.brokers import Mosquitto
 from tests.system.exchange_process import ROOT
-from tests.system.venue import Listener
+from tests.system.venue import Listener, publish
 
 SPEED, STEP, BEGIN_MS = 1000.0, 300_000, 1_750_000_200_000
 COINS = ("BTC", "ETH", "SOL")
@@ -56,7 +61,7 @@ async def test_with_four_slots_of_which_one_is_well_it_is_ready_and_each_says_wh
         path = configuration(tmp_path, exchange, broker.url, "BTC", "ETH", "SOL", "btcc")
         config = loader.load(path)
         daemon = asyncio.create_task(run(config, clock))
-        waits = "starting: waiting for the venue: "
+        waits = "waiting for the venue: "
         while not [m for m in bus.of("hyperdrift/status") if m.get("doing", "").startswith(waits)]:
             await asyncio.sleep(0.05)
         await bus.wait_for("hyperdrift/status", state="online", doing=None)  # it is ready
@@ -78,6 +83,47 @@ async def test_with_four_slots_of_which_one_is_well_it_is_ready_and_each_says_wh
         assert len(bus.of("hyperdrift/ETH-5m/event", kind="trouble_over")) == 1
         daemon.cancel()
         await asyncio.wait([daemon])
+    await broker.stop()
+
+
+@pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="no mosquitto-clients")
+async def test_with_the_venue_away_it_serves_and_answers_and_scores_all_it_missed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.app._PATIENCE_S", 0.0)
+    broker, clock, btc = Mosquitto(tmp_path), SystemClock(), SlotName("BTC", "5m")
+    await broker.start()
+    away: list[Fault] = [HttpError(at_wall_s=0, for_wall_s=2.5, status=502, body="html")]
+    async with replay(away) as exchange, Listener(broker.port) as bus, asyncio.timeout(30):
+        config = loader.load(configuration(tmp_path, exchange, broker.url, "BTC"))
+        last_t = int(BEGIN_MS + 950 * STEP)
+        with open_store(config.data_dir) as store:
+            old = BarScored(
+                slot="BTC-5m", at_ms=last_t + STEP, t=last_t, close=1.0, row=(0.0,) * 17
+            )
+            bar = Bar(last_t, 1.0, 1.0, 1.0, 1.0, 1.0)
+            store.put_bars(btc, [bar], Provenance.FILLED)
+            store.append_journal(btc, old.at_ms, *event_codec.body(old))
+        daemon = asyncio.create_task(run(config, clock))
+        state = await bus.wait_for("hyperdrift/BTC-5m/state")
+        assert state["last_bar_t"] == last_t
+        command = {"command": "pause", "request_id": "r1", "issued_ms": clock.now_ms()}
+        while not bus.of("hyperdrift/BTC-5m/command/reply"):
+            await publish(broker.port, "hyperdrift/BTC-5m/command", command)
+            await asyncio.sleep(0.2)
+        assert bus.of("hyperdrift/BTC-5m/command/reply")[0]["accepted"]
+        assert bus.of("hyperdrift/status")[-1]["doing"].startswith("waiting for the venue")
+        await bus.wait_for("hyperdrift/status", state="online", doing=None)
+        while bus.of("hyperdrift/BTC-5m/state")[-1]["last_bar_t"] < last_t + 60 * STEP:
+            await asyncio.sleep(0.05)
+        daemon.cancel()
+        await asyncio.wait([daemon])
+    with open_store(config.data_dir, read_only=True) as store:
+        read = event_codec.read(store, btc, 0)
+    scored = [event.t for event in read if isinstance(event, BarScored)]
+    assert scored == list(range(last_t, scored[-1] + 1, STEP))
+    paused = [event for event in read if isinstance(event, CommandReceived)]
+    assert paused[0].at_ms < last_t + 10 * STEP  # on the venue's time as far as it was known
     await broker.stop()
 
 

@@ -24,6 +24,28 @@ SPEED = 300.0
 HISTORY = 3000
 # Where `hyperdrift.service` has minutes, so that a test need not wait for them.
 IMPATIENT = "[Service]\nWatchdogSec=4s\nTimeoutAbortSec=1s\n"
+AFTER = "after.service"
+# Holds the lock of a data folder as a command does that an operator runs.
+HOLD = """
+import sys, time
+from pathlib import Path
+from daemon.store.folder_lock import folder_lock
+with folder_lock(Path(sys.argv[2])):
+    time.sleep(600)
+"""
+BROKEN = """
+from daemon import app, cli
+async def run(*_):
+    1 / 0
+app.run = run
+cli.main()
+"""
+
+
+def after_us() -> str:
+    """Return a unit that begins after ours, as a bot's does."""
+    unit = f"[Unit]\nWants={UNIT}\nAfter={UNIT}\n"
+    return f"{unit}[Service]\nType=oneshot\nExecStart=true\n[Install]\nWantedBy=multi-user.target\n"
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +173,9 @@ def test_stopped_in_the_middle_of_a_retrain_it_ends_cleanly_with_its_children(
     assert time.monotonic() - asked_at < 10
     assert service.shown(UNIT, "Result") == "success"
     assert processes(service) == ""
+    service.run("systemctl", "start", UNIT)  # and goes on with that retrain, at once
+    wait_for(lambda: "retraining (" in service.shown(UNIT, "StatusText"))
+    service.run("systemctl", "stop", UNIT)
 
 
 def test_reload_takes_what_can_change_and_names_what_cannot(service: Machine) -> None:
@@ -167,17 +192,65 @@ def test_reload_takes_what_can_change_and_names_what_cannot(service: Machine) ->
     service.write(CONFIG, whole)
 
 
-def test_stopped_while_the_venue_is_away_it_ends_cleanly(host: Machine) -> None:
+def test_with_the_venue_away_a_boot_goes_on_and_a_reload_and_a_stop_work(host: Machine) -> None:
     host.run("systemctl", "stop", UNIT)
     whole = host.run("cat", CONFIG)
-    host.write(CONFIG, re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{free_port()}", whole))
-    host.run("systemctl", "start", "--no-block", UNIT)
-    waiting = "starting: waiting for the venue"
-    wait_for(lambda: host.shown(UNIT, "StatusText").startswith(waiting))
-    assert host.shown(UNIT, "ActiveState") == "activating"
+    away = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{free_port()}", whole)
+    host.write(CONFIG, away)
+    host.run("systemctl", "enable", UNIT)
+    host.write(f"/etc/systemd/system/{AFTER}", after_us())
+    host.run("systemctl", "enable", AFTER)
+    asked_at = time.monotonic()
+    host.run("systemctl", "start", "multi-user.target")
+    assert time.monotonic() - asked_at < 30
+    assert host.shown("multi-user.target", "ActiveState") == "active"
+    assert host.shown(AFTER, "Result") == "success"
+    assert host.shown(UNIT, "ActiveState") == "active"
+    wait_for(lambda: "Connect" in host.shown(UNIT, "StatusText"))
+    assert host.shown(UNIT, "StatusText").startswith("waiting for the venue: ")
+    host.write(CONFIG, away + "[policy]\nmin_bars = 70000\n")
+    host.run("systemctl", "reload", UNIT)
+    log = ("journalctl", "-o", "cat", f"_PID={host.shown(UNIT, 'MainPID')}")
+    wait_for(lambda: '"changed": ["policy.min_bars"]' in host.run(*log))
     host.run("systemctl", "stop", UNIT)
     assert host.shown(UNIT, "Result") == "success"
+    host.run("systemctl", "disable", UNIT, AFTER)
     host.write(CONFIG, whole)
+
+
+def test_while_a_command_holds_the_data_folder_it_waits_and_says_for_whom(host: Machine) -> None:
+    host.run("systemctl", "stop", UNIT)
+    host.write("/run/hold.py", HOLD)
+    host.run("systemd-run", "--unit=holder", f"{HOME}/bin/python3", "/run/hold.py", "retrain", DATA)
+    wait_for(lambda: host.run("cat", f"{DATA}/lock").endswith("hold.py retrain\n"))
+    holder = host.shown("holder.service", "MainPID")
+    host.run("systemctl", "start", "--no-block", UNIT)
+    who = f"another hyperdrift (process {holder}) runs on {DATA} (hold.py retrain)"
+    why = f"waiting for the data folder: {who}"
+    wait_for(lambda: host.shown(UNIT, "StatusText").startswith(why))
+    first, restarts = host.shown(UNIT, "MainPID"), host.shown(UNIT, "NRestarts")
+    host.run("systemctl", "stop", "holder.service")
+    wait_for(lambda: host.shown(UNIT, "StatusText").startswith("BTC-5m"))
+    assert (host.shown(UNIT, "MainPID"), host.shown(UNIT, "NRestarts")) == (first, restarts)
+
+
+def test_a_daemon_that_dies_again_and_again_ends_as_failed_and_says_of_what(host: Machine) -> None:
+    host.run("systemctl", "stop", UNIT)
+    limits = (host.shown(UNIT, "StartLimitBurst"), host.shown(UNIT, "StartLimitIntervalUSec"))
+    assert limits == ("20", "10min")  # so one that dies within 29 s of each start ends, too
+    unit = f"/etc/systemd/system/{UNIT}.d/broken.conf"
+    broken = f"ExecStart=\nExecStart={HOME}/bin/python3 /run/broken.py run"
+    host.write(unit, f"[Unit]\nStartLimitBurst=3\n[Service]\n{broken}\n")
+    host.write("/run/broken.py", BROKEN)
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "start", UNIT, check=False)
+    wait_for(lambda: host.shown(UNIT, "ActiveState") == "failed")
+    said = host.run("systemctl", "status", UNIT, check=False)
+    assert 'Status: "failed: ZeroDivisionError: division by zero"' in said
+    assert "Start request repeated too quickly" in said
+    host.run("rm", unit)
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "reset-failed", UNIT)
 
 
 def test_stopped_while_it_fetches_bars_it_ends_cleanly(host: Machine, tmp_path: Path) -> None:

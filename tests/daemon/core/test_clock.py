@@ -158,3 +158,14 @@ async def test_a_step_of_the_hosts_clock_is_told_once_and_a_slow_drift_is_not() 
         ("host.clock_stepped", -7200.0),
     ]
     assert all("timedatectl" in entry["remedy"] for entry in logs)
+
+
+def test_before_the_venue_tells_its_time_a_stored_bar_does_where_the_hosts_clock_cannot() -> None:
+    clock = FakeClock()
+    before_ms, after_ms = clock.ms - 10**9, clock.ms + 10**9
+    assert VenueClock(clock, 1.0, before_ms).now_ms() == clock.ms
+    assert VenueClock(clock, 1.0, after_ms).now_ms() == after_ms  # the host's clock is behind
+    assert VenueClock(clock, 500.0, before_ms).now_ms() == before_ms
+    assert [VenueClock(clock, 1.0).is_known, VenueClock(clock, 500.0).is_known] == [True, False]
+    assert VenueClock(clock, 500.0, before_ms).is_known
+    assert not VenueClock(clock).is_learnt

@@ -74,6 +74,25 @@ async def test_it_asks_for_time_until_it_is_ready_and_says_that_it_stops() -> No
     assert supervisor.told[-1] == "STOPPING=1"
 
 
+async def test_a_start_that_waits_is_ready_after_15_s_and_says_what_it_waits_for() -> None:
+    supervisor, clock = FakeSupervisor(), PacedClock()
+    heart = Watchdog(supervisor, clock)
+    async with heart.beating():
+        heart.doing(lambda: "waiting for the venue: it does not answer")
+        await asyncio.sleep(0)
+        for passed_ms in (10_000, 5_000):
+            assert "READY=1" not in supervisor.told
+            clock.ms += passed_ms
+            await clock.pass_one_beat()
+        assert clock.slept[:2] == [10.0, 5.0]
+        assert supervisor.told[-2:] == ["READY=1", "WATCHDOG=1"]
+        assert heart.start == "waiting for the venue: it does not answer"
+        heart.doing(lambda: "BTC-5m: serving")
+        heart.ready([])
+        assert heart.start == ""
+    assert supervisor.told.count("READY=1") == 1
+
+
 @pytest.mark.parametrize(("limit_s", "beat_s"), [(120.0, 10.0), (4.0, 1.0), (None, 10.0)])
 async def test_it_beats_four_times_within_the_watchdogs_patience(
     limit_s: float | None, beat_s: float
