@@ -127,7 +127,7 @@ class ManualDeploy:
         after_ms = int(known["deployed_ms"]) if known else 0
         at_ms = max(self._clock.now_ms(), after_ms + 1)
         manifest = registry.rollback(
-            wish.slot, to or None, reason=wish.reason, by=wish.by, at_ms=at_ms
+            wish.slot, to or None, reason=wish.reason, by=wish.by, at_ms=at_ms, by_hand=True
         )
         return self._noted(store, wish, manifest)
 

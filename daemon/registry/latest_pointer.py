@@ -23,12 +23,16 @@ LINEAGE: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A change of the live version: the action, the reason, who made it and when (ms UTC)."""
+    """A change of the live version: the action, the reason, who made it and when (ms UTC).
+
+    `left_by_hand` are the versions that operators left by rollbacks, newest first.
+    """
 
     action: str
     by: str
     reason: str
     at_ms: int
+    left_by_hand: tuple[str, ...] = ()
 
 
 class Pointer:
@@ -88,6 +92,26 @@ class Pointer:
         lineage = [str(model_id) for model_id in newest.get("lineage", [])]
         return [str(newest["model_id"]), *lineage] if newest and self.lost() else lineage
 
+    def left_by_hand(self) -> tuple[str, ...]:
+        """Return the versions that operators left by rollbacks, newest first."""
+        return tuple(map(str, self.newest().get("left_by_hand", [])))
+
+    def beyond(self, model_id: str, *, by_hand: bool) -> tuple[list[str], tuple[str, ...]]:
+        """Return what a rollback to a version makes of the two lists.
+
+        Args:
+            model_id: The version.
+            by_hand: Whether an operator goes back, for whatever reason.
+
+        Returns:
+            The versions that were live before it, and those that operators left.
+        """
+        lineage, current = self.lineage(), self.newest().get("model_id")
+        at = lineage.index(model_id) if model_id in lineage else -1
+        skipped = [str(m) for m in (current, *lineage[: max(at, 0)]) if m]
+        left = [m for m in self.left_by_hand() if m not in {*skipped, model_id}]
+        return lineage[at + 1 :], tuple(skipped + left if by_hand else left)
+
     def promoted_by(self, model_id: str) -> str | None:
         """Return who promoted this version, None if nobody did."""
         for path in (self.path, *(backup / LATEST for backup in self.backups())):
@@ -117,6 +141,7 @@ class Pointer:
             **manifest.document,
             "promoted_by": promoted_by,
             "lineage": lineage[:LINEAGE],
+            "left_by_hand": list(move.left_by_hand[:LINEAGE]),
             "deployed": {
                 "at_ms": at_ms,
                 "action": move.action,

@@ -147,6 +147,10 @@ class Registry:
         """Return the version that a rollback would make live, None if there is none."""
         return next(iter(self._pointer(slot).lineage()), None)
 
+    def left_by_hand(self, slot: SlotName) -> tuple[str, ...]:
+        """Return the versions that operators left by rollbacks, newest first."""
+        return self._pointer(slot).left_by_hand()
+
     def verify(self, slot: SlotName, model_id: str) -> Manifest:
         """Check a version's signature, then compare every file with its digest.
 
@@ -174,14 +178,21 @@ class Registry:
         with gc_paused():
             return load_served(self.manifest_path(slot, model_id))
 
-    def way_back(self, slot: SlotName, to: str) -> LoadedModel:
+    def way_back(self, slot: SlotName, to: str, *, at_last: bool = False) -> LoadedModel:
         """Load `to`; if it is damaged, load the newest intact version that was live before.
+
+        Args:
+            slot: The slot of the model.
+            to: The version that is wanted.
+            at_last: Whether, before there is no model at all, it may be a version that an operator
+                left by a rollback.
 
         Raises:
             VersionRefused: If there is none.
         """
-        problems = []
-        for model_id in dict.fromkeys([to, *self._pointer(slot).lineage()]):
+        pointer, problems = self._pointer(slot), []
+        left = pointer.left_by_hand() if at_last else ()
+        for model_id in dict.fromkeys([to, *pointer.lineage(), *left]):
             try:
                 return self.load(slot, model_id)
             except (VersionRefused, ArtifactError) as e:
@@ -240,18 +251,27 @@ class Registry:
         if current and current != model_id:
             lineage = [current, *[m for m in lineage if m != current]]
         action = "deploy" if promoted_by is None else "promote"
-        move = Move(action=action, by=by, reason=reason, at_ms=at_ms)
+        left = tuple(m for m in pointer.left_by_hand() if m != model_id)
+        move = Move(action=action, by=by, reason=reason, at_ms=at_ms, left_by_hand=left)
         return pointer.move(manifest, move, lineage=lineage, promoted_by=promoted_by)
 
     @_one_at_a_time
     def rollback(
-        self, slot: SlotName, to: str | None = None, *, reason: str, by: str, at_ms: int
+        self,
+        slot: SlotName,
+        to: str | None = None,
+        *,
+        reason: str,
+        by: str,
+        at_ms: int,
+        by_hand: bool = False,
     ) -> Manifest:
         """Make an earlier version live again and return its pointer.
 
         Without `to` it is the newest intact version that was live before. A rollback removes
         the versions that it skips from the list of previous ones. So a second rollback goes
-        further back and never returns to the version that the first one left.
+        further back and never returns to the version that the first one left. What an operator
+        leaves (`by_hand`) is listed apart: see `way_back`.
 
         Raises:
             VersionRefused: If there is no such version, or it is damaged.
@@ -262,10 +282,8 @@ class Registry:
         promoted_by = pointer.promoted_by(manifest.model_id)
         if promoted_by is None:
             self._check_certificate(slot, manifest)
-        older = lineage
-        if manifest.model_id in lineage:
-            older = lineage[lineage.index(manifest.model_id) + 1 :]
-        move = Move(action="rollback", by=by, reason=reason, at_ms=at_ms)
+        older, left = pointer.beyond(manifest.model_id, by_hand=by_hand)
+        move = Move(action="rollback", by=by, reason=reason, at_ms=at_ms, left_by_hand=left)
         return pointer.move(manifest, move, lineage=older, promoted_by=promoted_by)
 
     @_one_at_a_time

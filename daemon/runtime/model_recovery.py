@@ -56,6 +56,8 @@ class ModelRecovery:
         await self.note_move()
         if (why := self._serving.lost) and why != self._reported:
             outcome = f"{live.model_id} was put live again" if live else self._serving.remedy
+            if live is not None and self._serving.left_by_hand:
+                outcome += ", from which an operator had gone back: nothing else is whole"
             text = f"the live model was lost or damaged ({why}); {outcome}"
             await self._act(actions.Alert(**self._serving.now(), severity="critical", text=text))
         self._reported = why

@@ -55,6 +55,7 @@ class Serving:
         self.shadow: LoadedModel | None = None
         self.lost = ""  # why the live version could not be loaded, at the last check
         self.remedy = ""  # what to do, if no other version could be made live
+        self.left_by_hand = False  # whether an operator had left what was put live then
         self._seen: Stamps = ()
 
     @property
@@ -201,7 +202,8 @@ class Serving:
             why = str(e)
         log.error("model.lost", slot=str(self.slot), model_id=known_id, why=why)
         self.lost = why
-        model = self._registry.way_back(self.slot, known_id or "")
+        model = self._registry.way_back(self.slot, known_id or "", at_last=True)
+        self.left_by_hand = model.model_id in self._registry.left_by_hand(self.slot)
         at_ms = max(self._clock.now_ms(), after_ms + 1)  # the pointer with the last time is lost
         live = self._registry.rollback(
             self.slot, model.model_id, reason=why, by=BY_ITSELF, at_ms=at_ms
@@ -218,7 +220,12 @@ class Serving:
         if isinstance(action, actions.Rollback):
             by = action.by or BY_ITSELF
             return self._registry.rollback(
-                self.slot, target, reason=action.reason, by=by, at_ms=at_ms
+                self.slot,
+                target,
+                reason=action.reason,
+                by=by,
+                at_ms=at_ms,
+                by_hand=bool(action.by),
             )
         promoted_by = (action.by or OPERATOR) if isinstance(action, actions.Promote) else None
         return self._registry.deploy(

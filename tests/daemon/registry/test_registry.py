@@ -532,3 +532,34 @@ def test_a_manifest_that_names_a_path_outside_its_folder_is_refused(
     rewrite(manifest, sha256={**document["sha256"], "../../etc/passwd": "0"})
     with pytest.raises(VersionRefused, match="plain file name"):
         registry.adopt(SLOT, manifest)
+
+
+def test_what_an_operator_left_is_gone_back_to_only_where_nothing_else_is_whole(
+    registry: Registry, tmp_path: Path
+) -> None:
+    one, two, three = adopt(registry, tmp_path, 1, 2, 3)
+    for model_id in (one, two, three):
+        deploy(registry, model_id)
+    registry.rollback(SLOT, one, reason="a wish", by="alice", at_ms=NOW, by_hand=True)
+    assert registry.left_by_hand(SLOT) == (three, two)
+    assert registry.way_back(SLOT, one, at_last=True).model_id == one
+    next(registry.folder(SLOT).glob(f"meta_classifier_{one}*")).unlink()
+    with pytest.raises(VersionRefused, match="nothing to roll back to"):
+        registry.way_back(SLOT, one)
+    assert registry.way_back(SLOT, one, at_last=True).model_id == three
+
+
+def test_what_was_left_because_of_evidence_is_never_gone_back_to(
+    registry: Registry, tmp_path: Path
+) -> None:
+    one, two = adopt(registry, tmp_path, 1, 2)
+    deploy(registry, one)
+    deploy(registry, two)
+    registry.rollback(SLOT, reason="a wish", by="alice", at_ms=NOW, by_hand=True)
+    deploy(registry, two)
+    assert registry.left_by_hand(SLOT) == ()  # it is trusted again
+    registry.rollback(SLOT, reason="worse", by="hyperdrift", at_ms=NOW)
+    assert registry.left_by_hand(SLOT) == ()
+    next(registry.folder(SLOT).glob(f"meta_classifier_{one}*")).unlink()
+    with pytest.raises(VersionRefused, match="nothing to roll back to"):
+        registry.way_back(SLOT, one, at_last=True)

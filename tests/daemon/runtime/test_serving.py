@@ -326,6 +326,21 @@ async def test_what_a_person_did_while_the_daemon_was_away_is_told_with_who_and_
     assert (served.model_id, served.previous_id) == (house.ids[1], house.ids[0])
 
 
+async def test_what_an_operator_left_serves_again_before_there_is_no_model_at_all(
+    house: House,
+) -> None:
+    one, two = house.deploy(0), house.deploy(1)
+    serving, _ = house.start()
+    await serving.resume(None, two)
+    back = actions.Rollback(slot=str(SLOT), at_ms=0, to_model_id=one, reason="a wish", by="alice")
+    assert isinstance(await serving.change(back), events.ModelServed)
+    next(house.registry.folder(SLOT).glob(f"meta_classifier_{one}*")).unlink()
+    again, _ = house.start()
+    live = await again.resume(None, one)
+    assert live is not None
+    assert (live.model_id, again.left_by_hand) == (two, True)
+
+
 async def test_only_a_rollback_is_told_as_one_whatever_reason_a_person_gave(house: House) -> None:
     house.deploy(0)
     serving, _ = house.start()
