@@ -170,7 +170,9 @@ def _runner(
         slot,
         inbox,
         make_engine=partial(_engine, slot, settings),
-        serving=Serving(slot, registry, swap, clock=shared.clock, venue=shared.venue),
+        serving=Serving(
+            slot, registry, swap, clock=shared.clock, venue=shared.venue, section=section
+        ),
         training=Training(
             slot=slot,
             section=section,

@@ -102,7 +102,8 @@ def main(folder: Path, *, challenge: bool = False) -> int:
         traceback.print_exc()
         _tell("failed", error=f"{type(e).__name__}: {e}", kind=type(e).__name__)
         return 1
-    for text in candidate.meta["settings"]["scaled_down"]:
+    settings = candidate.meta["settings"]
+    for text in (settings["labels"], *settings["scaled_down"]):
         _tell("note", text=text)
     for gate in candidate.gates:
         _tell("gate", **gate.as_dict())

@@ -65,8 +65,8 @@ def build(
     Args:
         frame: What `features.compute` takes: columns of shape (n_bars,).
         horizon_bars: H of the labels, also the width of the purge and of the embargo.
-        setting: Label threshold as configured.
-        previous: Label threshold of the previous model, for "auto".
+        setting: Label threshold as configured, see `labels.resolve_threshold`.
+        previous: The threshold that the same setting chose for the previous model, if any.
         told: Called with the name of each step as it begins.
         computed: What a bot's own class made of the frame; None computes our features.
 
@@ -79,12 +79,12 @@ def build(
     values = features.compute(frame) if computed is None else computed.rows
     told("labels")
     close = np.asarray(frame["close"], dtype=np.float64)
-    # "auto" must not see the bars of the test block.
-    training = close[: int(len(close) * (1 - TEST_FRAC))]
-    threshold = labels.resolve_threshold(setting, training, horizon_bars, previous)
+    known = np.isfinite(values).all(axis=1) & ~_reaches_across(np.asarray(frame["t"]), horizon_bars)
+    block = training_closes(close, known[:-horizon_bars])
+    threshold = labels.resolve_threshold(setting, block, horizon_bars, previous)
     made = labels.label(close, horizon_bars, threshold.per_bar(close, horizon_bars))
-    made[_reaches_across(np.asarray(frame["t"]), horizon_bars)] = labels.UNKNOWN
-    usable = np.flatnonzero(np.isfinite(values).all(axis=1) & (made != labels.UNKNOWN))
+    made[~known] = labels.UNKNOWN
+    usable = np.flatnonzero(made != labels.UNKNOWN)
     if len(usable) < LEAST_ROWS:
         need = LEAST_ROWS + len(close) - len(usable)
         lacking = _lacking(frame)
@@ -101,6 +101,23 @@ def build(
             len(usable), purge=horizon_bars, embargo=horizon_bars, test_frac=TEST_FRAC
         ),
     )
+
+
+def training_closes(
+    close: NDArray[np.float64], known: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
+    """Return the closes that a threshold may be chosen by: the oldest 80 %, none of a test row.
+
+    Args:
+        close: Closes of the frame, shape (n_bars,).
+        known: Which bars can be rows, oldest first; None for all. Where many of the newest cannot,
+            the test block begins earlier.
+    """
+    stop = int(len(close) * (1 - TEST_FRAC))
+    if known is not None and known.any():
+        rows = np.flatnonzero(known)
+        stop = min(stop, int(rows[int(len(rows) * (1 - TEST_FRAC))]))
+    return close[:stop]
 
 
 def _lacking(frame: Frame) -> str:

@@ -23,7 +23,7 @@ class Job:
 
     `frame` is what `features.compute` takes, closed bars only: columns of shape (n_bars,);
     `at_ms` names the version;
-    `previous_threshold` is what "auto" chose before; `champion` the live model, if any;
+    `previous_threshold` is what `threshold` chose before; `champion` the live model, if any;
     `python` the interpreter that must be able to load the joblib file, ours if empty;
     `onnx_python` one with onnx and onnxruntime, ours if empty; `fits` keeps fitted base models for
     other jobs over the same bars; `computed` is what a bot's own class made of the frame, None if

@@ -31,10 +31,14 @@ LADDER: Final = (
 )
 """The choices of "auto": few round figures, so that retrains tend to agree."""
 
+DEFAULT: Final = "default:"
+"""Begins the setting of a slot that names no threshold; the default of its interval follows."""
+
 VOL_BARS: Final = 288
 """Bars of returns behind a "vol:" threshold: one day of 5m bars, 288 bars at every interval."""
 
-_AUTO_NEUTRAL, _KEEP_FROM, _KEEP_TO = 0.70, 0.55, 0.85
+_AUTO, _AUTO_NEUTRAL = "auto", 0.70
+_KEPT, _DEFAULT_FITS = (0.55, 0.85), (0.55, 0.92)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,21 @@ class Threshold:
     """A resolved threshold setting, which can be stored and applied again.
 
     `setting` is the configured text or number. `value` is a fraction of the price if `kind` is
-    "fixed", a multiple of the trailing volatility of a return over the horizon if "vol".
+    "fixed", a multiple of the trailing volatility of a return over the horizon if "vol". `why`
+    says how it was chosen.
     """
 
     setting: float | str
     kind: Literal["fixed", "vol"]
     value: float
+    why: str = "as configured"
+
+    def told(self, horizon_bars: int) -> str:
+        """Return in a sentence what the labels are, and why."""
+        vol = f"{self.value:g} times the trailing volatility"
+        moves = vol if self.kind == "vol" else _percent(self.value)
+        bars = f"{horizon_bars} bar{'s' * (horizon_bars > 1)}"
+        return f"UP and DOWN are moves of more than {moves} in {bars}: {self.why}"
 
     def per_bar(self, close: Array, horizon_bars: int) -> float | Array:
         """Return the threshold of each bar, as a fraction of its close.
@@ -132,31 +145,42 @@ def resolve_threshold(
 
     Args:
         setting: A fraction; "auto" for the one of `LADDER` whose NEUTRAL share of `close` is
-            nearest 70 %; "vol:0.8" for 0.8 x the trailing volatility.
-        close: Closes of the training block, shape (n,); used by "auto" only.
+            nearest 70 %; "vol:0.8" for 0.8 x the trailing volatility; "default:0.005" for 0.005
+            where that leaves between 55 and 92 % NEUTRAL, else as "auto".
+        close: Closes of the training block, shape (n,); used by "auto" and "default:" only.
         horizon_bars: Horizon of the labels.
-        previous: The fraction that "auto" chose last time. It is kept while its NEUTRAL share
-            stays between 55 and 85 %, so that models can be compared from retrain to retrain.
+        previous: The fraction that the same setting chose last time. One of the ladder is kept
+            while its NEUTRAL share stays between 55 and 85 %, so that models can be compared
+            from retrain to retrain.
 
     Returns:
         The threshold to label with.
 
     Raises:
         BadThreshold: If the setting cannot be read.
-        TooFewBars: If "auto" has no bar with a known future.
-        BadFrame: If "auto" meets a close that is not a number above 0.
-        BadSetting: If "auto" is given a horizon below 1.
+        TooFewBars: If no bar has a known future, of those that it chooses by.
+        BadFrame: If it meets a close that is not a number above 0.
+        BadSetting: If it is given a horizon below 1.
     """
-    if setting == "auto":
-        return Threshold(setting, "fixed", _auto(close, horizon_bars, previous))
-    relative = isinstance(setting, str) and setting.startswith("vol:")
+    text = str(setting)
+    if text == _AUTO:
+        return Threshold(setting, "fixed", *_chosen(None, close, horizon_bars, previous))
+    if text.startswith(DEFAULT):
+        default = _number(setting, text.removeprefix(DEFAULT), below=1)
+        return Threshold(setting, "fixed", *_chosen(default, close, horizon_bars, previous))
+    if text.startswith("vol:"):
+        return Threshold(setting, "vol", _number(setting, text.removeprefix("vol:")))
+    return Threshold(setting, "fixed", _number(setting, text, below=1))
+
+
+def _number(setting: float | str, text: str, below: float = math.inf) -> float:
     try:
-        value = float(str(setting).removeprefix("vol:"))
+        value = float(text)
     except ValueError:
         raise BadThreshold(setting) from None
-    if not 0 < value < (math.inf if relative else 1):
+    if not 0 < value < below:
         raise BadThreshold(setting)
-    return Threshold(setting, "vol" if relative else "fixed", value)
+    return value
 
 
 def shares(labels: Labels) -> Array:
@@ -209,12 +233,18 @@ def table(
     return tuple(rows)
 
 
-def format_table(rows: Sequence[Row]) -> str:
-    """Return the rows of `table` as text."""
+def format_table(rows: Sequence[Row], marked: tuple[int, float | str] | None = None) -> str:
+    """Return the rows of `table` as text.
+
+    Args:
+        rows: The rows.
+        marked: Horizon and threshold of the row that is in force, if any.
+    """
     lines = [f"{'horizon':>7} {'threshold':>9} {'DOWN':>8} {'NEUTRAL':>8} {'UP':>8}"]
     for row in rows:
         counts = " ".join(f"{share:8.2%}" for share in (row.down, row.neutral, row.up))
-        lines.append(f"{row.horizon_bars:7} {row.threshold!s:>9} {counts}")
+        mark = "  <- in force" if marked == (row.horizon_bars, row.threshold) else ""
+        lines.append(f"{row.horizon_bars:7} {row.threshold!s:>9} {counts}{mark}")
     return "\n".join(lines)
 
 
@@ -242,8 +272,14 @@ def check_classes(labels: Labels, close: Array, horizon_bars: int, minimum: floa
     raise ClassMissing(CLASS_NAMES[rarest], float(have[rarest]), minimum, text)
 
 
-def _auto(close: Array, horizon_bars: int, previous: float | None) -> float:
-    """Choose from `LADDER`; of two equally good choices the smaller."""
+def _chosen(
+    default: float | None, close: Array, horizon_bars: int, previous: float | None
+) -> tuple[float, str]:
+    """Return a threshold that leaves enough NEUTRAL, and why it is this one.
+
+    The previous one comes first and has a band wide enough that a market at its edge does not
+    change the question with every retrain.
+    """
     ahead = np.abs(future_return(close, horizon_bars)[:-horizon_bars])
     if not len(ahead):
         raise TooFewBars(len(close), horizon_bars + 1)
@@ -251,6 +287,26 @@ def _auto(close: Array, horizon_bars: int, previous: float | None) -> float:
     def neutral(threshold: float) -> float:
         return float(np.mean(ahead <= threshold))
 
-    if previous is not None and _KEEP_FROM <= neutral(previous) <= _KEEP_TO:
-        return previous
-    return min(LADDER, key=lambda threshold: abs(neutral(threshold) - _AUTO_NEUTRAL))
+    def leaves(threshold: float) -> str:
+        return f"leaves {neutral(threshold):.1%} of the training block NEUTRAL"
+
+    if previous is not None and previous != default and _within(neutral(previous), _KEPT):
+        return previous, f"kept from the live model, it {leaves(previous)}"
+    if default is not None and _within(neutral(default), _DEFAULT_FITS):
+        return default, f"the default {leaves(default)}"
+    # Of two equally good choices the smaller.
+    best = min(LADDER, key=lambda threshold: abs(neutral(threshold) - _AUTO_NEUTRAL))
+    nearest = f"nearest to {_AUTO_NEUTRAL:.0%} of the ladder"
+    if default is None:
+        return best, f"it {leaves(best)}, {nearest}"
+    low, high = _DEFAULT_FITS
+    unfit = f"the default of {_percent(default)} {leaves(default)}, not {low:.0%} to {high:.0%}"
+    return best, f"{unfit}; this leaves {neutral(best):.1%}, {nearest}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.6g}%"
+
+
+def _within(share: float, band: tuple[float, float]) -> bool:
+    return band[0] <= share <= band[1]

@@ -289,6 +289,7 @@ def _settings(job: Job, rows: Rows, recipe: Recipe) -> dict[str, Any]:
         "threshold_kind": rows.threshold.kind,
         "threshold_value": rows.threshold.value,
         "threshold_in_force": _in_force(job, rows),
+        "labels": rows.threshold.told(rows.horizon_bars),
         "signal_rate": job.signal_rate,
         "costs": asdict(job.costs),
         "round_trip_bps": job.round_trip_bps,

@@ -86,6 +86,7 @@ def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return (
         ("model", state["model_id"] or "none yet"),
         *((("trouble", state["trouble"]),) if state.get("trouble") else ()),
+        *((("labels", state["labels"]),) if state.get("labels") else ()),
         ("trained to", f"{_age(state['model_age_s'])} ago" if state["model_id"] else "-"),
         ("win rate", ("-" if rate is None else f"{rate:.1%} of {state['trades']}") + before),
         *_earning_facts(state.get("earning") or {}),

@@ -12,6 +12,7 @@ from daemon.config.schema import Config
 from daemon.registry import deployment_log
 from daemon.registry.keys import public_path, trusted_keys
 from daemon.registry.latest_pointer import LATEST
+from daemon.registry.live_labels import LiveLabels
 from daemon.registry.registry import Registry, served_form
 from daemon.registry.version_info import signals_told
 from daemon.store.data_folder import STORE_NAME, open_store
@@ -55,6 +56,7 @@ def show(config: Config, slot: str, model_id: str) -> dict[str, Any]:
         "fault": certificate_fault(meta),
         "horizon_bars": manifest.horizon_bars,
         "threshold": manifest.threshold,
+        "labels": LiveLabels.of(manifest, folder).text,
         "signal_threshold": {"up": manifest.up, "down": manifest.down},
         "trained_to_ms": manifest.trained_to_ms,
         "forms": {
@@ -188,7 +190,7 @@ def show_version(info: dict[str, Any]) -> None:
         ("model", info["model_id"]),
         ("place", place + (f", promoted by {info['promoted_by']}" * bool(info["promoted_by"]))),
         ("trained", info["trained_at_utc"]),
-        ("labels", f"{info['horizon_bars']} bars ahead, threshold {info['threshold']}"),
+        ("labels", info["labels"]),
         ("signals", f"UP from {signal['up']:.4f}, DOWN from {signal['down']:.4f}"),
         ("", signals_told(info)),
         ("made with", f"scikit-learn {info['sklearn']}, Python {info['python']}"),

@@ -27,13 +27,13 @@ def add(app: typer.Typer) -> None:
 
 
 def labels(coin: CoinOption, interval: IntervalOption = "5m", config: ConfigOption = None) -> None:
-    """Show the shares of DOWN, NEUTRAL and UP for several horizons and thresholds."""
-    from daemon.config import loader as configuration
-    from daemon.ingest.importer import label_table
-    from hyperdrift.slot_name import SlotName, interval_name
+    """Show the shares of DOWN, NEUTRAL and UP for several horizons and thresholds.
 
-    settings = configuration.load(config)
-    typer.echo(label_table(settings.data_dir, SlotName(coin, interval_name(interval))))
+    They are of the training block, the oldest 80 % of the bars; the row in force is marked.
+    """
+    from daemon.training.label_view import label_report
+
+    typer.echo(label_report(*settings_and_slot(config, coin, interval)))
 
 
 def parity(

@@ -152,7 +152,9 @@ def _slot_problem(slot: SlotSection) -> str | None:
         slot.horizon_bars is None or slot.threshold is None
     ):
         return "this interval has no measured defaults; write horizon_bars and threshold"
-    threshold = slot.label_threshold
+    threshold = slot.threshold
+    if threshold is None:
+        return None
     if isinstance(threshold, str):
         if threshold != "auto" and not _VOLATILITY.fullmatch(threshold):
             return f'threshold is {threshold!r}; write a fraction like 0.005, "auto" or "vol:0.8"'

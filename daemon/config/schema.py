@@ -62,7 +62,8 @@ class SlotSection(_Section, frozen=True, kw_only=True):
     """Bars from a prediction to its outcome."""
     threshold: float | str | None = None
     """Return that separates NEUTRAL from UP and DOWN: a fraction above 0 and below 1, `"auto"`, or
-    `"vol:0.8"` for 0.8 times the trailing volatility."""
+    `"vol:0.8"` for 0.8 times the trailing volatility. Default: the interval's, where that leaves 55
+    to 92 % of the training block NEUTRAL, else as `"auto"`."""
     history_days: Positive | None = None
     """Days of bars that a model learns from. Default: 180 days, or 5000 bars if that is more."""
     costs: dict[str, float | str] = msgspec.field(default_factory=dict)
@@ -87,8 +88,10 @@ class SlotSection(_Section, frozen=True, kw_only=True):
 
     @property
     def label_threshold(self) -> float | str:
-        """The return that separates NEUTRAL from UP and DOWN: a fraction, `auto` or `vol:K`."""
-        return LABEL_DEFAULTS[self.name.interval][1] if self.threshold is None else self.threshold
+        """What `retrain.labels.resolve_threshold` takes; `default:` begins that of no threshold."""
+        if self.threshold is not None:
+            return self.threshold
+        return f"default:{LABEL_DEFAULTS[self.name.interval][1]}"
 
 
 class CostsSection(_Section, frozen=True, kw_only=True):

@@ -17,17 +17,12 @@ from daemon.ingest.tables.reading import Wanted
 from daemon.ingest.venue_archive import SUFFIX, read_archive
 from daemon.market_data.order_flow import Cohorts
 from daemon.store.bar_columns import BarColumns, Overlap
-from daemon.store.data_folder import open_store
 from daemon.store.feature_frame import Flow
 from daemon.store.imported.forget_command import forget_command
 from daemon.store.imported.rates import Rates
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
-from retrain import labels
-
-_HORIZONS = (1, 4, 12, 24, 48)
-_THRESHOLDS = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025)
 
 OnBytes = Callable[[int], None]
 
@@ -170,19 +165,6 @@ def import_files(
                 yield _import_bars(into, path, wanted, on_bytes)
             else:
                 yield _import_funding(into, path, wanted, on_bytes)
-
-
-def label_table(data_dir: Path, slot: SlotName) -> str:
-    """Return the class shares of the stored bars for several horizons and thresholds.
-
-    Raises:
-        BadInput: If there are too few bars.
-    """
-    with open_store(data_dir, read_only=True) as store:
-        close = store.bars(slot)["close"]
-    if len(close) <= max(_HORIZONS):
-        raise BadInput(f"{slot} has {len(close)} bars stored; import some or run the daemon first")
-    return labels.format_table(labels.table(close, _HORIZONS, _THRESHOLDS))
 
 
 def _import_bars(into: _Into, path: Path, wanted: Wanted, on_bytes: OnBytes) -> BarsReport:

@@ -217,6 +217,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
         trouble: What the slot lacks and what to do, model or market data; empty if nothing.
         probation: Evidence against the live model, while it is on probation.
         mismatch: How the bot's features differ; null if they agree.
+        labels: What the live version's labels are and why, in words; empty before the first one.
     """
 
     phase: str
@@ -235,6 +236,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
     trouble: str = ""
     probation: dict[str, float] | None = None
     mismatch: FeatureMismatch | None
+    labels: str = ""
 
 
 class PayloadReader:

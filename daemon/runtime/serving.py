@@ -12,7 +12,9 @@ from typing import Any
 
 import structlog
 
+from daemon.config.schema import SlotSection
 from daemon.core.clock import VenueClock
+from daemon.registry.live_labels import LiveLabels
 from daemon.registry.registry import Registry
 from daemon.runtime.swap import SwapCoordinator
 from daemon.training.training import read_calibration
@@ -47,16 +49,24 @@ class Serving:
         *,
         clock: Clock,
         venue: VenueClock,
+        section: SlotSection | None = None,
     ) -> None:
         self.slot, self._registry, self._swap = slot, registry, swap
         self._clock, self._venue = clock, venue
         self.pointer: Manifest | None = None
         self.champion: LoadedModel | None = None
         self.shadow: LoadedModel | None = None
+        self._section = section
+        self._labels: LiveLabels | None = None
         self.lost = ""  # why the live version could not be loaded, at the last check
         self.remedy = ""  # what to do, if no other version could be made live
         self.left_by_hand = False  # whether an operator had left what was put live then
         self._seen: Stamps = ()
+
+    @property
+    def labels_told(self) -> str:
+        """The labels of the live version in words, empty if no version is live."""
+        return self._labels.told(self._section) if self._labels else ""
 
     @property
     def champion_path(self) -> str | None:
@@ -244,6 +254,8 @@ class Serving:
                 shadow = await asyncio.to_thread(self._registry.load, self.slot, shadow_id)
             except (HyperdriftError, RetrainError, OSError) as e:
                 log.warning("shadow.unreadable", slot=str(self.slot), model=shadow_id, why=str(e))
+        folder = self._registry.folder(self.slot)
+        self._labels = await asyncio.to_thread(LiveLabels.of, champion.manifest, folder)
         self.champion, self.shadow = champion, shadow
 
     def _order(self, manifest: Manifest, reason: str) -> None:

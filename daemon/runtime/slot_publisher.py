@@ -90,6 +90,7 @@ def slot_state(
     lag_ms: int | None,
     retrain: RetrainProgress | None,
     trouble: str,
+    labels: str,
 ) -> SlotState:
     """Return the state of a slot, as it is published.
 
@@ -99,6 +100,7 @@ def slot_state(
         lag_ms: How late that bar was scored, or the next one is by now, ms.
         retrain: How far a retrain is, None if none runs.
         trouble: What the slot lacks, empty if nothing.
+        labels: What the live version's labels are, empty before the first one.
     """
     differs = now.mismatch
     return SlotState(
@@ -116,6 +118,7 @@ def slot_state(
         earning=now.earning,
         waiting_for=now.waiting_for,
         trouble=trouble,
+        labels=labels,
         probation=now.probation,
         mismatch=FeatureMismatch(**dataclasses.asdict(differs)) if differs is not None else None,
     )

@@ -290,6 +290,7 @@ class SlotRunner:
             lag_ms=self._lag_now_ms(),
             retrain=self._retrains.progress,
             trouble="; ".join(filter(None, (model, self._lacks()))),
+            labels=self._serving.labels_told,
         )
 
     def _lag_now_ms(self) -> int | None:

@@ -51,13 +51,33 @@ def training_frame(
     Returns:
         The columns of `Store.frame`, each of shape (n_bars,).
     """
-    record = store.newest_t(slot, Provenance.IMPORT)
-    frame = store.frame(slot, from_t=from_t, to_t=record)
-    found = find(
-        frame, [store.bars(other, from_t=from_t) for other in comparison_slots(slot, others)], slot
-    )
+    frame, found = _learnable(store, slot, from_t, others)
     _mark(store, slot, from_t, found)
     return without(frame, found)
+
+
+def training_closes(
+    store: Store, slot: SlotName, from_t: int, others: Collection[SlotName]
+) -> NDArray[np.float64]:
+    """Return the closes that `training_frame` would read, shape (n_bars,), and note nothing.
+
+    Args:
+        store: Where the bars are.
+        slot: Whose bars.
+        from_t: The first open time, ms UTC.
+        others: Other slots, whose coins tell an outage from a pause.
+    """
+    closes: NDArray[np.float64] = without(*_learnable(store, slot, from_t, others))["close"]
+    return closes
+
+
+def _learnable(
+    store: Store, slot: SlotName, from_t: int, others: Collection[SlotName]
+) -> tuple[dict[str, NDArray[Any]], list[MarketClosure]]:
+    record = store.newest_t(slot, Provenance.IMPORT)
+    frame = store.frame(slot, from_t=from_t, to_t=record)
+    beside = [store.bars(other, from_t=from_t) for other in comparison_slots(slot, others)]
+    return frame, find(frame, beside, slot)
 
 
 def without(

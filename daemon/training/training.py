@@ -20,6 +20,7 @@ import structlog
 from daemon.config.limits import child_limits
 from daemon.config.schema import Config, SlotSection
 from daemon.registry import deployment_log
+from daemon.registry.live_labels import LiveLabels
 from daemon.registry.registry import Registry
 from daemon.store.async_store import AsyncStore
 from daemon.store.market_closures import training_frame
@@ -139,7 +140,6 @@ def job_spec(
         live: The champion that the candidate is compared with.
     """
     settings, slot = config.retrain, section.name
-    previous = live.champion.manifest.threshold if live.champion else None
     return {
         "computer": config.features.computer,
         "computer_path": config.features.folder,
@@ -147,7 +147,7 @@ def job_spec(
         "interval": slot.interval,
         "horizon_bars": section.horizon,
         "threshold": section.label_threshold,
-        "previous_threshold": previous if isinstance(previous, float) else None,
+        "previous_threshold": _previous_threshold(live, section.label_threshold),
         "at_ms": order.at_ms,
         "seed": settings.seed,
         "signal_rate": settings.signal_rate,
@@ -159,6 +159,13 @@ def job_spec(
         "python": settings.python or sys.executable,
         "onnx_python": sys.executable,
     }
+
+
+def _previous_threshold(live: LiveChampion, setting: float | str) -> float | None:
+    if live.champion is None or live.champion_path is None:
+        return None
+    labels = LiveLabels.of(live.champion.manifest, Path(live.champion_path).parent)
+    return labels.chosen_by(setting)
 
 
 @functools.cache

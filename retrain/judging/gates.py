@@ -178,8 +178,8 @@ def _accuracy(evidence: Evidence, limits: GateLimits) -> tuple[Gate, Gate]:
         text += f"{_above(passed)} {limit:g}"
         neutral = scores.class_shares[NEUTRAL]
         if not passed and neutral < _FEW_NEUTRAL:
-            text += f", which is a limit for about 70 % NEUTRAL and {neutral:.0%} are: where every"
-            text += ' candidate is refused so, set threshold = "auto" for the slot'
+            text += f", which is a limit for about 70 % NEUTRAL and {neutral:.0%} are: a slot"
+            text += " without a threshold in the configuration gets one that fits its bars"
         if name == "test_accuracy":
             text += f"; of the decisions {scores.decisions.signals_told}"
         gates.append(Gate(name, value, limit, passed, text, why))

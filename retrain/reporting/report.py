@@ -267,12 +267,12 @@ def _shares(meta: Mapping[str, Any]) -> str:
 
 def _settings(meta: Mapping[str, Any]) -> str:
     settings, signal = meta["settings"], meta["signal_threshold"]
-    smaller = "".join(_soft(f"{escape(text)}.") for text in settings["scaled_down"])
-    return smaller + _table(
+    notes = (settings["labels"], *settings["scaled_down"])
+    return "".join(_soft(f"{escape(text)}.") for text in notes) + _table(
         ("", ""),
         (
             ("horizon", f"{settings['horizon_bars']} bars of {meta['interval']}"),
-            ("threshold", f"{settings['threshold_value']:g} ({settings['threshold']})"),
+            ("threshold", f"{settings['threshold_value']:g} ({settings['threshold_kind']})"),
             ("signal UP from", f"{signal['up']:.4f}"),
             ("signal DOWN from", f"{signal['down']:.4f}"),
             ("costs of a round trip", f"{settings['round_trip_bps']:g} bps"),

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retrain import dataset, features
+from retrain import dataset, features, labels
 from retrain.errors import ClassMissing, TooFewBars
 from tests.retrain.market import Frame
 from tests.retrain.planted import HORIZON, THRESHOLD, planted
@@ -103,3 +103,20 @@ def test_no_feature_and_no_label_reaches_across_a_hole(rows: dataset.Rows) -> No
     before = holed.bars[holed.bars <= last]
     at = np.searchsorted(rows.bars, before)
     assert np.array_equal(holed.features[: len(at)], rows.features[at])
+
+
+@pytest.mark.parametrize("setting", ["auto", "default:0.0001"])
+@pytest.mark.parametrize("lacking", [0, 400])
+def test_a_threshold_is_chosen_without_the_test_block(setting: str, lacking: int) -> None:
+    """The newest bars may lack funding and be no rows; then the test block lies before them."""
+    rate = FRAME["funding"].copy()
+    rate[len(rate) - lacking :] = np.nan
+    frame = FRAME | {"funding": rate}
+    rows = build(frame, setting)
+    first = rows.bars[rows.test.start]
+    wild = frame["close"].copy()
+    wild[first:] *= np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.05, len(wild) - first)))
+    bent = build(frame | {"close": wild, "high": wild * 1.01, "low": wild * 0.99}, setting)
+    assert bent.threshold == rows.threshold
+    assert bent.threshold.value in {*labels.LADDER}
+    assert np.std(wild[first:]) > 2 * np.std(frame["close"][first:])

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,6 +87,66 @@ def test_auto_keeps_the_previous_threshold_while_55_to_85_percent_are_neutral(cl
         assert kept == (0.55 <= neutral <= 0.85 or best)
 
 
+def neutral(close: Array, threshold: float) -> float:
+    return float(labels.shares(labels.label(close, 12, threshold))[NEUTRAL])
+
+
+def scaled_to(close: Array, share: float, threshold: float = 0.005) -> Array:
+    """Make the moves larger or smaller until a share of them is within the threshold."""
+    moves = np.abs(np.log(close[12:] / close[:-12]))
+    scaled: Array = np.exp(np.log(close) * threshold / np.quantile(moves, share))
+    return scaled
+
+
+@pytest.mark.parametrize("share", [0.57, 0.7, 0.9])
+def test_a_default_is_taken_where_it_leaves_enough_but_not_all_neutral(
+    close: Array, share: float
+) -> None:
+    found = labels.resolve_threshold("default:0.005", scaled_to(close, share), 12)
+    assert (found.value, found.kind) == (0.005, "fixed")
+    text = f"UP and DOWN are moves of more than 0.5% in 12 bars: the default leaves {share:.0%}"
+    assert text[:-2] in found.told(12)
+
+
+@pytest.mark.parametrize("share", [0.33, 0.53, 0.94, 0.999])
+def test_a_default_that_does_not_fit_the_coin_gives_way_to_the_ladder_and_says_why(
+    close: Array, share: float
+) -> None:
+    scaled = scaled_to(close, share)
+    found = labels.resolve_threshold("default:0.005", scaled, 12)
+    assert found.value == labels.resolve_threshold("auto", scaled, 12).value != 0.005
+    assert 0.55 < neutral(scaled, found.value) < 0.92
+    assert "the default of 0.5% leaves" in found.why
+    assert "NEUTRAL, not 55% to 92%; this leaves" in found.why
+
+
+def test_an_explicit_threshold_is_obeyed_wherever_it_leaves_the_bars(close: Array) -> None:
+    for share in (0.2, 0.7, 0.99):
+        assert labels.resolve_threshold(0.005, scaled_to(close, share), 12).value == 0.005
+
+
+def test_a_share_that_wavers_at_the_edge_changes_the_question_once(close: Array) -> None:
+    for edge in (0.55, 0.92):
+        previous, seen = None, []
+        for share in (edge - 0.003, edge + 0.003) * 4:
+            scaled = scaled_to(close, share)
+            previous = labels.resolve_threshold("default:0.005", scaled, 12, previous).value
+            seen.append(previous)
+        assert sum(a != b for a, b in itertools.pairwise(seen)) <= 1
+        assert seen[-1] != 0.005
+
+
+def test_a_kept_threshold_says_so_and_goes_when_it_leaves_too_much_neutral(close: Array) -> None:
+    wild = labels.resolve_threshold("default:0.005", scaled_to(close, 0.5), 12).value
+    calmer = scaled_to(close, 0.6)
+    assert neutral(calmer, wild) < 0.85
+    kept = labels.resolve_threshold("default:0.005", calmer, 12, wild)
+    assert kept.value == wild
+    assert "kept from the live model" in kept.why
+    back = labels.resolve_threshold("default:0.005", scaled_to(close, 0.8), 12, wild)
+    assert back.value == 0.005
+
+
 def test_a_vol_threshold_is_a_multiple_of_the_volatility_of_a_return_over_the_horizon(
     close,
 ) -> None:
@@ -106,7 +168,24 @@ def test_a_vol_threshold_does_not_depend_on_how_much_history_lies_before(close) 
 
 @pytest.mark.parametrize(
     "setting",
-    [0, -0.1, 1, 5, np.nan, np.inf, True, "", "much", "vol:", "vol:0", "vol:-1", "vol:inf"],
+    [
+        0,
+        -0.1,
+        1,
+        5,
+        np.nan,
+        np.inf,
+        True,
+        "",
+        "much",
+        "vol:",
+        "vol:0",
+        "vol:-1",
+        "vol:inf",
+        "default:",
+        "default:2",
+        "default:auto",
+    ],
 )
 def test_a_threshold_that_makes_no_sense_is_refused(close, setting) -> None:
     with pytest.raises(BadThreshold, match="threshold must be a fraction between 0 and 1"):
@@ -128,6 +207,13 @@ def test_bad_horizons_and_closes_are_refused() -> None:
     for bad in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(BadFrame, match="a close is not a number above 0"):
             labels.label(np.array([1.0, bad]), 1, 0.005)
+
+
+def test_the_row_in_force_is_marked(close: Array) -> None:
+    rows = labels.table(close, [12, 24], [0.005, "vol:0.8"])
+    for marked in ((12, 0.005), (24, "vol:0.8")):
+        (line,) = [x for x in labels.format_table(rows, marked).splitlines() if "in force" in x]
+        assert line.split()[:2] == [str(marked[0]), str(marked[1])]
 
 
 def test_the_table_has_a_row_per_pair_that_can_be_labelled(close) -> None:

@@ -49,7 +49,9 @@ def test_the_child_process_tells_its_progress_and_leaves_a_candidate(tmp_path: P
     assert done.returncode == 0, done.stderr
     told = lines(done.stdout)
     assert {line["event"] for line in told} == {"progress", "note", "gate", "finished"}
-    assert "few bars: of 3,000" in next(line["text"] for line in told if line["event"] == "note")
+    labelled, few, *_ = (line["text"] for line in told if line["event"] == "note")
+    assert labelled == "UP and DOWN are moves of more than 0.5% in 6 bars: as configured"
+    assert "few bars: of 3,000" in few
     finished = told[-1]
     loaded = load_version(tmp_path / finished["manifest"])
     assert loaded.model_id == finished["model_id"] == "20251009_085320_" + loaded.model_id[-12:]

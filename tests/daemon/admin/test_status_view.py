@@ -30,6 +30,12 @@ def test_it_tells_the_weeks_result_and_what_the_policy_decided(capsys: Any) -> N
     assert "pairs" not in text
 
 
+def test_it_tells_what_the_labels_of_the_live_model_are(capsys: Any) -> None:
+    assert "labels moves of more than 1%" in shown(capsys, labels="moves of more than 1%")
+    assert "labels" not in shown(capsys, labels="")
+    assert "labels" not in shown(capsys)  # of an older daemon
+
+
 def test_a_probation_is_told_of_before_and_after_the_first_outcome(capsys: Any) -> None:
     bounds = {"excess_if_previous_right": 0.02, "excess_if_new_right": -0.01}
     early = {"bars": 3, "pairs": 0, "evidence": 1.0, **bounds}

@@ -82,7 +82,7 @@ def test_24h_is_the_venues_1d(tmp_path: Path) -> None:
     found = read(tmp_path, '[[slots]]\ncoin = "BTC"\ninterval = "24h"\n')
     (slot,) = found.slots
     assert str(slot.name) == "BTC-1d"
-    assert (slot.horizon, slot.label_threshold) == (1, 0.025)
+    assert (slot.horizon, slot.label_threshold) == (1, "default:0.025")
 
 
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 
 from daemon.core.bars import Funding, Provenance
-from daemon.ingest.importer import BarsReport, Report, import_files, label_table
+from daemon.ingest.importer import BarsReport, Report, import_files
 from daemon.ingest.tables.bar_tables import read_bars
 from daemon.store.bar_columns import Difference
-from daemon.store.data_folder import open_store
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
@@ -132,13 +131,3 @@ def test_freqtrades_own_files_are_taken(store: Store, tmp_path: Path) -> None:
     table.to_feather(tmp_path / "BTC_USDC_USDC-5m-futures.feather")
     imported(store, tmp_path / "BTC_USDC_USDC-5m-futures.feather")
     assert store.bars(BTC)["t"].tolist() == [START + k * 300_000 for k in range(60)]
-
-
-def test_the_label_table_needs_bars(tmp_path: Path) -> None:
-    with open_store(tmp_path):
-        pass
-    with pytest.raises(BadInput, match="import some or run the daemon"):
-        label_table(tmp_path, BTC)
-    with open_store(tmp_path) as store:
-        imported(store, csv(tmp_path / "bars.csv", 300_000))
-    assert "NEUTRAL" in label_table(tmp_path, BTC)

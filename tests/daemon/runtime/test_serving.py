@@ -115,6 +115,7 @@ async def test_a_start_serves_what_was_live_or_the_newest_version_that_is_whole(
     assert live is not None
     assert serving.champion is not None
     assert live.model_id == serving.champion.model_id == house.ids[number]
+    assert serving.labels_told == "12 bars ahead, threshold 0.005"
     assert order_on(bus).model_id == house.ids[number]
     again = house.registry.live(SLOT)
     assert again is not None

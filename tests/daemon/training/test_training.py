@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from daemon.store.data_folder import open_store
 from daemon.store.journal_kinds import VERSIONS_PRUNED
 from daemon.training import training
 from daemon.training.jobs import Jobs
-from daemon.training.training import Training
+from daemon.training.training import Training, job_spec
+from hyperdrift.loaded_model import LoadedModel, load_version
 from hyperdrift.slot_name import SlotName
-from tests.daemon.versions import write_version
+from monitor.actions import StartRetrain
+from tests.daemon.versions import certificate, write_version
 
 SLOT = SlotName("BTC", "5m")
 
@@ -41,3 +44,34 @@ async def test_versions_that_a_retrain_pushes_out_stand_in_the_journal(
     assert len(entry.body["removed"]) == 1
     assert not newest & set(entry.body["removed"])
     assert entry.body["by"] == "hyperdrift"
+
+
+@dataclass(frozen=True)
+class Live:
+    """A live version, as a retrain asks for it."""
+
+    champion: LoadedModel | None
+    champion_path: str | None
+
+
+@pytest.mark.parametrize(
+    ("followed", "asked", "previous"),
+    [
+        ("default:0.005", None, 0.01),
+        ("auto", "auto", 0.01),
+        ("auto", None, None),
+        (0.01, None, None),
+        ("default:0.005", 0.02, None),
+    ],
+)
+def test_a_job_is_told_the_threshold_that_the_same_setting_chose_before(
+    tmp_path: Path, followed: float | str, asked: float | str | None, previous: float | None
+) -> None:
+    meta = certificate() | {"settings": {"threshold": followed}}
+    path = write_version(tmp_path, meta=meta, threshold=0.01, portable=True)
+    section = SlotSection(coin="BTC", threshold=asked)
+    order = StartRetrain(slot="BTC-5m", at_ms=1, job_id="1", trigger="command", reason="a test")
+    spec = job_spec(Config(), section, order, Live(load_version(path), str(path)))
+    assert spec["threshold"] == (asked or "default:0.005")
+    assert spec["previous_threshold"] == previous
+    assert job_spec(Config(), section, order, Live(None, None))["previous_threshold"] is None

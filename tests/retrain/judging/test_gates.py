@@ -131,9 +131,9 @@ def test_a_limit_of_accuracy_that_the_labels_are_not_made_for_says_what_to_set()
     wild = replace(accurate(GOOD.test, 0.5), class_shares=(0.31, 0.38, 0.31))
     _, gate, *_ = judge(replace(GOOD, test=wild), GateLimits())
     assert "38% are" in gate.verdict
-    assert 'set threshold = "auto"' in gate.verdict
+    assert "a slot without a threshold in the configuration gets one that fits" in gate.verdict
     calm = judge(replace(GOOD, test=accurate(GOOD.test, 0.5)), GateLimits())[1]
-    assert "auto" not in calm.verdict
+    assert "without a threshold" not in calm.verdict
 
 
 def accurate(scores: Scores, accuracy: float) -> Scores:
