@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.backtest.candidate_cache import Judged
-from daemon.registry.registry import load_served
+from daemon.registry.served_form import load_served
 from daemon.store import market_closures
 from hyperdrift.slot_name import SlotName
 from retrain import features

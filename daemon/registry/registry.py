@@ -17,11 +17,12 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from daemon.core.atomic_files import Files
 from daemon.registry.latest_pointer import Move, Pointer
+from daemon.registry.served_form import load_served
 from daemon.registry.signing import KeyRing, Signer
 from daemon.registry.version_info import VersionInfo, describe
 from hyperdrift import version_files
 from hyperdrift.errors import VersionRefused
-from hyperdrift.loaded_model import LoadedModel, load
+from hyperdrift.loaded_model import LoadedModel
 from hyperdrift.manifest import Manifest, manifest_name
 from hyperdrift.process.loading import gc_paused
 from hyperdrift.slot_name import SlotName
@@ -48,26 +49,6 @@ def _one_at_a_time(
             return method(self, *args, **kwargs)
 
     return guarded
-
-
-def served_form(manifest: Manifest) -> str:
-    """Return the form that the daemon loads: the portable one, whose libraries are its own.
-
-    The joblib is for bots; its scikit-learn may be another one. Only versions that were made
-    before there was a portable form are loaded from it.
-    """
-    return "onnx" if "onnx" in manifest.forms else "joblib"
-
-
-def load_served(manifest_path: Path) -> LoadedModel:
-    """Compare the digests of a version and load it as the daemon serves it.
-
-    Raises:
-        VersionRefused: If the version differs from its manifest in anything.
-    """
-    manifest = version_files.read_manifest(manifest_path)
-    contents = version_files.check_files(manifest, manifest_path.parent)
-    return load(manifest, contents, served_form(manifest))
 
 
 class Registry:
