@@ -12,13 +12,9 @@ from daemon.config.schema import Config
 from daemon.registry import deployment_log
 from daemon.registry.keys import public_path, trusted_keys
 from daemon.registry.latest_pointer import LATEST
-<<<<<<< HEAD
 from daemon.registry.live_labels import LiveLabels
-from daemon.registry.registry import Registry, served_form
-=======
 from daemon.registry.registry import Registry
 from daemon.registry.served_form import served_form
->>>>>>> 5e9a11d (Give the form that the daemon serves a module of its own)
 from daemon.registry.version_info import signals_told
 from daemon.store.data_folder import STORE_NAME, open_store
 from hyperdrift import version_files
