@@ -37,7 +37,7 @@ from retrain.judging.gates import (
 from retrain.labels import DOWN, UP, shares
 from retrain.reporting.plots import draw
 from retrain.reporting.report import render
-from retrain.scores import Scores, score
+from retrain.scores import Scores, score, share_shift
 from retrain.stacking.scaling import notes, scaled
 from retrain.stacking.stack import Recipe, Trainer
 from retrain.stacking.twin import Model, fit_twin, refit
@@ -270,7 +270,7 @@ def _shipped(proved: proofs.Proofs, twin: Model, shipped: Model, rows: Rows) -> 
     lean = [p[:, UP] - p[:, DOWN] for p in (before, after)]
     return replace(
         shown,
-        share_shift=float(np.abs(after.mean(axis=0) - before.mean(axis=0)).max()),
+        share_shift=share_shift(before, after, shares(rows.labels[rows.test])),
         lean_correlation=float(np.corrcoef(lean[0], lean[1])[0, 1]),
     )
 

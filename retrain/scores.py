@@ -82,6 +82,7 @@ class Scores:
     ic: float
     ic_interval: Interval
     class_shares: tuple[float, float, float]
+    mean_probabilities: tuple[float, float, float]
     decisions: Decided
     argmax: Decided
 
@@ -135,6 +136,7 @@ def score(
         ic=_correlation(lean, future_return),
         ic_interval=_interval(_resampled_correlation(lean, future_return, pick)),
         class_shares=_three(onehot.mean(axis=0)),
+        mean_probabilities=_three(probabilities.mean(axis=0)),
         decisions=_decided(labels, decide(probabilities, up, down), future_return, fee_bps),
         argmax=_decided(
             labels, probabilities.argmax(axis=1).astype(np.int8), future_return, fee_bps
@@ -166,6 +168,22 @@ def paired_difference(
     difference = ours - theirs
     pick = _resampler(len(difference), horizon_bars, seed)
     return float(difference.mean()), _interval(pick(difference))
+
+
+def share_shift(before: Probabilities, after: Probabilities, happened: Probabilities) -> float:
+    """Return by how much a refit moves the class shares other than towards what happened.
+
+    It has learnt the rows that its twin was judged on, so where the market changed its mean
+    probabilities move towards the class shares there. That is what a refit is for.
+
+    Args:
+        before: Probabilities of the twin, shape (n, 3).
+        after: Probabilities of the refit on the same rows.
+        happened: Class shares of these rows, shape (3,).
+    """
+    ends = np.sort([before.mean(axis=0), happened], axis=0)
+    moved = after.mean(axis=0)
+    return float(np.abs(moved - np.clip(moved, *ends)).max())
 
 
 def block_length(n_rows: int, horizon_bars: int) -> int:

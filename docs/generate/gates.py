@@ -56,6 +56,7 @@ def _gates() -> tuple[Gate, ...]:
         ic=0,
         ic_interval=none,
         class_shares=third,
+        mean_probabilities=third,
         decisions=decided,
         argmax=decided,
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 from retrain.errors import BadSetting
 from retrain.forms.load_proof import PORTABLE_TOLERANCE, LoadProof
 from retrain.judging.provenance import AnchorMatch
-from retrain.labels import NEUTRAL
+from retrain.labels import CLASS_NAMES, NEUTRAL
 from retrain.scores import Interval, Scores
 
 MIB: Final = 2**20
@@ -53,7 +53,8 @@ class GateLimits:
     budget_ms: float = 1.0
     """A prediction of one row by the portable form may take at most this many milliseconds."""
     refit_agrees: float = 0.05
-    """The refit may move the class shares of its twin by at most this fraction."""
+    """The refit may move the class shares of its twin by at most this fraction, except towards
+    what happened on the judged bars, which it has learnt and its twin has not."""
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, float]) -> "GateLimits":
@@ -131,9 +132,9 @@ class Shipped:
 
     `joblib` and `onnx` are the proofs of the two forms; `size_bytes` is the size of the larger
     file.
-    `share_shift` is the largest difference between the mean probabilities of twin and refit
-    on the test rows, `lean_correlation` the correlation of their p_up - p_down; both None if
-    there was no refit.
+    `share_shift` is by how much the mean probabilities of the refit on the test rows differ most
+    from its twin's and from the class shares there, and from all between the two;
+    `lean_correlation` is the correlation of their p_up - p_down; both None if there was no refit.
     """
 
     joblib: LoadProof
@@ -242,13 +243,24 @@ def _calibrated(evidence: Evidence, limit: float) -> Gate:
     text = f"calibration error DOWN {down:.3f}, NEUTRAL {neutral:.3f}, UP {up:.3f} beyond chance: "
     text += f"the largest is {'within' if passed else 'beyond'} {limit:g}"
     text += f" (as measured {max(test.ece):.3f})"
-    was, is_now = evidence.train.class_shares[NEUTRAL], test.class_shares[NEUTRAL]
-    if not passed and abs(is_now - was) > limit:
-        mood = "calmer" if is_now > was else "wilder"
-        text += f"; NEUTRAL are {is_now:.0%} after {was:.0%} in training, a {mood} market than"
-        text += ' learnt: where that lasts, threshold = "vol:0.8" has labels follow volatility'
+    if not passed:
+        text += f"; {_miscalibrated(evidence, test.calibration.index(value), limit)}"
     why = "thresholds on probabilities mean nothing if the probabilities do not come true"
     return Gate("calibrated", value, limit, passed, text, why)
+
+
+def _miscalibrated(evidence: Evidence, worst: int, limit: float) -> str:
+    """Return what was expected of a class, what happened, and what the market has to do with it."""
+    test, name = evidence.test, CLASS_NAMES[worst]
+    expected, happened = test.mean_probabilities[worst], test.class_shares[worst]
+    text = f"{name} was expected on {expected:.1%} of the bars and happened on {happened:.1%}"
+    was, is_now = evidence.train.class_shares[NEUTRAL], test.class_shares[NEUTRAL]
+    if abs(is_now - was) <= limit:
+        return f"{text}: it is too sure or not sure enough of single bars"
+    mood = "calmer" if is_now > was else "wilder"
+    text += f", because the market was {mood} than learnt: NEUTRAL were {was:.0%} in training and "
+    text += f'{is_now:.0%} when judged; where that lasts, threshold = "vol:0.8" has labels follow '
+    return f"{text}volatility"
 
 
 def beats_champion(champion: Comparison, limit: float) -> Gate:
@@ -293,7 +305,8 @@ def _refit_agrees(shipped: Shipped, limit: float) -> Gate:
     shift, lean = shipped.share_shift or 0.0, shipped.lean_correlation or 0.0
     passed = shift <= limit and lean > 0
     text = f"against its judged twin the refit moves the class shares by {shift:.3f} at most "
-    text += f"(allowed {limit:g}) and leans the same way with correlation {lean:.2f}"
+    text += f"(allowed {limit:g}) other than towards what happened, and leans the same way with "
+    text += f"correlation {lean:.2f}"
     why = "what was judged is the twin, so what ships must behave like it"
     return Gate("refit_agrees", shift, limit, passed, text, why)
 

@@ -13,6 +13,7 @@ from retrain.scores import (
     paired_difference,
     row_log_loss,
     score,
+    share_shift,
 )
 
 PRIOR = np.array([0.2, 0.6, 0.2])
@@ -145,3 +146,11 @@ def test_an_error_of_calibration_is_never_more_than_the_expected_one() -> None:
     off = p**2 / (p**2).sum(axis=1, keepdims=True)  # off by much in some bins, by little in others
     found = scored(labels, off, future)
     assert all(0 < beyond <= ece for beyond, ece in zip(found.calibration, found.ece, strict=True))
+
+
+def test_a_refit_may_move_towards_what_happened_and_nowhere_else() -> None:
+    before, happened = np.tile([0.3, 0.4, 0.3], (10, 1)), np.array([0.2, 0.6, 0.2])
+    towards, away = np.tile([0.22, 0.56, 0.22], (10, 1)), np.tile([0.36, 0.28, 0.36], (10, 1))
+    assert share_shift(before, towards, happened) == 0
+    assert share_shift(before, away, happened) == pytest.approx(0.12)
+    assert share_shift(before, np.tile([0.1, 0.8, 0.1], (10, 1)), happened) == pytest.approx(0.2)

@@ -106,15 +106,16 @@ def test_an_uncalibrated_model_is_refused() -> None:
 
 def test_probabilities_that_a_calmer_market_put_wrong_come_with_what_to_set() -> None:
     wrong = replace(GOOD.test, calibration=(0.05, 0.1, 0.05))
-    calmer = replace(wrong, class_shares=(0.2, 0.6, 0.2))
+    calmer = replace(wrong, class_shares=(0.2, 0.6, 0.2), mean_probabilities=(0.25, 0.5, 0.25))
     learnt = replace(GOOD.train, class_shares=(0.3, 0.4, 0.3))
     found = {gate.name: gate for gate in both(replace(GOOD, train=learnt, test=calmer))}
     said = found["calibrated"].verdict
-    assert "NEUTRAL are 60% after 40% in training, a calmer market than learnt" in said
+    assert "NEUTRAL was expected on 50.0% of the bars and happened on 60.0%" in said
+    assert "calmer than learnt: NEUTRAL were 40% in training and 60% when judged" in said
     assert 'threshold = "vol:0.8"' in said
     same = replace(wrong, class_shares=learnt.class_shares)
     found = {gate.name: gate for gate in both(replace(GOOD, train=learnt, test=same))}
-    assert "vol:" not in found["calibrated"].verdict
+    assert found["calibrated"].verdict.endswith("not sure enough of single bars")
 
 
 def test_swapped_up_and_down_are_refused_by_direction() -> None:
