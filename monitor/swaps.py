@@ -10,6 +10,9 @@ from monitor.outbox import Outbox
 from monitor.state import JudgedCandidate, PendingSwap
 from monitor.watch import Champion, Watch
 
+# More answers than bots run on a slot; a flood of them must not fill the memory.
+_EARLY = 100
+
 
 class Swaps:
     """The swaps of one slot.
@@ -25,7 +28,7 @@ class Swaps:
     def __init__(self, out: Outbox, watch: Watch) -> None:
         self._out, self._watch = out, watch
         self.pending: PendingSwap | None = None
-        self._early_refusal: events.SwapAcked | None = None
+        self._early: list[events.SwapAcked] = []
 
     @property
     def under_way(self) -> str:
@@ -80,27 +83,35 @@ class Swaps:
         text = f"{event.model_id} is live: {event.reason}"
         self._out.publish(kind, text, model_id=event.model_id, previous_id=event.previous_id)
         self._out.tell(found)
-        if self._early_refusal is not None and self._early_refusal.model_id == event.model_id:
-            self.acked(self._early_refusal)
-        self._early_refusal = None
+        early, self._early = self._early, []
+        for answer in early:
+            self.acked(answer)
 
     def acked(self, event: events.SwapAcked) -> None:
-        """Note a bot's answer; if it refused the live model, roll back."""
+        """Note a bot's answer; if it refused the live model, and no bot loaded it, roll back.
+
+        A model that one bot has loaded is a good one: what keeps another bot from it is that
+        bot's own, and a person is told of it by name.
+        """
         champion = self._watch.champion
-        if event.loaded:
-            return
         if self.pending is not None and self.pending.model_id == event.model_id:
-            self._early_refusal = event  # the bot answered before `ModelServed` came
+            self._early = [*self._early[-_EARLY:], event]  # before `ModelServed` came
             return
         if champion is None or champion.model_id != event.model_id:
+            return
+        if event.loaded:
+            champion.loaded_by = champion.loaded_by or event.bot_id or "(unnamed)"
             return
         if event.bot_id in champion.refused_by:
             return
         champion.refused_by.add(event.bot_id)
         text = f"bot {event.bot_id or '(unnamed)'} refused {event.model_id}: {event.error}"
+        if champion.loaded_by is not None:
+            text += f"; it stays live, bot {champion.loaded_by} has loaded it: mend the bot"
         self._out.publish("swap_refused", text, model_id=event.model_id, bot_id=event.bot_id)
         self._out.alert("critical", text)
-        self._fall_back(champion, text)
+        if champion.loaded_by is None:
+            self._fall_back(champion, text)
 
     def failed(self, event: events.SwapFailed) -> PendingSwap | None:
         """Note that the pending swap failed; return it, None if there was none."""

@@ -76,7 +76,8 @@ class Champion:
 
     `fell` says how its win rate fell, `drifted` names the features that did since it learnt,
     `refused_by` the bots that refused it, `challenge` whether a retrain would help. After a
-    rollback `may_fall_back` is False: only an operator rolls back again.
+    rollback `may_fall_back` is False: only an operator rolls back again. `loaded_by` is the bot
+    that loaded it first, so no refusal of another bot speaks against it.
     """
 
     served: events.ModelServed
@@ -87,6 +88,7 @@ class Champion:
     fell: str = ""
     drifted: list[str] = field(default_factory=list)
     refused_by: set[str] = field(default_factory=set)
+    loaded_by: str | None = None
     challenge: Challenge = field(default_factory=Challenge)
     trade_alerts: TradeAlerts = field(default_factory=TradeAlerts)
 

@@ -38,7 +38,7 @@ def test_every_policy_key_and_gate_stands_in_the_reference() -> None:
 def test_every_command_and_topic_stands_in_the_reference() -> None:
     page = commands.page()
     assert page.count("\n## hyperdrift ") >= 23
-    assert topics.page().count("\n## `hyperdrift/") == 10
+    assert topics.page().count("\n## `hyperdrift/") == 12
 
 
 def test_a_line_that_two_branches_name_is_found_under_both_names() -> None:

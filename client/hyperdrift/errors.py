@@ -5,6 +5,7 @@
     ├── BadInput             exit 2: a file, row or argument is wrong
     │   └── BadFeatures      a bot asked with features that the model cannot use
     ├── VersionRefused       exit 3: a model version may not go live, and why
+    │   └── VersionNotHere   its files cannot be read here yet; nothing is wrong with it
     └── NoModel              a bot asked before the first model came
 
 Each class says whether the same call may work in a minute (`transient`). It also says with
@@ -57,6 +58,16 @@ class VersionRefused(HyperdriftError):
 
     def __str__(self) -> str:
         return f"model {self.model_id or '(none)'} refused: {self.reason}"
+
+
+class VersionNotHere(VersionRefused):
+    """The files of a version are not, or not yet, here as the daemon has them.
+
+    It says nothing against the version: a folder may lag, or be mounted elsewhere. So a bot
+    waits and asks again, and nobody goes back to an older version for it.
+    """
+
+    transient = True
 
 
 class NoModel(HyperdriftError):

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hyperdrift.errors import ConfigError, VersionRefused
+from hyperdrift.errors import ConfigError, VersionNotHere, VersionRefused
 from hyperdrift.forms import joblib_form, onnx_form
 from hyperdrift.manifest import Manifest
 from hyperdrift.process.loading import IMPORTS
@@ -185,6 +185,7 @@ def load(manifest: Manifest, contents: Mapping[str, bytes], form: str = "") -> L
         form: See `form_of`.
 
     Raises:
+        VersionNotHere: If this host has no memory or disk space for it now.
         VersionRefused: If the version differs from its manifest in anything.
     """
     import numpy as np  # noqa: PLC0415 - it delays a thread of the bot, not the bot's start
@@ -205,6 +206,9 @@ def load(manifest: Manifest, contents: Mapping[str, bytes], form: str = "") -> L
                 model = joblib_form.load_joblib(manifest, content, names)
     except VersionRefused:
         raise
+    except (OSError, MemoryError) as e:  # of this host, not of the version
+        reason = f"cannot be loaded now ({type(e).__name__}: {e}); look after this host"
+        raise VersionNotHere(model_id, reason) from e
     # A pickle of another scikit-learn may raise any error.
     except Exception as e:
         by = f"; written by scikit-learn {manifest.sklearn}" if chosen == "joblib" else ""

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from hyperdrift.errors import NoModel, VersionRefused
+from hyperdrift.errors import NoModel, VersionNotHere, VersionRefused
 from hyperdrift.feature_row import Features
 from hyperdrift.live_model import LiveModel, Prediction
 from hyperdrift.loaded_model import preload
@@ -173,7 +173,7 @@ class PointerSlot:
             if self._changed.wait(self._poll_s):
                 self._changed.clear()
                 if self._refusal:
-                    self._seen = None  # a file that was missing may exist now
+                    self._seen = None  # a file that was changed may be the right one now
             self._look()
 
     def _look(self) -> None:
@@ -183,12 +183,14 @@ class PointerSlot:
             found = self._path.stat()
         except OSError:
             return  # there is no pointer: the live model stays
-        state = (found.st_ino, found.st_mtime_ns, found.st_size)
+        state: _State | None = (found.st_ino, found.st_mtime_ns, found.st_size)
         if state == self._seen:
             return
         before, why = self.model_id, ""
         try:
             self._model.take(self._path)
+        except VersionNotHere as e:
+            why, state = e.reason, None  # a folder may lag: look again at the next turn
         except VersionRefused as e:
             why = e.reason
         # Loading a version may raise any error; then the live model stays.

@@ -2,7 +2,8 @@
 
 A bot must never be without a model, and must never use one that was not checked. So a thread
 checks and loads the new version while the old model answers. Then one assignment swaps the
-model. If the version is refused, the old model stays.
+model. If the version is refused, the old model stays. If its files are not here yet, the bot
+asks for them again as long as the order stands, and refuses nothing.
 
     slot = ModelSlot("mqtt://127.0.0.1:1883", "BTC-5m", bot_id="my-bot")
     await slot.start()
@@ -16,13 +17,17 @@ import os
 import platform
 from copy import copy
 from pathlib import Path
+from typing import Final
 
 from hyperdrift.clock import Clock, SystemClock, as_ms
-from hyperdrift.errors import BadInput, NoModel, VersionRefused
+from hyperdrift.errors import BadInput, NoModel
 from hyperdrift.feature_row import Features, feature_row
 from hyperdrift.features import FEATURE_NAMES
+from hyperdrift.fetch.fetcher import Fetcher
+from hyperdrift.fetch.order_follower import OrderFollower
+from hyperdrift.fetch.version_source import Folders, VersionSource
 from hyperdrift.live_model import LiveModel, Prediction
-from hyperdrift.loaded_model import installed_forms, installed_version, preload
+from hyperdrift.loaded_model import installed_forms, installed_version
 from hyperdrift.logs import EventLogger
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection, Will
@@ -38,12 +43,15 @@ from hyperdrift.mqtt.topics import Topics
 from hyperdrift.process.forks import tell_of_forks
 from hyperdrift.slot_name import SlotName
 from hyperdrift.tasks import within
-from hyperdrift.version_files import LATEST, as_path
+from hyperdrift.version_files import as_path
 
 __all__ = ["ModelSlot", "NoModel", "Prediction"]
 
 # How long stop() waits until the last messages are sent; without a broker they are lost.
 GOODBYE_S = 2.0
+# How often the bot says that it lives. A broker that was killed may forget its last will.
+HEARTBEAT_S: Final = 30.0
+LONGEST_ID, LONGEST_WHY = 200, 1000  # characters
 
 log = EventLogger("hyperdrift.slot")
 
@@ -56,19 +64,23 @@ class ModelSlot:
     before the last accepted one is refused. It can only be a replay: a rollback, too, sends a
     new order.
 
+    Files come from the slot's folder if their digests fit, else from the daemon, over the broker.
+
     Args:
         broker_url: `mqtt://user@host:1883` or `mqtts://host`.
         slot: The slot, for example `BTC-5m`.
-        bot_id: Names this bot to the daemon.
+        bot_id: Names this bot to the daemon; each bot of a slot needs a name of its own.
         prefix: First level of all topics.
         password: Password of the user in `broker_url`.
         ca_file: CA certificates to trust for `mqtts://`; None trusts those of the system.
         public_key: The daemon's public key. If it is given, everything that the daemon did
             not sign is refused. Without it, anybody who can publish on the broker chooses
             what this process loads.
-        models_dir: The models folder as this bot sees it. If it is given, versions are loaded
-            only from the slot's folder in it, at the start also without a broker. Otherwise
-            swap orders must name a path that exists on this host.
+        models_dir: The models folder as this bot sees it, at the start also without a broker.
+            Without it the path in the swap order is looked for on this host.
+        folder: Instead of `models_dir`, the slot's own folder as this bot sees it.
+        cache_dir: A folder of this bot's own for the newest version that was fetched, so that
+            it starts without daemon and broker.
         computer: The daemon's `features.computer`, if that is this bot's own class.
         form: What is loaded of a version: `onnx`, which needs onnxruntime, or `joblib`, which
             needs joblib, threadpoolctl and the scikit-learn that wrote it. Empty for `onnx`
@@ -76,8 +88,9 @@ class ModelSlot:
         clock: Source of time; None takes the system's.
 
     Raises:
-        BadInput: If the slot or the prefix is not well-formed.
-        ConfigError: If the broker's address, `ca_file`, `public_key` or `form` cannot be used.
+        BadInput: If the slot, the prefix or the bot's id is not well-formed.
+        ConfigError: If the broker's address, `ca_file`, `public_key` or `form` cannot be used,
+            or both `models_dir` and `folder` are given.
     """
 
     def __init__(
@@ -91,34 +104,43 @@ class ModelSlot:
         ca_file: Path | str | None = None,
         public_key: Path | str | None = None,
         models_dir: Path | str | None = None,
+        folder: Path | str | None = None,
+        cache_dir: Path | str | None = None,
         computer: str = "builtin",
         form: str = "",
         clock: Clock | None = None,
     ) -> None:
         self.slot = SlotName.parse(slot)
+        if not 0 < len(bot_id) <= LONGEST_ID:
+            raise BadInput(f"bot_id must have 1 to {LONGEST_ID} characters, for example my-bot")
         self._clock, self._topics = clock or SystemClock(), Topics(prefix)
         self._model = LiveModel(self.slot, as_path(public_key), computer, form)
-        models = as_path(models_dir)
-        self._folder = models / str(self.slot) if models is not None else None
+        self._folders = Folders.of(
+            self.slot, models_dir=models_dir, folder=folder, cache_dir=cache_dir
+        )
         self._sklearn = installed_version("scikit-learn")
         self._address, self._password = BrokerAddress.parse(broker_url, as_path(ca_file)), password
-        self._accepted: SwapOrder | None = None
         self._connect_as(bot_id)
 
     def _connect_as(self, bot_id: str) -> None:
         """Make the connection, and all else that belongs to one event loop."""
-        self._bot_id = bot_id
+        self._bot_id, self._presence_topic = bot_id, self._topics.bot(self.slot, bot_id)
         self._bus = MqttConnection(
             self._address,
             self._clock,
             name=f"bot-{bot_id}",
             password=self._password,
-            will=Will(self._topics.bot(self.slot), self._presence(online=False)),
+            will=Will(self._presence_topic, self._presence(online=False)),
         )
         self._bus.subscribe(self._topics.model(self.slot), self._take_order)
-        self._has_model = asyncio.Event()
-        # One place: when a newer order comes, the older one that waits is dropped.
-        self._orders: asyncio.Queue[SwapOrder] = asyncio.Queue(maxsize=1)
+        fetcher = Fetcher(self._bus, self._topics, self.slot, bot_id)
+        self._orders = OrderFollower(
+            self._model,
+            VersionSource(fetcher, self._folders),
+            self._clock,
+            answer=self._acknowledge,
+            on_wait=self._announce,
+        )
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._started, self._left_behind = False, False
         tell_of_forks(self)
@@ -150,17 +172,17 @@ class ModelSlot:
             await self._begin()
         if wait_s > 0 and self.model_id is None:
             try:
-                await within(wait_s, self._has_model.wait())
+                await within(wait_s, self._orders.has_model.wait())
             except TimeoutError:
                 raise NoModel(self.slot) from None
 
     async def _begin(self) -> None:
-        if self._folder is not None and (self._folder / LATEST).exists():
-            await self._load_at_start(self._folder / LATEST)
+        await self._orders.load_at_start()
         self._announce()
         self._tasks = (
             asyncio.create_task(self._bus.run(), name="slot-bus"),
-            asyncio.create_task(self._follow_orders(), name="slot-orders"),
+            asyncio.create_task(self._orders.run(), name="slot-orders"),
+            asyncio.create_task(self._beat(), name="slot-heartbeat"),
         )
         for task in self._tasks:
             task.add_done_callback(_note_end)
@@ -204,7 +226,9 @@ class ModelSlot:
         """
         p = (prediction.p_down, prediction.p_neutral, prediction.p_up)
         row = tuple(feature_row(features, FEATURE_NAMES)) if features is not None else None
-        message = PredictionMade(t=as_ms(t), model_id=prediction.model_id, p=p, features=row)
+        message = PredictionMade(
+            t=as_ms(t), model_id=prediction.model_id, p=p, features=row, bot_id=self._bot_id
+        )
         self._bus.publish(self._topics.prediction(self.slot), message)
 
     def publish_trade(self, trade: TradeReport) -> None:
@@ -237,14 +261,14 @@ class ModelSlot:
         remedy = "start a BlockingModelSlot before the fork, or a ModelSlot in this process"
         log.warning("slot.not_followed", slot=str(self.slot), pid=os.getpid(), do=remedy)
 
-    async def _load_at_start(self, path: Path) -> None:
-        try:
-            await asyncio.to_thread(self._model.take, path)
-            self._has_model.set()
-        except VersionRefused as e:
-            log.warning("slot.refused", slot=str(self.slot), model_id=e.model_id, why=e.reason)
+    async def _beat(self) -> None:
+        while True:
+            await self._clock.sleep(HEARTBEAT_S)
+            self._announce()
 
     def _take_order(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
+        if not payload:
+            return  # the daemon follows this slot no longer; the live model stays
         try:
             order = decode(payload, SwapOrder)
         except BadInput as e:
@@ -254,46 +278,7 @@ class ModelSlot:
         if verifier is not None and not verifier.verify_payload(payload):
             self._acknowledge(order, "the order is not signed with the daemon's key", 0.0)
             return
-        waiting = self._orders.get_nowait() if self._orders.full() else order
-        self._orders.put_nowait(max(order, waiting, key=lambda o: o.issued_ms))
-
-    async def _follow_orders(self) -> None:
-        with contextlib.suppress(ImportError):  # the order is refused later, with this reason
-            await asyncio.to_thread(preload, self._model.form)
-        while True:
-            order = await self._orders.get()
-            began, error = self._clock.monotonic(), ""
-            try:
-                await self._obey(order)
-            except VersionRefused as e:
-                error = e.reason
-            # Loading a version may raise any error; then the live model stays.
-            except Exception as e:  # noqa: BLE001
-                error = f"{type(e).__name__}: {e}"
-            self._acknowledge(order, error, (self._clock.monotonic() - began) * 1000)
-
-    async def _obey(self, order: SwapOrder) -> None:
-        """Make the ordered version live.
-
-        Raises:
-            VersionRefused: If it may not go live; then the live model stays.
-        """
-        last = self._accepted
-        if last is not None and order.issued_ms < last.issued_ms:
-            raise VersionRefused(order.model_id, "the order is older than the last accepted one")
-        if not self._model.is_of(order):
-            await asyncio.to_thread(self._model.take, self._path_of(order), order)
-            self._has_model.set()
-        self._accepted = order
-
-    def _path_of(self, order: SwapOrder) -> Path:
-        if self._folder is not None:
-            return self._folder / LATEST
-        path = Path(order.manifest)
-        if not path.is_absolute():
-            reason = "the order has a relative path; give ModelSlot models_dir"
-            raise VersionRefused(order.model_id, reason)
-        return path
+        self._orders.put(order)
 
     def _acknowledge(self, order: SwapOrder, error: str, load_ms: float) -> None:
         ack = SwapAck(
@@ -313,7 +298,7 @@ class ModelSlot:
             self._announce()
 
     def _announce(self) -> None:
-        self._bus.publish(self._topics.bot(self.slot), self._presence(online=True), retain=True)
+        self._bus.publish(self._presence_topic, self._presence(online=True), retain=True)
 
     def _presence(self, *, online: bool) -> BotPresence:
         return BotPresence(
@@ -323,6 +308,8 @@ class ModelSlot:
             python=platform.python_version(),
             sklearn=self._sklearn,
             forms=(self._model.form,) if self._model.form else installed_forms(),
+            waiting_for=self._orders.waiting_for[:LONGEST_WHY] if online else "",
+            heartbeat_s=HEARTBEAT_S if online else 0.0,
         )
 
 

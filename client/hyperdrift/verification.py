@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperdrift.errors import VersionRefused
+from hyperdrift.errors import VersionNotHere, VersionRefused
 from hyperdrift.features import BUILTIN, FEATURE_NAMES, schema_hash
 from hyperdrift.loaded_model import LoadedModel, form_of, installed_version, load
 from hyperdrift.manifest import Manifest
@@ -78,27 +78,36 @@ def admit(
             onnxruntime is installed.
 
     Raises:
-        VersionRefused: If a check fails.
+        VersionNotHere: If a file is missing, or not the one that is meant.
+        VersionRefused: If another check fails.
     """
-    try:
-        return _admit(path, slot, order, verifier, after_ms, computer, form)
-    except VersionRefused as e:
-        if order is not None and not e.model_id:
-            raise VersionRefused(order.model_id, e.reason) from e
-        raise
+    manifest = read_manifest(path)
+    form = admit_manifest(
+        manifest, slot, order, verifier, after_ms=after_ms, computer=computer, form=form
+    )
+    return admit_content(manifest, check_files(manifest, path.parent), form)
 
 
-def _admit(  # noqa: PLR0917 - the arguments of `admit`
-    path: Path,
+def admit_manifest(
+    manifest: Manifest,
     slot: SlotName,
     order: SwapOrder | None,
     verifier: Verifier | None,
+    *,
     after_ms: int,
     computer: str,
     form: str,
-) -> LoadedModel:
-    manifest = read_manifest(path)
-    _check_identity(manifest, slot, order, computer)
+) -> str:
+    """Make every check that needs no other file; return the form to load.
+
+    The arguments are those of `admit`.
+
+    Raises:
+        VersionNotHere: If it is not the manifest of the order, or older than `after_ms`.
+        VersionRefused: If another check fails.
+    """
+    check_order(manifest, order)
+    _check_identity(manifest, slot, computer)
     form = form_of(manifest, form)
     if form == "joblib":
         _check_libraries(manifest)
@@ -106,8 +115,27 @@ def _admit(  # noqa: PLR0917 - the arguments of `admit`
         verifier.verify(manifest.document)
     if manifest.deployed_ms < after_ms:
         reason = "an old LATEST.json came back; a newer one was live already"
-        raise VersionRefused(manifest.model_id, reason)
-    contents = check_files(manifest, path.parent)
+        raise VersionNotHere(manifest.model_id, reason)
+    return form
+
+
+def needed_files(manifest: Manifest, form: str) -> tuple[str, ...]:
+    """Return the names of the files that `admit_content` needs."""
+    model = manifest.forms[form]
+    return manifest.feature_columns, manifest.training_meta, manifest.golden, model
+
+
+def admit_content(manifest: Manifest, contents: Mapping[str, bytes], form: str) -> LoadedModel:
+    """Check the certificate of a version, and load it. Blocks for up to a second.
+
+    Args:
+        manifest: Its manifest; `admit_manifest` has checked it.
+        contents: File name -> bytes whose digest was compared.
+        form: What to load.
+
+    Raises:
+        VersionRefused: If a check fails.
+    """
     if not manifest.promoted_by:
         name, model_id = manifest.training_meta, manifest.model_id
         fault = certificate_fault(json_of(contents[name], name, model_id))
@@ -116,10 +144,28 @@ def _admit(  # noqa: PLR0917 - the arguments of `admit`
     return load(manifest, contents, form)
 
 
-def _check_identity(
-    manifest: Manifest, slot: SlotName, order: SwapOrder | None, computer: str
-) -> None:
-    """Refuse a version whose slot, order or features do not fit.
+def check_order(manifest: Manifest, order: SwapOrder | None) -> None:
+    """Check that a manifest is the one of a swap order; a folder may lag behind it.
+
+    Args:
+        manifest: The manifest.
+        order: The swap order; None at the start of a bot or without MQTT.
+
+    Raises:
+        VersionNotHere: If it is another one.
+    """
+    if order is None:
+        return
+    if manifest.model_id != order.model_id:
+        reason = f"LATEST.json names {manifest.model_id}, the order {order.model_id}"
+        raise VersionNotHere(order.model_id, reason)
+    if dict(manifest.sha256) != order.sha256:
+        reason = "the digests of the order are not those of LATEST.json"
+        raise VersionNotHere(order.model_id, reason)
+
+
+def _check_identity(manifest: Manifest, slot: SlotName, computer: str) -> None:
+    """Refuse a version whose slot or features do not fit.
 
     Raises:
         VersionRefused: If one of them does not.
@@ -127,10 +173,6 @@ def _check_identity(
     reason = None
     if manifest.slot != str(slot):
         reason = f"it is a model of {manifest.slot}, not of {slot}"
-    elif order is not None and manifest.model_id != order.model_id:
-        reason = f"LATEST.json names {manifest.model_id} by now; the next order will say so too"
-    elif order is not None and dict(manifest.sha256) != order.sha256:
-        reason = "the digests of the order are not those of LATEST.json; deploy it again"
     elif manifest.computer != computer:
         reason = f"it reads the features of {manifest.computer}, this bot computes {computer}"
     elif computer == BUILTIN and manifest.schema_hash != schema_hash():
@@ -138,7 +180,7 @@ def _check_identity(
     elif manifest.feature_dim != len(FEATURE_NAMES):
         reason = f"it takes {manifest.feature_dim} features, must take {len(FEATURE_NAMES)}"
     if reason is not None:
-        raise VersionRefused(order.model_id if order else manifest.model_id, reason)
+        raise VersionRefused(manifest.model_id, reason)
 
 
 def _check_libraries(manifest: Manifest) -> None:

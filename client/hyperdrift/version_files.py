@@ -1,7 +1,8 @@
-"""Read the files of one version; every fault of them raises `VersionRefused`.
+"""Read the files of one version; what is not as its manifest says raises `VersionRefused`.
 
 A reader compares every digest before anything is unpickled. It then uses the bytes that it
-compared, so that replacing a file after the check has no effect.
+compared, so that replacing a file after the check has no effect. A file that is missing or has
+another digest may still be on its way here: then it is `VersionNotHere`.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from hyperdrift.errors import VersionRefused
+from hyperdrift.errors import VersionNotHere, VersionRefused
 from hyperdrift.manifest import Manifest, parse
 
 LATEST: Final = "LATEST.json"
@@ -28,14 +29,24 @@ def read_manifest(path: Path) -> Manifest:
     """Read LATEST.json or a version's own manifest, and check its form.
 
     Raises:
-        VersionRefused: If it is missing, not JSON, or a field is missing or of the wrong kind.
+        VersionNotHere: If it is missing, not JSON, or a field is missing or of the wrong kind.
     """
-    document = _read_json(path)
+    return manifest_of(_read(path), str(path))
+
+
+def manifest_of(content: bytes, name: str) -> Manifest:
+    """Return the manifest in the content of a file, after a check of its form.
+
+    Raises:
+        VersionNotHere: If it is not JSON, or a field is missing or of the wrong kind.
+    """
     try:
-        return parse(document)
+        return parse(json_of(content, name, ""))
+    except VersionRefused as e:
+        raise VersionNotHere("", e.reason) from e
     except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as e:
         reason = f"not a usable manifest ({type(e).__name__}: {e})"
-        raise VersionRefused("", f"{path}: {reason}; {_REMEDY}") from e
+        raise VersionNotHere("", f"{name}: {reason}; {_REMEDY}") from e
 
 
 def check_files(manifest: Manifest, folder: Path) -> dict[str, bytes]:
@@ -49,15 +60,22 @@ def check_files(manifest: Manifest, folder: Path) -> dict[str, bytes]:
         File name -> the bytes that were compared; use these.
 
     Raises:
-        VersionRefused: If a file is missing or its digest differs.
+        VersionNotHere: If a file is missing or its digest differs.
     """
-    contents = {}
-    for name, expected in manifest.sha256.items():
-        contents[name] = _read(folder / name, manifest.model_id)
-        if (actual := hashlib.sha256(contents[name]).hexdigest()) != expected:
-            reason = f"its SHA-256 is {actual[:12]}, the manifest says {expected[:12]}; restore it"
-            raise VersionRefused(manifest.model_id, f"{folder / name}: {reason}")
-    return contents
+    return {name: read_file(manifest, folder, name) for name in manifest.sha256}
+
+
+def read_file(manifest: Manifest, folder: Path, name: str) -> bytes:
+    """Return a file of a version, whose digest was compared.
+
+    Raises:
+        VersionNotHere: If it is missing or its digest differs.
+    """
+    content, expected = _read(folder / name, manifest.model_id), manifest.sha256[name]
+    if (actual := hashlib.sha256(content).hexdigest()) != expected:
+        reason = f"its SHA-256 is {actual[:12]}, the manifest says {expected[:12]}; restore it"
+        raise VersionNotHere(manifest.model_id, f"{folder / name}: {reason}")
+    return content
 
 
 def read_certificate(manifest: Manifest, folder: Path) -> dict[str, Any]:
@@ -119,8 +137,4 @@ def _read(path: Path, model_id: str = "") -> bytes:
         return path.read_bytes()
     except OSError as e:
         reason = f"{path}: cannot be read ({e.strerror}); restore it"
-        raise VersionRefused(model_id, reason) from e
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json_of(_read(path), str(path), "")
+        raise VersionNotHere(model_id, reason) from e

@@ -201,7 +201,8 @@ def _listen_for_bots(bus: MqttConnection, topics: Topics) -> Presences:
         if bot.online:
             bots[topic] = bot
 
-    bus.subscribe(f"{topics.prefix}/+/bot", take)
+    for presences in topics.bots("+"):
+        bus.subscribe(presences, take)
     return bots
 
 

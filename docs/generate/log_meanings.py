@@ -5,6 +5,10 @@ from typing import Final
 MEANINGS: Final = {
     "alert": "The engine tells a person something; the event of kind `alert` says the same.",
     "bot.flaps": "A bot comes and goes so fast that most of it is not passed on.",
+    "bot.ghost": (
+        "A bot is online only as the broker has it, and silent; its presence was cleared."
+    ),
+    "bot.misplaced": "A presence stands at a topic of another bot id; it is ignored.",
     "bot.presence": "A bot came, left, or changed its versions.",
     "bot.silent": "A bot is online and published no prediction for several closed bars.",
     "bot.speaks": "A bot that was silent predicts again.",
@@ -81,6 +85,9 @@ MEANINGS: Final = {
     "slot.not_followed": "A bot was forked, and the child answers with the model that it has.",
     "slot.stopped_following": "A bot's slot does not follow swaps any more: a fault of ours.",
     "slot.swapped": "A bot answers with a new version from now on.",
+    "slot.waiting": (
+        "The bot waits for files of the ordered version, and asks again; the live model stays."
+    ),
     "store.back": "The store can be written again.",
     "store.corrupt": "The database was damaged; it was set aside, and a new one begun.",
     "store.salvaged": "What could be read of the damaged database is in the new one.",
@@ -111,5 +118,6 @@ MEANINGS: Final = {
     "venue.coin_missing": "An answer of the venue lacks a coin; a second one decides.",
     "venue.coins_unasked": "The venue did not say which coins it lists; it is asked again.",
     "venue.unreachable": "The venue does not answer at the start; it is tried until it does.",
+    "version.unreadable": "A bot asks for a file of the live version that the daemon cannot read.",
     "web.not_built": "`[web] listen` is set, and this version has no status page.",
 }

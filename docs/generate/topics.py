@@ -19,7 +19,11 @@ JSON in UTF-8, QoS 1, MQTT 3.1.1 or 5. Times are integer milliseconds, UTC. `hyp
 `[mqtt] prefix`, `<slot>` is written `BTC-5m`. Readers ignore unknown fields. A malformed message
 is logged once (`bus.malformed`) and stops nothing.
 """
-_MODULES: Final = ("hyperdrift.mqtt.messages", "daemon.mqtt.messages")
+_MODULES: Final = (
+    "hyperdrift.mqtt.messages",
+    "hyperdrift.mqtt.fetch_messages",
+    "daemon.mqtt.messages",
+)
 _EVENT: Final = """### Payload
 
 `kind`, `at_ms`, `text` and the fields of that kind: see [events](events.md).
@@ -54,7 +58,9 @@ def _topics() -> Iterator[tuple[str, str]]:
         elif inspect.isfunction(member) and list(inspect.signature(member).parameters)[1:2] == [
             "slot"
         ]:
-            yield getattr(topics, name)(slot, *_more(member)), doc(member)
+            topic = getattr(topics, name)(slot, *_more(member))
+            if isinstance(topic, str):  # else they are filters
+                yield topic, doc(member)
 
 
 def _more(member: Any) -> list[str]:

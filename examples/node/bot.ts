@@ -39,6 +39,11 @@ export interface Options {
 }
 
 const log = (text: string): void => console.error(text);
+/** How often the bot says that it lives: a broker that was killed may forget the last will. */
+const HEARTBEAT_S = 30;
+/** A bot's id is one level of its topic. */
+const level = (id: string): string =>
+  id.replace(/[%/+#\x00-\x1f\x7f]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`);
 
 /** Load a portable form from bytes that were compared with their digest. */
 export async function open(file: Uint8Array): Promise<Model> {
@@ -66,6 +71,8 @@ export class ModelSlot {
   readonly #options: Options;
   readonly #key: KeyObject | undefined;
   readonly #base: string;
+  readonly #presenceTopic: string;
+  #heartbeat: NodeJS.Timeout | undefined;
   #client: MqttClient | undefined;
   #live: { manifest: Manifest; model: Model } | undefined;
   #accepted: SwapOrder | undefined;
@@ -75,6 +82,7 @@ export class ModelSlot {
   constructor(options: Options) {
     this.#options = options;
     this.#base = `${options.prefix ?? "hyperdrift"}/${options.slot}`;
+    this.#presenceTopic = `${this.#base}/bot/${level(options.botId)}`;
     this.#key = options.publicKey ? createPublicKey(readFileSync(options.publicKey)) : undefined;
     if (this.#key && this.#key.asymmetricKeyType !== "ed25519")
       throw new Error(`${options.publicKey} is not an Ed25519 key; copy the daemon's`);
@@ -89,7 +97,7 @@ export class ModelSlot {
     const { broker, botId, models, slot, password } = this.#options;
     const latest = models && join(models, slot, "LATEST.json");
     if (latest && existsSync(latest)) await this.#take(latest).catch((e) => log(`refused: ${e.message}`));
-    const will = { topic: `${this.#base}/bot`, payload: this.#presence(false), qos: 1, retain: true } as const;
+    const will = { topic: this.#presenceTopic, payload: this.#presence(false), qos: 1, retain: true } as const;
     const clientId = `bot-${botId}-${randomBytes(4).toString("hex")}`;
     const client = mqtt.connect(broker, { clientId, will, ...(password ? { password } : {}) });
     this.#client = client;
@@ -100,12 +108,14 @@ export class ModelSlot {
     });
     client.on("message", (_topic, payload) => this.#takeOrder(payload));
     client.on("error", (e) => log(`broker: ${e.message}`));
+    this.#heartbeat = setInterval(() => client.connected && this.#announce(), 1000 * HEARTBEAT_S);
   }
 
   /** Say goodbye and disconnect; `predict` still works. */
   async stop(): Promise<void> {
+    clearInterval(this.#heartbeat);
     if (this.#client?.connected)
-      await this.#client.publishAsync(`${this.#base}/bot`, this.#presence(false), { qos: 1, retain: true });
+      await this.#client.publishAsync(this.#presenceTopic, this.#presence(false), { qos: 1, retain: true });
     await this.#client?.endAsync(!this.#client.connected);
   }
 
@@ -136,6 +146,7 @@ export class ModelSlot {
   }
 
   #takeOrder(payload: Uint8Array): void {
+    if (payload.length === 0) return; // the daemon follows this slot no longer; the live model stays
     try {
       const { order, text } = readOrder(payload);
       if (this.#key && !isSigned(this.#key, text)) {
@@ -190,11 +201,12 @@ export class ModelSlot {
 
   #presence(online: boolean): string {
     const { botId: bot_id } = this.#options;
-    return JSON.stringify({ online, bot_id, model_id: this.modelId, forms: ["onnx"] });
+    const heartbeat_s = online ? HEARTBEAT_S : 0;
+    return JSON.stringify({ online, bot_id, model_id: this.modelId, forms: ["onnx"], heartbeat_s });
   }
 
   #announce(): void {
-    this.#client?.publish(`${this.#base}/bot`, this.#presence(true), { qos: 1, retain: true });
+    this.#client?.publish(this.#presenceTopic, this.#presence(true), { qos: 1, retain: true });
   }
 
   #publish(topic: string, message: object): void {

@@ -25,7 +25,7 @@ TOPICS = Topics()
 
 def present(bus: MqttConnection, sklearn: str) -> None:
     presence = BotPresence(online=True, bot_id="old-bot", python="3.11.2", sklearn=sklearn)
-    bus.publish(TOPICS.bot(SLOT), presence, retain=True)
+    bus.publish(TOPICS.bot(SLOT, presence.bot_id), presence, retain=True)
 
 
 async def test_bots_that_cannot_load_and_bots_with_other_features_are_found_out(

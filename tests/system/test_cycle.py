@@ -70,7 +70,7 @@ async def every_topic_is_as_documented(bus: Listener, model_id: str) -> None:
         "swap_id", "model_id", "manifest", "sha256", "sklearn", "reason", "issued_ms", "signature",
     }  # fmt: skip
     assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in order["sha256"].values())
-    bot = await bus.wait_for(f"hyperdrift/{SLOT}/bot", model_id=model_id, online=True)
+    bot = await bus.wait_for(f"hyperdrift/{SLOT}/bot/paper", model_id=model_id, online=True)
     assert {"bot_id", "python", "sklearn", "forms"} <= bot.keys()
     prediction = await bus.wait_for(f"hyperdrift/{SLOT}/prediction", model_id=model_id)
     assert len(prediction["features"]) == 17

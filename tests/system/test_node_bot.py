@@ -147,7 +147,7 @@ async def test_a_bot_in_typescript_swaps_predicts_as_the_daemon_does_and_outlive
         assert heard[0].features == tuple(rows()[0].tolist())
         presences: list[BotPresence] = []
         desk.bus.subscribe(
-            TOPICS.bot(SLOT), lambda _t, body, _r: presences.append(decode(body, BotPresence))
+            TOPICS.bots(SLOT)[0], lambda _t, body, _r: presences.append(decode(body, BotPresence))
         )
         await broker.stop()  # it forgets what was retained
         presences.clear()

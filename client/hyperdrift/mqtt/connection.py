@@ -120,8 +120,10 @@ class MqttConnection:
         Of a retained topic the newest value is always kept, and no older one. If more than
         `OUTBOX` other messages wait, the topic with most of them loses its oldest. So many
         predictions cannot push out the only reply or trade.
+
+        None as a retained payload makes the broker forget the topic.
         """
-        body = self._encode(payload)
+        body = b"" if payload is None else self._encode(payload)
         if len(body) > MAX_PAYLOAD:
             log.error("bus.payload_too_large", topic=topic, bytes=len(body), limit=MAX_PAYLOAD)
             return
@@ -213,7 +215,7 @@ class MqttConnection:
         self._unsubscribed.clear()
         for topic_filter in list(self._handlers):
             await self._subscribe(client, topic_filter)
-        self._stale.update(dict.fromkeys(self._retained))
+        self._stale.update(dict.fromkeys(topic for topic, body in self._retained.items() if body))
         self._up.set()
         self._lost_logged, self.trouble = False, ""
         log.info("bus.connected", broker=str(self._address), dropped=self._dropped)

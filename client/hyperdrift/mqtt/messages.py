@@ -70,6 +70,7 @@ class SwapOrder(Message):
         sklearn: Version of the scikit-learn that wrote the model.
         reason: Why it is deployed, in words.
         issued_ms: When the order was given, ms UTC.
+        latest: Digest, in hex, of the LATEST.json that a bot may fetch; empty if it may not.
         signature: Base64 Ed25519 signature of the canonical JSON without this field.
     """
 
@@ -80,6 +81,7 @@ class SwapOrder(Message):
     sklearn: str
     reason: str
     issued_ms: int
+    latest: str = ""
     signature: str = ""
 
 
@@ -106,16 +108,21 @@ class SwapAck(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class BotPresence(Message):
-    """`<slot>/bot`: retained; the last will has `online` false.
+    """`<slot>/bot/<bot_id>`: retained; the last will has `online` false.
+
+    The older topic without the id, one for all bots of a slot, is still read.
 
     Attributes:
         online: Whether the bot is connected.
-        bot_id: Names the bot.
+        bot_id: Names the bot; each bot of a slot needs a name of its own.
         model_id: The model that is live in the bot; empty before the first one.
         python: Version of the bot's Python.
         sklearn: Version of the bot's scikit-learn; empty if it has none.
         forms: The forms of a model that it can load, the better one first; empty for a bot of
             before there were two.
+        waiting_for: What the ordered version lacks here, in words; the bot asks again and
+            again. Empty if the bot waits for nothing.
+        heartbeat_s: How often the bot says this again, in seconds; 0 if it does not.
     """
 
     online: bool
@@ -124,6 +131,8 @@ class BotPresence(Message):
     python: Name = ""
     sklearn: Name = ""
     forms: Annotated[tuple[Name, ...], Longest(10)] = ()
+    waiting_for: Annotated[str, Longest(1000)] = ""
+    heartbeat_s: Annotated[float, Within(0, 86_400)] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,12 +145,14 @@ class PredictionMade(Message):
         p: Probabilities of DOWN, NEUTRAL, UP, each from 0 to 1.
         features: The features that the bot computed, in the manifest's order. Any number of
             values is accepted, so that a wrong number can be reported. null stands for NaN.
+        bot_id: Names the bot; empty for a bot of before there were several on a slot.
     """
 
     t: int
     model_id: str
     p: tuple[Probability, Probability, Probability]
     features: Annotated[tuple[float | None, ...], Longest(1000)] | None = None
+    bot_id: Name = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,22 @@
 """Name every MQTT topic in one place: a misspelt topic raises no error, nobody hears it."""
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
+
+# What may not stand in one level of a topic, and the sign that escapes it.
+_RESERVED: Final = re.compile(r"[%/+#\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
 class Topics:
     """The topics under one prefix.
+
+    In a bot's own topics its id is one level: `/`, `+`, `#`, `%` and control characters are
+    written `%2F` and so on.
 
     Raises:
         BadInput: If the prefix is empty or contains + or #.
@@ -34,9 +42,21 @@ class Topics:
         """The bot's answer to a swap order."""
         return f"{self.prefix}/{slot}/model/ack"
 
-    def bot(self, slot: SlotName) -> str:
-        """The bot's presence, retained, with a last will."""
-        return f"{self.prefix}/{slot}/bot"
+    def bot(self, slot: SlotName, bot_id: str) -> str:
+        """The presence of one bot, retained, with a last will."""
+        return f"{self.prefix}/{slot}/bot/{_level(bot_id)}"
+
+    def fetch(self, slot: SlotName, bot_id: str) -> str:
+        """A bot asks for a piece of a file of the ordered version."""
+        return f"{self.bot(slot, bot_id)}/fetch"
+
+    def piece(self, slot: SlotName, bot_id: str) -> str:
+        """The piece that the bot asked for."""
+        return f"{self.bot(slot, bot_id)}/piece"
+
+    def bots(self, slot: SlotName | str) -> tuple[str, str]:
+        """Return filters of all presences of a slot: one topic a bot, and the older one for all."""
+        return f"{self.prefix}/{slot}/bot/+", f"{self.prefix}/{slot}/bot"
 
     def prediction(self, slot: SlotName) -> str:
         """What the bot predicted for a bar."""
@@ -74,3 +94,7 @@ class Topics:
             return SlotName.parse(name), rest
         except BadInput:
             return None
+
+
+def _level(bot_id: str) -> str:
+    return _RESERVED.sub(lambda found: f"%{ord(found[0]):02X}", bot_id)

@@ -132,7 +132,7 @@ async def test_all_is_well_beside_a_daemon_and_a_bot(
         sklearn = version("scikit-learn")
         bot = BotPresence(online=True, bot_id="my-bot", python="3.11.2", sklearn=sklearn)
         bus.publish(TOPICS.status, online(), retain=True)
-        bus.publish(TOPICS.bot(SLOT), bot, retain=True)
+        bus.publish(TOPICS.bot(SLOT, bot.bot_id), bot, retain=True)
         await bus.flush()
         found = await machine.check_up()
     assert problems(found) == set()
@@ -215,13 +215,13 @@ async def test_a_bot_that_could_not_load_the_next_model_is_named(
     machine: Host, venue: None, bus: MqttConnection
 ) -> None:
     bot = BotPresence(online=True, bot_id="old", python="3.11.2", sklearn="0.9.1")
-    bus.publish(TOPICS.bot(SLOT), bot, retain=True)
+    bus.publish(TOPICS.bot(SLOT, bot.bot_id), bot, retain=True)
     await bus.flush()
     found = await machine.check_up()
     assert "bot old has scikit-learn 0.9.1" in found["bot"].problem
     bot = BotPresence(online=True, bot_id="lost")
-    bus.publish(TOPICS.bot(SLOT), BotPresence(online=False, bot_id="old"), retain=True)
-    bus.publish(TOPICS.bot(SlotName("SOL", "1h")), bot, retain=True)
+    bus.publish(TOPICS.bot(SLOT, "old"), BotPresence(online=False, bot_id="old"), retain=True)
+    bus.publish(TOPICS.bot(SlotName("SOL", "1h"), "lost"), bot, retain=True)
     await bus.flush()
     assert "no [[slots]]" in (await machine.check_up())["bot"].problem
 

@@ -53,11 +53,11 @@ async def test_a_bot_cannot_give_orders_or_commands_and_a_stranger_can_do_nothin
     broker: SecuredMosquitto,
 ) -> None:
     every = [
-        *(TOPICS.status, TOPICS.model(SLOT), TOPICS.ack(SLOT), TOPICS.bot(SLOT)),
+        *(TOPICS.status, TOPICS.model(SLOT), TOPICS.ack(SLOT), TOPICS.bot(SLOT, "b")),
         *(TOPICS.prediction(SLOT), TOPICS.trade(SLOT), TOPICS.command(SLOT)),
         *(TOPICS.reply(SLOT), TOPICS.state(SLOT), TOPICS.event(SLOT)),
     ]
-    bots = {TOPICS.ack(SLOT), TOPICS.bot(SLOT), TOPICS.prediction(SLOT), TOPICS.trade(SLOT)}
+    bots = {TOPICS.ack(SLOT), TOPICS.bot(SLOT, "b"), TOPICS.prediction(SLOT), TOPICS.trade(SLOT)}
     may = {"hyperdrift": set(every), "bot": bots, "operator": {TOPICS.command(SLOT)}}
     async with client(broker, "operator") as (operator, seen):
         await operator.wait_connected()

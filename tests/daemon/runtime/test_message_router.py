@@ -158,11 +158,11 @@ async def test_of_a_bot_that_comes_and_goes_without_end_the_newest_state_stands_
             swap = coordinator(bus, inboxes, clock)
             await asyncio.sleep(0.2)
             flaps = [presence(f"b{n % 7}", online=bool(n % 2)) for n in range(FLOOD)]
-            await publish(port, TOPICS.bot(SLOT), flaps, "-r")
-            await publish(port, TOPICS.bot(OTHER), [presence("other", online=True)], "-r")
+            await publish(port, TOPICS.bots(SLOT)[1], flaps, "-r")
+            await publish(port, TOPICS.bots(OTHER)[1], [presence("other", online=True)], "-r")
             await until(lambda: inboxes[OTHER].taken)
             for last in ("one", "two"):
-                await publish(port, TOPICS.bot(SLOT), [presence(last, online=True)], "-r")
+                await publish(port, TOPICS.bots(SLOT)[1], [presence(last, online=True)], "-r")
                 await until(lambda: swap.bot(SLOT) == BotPresence(online=True, bot_id=last))  # noqa: B023
                 swap.check()
             assert len(taken) == BOTS_AT_ONCE

@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from daemon.mqtt.bot_table import BOTS
 from daemon.mqtt.messages import encode
-from daemon.runtime.swap import BOTS, DEATHS, REPEAT_S, REPEATS, SwapCoordinator
+from daemon.runtime.swap import DEATHS, REPEAT_S, REPEATS, SwapCoordinator
 from hyperdrift.clock import SystemClock
 from hyperdrift.manifest import Manifest
 from hyperdrift.mqtt.broker_address import BrokerAddress
@@ -47,7 +48,7 @@ class Room:
 
     async def bot_is(self, *, online: bool) -> None:
         presence = BotPresence(online=online, bot_id="b")
-        self.bot.publish(TOPICS.bot(SLOT), presence, retain=True)
+        self.bot.publish(TOPICS.bot(SLOT, "b"), presence, retain=True)
         await until(lambda: (self.swap.bot(SLOT) is not None) is online)
 
     async def answer(self, swap_id: str, status: str = "loaded", bot_id: str = "b") -> None:

@@ -1,0 +1,1 @@
+"""Get the files of an ordered version, wherever this bot runs."""
