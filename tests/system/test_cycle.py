@@ -68,6 +68,7 @@ async def every_topic_is_as_documented(bus: Listener, model_id: str) -> None:
     order = await bus.wait_for(ORDER, model_id=model_id)
     assert set(order) == {
         "swap_id", "model_id", "manifest", "sha256", "sklearn", "reason", "issued_ms", "signature",
+        "latest",
     }  # fmt: skip
     assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in order["sha256"].values())
     bot = await bus.wait_for(f"hyperdrift/{SLOT}/bot/paper", model_id=model_id, online=True)
