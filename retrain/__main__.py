@@ -58,6 +58,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "computer": (str,),
     "computer_path": (str,),
     "fits": (str, type(None)),
+    "backtest": (bool,),
 }
 
 
@@ -115,6 +116,17 @@ def main(folder: Path, *, challenge: bool = False) -> int:
         refused_by=list(candidate.refused_by),
         manifest=f"{CANDIDATE}/{artifact.manifest_name(model_id)}",
     )
+    return 0
+
+
+def serve() -> int:
+    """Run job after job until stdin ends: each line is an object with `folder` and `challenge`.
+
+    So the interpreter starts and imports once. The last line about a job is `finished` or `failed`.
+    """
+    for line in sys.stdin:
+        asked = json.loads(line)
+        main(Path(asked["folder"]), challenge=asked["challenge"])
     return 0
 
 
@@ -178,7 +190,7 @@ def _check(settings: Any) -> None:
     for name, value in settings.items():
         if name not in _KINDS:
             raise BadJob(f"job.json has an unknown key {name!r}")
-        if not isinstance(value, _KINDS[name]) or isinstance(value, bool):
+        if not isinstance(value, _KINDS[name]) or (isinstance(value, bool) and name != "backtest"):
             raise BadJob(f"{name} in job.json cannot be {value!r}")
     if settings["horizon_bars"] < 1 or settings.get("jobs", 1) < 1:
         raise BadJob("horizon_bars and jobs must be at least 1")
@@ -205,4 +217,6 @@ def _tell(event: str, **values: Any) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--serve"]:
+        sys.exit(serve())
     sys.exit(main(Path(sys.argv[1]), challenge="--challenge" in sys.argv[2:]))

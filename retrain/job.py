@@ -26,8 +26,9 @@ class Job:
     `previous_threshold` is what `threshold` chose before; `champion` the live model, if any;
     `python` the interpreter that must be able to load the joblib file, ours if empty;
     `onnx_python` one with onnx and onnxruntime, ours if empty; `fits` keeps fitted base models for
-    other jobs over the same bars; `computed` is what a bot's own class made of the frame, None if
-    the features are ours.
+    other jobs over the same bars; `backtest` leaves out what changes no verdict, the report and the
+    proofs of all forms but the first model's; `computed` is what a bot's own class made of the
+    frame, None if the features are ours.
     """
 
     slot: str
@@ -49,6 +50,7 @@ class Job:
     jobs: int = 2
     recipe: Recipe = field(default_factory=Recipe)
     fits: Fits | None = field(default=None, repr=False)
+    backtest: bool = False
     computed: Computed | None = field(default=None, repr=False)
 
     @property

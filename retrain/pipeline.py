@@ -41,22 +41,10 @@ from retrain.scores import Scores, score, share_shift
 from retrain.stacking.scaling import notes, scaled
 from retrain.stacking.stack import Recipe, Trainer
 from retrain.stacking.twin import Model, fit_twin, refit
+from retrain.steps import Progress, StepWatch
 
 GOLDEN_ROWS: Final = 32
-_PERCENT: Final = {
-    "features": 1.0,
-    "labels": 3.0,
-    "out-of-fold": 5.0,
-    "judge": 55.0,
-    "champion": 60.0,
-    "refit": 75.0,
-    "save": 90.0,
-    "report": 93.0,
-    "self-test": 97.0,
-    "done": 100.0,
-}
-
-Progress = Callable[[str, float], None]
+NO_REPORT: Final = "<!doctype html><title>No report</title><p>A backtest draws none.</p>\n"
 Predict = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -79,21 +67,6 @@ class Candidate:
         return not self.refused_by
 
 
-class _Watch:
-    """Reports progress, and keeps how long each step took."""
-
-    def __init__(self, progress: Progress, timer: Callable[[], float]) -> None:
-        self._progress, self._timer, self._since = progress, timer, timer()
-        self._step, self.seconds = "", dict[str, float]()
-
-    def step(self, name: str) -> None:
-        now = self._timer()
-        if self._step:
-            self.seconds[self._step] = round(now - self._since, 3)
-        self._step, self._since = name, now
-        self._progress(name, _PERCENT[name])
-
-
 def run(
     job: Job, directory: artifact.Folder, progress: Progress, timer: Callable[[], float]
 ) -> Candidate:
@@ -114,16 +87,19 @@ def run(
     # Threads of BLAS and OpenMP spin while they wait for each other, which costs most where other
     # work has a core; the fits have threads of their own.
     with threadpool_limits(1), FreshInterpreter(job.python or sys.executable) as fresh:
-        return _run(job, directory, fresh, _Watch(progress, timer))
+        return _run(job, directory, fresh, StepWatch(progress, timer))
 
 
-def _run(job: Job, directory: artifact.Folder, fresh: FreshInterpreter, watch: _Watch) -> Candidate:
+def _run(
+    job: Job, directory: artifact.Folder, fresh: FreshInterpreter, watch: StepWatch
+) -> Candidate:
     rows = _rows(job, watch)
     trainer = _trainer(job, rows)
     watch.step("out-of-fold")
     given, twin = fit_twin(rows, trainer, job.signal_rate)
     watch.step("judge")
-    fresh.start()  # it imports while one core judges, and while the refit is fitted
+    if not job.backtest:
+        fresh.start()  # it imports while one core judges, and while the refit is fitted
     predict, signal = twin.stack.predict, twin.signal
     train, test = (_scores(predict, signal, rows, p, job) for p in (rows.train, rows.test))
     watch.step("champion")
@@ -136,12 +112,12 @@ def _run(job: Job, directory: artifact.Folder, fresh: FreshInterpreter, watch: _
     # Other processes prove the forms while this one draws the report.
     with ThreadPoolExecutor(1, initializer=threadpool_limits, initargs=(1, "openmp")) as beside:
         ask = (version, directory, rows.features, fresh, job.onnx_python)
-        proving = beside.submit(proofs.prove, *ask)
+        proving = beside.submit(proofs.prove, *ask) if _proof_needed(job, gates) else None
         watch.step("report")
-        found = _findings(rows, given, twin, job)
-        drawn = draw(found)
+        found = {} if job.backtest else _findings(rows, given, twin, job)
+        drawn = {} if job.backtest else draw(found)
         watch.step("self-test")
-        proved = proving.result()
+        proved = proving.result() if proving else proofs.left_out(version, directory)
     watch.step("done")
     gates += judge_shipped(_shipped(proved, twin, shipped, rows), job.limits)
     meta = certificate(
@@ -155,7 +131,16 @@ def _run(job: Job, directory: artifact.Folder, fresh: FreshInterpreter, watch: _
         timings=watch.seconds,
         settings=_settings(job, rows, trainer.recipe),
     )
-    return Candidate(artifact.seal(directory, version, meta, render(meta, drawn)), meta, gates)
+    page = NO_REPORT if job.backtest else render(meta, drawn)
+    return Candidate(artifact.seal(directory, version, meta, page), meta, gates)
+
+
+def _proof_needed(job: Job, gates: tuple[Gate, ...]) -> bool:
+    """Return whether fresh interpreters load the files: in a backtest only its first model's.
+
+    All later ones are written by the same libraries, and nobody loads a refused one.
+    """
+    return not job.backtest or (job.champion is None and _all_passed(gates))
 
 
 def _all_passed(gates: tuple[Gate, ...]) -> bool:
@@ -163,13 +148,13 @@ def _all_passed(gates: tuple[Gate, ...]) -> bool:
 
 
 def _refit(
-    rows: Rows, given: NDArray[np.float64], trainer: Trainer, job: Job, watch: _Watch
+    rows: Rows, given: NDArray[np.float64], trainer: Trainer, job: Job, watch: StepWatch
 ) -> Model:
     watch.step("refit")
     return refit(rows, given, trainer, job.signal_rate)
 
 
-def _rows(job: Job, watch: _Watch) -> Rows:
+def _rows(job: Job, watch: StepWatch) -> Rows:
     return dataset.build(
         job.frame,
         job.horizon_bars,
@@ -262,7 +247,8 @@ def _version(model: Model, rows: Rows, job: Job) -> artifact.Version:
 
 
 def _shipped(proved: proofs.Proofs, twin: Model, shipped: Model, rows: Rows) -> Shipped:
-    shown = Shipped(joblib=proved.joblib, onnx=proved.onnx, size_bytes=proved.size_bytes)
+    joblib, onnx, size, done = proved.joblib, proved.onnx, proved.size_bytes, proved.done
+    shown = Shipped(joblib=joblib, onnx=onnx, size_bytes=size, proved=done)
     if shipped is twin:
         return shown
     judged = rows.features[rows.test]

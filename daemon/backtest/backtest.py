@@ -1,37 +1,36 @@
 """Compare what each policy would have done on the stored bars.
 
 A person decides from this whether to trust the daemon. So every policy has the same bars, gates,
-fees and first model.
+costs and first model. Policies and coins do not depend on each other, so they run side by side.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import asyncio
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
-from daemon.backtest import performance
-from daemon.backtest.candidate_cache import Candidates
+from daemon.backtest import performance, progress
+from daemon.backtest.candidate_cache import Candidates, forget_fits
 from daemon.backtest.market_replay import Market
 from daemon.backtest.policy_run import PolicyRecord, Run
-from daemon.config.limits import child_limits, gate_limits, policy_settings
+from daemon.backtest.regret import NO_REGRET, Regret, regrets
+from daemon.backtest.warm_jobs import WarmJobs
+from daemon.config.limits import child_limits, gate_limits, policy_settings, slot_costs
 from daemon.config.schema import Config
 from daemon.store.data_folder import open_store
 from daemon.store.folder_lock import folder_lock
 from daemon.store.market_closures import comparison_slots
-from daemon.training.jobs import Jobs
-from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput, ConfigError
-from hyperdrift.slot_name import SlotName
+from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
 from monitor.policy import PolicySettings
-from retrain import labels
 from retrain.computers import BUILTIN
 
-_SCHEDULES: Final = {"weekly": 7.0, "daily": 1.0}
+_SCHEDULES: Final = {"monthly": 30.0, "weekly": 7.0, "daily": 1.0}
 POLICIES: Final = ("drift", "never", *_SCHEDULES)
 
 
@@ -39,16 +38,17 @@ POLICIES: Final = ("drift", "never", *_SCHEDULES)
 class BacktestResult:
     """One policy's figures.
 
-    `t` (n,) are the opens of all bars in ms, `equity` (n,) the running sum of the returns after
-    fees, `engine_s` the seconds that it took without the retrains.
+    `t` (n,) are the opens of all bars in ms, `track` what it lost and earned at each, `engine_s`
+    the processor seconds that it took without the retrains.
     """
 
     policy: str
     record: PolicyRecord
     figures: performance.Performance
     t: NDArray[np.int64]
-    equity: NDArray[np.float64]
+    track: performance.Track
     engine_s: float
+    regret: Regret = NO_REGRET
 
     def document(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
@@ -57,6 +57,7 @@ class BacktestResult:
             "policy": self.policy,
             **self.counts(),
             **self.figures.document(),
+            "regret": self.regret.document(),
             "training_s": round(record.training_s, 1),
             "engine_s": round(self.engine_s, 2),
             "trained": record.trained,
@@ -75,6 +76,15 @@ class BacktestResult:
             "rollbacks": len(record.at("rolled_back")),
             "drift_alarms": len(record.at("drift")),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class SlotBacktest:
+    """The results of one slot, a policy each, on the same bars; `cost_bps` of a round trip."""
+
+    slot: SlotName
+    results: tuple[BacktestResult, ...]
+    cost_bps: float
 
 
 def policy_settings_of(name: str, base: PolicySettings) -> PolicySettings:
@@ -102,15 +112,27 @@ def policy_settings_of(name: str, base: PolicySettings) -> PolicySettings:
 
 
 async def backtest(
-    config: Config, slot: SlotName, policies: Sequence[str], clock: Clock, *, quiet: bool
-) -> list[BacktestResult]:
-    """Run each policy over all stored bars of a slot, one after another.
+    config: Config,
+    slots: Sequence[SlotName],
+    policies: Sequence[str],
+    *,
+    days: float | None = None,
+    quiet: bool,
+) -> list[SlotBacktest]:
+    """Run each policy over the stored bars of each slot, all side by side.
 
     Candidates are kept under `<data_dir>/backtest`, so that a second run, also after an
     interrupted one, does not train them again.
 
+    Args:
+        config: Settings of the slots, the policy and the gates.
+        slots: Which slots.
+        policies: Names of policies.
+        days: Only the newest so many days are run; models learn from the bars before, too.
+        quiet: Show no progress.
+
     Raises:
-        ConfigError: If the slot is not configured, there is no such policy, or the bot computes
+        ConfigError: If a slot is not configured, there is no such policy, or the bot computes
             features of its own.
         DataFolderBusy: If another backtest runs on this data folder.
         BadInput: If too few bars are stored.
@@ -119,83 +141,72 @@ async def backtest(
     if config.features.computer != BUILTIN:
         msg = "a backtest knows the built-in features only; set features.computer to builtin for it"
         raise ConfigError(msg)
-    base = policy_settings(config.policy, slot)
-    chosen = {name: policy_settings_of(name, base) for name in dict.fromkeys(policies)}
-    config.slot(slot)
+    chosen = list(dict.fromkeys(policies))
+    runs = [_SlotRuns(config, slot, chosen, days) for slot in dict.fromkeys(slots)]
     root = config.data_dir / "backtest"
-    with folder_lock(root):
-        market = _market(config, slot, base)
-        jobs = Jobs(root, child_limits(config.retrain))
-        candidates = Candidates(root, jobs, base.false_alarms_per_month)
-        with _progress(len(market) * len(chosen), quiet=quiet) as shown:
-            results = []
-            for number, (name, settings) in enumerate(chosen.items()):
-                run = Run(
-                    market,
-                    config,
-                    settings,
-                    candidates,
-                    history_bars=base.min_bars,
-                    timer=clock.monotonic,
-                )
-                shown.begin(name, number * len(market))
-                began = clock.monotonic()
-                await run.through(shown.bars, shown.line)
-                results.append(_result(name, run, config, market, clock.monotonic() - began))
-        candidates.forget_fits()
+    with folder_lock(root), progress.shown(quiet=quiet) as bars:
+        opened = WarmJobs.opened(root, child_limits(config.retrain))
+        async with opened as jobs, asyncio.TaskGroup() as tasks:
+            for each in runs:
+                each.begin(tasks, jobs, bars)
+        results = [SlotBacktest(each.slot, each.results(), each.cost_bps) for each in runs]
+        forget_fits(root)
     return results
 
 
-def _market(config: Config, slot: SlotName, base: PolicySettings) -> Market:
+class _SlotRuns:
+    """The runs of all policies over the bars of one slot."""
+
+    def __init__(
+        self, config: Config, slot: SlotName, policies: Sequence[str], days: float | None
+    ) -> None:
+        base = policy_settings(config.policy, slot)
+        self.slot, self._config, self._rate = slot, config, base.false_alarms_per_month
+        section = config.slot(slot)
+        self._horizon = section.horizon
+        hours = section.horizon * slot.interval_ms / HOUR_MS
+        self.cost_bps = slot_costs(config, section).round_trip_bps(hours)
+        self._settings = {name: policy_settings_of(name, base) for name in policies}
+        self._market = _market(config, slot, base.min_bars)
+        self._first = _first_bar(len(self._market), slot, base.min_bars, days)
+        self._runs = dict[str, Run]()
+
+    def begin(self, tasks: asyncio.TaskGroup, jobs: WarmJobs, bars: Progress) -> None:
+        """Start a task for each policy."""
+        shared = len(self._settings) > 1
+        root = self._config.data_dir / "backtest"
+        candidates = Candidates(root, jobs, self._rate, share_fits=shared)
+        for name, settings in self._settings.items():
+            run = Run(self._market, self._config, settings, candidates, history_bars=self._first)
+            self._runs[name] = run
+            title = f"{self.slot} {name}"
+            shown = progress.PolicyProgress(bars, title, self._first, len(self._market))
+            tasks.create_task(run.through(shown.bars, shown.line), name=f"backtest {title}")
+
+    def results(self) -> tuple[BacktestResult, ...]:
+        """Return the results of runs that have ended."""
+        done = []
+        for name, run in self._runs.items():
+            figures, track = performance.measure(run.answers(), self._horizon, self.cost_bps)
+            opens = self._market.frame["t"]
+            done.append(BacktestResult(name, run.record, figures, opens, track, run.engine_s))
+        regret = regrets({each.policy: each.track for each in done}, self._horizon)
+        return tuple(replace(each, regret=regret[each.policy]) for each in done)
+
+
+def _market(config: Config, slot: SlotName, min_bars: int) -> Market:
     with open_store(config.data_dir, read_only=True) as store:
         frame = store.frame(slot)
         names = comparison_slots(slot, [section.name for section in config.slots])
         others = [store.bars(other) for other in names]
-    if len(frame["t"]) <= base.min_bars:
-        need = f"more than policy.min_bars = {base.min_bars} are needed: import some"
+    if len(frame["t"]) <= min_bars:
+        need = f"more than policy.min_bars = {min_bars} are needed: import some"
         raise BadInput(f"{slot} has {len(frame['t'])} bars stored; {need}")
     return Market.of(slot, frame, others)
 
 
-def _result(name: str, run: Run, config: Config, market: Market, seconds: float) -> BacktestResult:
-    section, close = config.slot(market.slot), market.frame["close"]
-    made = run.threshold or section.label_threshold
-    threshold = labels.resolve_threshold(made, close, section.horizon)
-    figures, equity = performance.measure(run.answers(), section.horizon, threshold)
-    return BacktestResult(
-        name, run.record, figures, market.frame["t"], equity, seconds - run.waited_s
-    )
-
-
-class _Shown:
-    """Shows progress: bars over all policies, and the step of the training child process."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress, self._name, self._before = progress, "", 0
-        self._task = progress.add_task("", total=total, step="")
-
-    def begin(self, name: str, before: int) -> None:
-        self._name, self._before = name, before
-        self._progress.update(self._task, description=name)
-
-    def bars(self, done: int) -> None:
-        self._progress.update(self._task, completed=self._before + done, step="")
-
-    def line(self, line: dict[str, Any]) -> None:
-        if line.get("event") == "progress":
-            step = f"training, {line['step']} {float(line['percent']):.0f} %"
-            self._progress.update(self._task, step=step)
-
-
-@contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[_Shown]:
-    columns = (
-        TextColumn("{task.description:8}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[step]}"),
-    )
-    console = Console(stderr=True, quiet=quiet)
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield _Shown(progress, total)
+def _first_bar(bars: int, slot: SlotName, min_bars: int, days: float | None) -> int:
+    """Return the first bar to run; the daemon knows those before it."""
+    if days is None:
+        return min_bars
+    return max(min_bars, bars - math.ceil(days * DAY_MS / slot.interval_ms))

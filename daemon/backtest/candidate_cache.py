@@ -7,6 +7,7 @@ ended.
 """
 
 import asyncio
+import collections
 import hashlib
 import json
 import shutil
@@ -16,14 +17,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.core.errors import DataFolderBusy, RetrainFailedError
 from daemon.core.subprocesses import OnLine
 from daemon.store.folder_lock import folder_lock
+from daemon.training import drift_calibration
 from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
 from daemon.training.training import calibration_name
+from monitor.errors import BadReference
+from retrain import features
 
 _VERDICT: Final = "verdict.json"
 _FITS: Final = "fits"
@@ -51,14 +56,23 @@ class Judged:
 class Candidates:
     """Train candidates, or find those that an earlier run trained from the same input.
 
+    Several policies may ask at once. What is trained on the same bars is trained by one after the
+    other, so that the second finds what the first left.
+
     Args:
         root: The folder of the cache.
         jobs: Runs the child processes, in the same folder.
         false_alarms_per_month: Rate that the drift monitor is calibrated to.
+        share_fits: Whether to keep fitted base models for other policies.
     """
 
-    def __init__(self, root: Path, jobs: Jobs, false_alarms_per_month: float) -> None:
+    def __init__(
+        self, root: Path, jobs: Jobs, false_alarms_per_month: float, *, share_fits: bool = True
+    ) -> None:
         self._root, self._jobs, self._rate = root, jobs, false_alarms_per_month
+        self._share_fits = share_fits
+        self._locks = collections.defaultdict[str, asyncio.Lock](asyncio.Lock)
+        self._calibrations, self._failed = dict[str, str](), dict[str, str]()
 
     async def judged(
         self, spec: Mapping[str, Any], frame: Frame, champion_id: str, on_line: OnLine
@@ -72,14 +86,20 @@ class Candidates:
             on_line: Called with each line of a child that has to run.
 
         Raises:
-            RetrainFailedError: If the child ended without a candidate, now or at an earlier try.
+            RetrainFailedError: If the child ended without a candidate, now or for another policy;
+                another run tries again.
         """
-        key = await asyncio.to_thread(self._key, spec, frame, champion_id)
-        found = await asyncio.to_thread(self._find, key)
-        if found is None:
-            found = await self._train(key, spec, frame, on_line)
-        if "error" in found:
-            raise RetrainFailedError(found["error"])
+        bars, key = await asyncio.to_thread(self._keys, spec, frame, champion_id)
+        async with self._locks[bars]:
+            if key in self._failed:
+                raise RetrainFailedError(self._failed[key])
+            found = await asyncio.to_thread(self._find, key)
+            if found is None:
+                try:
+                    found = await self._train(bars, key, spec, frame, on_line)
+                except RetrainFailedError as e:
+                    self._failed[key] = str(e)
+                    raise
         return Judged(
             folder=self._root / key / "candidate",
             model_id=found["model_id"],
@@ -90,31 +110,39 @@ class Candidates:
         )
 
     async def challenged(
-        self, job_id: str, spec: Mapping[str, Any], frame: Frame
+        self, spec: Mapping[str, Any], frame: Frame, champion_id: str
     ) -> ChallengeOutcome:
-        """Return the answer of a quick challenger; it is asked each time, not cached.
+        """Return the answer of a quick challenger.
 
         Args:
-            job_id: Names the job's folder.
             spec: The content of `job.json`.
             frame: The bars that it may see: columns of shape (n_bars,).
+            champion_id: Version of the model that is challenged.
         """
-        try:
-            return await self._jobs.challenge(job_id, spec, frame)
-        except RetrainFailedError as e:
-            return ChallengeOutcome(None, f"the quick challenger failed: {e}")
+        _, key = await asyncio.to_thread(
+            self._keys, {**spec, "challenge": True}, frame, champion_id
+        )
+        async with self._locks[key]:
+            found = await asyncio.to_thread(self._find, key)
+            if found is not None:
+                return msgspec.convert(found, ChallengeOutcome)
+            try:
+                answer = await self._jobs.challenge(key, spec, frame)
+            except RetrainFailedError as e:
+                return ChallengeOutcome(None, f"the quick challenger failed: {e}")
+            await asyncio.to_thread(_keep, self._root / key, msgspec.to_builtins(answer))
+        return answer
 
-    def forget_fits(self) -> None:
-        """Remove the cached base models: they are large and serve only policies at the same bar."""
-        shutil.rmtree(self._root / _FITS, ignore_errors=True)
-
-    def _key(self, spec: Mapping[str, Any], frame: Frame, champion_id: str) -> str:
+    def _keys(self, spec: Mapping[str, Any], frame: Frame, champion_id: str) -> tuple[str, str]:
+        """Return what names the bars and settings, and what names the candidate."""
         made_of = {k: v for k, v in spec.items() if k not in {"reason", "champion"}}
-        made_of |= {"champion": champion_id, "version": version("hyperdrift"), "drift": self._rate}
+        made_of |= {"version": version("hyperdrift"), "drift": self._rate}
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
         for name in sorted(frame):
             digest.update(np.ascontiguousarray(frame[name]).tobytes())
-        return f"{spec['at_ms']}-{digest.hexdigest()[:16]}"
+        bars = digest.hexdigest()
+        digest.update(champion_id.encode())
+        return bars, f"{spec['at_ms']}-{digest.hexdigest()[:16]}"
 
     def _find(self, key: str) -> dict[str, Any] | None:
         path = self._root / key / _VERDICT
@@ -126,21 +154,48 @@ class Candidates:
         return found
 
     async def _train(
-        self, key: str, spec: Mapping[str, Any], frame: Frame, on_line: OnLine
+        self, bars: str, key: str, spec: Mapping[str, Any], frame: Frame, on_line: OnLine
     ) -> dict[str, Any]:
+        job = {**spec, "fits": str(self._root / _FITS)} if self._share_fits else spec
+        calibrating: list[asyncio.Task[str]] = []
+
+        def line(told: dict[str, Any]) -> None:
+            # The refit is fitted only if every gate has passed so far. It needs one core.
+            if told.get("step") == "refit" and not calibrating:
+                calibrating.append(asyncio.create_task(self._calibration(bars, spec, frame)))
+            on_line(told)
+
         try:
-            job = {**spec, "fits": str(self._root / _FITS)}
-            outcome = await self._jobs.retrain(key, job, frame, on_line)
+            outcome = await self._jobs.retrain(key, job, frame, line)
             if outcome.passed:
-                on_line({"event": "progress", "step": "drift calibration", "percent": 99.0})
-                text = await self._jobs.calibrate(key, self._rate)
+                begun = calibrating[0] if calibrating else self._calibration(bars, spec, frame)
+                text = await begun
                 (outcome.folder / calibration_name(outcome.model_id)).write_text(text)
-            verdict = _verdict(outcome)
-        except RetrainFailedError as e:
-            verdict = {"error": str(e)}
-        folder = self._root / key
-        await asyncio.to_thread(_keep, folder, verdict)
+        finally:
+            for task in calibrating:
+                task.cancel()
+        verdict = _verdict(outcome)
+        await asyncio.to_thread(_keep, self._root / key, verdict)
         return verdict
+
+    async def _calibration(self, bars: str, spec: Mapping[str, Any], frame: Frame) -> str:
+        """Return the calibration of the drift monitor, which is the same for all champions."""
+        if bars not in self._calibrations:
+            self._calibrations[bars] = await asyncio.to_thread(_calibrated, spec, frame, self._rate)
+        return self._calibrations[bars]
+
+
+def _calibrated(spec: Mapping[str, Any], frame: Frame, rate: float) -> str:
+    rows = features.compute({name: np.asarray(column) for name, column in frame.items()})
+    try:
+        return drift_calibration.calibrated(rows, frame["t"], spec, rate)
+    except BadReference as e:
+        raise RetrainFailedError(f"drift calibration: {e}") from e
+
+
+def forget_fits(root: Path) -> None:
+    """Remove the cached base models: they are large and serve only policies at the same bar."""
+    shutil.rmtree(root / _FITS, ignore_errors=True)
 
 
 def forget_old(root: Path, before_s: float) -> int:
@@ -177,5 +232,6 @@ def _verdict(outcome: JobOutcome) -> dict[str, Any]:
 
 def _keep(folder: Path, verdict: Mapping[str, Any]) -> None:
     """Write the verdict last: a folder without one was left by an interrupted job."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "bars.npz").unlink(missing_ok=True)
     (folder / _VERDICT).write_text(json.dumps(verdict))

@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.backtest.candidate_cache import Judged
-from daemon.registry.served_form import load_served
 from daemon.store import market_closures
+from hyperdrift import version_files
+from hyperdrift.loaded_model import LoadedModel
 from hyperdrift.slot_name import SlotName
-from retrain import features
+from retrain import features, labels
+from retrain.forms import parts
+from retrain.forms.load_proof import PORTABLE_TOLERANCE
 
-_CHUNK: Final = 2016
+_CHUNK: Final = 512
 
 Frame = dict[str, NDArray[Any]]
 
@@ -62,12 +65,23 @@ class Market:
 class TrainedVersion:
     """A model that was live for a while in a backtest.
 
-    It predicts 2016 bars at once, which is far faster than one by one.
+    It predicts a day or two of 5m bars at once, which is far faster than one by one.
+
+    Attributes:
+        judged: The candidate that it was.
+        model: Ready to predict.
+        limit: Return that its labels separate NEUTRAL at, for each bar, shape (n,).
+
+    Raises:
+        VersionRefused: If a file of it is missing or damaged.
     """
 
     def __init__(self, judged: Judged, market: Market) -> None:
         self.judged, self._market = judged, market
-        self.model = load_served(judged.manifest)
+        self.model = _loaded(judged)
+        close, horizon = market.frame["close"], self.model.manifest.horizon_bars
+        threshold = labels.resolve_threshold(self.model.manifest.threshold, close, horizon)
+        self.limit = np.broadcast_to(threshold.per_bar(close, horizon), close.shape)
         self._p = np.full((len(market), 3), np.nan)
         self._asked: set[int] = set()
 
@@ -82,6 +96,31 @@ class TrainedVersion:
                 self._p[part][known] = self.model.predict(self._market.rows[part][known])
         down, neutral, up = self._p[bar].tolist()
         return (down, neutral, up) if np.isfinite(down) else None
+
+
+class PartsForm:
+    """A model as plain arrays, which needs neither scikit-learn nor a portable form."""
+
+    golden_tolerance = PORTABLE_TOLERANCE
+
+    def __init__(self, content: bytes) -> None:
+        self._parts = parts.loaded(content)
+
+    def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return DOWN, NEUTRAL, UP, shape (n, 3), for raw rows (n, 17)."""
+        return self._parts.predict(rows)
+
+
+def _loaded(judged: Judged) -> LoadedModel:
+    """Load a candidate of a backtest from its arrays, and test it on its golden rows."""
+    manifest = version_files.read_manifest(judged.manifest)
+    files = version_files.check_files(manifest, judged.folder)
+    golden = version_files.json_of(files[manifest.golden], manifest.golden, manifest.model_id)
+    rows = np.asarray(golden["rows"]), np.asarray(golden["probabilities"])
+    form = PartsForm(files[manifest.document["parts"]])
+    model = LoadedModel(manifest, "parts", form, features.NAMES, rows)
+    model.check_golden()
+    return model
 
 
 def _between(frame: Frame, from_t: int, to_t: int) -> Frame:

@@ -5,16 +5,18 @@ each bar, so that the figures of two policies can be compared.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.outcomes import decision
 from retrain import labels
-from retrain.scores import FEE_BPS, row_log_loss
+from retrain.scores import paired_difference, row_log_loss
 
 Floats = NDArray[np.float64]
+
+_LEAST_TRADES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class Answers:
     """The predictions for each bar, oldest first; NaN where no model predicted.
 
     `t` (n,) open times in ms, `close` (n,), `p` (n, 3) DOWN, NEUTRAL, UP, `up` and `down` (n,)
-    the signal thresholds in force.
+    the signal thresholds in force, `limit` (n,) the return that the labels of the live model
+    separate NEUTRAL at.
     """
 
     t: NDArray[np.int64]
@@ -30,6 +33,7 @@ class Answers:
     p: Floats
     up: Floats
     down: Floats
+    limit: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,9 @@ class Performance:
 
     `skill` is 1 - log loss / log loss of the class shares of the same bars, `ic` the correlation
     of p_up - p_down with the future return. Signals are followed one at a time; `win_rate` is
-    the share that gained before fees, `pnl` the sum of their returns after fees, a fraction of
-    one stake, `drawdown` its largest fall from a peak.
+    the share that gained before costs, `pnl` the sum of their returns after costs, a fraction of
+    one stake, `pnl_interval` its 95 % block-bootstrap interval, `pnl_before_costs` the same sum
+    without costs, `drawdown` the largest fall of the former from a peak.
     """
 
     bars: int
@@ -49,6 +54,8 @@ class Performance:
     signals: int
     win_rate: float | None
     pnl: float
+    pnl_interval: tuple[float, float] | None
+    pnl_before_costs: float
     drawdown: float
 
     def document(self) -> dict[str, Any]:
@@ -57,46 +64,77 @@ class Performance:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """What a policy lost and earned, bar by bar, shape (n,) each.
+
+    `loss` is the log loss of the answer, NaN where none was judged; `limit` the return that its
+    question separates NEUTRAL at; `net` the return after costs of the signal that ended there.
+    """
+
+    loss: Floats
+    limit: Floats
+    net: Floats
+
+    @property
+    def equity(self) -> Floats:
+        """The running sum of the returns after costs, shape (n,)."""
+        return np.cumsum(self.net)
+
+
+@dataclass(frozen=True, slots=True)
 class SimulatedTrade:
-    """A signal followed to its horizon; `closed` indexes its last bar, `gain` is before fees."""
+    """A signal followed to its horizon; `closed` indexes its last bar, `gain` is before costs."""
 
     closed: int
     gain: float
 
 
-def measure(
-    answers: Answers, horizon_bars: int, threshold: labels.Threshold, fee_bps: float = FEE_BPS
-) -> tuple[Performance, Floats]:
-    """Return the figures and the running sum of the returns after fees, shape (n,).
+def measure(answers: Answers, horizon_bars: int, cost_bps: float) -> tuple[Performance, Track]:
+    """Return the figures, and what they are the sums of.
 
     Args:
         answers: The predictions.
         horizon_bars: Bars from a prediction to its outcome.
-        threshold: The return that separates NEUTRAL from UP and DOWN.
-        fee_bps: Cost of a round trip in basis points.
+        cost_bps: Cost of a round trip in basis points.
     """
     close = answers.close
     future = labels.future_return(close, horizon_bars)
-    made = labels.label(close, horizon_bars, threshold.per_bar(close, horizon_bars))
+    made = labels.label(close, horizon_bars, answers.limit)
     known = np.isfinite(answers.p).all(axis=1) & (made != labels.UNKNOWN)
+    loss = np.full(len(close), np.nan)
+    loss[known] = row_log_loss(made[known], answers.p[known])
     traded = trades(answers, horizon_bars)
-    net = np.zeros(len(close))
-    for trade in traded:
-        net[trade.closed] += trade.gain - fee_bps / 1e4
-    equity = np.cumsum(net)
-    loss, skill, ic = _scores(made[known], answers.p[known], future[known])
     gains = np.array([trade.gain for trade in traded])
+    net = np.zeros(len(close))
+    net[[trade.closed for trade in traded]] = gains - cost_bps / 1e4
+    track = Track(loss, answers.limit, net)
+    skill, ic = _scores(made[known], answers.p[known], future[known])
     figures = Performance(
         bars=int(known.sum()),
-        log_loss=loss,
+        log_loss=float(loss[known].mean()) if known.any() else None,
         skill=skill,
         ic=ic,
         signals=len(gains),
         win_rate=float((gains > 0).mean()) if len(gains) else None,
-        pnl=float(equity[-1]) if len(equity) else 0.0,
-        drawdown=float((np.maximum.accumulate(np.maximum(equity, 0)) - equity).max(initial=0.0)),
+        pnl=float(net.sum()),
+        pnl_interval=sum_interval(gains - cost_bps / 1e4),
+        pnl_before_costs=float(gains.sum()),
+        drawdown=_drawdown(track.equity),
     )
-    return figures, equity
+    return figures, track
+
+
+def sum_interval(returns: Floats) -> tuple[float, float] | None:
+    """Return the 95 % block-bootstrap interval of a sum of returns; None for fewer than 8.
+
+    Args:
+        returns: Of trades one after the other, shape (n,), in time order. Neighbours may depend
+            on each other, so blocks of them are drawn.
+    """
+    if len(returns) < _LEAST_TRADES:
+        return None
+    _, interval = paired_difference(returns, np.zeros(len(returns)), 1)
+    return len(returns) * interval.low, len(returns) * interval.high
 
 
 def trades(answers: Answers, horizon_bars: int) -> list[SimulatedTrade]:
@@ -117,14 +155,17 @@ def trades(answers: Answers, horizon_bars: int) -> list[SimulatedTrade]:
     return done
 
 
-def _scores(
-    made: NDArray[np.int8], p: Floats, future: Floats
-) -> tuple[float | None, float | None, float | None]:
+def _scores(made: NDArray[np.int8], p: Floats, future: Floats) -> tuple[float | None, float | None]:
+    """Return skill and directional IC."""
     if len(made) < 2:  # noqa: PLR2004 - a correlation needs two
-        return None, None, None
+        return None, None
     prior = np.broadcast_to(labels.shares(made), p.shape)
     loss, base = float(row_log_loss(made, p).mean()), float(row_log_loss(made, prior).mean())
     lean = p[:, 2] - p[:, 0]
     moves = np.ptp(lean) > 0 and np.ptp(future) > 0
     ic = float(np.corrcoef(lean, future)[0, 1]) if moves else None
-    return loss, 1 - loss / base if base > 0 else None, ic
+    return 1 - loss / base if base > 0 else None, ic
+
+
+def _drawdown(equity: Floats) -> float:
+    return float((np.maximum.accumulate(np.maximum(equity, 0)) - equity).max(initial=0.0))

@@ -6,6 +6,7 @@ made: a retrain takes a minute of market time, so its verdict is known before th
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -56,12 +57,10 @@ class Run:
         settings: The policy.
         candidates: Trains, or finds what was trained before.
         history_bars: Number of bars before the first that the engine is given.
-        timer: A monotonic clock in seconds.
 
     Attributes:
         record: The events.
-        threshold: The label threshold of its first model, None before that.
-        waited_s: Seconds spent on candidates, training or finding them.
+        engine_s: Processor seconds of everything but candidates.
     """
 
     def __init__(
@@ -72,10 +71,8 @@ class Run:
         candidates: Candidates,
         *,
         history_bars: int,
-        timer: Callable[[], float],
     ) -> None:
         self._market, self._config, self._candidates = market, config, candidates
-        self._timer = timer
         self._section = config.slot(market.slot)
         self._start = history_bars
         self._engine = Engine(
@@ -85,7 +82,7 @@ class Run:
             names=features.NAMES,
             history_bars=history_bars,
         )
-        self._versions: dict[str, TrainedVersion] = {}
+        self._passed: dict[str, Judged] = {}
         self._live: TrainedVersion | None = None
         self._shadow: TrainedVersion | None = None
         self._order: actions.StartRetrain | actions.AskChallenger | None = None
@@ -93,8 +90,8 @@ class Run:
         n = len(market)
         self._p = np.full((n, 3), np.nan)
         self._up, self._down = np.full(n, np.inf), np.full(n, np.inf)
-        self.threshold: float | str | None = None
-        self.waited_s = 0.0
+        self._limit = np.full(n, np.nan)
+        self.engine_s = 0.0
 
     # What a retrain is compared with, as `daemon.training.training` asks for it.
 
@@ -108,6 +105,10 @@ class Run:
         """Path of its manifest."""
         return str(self._live.judged.manifest) if self._live else None
 
+    @property
+    def _champion_id(self) -> str:
+        return self._live.model.model_id if self._live else ""
+
     async def through(self, on_bars: OnBars, on_line: OnLine) -> None:
         """Give every bar to the engine and carry out its actions.
 
@@ -115,7 +116,7 @@ class Run:
             on_bars: Called with the number of bars done.
             on_line: Called with the lines of each child that trains.
         """
-        await asyncio.to_thread(self._handle, events.Ticked(**self._now(self._start - 1)))
+        await self._apart(self._handle, events.Ticked(**self._now(self._start - 1)))
         bar = self._start
         while bar < len(self._market) or self._order is not None:
             if self._order is not None:
@@ -125,13 +126,26 @@ class Run:
                 else:
                     await self._retrain(order, on_line)
             else:
-                bar = await asyncio.to_thread(self._advance, bar)
+                bar = await self._apart(self._advance, bar)
                 on_bars(bar)
 
     def answers(self) -> performance.Answers:
         """Return the predictions of the live models for each bar."""
         frame = self._market.frame
-        return performance.Answers(frame["t"], frame["close"], self._p, self._up, self._down)
+        said = self._p, self._up, self._down, self._limit
+        return performance.Answers(frame["t"], frame["close"], *said)
+
+    async def _apart(self, work: Callable[[Any], Any], given: Any) -> Any:
+        """Do a piece of work in a thread, and count its processor time."""
+
+        def timed() -> Any:
+            began = time.thread_time()
+            try:
+                return work(given)
+            finally:
+                self.engine_s += time.thread_time() - began
+
+        return await asyncio.to_thread(timed)
 
     def _now(self, bar: int) -> dict[str, Any]:
         return {"slot": str(self._market.slot), "at_ms": self._market.close_ms(bar)}
@@ -151,6 +165,7 @@ class Run:
         p = live.p(bar) if live else None
         if live is not None and p is not None:
             self._p[bar], self._up[bar], self._down[bar] = p, live.model.up, live.model.down
+            self._limit[bar] = live.limit[bar]
         self._handle(
             events.BarScored(
                 **self._now(bar),
@@ -177,13 +192,13 @@ class Run:
     def _change(self, order: Change) -> events.ModelServed:
         back = isinstance(order, actions.Rollback)
         target = order.to_model_id if isinstance(order, actions.Rollback) else order.model_id
-        previous, self._live = self._live, self._versions[target]
-        self._shadow = None if back else previous
-        manifest = self._live.model.manifest
-        self.threshold = self.threshold or manifest.threshold
+        previous, live = self._live, self._shadow
+        if live is None or live.model.model_id != target:
+            live = TrainedVersion(self._passed[target], self._market)
+        self._live, self._shadow = live, None if back else previous
         return model_served(
-            manifest,
-            self._live.judged.folder,
+            live.model.manifest,
+            live.judged.folder,
             previous_id=previous.model.model_id if previous else None,
             reason=change_reason(order),
             rollback=back,
@@ -194,13 +209,10 @@ class Run:
     async def _challenge(self, order: actions.AskChallenger) -> None:
         spec = job_spec(self._config, self._section, order, self)
         since = order.at_ms - self._section.history_ms
-        began = self._timer()
-        answer = await self._candidates.challenged(
-            order.job_id, spec, self._market.until(order.at_ms, since)
-        )
-        self.waited_s += self._timer() - began
+        frame, champion_id = self._market.until(order.at_ms, since), self._champion_id
+        answer = await self._candidates.challenged(spec, frame, champion_id)
         judged = challenger_judged(answer, order, order.at_ms)
-        await asyncio.to_thread(self._handle, judged)
+        await self._apart(self._handle, judged)
 
     async def _retrain(self, order: actions.StartRetrain, on_line: OnLine) -> None:
         slot, job = order.slot, order.job_id
@@ -208,24 +220,18 @@ class Run:
         spec = job_spec(self._config, self._section, order, self)
         since = order.at_ms - self._section.history_ms
         frame = self._market.until(order.at_ms, since)
-        champion_id = self._live.model.model_id if self._live else ""
-        began = self._timer()
         try:
-            judged = await self._candidates.judged(spec, frame, champion_id, on_line)
+            judged = await self._candidates.judged(spec, frame, self._champion_id, on_line)
         except RetrainFailedError as e:
             failed = events.RetrainFailed(slot=slot, at_ms=done_ms, job_id=job, error=str(e))
             self.record.trained.append({**_begun(order), "passed": False, "error": str(e)})
-            await asyncio.to_thread(self._handle, failed)
+            await self._apart(self._handle, failed)
             return
-        finally:
-            self.waited_s += self._timer() - began
         self._note(order, judged)
         if judged.passed:
-            self._versions[judged.model_id] = await asyncio.to_thread(
-                TrainedVersion, judged, self._market
-            )
+            self._passed[judged.model_id] = judged
         judging = events.JudgingBegan(slot=slot, at_ms=done_ms, job_id=job)
-        await asyncio.to_thread(self._handle, judging)
+        await self._apart(self._handle, judging)
         finished = events.RetrainFinished(
             slot=slot,
             at_ms=done_ms,
@@ -235,7 +241,7 @@ class Run:
             refused_by=judged.refused_by,
             detail=judged.detail,
         )
-        await asyncio.to_thread(self._handle, finished)
+        await self._apart(self._handle, finished)
 
     def _note(self, order: actions.StartRetrain, judged: Judged) -> None:
         self.record.training_s += judged.seconds

@@ -2,10 +2,9 @@
 
 import html
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import matplotlib.dates as mdates
 import numpy as np
@@ -16,13 +15,14 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from daemon.backtest.backtest import BacktestResult
+from daemon.backtest import coin_table
+from daemon.backtest.backtest import BacktestResult, SlotBacktest
+from daemon.backtest.coin_table import interval, number
+from daemon.backtest.regret import Difference
 from daemon.core.times import utc
-from hyperdrift.slot_name import SlotName
-from retrain.scores import FEE_BPS
 
 # Legible on white and on near-black: the page has both themes.
-_COLOURS: Final = ("#3b82f6", "#8a8f98", "#d97706", "#10a37f")
+_COLOURS: Final = ("#3b82f6", "#8a8f98", "#d97706", "#10a37f", "#b45cc4")
 _INK: Final = "#8a8f98"
 _MARKS: Final = {
     "drift": ("|", "drift alarm"),
@@ -31,8 +31,18 @@ _MARKS: Final = {
     "rolled_back": ("v", "rollback"),
 }
 _FIGURES: Final = (
-    *("retrains", "refused by a gate", "rollbacks", "drift alarms", "log loss", "skill"),
-    *("directional IC", "signals", "win rate", "P&L after fees", "drawdown", "time spent training"),
+    *(
+        "retrains",
+        "refused by a gate",
+        "rollbacks",
+        "drift alarms",
+        "log loss",
+        "regret",
+        "95 %",
+        "skill",
+    ),
+    *("directional IC", "signals", "win rate", "P&L before costs", "P&L after costs", "95 %"),
+    *("regret", "95 %", "drawdown", "time spent training"),
 )
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -55,36 +65,63 @@ svg {{ width: 100%; height: auto; }}
 </body></html>
 """
 _NOTE: Final = (
-    f"P&L is the sum of the returns of the signals, one at a time, on one stake, after {FEE_BPS:g} "
-    "basis points a round trip; no leverage, no funding, no slippage. Log loss, skill and IC are "
-    "of the probabilities of the model that was live at each bar"
+    "P&L is the sum of the returns of the signals, one at a time, on one stake, without leverage; "
+    "a round trip costs {costs} basis points. Log loss, skill and IC are "
+    "of the probabilities of the model that was live at each bar. Regret is the difference to the "
+    "fixed schedule that turned out best, of log loss or of P&L, with its 95 % interval."
 )
 
 
-def show(results: Sequence[BacktestResult]) -> None:
-    """Print the table."""
-    policies = (Column(result.policy, justify="right") for result in results)
-    table = Table(Column("policy"), *policies, box=SIMPLE)
-    for row in _rows(results):
-        table.add_row(*row)
+def show(coins: Sequence[SlotBacktest]) -> None:
+    """Print the table of each coin, and one over all coins if there are several."""
     console = Console(highlight=False)
-    console.print(table)
-    console.print(_NOTE + ".", soft_wrap=True)
+    for coin in coins:
+        policies = (Column(result.policy, justify="right") for result in coin.results)
+        table = Table(Column(str(coin.slot)), *policies, box=SIMPLE)
+        for row in _rows(coin.results):
+            table.add_row(*row)
+        console.print(table)
+    if len(coins) > 1:
+        console.print(coin_table.table(coins))
+    console.print(_note(*coins), soft_wrap=True)
 
 
-def write(path: Path, slot: SlotName, results: Sequence[BacktestResult]) -> Path:
-    """Write the page, self-contained, and return its path."""
-    times = results[0].t
+def document(coins: Sequence[SlotBacktest], paths: Sequence[Path]) -> dict[str, Any]:
+    """Return the results as plain JSON values: several coins are a list, with their means.
+
+    Args:
+        coins: The results, one coin or more.
+        paths: The page of each.
+    """
+    each = [
+        {"report": str(path), "policies": [result.document() for result in coin.results]}
+        for coin, path in zip(coins, paths, strict=True)
+    ]
+    if len(coins) == 1:
+        return each[0]
+    listed = [{"slot": str(coin.slot), **one} for coin, one in zip(coins, each, strict=True)]
+    return {"coins": listed, "means": coin_table.means(coins)}
+
+
+def write(folder: Path, coin: SlotBacktest) -> Path:
+    """Write the page of a coin, self-contained, and return its path."""
+    slot, results = coin.slot, coin.results
+    path, times = folder / f"{slot}.html", results[0].t
     span = " to ".join(utc(int(t)) for t in (times[0], times[-1]))
     page = _PAGE.format(
         slot=html.escape(str(slot)),
         span=f"{len(times)} bars, {span}",
-        note=html.escape(_NOTE + "."),
+        note=html.escape(_note(coin)),
         table=_table(results),
         plot=_plot(results),
     )
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def _note(*coins: SlotBacktest) -> str:
+    costs = dict.fromkeys(f"{coin.cost_bps:g}" for coin in coins)
+    return _NOTE.format(costs=" or ".join(costs))
 
 
 def _rows(results: Sequence[BacktestResult]) -> list[tuple[str, ...]]:
@@ -100,19 +137,28 @@ def _cells(result: BacktestResult) -> tuple[str, ...]:
         str(counts["refusals"]),
         str(counts["rollbacks"]),
         str(counts["drift_alarms"]),
-        _number(figures.log_loss, ".4f"),
-        _number(figures.skill, "+.4f"),
-        _number(figures.ic, "+.3f"),
+        number(figures.log_loss, ".4f"),
+        *_regret(result.regret.log_loss, "+.4f"),
+        number(figures.skill, "+.4f"),
+        number(figures.ic, "+.3f"),
         str(figures.signals),
-        _number(figures.win_rate, ".1%"),
-        _number(figures.pnl, "+.1%"),
-        _number(figures.drawdown, ".1%"),
+        number(figures.win_rate, ".1%"),
+        number(figures.pnl_before_costs, "+.1%"),
+        number(figures.pnl, "+.1%"),
+        interval(figures.pnl_interval, "+.1%"),
+        *_regret(result.regret.pnl, "+.1%"),
+        number(figures.drawdown, ".1%"),
         f"{result.record.training_s:.0f} s",
     )
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None or not math.isfinite(value) else format(value, form)
+def _regret(of: Difference | None, form: str) -> tuple[str, str]:
+    """Return a regret and its interval; "best" for the schedule that is compared with."""
+    if of is None:
+        return "-", "-"
+    if of.is_best:
+        return "best", ""
+    return format(of.value, form), interval((of.low, of.high), form)
 
 
 def _table(results: Sequence[BacktestResult]) -> str:
@@ -130,16 +176,18 @@ def _plot(results: Sequence[BacktestResult]) -> str:
     figure.patch.set_alpha(0)
     axes = figure.subplots()
     axes.patch.set_alpha(0)
-    for number, result in enumerate(results):
-        colour = _COLOURS[number % len(_COLOURS)]
+    for i, result in enumerate(results):
+        colour = _COLOURS[i % len(_COLOURS)]
         times = result.t.astype("datetime64[ms]")
-        axes.plot(times, 100 * result.equity, color=colour, linewidth=1.4, label=result.policy)
+        axes.plot(
+            times, 100 * result.track.equity, color=colour, linewidth=1.4, label=result.policy
+        )
         for kind, (marker, _) in _MARKS.items():
             at = np.array(result.record.at(kind), dtype=np.int64)
             place = np.clip(np.searchsorted(result.t, at), 0, len(result.t) - 1)
             axes.plot(
                 times[place],
-                100 * result.equity[place],
+                100 * result.track.equity[place],
                 linestyle="",
                 marker=marker,
                 color=colour,
@@ -157,7 +205,7 @@ def _label_axes(axes: Axes) -> None:
     locator = mdates.AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
-    axes.set_ylabel("sum of returns after fees, %", color=_INK)
+    axes.set_ylabel("sum of returns after costs, %", color=_INK)
     axes.axhline(0, color=_INK, linewidth=0.6)
     axes.tick_params(colors=_INK, which="both")
     axes.xaxis.get_offset_text().set_color(_INK)

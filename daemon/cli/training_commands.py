@@ -109,30 +109,44 @@ def retrain(
 
 
 def backtest(
-    coin: CoinOption,
+    coin: Annotated[
+        list[str],
+        typer.Option("--coin", help="As the venue writes it; several times or with commas."),
+    ],
     interval: IntervalOption = "5m",
     policy: Annotated[
         str, typer.Option(help="Which policies, separated by commas.")
-    ] = "drift,never,weekly,daily",
+    ] = "drift,never,monthly,weekly,daily",
+    days: Annotated[
+        float | None, typer.Option(min=1, help="Only the newest so many days [all].")
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what each policy would have done on the stored bars."""
     from daemon.backtest import backtest as backtesting
     from daemon.backtest import report
+    from daemon.config import loader as configuration
     from daemon.core import logs
-    from hyperdrift.clock import SystemClock
+    from hyperdrift.slot_name import SlotName, interval_name
 
     logs.configure()
-    settings, slot = settings_and_slot(config, coin, interval)
-    names = [name.strip() for name in policy.split(",")]
-    work = backtesting.backtest(settings, slot, names, SystemClock(), quiet=as_json)
-    results = run_async(work)
-    if results is None:
+    settings, policies = configuration.load(config), _listed([policy])
+    slots = [SlotName(name, interval_name(interval)) for name in _listed(coin)]
+    work = backtesting.backtest(settings, slots, policies, days=days, quiet=as_json)
+    coins = run_async(work)
+    if coins is None:
+        sys.stderr.write("hyperdrift: interrupted; the same command goes on from here\n")
         sys.exit(INTERRUPTED)
-    path = report.write(settings.data_dir / "backtest" / f"{slot}.html", slot, results)
+    paths = [report.write(settings.data_dir / "backtest", one) for one in coins]
     if as_json:
-        print_json({"report": str(path), "policies": [r.document() for r in results]})
+        print_json(report.document(coins, paths))
     else:
-        report.show(results)
-        typer.echo(f"report: {path}")
+        report.show(coins)
+        for path in paths:
+            typer.echo(f"report: {path}")
+
+
+def _listed(given: list[str]) -> list[str]:
+    """Return the names in options that may be given several times or with commas."""
+    return [name.strip() for one in given for name in one.split(",") if name.strip()]

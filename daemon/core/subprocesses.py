@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -99,10 +99,10 @@ async def run(
     process = await start(arguments, limits, environment)
     report = ChildReport(on_line)
     try:
-        with _workers_end_with(process):
+        with workers_end_with(process):
             async with asyncio.timeout(limits.timeout_s), asyncio.TaskGroup() as tasks:
                 errors = tasks.create_task(tail(process.stderr), name="child-stderr")
-                async for line in _json_lines(process.stdout):
+                async for line in json_lines(process.stdout):
                     report.take(line)
                 code = await process.wait()
     except TimeoutError:
@@ -112,7 +112,7 @@ async def run(
         await end(process)
     if code == 0 and report.finished:
         return report.finished
-    raise RetrainFailedError(_why(code, errors.result(), report, limits))
+    raise RetrainFailedError(why_failed(code, errors.result(), report, limits))
 
 
 async def start(
@@ -182,7 +182,7 @@ def _priority_prefix(limits: Limits) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _workers_end_with(process: asyncio.subprocess.Process) -> Iterator[None]:
+def workers_end_with(process: asyncio.subprocess.Process) -> Iterator[None]:
     """Kill the child's own children as soon as the child ends.
 
     A worker that keeps the child's output open would block us: `process.wait()` returns only
@@ -208,7 +208,9 @@ def _workers_end_with(process: asyncio.subprocess.Process) -> Iterator[None]:
         os.close(descriptor)
 
 
-async def _json_lines(stream: asyncio.StreamReader | None) -> AsyncIterator[dict[str, Any]]:
+async def json_lines(
+    stream: asyncio.StreamReader | None,
+) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the lines of a known form; skip all others and log the first of them."""
     garbage = 0
     while stream is not None:
@@ -251,7 +253,7 @@ async def tail(stream: asyncio.StreamReader | None) -> str:
     return kept.decode(errors="replace")
 
 
-def _why(code: int, stderr: str, report: ChildReport, limits: Limits) -> str:
+def why_failed(code: int, stderr: str, report: ChildReport, limits: Limits) -> str:
     """Return one sentence that says why the child ended without a result."""
     error, kind = (report.failed.error, report.failed.kind) if report.failed else ("", "")
     if limits.memory_mib and _is_about_memory(f"{kind} {error} {stderr}"):

@@ -8,9 +8,12 @@ both `retrain` (the features) and `monitor` (the detectors), which do not import
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor.drift.calibration import calibrate as calibrate_drift
@@ -28,13 +31,30 @@ def calibrate(folder: Path, false_alarms_per_month: float) -> str:
     # The retrain ran a bot's own feature class, in the interpreter that has its libraries.
     theirs = folder / "features.npy"
     rows = np.load(theirs) if theirs.exists() else features.compute(frame)
+    return calibrated(rows, frame["t"], job, false_alarms_per_month)
+
+
+def calibrated(
+    rows: NDArray[np.float64],
+    t: NDArray[np.int64],
+    job: Mapping[str, Any],
+    false_alarms_per_month: float,
+) -> str:
+    """Return the calibration, as JSON text.
+
+    Args:
+        rows: Features, shape (n, 17), NaN where they are not known.
+        t: Open times of their bars in ms UTC, shape (n,).
+        job: Its `slot` and `seed` count.
+        false_alarms_per_month: Bound for all features together.
+    """
     known = np.isfinite(rows).all(axis=1)
     interval_ms = SlotName.parse(job["slot"]).interval_ms
     calibration = calibrate_drift(
         rows[known][-REFERENCE_ROWS:],
         features.NAMES,
         DAY_MS // interval_ms,
-        reference_t=frame["t"][known][-REFERENCE_ROWS:],
+        reference_t=t[known][-REFERENCE_ROWS:],
         false_alarms_per_month=false_alarms_per_month,
         seed=int(job.get("seed", 0)),
     )

@@ -42,7 +42,9 @@ class FreshInterpreter:
             self._process.communicate()
 
     def start(self) -> None:
-        """Start it: it imports what a model needs, and waits."""
+        """Start it, unless it was: it imports what a model needs, and waits."""
+        if self._process is not None or self._error:
+            return
         pipe = subprocess.PIPE
         try:
             # The interpreter comes from the operator's configuration.

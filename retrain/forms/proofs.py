@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,17 @@ from retrain.forms.parts import Parts
 from retrain.forms.proof_rows import proof_rows
 from retrain.manifest import Version
 
+_LEFT_OUT: Final = "left out: a candidate of a backtest is loaded by no bot"
+
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """The proof of each form, and the size of the larger file in bytes."""
+    """The proof of each form, and the size of the larger file in bytes; `done` if it was made."""
 
     joblib: LoadProof
     onnx: LoadProof
     size_bytes: int
+    done: bool = True
 
 
 def prove(
@@ -39,11 +43,12 @@ def prove(
         version: What was saved; without `parts` it gets no portable form.
         directory: Where its files lie, and the portable form will.
         features: Rows that the model learnt from, shape (n, 17).
-        fresh: Must be able to load the joblib file; it has been started.
+        fresh: Must be able to load the joblib file; best it has been started.
         onnx_python: Has onnx and onnxruntime; ours if empty.
     """
     files, portable = version.files, directory / version.portable
     saved = directory / files["meta_classifier"]
+    fresh.start()
     fresh.ask(saved, directory / files["golden"])
     size, python = saved.stat().st_size, onnx_python or sys.executable
     other = _portable(version, version.parts, directory, features, python)
@@ -51,6 +56,12 @@ def prove(
     if not other.difference <= PORTABLE_TOLERANCE:
         portable.unlink(missing_ok=True)  # nobody may load it, also if the version is promoted
     return Proofs(fresh.answer(), other, size)
+
+
+def left_out(version: Version, directory: Folder) -> Proofs:
+    """Return what stands for the proofs where none is made, and no portable form."""
+    size = (directory / version.files["meta_classifier"]).stat().st_size
+    return Proofs(LoadProof(error=_LEFT_OUT), LoadProof(error=_LEFT_OUT), size, done=False)
 
 
 def _portable(

@@ -27,6 +27,8 @@ def main() -> int:
 
     whole: Any = pipeline.run
     pipeline.run = lambda job, *rest: whole(replace(job, recipe=SMALL), *rest)
+    if sys.argv[3:] == ["--serve"]:
+        return child.serve()
     return child.main(Path(sys.argv[3]), challenge="--challenge" in sys.argv[4:])
 
 

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from daemon.backtest.performance import Answers, measure, trades
-from retrain.labels import Threshold
 
 STEP = 300_000
-FIXED = Threshold(0.005, "fixed", 0.005)
 
 
 def answers(close: Sequence[float], said: dict[int, tuple[float, float, float]]) -> Answers:
@@ -18,7 +16,8 @@ def answers(close: Sequence[float], said: dict[int, tuple[float, float, float]])
     for bar, triple in said.items():
         p[bar] = triple
     limit = np.full(len(close), 0.6)
-    return Answers(np.arange(len(close)) * STEP, np.array(close), p, limit, limit)
+    moves = np.full(len(close), 0.005)
+    return Answers(np.arange(len(close)) * STEP, np.array(close), p, limit, limit, moves)
 
 
 UP, DOWN, NEUTRAL = (0.1, 0.2, 0.7), (0.7, 0.2, 0.1), (0.2, 0.6, 0.2)
@@ -26,10 +25,10 @@ UP, DOWN, NEUTRAL = (0.1, 0.2, 0.7), (0.7, 0.2, 0.1), (0.2, 0.6, 0.2)
 
 def test_a_signal_earns_the_return_over_the_horizon_less_the_fee() -> None:
     told = answers([100, 101, 102, 103, 104], {0: UP, 1: NEUTRAL})
-    figures, equity = measure(told, 2, FIXED, fee_bps=10)
+    figures, track = measure(told, 2, cost_bps=10)
     assert (figures.signals, figures.win_rate) == (1, 1.0)
     assert figures.pnl == pytest.approx(0.02 - 0.001)
-    assert equity.tolist() == pytest.approx([0, 0, 0.019, 0.019, 0.019])
+    assert track.equity.tolist() == pytest.approx([0, 0, 0.019, 0.019, 0.019])
 
 
 def test_a_down_signal_earns_when_the_price_falls() -> None:
@@ -50,7 +49,7 @@ def test_a_signal_whose_outcome_lies_in_a_gap_is_not_counted() -> None:
 
 def test_drawdown_is_the_largest_fall_from_a_peak() -> None:
     close = [100, 101, 101, 99, 99, 98]
-    figures, _ = measure(answers(close, {0: UP, 2: UP, 4: UP}), 1, FIXED, fee_bps=0)
+    figures, _ = measure(answers(close, {0: UP, 2: UP, 4: UP}), 1, cost_bps=0)
     assert figures.drawdown == pytest.approx(2 / 101 + 1 / 99)
 
 
@@ -63,7 +62,7 @@ def test_scores_are_of_the_answered_bars_only() -> None:
         else (0.1, 0.8, 0.1)
         for bar in range(100, 400)
     }  # fmt: skip
-    figures, _ = measure(answers(close.tolist(), knowing), 1, FIXED)
+    figures, _ = measure(answers(close.tolist(), knowing), 1, cost_bps=9)
     assert figures.bars == 299, "the outcome of the last one is not known"
     assert figures.log_loss == pytest.approx(-np.log(0.8))
     assert figures.skill is not None
@@ -73,6 +72,6 @@ def test_scores_are_of_the_answered_bars_only() -> None:
 
 
 def test_nothing_answered_is_no_figure_instead_of_a_zero() -> None:
-    figures, _ = measure(answers([100.0] * 5, {}), 1, FIXED)
+    figures, _ = measure(answers([100.0] * 5, {}), 1, cost_bps=9)
     assert (figures.log_loss, figures.skill, figures.ic, figures.win_rate) == (None,) * 4
     assert (figures.signals, figures.pnl, figures.drawdown) == (0, 0.0, 0.0)
