@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from hyperdrift.loaded_model import load_version
-from retrain.__main__ import FitFolder, main
+from retrain.__main__ import FitFolder, main, serve
 from tests.retrain.planted import HORIZON, THRESHOLD, planted
 
 ROOT = Path(__file__).parents[2]
@@ -125,3 +126,19 @@ def test_a_surprise_is_reported_too_and_its_traceback_goes_to_stderr(
     captured = capsys.readouterr()
     assert lines(captured.out)[-1]["kind"] == "FileExistsError"
     assert "Traceback" in captured.err
+
+
+def test_one_process_serves_job_after_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    for name, changes in (("a", {"horizon_bars": 0}), ("b", {"threshold": "much"})):
+        (tmp_path / name).mkdir()
+        asked.append({"folder": str(prepare(tmp_path / name, 400, **changes)), "challenge": False})
+    given = io.StringIO("".join(json.dumps(one) + "\n" for one in asked))
+    monkeypatch.setattr(sys, "stdin", given)
+    assert serve() == 0
+    told = [line["error"] for line in lines(capsys.readouterr().out) if line["event"] == "failed"]
+    assert len(told) == 2
+    assert "at least 1" in told[0]
+    assert "threshold" in told[1]

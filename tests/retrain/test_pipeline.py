@@ -1,3 +1,4 @@
+import dataclasses
 import time
 from pathlib import Path
 
@@ -165,3 +166,28 @@ def test_a_relative_threshold_is_told_as_the_fraction_that_it_was_at_the_newest_
     told = pipeline._settings(made, rows, made.recipe)["threshold_in_force"]
     returns = frame["close"][1:] / frame["close"][:-1] - 1
     assert told == pytest.approx(0.8 * np.sqrt(HORIZON) * returns[-288:].std(ddof=1))
+
+
+def test_a_backtest_leaves_out_report_and_proofs_and_changes_no_verdict(
+    tmp_path: Path, candidate: pipeline.Candidate, candidate_dir: Path
+) -> None:
+    live = champion_of(candidate, candidate_dir)
+    made = run(job(planted(4_000, seed=1), champion=live, backtest=True), tmp_path)
+    gates = {gate.name: gate for gate in made.gates}
+    for before in candidate.gates:
+        assert gates[before.name].passed == before.passed
+        if before.name not in {"beats_champion", "same_bars", "loads", "budget"}:
+            assert gates[before.name] == before
+    assert gates["loads"].verdict.startswith("left out in a backtest")
+    assert set(made.manifest["forms"]) == {"joblib"}
+    assert (tmp_path / made.manifest["report"]).read_text() == pipeline.NO_REPORT
+    rows, expected = load(made, tmp_path).golden
+    assert champion_of(made, tmp_path).predict(rows) == pytest.approx(expected, abs=1e-9)
+
+
+def test_only_the_first_model_of_a_backtest_is_proved(candidate: pipeline.Candidate) -> None:
+    first = job(planted(300, seed=1), backtest=True)
+    assert pipeline._proof_needed(first, candidate.gates)
+    refused = (dataclasses.replace(candidate.gates[0], passed=False), *candidate.gates[1:])
+    assert not pipeline._proof_needed(first, refused)
+    assert pipeline._proof_needed(dataclasses.replace(first, backtest=False), refused)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from daemon.backtest.performance import Answers, measure, trades
+from daemon.backtest.performance import Answers, measure, sum_interval, trades
 
 STEP = 300_000
 
@@ -75,3 +75,29 @@ def test_nothing_answered_is_no_figure_instead_of_a_zero() -> None:
     figures, _ = measure(answers([100.0] * 5, {}), 1, cost_bps=9)
     assert (figures.log_loss, figures.skill, figures.ic, figures.win_rate) == (None,) * 4
     assert (figures.signals, figures.pnl, figures.drawdown) == (0, 0.0, 0.0)
+
+
+def test_costs_are_taken_from_every_trade_and_told_apart() -> None:
+    figures, _ = measure(answers([100, 101, 102, 103, 104], {0: UP, 2: UP}), 2, cost_bps=50)
+    assert figures.pnl_before_costs == pytest.approx(0.02 + 2 / 102)
+    assert figures.pnl == pytest.approx(figures.pnl_before_costs - 2 * 0.005)
+    assert figures.pnl_interval is None, "two trades tell nothing"
+
+
+def test_the_interval_of_a_sum_covers_it_and_grows_with_the_spread() -> None:
+    rng = np.random.default_rng(0)
+    returns = 0.001 + 0.002 * rng.normal(size=400)
+    found, wide = sum_interval(returns), sum_interval(0.001 + 5 * (returns - 0.001))
+    assert found is not None
+    assert wide is not None
+    assert found[0] < returns.sum() < found[1]
+    # 400 independent returns with a deviation of 20 bp: their sum has one of 4 %.
+    assert found[1] - found[0] == pytest.approx(2 * 1.96 * 0.04, rel=0.25)
+    assert wide[1] - wide[0] == pytest.approx(5 * (found[1] - found[0]))
+
+
+def test_each_bar_is_labelled_as_its_own_model_asked() -> None:
+    told = answers([100, 100.4, 100.8], {0: UP, 1: UP})
+    told.limit[1] = 0.001
+    _, track = measure(told, 1, cost_bps=9)
+    assert track.loss[:2] == pytest.approx([-np.log(0.2), -np.log(0.7)]), "NEUTRAL, then UP"

@@ -1,0 +1,136 @@
+"""A candidate is trained once, whoever asks for it, and an interrupted one is trained again."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from daemon.backtest.candidate_cache import Candidates
+from daemon.core.errors import RetrainFailedError
+from daemon.core.subprocesses import Limits
+from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
+
+SPEC = {"slot": "BTC-5m", "at_ms": 1_760_000_000_000, "reason": "a test"}
+
+
+def frame(bars: int = 30) -> dict[str, np.ndarray[Any, Any]]:
+    return {"t": np.arange(bars), "close": np.full(bars, 100.0)}
+
+
+class SlowJobs(Jobs):
+    """Jobs that end when they are let go, with a candidate that a gate refused, or fail."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, Limits())
+        self.asked: list[str] = []
+        self.under_way = self.most = 0
+        self.go, self.fails = asyncio.Event(), False
+        self.specs: list[Mapping[str, Any]] = []
+
+    async def retrain(self, job_id: str, spec: Any, frame: Any, on_line: Any) -> JobOutcome:
+        self.asked.append(job_id)
+        self.specs.append(spec)
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await self.go.wait()
+        finally:
+            self.under_way -= 1
+        if self.fails:
+            raise RetrainFailedError("it ran out of its memory")
+        return JobOutcome(Path(), Path(), f"m{len(self.asked)}", False, ("overfit",), (), 1.0)
+
+    async def challenge(self, job_id: str, spec: Any, frame: Any) -> ChallengeOutcome:
+        self.asked.append(job_id)
+        return ChallengeOutcome(True, "it helps", 300, 0.5, 0.4, 0.45)
+
+
+def candidates(root: Path, jobs: Jobs) -> Candidates:
+    return Candidates(root, jobs, 1.0)
+
+
+async def ask(cache: Candidates, champion: str = "", bars: int = 30) -> str:
+    judged = await cache.judged({**SPEC, "champion": champion}, frame(bars), champion, print)
+    return judged.model_id
+
+
+async def begun(*tasks: asyncio.Task[Any], jobs: SlowJobs, count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(jobs.asked) < count:
+            await asyncio.wait(tasks, timeout=0.01)
+
+
+async def test_two_policies_that_want_the_same_candidate_train_it_once(tmp_path: Path) -> None:
+    jobs = SlowJobs(tmp_path)
+    cache = candidates(tmp_path, jobs)
+    both = [asyncio.create_task(ask(cache)) for _ in range(2)]
+    await begun(*both, jobs=jobs, count=1)
+    jobs.go.set()
+    assert await asyncio.gather(*both) == ["m1", "m1"]
+    assert len(jobs.asked) == 1
+
+
+async def test_same_bars_with_another_champion_wait_for_the_fits_of_the_first(
+    tmp_path: Path,
+) -> None:
+    jobs = SlowJobs(tmp_path)
+    cache = candidates(tmp_path, jobs)
+    asked = [asyncio.create_task(ask(cache, name)) for name in ("a", "b")]
+    await begun(*asked, jobs=jobs, count=1)
+    jobs.go.set()
+    assert sorted(await asyncio.gather(*asked)) == ["m1", "m2"]
+    assert jobs.most == 1
+    assert {spec["fits"] for spec in jobs.specs} == {str(tmp_path / "fits")}
+
+
+async def test_other_bars_are_trained_beside_each_other(tmp_path: Path) -> None:
+    jobs = SlowJobs(tmp_path)
+    cache = candidates(tmp_path, jobs)
+    asked = [asyncio.create_task(ask(cache, bars=bars)) for bars in (30, 31)]
+    await begun(*asked, jobs=jobs, count=2)
+    jobs.go.set()
+    await asyncio.gather(*asked)
+    assert jobs.most == 2
+
+
+async def test_after_a_kill_what_was_done_is_found_and_what_was_not_is_trained(
+    tmp_path: Path,
+) -> None:
+    jobs = SlowJobs(tmp_path)
+    jobs.go.set()
+    assert await ask(candidates(tmp_path, jobs)) == "m1"
+    jobs.go.clear()
+    killed = asyncio.create_task(ask(candidates(tmp_path, jobs), "m1", bars=31))
+    await begun(killed, jobs=jobs, count=2)
+    killed.cancel()
+    await asyncio.wait([killed])
+    jobs.go.set()
+    again = candidates(tmp_path, jobs)
+    assert await ask(again) == "m1"
+    assert len(jobs.asked) == 2, "found"
+    assert await ask(again, "m1", bars=31) == "m3"
+
+
+async def test_a_failure_is_the_same_for_all_policies_and_tried_again_by_another_run(
+    tmp_path: Path,
+) -> None:
+    jobs = SlowJobs(tmp_path)
+    jobs.go.set()
+    jobs.fails, cache = True, candidates(tmp_path, jobs)
+    for _ in range(2):
+        with pytest.raises(RetrainFailedError, match="out of its memory"):
+            await ask(cache)
+    assert len(jobs.asked) == 1
+    jobs.fails = False
+    assert await ask(candidates(tmp_path, jobs)) == "m2"
+
+
+async def test_a_quick_challenger_is_asked_once(tmp_path: Path) -> None:
+    jobs = SlowJobs(tmp_path)
+    for _ in range(2):
+        answer = await candidates(tmp_path, jobs).challenged(SPEC, frame(), "m1")
+        assert answer == ChallengeOutcome(True, "it helps", 300, 0.5, 0.4, 0.45)
+    assert len(jobs.asked) == 1
