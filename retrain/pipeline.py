@@ -5,6 +5,7 @@ fitted to all bars, and this refit is the candidate: a retrain after a drift nee
 bars. A refused twin is saved too, so that its report can say why.
 """
 
+import functools
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -109,15 +110,12 @@ def _run(
     watch.step("save")
     version = _version(shipped, rows, job)
     artifact.save_model(directory, version)
-    # Other processes prove the forms while this one draws the report.
-    with ThreadPoolExecutor(1, initializer=threadpool_limits, initargs=(1, "openmp")) as beside:
-        ask = (version, directory, rows.features, fresh, job.onnx_python)
-        proving = beside.submit(proofs.prove, *ask) if _proof_needed(job, gates) else None
-        watch.step("report")
-        found = {} if job.backtest else _findings(rows, given, twin, job)
-        drawn = {} if job.backtest else draw(found)
-        watch.step("self-test")
-        proved = proving.result() if proving else proofs.left_out(version, directory)
+    look = functools.partial(_findings, rows, given, twin, job)
+    prove = functools.partial(
+        proofs.prove, version, directory, rows.features, fresh, job.onnx_python
+    )
+    found, drawn, proved = _shown(look, prove if _proof_needed(job, gates) else None, job, watch)
+    proved = proved or proofs.left_out(version, directory)
     watch.step("done")
     gates += judge_shipped(_shipped(proved, twin, shipped, rows), job.limits)
     meta = certificate(
@@ -133,6 +131,23 @@ def _run(
     )
     page = NO_REPORT if job.backtest else render(meta, drawn)
     return Candidate(artifact.seal(directory, version, meta, page), meta, gates)
+
+
+def _shown(
+    look: Callable[[], dict[str, Any]],
+    prove: Callable[[], proofs.Proofs] | None,
+    job: Job,
+    watch: StepWatch,
+) -> tuple[dict[str, Any], dict[str, str], proofs.Proofs | None]:
+    """Return findings, plots and proofs; a backtest has no use for the first two."""
+    # Other processes prove the forms while this one draws the report.
+    with ThreadPoolExecutor(1, initializer=threadpool_limits, initargs=(1, "openmp")) as beside:
+        proving = beside.submit(prove) if prove else None
+        watch.step("report")
+        found = {} if job.backtest else look()
+        drawn = {} if job.backtest else draw(found)
+        watch.step("self-test")
+        return found, drawn, proving.result() if proving else None
 
 
 def _proof_needed(job: Job, gates: tuple[Gate, ...]) -> bool:

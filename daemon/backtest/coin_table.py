@@ -10,7 +10,7 @@ from rich.box import SIMPLE
 from rich.table import Column, Table
 
 from daemon.backtest.backtest import BacktestResult, SlotBacktest
-from daemon.backtest.regret import Difference
+from daemon.backtest.regret import RegretFigure
 
 HEAD: Final = (
     *("coin", "policy", "retrains", "log loss", "log loss regret", "P&L after costs"),
@@ -56,7 +56,7 @@ def table(coins: Sequence[SlotBacktest]) -> Table:
     return made
 
 
-def _value(difference: Difference | None) -> float | None:
+def _value(difference: RegretFigure | None) -> float | None:
     return difference.value if difference else None
 
 
@@ -105,7 +105,7 @@ def _within(value: float, ends: tuple[float, float] | None, form: str) -> str:
     return f"{value:{form}} ({interval(ends, form)})" if ends else format(value, form)
 
 
-def _difference(of: Difference | None, form: str) -> str:
+def _difference(of: RegretFigure | None, form: str) -> str:
     if of is None:
         return "-"
     return "best" if of.is_best else _within(of.value, (of.low, of.high), form)

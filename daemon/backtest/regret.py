@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RegretFigure:
     """How much more a policy has than the best schedule `against`, with a 95 % interval."""
 
     against: str
@@ -44,8 +44,8 @@ class Regret:
     the sums of returns after costs: below 0 it earned less. Each has its own best schedule.
     """
 
-    log_loss: Difference | None
-    pnl: Difference | None
+    log_loss: RegretFigure | None
+    pnl: RegretFigure | None
 
     def document(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -79,22 +79,22 @@ def regrets(tracks: Mapping[str, Track], horizon_bars: int) -> dict[str, Regret]
     }
 
 
-def _log_loss(track: Track, name: str, other: Track, horizon_bars: int) -> Difference | None:
+def _log_loss(track: Track, name: str, other: Track, horizon_bars: int) -> RegretFigure | None:
     both = _compared(track, other)
     if both.sum() < _LEAST_BARS:
         return None
     value, interval = paired_difference(track.loss[both], other.loss[both], horizon_bars)
-    return Difference(name, value, *interval)
+    return RegretFigure(name, value, *interval)
 
 
-def _pnl(track: Track, name: str, other: Track, horizon_bars: int) -> Difference | None:
+def _pnl(track: Track, name: str, other: Track, horizon_bars: int) -> RegretFigure | None:
     began = np.flatnonzero(np.isfinite(track.loss) | np.isfinite(other.loss))
     if len(began) < _LEAST_BARS:
         return None
     part = slice(int(began[0]), None)
     value, interval = paired_difference(track.net[part], other.net[part], horizon_bars)
     bars = len(track.net[part])
-    return Difference(name, bars * value, bars * interval.low, bars * interval.high)
+    return RegretFigure(name, bars * value, bars * interval.low, bars * interval.high)
 
 
 def _compared(*tracks: Track) -> NDArray[np.bool_]:

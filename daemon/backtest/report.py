@@ -18,7 +18,7 @@ from rich.table import Column, Table
 from daemon.backtest import coin_table
 from daemon.backtest.backtest import BacktestResult, SlotBacktest
 from daemon.backtest.coin_table import interval, number
-from daemon.backtest.regret import Difference
+from daemon.backtest.regret import RegretFigure
 from daemon.core.times import utc
 
 # Legible on white and on near-black: the page has both themes.
@@ -152,7 +152,7 @@ def _cells(result: BacktestResult) -> tuple[str, ...]:
     )
 
 
-def _regret(of: Difference | None, form: str) -> tuple[str, str]:
+def _regret(of: RegretFigure | None, form: str) -> tuple[str, str]:
     """Return a regret and its interval; "best" for the schedule that is compared with."""
     if of is None:
         return "-", "-"
