@@ -87,12 +87,14 @@ def build_feed(
         shared: The parts that all slots share.
         rest: The venue's REST client.
         listed: Knows which coins the venue lists; it was asked once.
-        cohorts: The addresses to follow.
+        cohorts: The addresses to follow, None if there are none or they are learnt.
         alarm: Called for bars that are lost or soon will be.
     """
     clock, venue, store = shared.clock, shared.venue, shared.store
     slots = tuple(section.name for section in shared.config.slots)
-    flow = CohortFlow(cohorts, slots, store, venue) if cohorts else None
+    learns = shared.config.features.learn_cohorts
+    keep_ms = max(section.history_ms for section in shared.config.slots)
+    flow = CohortFlow(cohorts, slots, store, venue, keep_ms) if cohorts or learns else None
     url = shared.config.hyperliquid.urls[1]
     coins = flow.coins if flow else ()
     stream = CandleStream(url, clock, slots, coins, calm_s=CALM_S / venue.speed)

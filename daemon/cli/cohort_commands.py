@@ -1,7 +1,7 @@
 """The command that learns cohorts."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,11 @@ from daemon.cli.options import (
     progress,
     settings_and_slot,
 )
+
+if TYPE_CHECKING:
+    from daemon.cohorts.learning import TakenVolumes
+    from daemon.config.schema import Config
+    from hyperdrift.slot_name import SlotName
 
 cohorts = typer.Typer(no_args_is_help=True, help="Find whose trades the market follows.")
 
@@ -30,14 +35,17 @@ def group() -> None:
 
 @cohorts.command()
 def learn(
-    files: Annotated[
-        list[Path],
-        typer.Argument(readable=False, help="The venue's archive files of fills (.lz4)."),
-    ],
     coin: CoinOption,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            readable=False,
+            help="The venue's archive files of fills (.lz4); without any, the trades heard.",
+        ),
+    ] = None,
     interval: IntervalOption = "5m",
     horizon: Annotated[
-        int, typer.Option(min=0, help="Bars after a trade that count [the slot's horizon].")
+        int, typer.Option(min=0, help="Bars after a trade that count; 0 is the slot's horizon.")
     ] = 0,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("cohorts.csv"),
     config: ConfigOption = None,
@@ -51,9 +59,7 @@ def learn(
 
     settings, slot = settings_and_slot(config, coin, interval)
     bars = horizon or learning.horizon_of(settings, slot)
-    size = sum(path.stat().st_size for path in files if path.exists())
-    with progress("reading", size, quiet=as_json) as on_bytes:
-        trades = learning.trades_of_archive(files, slot, on_bytes)
+    trades = _taken(settings, slot, files or [], as_json=as_json)
     learnt = learning.learn(slot, trades, bars)
     if learnt.members:
         cohort_csv.write(out, learnt.members)
@@ -66,3 +72,17 @@ def learn(
         typer.echo(f'written to {out}: name it as [features] cohort_file = "{out.resolve()}"')
     else:
         typer.echo(f"nothing is written to {out}")
+
+
+def _taken(
+    settings: "Config", slot: "SlotName", files: list[Path], *, as_json: bool
+) -> "TakenVolumes":
+    from daemon.cohorts import learning
+    from daemon.store.data_folder import open_store
+
+    if not files:
+        with open_store(settings.data_dir, read_only=True) as store:
+            return learning.heard(store, slot)
+    size = sum(path.stat().st_size for path in files if path.exists())
+    with progress("reading", size, quiet=as_json) as on_bytes:
+        return learning.trades_of_archive(files, slot, on_bytes)

@@ -1,4 +1,4 @@
-"""Learn cohorts from the trades of the venue's archive files."""
+"""Learn cohorts from the trades of the venue's archive files, or from those that were heard."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from daemon.cohorts.taker_volumes import TakerVolumes
 from daemon.config.schema import LABEL_DEFAULTS, Config
 from daemon.ingest.venue_archive import read_archive
+from daemon.store import taker_table
+from daemon.store.store import Store
 from hyperdrift.errors import BadInput
 from hyperdrift.manifest import stamp
 from hyperdrift.slot_name import SlotName
 from retrain.cohorts import ranking
 from retrain.cohorts.ranking import FEWEST_BLOCKS, LEARNT_FROM, Ranking, TakerFlows
 
+_MAX_INT: Final = 2**62
 _NAMES: Final = {1: "top", -1: "bottom"}
 
 
@@ -107,10 +110,11 @@ def learn(slot: SlotName, trades: TakenVolumes, horizon: int) -> Learnt:
     fewest = (FEWEST_BLOCKS + LEARNT_FROM) * horizon
     if len(trades.t) < fewest:
         have = f"{len(trades.t)} bars are too few to learn cohorts from"
-        raise BadInput(f"{slot}: {have}; give files of {fewest} bars or more")
+        raise BadInput(f"{slot}: {have}; give {fewest} bars or more")
     found = ranking.rank(trades.flows, trades.close, horizon, len(trades.addresses))
     surest = np.lexsort((-found.t, found.p))
-    members = [_member(trades.addresses, found, k) for k in surest if found.found[k]]
+    listed = [k for k in surest if found.found[k] and trades.addresses[k]]
+    members = [_member(trades.addresses, found, k) for k in listed]
     best = _member(trades.addresses, found, surest[0]) if found.tried.any() else None
     return Learnt(
         slot=slot,
@@ -157,6 +161,28 @@ def trades_of_archive(
             f"{paths[0]} gives no whole bar of {slot.coin}; give the files beside it too"
         )
     return gridded(volumes, slot, [bar.t for bar in found.bars], [bar.close for bar in found.bars])
+
+
+def heard(store: Store, slot: SlotName, from_t: int = 0, to_t: int = _MAX_INT) -> TakenVolumes:
+    """Read what the daemon kept of the trades it heard between two open times, ms UTC, inclusive.
+
+    Raises:
+        BadInput: If nothing was kept.
+    """
+    rows = taker_table.read(store.database, slot, from_t, to_t)
+    if not len(rows.t):
+        why = "no trades of it were kept; give archive files, or set [features] learn_cohorts"
+        raise BadInput(f"{slot}: {why} = true")
+    bars = store.bars(slot, int(rows.t[0]), int(rows.t[-1]))
+    names = taker_table.addresses(store.database)
+    t = np.arange(rows.t[0], rows.t[-1] + slot.interval_ms, slot.interval_ms)
+    close = np.full(len(t), np.nan)
+    close[(bars["t"] - t[0]) // slot.interval_ms] = bars["close"]
+    bar = ((rows.t - t[0]) // slot.interval_ms).astype(np.int32)
+    # Ids have gaps: an id without an address is nobody.
+    count = int(rows.taker.max(initial=0)) + 1
+    flows = TakerFlows(rows.taker, bar, rows.signed)
+    return TakenVolumes([names.get(k, "") for k in range(count)], flows, t, close)
 
 
 def gridded(

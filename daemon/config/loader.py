@@ -231,6 +231,8 @@ def _url_fault(url: str, *, port_needed: bool = False) -> str | None:
 
 
 def _features_problem(features: FeaturesSection) -> str | None:
+    if features.learn_cohorts and features.cohort_file:
+        return "features.learn_cohorts and features.cohort_file exclude each other; remove one"
     if features.computer == "builtin":
         return None
     if not _COMPUTER.fullmatch(features.computer):

@@ -168,6 +168,11 @@ class FeaturesSection(_Section, frozen=True, kw_only=True):
     """Folder that is put on the import path for the `computer`."""
     cohort_file: str = ""
     """CSV with the columns address and cohort (top or bottom). Empty: no order flow of cohorts."""
+    learn_cohorts: bool = False
+    """Learn the cohorts from the trades heard, anew before each retrain.
+
+    It keeps about 0.6 MB a day for each 5m slot, for `history_days`.
+    """
 
     @property
     def folder(self) -> str:

@@ -1,5 +1,6 @@
 """Add up the order flow of two cohorts of addresses, the best and the worst takers, per bar.
 
+The cohorts come from a file, or are learnt: then what each address took is kept as well.
 Every public trade names both sides, so one subscription per coin is enough. After a reconnect
 the venue repeats the last 30 trades. Repeats are dropped here; older missed trades are lost.
 So each bar also has the volume that was seen: if it is too little, the flow is unknown, not 0.
@@ -8,12 +9,13 @@ So each bar also has the volume that was seen: if it is too little, the flow is 
 import csv
 import re
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.frames import Trade
+from daemon.store import taker_table
 from daemon.store.async_store import AsyncStore
 from daemon.store.feature_frame import Flow
 from daemon.store.store import Store
@@ -35,12 +37,16 @@ class Cohorts(NamedTuple):
 
 
 class Sums:
-    """Signed taker volume of each cohort, and the volume of all trades, base units."""
+    """Signed taker volume of each cohort, and the volume of all trades, base units.
 
-    __slots__ = ("bottom", "seen", "top")
+    `takers` has that of each address, where cohorts are learnt.
+    """
+
+    __slots__ = ("bottom", "seen", "takers", "top")
 
     def __init__(self) -> None:
         self.top = self.bottom = self.seen = 0.0
+        self.takers: dict[str, float] = {}
 
     def credit(self, cohorts: Cohorts, taker: str, signed: float) -> None:
         """Add a trade to the taker's cohort; `signed` is in base units, negative if sold."""
@@ -83,16 +89,23 @@ class CohortFlow:
     """Adds up trades per bar, and stores each bar's flow before the bar is scored.
 
     Args:
-        cohorts: The addresses whose trades count.
+        cohorts: The addresses whose trades count; None if they are learnt and in the store.
         slots: The slots; all slots of a coin share its trades.
         store: Takes the flow.
         venue: The venue's clock, which tells which bar is forming.
+        keep_ms: For how long it is kept what addresses took, if cohorts are learnt.
     """
 
     def __init__(
-        self, cohorts: Cohorts, slots: Collection[SlotName], store: AsyncStore, venue: VenueClock
+        self,
+        cohorts: Cohorts | None,
+        slots: Collection[SlotName],
+        store: AsyncStore,
+        venue: VenueClock,
+        keep_ms: int = 0,
     ) -> None:
         self._cohorts, self._store, self._venue = cohorts, store, venue
+        self._keep_ms = keep_ms
         self._slots: defaultdict[str, list[SlotName]] = defaultdict(list)
         for slot in slots:
             self._slots[slot.coin].append(slot)
@@ -136,19 +149,38 @@ class CohortFlow:
             if t >= self._first.get(slot, t):
                 sums = self._sums[slot].setdefault(t, Sums())
                 sums.seen += trade.size
-                sums.credit(self._cohorts, trade.taker, trade.signed)
+                if self._cohorts is not None:
+                    sums.credit(self._cohorts, trade.taker, trade.signed)
+                elif _ADDRESS.fullmatch(trade.taker):
+                    sums.takers[trade.taker] = sums.takers.get(trade.taker, 0.0) + trade.signed
 
     async def settle(self, slot: SlotName, t: int) -> None:
         """Store the flow of the closed bar that opened at `t` (ms UTC), and of bars before it."""
         sums = self._sums[slot]
         if t >= self._first.get(slot, t):
             sums.setdefault(t, Sums())  # no trade was seen: the flow is 0 if the volume is 0
-        due = [sums[at].flow(at) for at in sorted(sums) if at <= t]
-        await self._store.call(Store.put_flow, slot, due)
-        for flow in due:
-            if flow.t < t:  # a late trade may still belong to the newest bar
-                del sums[flow.t]
+        due = {at: sums[at] for at in sorted(sums) if at <= t}
+        if self._cohorts is None:
+            await self._store.call(_put_takers, slot, due, self._keep_ms)
+        flows = [bar.flow(at) for at, bar in due.items()]
+        await self._store.call(Store.put_flow, slot, flows)
+        for at in due:
+            if at < t:  # a late trade may still belong to the newest bar
+                del sums[at]
         self._first[slot] = max(t, self._first.get(slot, t))
+
+
+def _put_takers(store: Store, slot: SlotName, bars: Mapping[int, Sums], keep_ms: int) -> None:
+    """Store the largest takers of bars, and sum them up by the cohorts that are in force.
+
+    The others count for no cohort, so that the flow can be summed up again from what is kept.
+    """
+    kept = {t: taker_table.largest(sums.takers) for t, sums in bars.items()}
+    for t, takers in kept.items():
+        bars[t].top, bars[t].bottom = taker_table.list_in_force(store.database, slot, t).split(
+            takers
+        )
+    taker_table.put(store.database, slot, kept, keep_ms)
 
 
 def _lines(path: Path | str, file: Iterator[str]) -> Iterator[tuple[int, str, str]]:

@@ -103,6 +103,20 @@ MIGRATIONS: Final = (
         checked INTEGER NOT NULL DEFAULT 0, UNIQUE (kind, coin, interval, name)) STRICT;
     """
     + "; ".join(NAME_OLD_IMPORTS),
+    # What addresses took in each bar, and the cohorts learnt from it (`daemon.store.taker_table`).
+    # Not without rowid: rows of two kilobytes would take a page more each.
+    """
+    CREATE TABLE takers (
+        id INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE, t INTEGER NOT NULL) STRICT;
+    CREATE TABLE taker_flow (
+        coin TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL,
+        takers BLOB NOT NULL, signed BLOB NOT NULL,
+        PRIMARY KEY (coin, interval, t)) STRICT;
+    CREATE TABLE cohort_lists (
+        coin TEXT NOT NULL, interval TEXT NOT NULL, from_t INTEGER NOT NULL,
+        top TEXT NOT NULL, bottom TEXT NOT NULL,
+        PRIMARY KEY (coin, interval, from_t)) STRICT, WITHOUT ROWID;
+    """,
 )
 
 SCHEMA: Final = len(MIGRATIONS)

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,28 @@ class Jobs:
         except RetrainFailedError as e:
             raise RetrainFailedError(f"drift calibration: {e}") from e
         return await asyncio.to_thread((folder / "calibration.json").read_text)
+
+    async def ask_ours(
+        self, module: str, job_id: str, arguments: Sequence[str], result: str
+    ) -> str:
+        """Run `python -m module FOLDER ...` in the daemon's own interpreter; return a file's text.
+
+        Args:
+            module: A module of the daemon that prints as a retrain does.
+            job_id: Names a folder of its own, which is removed afterwards.
+            arguments: What follows the folder.
+            result: The name of the file in the folder.
+
+        Raises:
+            RetrainFailedError: If it ended without the file; says why.
+        """
+        folder = self._root / job_id
+        await asyncio.to_thread(_prepare, folder, {}, {})
+        try:
+            await self._run(module, folder, lambda _: None, *arguments)
+            return await asyncio.to_thread((folder / result).read_text)
+        finally:
+            await asyncio.to_thread(self.discard, job_id)
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a child of `retrain.python`: it can import `retrain` only."""

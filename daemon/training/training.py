@@ -24,6 +24,7 @@ from daemon.registry.live_labels import LiveLabels
 from daemon.registry.registry import Registry
 from daemon.store.async_store import AsyncStore
 from daemon.store.market_closures import training_frame
+from daemon.training.cohort_refresh import refresh_cohorts
 from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
 from hyperdrift.loaded_model import LoadedModel
 from hyperdrift.slot_name import SlotName
@@ -74,6 +75,7 @@ class Training:
         Raises:
             RetrainFailedError: If the child ended without a candidate; says why.
         """
+        await refresh_cohorts(self.config, self.section, self.store, self.jobs, order.at_ms)
         since = order.at_ms - self.section.history_ms
         others = [section.name for section in self.config.slots]
         frame = await self.store.call(training_frame, self.slot, since, others)

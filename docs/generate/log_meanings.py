@@ -22,6 +22,8 @@ MEANINGS: Final = {
     "bus.outbox_full": "Too many messages wait for the broker; the oldest are dropped.",
     "bus.payload_too_large": "A message of ours was too long to be sent.",
     "bus.subscription_refused": "The broker does not let us subscribe: see its access rules.",
+    "cohorts.learnt": "Cohorts were learnt anew; they are in force from the bar at `from_t` on.",
+    "cohorts.not_learnt": "Cohorts could not be learnt; the retrain goes on with the older ones.",
     "command.received": "An operator's command was taken.",
     "command.refused": "A command was refused: stale, retained, unsigned, or too many.",
     "config.reload_refused": "A changed configuration is not used, and nothing of it.",

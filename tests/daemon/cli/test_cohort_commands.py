@@ -2,12 +2,17 @@
 
 from collections.abc import Callable
 
+from daemon.core.bars import Bar, Provenance
 from daemon.market_data.order_flow import Cohorts, read_cohorts
+from daemon.store import taker_table
+from daemon.store.data_folder import open_store
+from hyperdrift.slot_name import SlotName
 from tests.daemon.cli.test_store_commands import Shell, shell
 from tests.daemon.cohorts.archive_files import BOTTOM, TOP, write
 
 __all__ = ["shell"]
 
+BTC = SlotName("BTC", "5m")
 NAMED = ("--coin", "TEST", "--interval", "5m")
 
 
@@ -50,3 +55,17 @@ def test_what_cannot_be_used_is_one_line(shell: Callable[..., Shell]) -> None:
         assert (code, said) == (2, "")
         assert why in err
         assert err.count("\n") == 1
+
+
+def test_without_files_the_trades_heard_are_used(shell: Callable[..., Shell]) -> None:
+    s = shell()
+    code, said, err = s.call("cohorts", "learn", "--coin", "BTC")
+    assert (code, said) == (2, "")  # there is no store yet
+    with open_store(s.data_dir) as store:
+        taker_table.put(store.database, BTC, {k * 300_000: {TOP: 1.0} for k in range(400)}, 10**12)
+        bars = [Bar(k * 300_000, 7.0, 9.0, 6.0, 8.0 + k % 2, 1.0) for k in range(400)]
+        store.put_bars(BTC, bars, Provenance.REST)
+    code, said, err = s.call("cohorts", "learn", "--coin", "BTC")
+    assert (code, err) == (0, "")
+    assert said.startswith("BTC-5m: 1 addresses, 1 tried")
+    assert "nobody is surely better than chance" in said

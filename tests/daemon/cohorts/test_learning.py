@@ -41,7 +41,7 @@ def test_where_nobody_knows_anything_it_says_so(tmp_path: Path) -> None:
 
 
 def test_too_few_bars_are_refused_with_their_number(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"TEST-5m: 287 bars are too few .* files of 300 bars"):
+    with pytest.raises(BadInput, match=r"TEST-5m: 287 bars are too few .* give 300 bars"):
         learnt(tmp_path, right=0.9, days=1)
 
 

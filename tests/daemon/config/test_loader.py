@@ -210,6 +210,7 @@ def test_a_command_of_root_finds_the_password_that_the_service_is_given(
     [
         ('computer = "my features"', 'write "builtin" or "package.module:Class"'),
         ('computer = "bot.features:Computer"\npath = "/no/such/folder"', "is not a folder"),
+        ('learn_cohorts = true\ncohort_file = "c.csv"', "exclude each other; remove one"),
     ],
 )
 def test_a_feature_class_that_cannot_be_named_or_found_is_refused(

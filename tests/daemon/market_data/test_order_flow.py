@@ -12,6 +12,7 @@ from daemon.core.bars import Provenance
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.frames import Trade
 from daemon.market_data.order_flow import CohortFlow, Cohorts, read_cohorts
+from daemon.store import taker_table
 from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store
 from hyperdrift.errors import ConfigError
@@ -207,3 +208,25 @@ def test_a_bad_cohort_file_is_one_line_that_names_the_place(tmp_path, text, sent
 def test_a_cohort_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"features\.cohort_file .*none\.csv: cannot be read"):
         read_cohorts(tmp_path / "none.csv")
+
+
+async def test_where_cohorts_are_learnt_what_addresses_took_is_kept(store: ThreadedStore) -> None:
+    learnt = taker_table.CohortList(START + STEP, frozenset({TOP}), frozenset({BOTTOM}))
+    await store.call(lambda s: taker_table.put_lists(s.database, BTC, [learnt]))
+    flow = CohortFlow(None, (BTC,), store, VenueClock(FakeClock(START)), keep_ms=10 * STEP)
+    await flow.begin()
+    for number in (0, 1):
+        flow.take(trade(number, 1, 2.0, TOP))
+        flow.take(trade(number, 2, -0.5, TOP))
+        flow.take(trade(number, 3, -3.0, BOTTOM))
+        flow.take(trade(number, 4, 9.0, "no address"))
+        flow.take(trade(number, 5, 9.0, ""))
+    await flow.settle(BTC, START)
+    flow.take(trade(0, 6, 0.5, TOP))  # late
+    await flow.settle(BTC, START + STEP)
+    # The list is in force from the second bar on.
+    told = await kept(store, [24.0, 23.5])
+    assert told.tolist() == [[0, 0], [1.5, -3.0]]
+    rows = await store.call(lambda s: taker_table.read(s.database, BTC, 0, 2**60))
+    assert sorted(rows.signed[rows.t == START].tolist()) == [-3.0, 2.0]
+    assert sorted(rows.signed[rows.t == START + STEP].tolist()) == [-3.0, 1.5]
