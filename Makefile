@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check reference chaos fuzz oldest neighbours node run deb install lock clean
+.PHONY: demo test check reference chaos fuzz oldest neighbours node run deb wheels install can-install lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine
 	@$(BIN)/hyperdrift demo --until swap
@@ -68,13 +68,29 @@ deb: $(BIN)/python ## a Debian package in dist/
 	@rm -f dist/hyperdrift_*.deb
 	@sh packaging/build.sh $(BIN)/python dist
 
-install: deb ## that package, on this machine, by apt, also over one with the same version
-	@sudo apt install --reinstall ./dist/hyperdrift_*_all.deb
+wheels: $(BIN)/python ## the pinned packages as files in dist/wheels, for a host without a network
+	@rm -rf dist/wheels
+	@$(BIN)/pip --disable-pip-version-check download --quiet --require-hashes --no-deps -r requirements.txt -d dist/wheels
+	@echo "on the host: HYPERDRIFT_WHEELS=/path/to/wheels apt install ./hyperdrift_<version>_all.deb"
+
+install: can-install deb ## that package, on this machine, by apt, also over one with the same version
+	@as=; [ "$$(id -u)" = 0 ] || as="sudo --preserve-env=HYPERDRIFT_WHEELS"; \
+		$$as apt-get install --reinstall ./dist/hyperdrift_*_all.deb
+
+can-install:
+	@for tool in apt-get dpkg-deb systemctl; do command -v $$tool >/dev/null \
+		|| { echo "make install needs $$tool: a Debian 12, or a system like it; else docs/howto/run-as-a-service.md"; exit 2; }; done
+	@/usr/bin/python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "make install needs Python 3.11 or newer as /usr/bin/python3, with python3-venv: apt-get install python3-venv"; exit 2; }
+	@[ "$$(id -u)" = 0 ] || command -v sudo >/dev/null \
+		|| { echo "make install needs root: run it as root (su -), or install sudo"; exit 2; }
 
 lock: ## resolve the pinned requirements again; needs uv
+	uv pip compile pyproject.toml --extra files --extra plots --no-emit-package hyperdrift-client --generate-hashes --universal \
+		--python-version 3.11 --no-header --quiet --upgrade -o requirements.txt
 	uv pip compile pyproject.toml --no-emit-package hyperdrift-client --generate-hashes --universal --python-version 3.11 \
-		--no-header --quiet --upgrade -o requirements.txt
-	uv pip compile pyproject.toml --extra dev --no-emit-package hyperdrift-client --generate-hashes --universal --python-version 3.11 \
+		--no-header --quiet -c requirements.txt -o requirements-service.txt
+	uv pip compile pyproject.toml --extra dev --extra files --extra plots --no-emit-package hyperdrift-client --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet -c requirements.txt -o requirements-dev.txt
 	uv pip compile requirements-oldest.in --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet -o requirements-oldest.txt

@@ -17,7 +17,7 @@ mkdir -p "$share/doc/hyperdrift" "$client" "$tree/etc/hyperdrift" "$tree/usr/bin
 "$python" -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir "$share" .
 "$python" -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir "$client" ./client
 rm -rf build client/build
-cp requirements.txt "$share/"
+cp requirements.txt requirements-service.txt packaging/prune.sh packaging/size-mib "$share/"
 cp -r README.md CHANGELOG.md LICENSE docs/howto/*.md "$share/doc/hyperdrift/"
 cp examples/freqtrade/HyperdriftStrategy.py systemd/bot-5m.service systemd/mosquitto.acl systemd/mosquitto.conf "$share/doc/hyperdrift/"
 cp systemd/hyperdrift.service "$tree/lib/systemd/system/"
@@ -26,7 +26,8 @@ cp systemd/hyperdrift.tmpfiles "$tree/usr/lib/tmpfiles.d/hyperdrift.conf"
 cp systemd/hyperdrift.toml "$tree/etc/hyperdrift/"
 ln -s /opt/hyperdrift/bin/hyperdrift "$tree/usr/bin/hyperdrift"
 
-sed "s/@VERSION@/$version/" packaging/control >"$tree/DEBIAN/control"
+size=$(($(cut -d' ' -f1 packaging/size-mib) * 1024 + $(du -sk "$tree" | cut -f1)))
+sed "s/@VERSION@/$version/; s/@SIZE@/$size/" packaging/control >"$tree/DEBIAN/control"
 echo /etc/hyperdrift/hyperdrift.toml >"$tree/DEBIAN/conffiles"
 for script in postinst prerm postrm; do
     install -m 755 "packaging/$script" "$tree/DEBIAN/$script"

@@ -124,6 +124,9 @@ def backtest(
     as_json: JsonOption = False,
 ) -> None:
     """Show what each policy would have done on the stored bars."""
+    from daemon.core.extras import require
+
+    require("matplotlib", "the report of a backtest")
     from daemon.backtest import backtest as backtesting
     from daemon.backtest import report
     from daemon.config import loader as configuration

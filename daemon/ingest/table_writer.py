@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from daemon.core.extras import require
 from hyperdrift.errors import BadInput
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
         path: Where to; a file there is replaced.
 
     Raises:
+        ConfigError: If the suffix needs a library that is not installed.
         BadInput: If the suffix names no format, or the file cannot be written.
     """
     aside = path.with_name(f".{path.name}.part")
@@ -30,6 +32,8 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
     }
     if path.suffix not in writers:
         raise BadInput(f"{path} is none of {', '.join(writers)}: name the file so")
+    if path.suffix in {".parquet", ".feather"}:
+        require("pyarrow", f"writing {path.name}")
     try:
         writers[path.suffix]()
         aside.replace(path)

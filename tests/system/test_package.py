@@ -80,10 +80,20 @@ def build(folder: Path) -> None:
     pinned = (source / "requirements.txt").read_text()
     one = re.search(r"^msgspec==.*(\n .*)*", pinned, re.MULTILINE)
     assert one is not None
+    wheels(folder, one[0] + "\n")
     repack(folder, "old", "0.0.1", one[0] + "\n")
     repack(
         folder, "broken", "9.0.0", re.sub("sha256:[0-9a-f]+", "sha256:" + 64 * "0", one[0]) + "\n"
     )
+
+
+def wheels(folder: Path, requirements: str) -> None:
+    """Fetch packages as files, as `make wheels` does."""
+    pinned = folder / "requirements.txt"
+    pinned.write_text(requirements)
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet")
+    where = ("--require-hashes", "--no-deps", "-r", pinned, "-d", folder / "wheels")
+    subprocess.run((*pip, *where), check=True)
 
 
 def repack(folder: Path, name: str, version: str, requirements: str) -> None:
@@ -175,6 +185,7 @@ def it_is_upgraded_while_it_runs(host: Machine, folder: Path) -> None:
     assert host.run("tail", "-n1", CONFIG) == "# mine\n"
     assert host.run("readlink", PROGRAM) != first
     assert len(host.run("sh", "-c", "ls -d /opt/hyperdrift/env-*").split()) == 1
+    it_takes_the_room_that_apt_tells_and_has_all_that_it_needs(host)
 
     found = json.loads(host.run("hyperdrift", "doctor", "--json"))
     assert found["ok"], found
@@ -188,6 +199,18 @@ def it_is_upgraded_while_it_runs(host: Machine, folder: Path) -> None:
     assert bars_now[: len(bars) - 1] == bars[:-1]
 
 
+def it_takes_the_room_that_apt_tells_and_has_all_that_it_needs(host: Machine) -> None:
+    told = int(host.run("dpkg-query", "-W", "-f", "${Installed-Size}", "hyperdrift"))
+    takes = int(host.run("du", "-sk", "/opt/hyperdrift").split()[0])
+    assert takes == pytest.approx(told, rel=0.1)
+    as_nobody = ("runuser", "-u", "nobody", "--", f"{PROGRAM}/python")
+    assert "Usage" in host.run(*as_nobody, "-m", "daemon.cli", "--help")
+    libraries = "pyarrow.feather, pyarrow.parquet, pyarrow.csv, pyarrow.compute, matplotlib.figure"
+    more = "daemon.app, daemon.demo.market, retrain.__main__, numpy.testing, pip"
+    said = host.run(*as_nobody, "-c", f"import {libraries}, {more}", check=False)
+    assert said.strip().splitlines()[-1] == "ModuleNotFoundError: No module named 'pip'"
+
+
 def test_it_is_installed_upgraded_while_it_runs_and_removed_without_a_trace(
     tmp_path: Path,
 ) -> None:
@@ -195,7 +218,11 @@ def test_it_is_installed_upgraded_while_it_runs_and_removed_without_a_trace(
     tmp_path.chmod(0o755)
     with machine(tmp_path, bare=True) as host, exchange(60.0, 3000) as venue:
         before = traces(host)
-        said = host.run(*OTHERS, *at(venue), *APT, "install", "/media/hyperdrift/old.deb")
+        offline = ("HYPERDRIFT_WHEELS=/media/hyperdrift/wheels", "unshare", "--net")
+        old = (*APT, "install", "/media/hyperdrift/old.deb")
+        said = host.run(*OTHERS, *at(venue), "HYPERDRIFT_WHEELS=/nowhere", *old, check=False)
+        assert "HYPERDRIFT_WHEELS=/nowhere is no folder" in said
+        said = host.run(*OTHERS, *at(venue), *offline, *APT, "install", "-f")
         assert "systemctl enable --now hyperdrift" in said
         assert host.run("stat", "-c", "%a %U %G", CONFIG).split() == ["640", "root", "hyperdrift"]
         models = host.run("stat", "-c", "%a %U %G", f"{DATA}/models").split()

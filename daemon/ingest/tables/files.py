@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from daemon.core.extras import require
 from daemon.core.outside_text import decode_json
 from daemon.ingest.tables import columns
 from daemon.ingest.tables.containers import Content, as_utf8, unpacked
@@ -42,7 +43,9 @@ def read_table(path: Path, wanted: Wanted, on_bytes: OnBytes = lambda _: None) -
 
     Raises:
         BadInput: If the file cannot be read or holds no table.
+        ConfigError: If the library that reads tables is not installed.
     """
+    require("pyarrow", f"reading {path.name}")
     with unpacked(path, on_bytes) as content:
         table = _read(path, content, wanted)
     table.names = [printable(name) for name in table.names]
