@@ -8,7 +8,7 @@ venue it only gets no bars, also at a start: the slots serve the models that the
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from importlib.metadata import version
 from typing import Final, NamedTuple
@@ -17,9 +17,8 @@ import onnxruntime  # noqa: F401 -- in a thread, later, its import would hold th
 import structlog
 
 from daemon.config.file_access import check_files_named
-from daemon.config.loader import broker_address, broker_password
 from daemon.config.reload import Reload
-from daemon.config.schema import Config, MqttSection
+from daemon.config.schema import Config
 from daemon.core.clock import VenueClock, watch_steps
 from daemon.core.loop_progress import LoopProgress
 from daemon.core.slot_troubles import SlotTroubles
@@ -30,12 +29,13 @@ from daemon.market_data.feed import Feed
 from daemon.market_data.listed_coins import ListedCoins
 from daemon.market_data.order_flow import CohortFlow, Cohorts, read_cohorts
 from daemon.market_data.silence import SilenceWatch
-from daemon.mqtt.embedded_broker import EmbeddedBroker
-from daemon.mqtt.messages import DaemonStatus, encode
+from daemon.mqtt.broker_refusals import BrokerRefusals
+from daemon.mqtt.messages import DaemonStatus
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.inbox import HistoryFetched, Inbox
 from daemon.runtime.slot_starts import SlotStarts
 from daemon.runtime.trades import TradeBook
+from daemon.service.broker_connection import broker_connection
 from daemon.service.folder_wait import take_folder
 from daemon.service.status_publisher import StatusPublisher
 from daemon.service.systemd_notify import SystemdNotifier
@@ -49,7 +49,6 @@ from daemon.store.store import Store
 from daemon.wiring import SharedParts, SlotParts, build_feed, build_slots, retention, trade_follower
 from hyperdrift.clock import Clock
 from hyperdrift.errors import HyperdriftError
-from hyperdrift.mqtt.connection import MqttConnection, Will
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.process.loading import freeze_gc
 from hyperdrift.slot_name import SlotName
@@ -98,10 +97,13 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         rest_url, budget = config.hyperliquid.urls[0], config.hyperliquid.weight_per_minute
         rest = await stack.enter_async_context(RestClient(rest_url, clock, venue, budget))
         online = _online(slots, clock)
-        bus = await stack.enter_async_context(_connection(config.mqtt, online, clock))
-        topics = Topics(config.mqtt.prefix)
-        book, start = TradeBook(venue), lambda: watchdog.start
-        status = StatusPublisher(online, bus, topics, venue, start, trades=book.state)
+        refusals = BrokerRefusals(config.data_dir)
+        bus = await stack.enter_async_context(broker_connection(config, online, clock, refusals))
+        topics, book = Topics(config.mqtt.prefix), TradeBook(venue)
+        status = StatusPublisher(
+            online, bus, topics, venue, lambda: watchdog.start, trades=book.state
+        )
+        refusals.alert_by(status.alert)
         troubles = SlotTroubles()
         listed = ListedCoins(Listings(rest), slots, clock, venue, troubles)
         retrying = RetryingStore(store, clock, status.alert)
@@ -300,39 +302,3 @@ def _online(slots: tuple[SlotName, ...], clock: Clock) -> DaemonStatus:
         since_ms=clock.now_ms(),
         doing=GREETING,
     )
-
-
-@contextlib.asynccontextmanager
-async def _connection(
-    mqtt: MqttSection, online: DaemonStatus, clock: Clock
-) -> AsyncIterator[MqttConnection]:
-    """Run the connection to the broker, and the embedded broker if that is used.
-
-    At the end it publishes that the daemon is offline.
-    """
-    async with contextlib.AsyncExitStack() as stack:
-        if mqtt.broker == "embedded":
-            await stack.enter_async_context(EmbeddedBroker(clock, mqtt.port))
-        topics = Topics(mqtt.prefix)
-        will = Will(topics.status, DaemonStatus(state="offline"))
-        address, password = broker_address(mqtt), broker_password(mqtt)
-        bus = MqttConnection(address, clock, password=password, will=will, encode=encode)
-        bus.publish(topics.status, online, retain=True)
-        await stack.enter_async_context(connected(bus))
-        yield bus
-
-
-@contextlib.asynccontextmanager
-async def connected(bus: MqttConnection) -> AsyncIterator[None]:
-    """Run a connection beside the block; at the end of the block send queued messages.
-
-    If the broker does not answer, messages only wait. Any other failure of the connection is a
-    bug and ends the block with its error.
-    """
-    async with running(bus.run(), "bus"):
-        try:
-            yield
-        finally:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GOODBYE_S if bus.connected else 0):
-                    await bus.flush()

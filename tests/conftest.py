@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tests.daemon.brokers import Iotcore, Mosquitto
+from tests.daemon.brokers import Embedded, Mosquitto
 
 # A proxy of this machine's knows no venue of a test.
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
@@ -23,12 +23,12 @@ def _plain_logs() -> Iterator[None]:
     logging.getLogger("hyperdrift").setLevel(logging.NOTSET)
 
 
-@pytest.fixture(params=[Mosquitto, Iotcore])
+@pytest.fixture(params=[Mosquitto, Embedded])
 async def broker(
     request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncIterator[Mosquitto | Iotcore]:
+) -> AsyncIterator[Mosquitto | Embedded]:
     """A running broker, each kind in turn."""
-    made: Mosquitto | Iotcore = request.param(tmp_path)
+    made: Mosquitto | Embedded = request.param(tmp_path)
     await made.start()
     try:
         yield made

@@ -20,6 +20,8 @@ ALLOWED = {
     "Conversation._begin": "the tail of stderr, awaited where the process ended",
     "ReplayExchange.start": "`stop` raises what went wrong",
     "ReplayExchange._serve_socket": "it ends the task with the client's connection",
+    "BrokerServer._converse": "it ends the task with the client's connection",
+    "EmbeddedBroker._start": "it is awaited where the process ended",
     "_until_terminated": "it awaits the task",
 }
 

@@ -119,7 +119,7 @@ def write_config(folder: Path, speed: float, exchange: ReplayExchange | None = N
     path = folder / "hyperdrift.toml"
     path.write_text(
         f'[daemon]\ndata_dir = "{folder / "data"}"\n{slots}'
-        f"[hyperliquid]\n{urls}speed = {speed}\n[mqtt]\nport = {free_port()}\n"
+        f"[hyperliquid]\n{urls}speed = {speed}\n[mqtt]\nport = {free_port()}\nanonymous = true\n"
         "[policy]\nschedule_days = 3\ncooldown_hours = 24\nmin_new_bars = 24\n"
         "max_retrains_per_day = 1\nprobation_hours = 24\nretry_bars = 288\n"
     )

@@ -155,6 +155,7 @@ def open_slot(
     broker_url: str = "",
     bot_id: str = "",
     password: str | None = None,
+    password_file: str | None = None,
     ca_file: str | None = None,
     models_dir: str | None = None,
     public_key: str | None = None,
@@ -170,6 +171,7 @@ def open_slot(
         broker_url: The daemon's broker; empty to watch the folder only.
         bot_id: The bot's name on the broker.
         password: Password of the user in `broker_url`.
+        password_file: The file with it.
         ca_file: CA certificates to trust for `mqtts://`.
         models_dir: The models folder; needed without a broker.
         public_key: The daemon's public key.
@@ -188,6 +190,7 @@ def open_slot(
             slot,
             bot_id=bot_id,
             password=password,
+            password_file=Path(password_file) if password_file else None,
             ca_file=Path(ca_file) if ca_file else None,
             public_key=key,
             models_dir=folder,

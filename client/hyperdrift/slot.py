@@ -31,6 +31,7 @@ from hyperdrift.loaded_model import installed_forms, installed_version
 from hyperdrift.logs import EventLogger
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection, Will
+from hyperdrift.mqtt.login import login as make_login
 from hyperdrift.mqtt.messages import (
     BotPresence,
     PredictionMade,
@@ -72,6 +73,9 @@ class ModelSlot:
         bot_id: Names this bot to the daemon; each bot of a slot needs a name of its own.
         prefix: First level of all topics.
         password: Password of the user in `broker_url`.
+        password_file: The file with it, read at each connect; the user is `bot` if `broker_url`
+            names none. Without a user and a password, a bot on the daemon's host takes the file
+            that the daemon made there, if it may read it.
         ca_file: CA certificates to trust for `mqtts://`; None trusts those of the system.
         public_key: The daemon's public key. If it is given, everything that the daemon did
             not sign is refused. Without it, anybody who can publish on the broker chooses
@@ -101,6 +105,7 @@ class ModelSlot:
         bot_id: str,
         prefix: str = "hyperdrift",
         password: str | None = None,
+        password_file: Path | str | None = None,
         ca_file: Path | str | None = None,
         public_key: Path | str | None = None,
         models_dir: Path | str | None = None,
@@ -119,7 +124,9 @@ class ModelSlot:
             self.slot, models_dir=models_dir, folder=folder, cache_dir=cache_dir
         )
         self._sklearn = installed_version("scikit-learn")
-        self._address, self._password = BrokerAddress.parse(broker_url, as_path(ca_file)), password
+        self._address = BrokerAddress.parse(broker_url, as_path(ca_file))
+        self._login = make_login(self._address, password, as_path(password_file))
+        self._accepted: SwapOrder | None = None
         self._connect_as(bot_id)
 
     def _connect_as(self, bot_id: str) -> None:
@@ -129,7 +136,7 @@ class ModelSlot:
             self._address,
             self._clock,
             name=f"bot-{bot_id}",
-            password=self._password,
+            login=self._login,
             will=Will(self._presence_topic, self._presence(online=False)),
         )
         self._bus.subscribe(self._topics.model(self.slot), self._take_order)

@@ -17,7 +17,7 @@ from daemon.admin import host_checks, remote_client
 from daemon.admin.host_checks import Check
 from daemon.admin.slot_checks import newest_bars, slot_troubles
 from daemon.admin.trade_check import check_trades
-from daemon.config.loader import broker_address, broker_password
+from daemon.config.loader import broker_address, operator_login
 from daemon.config.schema import Config
 from daemon.core.clock import VenueClock
 from daemon.core.errors import Unreachable, VenueUnreachable
@@ -28,6 +28,7 @@ from daemon.mqtt.messages import decode
 from daemon.registry.bot_compatibility import BotCompatibility
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput, ConfigError, HyperdriftError
+from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
@@ -135,11 +136,11 @@ async def _broker(config: Config, clock: Clock, status: dict[str, Any]) -> list[
     mqtt, topics = config.mqtt, Topics(config.mqtt.prefix)
     embedded = mqtt.broker == "embedded"
     try:
-        address, password = broker_address(mqtt), broker_password(mqtt)
+        address, login = broker_address(mqtt), operator_login(config)
         if embedded and not await asyncio.to_thread(_listens, address.host, address.port):
             silent = Check("broker", note=f"embedded: {address} comes with the daemon")
             return [silent, _absent(config)]
-        async with remote_client.connected(address, clock, password) as bus:
+        async with remote_client.connected(address, clock, login) as bus:
             bots = _listen_for_bots(bus, topics)
             said = await remote_client.status(bus, topics, clock)
             status.update(said["status"])
@@ -151,7 +152,15 @@ async def _broker(config: Config, clock: Clock, status: dict[str, Any]) -> list[
         return [Check("broker", f'{taken}, or set mqtt.broker = "{address}"'), daemon]
     slots = slot_troubles(said) if said["status"]["state"] == "online" else []
     bots_found = await _bots(config, topics, bots)
-    return [Check("broker", note=str(address)), daemon, *slots, *bots_found]
+    return [_broker_check(config, address), daemon, *slots, *bots_found]
+
+
+def _broker_check(config: Config, address: BrokerAddress) -> Check:
+    """Say that the broker answers, and warn if it is open to everybody."""
+    if config.mqtt.anonymous:
+        what = "every user of this host may command, speak as a bot and fill it"
+        return Check("broker", f"{what}: remove mqtt.anonymous once your bots log in")
+    return Check("broker", note=str(address))
 
 
 def _listens(host: str, port: int) -> bool:

@@ -19,6 +19,7 @@ from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
+from hyperdrift.mqtt.login import Login
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 
@@ -27,6 +28,7 @@ _NOBODY: Final = (
     "or write its address in mqtt.broker"
 )
 _CONNECT_S: Final = 5.0
+_LOOK_S: Final = 0.01
 _REPLY_S: Final = 10.0
 # Retained messages arrive right after the subscription; after this time there are none.
 _SETTLE_S: Final = 0.5
@@ -34,24 +36,25 @@ _SETTLE_S: Final = 0.5
 
 @contextlib.asynccontextmanager
 async def connected(
-    address: BrokerAddress, clock: Clock, password: str | None = None
+    address: BrokerAddress, clock: Clock, login: Login | None = None
 ) -> AsyncIterator[MqttConnection]:
     """Hold a connection to the broker.
 
     Raises:
-        BrokerUnreachable: If there is none within five seconds.
+        BrokerUnreachable: If there is none within five seconds, or it refuses the login.
     """
-    bus = MqttConnection(address, clock, name="hyperdrift-cli", password=password, encode=encode)
+    bus = MqttConnection(address, clock, name="hyperdrift-cli", login=login, encode=encode)
     async with running(bus.run(), "bus"):
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CONNECT_S):
-                await bus.wait_connected()
-        except TimeoutError:
+                while not (bus.connected or bus.refused):
+                    await clock.sleep(_LOOK_S)
+        if not bus.connected:
             why = bus.trouble or "it does not answer; is the daemon running?"
             if os.strerror(errno.ECONNREFUSED) in why:
                 why = _NOBODY
             msg = f"the broker at {address} cannot be reached: {why}"
-            raise BrokerUnreachable(msg) from None
+            raise BrokerUnreachable(msg)
         yield bus
 
 

@@ -7,7 +7,7 @@ import msgspec
 from rich.console import Console
 
 from daemon.admin import remote_client
-from daemon.config.loader import broker_address, broker_password
+from daemon.config.loader import broker_address, operator_login
 from daemon.config.schema import Config
 from daemon.core.times import utc
 from daemon.mqtt.messages import CommandName, CommandReply, TradesState
@@ -29,7 +29,7 @@ async def status(config: Config, clock: Clock) -> dict[str, Any]:
     """
     topics = Topics(config.mqtt.prefix)
     async with remote_client.connected(
-        broker_address(config.mqtt), clock, broker_password(config.mqtt)
+        broker_address(config.mqtt), clock, operator_login(config)
     ) as bus:
         return await remote_client.status(bus, topics, clock)
 
@@ -169,7 +169,7 @@ async def command(
     topics, target = Topics(config.mqtt.prefix), SlotName.parse(slot)
     signer = command_signer(config, key)
     async with remote_client.connected(
-        broker_address(config.mqtt), clock, broker_password(config.mqtt)
+        broker_address(config.mqtt), clock, operator_login(config)
     ) as bus:
         return await remote_client.command(
             bus,

@@ -31,9 +31,12 @@ from daemon.config.schema import (
 )
 from daemon.config.validation_errors import explain
 from daemon.core.outside_text import printable
+from daemon.mqtt.broker.access import OPERATOR
+from daemon.mqtt.passwords import password_path
 from hyperdrift.addresses import address_fault
 from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
+from hyperdrift.mqtt.login import FileLogin, FixedLogin, Login
 
 SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift.toml"))
 # The unit of the service takes the broker's password from here, and so do root's commands.
@@ -248,6 +251,8 @@ def _mqtt_problem(mqtt: MqttSection) -> str | None:
         return f'mqtt.prefix is {mqtt.prefix!r}; write a name without + and #, like "hyperdrift"'
     if mqtt.broker == "embedded" and mqtt.ca_file:
         return "mqtt.ca_file is of no use with the embedded broker; remove the key"
+    if mqtt.broker != "embedded" and mqtt.anonymous:
+        return "mqtt.anonymous is about the embedded broker; remove the key, or mqtt.broker"
     try:
         broker_address(mqtt)
     except ConfigError as e:
@@ -272,6 +277,18 @@ def broker_address(mqtt: MqttSection) -> BrokerAddress:
     if mqtt.broker == "embedded":
         return BrokerAddress.parse(f"mqtt://127.0.0.1:{mqtt.port}")
     return BrokerAddress.parse(mqtt.broker, Path(mqtt.ca_file) if mqtt.ca_file else None)
+
+
+def operator_login(config: Config) -> Login:
+    """Return how a command of this host logs in at the broker.
+
+    Raises:
+        ConfigError: If the file of the password cannot be read.
+    """
+    mqtt, address = config.mqtt, broker_address(config.mqtt)
+    if mqtt.broker != "embedded":
+        return FixedLogin(address.user, broker_password(mqtt))
+    return FileLogin(OPERATOR, [password_path(config.data_dir, OPERATOR)], address.port)
 
 
 def broker_password(mqtt: MqttSection) -> str | None:

@@ -153,6 +153,8 @@ class MqttSection(_Section, frozen=True, kw_only=True):
     """First level of every topic."""
     password_file: str = ""
     """File with the broker's password. Empty: the service's credential `mqtt-password`, if any."""
+    anonymous: bool = False
+    """Whether every user of this host may command and be a bot; with the embedded broker only."""
     ca_file: str = ""
     """Certificates that vouch for an `mqtts://` broker; empty trusts the system's."""
     command_keys: tuple[str, ...] = ()

@@ -148,6 +148,7 @@ ws_url = "{ws_url}"
 speed = {setup.speed}
 [mqtt]
 port = {setup.mqtt_port}
+anonymous = true
 [policy]
 cooldown_hours = 6
 max_retrains_per_day = 4

@@ -1,16 +1,19 @@
 """The embedded broker: MQTT on this machine without installing anything.
 
-The broker has no function that stops it, so it runs as a child process. The child ends when
-its standard input closes. That happens when this process ends for any reason, so no child
-stays and keeps the port.
+It runs as a child process, so that what clients do to it costs the daemon nothing. The child
+ends when its standard input closes. That happens when this process ends for any reason, so no
+child stays and keeps the port.
 """
 
 import asyncio
 import contextlib
+import json
+import os
 import socket
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 import structlog
@@ -23,7 +26,9 @@ from hyperdrift.errors import ConfigError
 
 HOST = "127.0.0.1"
 READY_S = 10.0
-_CHILD: Final = Path(__file__).with_name("embedded_broker_process.py")
+_ROOT: Final = Path(__file__).parents[2]
+
+OnRefusal = Callable[[str, str, int], None]
 
 log = structlog.get_logger()
 
@@ -31,14 +36,38 @@ log = structlog.get_logger()
 class EmbeddedBroker:
     """A broker on 127.0.0.1 that runs during an `async with`; it is restarted if it dies.
 
-    It has no passwords. A restart loses retained messages, so a publisher must publish them
-    again when it reconnects; `hyperdrift.mqtt.connection` does.
+    A restart loses retained messages, so a publisher must publish them again when it
+    reconnects; `hyperdrift.mqtt.connection` does.
+
+    Args:
+        clock: Times the waits.
+        port: Its TCP port; None takes a free one.
+        passwords: User -> password.
+        anonymous: Whether everybody may do everything, also without a user.
+        prefix: First level of the topics that the users' rights are about.
+        on_refusal: Told the kind, the particulars and the count of what it refuses.
     """
 
-    def __init__(self, clock: Clock, port: int | None = None) -> None:
-        self._clock, self._wanted = clock, port
+    def __init__(
+        self,
+        clock: Clock,
+        port: int | None = None,
+        *,
+        passwords: Mapping[str, str] = MappingProxyType({}),
+        anonymous: bool = False,
+        prefix: str = "hyperdrift",
+        on_refusal: OnRefusal | None = None,
+    ) -> None:
+        self._clock, self._wanted, self._on_refusal = clock, port, on_refusal
+        self._settings = {
+            "host": HOST,
+            "passwords": dict(passwords),
+            "prefix": prefix,
+            "anonymous": anonymous,
+        }
         self.port = 0
         self._process: asyncio.subprocess.Process | None = None
+        self._listener: asyncio.Task[None] | None = None
         self._keeping = contextlib.AsyncExitStack()
 
     @property
@@ -81,19 +110,36 @@ class EmbeddedBroker:
 
     async def _start(self) -> None:
         self._process = process = await asyncio.create_subprocess_exec(
-            # -P: Python must not import a folder named iotcore in place of the package.
-            *(sys.executable, "-P", str(_CHILD), HOST, str(self.port)),
+            # -P: Python must not import a folder named daemon in place of the package.
+            *(sys.executable, "-P", "-m", "daemon.mqtt.broker"),
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": _path()},
             start_new_session=True,  # Ctrl+C goes to the daemon alone; it still publishes
         )
-        deadline = self._clock.monotonic() + READY_S
-        while not await _answers(self.port):
-            if process.returncode is not None or self._clock.monotonic() > deadline:
-                msg = f"the embedded broker did not come up on {HOST}:{self.port}; see its output"
-                raise BrokerUnreachable(msg)
-            await self._clock.sleep(0.02)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        # Not by its arguments: everybody on the host can read those.
+        process.stdin.write(json.dumps({**self._settings, "port": self.port}).encode() + b"\n")
+        try:
+            async with asyncio.timeout(READY_S):
+                ready = await process.stdout.readline()
+        except TimeoutError:
+            ready = b""
+        if not ready:
+            msg = f"the embedded broker did not come up on {HOST}:{self.port}; see its output"
+            raise BrokerUnreachable(msg)
+        if self._listener is not None:
+            await self._listener  # of the one before
+        self._listener = asyncio.create_task(self._listen(process.stdout))
         log.info("broker.ready", url=self.url, pid=process.pid)
+
+    async def _listen(self, told: asyncio.StreamReader) -> None:
+        """Pass on what the broker refuses, until it ends."""
+        while line := await told.readline():
+            if self._on_refusal is not None:
+                found = json.loads(line)
+                self._on_refusal(found["kind"], found["particulars"], found["count"])
 
     async def _keep(self) -> None:
         """Restart the broker whenever it ends."""
@@ -120,10 +166,18 @@ class EmbeddedBroker:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()  # it stores nothing, so nothing is lost
         await process.wait()
+        if self._listener is not None:
+            await self._listener  # the pipe has ended
+            self._listener = None
         if process.stdin is not None:
             process.stdin.close()
             with contextlib.suppress(OSError):
                 await process.stdin.wait_closed()
+
+
+def _path() -> str:
+    """Return the import path of the child: ours first."""
+    return os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
 
 
 def _free_port(wanted: int) -> int:
@@ -136,14 +190,3 @@ def _free_port(wanted: int) -> int:
             msg = f"port {wanted} of {HOST} is taken: stop what listens there, or point mqtt.broker"
             raise ConfigError(f"{msg} at it, mqtt://{HOST}:{wanted}") from e
         return int(probe.getsockname()[1])
-
-
-async def _answers(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(HOST, port)
-    except OSError:
-        return False
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return True

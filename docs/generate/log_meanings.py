@@ -15,6 +15,7 @@ MEANINGS: Final = {
     "broker.died": "The embedded broker ended and is started again.",
     "broker.ready": "The embedded broker takes connections.",
     "broker.restart_failed": "The embedded broker could not be started again; next try in 1 s.",
+    "broker.refused": "The embedded broker refused a client or a message; each kind once an hour.",
     "bus.connected": "The connection to the broker is there; `dropped` messages were lost before.",
     "bus.handler_failed": "A message raised an error in the code that takes it: a fault of ours.",
     "bus.lost": "The connection to the broker is lost; it is tried again until it is back.",

@@ -27,7 +27,7 @@ from hyperdrift.mqtt.messages import PredictionMade
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 from hyperdrift.version_files import read_manifest
-from tests.daemon.brokers import Iotcore, until
+from tests.daemon.brokers import Embedded, until
 from tests.daemon.versions import rows, write_version
 
 PAGES = Path(__file__).parents[2] / "docs" / "howto"
@@ -84,7 +84,7 @@ class Host:
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    broker = Iotcore(tmp_path)
+    broker = Embedded(tmp_path)
     await broker.start()
     generate(tmp_path / "private.pem", tmp_path / "public.pem")
     signer = Signer.load(tmp_path / "private.pem")

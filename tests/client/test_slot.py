@@ -27,7 +27,7 @@ from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot import ModelSlot, NoModel
 from hyperdrift.slot_name import SlotName
 from hyperdrift.version_files import read_manifest
-from tests.daemon.brokers import Iotcore, Mosquitto, until
+from tests.daemon.brokers import Embedded, Mosquitto, until
 from tests.daemon.versions import certificate, replace_file, rewrite, rows, write_version
 
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
@@ -78,7 +78,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
 
 @contextlib.asynccontextmanager
-async def desk_on(broker: Mosquitto | Iotcore, root: Path, signer: Signer) -> AsyncIterator[Desk]:
+async def desk_on(broker: Mosquitto | Embedded, root: Path, signer: Signer) -> AsyncIterator[Desk]:
     bus = MqttConnection(BrokerAddress.parse(broker.url), SystemClock())
     acks: list[SwapAck] = []
     swap = SwapCoordinator(
@@ -112,7 +112,7 @@ async def bot(desk: Desk, **options: Any) -> AsyncIterator[ModelSlot]:
 
 
 async def test_a_bot_without_a_model_says_so_and_takes_the_first_one_it_is_ordered(
-    broker: Mosquitto | Iotcore, tmp_path: Path
+    broker: Mosquitto | Embedded, tmp_path: Path
 ) -> None:
     generate(tmp_path / "private.pem", tmp_path / "public.pem")
     async with desk_on(broker, tmp_path, Signer.load(tmp_path / "private.pem")) as desk:

@@ -35,7 +35,7 @@ from hyperdrift.mqtt.topics import Topics
 from hyperdrift.pointer import PointerSlot
 from hyperdrift.slot import ModelSlot
 from hyperdrift.slot_name import SlotName
-from tests.daemon.brokers import Iotcore, until
+from tests.daemon.brokers import Embedded, until
 from tests.daemon.versions import replace_file, rewrite, rows, write_version
 
 SLOT, ETH, TOPICS = SlotName("BTC", "5m"), SlotName("ETH", "5m"), Topics()
@@ -259,7 +259,7 @@ class Bots:
 
 @pytest.fixture
 async def bots(scene: Scene) -> AsyncIterator[Bots]:
-    broker = Iotcore(scene.root)
+    broker = Embedded(scene.root)
     await broker.start()
     bus, acks = MqttConnection(BrokerAddress.parse(broker.url), SystemClock()), list[SwapAck]()
     swap = SwapCoordinator(

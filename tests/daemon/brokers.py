@@ -57,11 +57,11 @@ class Mosquitto:
         return False
 
 
-class Iotcore:
+class Embedded:
     """The embedded broker behind the same four names."""
 
     def __init__(self, _folder: Path) -> None:
-        self._broker = EmbeddedBroker(SystemClock())
+        self._broker = EmbeddedBroker(SystemClock(), anonymous=True)
 
     @property
     def url(self) -> str:
@@ -69,7 +69,7 @@ class Iotcore:
 
     async def start(self) -> None:
         if self._broker.port:
-            self._broker = EmbeddedBroker(SystemClock(), self._broker.port)
+            self._broker = EmbeddedBroker(SystemClock(), self._broker.port, anonymous=True)
         await self._broker.__aenter__()
 
     async def stop(self) -> None:

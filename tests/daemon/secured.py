@@ -12,14 +12,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from daemon.mqtt.broker.access import BOT, OPERATOR
+from daemon.mqtt.embedded_broker import EmbeddedBroker
+from hyperdrift.clock import SystemClock
 from tests.daemon.brokers import Mosquitto
 
 EXAMPLES = Path(__file__).parents[2] / "systemd"
-USERS = ("hyperdrift", "bot", "operator", "stranger")
 
 
 class SecuredMosquitto(Mosquitto):
     """The example configuration, with this test's paths, port and user id put in."""
+
+    users = ("stranger", "bot", "operator", "hyperdrift")
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -29,7 +33,7 @@ class SecuredMosquitto(Mosquitto):
         self.folder.mkdir()
         self.ca_file = certify(self.folder)
         passwords = self.folder / "hyperdrift.passwd"
-        passwords.write_text("".join(f"{user}:{password(user)}\n" for user in USERS))
+        passwords.write_text("".join(f"{user}:{password(user)}\n" for user in self.users))
         subprocess.run(["mosquitto_passwd", "-U", passwords], check=True, capture_output=True)
         shutil.copy(EXAMPLES / "mosquitto.acl", self.folder / "hyperdrift.acl")
         example = (EXAMPLES / "mosquitto.conf").read_text()
@@ -53,6 +57,28 @@ class SecuredMosquitto(Mosquitto):
     def client_options(self, user: str) -> tuple[str, ...]:
         """Return what `mosquitto_sub` and `mosquitto_pub` need to be this user."""
         return ("--cafile", str(self.ca_file), "-h", "127.0.0.1", "-u", user, "-P", password(user))
+
+
+class SecuredEmbedded:
+    """The embedded broker with passwords, by the names of the example's users."""
+
+    users = ("bot", "operator", "hyperdrift")
+    ca_file = None
+
+    def __init__(self, _folder: Path) -> None:
+        named = {"daemon": "hyperdrift", BOT: "bot", OPERATOR: "operator"}
+        passwords = {user: password(name) for user, name in named.items()}
+        self._broker = EmbeddedBroker(SystemClock(), passwords=passwords)
+
+    def url_of(self, user: str) -> str:
+        name = "daemon" if user == "hyperdrift" else user
+        return self._broker.url.replace("//", f"//{name}@")
+
+    async def start(self) -> None:
+        await self._broker.__aenter__()
+
+    async def stop(self) -> None:
+        await self._broker.__aexit__(None, None, None)
 
 
 def password(user: str) -> str:

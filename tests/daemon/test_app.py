@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.app import connected, run
+from daemon.app import run
 from daemon.config.schema import Config, DaemonSection, HyperliquidSection, MqttSection
 from daemon.mqtt.messages import encode
+from daemon.service.broker_connection import connected
 from daemon.store.data_folder import open_store
 from daemon.store.properties import record_venue, venue_of
 from hyperdrift.clock import SystemClock

@@ -42,7 +42,7 @@ from monitor.events import CommandReceived
 from monitor.policy import PolicySettings
 from retrain import features
 from tests.captured import capture_logs
-from tests.daemon.brokers import Iotcore, until
+from tests.daemon.brokers import Embedded, until
 from tests.daemon.mines import Mined
 from tests.daemon.versions import fitted, write_version
 
@@ -78,7 +78,7 @@ class House:
     inbox: Inbox
     store: ThreadedStore
     registry: Registry
-    broker: Iotcore
+    broker: Embedded
     public_key: Path
     models: list[str]
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -143,7 +143,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     written = (write_version(tmp_path / "new", 1), write_version(tmp_path / "new", 2, model=mined))
     models = [registry.adopt(SLOT, path) for path in written]
     registry.deploy(SLOT, models[0], reason="first", by="test", at_ms=1_750_000_000_000)
-    broker = Iotcore(tmp_path)
+    broker = Embedded(tmp_path)
     await broker.start()
     bus, clock = (
         MqttConnection(BrokerAddress.parse(broker.url), SystemClock(), encode=encode),

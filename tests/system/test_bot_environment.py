@@ -27,7 +27,7 @@ from hyperdrift.mqtt.messages import SwapAck
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 from retrain import features
-from tests.daemon.brokers import Iotcore, until
+from tests.daemon.brokers import Embedded, until
 from tests.daemon.versions import fitted, rows, write_version
 
 NEIGHBOURS, LEAN_PYTHON = (
@@ -96,8 +96,8 @@ asyncio.run(main())
 
 
 @pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Iotcore]:
-    made = Iotcore(tmp_path)
+async def broker(tmp_path: Path) -> AsyncIterator[Embedded]:
+    made = Embedded(tmp_path)
     await made.start()
     yield made
     await made.stop()
@@ -123,7 +123,7 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk_on(broker: Iotcore, root: Path) -> AsyncIterator[Desk]:
+async def desk_on(broker: Embedded, root: Path) -> AsyncIterator[Desk]:
     """Sign what is deployed and order it, as a daemon does."""
     generate(root / "private.pem", root / "public.pem")
     signer = Signer.load(root / "private.pem")
@@ -147,7 +147,7 @@ async def desk_on(broker: Iotcore, root: Path) -> AsyncIterator[Desk]:
 
 
 async def test_a_bot_with_a_daemon_py_and_a_retrain_py_of_its_own_runs_a_slot(
-    broker: Iotcore, tmp_path: Path
+    broker: Embedded, tmp_path: Path
 ) -> None:
     folder = tmp_path / "bot"
     folder.mkdir()
@@ -177,7 +177,7 @@ def expected(number: int) -> float:
 
 
 async def test_a_bot_without_scikit_learn_swaps_live_models(
-    broker: Iotcore, tmp_path: Path
+    broker: Embedded, tmp_path: Path
 ) -> None:
     row = rows()[0].tolist()
     (tmp_path / "bot.py").write_text(LEAN)

@@ -20,7 +20,7 @@ from hyperdrift.loaded_model import load_version
 from hyperdrift.mqtt.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, decode
 from hyperdrift.verification import GATES
 from tests.client.test_slot import SLOT, TOPICS, Desk, desk_on
-from tests.daemon.brokers import Iotcore, Mosquitto, until
+from tests.daemon.brokers import Embedded, Mosquitto, until
 from tests.daemon.versions import rewrite, rows
 
 FOLDER = Path(__file__).parents[2] / "examples" / "node"
@@ -117,7 +117,7 @@ async def node_bot(desk: Desk) -> AsyncIterator[NodeBot]:
 
 
 @contextlib.asynccontextmanager
-async def signed_desk(broker: Mosquitto | Iotcore, root: Path) -> AsyncIterator[Desk]:
+async def signed_desk(broker: Mosquitto | Embedded, root: Path) -> AsyncIterator[Desk]:
     generate(root / "private.pem", root / "public.pem")
     async with desk_on(broker, root, Signer.load(root / "private.pem")) as desk:
         yield desk
@@ -125,7 +125,7 @@ async def signed_desk(broker: Mosquitto | Iotcore, root: Path) -> AsyncIterator[
 
 @runs_the_bot
 async def test_a_bot_in_typescript_swaps_predicts_as_the_daemon_does_and_outlives_its_broker(
-    broker: Mosquitto | Iotcore, tmp_path: Path
+    broker: Mosquitto | Embedded, tmp_path: Path
 ) -> None:
     heard: list[PredictionMade] = []
     async with signed_desk(broker, tmp_path) as desk, node_bot(desk) as bot:
@@ -162,7 +162,7 @@ async def test_a_bot_in_typescript_swaps_predicts_as_the_daemon_does_and_outlive
 async def test_a_bot_in_typescript_refuses_what_a_thief_sends_in_words_and_keeps_its_model(
     tmp_path: Path,
 ) -> None:
-    broker = Iotcore(tmp_path)
+    broker = Embedded(tmp_path)
     await broker.start()
     try:
         async with signed_desk(broker, tmp_path) as desk:

@@ -32,7 +32,7 @@ from hyperdrift.mqtt.messages import SwapAck
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 from monitor import actions, events
-from tests.daemon.brokers import Iotcore, until
+from tests.daemon.brokers import Embedded, until
 from tests.daemon.small_retrain import interpreter
 from tests.retrain.planted import HORIZON, THRESHOLD, planted
 
@@ -136,7 +136,7 @@ async def house(
     generate(tmp_path / "private.pem", tmp_path / "public.pem")
     signer = Signer.load(tmp_path / "private.pem")
     registry, clock, acks = Registry(tmp_path / "models", signer), SystemClock(), list[SwapAck]()
-    broker = Iotcore(tmp_path)
+    broker = Embedded(tmp_path)
     await broker.start()
     bus = MqttConnection(BrokerAddress.parse(broker.url), clock)
 

@@ -81,17 +81,33 @@ class BrokerAddress:
         context.sslsocket_class = _Handshake
         return context
 
-    def explain(self, error: BaseException) -> str:
-        """Say in one line why a connection failed and what to do about it."""
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this host, and without TLS."""
+        return not self.tls and self.host in {"127.0.0.1", "localhost", "::1"}
+
+    def explain(self, error: BaseException, user: str | None, advice: str = "") -> str:
+        """Say in one line why a connection failed and what to do about it.
+
+        Args:
+            error: What it failed with.
+            user: The user that it was made for.
+            advice: What to do if the broker refused the user; "" for the usual.
+        """
         cause = error.__cause__ or error.__context__
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
                 f"its certificate is not to be trusted ({cause.verify_message}); "
                 "name the CA that signed it in mqtt.ca_file, and the host as the certificate does"
             )
-        code = getattr(getattr(error, "rc", None), "value", getattr(error, "rc", None))
-        if code in {4, 5, 134, 135}:  # MQTT 3.1.1 and 5
-            who = f"user {self.user!r}" if self.user else "a client without a user"
-            where = "check the user in mqtt.broker and mqtt.password_file (or the credential)"
-            return f"it refuses {who}; {where}"
+        if is_refusal(error):
+            who = f"user {user!r}" if user else "a client without a user"
+            usual = "check the user in mqtt.broker and mqtt.password_file (or the credential)"
+            return f"it refuses {who}; {advice or usual}"
         return str(error)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the broker refused the user or the password."""
+    code = getattr(getattr(error, "rc", None), "value", getattr(error, "rc", None))
+    return code in {4, 5, 134, 135}  # MQTT 3.1.1 and 5

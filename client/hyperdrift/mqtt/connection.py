@@ -22,7 +22,8 @@ import aiomqtt
 from hyperdrift.clock import Clock
 from hyperdrift.logs import EventLogger
 from hyperdrift.mqtt import messages
-from hyperdrift.mqtt.broker_address import BrokerAddress
+from hyperdrift.mqtt.broker_address import BrokerAddress, is_refusal
+from hyperdrift.mqtt.login import FixedLogin, Login
 from hyperdrift.tasks import run_together, within
 
 Handler = Callable[[str, bytes, bool], None]
@@ -39,6 +40,7 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 15.0
 GOOD_SESSION_S = 10.0
 # How long a broker may take to answer, and how long a disconnect may take.
 ANSWER_S, GOODBYE_S = 10.0, 1.0
+_SILENT: Final = f"no answer within {ANSWER_S:g} s"
 # Handlers return at once, so few messages wait; if more than this wait, the newest are dropped.
 INBOX = 10_000
 
@@ -79,11 +81,12 @@ class MqttConnection:
         *,
         name: str = "hyperdrift",
         password: str | None = None,
+        login: Login | None = None,
         will: Will | None = None,
         encode: Encode = messages.encode,
     ) -> None:
-        self._address, self._clock, self._password, self._will = address, clock, password, will
-        self._encode = encode
+        self._address, self._clock, self._will = address, clock, will
+        self._encode, self._login = encode, login or FixedLogin(address.user, password)
         self._tls = address.trust()
         # The process keeps one client id. So a broker drops a half-open older connection at
         # once. Otherwise that connection's last will would overwrite our presence later.
@@ -99,7 +102,7 @@ class MqttConnection:
         self._work, self._idle, self._up = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._lost_logged = False
-        self.trouble = ""  # why there is no connection, in words
+        self.refused, self.trouble = False, ""  # if the login failed; why there is no connection
 
     @property
     def connected(self) -> bool:
@@ -192,11 +195,12 @@ class MqttConnection:
         if self._will is not None:
             body = self._encode(self._will.payload)
             will = aiomqtt.Will(self._will.topic, body, qos=1, retain=True)
+        user, password = self._login.pair()
         return _Client(
             self._address.host,
             self._address.port,
-            username=self._address.user,
-            password=self._password,
+            username=user,
+            password=password,
             identifier=self._client_id,
             will=will,
             clean_session=True,
@@ -299,7 +303,8 @@ class MqttConnection:
 
     def _note_loss(self, error: BaseException) -> None:
         """Log why the connection is lost: once, and again for each new cause a person can fix."""
-        why = self._address.explain(error) or f"no answer within {ANSWER_S:g} s"
+        self.refused = is_refusal(error)
+        why = self._address.explain(error, *self._login.told()) or _SILENT
         explained = why != str(error)
         if not self._lost_logged or (explained and why != self.trouble):
             log.warning("bus.lost", broker=str(self._address), why=why, retrying=True)

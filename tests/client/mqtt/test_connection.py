@@ -13,9 +13,9 @@ from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MAX_PAYLOAD, OUTBOX, MqttConnection, Will
 from hyperdrift.mqtt.messages import BotPresence
 from tests.captured import capture_logs
-from tests.daemon.brokers import Iotcore, Mosquitto, until
+from tests.daemon.brokers import Embedded, Mosquitto, until
 
-Broker = Mosquitto | Iotcore
+Broker = Mosquitto | Embedded
 
 
 def make(url: str, **options) -> MqttConnection:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.captured import capture_logs
-from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
+from tests.daemon.brokers import Embedded, Mosquitto, connection, until
 from tests.link import WORSE, Link, good, slow
 
 MESSAGES = 40
@@ -15,7 +15,7 @@ MESSAGES = 40
 
 @pytest.mark.parametrize("worse", WORSE)
 async def test_every_message_crosses_a_bad_line_in_order_and_the_newest_state_too(
-    broker: Mosquitto | Iotcore,
+    broker: Mosquitto | Embedded,
     worse: Callable[[Link], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -30,7 +30,7 @@ from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
-from tests.daemon.brokers import Iotcore, Mosquitto, connection
+from tests.daemon.brokers import Embedded, Mosquitto, connection
 from tests.daemon.secured import SecuredMosquitto
 
 SLOT, TOPICS, BAR_MS = SlotName("BTC", "5m"), Topics(), 300_000
@@ -105,7 +105,7 @@ def name_venue(monkeypatch: pytest.MonkeyPatch, urls: tuple[str, str]) -> None:
 @pytest.fixture
 async def bus(machine: Host, tmp_path: Path) -> AsyncIterator[MqttConnection]:
     """Speak on the broker that the machine's configuration names."""
-    broker = Iotcore(tmp_path)
+    broker = Embedded(tmp_path)
     await broker.start()
     machine.settings["mqtt.broker"] = broker.url
     try:
@@ -125,7 +125,7 @@ def problems(found: dict[str, host_checks.Check]) -> set[str]:
 
 
 async def test_all_is_well_beside_a_daemon_and_a_bot(
-    machine: Host, venue: None, broker: Mosquitto | Iotcore
+    machine: Host, venue: None, broker: Mosquitto | Embedded
 ) -> None:
     machine.settings["mqtt.broker"] = broker.url
     async with connection(broker.url) as bus:
@@ -229,7 +229,7 @@ async def test_a_bot_that_could_not_load_the_next_model_is_named(
 async def test_a_strange_broker_on_the_embedded_brokers_port_is_found(
     machine: Host, venue: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broker = Iotcore(tmp_path)
+    broker = Embedded(tmp_path)
     await broker.start()
     monkeypatch.setenv("HYPERDRIFT_MQTT__PORT", broker.url.rpartition(":")[2])
     try:

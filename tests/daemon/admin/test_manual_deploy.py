@@ -22,7 +22,7 @@ from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
-from tests.daemon.brokers import Iotcore
+from tests.daemon.brokers import Embedded
 from tests.daemon.versions import write_version
 
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
@@ -43,7 +43,7 @@ class Daemon:
 
 @pytest.fixture
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    broker = Iotcore(tmp_path)
+    broker = Embedded(tmp_path)
     await broker.start()
     data_dir, clock = tmp_path / "data", SystemClock()
     generate(tmp_path / "alice.key", tmp_path / "alice.pub")

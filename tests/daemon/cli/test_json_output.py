@@ -16,7 +16,7 @@ from daemon.registry.registry import Registry
 from daemon.store.data_folder import open_store
 from hyperdrift.slot_name import SlotName
 from tests.daemon.admin import test_prediction_export
-from tests.daemon.brokers import Iotcore
+from tests.daemon.brokers import Embedded
 from tests.daemon.fake_venue import START, STEP, FakeVenue, bar, hourly, serving
 from tests.daemon.versions import write_version
 
@@ -91,7 +91,7 @@ async def test_each_command_writes_one_document_on_stdout_and_no_detail_on_stder
 ) -> None:
     data = tmp_path / "data"
     versions = await asyncio.to_thread(fill, data)
-    asked, broker = commands(tmp_path, versions), Iotcore(tmp_path)
+    asked, broker = commands(tmp_path, versions), Embedded(tmp_path)
     forgotten = set(with_json(app)) - {*asked, *ELSEWHERE}
     assert not forgotten, "add to `commands` with which options they run on this folder"
     assert all((ROOT / path).is_file() for path in ELSEWHERE.values())

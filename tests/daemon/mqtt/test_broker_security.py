@@ -15,18 +15,20 @@ from hyperdrift.clock import SystemClock
 from hyperdrift.errors import ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
+from hyperdrift.mqtt.login import FixedLogin
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 from tests.captured import capture_logs
 from tests.daemon.brokers import until
-from tests.daemon.secured import SecuredMosquitto, certify, password
+from tests.daemon.secured import SecuredEmbedded, SecuredMosquitto, certify, password
 
+Secured = SecuredMosquitto | SecuredEmbedded
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
 
 
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[SecuredMosquitto]:
-    made = SecuredMosquitto(tmp_path)
+@pytest.fixture(params=[SecuredMosquitto, SecuredEmbedded])
+async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Secured]:
+    made: Secured = request.param(tmp_path)
     await made.start()
     yield made
     await made.stop()
@@ -34,7 +36,7 @@ async def broker(tmp_path: Path) -> AsyncIterator[SecuredMosquitto]:
 
 @contextlib.asynccontextmanager
 async def client(
-    broker: SecuredMosquitto, user: str, *, secret: str | None = None, ca_file: Path | None = None
+    broker: Secured, user: str, *, secret: str | None = None, ca_file: Path | None = None
 ) -> AsyncIterator[tuple[MqttConnection, list[str]]]:
     """Hold a user's connection; the list has the topics of all that it hears."""
     heard: list[str] = []
@@ -50,18 +52,20 @@ async def client(
 
 
 async def test_a_bot_cannot_give_orders_or_commands_and_a_stranger_can_do_nothing(
-    broker: SecuredMosquitto,
+    broker: Secured,
 ) -> None:
     every = [
-        *(TOPICS.status, TOPICS.model(SLOT), TOPICS.ack(SLOT), TOPICS.bot(SLOT, "b")),
+        *(TOPICS.status, TOPICS.model(SLOT), TOPICS.ack(SLOT), "hyperdrift/BTC-5m/bot"),
+        *("hyperdrift/BTC-5m/bot/one", "hyperdrift/BTC-5m/bot/one/fetch"),
         *(TOPICS.prediction(SLOT), TOPICS.trade(SLOT), TOPICS.command(SLOT)),
         *(TOPICS.reply(SLOT), TOPICS.state(SLOT), TOPICS.event(SLOT)),
     ]
-    bots = {TOPICS.ack(SLOT), TOPICS.bot(SLOT, "b"), TOPICS.prediction(SLOT), TOPICS.trade(SLOT)}
+    own = {topic for topic in every if topic.split("/")[2:3] == ["bot"]}
+    bots = {*own, TOPICS.ack(SLOT), TOPICS.prediction(SLOT), TOPICS.trade(SLOT)}
     may = {"hyperdrift": set(every), "bot": bots, "operator": {TOPICS.command(SLOT)}}
     async with client(broker, "operator") as (operator, seen):
         await operator.wait_connected()
-        for user in ("stranger", "bot", "operator", "hyperdrift"):
+        for user in broker.users:
             seen.clear()
             async with client(broker, user) as (bus, _):
                 await bus.wait_connected()
@@ -74,7 +78,7 @@ async def test_a_bot_cannot_give_orders_or_commands_and_a_stranger_can_do_nothin
             assert set(seen) - {"hyperdrift/end"} == may.get(user, set()), user
 
 
-async def test_a_bot_hears_its_orders_and_nothing_else(broker: SecuredMosquitto) -> None:
+async def test_a_bot_hears_its_orders_and_nothing_else(broker: Secured) -> None:
     heard: list[str] = []
     async with client(broker, "bot") as (bot, everything), client(broker, "hyperdrift") as (us, _):
         bot.subscribe(TOPICS.model(SLOT), lambda topic, _payload, _retained: heard.append(topic))
@@ -87,13 +91,15 @@ async def test_a_bot_hears_its_orders_and_nothing_else(broker: SecuredMosquitto)
 
 
 @pytest.mark.parametrize(("user", "secret"), [("bot", "wrong"), ("nobody", "x"), ("", "")])
-async def test_a_wrong_password_and_no_user_at_all_are_one_clear_line(
-    broker: SecuredMosquitto, user: str, secret: str
+async def test_a_wrong_password_and_no_user_at_all_are_one_clear_line_at_once(
+    broker: Secured, user: str, secret: str
 ) -> None:
     url = broker.url_of(user) if user else broker.url_of("x").replace("x@", "")
     address = BrokerAddress.parse(url, broker.ca_file)
     with capture_logs() as logs, pytest.raises(BrokerUnreachable) as caught:
-        async with remote_client.connected(address, SystemClock(), secret or None):
+        async with remote_client.connected(
+            address, SystemClock(), FixedLogin(user or None, secret or None)
+        ):
             pass
     who = f"user '{user}'" if user else "a client without a user"
     where = "check the user in mqtt.broker and mqtt.password_file (or the credential)"
@@ -103,8 +109,10 @@ async def test_a_wrong_password_and_no_user_at_all_are_one_clear_line(
 
 
 async def test_a_broker_that_our_ca_does_not_vouch_for_is_not_spoken_to(
-    broker: SecuredMosquitto, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    broker = SecuredMosquitto(tmp_path)
+    await broker.start()
     other = tmp_path / "other"
     other.mkdir()
     with capture_logs() as logs:
@@ -112,6 +120,7 @@ async def test_a_broker_that_our_ca_does_not_vouch_for_is_not_spoken_to(
             await until(lambda: bus.trouble)
             await asyncio.sleep(0.5)
             assert not bus.connected
+    await broker.stop()
     gc.collect()  # a socket that was left open would be complained about now
     (line,) = [entry["why"] for entry in logs if entry["event"] == "bus.lost"]
     assert line.startswith("its certificate is not to be trusted (")

@@ -20,7 +20,7 @@ def listening(port: int) -> bool:
 
 
 async def test_it_listens_while_it_is_open_and_frees_the_port_afterwards() -> None:
-    async with EmbeddedBroker(SystemClock()) as broker:
+    async with EmbeddedBroker(SystemClock(), anonymous=True) as broker:
         port = broker.port
         assert listening(port)
         assert broker.url == f"mqtt://127.0.0.1:{port}"
@@ -28,7 +28,7 @@ async def test_it_listens_while_it_is_open_and_frees_the_port_afterwards() -> No
 
 
 async def test_it_is_started_again_on_the_same_port_when_it_dies() -> None:
-    async with EmbeddedBroker(SystemClock()) as broker:
+    async with EmbeddedBroker(SystemClock(), anonymous=True) as broker:
         first = broker.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
@@ -51,7 +51,7 @@ async def test_it_dies_with_its_parent_even_if_that_is_killed() -> None:
         from daemon.mqtt.embedded_broker import EmbeddedBroker
         from hyperdrift.clock import SystemClock
         async def main():
-            async with EmbeddedBroker(SystemClock()) as broker:
+            async with EmbeddedBroker(SystemClock(), anonymous=True) as broker:
                 print(broker.port, broker.pid, flush=True)
                 await asyncio.Event().wait()
         asyncio.run(main())

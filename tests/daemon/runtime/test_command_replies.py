@@ -25,7 +25,7 @@ from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 from monitor.events import CommandReceived, Event
-from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
+from tests.daemon.brokers import Embedded, Mosquitto, connection, until
 from tests.fakes import FakeClock
 
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
@@ -73,7 +73,7 @@ class Room:
 
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    broker, clock = Iotcore(tmp_path), SystemClock()
+    broker, clock = Embedded(tmp_path), SystemClock()
     await broker.start()
     ours, theirs = (
         MqttConnection(BrokerAddress.parse(broker.url), clock, encode=encode) for _ in range(2)
@@ -160,7 +160,7 @@ async def life(url: str, store: ThreadedStore, clock: FakeClock) -> AsyncIterato
 
 
 async def test_a_command_is_not_carried_out_again_after_a_restart_where_the_clock_was_set_back(
-    broker: Mosquitto | Iotcore, tmp_path: Path
+    broker: Mosquitto | Embedded, tmp_path: Path
 ) -> None:
     store, clock, replies = ThreadedStore(open_store(tmp_path)), FakeClock(), list[dict[str, Any]]()
     body = {"command": "pause", "request_id": "1", "issued_ms": clock.ms + 1000}

@@ -23,7 +23,7 @@ from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 from monitor.events import Ticked, TradeClosed
 from tests.captured import capture_logs
-from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
+from tests.daemon.brokers import Embedded, Mosquitto, connection, until
 from tests.fakes import FakeClock
 
 SLOT, OTHER, TOPICS = SlotName("BTC", "5m"), SlotName("ETH", "5m"), Topics()
@@ -68,7 +68,7 @@ async def publish(port: int, topic: str, bodies: Iterable[dict[str, Any]], *opti
 
 @needs_clients
 async def test_of_a_flood_of_trades_a_bounded_number_is_taken_and_it_is_told_of_once(
-    broker: Mosquitto | Iotcore,
+    broker: Mosquitto | Embedded,
 ) -> None:
     clock, port = FakeClock(), BrokerAddress.parse(broker.url).port
     venue, inboxes = VenueClock(clock), {SLOT: Trades(), OTHER: Trades()}
@@ -147,7 +147,7 @@ def coordinator(
 
 @needs_clients
 async def test_of_a_bot_that_comes_and_goes_without_end_the_newest_state_stands_and_it_is_told_of(
-    broker: Mosquitto | Iotcore,
+    broker: Mosquitto | Embedded,
 ) -> None:
     clock, port = FakeClock(), BrokerAddress.parse(broker.url).port
     inboxes, alerts = {SLOT: News(), OTHER: News()}, list[dict[str, Any]]()

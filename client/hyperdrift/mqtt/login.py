@@ -1,0 +1,144 @@
+"""Log in to the daemon's embedded broker on the same host, without being told a password.
+
+The daemon writes the password of each user to a file, which those may read who may be that
+user. It is read at each connect, so it may appear later or change.
+
+Every user of a host can listen on a port that is free. So a password is sent only to a port
+that the owner of the file, or root, listens on.
+"""
+
+import getpass
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from hyperdrift.mqtt.broker_address import BrokerAddress
+
+BOT: Final = "bot"
+SERVICE: Final = Path("/var/lib/hyperdrift")
+_TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+_LISTENING: Final = "0A"
+
+
+class Login(Protocol):
+    """Who a client says it is."""
+
+    def pair(self) -> tuple[str | None, str | None]:
+        """Return the user and the password."""
+
+    def told(self) -> tuple[str | None, str]:
+        """Return the user of the last pair, and what to do if it is refused, if that is known."""
+
+
+class FixedLogin:
+    """A user and a password that somebody gave."""
+
+    def __init__(self, user: str | None, password: str | None) -> None:
+        self._pair = user, password
+
+    def pair(self) -> tuple[str | None, str | None]:
+        """Return the user and the password."""
+        return self._pair
+
+    def told(self) -> tuple[str | None, str]:
+        """Return the user, and nothing to do."""
+        return self._pair[0], ""
+
+
+class FileLogin:
+    """A user whose password is in a file on this host.
+
+    Args:
+        user: The user at the broker.
+        files: Where the password may be; the first that can be used is.
+        port: The port that the broker listens on, if it is on this host; else None.
+    """
+
+    def __init__(self, user: str, files: Sequence[Path], port: int | None) -> None:
+        self._user, self._files, self._port = user, tuple(files), port
+        self._last: str | None = None
+        self._advice = ""
+
+    def pair(self) -> tuple[str | None, str | None]:
+        """Return the user and the password; without a file that can be used, nobody."""
+        problems = []
+        for file in self._files:
+            try:
+                with file.open() as opened:
+                    owner, password = os.fstat(opened.fileno()).st_uid, opened.read().strip()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                problems.append(_unreadable(file))
+                continue
+            if stranger := self._stranger(owner):
+                problems.append(f"{stranger} listens there, not the daemon: no password is sent")
+                continue
+            self._last = self._user
+            return self._user, password
+        absent = f"no password is in {' or in '.join(map(str, self._files))}"
+        self._last, self._advice = None, problems[0] if problems else absent
+        return None, None
+
+    def told(self) -> tuple[str | None, str]:
+        """Return the user of the last pair; if that was nobody's, why."""
+        return self._last, "" if self._last else self._advice
+
+    def _stranger(self, owner: int) -> str:
+        """Return who listens on the port in place of the file's owner; "" if nobody does."""
+        holders = _listeners(self._port) if self._port is not None else set()
+        return next((_name(uid) for uid in holders if uid not in {0, owner}), "")
+
+
+def login(address: BrokerAddress, password: str | None, password_file: Path | None) -> Login:
+    """Return how a bot logs in.
+
+    Args:
+        address: The broker, perhaps with a user.
+        password: The user's password.
+        password_file: The file with it.
+    """
+    port = address.port if address.is_local else None
+    if password is None and password_file is not None:
+        return FileLogin(address.user or BOT, (password_file,), port)
+    if password is not None or address.user or port is None:
+        return FixedLogin(address.user, password)
+    folders = (SERVICE, Path(os.path.expanduser("~/.local/share/hyperdrift")))  # noqa: PTH111 - a user without a home is none to raise for
+    return FileLogin(BOT, [folder / "mqtt" / BOT for folder in folders], port)
+
+
+def _unreadable(file: Path) -> str:
+    """Say how to get at a file that is another user's."""
+    import grp  # noqa: PLC0415 - not on every system that a bot runs on
+
+    try:
+        group = grp.getgrgid(file.stat().st_gid).gr_name
+        who = getpass.getuser()
+    except (OSError, KeyError):  # the folder is closed, or a number has no name
+        return f"you may not read {file}"
+    join = f"`sudo usermod -aG {group} {who}` and log in again"
+    return f"you are not in group {group}, so you may not read {file}: {join}"
+
+
+def _listeners(port: int) -> set[int]:
+    """Return the users that listen on a port of this host; none where no table tells."""
+    found = set()
+    for table in _TABLES:
+        try:
+            rows = table.read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for _, local, _, state, _, _, _, uid, *_ in map(str.split, rows):
+            if state == _LISTENING and int(local.rpartition(":")[2], 16) == port:
+                found.add(int(uid))
+    return found
+
+
+def _name(uid: int) -> str:
+    import pwd  # noqa: PLC0415 - not on every system that a bot runs on
+
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
