@@ -59,6 +59,8 @@ class Database:
         if read_only and not self._path.is_file():
             msg = f"there is no store at {path}: start the daemon or import bars first"
             raise BadInput(msg)
+        if read_only:
+            self._path.open("rb").close()  # SQLite does not say why it may not
         target = f"{self._path.absolute().as_uri()}?mode=ro" if read_only else str(path)
         with self._translated():
             if not read_only and target != ":memory:":

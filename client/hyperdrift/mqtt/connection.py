@@ -254,8 +254,7 @@ class MqttConnection:
         self, client: aiomqtt.Client, key: _Event | str, topic: str, body: bytes
     ) -> None:
         self._under_way[key] = None
-        retain = isinstance(key, str)
-        await within(ANSWER_S, client.publish(topic, body, qos=1, retain=retain))
+        await within(ANSWER_S, client.publish(topic, body, qos=1, retain=isinstance(key, str)))
         _acknowledge_segments(client)
         self._under_way.pop(key, None)
         self._settle()
@@ -303,12 +302,11 @@ class MqttConnection:
 
     def _note_loss(self, error: BaseException) -> None:
         """Log why the connection is lost: once, and again for each new cause a person can fix."""
-        self.refused = is_refusal(error)
         why = self._address.explain(error, *self._login.told()) or _SILENT
         explained = why != str(error)
         if not self._lost_logged or (explained and why != self.trouble):
             log.warning("bus.lost", broker=str(self._address), why=why, retrying=True)
-        self._lost_logged, self.trouble = True, why
+        self._lost_logged, self.trouble, self.refused = True, why, is_refusal(error)
 
 
 class _Client(aiomqtt.Client):

@@ -105,7 +105,7 @@ def login(address: BrokerAddress, password: str | None, password_file: Path | No
     if password is not None or address.user or port is None:
         return FixedLogin(address.user, password)
     folders = (SERVICE, Path(os.path.expanduser("~/.local/share/hyperdrift")))  # noqa: PTH111 - a user without a home is none to raise for
-    return FileLogin(BOT, [folder / "mqtt" / BOT for folder in folders], port)
+    return FileLogin(BOT, [folder / "mqtt" / BOT / "password" for folder in folders], port)
 
 
 def _unreadable(file: Path) -> str:

@@ -8,7 +8,6 @@ the daemon ends for any reason.
 import asyncio
 import json
 import os
-import resource
 import sys
 import threading
 from functools import partial
@@ -19,6 +18,7 @@ from daemon.mqtt.broker.limits import BrokerLimits, RefusalTally
 from daemon.mqtt.broker.server import BrokerServer
 from hyperdrift.clock import SystemClock
 
+# Taken at once; with all who may log in and wait, a process may have so many files (1024).
 _BACKLOG: Final = 200
 
 
@@ -47,10 +47,6 @@ def _leave() -> None:
 
 
 if __name__ == "__main__":
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = BrokerLimits().connections + BrokerLimits().waiting + 2 * _BACKLOG
-    if most == resource.RLIM_INFINITY or most >= wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     first = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_leave, daemon=True).start()
     asyncio.run(serve(first))

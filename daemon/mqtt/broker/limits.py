@@ -31,7 +31,7 @@ class BrokerLimits:
     waiting: int = 64
     login_s: float = 5.0
     login_bytes: int = 64 * 1024
-    connections: int = 1000
+    connections: int = 500
     packet_bytes: int = MIB
     subscriptions: int = 1000
     queued_bytes: int = 4 * MIB

@@ -96,8 +96,9 @@ def test_only_a_bot_of_this_host_that_was_told_nothing_takes_the_daemons_file(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "mqtt").mkdir()
-    secret(tmp_path / "mqtt")
+    folder = tmp_path / "mqtt" / "bot"
+    folder.mkdir(parents=True)
+    secret(folder).rename(folder / "password")
     monkeypatch.setattr(module, "SERVICE", tmp_path)
     monkeypatch.setattr(module, "_listeners", lambda _port: set())
     assert login(BrokerAddress.parse(url), password, None).pair() == pair
