@@ -81,7 +81,7 @@ class Learnt:
         table = [f"{m.cohort:6} {m.address} {m.evidence()}" for m in self.members]
         counts = [sum(m.cohort == name for m in self.members) for name in _NAMES.values()]
         found = f"found {counts[0]} top and {counts[1]} bottom, of which about"
-        share = f"{ranking.FALSE_SHARE:.0%} are expected to be false"
+        share = f"{ranking.FALSE_SHARE:.1%} are expected to be false"
         return [head, *table, f"{found} {share}"]
 
     def _nobody(self) -> str:
@@ -109,8 +109,8 @@ def learn(slot: SlotName, trades: TakenVolumes, horizon: int) -> Learnt:
     """
     fewest = (FEWEST_BLOCKS + LEARNT_FROM) * horizon
     if len(trades.t) < fewest:
-        have = f"{len(trades.t)} bars are too few to learn cohorts from"
-        raise BadInput(f"{slot}: {have}; give {fewest} bars or more")
+        have = f"{len(trades.t)} bars with trades are too few to learn cohorts from"
+        raise BadInput(f"{slot}: {have}; {fewest} are needed")
     found = ranking.rank(trades.flows, trades.close, horizon, len(trades.addresses))
     surest = np.lexsort((-found.t, found.p))
     listed = [k for k in surest if found.found[k] and trades.addresses[k]]

@@ -22,7 +22,7 @@ FEWEST_BLOCKS: Final = 20
 """An address with fewer judged blocks is not tried."""
 LEARNT_FROM: Final = 5
 """Blocks of an address before the first one that is judged."""
-FALSE_SHARE: Final = 0.01
+FALSE_SHARE: Final = 0.005
 """Expected share of false addresses among those found (Benjamini and Hochberg).
 
 It is far below the 10 % that are promised, because that promise is for each list.
@@ -178,8 +178,8 @@ def _observe(flows: TakerFlows, market: _Market, n_addresses: int) -> tuple[Floa
     # The horizon of a trade ends in the block of its first return, or in the next one.
     block = (bar + 1) // market.horizon
     end = np.minimum((block + 1) * market.horizon - 1, bar + market.horizon)
-    # The root, because a few huge trades would outweigh all others.
-    size = np.sign(net) * np.sqrt(np.abs(net))
+    # The fourth root: sizes count, but a few huge trades do not outweigh all others.
+    size = np.sign(net) * np.abs(net) ** 0.25
     now = size * (market.scaled[end] - market.scaled[bar])
     then = size * (market.scaled[bar + market.horizon] - market.scaled[end])
     key = address * n_blocks + block

@@ -17,7 +17,7 @@ from tests.daemon.cohorts.archive_files import BOTTOM, HORIZON, TOP, WASHER, wri
 SLOT = SlotName("TEST", "5m")
 
 
-def learnt(folder: Path, *, right: float, days: int = 16) -> Learnt:
+def learnt(folder: Path, *, right: float, days: int = 8) -> Learnt:
     return learn(SLOT, trades_of_archive(write(folder, days, right=right), SLOT), HORIZON)
 
 
@@ -25,7 +25,7 @@ def test_who_knows_what_comes_is_found_and_the_daemon_reads_the_file(tmp_path: P
     told = learnt(tmp_path, right=0.9)
     assert [(m.address, m.cohort) for m in told.members] == [(TOP, "top"), (BOTTOM, "bottom")]
     assert told.members[0].mean_bp > 10
-    assert told.bars == 16 * 288 - 1  # the last one may have been going on
+    assert told.bars == 8 * 288 - 1  # the last one may have been going on
     cohort_csv.write(tmp_path / "cohorts.csv", told.members)
     first = (tmp_path / "cohorts.csv").read_text().splitlines()[0]
     assert first == "address,cohort,bars,blocks,mean_bp,t,p,q"
@@ -41,7 +41,7 @@ def test_where_nobody_knows_anything_it_says_so(tmp_path: Path) -> None:
 
 
 def test_too_few_bars_are_refused_with_their_number(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"TEST-5m: 287 bars are too few .* give 300 bars"):
+    with pytest.raises(BadInput, match=r"TEST-5m: 287 bars with trades are too few .*; 300 are"):
         learnt(tmp_path, right=0.9, days=1)
 
 

@@ -14,7 +14,7 @@ def ranked(flows: TakerFlows, close: np.ndarray, addresses: int = ADDRESSES) -> 
 
 
 def test_twenty_skilled_among_three_thousand_are_found_with_few_false_ones() -> None:
-    found = ranked(*takers(1, right=0.6)).found
+    found = ranked(*takers(1, right=0.6, a_day=1.0)).found
     planted = np.repeat([1, -1], SKILLED // 2)
     assert (found[:SKILLED] == planted).sum() >= 17
     assert (found[SKILLED:] != 0).sum() <= 0.1 * (found != 0).sum()
@@ -22,8 +22,8 @@ def test_twenty_skilled_among_three_thousand_are_found_with_few_false_ones() -> 
 
 @pytest.mark.parametrize("seed", [2, 3])
 def test_among_three_thousand_coin_tossers_nobody_is_found(seed: int) -> None:
-    told = ranked(*takers(seed))
-    assert told.tried.sum() > 0.9 * ADDRESSES
+    told = ranked(*takers(seed, a_day=1.0))
+    assert told.tried.sum() > 0.8 * ADDRESSES
     assert not told.found.any()
     assert told.t[told.tried].std() == pytest.approx(1, abs=0.05)
 
@@ -54,8 +54,8 @@ def test_an_address_that_always_buys_in_a_rising_market_is_not_skilled() -> None
 def test_long_orders_in_pieces_are_no_more_evidence_than_one_trade() -> None:
     """Each address buys or sells for hours without a break, so horizons overlap."""
     rng = np.random.default_rng(6)
-    close = market(rng, 20_000)
-    side = np.repeat(rng.choice([-1.0, 1.0], (150, 20_000 // 100)), 100, axis=1)
+    close = market(rng, 10_000)
+    side = np.repeat(rng.choice([-1.0, 1.0], (150, 10_000 // 100)), 100, axis=1)
     address, bar = (index.ravel() for index in np.indices(side.shape))
     told = ranked(TakerFlows(address, bar, side.ravel()), close, 150)
     assert told.t.std() == pytest.approx(1, abs=0.15)
