@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.backtest.performance import Track
-from retrain.scores import paired_difference
+from retrain.scores import block_length, paired_difference
 
 FIXED: Final = ("never", "monthly", "weekly", "daily")
 """The fixed schedules, which do not look at evidence."""
-_LEAST_BARS: Final = 200
+_LEAST_BLOCKS: Final = 30
+"""Blocks of the bootstrap; the interval of fewer would be too narrow."""
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ class RegretFigure:
 
 @dataclass(frozen=True, slots=True)
 class Regret:
-    """A policy compared with the best fixed schedule in hindsight; None if nothing compares.
+    """A policy compared with the best fixed schedule in hindsight; None if too little compares.
 
     `log_loss` is in nats a bar: above 0 the policy predicted worse. `pnl` is the difference of
     the sums of returns after costs: below 0 it earned less. Each has its own best schedule.
@@ -81,7 +82,7 @@ def regrets(tracks: Mapping[str, Track], horizon_bars: int) -> dict[str, Regret]
 
 def _log_loss(track: Track, name: str, other: Track, horizon_bars: int) -> RegretFigure | None:
     both = _compared(track, other)
-    if both.sum() < _LEAST_BARS:
+    if not _enough(int(both.sum()), horizon_bars):
         return None
     value, interval = paired_difference(track.loss[both], other.loss[both], horizon_bars)
     return RegretFigure(name, value, *interval)
@@ -89,12 +90,16 @@ def _log_loss(track: Track, name: str, other: Track, horizon_bars: int) -> Regre
 
 def _pnl(track: Track, name: str, other: Track, horizon_bars: int) -> RegretFigure | None:
     began = np.flatnonzero(np.isfinite(track.loss) | np.isfinite(other.loss))
-    if len(began) < _LEAST_BARS:
+    if not _enough(len(began), horizon_bars):
         return None
     part = slice(int(began[0]), None)
     value, interval = paired_difference(track.net[part], other.net[part], horizon_bars)
     bars = len(track.net[part])
     return RegretFigure(name, bars * value, bars * interval.low, bars * interval.high)
+
+
+def _enough(bars: int, horizon_bars: int) -> bool:
+    return bars > 0 and bars >= _LEAST_BLOCKS * block_length(bars, horizon_bars)
 
 
 def _compared(*tracks: Track) -> NDArray[np.bool_]:

@@ -44,6 +44,7 @@ _FIGURES: Final = (
     *("directional IC", "signals", "win rate", "P&L before costs", "P&L after costs", "95 %"),
     *("regret", "95 %", "drawdown", "time spent training"),
 )
+_WIDE: Final = 160
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -75,6 +76,8 @@ _NOTE: Final = (
 def show(coins: Sequence[SlotBacktest]) -> None:
     """Print the table of each coin, and one over all coins if there are several."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDE
     for coin in coins:
         policies = (Column(result.policy, justify="right") for result in coin.results)
         table = Table(Column(str(coin.slot)), *policies, box=SIMPLE)

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ class WarmJobs(Jobs):
         super().__init__(root, limits)
         self._child_limits, self._cores, self._asked = limits, cores, 0
         self._turns, self._idle = asyncio.Semaphore(cores), list[WarmChild]()
+        self._took_s = dict[str, float]()  # without the wait for a core
 
     @classmethod
     @asynccontextmanager
@@ -63,7 +65,8 @@ class WarmJobs(Jobs):
         threads = max(1, self._cores // self._asked)
         try:
             job = {**spec, "jobs": threads, "backtest": True}
-            return await super().retrain(job_id, job, frame, on_line)
+            outcome = await super().retrain(job_id, job, frame, on_line)
+            return replace(outcome, seconds=self._took_s.pop(job_id, outcome.seconds))
         finally:
             self._asked -= 1
 
@@ -74,9 +77,12 @@ class WarmJobs(Jobs):
         asked = {"folder": str(folder), "challenge": "--challenge" in arguments}
         async with self._turns:
             child = self._idle.pop() if self._idle else self._child(module)
+            now = asyncio.get_running_loop().time
+            began = now()
             try:
                 return await child.run(asked, on_line)
             finally:
+                self._took_s[folder.name] = now() - began
                 self._idle.append(child)
 
     def _child(self, module: str) -> WarmChild:

@@ -338,12 +338,9 @@ def _budget(shipped: Shipped, limits: GateLimits) -> Gate:
     # A file that does not load has no time to measure; `loads` says so.
     slow = milliseconds > limits.budget_ms
     passed = mib <= limits.budget_mib and not slow
-    text = f"{mib:.1f} MiB of {limits.budget_mib:g}, one row in {milliseconds:.2f} ms "
-    text += f"of {limits.budget_ms:g}"
-    if not shipped.proved:
-        text = (
-            f"{mib:.1f} MiB of {limits.budget_mib:g}; the time of a row is left out in a backtest"
-        )
+    timed = f"one row in {milliseconds:.2f} ms of {limits.budget_ms:g}"
+    text = f"{mib:.1f} MiB of {limits.budget_mib:g}, "
+    text += timed if shipped.proved else "the time of a row is left out in a backtest"
     why = "the bot has one bar's time and a small machine"
     return Gate("budget", milliseconds, limits.budget_ms, passed, text, why)
 
