@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon.backtest.backtest import SlotBacktest, backtest, policy_settings_of
+from daemon.backtest.backtest import SlotBacktest, _first_bar, backtest, policy_settings_of
 from daemon.backtest.policy_run import TRAINING_MS
-from daemon.backtest.report import show, write
+from daemon.backtest.report import document, show, write
 from daemon.config.schema import Config, DaemonSection, FeaturesSection, RetrainSection, SlotSection
 from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.clock import VenueClock
@@ -65,11 +65,14 @@ POLICY = {
 }
 
 
-def configured(folder: Path) -> Config:
+def configured(folder: Path, *coins: str) -> Config:
     folder.mkdir(exist_ok=True)
     return Config(
         daemon=DaemonSection(data_dir=str(folder)),
-        slots=(SlotSection(coin="BTC", horizon_bars=HORIZON, threshold=THRESHOLD),),
+        slots=tuple(
+            SlotSection(coin=coin, horizon_bars=HORIZON, threshold=THRESHOLD)
+            for coin in coins or ("BTC",)
+        ),
         policy=dict(POLICY),
         gates=dict(GATES),
         retrain=RetrainSection(python=interpreter(folder)),
@@ -91,13 +94,13 @@ def bars_of(frame: Frame) -> list[Bar]:
     return [Bar(int(t), *prices) for t, *prices in zip(*columns, strict=True)]
 
 
-def fill(store: Store, frame: Frame, bars: int) -> None:
-    store.put_bars(SLOT, bars_of(frame)[:bars], Provenance.IMPORT)
+def fill(store: Store, frame: Frame, bars: int, slot: SlotName = SLOT) -> None:
+    store.put_bars(slot, bars_of(frame)[:bars], Provenance.IMPORT)
     hours = frame["t"][::12].astype(int).tolist()
     rates = zip(hours, frame["funding"][::12].tolist(), strict=True)
-    store.put_funding("BTC", [Funding(*rate) for rate in rates])
+    store.put_funding(slot.coin, [Funding(*rate) for rate in rates])
     columns = (frame[name].tolist() for name in ("t", "s_top", "s_bot", "volume"))
-    store.put_flow(SLOT, [Flow(int(t), *seen) for t, *seen in zip(*columns, strict=True)])
+    store.put_flow(slot, [Flow(int(t), *seen) for t, *seen in zip(*columns, strict=True)])
 
 
 class TrainedOnce:
@@ -237,6 +240,41 @@ def _look_at_the_report(folder: Path, coin: SlotBacktest) -> None:
     for fetched in ("<script", "<link", "<img", "src=", "url(http"):
         assert fetched not in page
     show([coin])
+
+
+@pytest.mark.slow
+async def test_several_coins_make_a_list_and_their_first_model_is_trained_once_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configured(tmp_path, "BTC", "SOL")
+    slots, frame = [SLOT, SlotName("SOL", "5m")], market(FIRST + 60)
+    with open_store(config.data_dir) as store:
+        for slot in slots:
+            fill(store, frame, len(frame["t"]), slot)
+    coins = await backtest(config, slots, ["never", "monthly"], days=0.1, quiet=True)
+    assert [coin.slot for coin in coins] == slots
+    trained = [result.document()["trained"] for coin in coins for result in coin.results]
+    assert [len(one) for one in trained] == [1] * 4
+    kept = [path.parent for path in (tmp_path / "backtest").glob("*/verdict.json")]
+    assert len(kept) == 2
+    for one in kept:
+        meta = next(one.glob("candidate/training_meta_*.json")).read_text()
+        loads = next(gate for gate in json.loads(meta)["gates"] if gate["name"] == "loads")
+        assert "a fresh interpreter with scikit-learn" in loads["verdict"], "the first is proved"
+    assert not (tmp_path / "backtest" / "fits").exists()
+    said = document(coins, [write(tmp_path, coin) for coin in coins])
+    assert [coin["slot"] for coin in said["coins"]] == ["BTC-5m", "SOL-5m"]
+    assert said["means"]["never"]["retrains"] == 1
+    show(coins)
+    printed = capsys.readouterr().out
+    assert printed.count("mean of 2") == 2
+    assert "a round trip costs 9 basis points" in printed
+
+
+def test_the_newest_days_are_run_and_the_bars_before_them_are_known() -> None:
+    assert _first_bar(10_000, SLOT, 5000, None) == 5000
+    assert _first_bar(10_000, SLOT, 5000, 2) == 10_000 - 576
+    assert _first_bar(10_000, SLOT, 5000, 100) == 5000
 
 
 async def test_too_few_bars_are_said_in_one_line(tmp_path: Path) -> None:
