@@ -1,7 +1,7 @@
 """Plant each fault into whole runs on several markets, and count by which gates it is refused.
 
 python -m benchmarks.faults [--data BTC-5m.parquet --other HYPE-5m.parquet]
-    [--threshold auto] [--json]
+    [--threshold 0.005] [--json]
 
 A fault counts as caught only if the gate for it refuses, and if the run without a fault passed that
 gate on the same bars; otherwise a market on which nothing passes would catch everything. Models
@@ -27,6 +27,7 @@ from tests.retrain.market import Frame, cut
 from tests.retrain.planted import SMALL, planted
 
 HORIZON_BARS, THRESHOLD = 12, 0.005
+NONE_NAMED = f"default:{THRESHOLD}"
 PLANTED_BARS, PLANTED_HORIZON = 4_000, 6
 
 
@@ -114,14 +115,16 @@ def main() -> None:
     parser.add_argument("--other", type=Path, help="another coin's candles of the same times")
     parser.add_argument("--markets", type=int, default=3, help="windows of the data, or seeds")
     parser.add_argument("--bars", type=int, default=5_000, help="in each window")
-    parser.add_argument("--threshold", default="", help="of the labels: auto or vol:0.8")
+    parser.add_argument(
+        "--threshold", default="", help="of the labels; without, what fits the coin"
+    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if (args.data is None) != (args.other is None):
         parser.error("--data and --other go together")
     warnings.simplefilter("ignore")
     jobs = (
-        recorded(args.data, args.other, args.markets, args.bars, args.threshold or THRESHOLD)
+        recorded(args.data, args.other, args.markets, args.bars, args.threshold or NONE_NAMED)
         if args.data
         else made_up(args.markets)
     )

@@ -57,8 +57,9 @@ class Market:
 
     @property
     def other_rows(self) -> Rows:
-        job = self.job
-        return dataset.build(self.other, job.horizon_bars, job.threshold, None, lambda _step: None)
+        # Asked the same question: by a setting it might choose another threshold.
+        horizon, threshold = self.job.horizon_bars, self.champion.threshold
+        return dataset.build(self.other, horizon, threshold, None, lambda _step: None)
 
 
 Plant = Callable[[pytest.MonkeyPatch, Market], Job | None]
@@ -125,7 +126,7 @@ def label_in_a_feature(patch: pytest.MonkeyPatch, market: Market) -> None:
     def label_of_the_bar_before(close: Array) -> Array:
         moved = np.zeros(len(close))
         moved[1 : 1 - horizon] = close[horizon:] / close[:-horizon] - 1
-        return np.sign(moved) * (np.abs(moved) > float(market.job.threshold))
+        return np.sign(moved) * (np.abs(moved) > float(market.champion.threshold))
 
     in_a_column(patch, 7, label_of_the_bar_before)
 

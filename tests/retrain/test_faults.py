@@ -1,11 +1,13 @@
 """Each planted fault is refused by a gate that names it; without one, the same market passes."""
 
+from dataclasses import replace
+
 import pytest
 
 from retrain import artifact
 from retrain.pipeline import Candidate
 from tests.retrain.faults import FAULTS, Fault, Market, Memory, run, run_with
-from tests.retrain.planted import job, planted
+from tests.retrain.planted import job, planted, well_known
 
 N_BARS = 4_000
 
@@ -32,3 +34,11 @@ def test_a_planted_fault_is_refused_by_a_gate_that_names_it(
     assert candidate.refused_by == ()
     refused_by = run_with(fault, market).refused_by
     assert set(refused_by) & set(fault.named_by), f"refused by {refused_by}"
+
+
+def test_labels_mixed_where_nearly_everything_can_be_known_are_refused(
+    honest: tuple[Candidate, Market],
+) -> None:
+    market = replace(honest[1], job=job(well_known(2_000, seed=2), horizon_bars=12))
+    (noise,) = (fault for fault in FAULTS if fault.name == "fitted to noise")
+    assert {"train_accuracy", "test_accuracy"} <= set(run_with(noise, market).refused_by)

@@ -47,6 +47,22 @@ def test_a_model_that_knows_nearly_everything_passes_where_a_third_is_neutral(
     assert test["argmax"]["accuracy"] > 0.7
 
 
+def test_what_a_default_gave_way_to_stands_in_pointer_certificate_and_report(
+    tmp_path: Path,
+) -> None:
+    asked = job(
+        well_known(1_200, seed=2),
+        horizon_bars=12,
+        threshold="default:0.005",
+        limits=GateLimits(test_accuracy=0.999),
+    )
+    made = run(asked, tmp_path)
+    assert made.manifest["threshold"] == made.meta["settings"]["threshold_in_force"] == 0.01
+    told = made.meta["settings"]["labels"]
+    assert "the default of 0.5% leaves" in told
+    assert f'<p class="soft">{told}.</p>' in next(tmp_path.glob("report_*")).read_text()
+
+
 def test_the_certificate_names_every_gate_of_the_table(candidate: pipeline.Candidate) -> None:
     names = [gate["name"] for gate in candidate.meta["gates"]]
     expected = "train_accuracy test_accuracy all_classes overfit beats_prior direction calibrated"

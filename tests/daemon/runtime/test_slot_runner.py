@@ -58,6 +58,7 @@ class Nothing:
 
     champion = shadow = pointer = None
     lost = ""
+    labels_told = ""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
