@@ -17,6 +17,7 @@ ALLOWED = {
     "ModelSlot._begin": "a callback logs an end that nobody asked for; `stop` ends it",
     "BlockingModelSlot.start": "it waits for the result",
     "BlockingModelSlot.stop": "it waits for the result",
+    "WarmChild._begin": "the tail of stderr, awaited where the process ended",
     "Conversation._begin": "the tail of stderr, awaited where the process ended",
     "ReplayExchange.start": "`stop` raises what went wrong",
     "ReplayExchange._serve_socket": "it ends the task with the client's connection",

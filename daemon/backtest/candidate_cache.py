@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from daemon.core.errors import DataFolderBusy, RetrainFailedError
 from daemon.core.subprocesses import OnLine
+from daemon.core.tasks import single_failure
 from daemon.store.folder_lock import folder_lock
 from daemon.training import drift_calibration
 from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
@@ -157,23 +158,22 @@ class Candidates:
         self, bars: str, key: str, spec: Mapping[str, Any], frame: Frame, on_line: OnLine
     ) -> dict[str, Any]:
         job = {**spec, "fits": str(self._root / _FITS)} if self._share_fits else spec
-        calibrating: list[asyncio.Task[str]] = []
+        with single_failure():
+            async with asyncio.TaskGroup() as tasks:
+                calibrating: list[asyncio.Task[str]] = []
 
-        def line(told: dict[str, Any]) -> None:
-            # The refit is fitted only if every gate has passed so far. It needs one core.
-            if told.get("step") == "refit" and not calibrating:
-                calibrating.append(asyncio.create_task(self._calibration(bars, spec, frame)))
-            on_line(told)
+                def line(told: dict[str, Any]) -> None:
+                    # The refit is fitted only if every gate has passed so far; it leaves time.
+                    if told.get("step") == "refit" and not calibrating:
+                        work = self._calibration(bars, spec, frame)
+                        calibrating.append(tasks.create_task(work, name="calibration"))
+                    on_line(told)
 
-        try:
-            outcome = await self._jobs.retrain(key, job, frame, line)
-            if outcome.passed:
-                begun = calibrating[0] if calibrating else self._calibration(bars, spec, frame)
-                text = await begun
-                (outcome.folder / calibration_name(outcome.model_id)).write_text(text)
-        finally:
-            for task in calibrating:
-                task.cancel()
+                outcome = await self._jobs.retrain(key, job, frame, line)
+                if outcome.passed:
+                    begun = calibrating[0] if calibrating else self._calibration(bars, spec, frame)
+                    path = outcome.folder / calibration_name(outcome.model_id)
+                    await asyncio.to_thread(path.write_text, await begun)
         verdict = _verdict(outcome)
         await asyncio.to_thread(_keep, self._root / key, verdict)
         return verdict
