@@ -240,7 +240,7 @@ def test_a_daemon_that_dies_again_and_again_ends_as_failed_and_says_of_what(host
     assert limits == ("20", "10min")  # so one that dies within 29 s of each start ends, too
     unit = f"/etc/systemd/system/{UNIT}.d/broken.conf"
     broken = f"ExecStart=\nExecStart={HOME}/bin/python3 /run/broken.py run"
-    host.write(unit, f"[Unit]\nStartLimitBurst=3\n[Service]\n{broken}\n")
+    host.write(unit, f"[Unit]\nStartLimitBurst=2\n[Service]\n{broken}\n")
     host.write("/run/broken.py", BROKEN)
     host.run("systemctl", "daemon-reload")
     host.run("systemctl", "start", UNIT, check=False)
