@@ -94,6 +94,12 @@ class Bots:
                 return bot.fault
         return ""
 
+    def why_strange(self, bot_id: str) -> str:
+        """Return why nobody obeys a bot of that name: others are known; "" if one does."""
+        if not self._bots or bot_id in self._bots:
+            return ""
+        return f"it is none of the bots that are known: {', '.join(sorted(self._bots)[:5])}"
+
     def objection(self, now_ms: int) -> str:
         """Return why no model may be deployed now, "" if one may."""
         if self.mismatch is not None:

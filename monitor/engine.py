@@ -48,7 +48,7 @@ class Engine:
         self._paused = False
         self._hold_ms = settings.retry_bars * interval_ms
         self._out = Outbox(slot)
-        self._swaps = Swaps(self._out, self._watch)
+        self._swaps = Swaps(self._out, self._watch, self._bots)
         self._retrains = Retrains(slot, self._out, settings.max_retrains_per_day)
 
     def handle(self, event: events.Event) -> tuple[Action, ...]:

@@ -6,6 +6,7 @@ from a model that was itself rolled back to.
 
 from monitor import events
 from monitor.actions import Deploy, Promote, Rollback
+from monitor.bots import Bots
 from monitor.outbox import Outbox
 from monitor.state import JudgedCandidate, PendingSwap
 from monitor.watch import Champion, Watch
@@ -20,13 +21,14 @@ class Swaps:
     Args:
         out: Collects the orders, events and alerts.
         watch: Holds the champion; begins to watch each model that goes live.
+        bots: Knows the bots of the slot.
 
     Attributes:
         pending: The swap that was ordered and has not ended, None if there is none.
     """
 
-    def __init__(self, out: Outbox, watch: Watch) -> None:
-        self._out, self._watch = out, watch
+    def __init__(self, out: Outbox, watch: Watch, bots: Bots) -> None:
+        self._out, self._watch, self._bots = out, watch, bots
         self.pending: PendingSwap | None = None
         self._early: list[events.SwapAcked] = []
 
@@ -91,7 +93,8 @@ class Swaps:
         """Note a bot's answer; if it refused the live model, and no bot loaded it, roll back.
 
         A model that one bot has loaded is a good one: what keeps another bot from it is that
-        bot's own, and a person is told of it by name.
+        bot's own, and a person is told of it by name. So it is if a name refuses that is none of
+        the known bots.
         """
         champion = self._watch.champion
         if self.pending is not None and self.pending.model_id == event.model_id:
@@ -106,11 +109,13 @@ class Swaps:
             return
         champion.refused_by.add(event.bot_id)
         text = f"bot {event.bot_id or '(unnamed)'} refused {event.model_id}: {event.error}"
+        why = self._bots.why_strange(event.bot_id)
         if champion.loaded_by is not None:
-            text += f"; it stays live, bot {champion.loaded_by} has loaded it: mend the bot"
+            why = f"bot {champion.loaded_by} has loaded it: mend the bot"
+        text += f"; it stays live, {why}" if why else ""
         self._out.publish("swap_refused", text, model_id=event.model_id, bot_id=event.bot_id)
         self._out.alert("critical", text)
-        if champion.loaded_by is None:
+        if not why:
             self._fall_back(champion, text)
 
     def failed(self, event: events.SwapFailed) -> PendingSwap | None:

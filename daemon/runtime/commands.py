@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from daemon.core.outside_text import decode_json
+from daemon.core.outside_text import decode_json, printable
 from daemon.mqtt.messages import Command, CommandReply
 from daemon.registry.signing import KeyRing
 from daemon.runtime import event_codec
@@ -27,6 +27,7 @@ STALE_MS: Final = 60_000
 # More than a person types, and few enough to remember every request id of a minute.
 PER_MINUTE: Final = 30
 _REMEMBERED: Final = 1000
+_LONGEST_NAME: Final = 60
 
 _CLOCKS: Final = (
     "if that was just now, the sender's clock and the daemon's differ: set the wrong one "
@@ -168,9 +169,11 @@ def no_such_slot(topic: str, payload: bytes) -> CommandReply:
 
 
 def _who(command: Command, key: str | None) -> str:
-    """Return the sender of a command: the name it gives and the key that signed it."""
-    claimed = command.by or "operator"
-    return f"{claimed} (key {key})" if key else claimed
+    """Return who sent a command: the name of the key that signed it, else what it claims."""
+    if key:
+        return key
+    claimed = printable(command.by, _LONGEST_NAME)
+    return f"unproven ({claimed})" if claimed else "unproven"
 
 
 def _request_id(payload: bytes) -> str:

@@ -356,6 +356,26 @@ def test_a_refusal_of_a_model_that_is_no_longer_live_is_ignored() -> None:
     assert ack(slot, "m2", loaded=True) == ()
 
 
+@pytest.mark.parametrize("loader", ["bot", "other"])
+def test_a_refusal_after_an_acknowledgement_is_told_and_not_obeyed(loader: str) -> None:
+    slot = on_probation()
+    assert ack(slot, "m2", loaded=True, bot_id=loader) == ()
+    out = ack(slot, "m2", loaded=False)
+    assert only(out, Rollback) == []
+    (told,) = only(out, Alert)
+    assert told.text.endswith(f"it stays live, bot {loader} has loaded it: mend the bot")
+
+
+def test_a_refusal_by_a_name_that_no_known_bot_has_is_told_and_not_obeyed() -> None:
+    slot = on_probation()
+    slot.give(events.BotSeen, bot_id="bot", online=True, sklearn="1.9.1", fault="")
+    out = ack(slot, "m2", loaded=False, bot_id="mallory")
+    assert only(out, Rollback) == []
+    (told,) = only(out, Alert)
+    assert told.text.endswith("it stays live, it is none of the bots that are known: bot")
+    assert len(only(ack(slot, "m2", loaded=False), Rollback)) == 1
+
+
 def test_a_refusal_that_overtakes_the_news_of_the_swap_still_counts() -> None:
     slot = serving()
     slot.command("retrain")

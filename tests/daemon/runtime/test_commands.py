@@ -179,7 +179,19 @@ def test_where_keys_are_configured_a_signed_command_passes_and_says_who_sent_it(
     office = Office(keys=KeyRing.load([tmp_path / "alice.pub"]))
     office.desk.take(BTC, signed(signers["alice"]), retained=False)
     assert office.replies == []
-    assert office.by == ["al (key alice)"]
+    assert office.by == ["alice"]
+
+
+def test_of_a_command_that_nobody_signed_the_journal_says_so_beside_the_name_it_gives() -> None:
+    for by, said in (
+        ("al", "unproven (al)"),
+        ("", "unproven"),
+        ("a" * 99, f"unproven ({'a' * 60}...)"),
+    ):
+        office = Office()
+        command = Command(command="pause", request_id="r", issued_ms=CLOCK.ms, by=by)
+        office.desk.take(BTC, msgspec.json.encode(command), retained=False)
+        assert office.by == [said]
 
 
 @pytest.mark.parametrize(
