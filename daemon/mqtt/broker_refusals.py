@@ -16,6 +16,7 @@ log = structlog.get_logger()
 
 _SENTENCES: Final = {
     "flood": "more clients connect than log in; the oldest of those that wait are dropped",
+    "port": "{0}, so no bot is reached: `sudo ss -ltnp` names the process, end it or set mqtt.port",
     "full": "so many clients are logged in that user {0!r} got no place: end some of them",
     "denied": "user {0} may not publish there; the message was dropped",
     "retained": "user {0!r} retains more than it may; the message was not kept",
@@ -23,7 +24,7 @@ _SENTENCES: Final = {
     "sessions": "user {0!r} left more sessions than are kept; the oldest was forgotten",
 }
 # What a stranger can do again and again is an alert once, however often it happens.
-_ALERTS: Final = {"login", "flood", "full", "denied", "retained"}
+_ALERTS: Final = {"login", "flood", "full", "port", "denied", "retained"}
 
 
 class BrokerRefusals:

@@ -23,6 +23,7 @@ from daemon.core.log_once import LogOnce
 from daemon.core.tasks import running
 from hyperdrift.clock import Clock
 from hyperdrift.errors import ConfigError
+from hyperdrift.mqtt.login import listeners, user_name
 
 HOST = "127.0.0.1"
 READY_S = 10.0
@@ -83,13 +84,16 @@ class EmbeddedBroker:
     async def __aenter__(self) -> Self:
         """Start it and wait until it accepts connections.
 
+        If a stranger holds the port, it is started as soon as the port is free.
+
         Raises:
-            ConfigError: If the port is taken.
+            ConfigError: If the port is taken, by this user's or root's doing.
             BrokerUnreachable: If it does not accept connections in time.
         """
-        self.port = _free_port(self._wanted or 0)
+        self.port = self._wanted or _free_port(0)
         try:
-            await self._start()
+            if not self._is_strangers():
+                await self._start()
         except BaseException:
             await self._stop()
             raise
@@ -108,7 +112,17 @@ class EmbeddedBroker:
         finally:
             await self._stop()
 
+    def _is_strangers(self) -> bool:
+        """Whether another user holds the port, who must not keep the daemon from its work."""
+        strangers = listeners(self.port) - {0, os.geteuid()}
+        for uid in strangers:
+            log.error("broker.port_taken", port=self.port, by=user_name(uid))
+            if self._on_refusal is not None:
+                self._on_refusal("port", f"{user_name(uid)} listens on {HOST}:{self.port}", 1)
+        return bool(strangers)
+
     async def _start(self) -> None:
+        _free_port(self.port)
         self._process = process = await asyncio.create_subprocess_exec(
             # -P: Python must not import a folder named daemon in place of the package.
             *(sys.executable, "-P", "-m", "daemon.mqtt.broker"),
@@ -150,7 +164,7 @@ class EmbeddedBroker:
                 log.error("broker.died", code=code, restarting=True)
             try:
                 await self._start()
-            except (BrokerUnreachable, OSError) as e:
+            except (BrokerUnreachable, ConfigError, OSError) as e:
                 await self._stop()
                 if failure.begins():
                     log.error("broker.restart_failed", why=str(e))  # noqa: TRY400 - no trace

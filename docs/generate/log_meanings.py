@@ -13,6 +13,7 @@ MEANINGS: Final = {
     "bot.silent": "A bot is online and published no prediction for several closed bars.",
     "bot.speaks": "A bot that was silent predicts again.",
     "broker.died": "The embedded broker ended and is started again.",
+    "broker.port_taken": "Another user listens on the embedded broker's port; it is tried again.",
     "broker.ready": "The embedded broker takes connections.",
     "broker.restart_failed": "The embedded broker could not be started again; next try in 1 s.",
     "broker.refused": "The embedded broker refused a client or a message; each kind once an hour.",

@@ -7,6 +7,7 @@ Every user of a host can listen on a port that is free. So a password is sent on
 that the owner of the file, or root, listens on.
 """
 
+import contextlib
 import getpass
 import os
 from collections.abc import Sequence
@@ -87,8 +88,8 @@ class FileLogin:
 
     def _stranger(self, owner: int) -> str:
         """Return who listens on the port in place of the file's owner; "" if nobody does."""
-        holders = _listeners(self._port) if self._port is not None else set()
-        return next((_name(uid) for uid in holders if uid not in {0, owner}), "")
+        holders = listeners(self._port) if self._port is not None else set()
+        return next((user_name(uid) for uid in holders if uid not in {0, owner}), "")
 
 
 def login(address: BrokerAddress, password: str | None, password_file: Path | None) -> Login:
@@ -112,16 +113,19 @@ def _unreadable(file: Path) -> str:
     """Say how to get at a file that is another user's."""
     import grp  # noqa: PLC0415 - not on every system that a bot runs on
 
+    for place in (file, *file.parents):
+        with contextlib.suppress(OSError):  # its folder is closed: whose is that?
+            owner = place.stat().st_gid
+            break
     try:
-        group = grp.getgrgid(file.stat().st_gid).gr_name
-        who = getpass.getuser()
-    except (OSError, KeyError):  # the folder is closed, or a number has no name
+        group, who = grp.getgrgid(owner).gr_name, getpass.getuser()
+    except (OSError, KeyError):  # a number has no name
         return f"you may not read {file}"
     join = f"`sudo usermod -aG {group} {who}` and log in again"
     return f"you are not in group {group}, so you may not read {file}: {join}"
 
 
-def _listeners(port: int) -> set[int]:
+def listeners(port: int) -> set[int]:
     """Return the users that listen on a port of this host; none where no table tells."""
     found = set()
     for table in _TABLES:
@@ -135,7 +139,8 @@ def _listeners(port: int) -> set[int]:
     return found
 
 
-def _name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """Return how a user of this host is named in a sentence."""
     import pwd  # noqa: PLC0415 - not on every system that a bot runs on
 
     try:

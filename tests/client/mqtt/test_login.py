@@ -54,7 +54,7 @@ def test_no_password_goes_to_a_port_that_another_user_listens_on(
     trusts_root = FileLogin("bot", [tmp_path / "bot"], listener)
     assert trusts_root.pair() == ("bot", "secret")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_listeners", lambda _port: {1})
+        patch.setattr(module, "listeners", lambda _port: {1})
         assert trusts_root.pair() == (None, None)
         said = "user daemon listens there, not the daemon: no password is sent"
         assert trusts_root.told() == (None, said)
@@ -100,7 +100,7 @@ def test_only_a_bot_of_this_host_that_was_told_nothing_takes_the_daemons_file(
     folder.mkdir(parents=True)
     secret(folder).rename(folder / "password")
     monkeypatch.setattr(module, "SERVICE", tmp_path)
-    monkeypatch.setattr(module, "_listeners", lambda _port: set())
+    monkeypatch.setattr(module, "listeners", lambda _port: set())
     assert login(BrokerAddress.parse(url), password, None).pair() == pair
 
 
@@ -113,5 +113,5 @@ def test_a_file_that_is_named_is_taken_anywhere(tmp_path: Path) -> None:
 
 
 def test_who_listens_on_a_port_is_read_from_the_system(listener: int) -> None:
-    assert module._listeners(listener) == {os.geteuid()}
-    assert module._listeners(1) == set()
+    assert module.listeners(listener) == {os.geteuid()}
+    assert module.listeners(1) == set()

@@ -8,6 +8,7 @@ import textwrap
 
 import pytest
 
+from daemon.mqtt import embedded_broker
 from daemon.mqtt.embedded_broker import EmbeddedBroker
 from hyperdrift.clock import SystemClock
 from hyperdrift.errors import ConfigError
@@ -43,6 +44,24 @@ async def test_a_port_that_is_taken_is_refused_with_what_to_do() -> None:
             pass
     server.close()
     await server.wait_closed()
+
+
+async def test_a_port_that_a_stranger_holds_is_told_and_taken_once_it_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setattr(embedded_broker, "listeners", lambda _port: {4711})
+    made = EmbeddedBroker(
+        SystemClock(), port, anonymous=True, on_refusal=lambda kind, about, _: told.append(about)
+    )
+    async with made:
+        assert told == [f"user 4711 listens on 127.0.0.1:{port}"]
+        assert made.pid is None
+        server.close()
+        await server.wait_closed()
+        await until(lambda: made.pid is not None and listening(port))
 
 
 async def test_it_dies_with_its_parent_even_if_that_is_killed() -> None:

@@ -1,0 +1,220 @@
+"""What other users of the host can do to the service: a stranger, its bot, an operator.
+
+They are real users beside the unit in a real systemd, one machine for all tests.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.exchange_process import exchange, free_port
+from tests.system.systemd_ns import HOME, ROOT, Machine, machine, why_not
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "can run")
+
+UNIT = "hyperdrift.service"
+CONFIG = "/etc/hyperdrift/hyperdrift.toml"
+DATA = "/var/lib/hyperdrift"
+COMMAND = f"{HOME}/bin/hyperdrift"
+PORT = free_port()
+# What a stranger would say: a promotion, a refusal, a presence, a lost trade, an order, a flood.
+FORGED = {
+    "command": '{"command":"promote","model_id":"x","request_id":"f","issued_ms":1}',
+    "model/ack": '{"swap_id":"s","model_id":"m","status":"refused","error":"x","bot_id":"bot"}',
+    "bot/bot": '{"online":true,"bot_id":"bot","model_id":null,"python":"2.7","sklearn":"0.1"}',
+    "trade": '{"trade_id":"1","side":"buy","opened_ms":1,"closed_ms":2,"pnl":-1}',
+    "model": '{"swap_id":"s"}',
+    "prediction": '{"t":0,"model_id":"m","p":[1,0,0]}',
+}
+JOIN = """
+import asyncio
+from hyperdrift import ModelSlot
+
+async def main():
+    slot = ModelSlot("mqtt://127.0.0.1:PORT", "BTC-5m", bot_id="joined")
+    await slot.start()
+    for _ in range(100):
+        if slot.connected or slot._bus.trouble:
+            break
+        await asyncio.sleep(0.05)
+    print("connected" if slot.connected else "refused", slot._bus.trouble)
+    await slot.stop()
+
+asyncio.run(main())
+"""
+IDLE = """
+import socket, sys, time
+held = []
+for _ in range(300):
+    held.append(socket.create_connection(("127.0.0.1", int(sys.argv[1]))))
+print("held", flush=True)
+time.sleep(30)
+"""
+SQUAT = """
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as server:
+    print("listens", flush=True)
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            open("/tmp/heard", "ab").write(connection.recv(1000))
+"""
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine with the service as `systemd/` has it, a stranger, a bot and an operator."""
+    with exchange(300.0, 3000) as venue, machine(tmp_path_factory.mktemp("host")) as made:
+        for kind in ("sysusers", "tmpfiles"):
+            text = (ROOT / "systemd" / f"hyperdrift.{kind}").read_text()
+            made.write(f"/usr/lib/{kind}.d/hyperdrift.conf", text)
+        made.run("systemd-sysusers")
+        made.run("systemd-tmpfiles", "--create", "hyperdrift.conf")
+        made.write(f"/etc/systemd/system/{UNIT}", (ROOT / "systemd" / UNIT).read_text())
+        text = (ROOT / "systemd" / "hyperdrift.toml").read_text()
+        text = text.replace("[mqtt]", f"[mqtt]\nport = {PORT}").replace("= 180", "= 5")
+        made.write(CONFIG, f"{text}\n{venue}")
+        made.run("chown", "root:hyperdrift", CONFIG)
+        made.run("chmod", "640", CONFIG)
+        made.write("/run/config.toml", f"{text}\n{venue}")  # where a stranger got one from
+        for script, name in ((JOIN, "join"), (IDLE, "idle"), (SQUAT, "squat")):
+            made.write(f"/run/{name}.py", script.replace("PORT", str(PORT)))
+        made.run("useradd", "mallory")
+        made.run("useradd", "--groups", "hyperdrift-models", "thebot")
+        made.run("useradd", "--groups", "hyperdrift", "alice")
+        made.run("systemctl", "daemon-reload")
+        made.run("systemctl", "start", UNIT)
+        wait_until_ready(made)
+        yield made
+
+
+def wait_until_ready(host: Machine) -> None:
+    until = time.monotonic() + 90
+    while not host.shown(UNIT, "StatusText").startswith("BTC-5m:"):
+        assert time.monotonic() < until, host.run("journalctl", "-u", UNIT, "-o", "cat")
+        time.sleep(0.1)
+
+
+def as_user(host: Machine, user: str, *command: str) -> str:
+    return host.run("runuser", "-u", user, "--", *command, check=False)
+
+
+def publish(host: Machine, user: str, topic: str, payload: str, *options: str) -> str:
+    """Publish as a user of the host; return what `mosquitto_pub` said."""
+    where = ("-h", "127.0.0.1", "-p", str(PORT), "-q", "1", "-t", f"hyperdrift/BTC-5m/{topic}")
+    return as_user(host, user, "mosquitto_pub", *where, "-m", payload, *options)
+
+
+def password(host: Machine, user: str) -> str:
+    return host.run("cat", f"{DATA}/mqtt/{user}/password").strip()
+
+
+def refusals(host: Machine) -> list[tuple[str, str]]:
+    """Return the kind and the sentence of each line about a refusal."""
+    lines = host.run("journalctl", "-u", UNIT, "-o", "cat").splitlines()
+    found = [json.loads(line) for line in lines if '"broker.refused"' in line]
+    return [(entry["kind"], entry["why"]) for entry in found]
+
+
+def journal(host: Machine) -> str:
+    """Return the kinds and texts of the slot's journal."""
+    script = (
+        "import sqlite3,sys; db=sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True);"
+        "print(db.execute('SELECT kind, body FROM journal').fetchall())"
+    )
+    return host.run("/usr/bin/python3", "-c", script, f"{DATA}/hyperdrift.sqlite")
+
+
+def test_whatever_a_stranger_says_is_refused_and_changes_nothing(host: Machine) -> None:
+    for topic, payload in FORGED.items():
+        for login in ((), ("-u", "bot", "-P", "guessed"), ("-u", "operator"), ("-u", "daemon")):
+            assert "not authorised" in publish(host, "mallory", topic, payload, "-r", *login)
+    said = as_user(
+        host, "mallory", "mosquitto_sub", "-p", str(PORT), "-t", "#", "-W", "5", "-h", "127.0.0.1"
+    )
+    assert "not authorised" in said
+    told = [why for kind, why in refusals(host) if kind == "login"]
+    assert len(told) == 1  # however often
+    assert "put its user into group hyperdrift-models" in told[0]
+    entries = journal(host)
+    for word in ("CommandReceived", "SwapAcked", "BotSeen", "TradeClosed"):
+        assert word not in entries
+
+
+def test_a_stranger_is_told_the_group_that_it_is_not_in(host: Machine) -> None:
+    said = as_user(host, "mallory", COMMAND, "status", "--config", "/run/config.toml")
+    assert "you are not in group hyperdrift, so you may not read" in said
+    assert "`sudo usermod -aG hyperdrift mallory`" in said
+    assert said.count("\n") == 1
+    said = as_user(host, "mallory", f"{HOME}/bin/python3", "/run/join.py")
+    assert "refused it refuses a client without a user; you are not in group hyperdrift-m" in said
+
+
+def test_a_stranger_reads_no_file_of_the_service_and_a_bot_no_password_but_its_own(
+    host: Machine,
+) -> None:
+    files = host.run("find", DATA, "-type", "f").split()
+    assert any(path.endswith("operator/password") for path in files)
+    probe = 'for path in "$@"; do [ -r "$path" ] && echo "$path"; done; true'
+    readable = as_user(host, "mallory", "sh", "-c", probe, "sh", *files, CONFIG)
+    assert readable == ""
+    readable = as_user(host, "thebot", "sh", "-c", probe, "sh", *files, CONFIG)
+    assert readable == f"{DATA}/mqtt/bot/password\n"
+
+
+def test_an_operator_commands_and_the_journal_says_no_more_than_it_knows(host: Machine) -> None:
+    assert "daemon online" in as_user(host, "alice", COMMAND, "status", "--config", CONFIG)
+    for name in ("pause", "resume"):
+        given = (COMMAND, "command", name, "--slot", "BTC-5m", "--config", CONFIG)
+        as_user(host, "alice", *given)
+    entries = journal(host)
+    assert entries.count("CommandReceived") == 2
+    assert "unproven (alice)" in entries
+
+
+def test_a_bot_joins_without_being_told_a_password_and_can_give_no_command(host: Machine) -> None:
+    before = journal(host).count("CommandReceived")
+    said = as_user(host, "thebot", f"{HOME}/bin/python3", "/run/join.py")
+    assert said.endswith("connected \n")
+    login = ("-u", "bot", "-P", password(host, "bot"))
+    payload = json.dumps(
+        {"command": "pause", "request_id": "b", "issued_ms": int(time.time() * 1000)}
+    )
+    assert publish(host, "thebot", "command", payload, *login) == ""  # acknowledged and dropped
+    assert publish(host, "thebot", "model", "{}", "-r", *login) == ""
+    (denied,) = [why for kind, why in refusals(host) if kind == "denied"]
+    assert "bot to hyperdrift/BTC-5m/command" in denied
+    assert journal(host).count("CommandReceived") == before
+
+
+def test_connections_that_say_nothing_keep_nobody_out(host: Machine) -> None:
+    script = (
+        f"runuser -u mallory -- /usr/bin/python3 /run/idle.py {PORT} >/run/held & "
+        "until grep -q held /run/held; do sleep 0.1; done; "
+        f"runuser -u alice -- {COMMAND} status --config {CONFIG}; kill $!"
+    )
+    assert "daemon online" in host.run("sh", "-c", script, check=False)
+    assert [kind for kind, _ in refusals(host)].count("flood") == 1
+
+
+def test_a_stranger_who_took_the_port_hears_no_password_and_stops_nothing(host: Machine) -> None:
+    secrets = [password(host, user) for user in ("bot", "operator")]
+    host.run("systemctl", "stop", UNIT)
+    script = (
+        f"runuser -u mallory -- /usr/bin/python3 /run/squat.py {PORT} >/run/squats & "
+        "until grep -q listens /run/squats; do sleep 0.1; done; "
+        f"timeout 20 {COMMAND} status --config {CONFIG}; systemctl start {UNIT}; "
+        f"until systemctl status {UNIT} | grep 'Status: .BTC-5m'; do sleep 0.1; done; kill $!"
+    )
+    said = host.run("sh", "-c", script, check=False)
+    heard = Path(f"/proc/{host.pid}/root/tmp/heard").read_bytes()
+    assert heard  # it was spoken to, without a password
+    assert not any(secret.encode() in heard for secret in secrets)
+    assert "cannot be reached" in said
+    assert [kind for kind, _ in refusals(host)].count("port") == 1
+    until = time.monotonic() + 20  # its bars went on; now bots are reached again
+    while "daemon online" not in as_user(host, "alice", COMMAND, "status", "--config", CONFIG):
+        assert time.monotonic() < until
