@@ -113,10 +113,10 @@ def _unreadable(file: Path) -> str:
     """Say how to get at a file that is another user's."""
     import grp  # noqa: PLC0415 - not on every system that a bot runs on
 
-    for place in (file, *file.parents):
+    owner = 0
+    for place in (*reversed(file.parents), file):
         with contextlib.suppress(OSError):  # its folder is closed: whose is that?
             owner = place.stat().st_gid
-            break
     try:
         group, who = grp.getgrgid(owner).gr_name, getpass.getuser()
     except (OSError, KeyError):  # a number has no name
