@@ -7,8 +7,9 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-# An estimate over less than a few candidates would change with each.
-_ESTIMATE_S: Final = 900.0
+# Some dozen candidates: fewer would change the estimate with each, more would keep in it for long
+# how fast an interrupted backtest found its candidates again.
+_ESTIMATE_S: Final = 300.0
 
 
 class PolicyProgress:
