@@ -4,6 +4,10 @@ They are real users beside the unit in a real systemd, one machine for all tests
 """
 
 import json
+import re
+import shutil
+import socket
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,10 +35,9 @@ FORGED = {
 }
 JOIN = """
 import asyncio
-from hyperdrift import ModelSlot
 
 async def main():
-    slot = ModelSlot("mqtt://127.0.0.1:PORT", "BTC-5m", bot_id="joined")
+SLOT
     await slot.start()
     for _ in range(100):
         if slot.connected or slot._bus.trouble:
@@ -44,6 +47,11 @@ async def main():
     await slot.stop()
 
 asyncio.run(main())
+"""
+SLOT = "SLOT"
+TWO_LINES = """
+    from hyperdrift import ModelSlot
+    slot = ModelSlot("mqtt://127.0.0.1:PORT", "BTC-5m", bot_id="joined")
 """
 IDLE = """
 import socket, sys, time
@@ -80,7 +88,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         made.run("chown", "root:hyperdrift", CONFIG)
         made.run("chmod", "640", CONFIG)
         made.write("/run/config.toml", f"{text}\n{venue}")  # where a stranger got one from
-        for script, name in ((JOIN, "join"), (IDLE, "idle"), (SQUAT, "squat")):
+        scripts = {"join": JOIN.replace(SLOT, TWO_LINES), "idle": IDLE, "squat": SQUAT}
+        for name, script in scripts.items():
             made.write(f"/run/{name}.py", script.replace("PORT", str(PORT)))
         made.run("useradd", "mallory")
         made.run("useradd", "--groups", "hyperdrift-models", "thebot")
@@ -218,3 +227,85 @@ def test_a_stranger_who_took_the_port_hears_no_password_and_stops_nothing(host: 
     until = time.monotonic() + 20  # its bars went on; now bots are reached again
     while "daemon online" not in as_user(host, "alice", COMMAND, "status", "--config", CONFIG):
         assert time.monotonic() < until
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Return the code of a page in order, each with its kind: sh, toml or python."""
+    found = re.findall(r"^```(\w+)\n(.*?)^```|((?:^ {4}[^\n]*\n)+)", page, re.MULTILINE | re.DOTALL)
+    return [(kind or "sh", code or textwrap.dedent(shell)) for kind, code, shell in found]
+
+
+def follow_howto(host: Machine) -> str:
+    """Do what the page on mosquitto says, to the letter; return its Python."""
+    python = ""
+    for kind, code in blocks((ROOT / "docs" / "howto" / "mosquitto.md").read_text()):
+        if kind == "sh":
+            host.run("bash", "-euc", code)
+        elif kind == "toml":
+            text = host.run("cat", CONFIG)
+            assert text.count("[mqtt]") == 1
+            text = re.sub(r"\[mqtt\]\n(.+\n)*", code, text)
+            host.write(CONFIG, text)
+        else:
+            python = code
+    return python
+
+
+@pytest.fixture
+def mosquitto(host: Machine) -> Machine:
+    """The machine as the package leaves it, with what the page asks for."""
+    if shutil.which("mosquitto", path="/usr/sbin:/usr/bin") is None:
+        pytest.skip("mosquitto is not installed")
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 8883)) == 0:
+            pytest.skip("port 8883 is taken")
+    for name in ("mosquitto.acl", "mosquitto.conf"):
+        text = (ROOT / "systemd" / name).read_text()
+        host.write(f"{HOME}/share/doc/hyperdrift/{name}", text)
+    host.run("sh", "-c", "echo 127.0.0.1 broker.example >>/etc/hosts; id bot || useradd bot")
+    return host
+
+
+def test_the_page_on_mosquitto_holds_to_the_letter_and_each_forgery_is_refused(
+    mosquitto: Machine,
+) -> None:
+    host, python = mosquitto, follow_howto(mosquitto)
+    wait_until_ready(host)
+    host.write("/run/join.py", JOIN.replace(SLOT, textwrap.indent(python, "    ")))
+    said = as_user(host, "bot", f"{HOME}/bin/python3", "/run/join.py")
+    assert said.endswith("connected \n")
+    assert "daemon online" in as_user(host, "alice", COMMAND, "status", "--config", CONFIG)
+
+    secure = ("-h", "broker.example", "-p", "8883", "--cafile", "/etc/my-bot/ca.crt")
+    where = ("-q", "1", "-t", "hyperdrift/BTC-5m/command", "-m")
+    known = host.run("cat", "/etc/my-bot/mqtt-password").strip()
+    operator = host.run("cat", "/etc/hyperdrift/mqtt-operator").strip()
+    forgers = {
+        "stranger": (),
+        "guesser": ("-u", "operator", "-P", known),
+        "bot": ("-u", "bot", "-P", known),
+        "operator": ("-u", "operator", "-P", operator),
+    }
+    said = {}
+    for name, login in forgers.items():
+        payload = json.dumps(
+            {"command": "pause", "request_id": name, "issued_ms": int(time.time() * 1000)}
+        )
+        said[name] = host.run("mosquitto_pub", *secure, *login, *where, payload, check=False)
+    assert "not authorised" in said["stranger"]
+    assert "not authorised" in said["guesser"]
+    assert said["bot"] == said["operator"] == ""  # acknowledged; the bot's is dropped
+    wait_for_words(host, '"operator"')
+    entries = journal(host)
+    taken = [name for name in forgers if f'"request_id":"{name}"' in entries]
+    assert taken == ["operator"]
+    for path in ("/etc/my-bot/mqtt-password", "/etc/hyperdrift/mqtt-operator"):
+        assert "Permission denied" in as_user(host, "mallory", "cat", path)
+    host.run("systemctl", "stop", "mosquitto", UNIT)
+
+
+def wait_for_words(host: Machine, words: str) -> None:
+    until = time.monotonic() + 20
+    while words not in journal(host):
+        assert time.monotonic() < until, journal(host)
+        time.sleep(0.1)
