@@ -92,9 +92,8 @@ def build_feed(
     """
     clock, venue, store = shared.clock, shared.venue, shared.store
     slots = tuple(section.name for section in shared.config.slots)
-    learns = shared.config.features.learn_cohorts
-    keep_ms = max(section.history_ms for section in shared.config.slots)
-    flow = CohortFlow(cohorts, slots, store, venue, keep_ms) if cohorts or learns else None
+    keep_ms = shared.config.keep_takers_ms
+    flow = CohortFlow(cohorts, slots, store, venue, keep_ms) if cohorts or keep_ms else None
     url = shared.config.hyperliquid.urls[1]
     coins = flow.coins if flow else ()
     stream = CandleStream(url, clock, slots, coins, calm_s=CALM_S / venue.speed)

@@ -99,6 +99,7 @@ def _import(
             now_ms=SystemClock().now_ms(),
             wanted=wanted,
             cohorts=cohorts,
+            keep_takers_ms=settings.keep_takers_ms,
             config=config,
             on_bytes=on_bytes,
         ):

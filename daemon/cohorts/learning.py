@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.cohorts.taker_volumes import TakerVolumes
 from daemon.config.schema import LABEL_DEFAULTS, Config
+from daemon.ingest.taker_volumes import TakerVolumes
 from daemon.ingest.venue_archive import read_archive
 from daemon.store import taker_table
 from daemon.store.store import Store

@@ -264,6 +264,12 @@ class Config(_Section, frozen=True, kw_only=True):
         said: dict[str, Any] = slot.costs
         return msgspec.structs.replace(self.costs, **said)
 
+    @property
+    def keep_takers_ms(self) -> int:
+        """For how long it is kept what addresses took, in ms; 0 if cohorts are not learnt."""
+        learns = self.features.learn_cohorts
+        return max(slot.history_ms for slot in self.slots) if learns else 0
+
     def slot(self, name: SlotName) -> SlotSection:
         """Return the section of one slot.
 

@@ -14,8 +14,10 @@ from daemon.ingest.stored_stamps import require_open_stamps
 from daemon.ingest.tables.bar_tables import read_bars
 from daemon.ingest.tables.funding_tables import read_funding
 from daemon.ingest.tables.reading import Wanted
+from daemon.ingest.taker_volumes import TakerVolumes
 from daemon.ingest.venue_archive import SUFFIX, read_archive
 from daemon.market_data.order_flow import Cohorts
+from daemon.store import taker_table
 from daemon.store.bar_columns import BarColumns, Overlap
 from daemon.store.feature_frame import Flow
 from daemon.store.imported.forget_command import forget_command
@@ -127,6 +129,7 @@ def import_files(
     now_ms: int,
     wanted: Wanted | None = None,
     cohorts: Cohorts | None = None,
+    keep_takers_ms: int = 0,
     config: Path | None = None,
     on_bytes: OnBytes = lambda _: None,
 ) -> Iterator[Report]:
@@ -142,6 +145,7 @@ def import_files(
         now_ms: Bars that have not closed by this time, ms UTC, are left out.
         wanted: What a person says of the columns, times and rates of the files.
         cohorts: The cohorts whose order flow is summed up from archive files.
+        keep_takers_ms: For how long it is kept what addresses took, 0 if cohorts are not learnt.
         config: The configuration that was named, for the command that takes an import back.
         on_bytes: Called with the number of bytes read since its last call.
 
@@ -158,7 +162,7 @@ def import_files(
     if archives and kind == "funding":
         raise BadInput(f"{archives[0]} holds trades, not funding: leave out --kind")
     if archives:
-        yield _import_archive(into, archives, cohorts, on_bytes)
+        yield _import_archive(into, archives, cohorts, keep_takers_ms, on_bytes)
     for path in files:
         if path.suffix != SUFFIX:
             if kind == "bars":
@@ -176,10 +180,22 @@ def _import_bars(into: _Into, path: Path, wanted: Wanted, on_bytes: OnBytes) -> 
     return replace(report, reasons=told.left_out, notes=told.notes)
 
 
+def _keep_takers(into: _Into, volumes: TakerVolumes, whole: set[int], keep_ms: int) -> None:
+    """Keep what addresses took in whole bars, so that cohorts can be learnt from it."""
+    for bars in volumes.bars():
+        kept = {t: taker_table.largest(takers) for t, takers in bars.items() if t in whole}
+        taker_table.put(into.store.database, into.slot, kept, keep_ms)
+
+
 def _import_archive(
-    into: _Into, paths: Sequence[Path], cohorts: Cohorts | None, on_bytes: OnBytes
+    into: _Into, paths: Sequence[Path], cohorts: Cohorts | None, keep_ms: int, on_bytes: OnBytes
 ) -> BarsReport:
-    found = read_archive(paths, into.slot, cohorts, on_bytes)
+    volumes = TakerVolumes(into.slot.interval_ms)
+    if keep_ms:
+        cohorts = Cohorts(frozenset(), frozenset())  # those in force are learnt later
+        found = read_archive(paths, into.slot, cohorts, on_bytes, volumes.add)
+    else:
+        found = read_archive(paths, into.slot, cohorts, on_bytes)
     name = paths[0].name if len(paths) == 1 else f"{paths[0].name}..{paths[-1].name}"
     read = paths[0].name if len(paths) == 1 else f"{len(paths)} archive files"
     if not found.bars:
@@ -195,6 +211,7 @@ def _import_archive(
         why="bars that the files do not hold from end to end",
         flows=found.flows,
     )
+    _keep_takers(into, volumes, {bar.t for bar in found.bars}, keep_ms)
     return replace(report, file=f"{read} ({found.trades} trades)")
 
 

@@ -156,14 +156,14 @@ def rewrite_flow(db: Database, slot: SlotName, one: CohortList, from_t: int, to_
     times = np.unique(rows.t)
     at = np.searchsorted(times, rows.t)
     top, bottom = (np.bincount(at, rows.signed * (ours == s), len(times)) for s in (1, -1))
+    changes = [
+        (*both, *slot, t)
+        for *both, t in zip(top.tolist(), bottom.tolist(), times.tolist(), strict=True)
+    ]
+    where = "SET s_top = ?, s_bot = ? WHERE coin = ? AND interval = ? AND t = ?"
     with db.writing() as connection:
-        connection.executemany(
-            "UPDATE flow SET s_top = ?, s_bot = ? WHERE coin = ? AND interval = ? AND t = ?",
-            [
-                (*both, *slot, t)
-                for *both, t in zip(top.tolist(), bottom.tolist(), times.tolist(), strict=True)
-            ],
-        )
+        for table in ("flow", "imported_flow"):
+            connection.executemany(f"UPDATE {table} {where}", changes)
 
 
 def _list(from_t: int, top: str, bottom: str) -> CohortList:

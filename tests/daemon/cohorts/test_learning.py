@@ -7,8 +7,8 @@ import pytest
 
 from daemon.cohorts import cohort_csv
 from daemon.cohorts.learning import Learnt, gridded, horizon_of, learn, trades_of_archive
-from daemon.cohorts.taker_volumes import TakerVolumes
 from daemon.config.schema import Config, SlotSection
+from daemon.ingest.taker_volumes import TakerVolumes
 from daemon.market_data.order_flow import Cohorts, read_cohorts
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName

@@ -8,18 +8,23 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from daemon.cohorts.learning import heard
+from daemon.cohorts.refresh import refresh
 from daemon.config.schema import Config, DaemonSection, FeaturesSection, SlotSection
 from daemon.core.bars import Bar, Provenance
 from daemon.core.subprocesses import Limits
+from daemon.ingest.importer import import_files
 from daemon.market_data.order_flow import read_cohorts
 from daemon.store import taker_table
 from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import open_store
 from daemon.store.feature_frame import Flow
+from daemon.store.imported.sources import Scope
 from daemon.store.store import Store
-from daemon.training.cohort_refresh import refresh_cohorts
+from daemon.training.cohort_refresh import _take, refresh_cohorts
 from daemon.training.jobs import Jobs
 from hyperdrift.slot_name import DAY_MS, SlotName
+from tests.daemon.cohorts.archive_files import TOP, write
 from tests.retrain.cohorts.planted_takers import takers
 
 SLOT = SlotName("BTC", "5m")
@@ -112,3 +117,23 @@ async def test_what_cannot_be_learnt_is_logged_and_changes_nothing(host: Host) -
 
 async def test_without_the_key_nothing_is_learnt(host: Host) -> None:
     assert await host.refresh(DAYS * DAY_MS, learns=False) == []
+
+
+async def test_what_the_archive_brought_is_learnt_from_and_can_be_forgotten(host: Host) -> None:
+    slot = SlotName("TEST", "5m")
+    files = write(host.folder, 6, right=0.95)
+    (report,) = await host.store.call(
+        lambda s: list(import_files(s, slot, files, now_ms=2**50, keep_takers_ms=99 * DAY_MS))
+    )
+    taken = await host.store.call(heard, slot)
+    found = refresh(slot, taken, 12, int(taken.t[-1]) + STEP, is_first=True)
+    assert found.lists[-1].top == {TOP}
+    await _take(host.store, slot, found)
+    frame = await host.store.call(Store.frame, slot)
+    first = np.searchsorted(frame["t"], found.lists[0].from_t)
+    assert not frame["s_top"][:first].any()
+    assert np.count_nonzero(frame["s_top"][first:]) > 100
+    scope = Scope.of(slot, "bars")
+    await host.store.call(lambda s: s.imports.forget(scope, report.source))
+    rows = await host.store.call(lambda s: s.database.read("SELECT count(*) FROM imported_flow"))
+    assert rows == [(0,)]

@@ -6,6 +6,8 @@ sums of one bar are kept by address; those of earlier bars are rows of a few byt
 
 from array import array
 from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 from retrain.cohorts.ranking import TakerFlows
 
 Times = NDArray[np.int64]
+
+_BARS_AT_ONCE: Final = 288
 
 
 class TakerVolumes:
@@ -37,6 +41,25 @@ class TakerVolumes:
     def addresses(self) -> tuple[str, ...]:
         """Every address, in the order of its number."""
         return tuple(self._numbers)
+
+    def bars(self) -> Iterator[dict[int, dict[str, float]]]:
+        """Yield net volume by open time (ms UTC) and address, some hundred bars at a time."""
+        self._finish_bar()
+        number, time, signed = (np.array(column) for column in self._rows)
+        order = np.argsort(time, kind="stable")
+        number, time, signed = number[order], time[order], signed[order]
+        starts = np.flatnonzero(np.diff(time, prepend=-1))
+        ends = np.r_[starts[1:], len(time)]
+        names = self.addresses
+        for first in range(0, len(starts), _BARS_AT_ONCE):
+            some = {}
+            for k in range(first, min(first + _BARS_AT_ONCE, len(starts))):
+                span = slice(starts[k], ends[k])
+                takers: defaultdict[str, float] = defaultdict(float)
+                for one, size in zip(number[span].tolist(), signed[span].tolist(), strict=True):
+                    takers[names[one]] += size
+                some[int(time[starts[k]])] = dict(takers)
+            yield some
 
     def flows(self, t: Times) -> TakerFlows:
         """Return the rows of the bars that opened at `t` (ms UTC, ascending, shape (n_bars,))."""
