@@ -73,7 +73,7 @@ def measure(name: str, frame: dataset.Frame, interval: str, setting: str) -> Blo
     """Fit the twin of a retrain on one window, and score it and its parts on the test block."""
     horizon, threshold = LABEL_DEFAULTS[interval]
     rows = dataset.build(frame, horizon, setting or threshold, None, lambda _step: None)
-    recipe = scaled(Recipe(), len(rows.labels[rows.train]), horizon)
+    recipe = scaled(Recipe(), len(rows.labels[rows.train]))
     given, twin = fit_twin(rows, Trainer(recipe, features.NAMES, 2), SIGNAL_RATE)
     truth, test = rows.labels[rows.test], rows.test
     prior = labels.shares(rows.labels[rows.train])

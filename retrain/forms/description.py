@@ -41,7 +41,8 @@ def describe(stack: Stack) -> Parts:
     """Return the arrays of a fitted stack, which give the same probabilities."""
     inner = [np.asarray(edges)[1:-1] for edges in stack.bases.binner.bin_edges_]
     by_name = dict(zip(BASE_NAMES, stack.bases.models, strict=True))
-    trees = [list(_trees(name, one)) for name, one in by_name.items()]
+    bins = [len(edges) + 1 for edges in inner]
+    trees = [list(_trees(name, one, bins)) for name, one in by_name.items()]
     sizes = np.array([len(tree.left) for model in trees for tree in model])
     root = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     every = [tree for model in trees for tree in model]
@@ -75,9 +76,10 @@ def _boosts(name: str) -> bool:
     return name in {"gb", "hgb"}
 
 
-def _trees(name: str, model: Any) -> Iterator[_Tree]:
+def _trees(name: str, model: Any, bins: list[int]) -> Iterator[_Tree]:
     match name:
         case "gb":
+            yield from _linear(model.init_, bins)
             for three in model.estimators_:
                 for c, one in enumerate(three):
                     summand = model.learning_rate * one.tree_.value[:, 0, 0]
@@ -91,6 +93,36 @@ def _trees(name: str, model: Any) -> Iterator[_Tree]:
                 votes = one.tree_.value[:, 0, :]
                 share = votes / votes.sum(axis=1, keepdims=True) / len(model.estimators_)
                 yield _grown(one.tree_, share)
+
+
+def _linear(regression: Any, bins: list[int]) -> Iterator[_Tree]:
+    """Yield a tree for each column of a regression, with a leaf for each bin: they sum to it."""
+    columns, linear = (step for _, step in regression.steps)
+    slopes = columns.kw_args["b"] @ linear.coef_.T
+    for column in np.flatnonzero(slopes.any(axis=1)):
+        yield _of_bins(int(column), np.outer(np.arange(bins[column]), slopes[column]))
+
+
+def _of_bins(column: int, value: Floats) -> _Tree:
+    """Return the balanced tree whose leaves are the bins of a column, values of shape (n, 3)."""
+    first, last = [0], [len(value) - 1]
+    left, right, limit = list[int](), list[int](), list[float]()
+    for at, (low, high) in enumerate(zip(first, last, strict=False)):  # it grows meanwhile
+        inner, middle = low < high, (low + high) // 2
+        left.append(len(first) if inner else _LEAF)
+        right.append(len(first) + 1 if inner else at)
+        limit.append(middle)
+        if inner:
+            first += [low, middle + 1]
+            last += [middle, high]
+    leaf = np.array(left) == _LEAF
+    return _Tree(
+        feature=np.full(len(left), column),
+        limit=np.array(limit, dtype=np.float64),
+        left=np.array(left),
+        right=np.array(right),
+        value=np.where(leaf[:, None], value[first], 0.0),
+    )
 
 
 def _grown(tree: Any, value: Floats) -> _Tree:

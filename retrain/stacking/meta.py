@@ -1,7 +1,8 @@
 """Fit the meta model, which weights and calibrates the predictions of the four base models.
 
-It is regularised towards the plain average of the base models, which is hard to beat: a few
-hundred rows cannot improve on it, and many thousand rows only a little.
+It is regularised towards the average of the base models, which is hard to beat: a few hundred
+rows cannot improve on it, and many thousand rows only a little. The first base model counts as
+much as the others together: it alone follows the level of volatility beyond what it has seen.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ CLASSES: Final = 3
 _FLOOR: Final = 1e-3
 _FOLDS: Final = 2
 _PRIORS: Final = (10_000, 1_000, 100)
-"""Weights of the plain average to choose from, in independent labels."""
+"""Weights of the average to choose from, in independent labels."""
 _WORTH: Final = 0.01
 """Fraction of the loss that a smaller weight must save significantly."""
 _STRENGTH: Final = 30.0
@@ -47,6 +48,12 @@ class _Rows:
     anchors: NDArray[np.intp]
     folds: tuple[Fold, ...]
     purge: int
+
+
+def averaged(given: Probabilities) -> Probabilities:
+    """Return the average of the base models, shape (n, 3), of what they said, shape (n, 12)."""
+    by_model = given.reshape(len(given), -1, CLASSES)
+    return np.average(by_model, axis=1, weights=_shares(by_model.shape[1]))
 
 
 def fit_meta(given: Probabilities, labels: Labels, *, purge: int) -> Pipeline:
@@ -83,7 +90,7 @@ def fit_meta(given: Probabilities, labels: Labels, *, purge: int) -> Pipeline:
 
 def _fitted(rows: _Rows, prior: int) -> tuple[Pipeline, NDArray[np.float64]]:
     """Fit with the average counting for `prior` labels; return what the held-out rows lost."""
-    average = rows.given[rows.anchors].reshape(len(rows.anchors), -1, CLASSES).mean(axis=1)
+    average = averaged(rows.given[rows.anchors])
     weight = prior * rows.purge / len(rows.anchors) * average.ravel()
     splits = [
         tuple(_with_anchors(part, rows) for part in (cut.train_rows(), _judged(cut)))
@@ -115,7 +122,7 @@ def _fitted(rows: _Rows, prior: int) -> tuple[Pipeline, NDArray[np.float64]]:
 def _log_odds(models: int) -> list[tuple[str, FunctionTransformer]]:
     """Return the steps from probabilities to log odds: their means, and who deviates from them."""
     one = np.eye(CLASSES)
-    mean = np.tile(one, (models, 1)) / models
+    mean = np.kron(_shares(models)[:, None], one)
     deviation = np.eye(CLASSES * models) - mean @ np.tile(one, (1, models))
     pooled = np.hstack([mean, _DEVIATION * deviation])
     return [
@@ -123,6 +130,12 @@ def _log_odds(models: int) -> list[tuple[str, FunctionTransformer]]:
         ("odds", FunctionTransformer(logit)),
         ("pool", FunctionTransformer(np.dot, kw_args={"b": pooled})),
     ]
+
+
+def _shares(models: int) -> NDArray[np.float64]:
+    """Return what each base model counts for in their average: the first one half."""
+    rest = np.full(models - 1, 0.5 / (models - 1))
+    return np.concatenate([[0.5], rest])
 
 
 def _evenly(n_rows: int, most: int) -> NDArray[np.intp]:

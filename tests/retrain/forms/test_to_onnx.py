@@ -25,7 +25,7 @@ def test_the_file_says_what_the_parts_say_on_random_tied_and_extreme_rows(parts:
 def test_one_row_and_many_give_the_same(parts: Parts) -> None:
     x, _ = rows(40, seed=5)
     one_by_one = np.vstack([answers(parts, x[i : i + 1]) for i in range(3)])
-    assert np.array_equal(answers(parts, x)[:3], one_by_one)
+    assert np.abs(answers(parts, x)[:3] - one_by_one).max() < 1e-14  # but for the order of sums
 
 
 def test_a_tree_that_is_one_leaf_counts_too(parts: Parts) -> None:

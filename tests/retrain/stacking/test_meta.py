@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from retrain.scores import row_log_loss
-from retrain.stacking.meta import fit_meta
+from retrain.stacking.meta import averaged, fit_meta
 
 
 def said(n: int, seed: int, *, better: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -15,25 +15,22 @@ def said(n: int, seed: int, *, better: float = 0.0) -> tuple[np.ndarray, np.ndar
     return np.hstack([p / p.sum(axis=1, keepdims=True) for p in noisy]), labels
 
 
-def average(given: np.ndarray) -> np.ndarray:
-    mean: np.ndarray = given.reshape(len(given), 4, 3).mean(axis=1)
-    return mean
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_few_rows_leave_the_average_as_it_is(seed: int) -> None:
     given, labels = said(300, seed)
     asked, happened = said(2_000, 100 + seed)
     meta = fit_meta(given, labels, purge=1)
-    assert np.abs(meta.predict_proba(asked) - average(asked)).mean() < 0.01
-    losses = [row_log_loss(happened, p).mean() for p in (meta.predict_proba(asked), average(asked))]
+    assert np.abs(meta.predict_proba(asked) - averaged(asked)).mean() < 0.01
+    losses = [
+        row_log_loss(happened, p).mean() for p in (meta.predict_proba(asked), averaged(asked))
+    ]
     assert losses[0] <= 1.002 * losses[1]
 
 
 def test_rows_that_show_surely_who_is_better_move_it_there() -> None:
     given, labels = said(3_000, 0, better=0.5)
     asked, happened = said(2_000, 1, better=0.5)
-    answers = fit_meta(given, labels, purge=1).predict_proba(asked), asked[:, :3], average(asked)
+    answers = fit_meta(given, labels, purge=1).predict_proba(asked), asked[:, :3], averaged(asked)
     ours, best, plain = (row_log_loss(happened, p).mean() for p in answers)
     assert best < 0.8 * plain
     assert ours < 0.5 * (best + plain)
