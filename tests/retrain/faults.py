@@ -57,9 +57,8 @@ class Market:
 
     @property
     def other_rows(self) -> Rows:
-        # Asked the same question: by a setting it might choose another threshold.
-        horizon, threshold = self.job.horizon_bars, self.champion.threshold
-        return dataset.build(self.other, horizon, threshold, None, lambda _step: None)
+        job = self.job
+        return dataset.build(self.other, job.horizon_bars, job.threshold, None, lambda _step: None)
 
 
 Plant = Callable[[pytest.MonkeyPatch, Market], Job | None]
