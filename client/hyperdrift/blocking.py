@@ -157,6 +157,8 @@ def open_slot(
     password: str | None = None,
     password_file: str | None = None,
     ca_file: str | None = None,
+    cert_file: str | None = None,
+    key_file: str | None = None,
     models_dir: str | None = None,
     public_key: str | None = None,
     form: str = "",
@@ -173,6 +175,8 @@ def open_slot(
         password: Password of the user in `broker_url`.
         password_file: The file with it.
         ca_file: CA certificates to trust for `mqtts://`.
+        cert_file: Certificate of the bot, for a broker that asks for one.
+        key_file: Key of `cert_file`, not encrypted.
         models_dir: The models folder; needed without a broker.
         public_key: The daemon's public key.
         form: `onnx` or `joblib`; empty for what is installed.
@@ -191,7 +195,9 @@ def open_slot(
             bot_id=bot_id,
             password=password,
             password_file=Path(password_file) if password_file else None,
-            ca_file=Path(ca_file) if ca_file else None,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
             public_key=key,
             models_dir=folder,
             form=form,

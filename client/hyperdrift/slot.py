@@ -77,6 +77,8 @@ class ModelSlot:
             names none. Without a user and a password, a bot on the daemon's host takes the file
             that the daemon made there, if it may read it.
         ca_file: CA certificates to trust for `mqtts://`; None trusts those of the system.
+        cert_file: Certificate of this bot, for a broker that asks for one.
+        key_file: Key of `cert_file`, not encrypted; None if it stands there, too.
         public_key: The daemon's public key. If it is given, everything that the daemon did
             not sign is refused. Without it, anybody who can publish on the broker chooses
             what this process loads.
@@ -107,6 +109,8 @@ class ModelSlot:
         password: str | None = None,
         password_file: Path | str | None = None,
         ca_file: Path | str | None = None,
+        cert_file: Path | str | None = None,
+        key_file: Path | str | None = None,
         public_key: Path | str | None = None,
         models_dir: Path | str | None = None,
         folder: Path | str | None = None,
@@ -124,7 +128,8 @@ class ModelSlot:
             self.slot, models_dir=models_dir, folder=folder, cache_dir=cache_dir
         )
         self._sklearn = installed_version("scikit-learn")
-        self._address = BrokerAddress.parse(broker_url, as_path(ca_file))
+        tls = map(as_path, (ca_file, cert_file, key_file))
+        self._address = BrokerAddress.parse(broker_url, *tls)
         self._login = make_login(self._address, password, as_path(password_file))
         self._accepted: SwapOrder | None = None
         self._connect_as(bot_id)

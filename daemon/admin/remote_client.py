@@ -62,10 +62,12 @@ async def status(bus: MqttConnection, topics: Topics, clock: Clock) -> dict[str,
     """Return the retained state of the daemon and its slots: {"status": ..., "slots": {...}}."""
     daemon: dict[str, Any] = {}
     slots: dict[str, Any] = {}
+    heard = asyncio.Event()
 
     def take_status(_topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         with contextlib.suppress(BadInput):
             daemon.update(decode_json(payload, dict[str, Any]))
+            heard.set()
 
     def take_state(topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         with contextlib.suppress(BadInput):
@@ -73,9 +75,23 @@ async def status(bus: MqttConnection, topics: Topics, clock: Clock) -> dict[str,
                 slots[str(found[0])] = decode_json(payload, dict[str, Any])
 
     bus.subscribe(topics.status, take_status)
-    bus.subscribe(f"{topics.prefix}/+/state", take_state)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_SETTLE_S):
+            await heard.wait()
+    # RabbitMQ sends retained messages to who asks for the very topic only.
+    for topic in _state_topics(topics, daemon) or [f"{topics.prefix}/+/state"]:
+        bus.subscribe(topic, take_state)
     await clock.sleep(_SETTLE_S)
     return {"status": daemon or {"state": "unknown"}, "slots": slots}
+
+
+def _state_topics(topics: Topics, daemon: dict[str, Any]) -> list[str]:
+    """Return the topic of each slot that the daemon names; none if it is offline."""
+    named = daemon.get("slots")
+    found = [
+        topics.slot_of(f"{topics.prefix}/{n}/state") for n in named or [] if isinstance(n, str)
+    ]
+    return [topics.state(each[0]) for each in found if each is not None]
 
 
 async def command(

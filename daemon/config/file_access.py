@@ -59,6 +59,8 @@ def _named(config: Config) -> Iterator[tuple[str, Path, str]]:
         ("retrain.python", python if "/" in python else "", _ENTER),
         ("mqtt.password_file", mqtt.password_file, _READ),
         ("mqtt.ca_file", mqtt.ca_file, _READ),
+        ("mqtt.cert_file", mqtt.cert_file, _READ),
+        ("mqtt.key_file", mqtt.key_file, _READ),
         *(("mqtt.command_keys", str(Path(name).expanduser()), _READ) for name in mqtt.command_keys),
     ):
         if name:

@@ -37,6 +37,7 @@ from hyperdrift.addresses import address_fault
 from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.login import FileLogin, FixedLogin, Login
+from hyperdrift.mqtt.password_file import read_password
 
 SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift.toml"))
 # The unit of the service takes the broker's password from here, and so do root's commands.
@@ -249,8 +250,11 @@ def _features_problem(features: FeaturesSection) -> str | None:
 def _mqtt_problem(mqtt: MqttSection) -> str | None:
     if not mqtt.prefix or set("+#") & set(mqtt.prefix):
         return f'mqtt.prefix is {mqtt.prefix!r}; write a name without + and #, like "hyperdrift"'
-    if mqtt.broker == "embedded" and mqtt.ca_file:
-        return "mqtt.ca_file is of no use with the embedded broker; remove the key"
+    if mqtt.prefix.startswith("$"):
+        return f"mqtt.prefix is {mqtt.prefix!r}; only a broker's own topics begin with $"
+    for key in ("ca_file", "cert_file", "key_file"):
+        if mqtt.broker == "embedded" and getattr(mqtt, key):
+            return f"mqtt.{key} is of no use with the embedded broker; remove the key"
     if mqtt.broker != "embedded" and mqtt.anonymous:
         return "mqtt.anonymous is about the embedded broker; remove the key, or mqtt.broker"
     try:
@@ -276,7 +280,8 @@ def broker_address(mqtt: MqttSection) -> BrokerAddress:
     """
     if mqtt.broker == "embedded":
         return BrokerAddress.parse(f"mqtt://127.0.0.1:{mqtt.port}")
-    return BrokerAddress.parse(mqtt.broker, Path(mqtt.ca_file) if mqtt.ca_file else None)
+    files = (mqtt.ca_file, mqtt.cert_file, mqtt.key_file)
+    return BrokerAddress.parse(mqtt.broker, *(Path(file) if file else None for file in files))
 
 
 def operator_login(config: Config) -> Login:
@@ -307,7 +312,7 @@ def broker_password(mqtt: MqttSection) -> str | None:
     if path is None:
         return None
     try:
-        return path.read_text().strip()
+        return read_password(path)
     except OSError as e:
         raise ConfigError(
             f"mqtt.password_file {path}: cannot be read ({e.strerror}): write the password there"

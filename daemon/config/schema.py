@@ -157,6 +157,10 @@ class MqttSection(_Section, frozen=True, kw_only=True):
     """Whether every user of this host may command and be a bot; with the embedded broker only."""
     ca_file: str = ""
     """Certificates that vouch for an `mqtts://` broker; empty trusts the system's."""
+    cert_file: str = ""
+    """Certificate of this client, for an `mqtts://` broker that asks for one. Empty: none."""
+    key_file: str = ""
+    """Key of `cert_file`, not encrypted. Empty: it stands in `cert_file`, too."""
     command_keys: tuple[str, ...] = ()
     """Files with the public keys of those who may command. Empty: all who reach the broker may."""
 

@@ -29,6 +29,7 @@ from daemon.store.store import Store
 from hyperdrift.clock import Clock, SystemClock
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.mqtt.messages import Side, TradeReport
+from hyperdrift.mqtt.password_file import read_password
 from hyperdrift.slot import ModelSlot, Prediction
 from hyperdrift.slot_name import SlotName
 from retrain import features
@@ -125,7 +126,7 @@ async def run(options: argparse.Namespace) -> None:
         options.slot,
         bot_id="paper",
         prefix=options.prefix,
-        password=options.password_file.read_text().strip() if options.password_file else None,
+        password=read_password(options.password_file) if options.password_file else None,
         ca_file=options.ca_file,
         public_key=options.public_key,
     )

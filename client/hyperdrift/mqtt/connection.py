@@ -12,7 +12,6 @@ import math
 import random
 import secrets
 import socket
-from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,13 +23,13 @@ from hyperdrift.logs import EventLogger
 from hyperdrift.mqtt import messages
 from hyperdrift.mqtt.broker_address import BrokerAddress, is_refusal
 from hyperdrift.mqtt.login import FixedLogin, Login
+from hyperdrift.mqtt.protocol_hint import protocol_hint
+from hyperdrift.mqtt.send_queue import SendQueue
 from hyperdrift.tasks import run_together, within
 
 Handler = Callable[[str, bytes, bool], None]
 Encode = Callable[[Any], bytes]
 
-# Without a broker a slot at 5m publishes about 700 messages in an hour.
-OUTBOX = 1000
 # Publishes in flight at once: enough for a broker that is 50 ms away, few enough to resend.
 WINDOW = 8
 # A broker closes the connection on a larger payload, which would then be resent for ever.
@@ -40,6 +39,10 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 15.0
 GOOD_SESSION_S = 10.0
 # How long a broker may take to answer, and how long a disconnect may take.
 ANSWER_S, GOODBYE_S = 10.0, 1.0
+# The first answer is waited for less long: a port that speaks TLS waits for more.
+FIRST_ANSWER_S: Final = 3.0
+# From this code on, a broker has refused a subscription.
+_FAILURE: Final = 0x80
 _SILENT: Final = f"no answer within {ANSWER_S:g} s"
 # Handlers return at once, so few messages wait; if more than this wait, the newest are dropped.
 INBOX = 10_000
@@ -56,14 +59,6 @@ class Will:
 
     topic: str
     payload: Any
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Event:
-    """A message that waits or is in flight, and is not retained."""
-
-    topic: str
-    body: bytes
 
 
 class MqttConnection:
@@ -94,14 +89,8 @@ class MqttConnection:
         self._handlers: dict[str, list[Handler]] = {}
         self._faulty: set[Handler] = set()
         self._unsubscribed: dict[str, None] = {}
-        self._retained: dict[str, bytes] = {}
-        self._stale: dict[str, None] = {}  # retained topics that the broker does not have yet
-        self._events: deque[_Event] = deque()
-        self._under_way: dict[_Event | str, None] = {}
-        self._dropped = 0
-        self._work, self._idle, self._up = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._idle.set()
-        self._lost_logged = False
+        self.queue, self._up = SendQueue(), asyncio.Event()
+        self._qos, self._lost_logged, self._hint = 1, False, ""
         self.refused, self.trouble = False, ""  # if the login failed; why there is no connection
 
     @property
@@ -115,14 +104,14 @@ class MqttConnection:
 
     async def flush(self) -> None:
         """Wait until the broker has acknowledged everything that was published so far."""
-        await self._idle.wait()
+        await self.queue.idle.wait()
 
     def publish(self, topic: str, payload: Any, *, retain: bool = False) -> None:
         """Put a message into the outbox; it is sent as soon as the broker is connected.
 
-        Of a retained topic the newest value is always kept, and no older one. If more than
-        `OUTBOX` other messages wait, the topic with most of them loses its oldest. So many
-        predictions cannot push out the only reply or trade.
+        Of a retained topic the newest value is always kept, and no older one. If too many other
+        messages wait, the topic with most of them loses its oldest. So many predictions cannot
+        push out the only reply or trade.
 
         None as a retained payload makes the broker forget the topic.
         """
@@ -130,14 +119,7 @@ class MqttConnection:
         if len(body) > MAX_PAYLOAD:
             log.error("bus.payload_too_large", topic=topic, bytes=len(body), limit=MAX_PAYLOAD)
             return
-        if retain:
-            self._retained[topic] = body
-            self._stale[topic] = None
-        else:
-            self._events.append(_Event(topic, body))
-            if len(self._events) > OUTBOX:
-                self._drop_oldest()
-        self._wake()
+        self.queue.put(topic, body, retain=retain)
 
     def subscribe(self, topic_filter: str, handler: Handler) -> None:
         """Call `handler(topic, payload, retained)` for every message that matches, for ever.
@@ -148,7 +130,7 @@ class MqttConnection:
         if topic_filter not in self._handlers:
             self._unsubscribed[topic_filter] = None
         self._handlers.setdefault(topic_filter, []).append(handler)
-        self._wake()
+        self.queue.wake()
 
     async def run(self) -> None:
         """Keep the connection until cancelled; then publish the last will and disconnect."""
@@ -158,7 +140,7 @@ class MqttConnection:
             try:
                 await self._session()
             except (aiomqtt.MqttError, OSError) as e:
-                self._note_loss(e)
+                await self._note_loss(e)
             finally:
                 self._up.clear()
             if self._clock.monotonic() - began > GOOD_SESSION_S:
@@ -171,14 +153,15 @@ class MqttConnection:
         """Connect and serve until the connection breaks; requeue what was not acknowledged."""
         client = self._make_client()
         try:
-            await within(ANSWER_S, client.__aenter__())
+            await within(ANSWER_S if self._lost_logged else FIRST_ANSWER_S, client.__aenter__())
         except BaseException:
             _abandon(client)
             raise
+        began = self._clock.monotonic()
         try:
             await self._serve(client)
         finally:
-            self._put_back()
+            self.queue.lost(self._clock.monotonic() - began)
             with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
                 await within(GOODBYE_S, self._say_goodbye(client))
 
@@ -219,49 +202,37 @@ class MqttConnection:
         self._unsubscribed.clear()
         for topic_filter in list(self._handlers):
             await self._subscribe(client, topic_filter)
-        self._stale.update(dict.fromkeys(topic for topic, body in self._retained.items() if body))
         self._up.set()
-        self._lost_logged, self.trouble = False, ""
-        log.info("bus.connected", broker=str(self._address), dropped=self._dropped)
-        self._dropped = 0
-        self._wake()
+        self._lost_logged, self.trouble, self._hint = False, "", ""
+        log.info("bus.connected", broker=str(self._address), dropped=self.queue.dropped)
+        self.queue.renew()
         await run_together(self._receive(client), *(self._send(client) for _ in range(WINDOW)))
 
     async def _subscribe(self, client: aiomqtt.Client, topic_filter: str) -> None:
         codes = await within(ANSWER_S, client.subscribe(topic_filter, qos=1))
         for code in codes:
-            if not isinstance(code, int) and code.is_failure:
+            granted = code if isinstance(code, int) else code.value
+            if granted >= _FAILURE:
                 log.error("bus.subscription_refused", filter=topic_filter, why=str(code))
+            elif granted < self._qos:  # some brokers end the connection of who sends more
+                self._qos = granted
+                log.warning("bus.qos_lowered", broker=str(self._address), filter=topic_filter)
 
     async def _send(self, client: aiomqtt.Client) -> None:
         """Send what waits. Several run at once; each takes its message before it awaits."""
         while True:
-            await self._work.wait()
+            await self.queue.work.wait()
             if self._unsubscribed:
                 await self._subscribe(client, self._unsubscribed.popitem()[0])
-            elif self._stale:
-                topic = next(iter(self._stale))
-                del self._stale[topic]
-                await self._deliver(client, topic, topic, self._retained[topic])
-            elif self._events:
-                event = self._events.popleft()
-                await self._deliver(client, event, event.topic, event.body)
+            elif message := self.queue.take():
+                key, topic, body = message
+                retain = isinstance(key, str)
+                await within(ANSWER_S, client.publish(topic, body, qos=self._qos, retain=retain))
+                _acknowledge_segments(client)
+                self.queue.sent(key)
             else:
-                self._work.clear()
-                self._settle()
-
-    async def _deliver(
-        self, client: aiomqtt.Client, key: _Event | str, topic: str, body: bytes
-    ) -> None:
-        self._under_way[key] = None
-        await within(ANSWER_S, client.publish(topic, body, qos=1, retain=isinstance(key, str)))
-        _acknowledge_segments(client)
-        self._under_way.pop(key, None)
-        self._settle()
-
-    def _settle(self) -> None:
-        if not (self._under_way or self._stale or self._events):
-            self._idle.set()
+                self.queue.work.clear()
+                self.queue.settle()
 
     async def _receive(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
@@ -284,26 +255,14 @@ class MqttConnection:
         else:
             self._faulty.discard(handler)
 
-    def _wake(self) -> None:
-        self._idle.clear()
-        self._work.set()
-
-    def _put_back(self) -> None:
-        unsure = [key for key in self._under_way if isinstance(key, _Event)]
-        self._events.extendleft(reversed(unsure))
-        self._under_way.clear()
-
-    def _drop_oldest(self) -> None:
-        ((chatty, _),) = Counter(event.topic for event in self._events).most_common(1)
-        self._events.remove(next(event for event in self._events if event.topic == chatty))
-        if not self._dropped:
-            log.warning("bus.outbox_full", kept=OUTBOX, dropping="oldest")
-        self._dropped += 1
-
-    def _note_loss(self, error: BaseException) -> None:
+    async def _note_loss(self, error: BaseException) -> None:
         """Log why the connection is lost: once, and again for each new cause a person can fix."""
-        why = self._address.explain(error, *self._login.told()) or _SILENT
-        explained = why != str(error)
+        why = self._address.explain(error, *self._login.told())
+        explained = bool(why) and why != str(error)
+        if not explained:
+            if not (self._lost_logged or self._up.is_set()):
+                self._hint = await protocol_hint(self._address, self._tls)
+            why, explained = self._hint or why or _SILENT, bool(self._hint)
         if not self._lost_logged or (explained and why != self.trouble):
             log.warning("bus.lost", broker=str(self._address), why=why, retrying=True)
         self._lost_logged, self.trouble, self.refused = True, why, is_refusal(error)

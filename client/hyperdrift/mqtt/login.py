@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from hyperdrift.errors import ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
+from hyperdrift.mqtt.password_file import password_of
 
 BOT: Final = "bot"
 SERVICE: Final = Path("/var/lib/hyperdrift")
@@ -66,12 +68,16 @@ class FileLogin:
         problems = []
         for file in self._files:
             try:
-                with file.open() as opened:
-                    owner, password = os.fstat(opened.fileno()).st_uid, opened.read().strip()
+                with file.open("rb") as opened:
+                    owner = os.fstat(opened.fileno()).st_uid
+                    password = password_of(opened.read(), file)
             except FileNotFoundError:
                 continue
             except OSError:
                 problems.append(_unreadable(file))
+                continue
+            except ConfigError as e:
+                problems.append(str(e))
                 continue
             if stranger := self._stranger(owner):
                 problems.append(f"{stranger} listens there, not the daemon: no password is sent")

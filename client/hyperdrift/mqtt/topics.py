@@ -19,7 +19,7 @@ class Topics:
     written `%2F` and so on.
 
     Raises:
-        BadInput: If the prefix is empty or contains + or #.
+        BadInput: If the prefix is empty, contains + or #, or begins with $.
     """
 
     prefix: str = "hyperdrift"
@@ -28,6 +28,9 @@ class Topics:
         if not self.prefix or set(self.prefix) & set("+#"):
             msg = f"mqtt.prefix {self.prefix!r} must be a topic without + and #, e.g. hyperdrift"
             raise BadInput(msg)
+        if self.prefix.startswith("$"):
+            msg = f"mqtt.prefix {self.prefix!r} begins with $, as only a broker's own topics do"
+            raise BadInput(f"{msg}; write for example hyperdrift")
 
     @property
     def status(self) -> str:

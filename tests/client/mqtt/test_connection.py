@@ -10,8 +10,9 @@ import pytest
 from hyperdrift.clock import SystemClock
 from hyperdrift.errors import ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
-from hyperdrift.mqtt.connection import MAX_PAYLOAD, OUTBOX, MqttConnection, Will
+from hyperdrift.mqtt.connection import MAX_PAYLOAD, MqttConnection, Will
 from hyperdrift.mqtt.messages import BotPresence
+from hyperdrift.mqtt.send_queue import LONGEST
 from tests.captured import capture_logs
 from tests.daemon.brokers import Embedded, Mosquitto, until
 
@@ -127,7 +128,7 @@ async def test_a_full_outbox_drops_the_oldest_events_and_keeps_what_is_retained(
     one, inbox, kept = make(broker.url), Inbox(), Inbox()
     one.publish("t/kept", {"v": 1}, retain=True)
     with capture_logs() as logs:
-        for n in range(OUTBOX + 200):
+        for n in range(LONGEST + 200):
             one.publish("t/n", {"n": n})
     assert [entry["event"] for entry in logs] == ["bus.outbox_full"]
     await broker.start()
@@ -137,8 +138,8 @@ async def test_a_full_outbox_drops_the_oldest_events_and_keeps_what_is_retained(
     async with running(two):
         await two.wait_connected()
         async with running(one):
-            await until(lambda: len(inbox.got) == OUTBOX)
-    assert inbox.bodies() == [b'{"n":%d}' % n for n in range(200, OUTBOX + 200)]
+            await until(lambda: len(inbox.got) == LONGEST)
+    assert inbox.bodies() == [b'{"n":%d}' % n for n in range(200, LONGEST + 200)]
     assert kept.bodies() == [b'{"v":1}']
     await broker.stop()
 
@@ -147,7 +148,7 @@ async def test_a_chatty_topic_pushes_out_its_own_messages_and_no_others(tmp_path
     broker = Mosquitto(tmp_path)
     one, rare, many = make(broker.url), Inbox(), Inbox()
     one.publish("t/reply", {"first": 1})
-    for n in range(2 * OUTBOX):
+    for n in range(2 * LONGEST):
         one.publish("t/prediction", {"n": n})
     await broker.start()
     two = make(broker.url)
@@ -156,9 +157,9 @@ async def test_a_chatty_topic_pushes_out_its_own_messages_and_no_others(tmp_path
     async with running(two):
         await two.wait_connected()
         async with running(one):
-            await until(lambda: many.got and many.bodies()[-1] == b'{"n":%d}' % (2 * OUTBOX - 1))
+            await until(lambda: many.got and many.bodies()[-1] == b'{"n":%d}' % (2 * LONGEST - 1))
     assert rare.bodies() == [b'{"first":1}']
-    assert len(many.got) == OUTBOX - 1
+    assert len(many.got) == LONGEST - 1
     await broker.stop()
 
 

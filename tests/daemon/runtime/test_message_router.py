@@ -206,7 +206,7 @@ async def test_an_answer_that_meets_a_full_inbox_is_not_taken_and_told_of_only_w
         pass
     ack = SwapAck(swap_id="s", model_id="m", status="refused", error="digest", bot_id="b")
     assert not router.acknowledged(SLOT, ack, 1.0)
-    assert not bus._events
+    assert not bus.queue.events
     await inbox.get()
     assert router.acknowledged(SLOT, ack, 1.0)
-    assert [json.loads(event.body)["kind"] for event in bus._events] == ["acknowledged"]
+    assert [json.loads(event.body)["kind"] for event in bus.queue.events] == ["acknowledged"]

@@ -65,7 +65,7 @@ def house(tmp_path: Path) -> House:
 
 
 def order_on(bus: MqttConnection) -> SwapOrder:
-    return msgspec.json.decode(bus._retained[TOPICS.model(SLOT)], type=SwapOrder)
+    return msgspec.json.decode(bus.queue.retained[TOPICS.model(SLOT)], type=SwapOrder)
 
 
 def damage_nothing(_house: House) -> None:
@@ -216,7 +216,7 @@ async def test_a_start_with_nothing_usable_serves_nothing_and_does_not_fail(hous
     serving, bus = house.start()
     assert await serving.resume(None, known_id) is None
     assert serving.champion is None
-    assert TOPICS.model(SLOT) not in bus._retained
+    assert TOPICS.model(SLOT) not in bus.queue.retained
 
 
 async def test_a_start_does_not_serve_an_old_pointer_that_came_back(house: House) -> None:
