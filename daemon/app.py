@@ -37,6 +37,8 @@ from daemon.runtime.slot_starts import SlotStarts
 from daemon.runtime.trades import TradeBook
 from daemon.service.broker_connection import broker_connection
 from daemon.service.folder_wait import take_folder
+from daemon.service.other_daemons import OtherDaemons, identity
+from daemon.service.removed_slots import clear_removed_slots
 from daemon.service.status_publisher import StatusPublisher
 from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.venue_greeting import GREETING, greet, require_coins
@@ -100,8 +102,15 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         refusals = BrokerRefusals(config.data_dir)
         bus = await stack.enter_async_context(broker_connection(config, online, clock, refusals))
         topics, book = Topics(config.mqtt.prefix), TradeBook(venue)
+        others = OtherDaemons(online, bus, topics, clock)
         status = StatusPublisher(
-            online, bus, topics, venue, lambda: watchdog.start, trades=book.state
+            online,
+            bus,
+            topics,
+            venue,
+            lambda: watchdog.start,
+            trades=book.state,
+            trouble=others.trouble,
         )
         refusals.alert_by(status.alert)
         troubles = SlotTroubles()
@@ -173,6 +182,7 @@ async def _serve(
     await starts.rebuilt()
     await parts.router.recall(shared.store)
     parts.router.listen()
+    await clear_removed_slots(shared.store, shared.bus, shared.topics, parts.inboxes)
     tasks.create_task(watch_steps(shared.clock), name="clock-steps")
     tasks.create_task(shared.audit.run(), name="audit")
     tasks.create_task(parts.swap.run(), name="swap")
@@ -301,4 +311,5 @@ def _online(slots: tuple[SlotName, ...], clock: Clock) -> DaemonStatus:
         slots=tuple(map(str, slots)),
         since_ms=clock.now_ms(),
         doing=GREETING,
+        **identity(),
     )

@@ -183,6 +183,8 @@ def _daemon(config: Config, status: dict[str, Any]) -> Check:
     if wanted != has:
         wrong = f"it follows {', '.join(sorted(has))}, configured is {', '.join(sorted(wanted))}"
         return Check("daemon", f"{wrong}; {restart}")
+    if trouble := status.get("trouble"):
+        return Check("daemon", trouble)
     if doing := status.get("doing"):
         return Check("daemon", note=f"version {runs}, {doing}")
     venue = status.get("venue")

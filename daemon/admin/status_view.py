@@ -40,6 +40,8 @@ def show_status(document: dict[str, Any]) -> None:
     daemon = document["status"]
     doing = f", {daemon['doing']}" if daemon.get("doing") else ""
     console.print(f"daemon {daemon['state']} {daemon.get('version', '')}".rstrip() + doing)
+    if trouble := daemon.get("trouble"):
+        console.print(trouble)
     if venue := daemon.get("venue"):
         console.print(_venue_line(venue))
     for name, counts in daemon.get("trades", {}).items():

@@ -108,6 +108,10 @@ class DaemonStatus(Payload, frozen=True, kw_only=True, omit_defaults=True):
         venue: The connections to the venue.
         feed: Slot -> counts of its bars.
         trades: `file` and `messages` -> what became of the trades from there.
+        instance: Names this run of the daemon.
+        host: The name of its host.
+        pid: The id of its process.
+        trouble: What is wrong and concerns all slots, and what to do; empty if nothing.
     """
 
     state: Literal["online", "offline"]
@@ -118,6 +122,10 @@ class DaemonStatus(Payload, frozen=True, kw_only=True, omit_defaults=True):
     venue: VenueState | None = None
     feed: dict[str, FeedState] = {}
     trades: dict[str, TradesState] = {}
+    instance: str = ""
+    host: str = ""
+    pid: int = 0
+    trouble: str = ""
 
 
 class Command(Payload, frozen=True, kw_only=True):

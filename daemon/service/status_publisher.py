@@ -32,6 +32,8 @@ class StatusPublisher:
         venue: Gives the time of alarms.
         start: Returns how far the start is, in words; empty once it is over.
         trades: Returns what became of the bot's trades.
+        trouble: Returns what is wrong and concerns all slots; empty if nothing. Each new one
+            is an alert too.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class StatusPublisher:
         start: Callable[[], str] = lambda: "",
         *,
         trades: Callable[[], dict[str, TradesState]] = dict,
+        trouble: Callable[[], str] = str,
     ) -> None:
         self._online, self._bus, self._topics, self._venue = online, bus, topics, venue
         self._start, self._trades = start, trades
+        self._trouble, self._told = trouble, ""
 
     async def run(self, feed: Feed, clock: Clock) -> None:
         """Publish the status every ten seconds and when the stream changes, until cancelled."""
@@ -64,10 +68,22 @@ class StatusPublisher:
         """Publish the status; return whether the feed's stream is connected."""
         slots, venue = {str(slot): feed.state(slot) for slot in feed.slots}, feed.venue_state()
         status = msgspec.structs.replace(
-            self._online, doing=self._start(), venue=venue, feed=slots, trades=self._trades()
+            self._online,
+            doing=self._start(),
+            venue=venue,
+            feed=slots,
+            trades=self._trades(),
+            trouble=self._find_trouble(),
         )
         self._bus.publish(self._topics.status, status, retain=True)
         return venue.connected
+
+    def _find_trouble(self) -> str:
+        found = self._trouble()
+        if found and found != self._told:
+            self.alert(found)
+        self._told = found
+        return found
 
     def alert(self, text: str) -> None:
         """Publish an alert that concerns all slots."""

@@ -33,9 +33,11 @@ MEANINGS: Final = {
     "config.reload_refused": "A changed configuration is not used, and nothing of it.",
     "config.reloaded": "A changed configuration is used from now on.",
     "config.unreachable": "A file that the configuration names cannot be used.",
+    "daemon.alone": "The other daemon on this broker and prefix is not heard any more.",
     "daemon.crashed": "An error that nothing handles ended the daemon: a fault of ours.",
     "data_folder.busy": "Another process holds the data folder; the start waits until it ends.",
     "data_folder.free": "The data folder that the start waited for is free.",
+    "daemon.not_alone": "Another daemon uses this broker and prefix.",
     "daemon.ready": "The feed is live and every slot has recovered.",
     "event.refused": "The engine does not take an event that carries an impossible number.",
     "features.failed": "The bot's own feature class failed; its bars are not scored.",
@@ -94,6 +96,7 @@ MEANINGS: Final = {
     "slot.waiting": (
         "The bot waits for files of the ordered version, and asks again; the live model stays."
     ),
+    "slots.removed": "What slots left on the broker was cleared: they are not configured any more.",
     "store.back": "The store can be written again.",
     "store.corrupt": "The database was damaged; it was set aside, and a new one begun.",
     "store.salvaged": "What could be read of the damaged database is in the new one.",

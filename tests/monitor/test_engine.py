@@ -350,6 +350,30 @@ def test_a_bot_that_refuses_the_live_model_sends_us_back_once() -> None:
     assert only(out, Alert)
 
 
+def test_no_refusal_takes_back_a_model_that_a_bot_has_loaded() -> None:
+    slot = on_probation()
+    ack(slot, "m2", loaded=True, bot_id="good")
+    for bot_id in ("bad", "good"):
+        out = ack(slot, "m2", loaded=False, bot_id=bot_id)
+        assert only(out, Rollback) == []
+        (alert,) = only(out, Alert)
+        assert f"bot {bot_id} refused m2" in alert.text
+        assert "it stays live, bot good has loaded it" in alert.text
+    assert ack(slot, "m2", loaded=False, bot_id="bad") == ()
+    slot.serve("m3", "m2")
+    assert only(ack(slot, "m3", loaded=False, bot_id="bad"), Rollback), "m3 is another model"
+
+
+def test_answers_that_come_before_the_model_is_said_to_be_live_are_all_kept() -> None:
+    slot = on_probation()
+    slot.give(events.CommandReceived, request_id="1", command="promote", reason="", model_id="m3")
+    for bot_id, loaded in (("good", True), ("bad", False)):
+        assert ack(slot, "m3", loaded=loaded, bot_id=bot_id) == ()
+    out = slot.serve("m3", "m2")
+    assert "swap_refused" in kinds(out)
+    assert only(out, Rollback) == []
+
+
 def test_a_refusal_of_a_model_that_is_no_longer_live_is_ignored() -> None:
     slot = on_probation()
     assert ack(slot, "m1", loaded=False) == ()

@@ -4,11 +4,12 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from daemon.mqtt.bot_table import BOTS
+from daemon.mqtt.bot_table import BOTS, MISSED
 from daemon.mqtt.messages import encode
 from daemon.runtime.swap import DEATHS, REPEAT_S, REPEATS, SwapCoordinator
 from hyperdrift.clock import SystemClock
@@ -46,10 +47,10 @@ class Room:
     def order(self) -> str:
         return self.swap.order(SLOT, self.manifest, POINTER, "drift")
 
-    async def bot_is(self, *, online: bool) -> None:
-        presence = BotPresence(online=online, bot_id="b")
-        self.bot.publish(TOPICS.bot(SLOT, "b"), presence, retain=True)
-        await until(lambda: (self.swap.bot(SLOT) is not None) is online)
+    async def bot_is(self, bot_id: str = "b", *, online: bool, **fields: Any) -> None:
+        presence = BotPresence(online=online, bot_id=bot_id, **fields)
+        self.bot.publish(TOPICS.bot(SLOT, bot_id), presence, retain=True)
+        await until(lambda: presence in [bot.presence for bot in self.swap.bots(SLOT)])
 
     async def answer(self, swap_id: str, status: str = "loaded", bot_id: str = "b") -> None:
         ack = {"swap_id": swap_id, "model_id": "m", "status": status, "bot_id": bot_id}
@@ -296,6 +297,100 @@ async def test_malformed_answers_are_logged_once_and_stop_nothing(room: Room) ->
     await room.answer(swap_id)
     assert [e["event"] for e in logs].count("bus.malformed") == 1
     assert len(room.acks) == 1
+
+
+async def test_a_refusal_waits_until_every_bot_that_is_online_has_answered(room: Room) -> None:
+    for bot_id in ("good", "bad", "slow"):
+        await room.bot_is(bot_id, online=True)
+    swap_id = room.order()
+    await room.answer(swap_id, "refused", "bad")
+    room.pass_time(1)
+    assert room.acks == []
+    await room.answer(swap_id, "loaded", "good")
+    assert [(ack.bot_id, ack.status) for ack in room.acks] == [
+        ("good", "loaded"),
+        ("bad", "refused"),
+    ]
+    for _ in range(REPEATS + 1):
+        room.pass_time(REPEAT_S)
+    assert ["bot slow has not answered" in text for text in room.silences] == [True]
+
+
+@pytest.mark.parametrize("ends", ["refuses", "leaves", "is silent"])
+async def test_a_refusal_that_no_other_bot_disproves_is_passed_on(room: Room, ends: str) -> None:
+    for bot_id in ("bad", "other"):
+        await room.bot_is(bot_id, online=True)
+    swap_id = room.order()
+    await room.answer(swap_id, "refused", "bad")
+    if ends == "refuses":
+        await room.answer(swap_id, "refused", "other")
+    elif ends == "leaves":
+        await room.bot_is("other", online=False)
+        room.pass_time(1)
+    else:
+        for _ in range(REPEATS + 1):
+            room.pass_time(REPEAT_S)
+    assert room.acks[0].bot_id == "bad"
+
+
+async def test_a_bot_that_waits_for_files_is_told_of_by_name_and_its_deaths_refuse_nothing(
+    room: Room,
+) -> None:
+    await room.bot_is(online=True)
+    room.order()
+    for n in range(DEATHS + 1):
+        await room.bot_is(online=True, waiting_for=f"the disk is away {n}")
+        await room.bot_is(online=False)
+    assert room.acks == []
+    await room.bot_is(online=True, waiting_for="the disk is away")
+    for _ in range(REPEATS + 1):
+        room.pass_time(REPEAT_S)
+    (said,) = room.silences
+    assert said.startswith("bot b cannot load")
+    assert said.endswith("asks on: the disk is away")
+
+
+async def test_a_bot_whose_heart_stops_while_the_broker_calls_it_online_is_a_ghost(
+    room: Room,
+) -> None:
+    await room.bot_is("dead", online=True, heartbeat_s=30.0)
+    await room.bot_is("alive", online=True, heartbeat_s=30.0)
+    await room.bot_is("older", online=True)  # of before there was a heartbeat
+    for _ in range(MISSED):
+        room.pass_time(31)
+        await room.bot_is("alive", online=True, heartbeat_s=30.0, model_id=str(room.clock.ms))
+    room.pass_time(1)
+    (said,) = room.silences
+    assert said.startswith("bot dead is a ghost")
+    assert {bot.bot_id for bot in room.swap.bots(SLOT) if bot.presence.online} == {"alive", "older"}
+    assert [bot.bot_id for bot in room.bots if not bot.online] == ["dead"]
+    kept = dict[str, bytes]()
+    room.bot.subscribe(f"{TOPICS.prefix}/+/bot/+", lambda t, body, _r: kept.update({t: body}))
+    await until(lambda: TOPICS.bot(SLOT, "older") in kept and TOPICS.bot(SLOT, "alive") in kept)
+    assert TOPICS.bot(SLOT, "dead") not in kept
+    await room.bot_is("dead", online=True, heartbeat_s=30.0)  # it lives after all
+
+
+async def test_a_presence_at_the_topic_of_another_bot_is_not_taken(room: Room) -> None:
+    await room.bot_is("mine", online=True)
+    forged = BotPresence(online=False, bot_id="mine")
+    with capture_logs() as logs:
+        for _ in range(2):
+            room.bot.publish(TOPICS.bot(SLOT, "other"), forged, retain=True)
+            await room.bot.flush()
+        await until(lambda: [e["event"] for e in logs] == ["bot.misplaced"])
+    room.bot.publish(TOPICS.bots(SLOT)[1], forged, retain=True)  # left by an older version of it
+    await room.bot.flush()
+    await room.settle()
+    assert [bot.presence.online for bot in room.swap.bots(SLOT)] == [True]
+
+
+async def test_a_bot_of_before_there_were_several_is_heard_at_the_older_topic(room: Room) -> None:
+    presence = BotPresence(online=True, bot_id="old")
+    room.bot.publish(TOPICS.bots(SLOT)[1], presence, retain=True)
+    await until(lambda: room.swap.bot(SLOT) == presence)
+    room.bot.publish(TOPICS.bots(SLOT)[1], None, retain=True)  # a person clears it
+    await until(lambda: room.swap.bot(SLOT) is None)
 
 
 async def test_the_loop_checks_by_itself(room: Room) -> None:
