@@ -51,15 +51,14 @@ class Bots:
 
     Attributes:
         mismatch: How features differ; None while they agree.
-        speaker: The bot that published the last prediction; None before any.
-        silent_ms: Since when it is online and publishes none, ms UTC; None while it does.
+        speakers: Each bot that has published a prediction -> since when it is online and
+            publishes none, ms UTC; None while it does.
     """
 
     def __init__(self) -> None:
         self._bots: dict[str, _Bot] = {}
         self.mismatch: Mismatch | None = None
-        self.speaker: str | None = None
-        self.silent_ms: int | None = None
+        self.speakers: dict[str, int | None] = {}
 
     NEWS: ClassVar = (
         events.BotSeen,
@@ -122,7 +121,7 @@ class Bots:
         return [Finding("bot_servable", text, fields)]
 
     def _spoke(self, event: events.BotSpoke) -> list[Finding]:
-        was_silent, self.silent_ms, self.speaker = self.silent_ms, None, event.bot_id
+        was_silent = self._note_voice(event.bot_id, None)
         if was_silent is None:
             return []
         text = f"bot {event.bot_id} predicts again, after a silence since {utc(was_silent)}"
@@ -130,11 +129,18 @@ class Bots:
         return [Finding("bot_speaks", text, fields)]
 
     def _fell_silent(self, event: events.BotFellSilent) -> list[Finding]:
-        if self.silent_ms is not None:
+        if self._note_voice(event.bot_id, event.since_ms) is not None:
             return []
-        self.silent_ms = event.since_ms
         fields: dict[str, object] = {"bot_id": event.bot_id, "since_ms": event.since_ms}
         return [Finding("bot_silent", silence(event), fields, alert=True)]
+
+    def _note_voice(self, bot_id: str, silent_ms: int | None) -> int | None:
+        """Note since when a bot is silent; return since when it was before."""
+        was = self.speakers.pop(bot_id, None)
+        self.speakers[bot_id] = silent_ms
+        if len(self.speakers) > KNOWN_BOTS:
+            del self.speakers[next(iter(self.speakers))]
+        return was
 
     def _differed(self, event: events.FeaturesDiffered) -> list[Finding]:
         bars = self.mismatch.bars if self.mismatch is not None else 0

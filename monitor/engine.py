@@ -91,8 +91,7 @@ class Engine:
             paused=self._paused,
             waiting_for="; ".join(filter(None, (self._out.decision, self._collecting()))),
             mismatch=self._bots.mismatch,
-            speaker=self._bots.speaker,
-            silent_ms=self._bots.silent_ms,
+            speakers=dict(self._bots.speakers),
         )
 
     @property

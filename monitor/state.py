@@ -62,8 +62,7 @@ class EngineSnapshot:
     paused: bool
     waiting_for: str
     mismatch: Mismatch | None
-    speaker: str | None = None
-    silent_ms: int | None = None
+    speakers: dict[str, int | None] = field(default_factory=dict)
     model_id: str | None = None
     previous_id: str | None = None
     model_age_s: int | None = None

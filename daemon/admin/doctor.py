@@ -6,6 +6,7 @@ changes nothing: the store is opened read-only, and no lock is taken.
 
 import asyncio
 import socket
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from daemon.config.loader import broker_address, operator_login
 from daemon.config.schema import Config
 from daemon.core.clock import VenueClock
 from daemon.core.errors import Unreachable, VenueUnreachable
+from daemon.core.times import utc
 from daemon.hyperliquid.connecting import proxy_for, stream_socket
 from daemon.hyperliquid.listings import Listings
 from daemon.hyperliquid.rest import RestClient
@@ -151,7 +153,7 @@ async def _broker(config: Config, clock: Clock, status: dict[str, Any]) -> list[
         taken = f"another broker than the daemon's has port {mqtt.port}: stop it, set mqtt.port"
         return [Check("broker", f'{taken}, or set mqtt.broker = "{address}"'), daemon]
     slots = slot_troubles(said) if said["status"]["state"] == "online" else []
-    bots_found = await _bots(config, topics, bots)
+    bots_found = await _bots(config, topics, bots, said["slots"])
     return [_broker_check(config, address), daemon, *slots, *bots_found]
 
 
@@ -217,8 +219,17 @@ def _listen_for_bots(bus: MqttConnection, topics: Topics) -> Presences:
     return bots
 
 
-async def _bots(config: Config, topics: Topics, bots: Presences) -> list[Check]:
-    """Check whether each bot can load the models that are trained here."""
+async def _bots(
+    config: Config, topics: Topics, bots: Presences, states: dict[str, Any]
+) -> list[Check]:
+    """Check each bot: whether it can load models, has the ordered one, and predicts.
+
+    Args:
+        config: The configuration of the daemon.
+        topics: Gives the names of the topics.
+        bots: The presences, by topic.
+        states: Slot -> its state, as the daemon publishes it.
+    """
     if not bots:
         return [Check("bots", note="none is online")]
     compatibility, known = BotCompatibility(config.retrain.python), {s.name for s in config.slots}
@@ -227,6 +238,8 @@ async def _bots(config: Config, topics: Topics, bots: Presences) -> list[Check]:
     for topic, bot in sorted(bots.items()):
         slot = topics.slot_of(topic)
         problem = compatibility.fault(bot)
+        if not problem and slot is not None:
+            problem = _told_of(bot, states.get(str(slot[0]), {}).get("bots", ()))
         if not problem and slot is not None and slot[0] not in known:
             problem = f"bot {bot.bot_id} follows {slot[0]}, which has no [[slots]]: add it"
         loads = " or ".join(bot.forms) or "joblib"
@@ -235,3 +248,19 @@ async def _bots(config: Config, topics: Topics, bots: Presences) -> list[Check]:
             note += f", scikit-learn {bot.sklearn}"
         found.append(Check("bot", problem, note))
     return found
+
+
+def _told_of(bot: BotPresence, known: Iterable[dict[str, Any]]) -> str:
+    """Return what is wrong with a bot according to itself and to the daemon, "" if nothing."""
+    name = f"bot {bot.bot_id}"
+    if bot.waiting_for:
+        return f"{name} waits for a version: {bot.waiting_for}"
+    for each in known:
+        if each["bot_id"] != bot.bot_id:
+            continue
+        if not each["online"]:
+            return f"{name} is a ghost: it does not speak; start it again, or leave it"
+        if each["silent_since_ms"]:
+            since = utc(each["silent_since_ms"])
+            return f"{name} has published no prediction since {since} UTC; see in its log why"
+    return ""

@@ -97,7 +97,20 @@ def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ("lag", _lag(lag)),
         *_probation_facts(state["probation"]),
         ("decision", state["waiting_for"] or "-"),
+        *((f"bot {bot['bot_id']}", _bot(bot)) for bot in state.get("bots", ())),
     )
+
+
+def _bot(bot: dict[str, Any]) -> str:
+    """Say what a bot does; `doctor` says what to do."""
+    if not bot["online"]:
+        return "is gone"
+    said = [bot["model_id"] or "no model yet"]
+    if bot["waiting_for"]:
+        said.append(f"waits: {bot['waiting_for']}")
+    if since_ms := bot["silent_since_ms"]:
+        said.append(f"no prediction since {utc(since_ms)} UTC")
+    return "; ".join(said)
 
 
 def _earning_facts(earning: dict[str, Any]) -> tuple[tuple[str, str], ...]:

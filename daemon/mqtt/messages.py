@@ -18,6 +18,7 @@ CommandName = Literal["retrain", "rollback", "promote", "pause", "resume"]
 T = TypeVar("T")
 
 _FARTHEST_MS: Final = 2**53  # its seconds are still a float
+_TOPICS: Final = 1000
 
 log = structlog.get_logger()
 
@@ -202,6 +203,25 @@ class FeatureMismatch(Payload, frozen=True, kw_only=True):
     clean: int
 
 
+class BotState(Payload, frozen=True, kw_only=True):
+    """A bot of a slot, as the daemon sees it.
+
+    Attributes:
+        bot_id: The name of the bot.
+        online: Whether it is connected to the broker, and no ghost.
+        model_id: The model that is live in it; empty before the first one.
+        waiting_for: What the ordered version lacks there, in words; empty if nothing.
+        silent_since_ms: Since when it is online and publishes no prediction, ms UTC; null if it
+            does.
+    """
+
+    bot_id: str
+    online: bool
+    model_id: str = ""
+    waiting_for: str = ""
+    silent_since_ms: int | None = None
+
+
 class SlotState(Payload, frozen=True, kw_only=True):
     """`<slot>/state`: what a slot is doing; retained.
 
@@ -226,6 +246,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
         probation: Evidence against the live model, while it is on probation.
         mismatch: How the bot's features differ; null if they agree.
         labels: What the live version's labels are and why, in words; empty before the first one.
+        bots: Every bot that was heard of since the daemon's start, by name.
     """
 
     phase: str
@@ -245,6 +266,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
     probation: dict[str, float] | None = None
     mismatch: FeatureMismatch | None
     labels: str = ""
+    bots: tuple[BotState, ...] = ()
 
 
 class PayloadReader:
@@ -260,6 +282,8 @@ class PayloadReader:
         except BadInput as e:
             if topic not in self._malformed:
                 log.warning("bus.malformed", topic=topic, why=str(e))
+            if len(self._malformed) >= _TOPICS:  # anybody can invent topics of bots
+                self._malformed.clear()
             self._malformed.add(topic)
             return None
         self._malformed.discard(topic)

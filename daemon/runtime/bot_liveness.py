@@ -13,7 +13,7 @@ SILENT_BARS: Final = 3
 
 
 class BotLiveness:
-    """Watches the predictions of the bot of one slot.
+    """Watches the predictions of one bot.
 
     Args:
         slot: The name of the slot.
@@ -40,8 +40,7 @@ class BotLiveness:
     def predicted(self, at_ms: int) -> list[BotSpoke]:
         """Note a prediction received at `at_ms`, ms UTC.
 
-        Return an event if it is the bot's first one or ends a silence. A prediction does not
-        name its bot, so it counts as one of the bot that is online.
+        Return an event if it is the bot's first one or ends a silence.
         """
         self._heard_ms, self._bars = at_ms, 0
         is_known = self._speaker == self._online and self._silent_ms is None

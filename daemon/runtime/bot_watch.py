@@ -1,4 +1,4 @@
-"""Observe a slot's bot: who it is, whether it predicts, and with which features.
+"""Observe a slot's bots: who they are, whether they predict, and with which features.
 
 Only the slot's own loop calls this, in the order of its inbox.
 """
@@ -14,7 +14,7 @@ from daemon.runtime.inbox import BotPrediction
 from daemon.scoring.bot_feature_check import KEPT_BARS, BotFeatureCheck, Compared
 from hyperdrift.mqtt.messages import BotPresence
 from monitor import events
-from monitor.bots import silence
+from monitor.bots import KNOWN_BOTS, silence
 from monitor.state import EngineSnapshot
 from retrain import features
 
@@ -43,7 +43,9 @@ class BotWatch:
     ) -> None:
         self._slot, self._compatibility, self._mismatched = slot, compatibility, mismatched
         self._features = BotFeatureCheck(slot, features.NAMES)
-        self._liveness = BotLiveness(slot, _BUSY_S * 1000 * speed)
+        self._patience_ms = _BUSY_S * 1000 * speed
+        self._online: dict[str, bool] = {}
+        self._vigils: dict[str, BotLiveness] = {}
 
     def recall(self, was: EngineSnapshot, bars: list[events.BarScored]) -> None:
         """Continue after a restart.
@@ -52,13 +54,15 @@ class BotWatch:
             was: The state of the rebuilt engine.
             bars: The bars that it has handled, oldest first.
         """
-        self._liveness.recall(was.speaker, was.silent_ms)
+        for bot_id, silent_ms in was.speakers.items():
+            self._vigil(bot_id).recall(bot_id, silent_ms)
         for bar in bars[-KEPT_BARS:]:
             self._features.scored(bar.t, bar.row, bar.at_ms)
 
     def seen(self, bot: BotPresence, at_ms: int) -> events.BotSeen:
         """Take a bot's presence, online or not; return it as an event at `at_ms`, ms UTC."""
-        self._liveness.seen(bot.bot_id, online=bot.online)
+        self._vigil(bot.bot_id).seen(bot.bot_id, online=bot.online)
+        self._online[bot.bot_id] = bot.online
         return events.BotSeen(
             slot=self._slot,
             at_ms=at_ms,
@@ -71,7 +75,10 @@ class BotWatch:
     def predicted(self, made: BotPrediction) -> list[events.Event]:
         """Take a prediction; return the events that follow from it."""
         found: list[events.Event] = []
-        for spoke in self._liveness.predicted(made.at_ms):
+        # An older bot does not name itself: then each that is online may have predicted.
+        names = [made.bot_id] if made.bot_id else [b for b, on in self._online.items() if on]
+        vigils = [self._vigils[name] for name in names if name in self._vigils]
+        for spoke in (spoke for vigil in vigils for spoke in vigil.predicted(made.at_ms)):
             if spoke.silent_since_ms is not None:
                 log.info("bot.speaks", slot=self._slot, bot_id=spoke.bot_id)
             found.append(spoke)
@@ -88,10 +95,20 @@ class BotWatch:
         """
         found: list[events.Event] = []
         found += self._news(self._features.scored(bar.t, bar.row, bar.at_ms))
-        for fell in self._liveness.closed(bar.at_ms, counts=counts):
+        vigils = list(self._vigils.values())
+        for fell in (f for vigil in vigils for f in vigil.closed(bar.at_ms, counts=counts)):
             log.warning("bot.silent", slot=self._slot, bot_id=fell.bot_id, why=silence(fell))
             found.append(fell)
         return found
+
+    def _vigil(self, bot_id: str) -> BotLiveness:
+        vigil = self._vigils.pop(bot_id, None) or BotLiveness(self._slot, self._patience_ms)
+        self._vigils[bot_id] = vigil
+        if len(self._vigils) > KNOWN_BOTS:
+            oldest = next(iter(self._vigils))
+            del self._vigils[oldest]
+            self._online.pop(oldest, None)
+        return vigil
 
     def _news(self, compared: list[Compared]) -> list[Compared]:
         """Leave out agreeing features, unless there is a feature mismatch now."""

@@ -19,12 +19,14 @@ PREDICTIONS: Final = 4096
 class BotPrediction:
     """A bot predicted the bar that opened at `t`; received at `at_ms`, both ms UTC.
 
-    `features` are those that it used, with None for undefined ones; None if not sent.
+    `features` are those that it used, with None for undefined ones; None if not sent. `bot_id`
+    is empty for a bot of before there were several on a slot.
     """
 
     t: int
     features: tuple[float | None, ...] | None
     at_ms: int
+    bot_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

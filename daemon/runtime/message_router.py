@@ -134,7 +134,7 @@ class MessageRouter:
         found = self._topics.slot_of(topic)
         made = self._payloads.read(topic, payload, PredictionMade)
         if found is not None and made is not None:
-            heard = BotPrediction(made.t, made.features, self._venue.now_ms())
+            heard = BotPrediction(made.t, made.features, self._venue.now_ms(), made.bot_id)
             self._inboxes[found[0]].put_nowait(heard)  # one without room is dropped
 
     def _take_trade(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler

@@ -14,6 +14,7 @@ import structlog
 
 from daemon.config.schema import SlotSection
 from daemon.core.clock import VenueClock
+from daemon.mqtt.bot_table import KnownBot
 from daemon.registry.live_labels import LiveLabels
 from daemon.registry.registry import Registry
 from daemon.runtime.swap import SwapCoordinator
@@ -67,6 +68,11 @@ class Serving:
     def labels_told(self) -> str:
         """The labels of the live version in words, empty if no version is live."""
         return self._labels.told(self._section) if self._labels else ""
+
+    @property
+    def bots(self) -> list[KnownBot]:
+        """The bots that were heard of, by name."""
+        return self._swap.bots(self.slot)
 
     @property
     def champion_path(self) -> str | None:

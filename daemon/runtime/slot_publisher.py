@@ -1,12 +1,14 @@
 """Publish the state and the events of one slot, and write them into the journal."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
 
 from daemon.core.slot_troubles import TroubleChanged
-from daemon.mqtt.messages import CommandReply, FeatureMismatch, RetrainProgress, SlotState
+from daemon.mqtt.bot_table import KnownBot
+from daemon.mqtt.messages import BotState, CommandReply, FeatureMismatch, RetrainProgress, SlotState
 from daemon.runtime import event_codec
 from daemon.runtime.command_log import append_answer
 from daemon.store.async_store import AsyncStore
@@ -91,6 +93,7 @@ def slot_state(
     retrain: RetrainProgress | None,
     trouble: str,
     labels: str,
+    bots: Iterable[KnownBot] = (),
 ) -> SlotState:
     """Return the state of a slot, as it is published.
 
@@ -101,6 +104,7 @@ def slot_state(
         retrain: How far a retrain is, None if none runs.
         trouble: What the slot lacks, empty if nothing.
         labels: What the live version's labels are, empty before the first one.
+        bots: The bots that were heard of.
     """
     differs = now.mismatch
     return SlotState(
@@ -119,6 +123,16 @@ def slot_state(
         waiting_for=now.waiting_for,
         trouble=trouble,
         labels=labels,
+        bots=tuple(
+            BotState(
+                bot_id=bot.bot_id,
+                online=bot.presence.online,
+                model_id=bot.presence.model_id,
+                waiting_for=bot.presence.waiting_for,
+                silent_since_ms=now.speakers.get(bot.bot_id) if bot.presence.online else None,
+            )
+            for bot in bots
+        ),
         probation=now.probation,
         mismatch=FeatureMismatch(**dataclasses.asdict(differs)) if differs is not None else None,
     )

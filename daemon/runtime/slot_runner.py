@@ -291,6 +291,7 @@ class SlotRunner:
             retrain=self._retrains.progress,
             trouble="; ".join(filter(None, (model, self._lacks()))),
             labels=self._serving.labels_told,
+            bots=self._serving.bots,
         )
 
     def _lag_now_ms(self) -> int | None:

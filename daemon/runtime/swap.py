@@ -248,7 +248,7 @@ class SwapCoordinator:
             own, older = self._topics.bot(slot, presence.bot_id), self._topics.bots(slot)[1]
             known = bots.find(presence.bot_id) if presence.bot_id else None
             if topic not in {own, older}:
-                if self._misplaced.begins(topic):
+                if self._misplaced.begins(slot):
                     log.warning("bot.misplaced", topic=topic, bot_id=presence.bot_id, remedy=own)
                 return
             if topic == older and known is not None and known.topic == own:

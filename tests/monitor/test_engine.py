@@ -597,7 +597,9 @@ def test_a_bot_that_falls_silent_is_told_of_once_with_since_when_and_what_to_do(
     assert "restart it" in alert.text
     assert kinds(out) == ["bot_silent"]
     assert fall_silent(slot) == ()
-    assert slot.engine.snapshot().silent_ms == START_MS
+    assert slot.engine.snapshot().speakers == {"b": START_MS}
+    assert slot.give(events.BotSpoke, bot_id="other") == ()
+    assert slot.engine.snapshot().speakers == {"b": START_MS, "other": None}
 
 
 def test_a_bot_that_predicts_again_is_told_of_without_an_alert() -> None:
@@ -606,7 +608,7 @@ def test_a_bot_that_predicts_again_is_told_of_without_an_alert() -> None:
     out = slot.give(events.BotSpoke, bot_id="b", silent_since_ms=START_MS)
     assert kinds(out) == ["bot_speaks"]
     assert only(out, Alert) == []
-    assert (slot.engine.snapshot().speaker, slot.engine.snapshot().silent_ms) == ("b", None)
+    assert slot.engine.snapshot().speakers == {"b": None}
     assert kinds(fall_silent(slot)) == ["bot_silent"]
 
 

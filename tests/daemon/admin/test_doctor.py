@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -224,6 +225,40 @@ async def test_a_bot_that_could_not_load_the_next_model_is_named(
     bus.publish(TOPICS.bot(SlotName("SOL", "1h"), "lost"), bot, retain=True)
     await bus.flush()
     assert "no [[slots]]" in (await machine.check_up())["bot"].problem
+
+
+@pytest.mark.parametrize(
+    ("said", "known", "words"),
+    [
+        ({"waiting_for": "the disk is away"}, {}, "bot b waits for a version: the disk is away"),
+        ({}, {"online": False}, "bot b is a ghost"),
+        ({}, {"silent_since_ms": 1_750_000_000_000}, "no prediction since 2025-06-15"),
+    ],
+)
+@pytest.mark.usefixtures("venue")
+async def test_a_bot_that_waits_is_a_ghost_or_is_silent_is_told_of_by_name(
+    machine: Host, bus: MqttConnection, said: dict[str, Any], known: dict[str, Any], words: str
+) -> None:
+    for bot_id in ("a", "b"):
+        presence = BotPresence(online=True, bot_id=bot_id, **(said if bot_id == "b" else {}))
+        bus.publish(TOPICS.bot(SLOT, bot_id), presence, retain=True)
+    fine = {"online": True, "silent_since_ms": None}
+    bots = [{"bot_id": "a", **fine}, {"bot_id": "b", **fine, **known}]
+    bus.publish(TOPICS.status, online(), retain=True)
+    bus.publish(TOPICS.state(SLOT), {"bots": bots}, retain=True)
+    await bus.flush()
+    checks = await doctor.check_up(machine.config(), SystemClock())
+    (problem,) = [check.problem for check in checks if check.name == "bot" and check.problem]
+    assert words in problem
+
+
+async def test_another_daemon_on_the_prefix_is_told_of(
+    machine: Host, venue: None, bus: MqttConnection
+) -> None:
+    told = online(trouble="another daemon (on h, process 4)")
+    bus.publish(TOPICS.status, told, retain=True)
+    await bus.flush()
+    assert (await machine.check_up())["daemon"].problem.startswith("another daemon (on h")
 
 
 async def test_a_strange_broker_on_the_embedded_brokers_port_is_found(

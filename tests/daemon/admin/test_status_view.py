@@ -36,6 +36,20 @@ def test_it_tells_what_the_labels_of_the_live_model_are(capsys: Any) -> None:
     assert "labels" not in shown(capsys)  # of an older daemon
 
 
+def test_it_lists_every_bot_and_what_is_wrong_with_it(capsys: Any) -> None:
+    fine = {"bot_id": "", "online": True, "model_id": "m1", "waiting_for": ""}
+    fine["silent_since_ms"] = None
+    bots = [
+        {**fine, "bot_id": "fine"},
+        {**fine, "bot_id": "gone", "online": False},
+        {**fine, "bot_id": "mute", "silent_since_ms": 1_750_000_000_000},
+        {**fine, "bot_id": "new", "model_id": "", "waiting_for": "the disk is away"},
+    ]
+    text = shown(capsys, bots=bots)
+    assert "bot fine m1 bot gone is gone bot mute m1; no prediction since 2025-06-15" in text
+    assert "bot new no model yet; waits: the disk is away" in text
+
+
 def test_a_probation_is_told_of_before_and_after_the_first_outcome(capsys: Any) -> None:
     bounds = {"excess_if_previous_right": 0.02, "excess_if_new_right": -0.01}
     early = {"bars": 3, "pairs": 0, "evidence": 1.0, **bounds}

@@ -57,8 +57,8 @@ class Nothing:
     """No model is live, and none is missed."""
 
     champion = shadow = pointer = None
-    lost = ""
-    labels_told = ""
+    lost = labels_told = ""
+    bots = ()
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
