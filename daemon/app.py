@@ -102,15 +102,8 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         refusals = BrokerRefusals(config.data_dir)
         bus = await stack.enter_async_context(broker_connection(config, online, clock, refusals))
         topics, book = Topics(config.mqtt.prefix), TradeBook(venue)
-        others = OtherDaemons(online, bus, topics, clock)
         status = StatusPublisher(
-            online,
-            bus,
-            topics,
-            venue,
-            lambda: watchdog.start,
-            trades=book.state,
-            trouble=others.trouble,
+            online, bus, topics, venue, lambda: watchdog.start, trades=book.state
         )
         refusals.alert_by(status.alert)
         troubles = SlotTroubles()
@@ -182,6 +175,8 @@ async def _serve(
     await starts.rebuilt()
     await parts.router.recall(shared.store)
     parts.router.listen()
+    others = OtherDaemons(host.status.online, shared.bus, shared.topics, shared.clock)
+    host.status.trouble = others.trouble
     await clear_removed_slots(shared.store, shared.bus, shared.topics, parts.inboxes)
     tasks.create_task(watch_steps(shared.clock), name="clock-steps")
     tasks.create_task(shared.audit.run(), name="audit")

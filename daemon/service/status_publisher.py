@@ -32,6 +32,9 @@ class StatusPublisher:
         venue: Gives the time of alarms.
         start: Returns how far the start is, in words; empty once it is over.
         trades: Returns what became of the bot's trades.
+
+    Attributes:
+        online: The first status.
         trouble: Returns what is wrong and concerns all slots; empty if nothing. Each new one
             is an alert too.
     """
@@ -45,11 +48,11 @@ class StatusPublisher:
         start: Callable[[], str] = lambda: "",
         *,
         trades: Callable[[], dict[str, TradesState]] = dict,
-        trouble: Callable[[], str] = str,
     ) -> None:
-        self._online, self._bus, self._topics, self._venue = online, bus, topics, venue
+        self.online, self._bus, self._topics, self._venue = online, bus, topics, venue
         self._start, self._trades = start, trades
-        self._trouble, self._told = trouble, ""
+        self.trouble: Callable[[], str] = str
+        self._told = ""
 
     async def run(self, feed: Feed, clock: Clock) -> None:
         """Publish the status every ten seconds and when the stream changes, until cancelled."""
@@ -61,14 +64,14 @@ class StatusPublisher:
 
     def tell_start(self) -> None:
         """Publish how far the start is, before there is a feed."""
-        status = msgspec.structs.replace(self._online, doing=self._start())
+        status = msgspec.structs.replace(self.online, doing=self._start())
         self._bus.publish(self._topics.status, status, retain=True)
 
     def tell(self, feed: Feed) -> bool:
         """Publish the status; return whether the feed's stream is connected."""
         slots, venue = {str(slot): feed.state(slot) for slot in feed.slots}, feed.venue_state()
         status = msgspec.structs.replace(
-            self._online,
+            self.online,
             doing=self._start(),
             venue=venue,
             feed=slots,
@@ -79,7 +82,7 @@ class StatusPublisher:
         return venue.connected
 
     def _find_trouble(self) -> str:
-        found = self._trouble()
+        found = self.trouble()
         if found and found != self._told:
             self.alert(found)
         self._told = found
@@ -88,7 +91,7 @@ class StatusPublisher:
     def alert(self, text: str) -> None:
         """Publish an alert that concerns all slots."""
         fields = {"at_ms": self._venue.now_ms(), "text": text, "severity": "critical"}
-        for slot in map(SlotName.parse, self._online.slots):
+        for slot in map(SlotName.parse, self.online.slots):
             self._bus.publish(self._topics.event(slot), {"kind": "alert", **fields})
 
     def alarm(self, slot: SlotName, kind: str, hole: Hole, text: str) -> None:

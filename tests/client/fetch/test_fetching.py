@@ -21,7 +21,7 @@ from hyperdrift.mqtt.fetch_messages import PIECE, FetchRequest, FilePiece
 from hyperdrift.mqtt.messages import decode
 from hyperdrift.slot import ModelSlot
 from tests.client.test_slot import SLOT, TOPICS, Desk, bot, desk_on
-from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
+from tests.daemon.brokers import Embedded, Mosquitto, connection, until
 from tests.daemon.versions import rows
 
 ROW = rows()[0].tolist()
@@ -29,7 +29,7 @@ ELSEWHERE = Path("/nowhere/models/BTC-5m/LATEST.json")
 
 
 @pytest.fixture
-async def served(broker: Mosquitto | Iotcore, tmp_path: Path) -> AsyncIterator[Desk]:
+async def served(broker: Mosquitto | Embedded, tmp_path: Path) -> AsyncIterator[Desk]:
     """Give a desk that serves files; on its host the models lie where no bot can see them."""
     generate(tmp_path / "private.pem", tmp_path / "public.pem")
     signer = Signer.load(tmp_path / "private.pem")
@@ -127,7 +127,7 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def fetching(
-    broker: Mosquitto | Iotcore, server: Server, monkeypatch: pytest.MonkeyPatch
+    broker: Mosquitto | Embedded, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Fetcher]:
     monkeypatch.setattr("hyperdrift.fetch.fetcher.ANSWER_S", 0.5)
     theirs, ours = (
@@ -145,7 +145,7 @@ async def fetching(
 
 
 async def test_a_fetch_that_breaks_off_goes_on_where_it_was(
-    broker: Mosquitto | Iotcore, monkeypatch: pytest.MonkeyPatch
+    broker: Mosquitto | Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = Server(bytes(range(256)) * 700)
     server.silent_at = {PIECE}
@@ -169,7 +169,7 @@ async def test_a_fetch_that_breaks_off_goes_on_where_it_was(
     ],
 )
 async def test_what_is_not_the_file_that_was_asked_for_is_not_taken(
-    broker: Mosquitto | Iotcore, monkeypatch: pytest.MonkeyPatch, spoilt: dict[str, Any], why: str
+    broker: Mosquitto | Embedded, monkeypatch: pytest.MonkeyPatch, spoilt: dict[str, Any], why: str
 ) -> None:
     server = Server(b"whole")
     if spoilt == {"data": "AAAA"}:

@@ -13,7 +13,7 @@ from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from tests.captured import capture_logs
-from tests.daemon.brokers import Iotcore, Mosquitto, until
+from tests.daemon.brokers import Embedded, Mosquitto, until
 from tests.fakes import FakeClock
 
 TOPICS = Topics()
@@ -51,7 +51,7 @@ async def daemon(url: str, host: str) -> AsyncIterator[Daemon]:
 
 
 async def test_two_daemons_on_one_broker_and_prefix_name_each_other_once_until_one_is_gone(
-    broker: Mosquitto | Iotcore,
+    broker: Mosquitto | Embedded,
 ) -> None:
     with capture_logs() as logs:
         async with daemon(broker.url, "left") as left, daemon(broker.url, "right") as right:
@@ -68,7 +68,7 @@ async def test_two_daemons_on_one_broker_and_prefix_name_each_other_once_until_o
 
 
 async def test_what_the_broker_kept_of_an_earlier_run_is_no_other_daemon(
-    broker: Mosquitto | Iotcore,
+    broker: Mosquitto | Embedded,
 ) -> None:
     with capture_logs() as logs:
         async with daemon(broker.url, "here") as killed:
@@ -82,7 +82,7 @@ async def test_what_the_broker_kept_of_an_earlier_run_is_no_other_daemon(
 
 @pytest.mark.parametrize("fields", [{"state": "offline"}, {"instance": ""}])
 async def test_a_last_will_and_an_older_daemon_without_an_instance_are_not_told_of(
-    broker: Mosquitto | Iotcore, fields: dict[str, str]
+    broker: Mosquitto | Embedded, fields: dict[str, str]
 ) -> None:
     async with daemon(broker.url, "left") as left, daemon(broker.url, "right") as right:
         right.own = msgspec.structs.replace(right.own, **fields)

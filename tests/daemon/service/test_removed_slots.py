@@ -4,14 +4,14 @@ from daemon.store.store import Store
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
-from tests.daemon.brokers import Iotcore, Mosquitto, connection, until
+from tests.daemon.brokers import Embedded, Mosquitto, connection, until
 
 TOPICS = Topics()
 BTC, ETH, SOL = (SlotName(coin, "5m") for coin in ("BTC", "ETH", "SOL"))
 
 
 async def test_a_removed_slot_leaves_nothing_but_bots_that_live_and_other_daemons_slots(
-    broker: Mosquitto | Iotcore,
+    broker: Mosquitto | Embedded,
 ) -> None:
     store = Store(":memory:")
     for slot in (BTC, ETH):  # this daemon scored both; SOL is another daemon's
