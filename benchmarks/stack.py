@@ -20,6 +20,7 @@ from benchmarks.retrain import read
 from daemon.config.schema import LABEL_DEFAULTS
 from hyperdrift.slot_name import SlotName
 from retrain import dataset, features, labels
+from retrain.deciding.expectation import RuleSettings
 from retrain.errors import RetrainError
 from retrain.scores import paired_difference, row_log_loss, score
 from retrain.stacking.meta import CLASSES
@@ -28,7 +29,6 @@ from retrain.stacking.stack import BASE_NAMES, Recipe, Trainer
 from retrain.stacking.twin import fit_twin
 
 WINDOWS = ("0-50", "0-75", "0-100", "25-75", "50-100")
-SIGNAL_RATE = 0.05
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def measure(name: str, frame: dataset.Frame, interval: str, setting: str) -> Blo
     horizon, threshold = LABEL_DEFAULTS[interval]
     rows = dataset.build(frame, horizon, setting or threshold, None, lambda _step: None)
     recipe = scaled(Recipe(), len(rows.labels[rows.train]))
-    given, twin = fit_twin(rows, Trainer(recipe, features.NAMES, 2), SIGNAL_RATE)
+    given, twin = fit_twin(rows, Trainer(recipe, features.NAMES, 2), RuleSettings())
     truth, test = rows.labels[rows.test], rows.test
     prior = labels.shares(rows.labels[rows.train])
     parts = given[test].reshape(len(truth), len(BASE_NAMES), CLASSES)

@@ -30,9 +30,10 @@ from scipy.linalg import blas
 from retrain import artifact, challenger, computers, computing, pipeline
 from retrain.computers import BUILTIN
 from retrain.deciding.costs import Costs
+from retrain.deciding.expectation import MOST_SIGNALS
 from retrain.errors import BadJob, RetrainError
 from retrain.job import Job
-from retrain.judging.gates import GateLimits
+from retrain.judging.gate_limits import GateLimits
 
 CANDIDATE: Final = "candidate"
 _BLAS_BYTES: Final = 96 << 20  # more than both copies take, with one thread each
@@ -46,7 +47,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "at_ms": (int,),
     "previous_threshold": (int, float, type(None)),
     "seed": (int,),
-    "signal_rate": (int, float),
+    "min_signal_rate": (int, float),
     "reason": (str,),
     "git_commit": (str,),
     "python": (str,),
@@ -194,8 +195,8 @@ def _check(settings: Any) -> None:
             raise BadJob(f"{name} in job.json cannot be {value!r}")
     if settings["horizon_bars"] < 1 or settings.get("jobs", 1) < 1:
         raise BadJob("horizon_bars and jobs must be at least 1")
-    if not 0 < settings.get("signal_rate", 0.05) < 0.5:  # noqa: PLR2004 -- two sides share all bars
-        raise BadJob("signal_rate must be between 0 and 0.5")
+    if not 0 < settings.get("min_signal_rate", MOST_SIGNALS) <= MOST_SIGNALS:
+        raise BadJob(f"min_signal_rate must be above 0 and at most {MOST_SIGNALS:g}")
 
 
 def _read_bars(path: Path) -> dict[str, NDArray[Any]]:

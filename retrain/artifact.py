@@ -110,6 +110,7 @@ def seal(directory: Path, version: Version, meta: Mapping[str, Any], report: str
         "horizon_bars": version.horizon_bars,
         "threshold": version.threshold,
         "signal_threshold": {"up": version.up, "down": version.down},
+        "decision_rule": dict(version.decision_rule),
         "promoted_by": None,
         "git_commit": version.git_commit,
         "python": platform.python_version(),

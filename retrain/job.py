@@ -11,7 +11,8 @@ from retrain.champion import ChampionModel
 from retrain.computers import Computed
 from retrain.dataset import Frame
 from retrain.deciding.costs import Costs
-from retrain.judging.gates import GateLimits
+from retrain.deciding.expectation import RuleSettings
+from retrain.judging.gate_limits import GateLimits
 from retrain.stacking.stack import Fits, Recipe
 
 _HOUR_MS: Final = 3_600_000
@@ -39,7 +40,7 @@ class Job:
     frame: Frame = field(repr=False)
     previous_threshold: float | None = None
     seed: int = 0
-    signal_rate: float = 0.05
+    min_signal_rate: float = 0.005
     limits: GateLimits = field(default_factory=GateLimits)
     champion: ChampionModel | None = field(default=None, repr=False)
     reason: str = ""
@@ -67,6 +68,11 @@ class Job:
     def round_trip_bps(self) -> float:
         """Cost of a position that is held for the horizon, basis points."""
         return self.costs.round_trip_bps(self.horizon_bars * self._step_ms / _HOUR_MS)
+
+    @property
+    def rule_settings(self) -> RuleSettings:
+        """What the decision rule is chosen by."""
+        return RuleSettings(min_signal_rate=self.min_signal_rate, cost_bps=self.round_trip_bps)
 
     @property
     def _step_ms(self) -> int:

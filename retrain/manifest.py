@@ -3,6 +3,7 @@
 Who reads a version, checks the form of its manifest in `hyperdrift.manifest`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final
@@ -30,7 +31,8 @@ class Version:
     `threshold` is the fraction that labels used, or the text `vol:<multiple>`;
     `golden_rows` has shape (n, 17), `golden_probabilities` (n, 3): what was judged, computed
     apart from `model`, so that a wrongly assembled one is found out. `trained_to_ms` is the
-    close of the newest bar used. `parts` describe the model; without them it has no portable form.
+    close of the newest bar used. `decision_rule` is the out-of-fold estimate of the signal
+    thresholds. `parts` describe the model; without them it has no portable form.
     """
 
     at_ms: int
@@ -48,6 +50,7 @@ class Version:
     golden_probabilities: NDArray[np.float64] = field(repr=False)
     git_commit: str = ""
     computer: str = "builtin"
+    decision_rule: Mapping[str, Any] = field(default_factory=dict)
     parts: Parts | None = field(default=None, repr=False)
 
     @property

@@ -27,10 +27,10 @@ from retrain.job import Job
 from retrain.judging import findings, provenance
 from retrain.judging.certificate import certificate
 from retrain.judging.comparison import champion_rows, compare
+from retrain.judging.gate_limits import Gate
 from retrain.judging.gates import (
     Comparison,
     Evidence,
-    Gate,
     Shipped,
     judge,
     judge_shipped,
@@ -97,7 +97,7 @@ def _run(
     rows = _rows(job, watch)
     trainer = _trainer(job, rows)
     watch.step("out-of-fold")
-    given, twin = fit_twin(rows, trainer, job.signal_rate)
+    given, twin = fit_twin(rows, trainer, job.rule_settings)
     watch.step("judge")
     if not job.backtest:
         fresh.start()  # it imports while one core judges, and while the refit is fitted
@@ -166,7 +166,7 @@ def _refit(
     rows: Rows, given: NDArray[np.float64], trainer: Trainer, job: Job, watch: StepWatch
 ) -> Model:
     watch.step("refit")
-    return refit(rows, given, trainer, job.signal_rate)
+    return refit(rows, given, trainer, job.rule_settings)
 
 
 def _rows(job: Job, watch: StepWatch) -> Rows:
@@ -203,6 +203,7 @@ def _evidence(
         leaked_rows=dataset.leaked_rows(rows, twin.stop),
         parity=dataset.parity(rows, job.frame, job.computed),
         champion=comparison,
+        quietest=(twin.rule.down.quietest, 1.0, twin.rule.up.quietest),
         provenance=provenance.compare(job.champion.anchors if job.champion else (), job.frame),
     )
 
@@ -251,6 +252,7 @@ def _version(model: Model, rows: Rows, job: Job) -> artifact.Version:
         computer=job.computed.name if job.computed else BUILTIN,
         up=model.signal.up,
         down=model.signal.down,
+        decision_rule=model.rule.as_dict(),
         horizon_bars=rows.horizon_bars,
         threshold=value if rows.threshold.kind == "fixed" else f"vol:{value:g}",
         trained_to_ms=int(job.close_ms[newest]),
@@ -291,7 +293,7 @@ def _settings(job: Job, rows: Rows, recipe: Recipe) -> dict[str, Any]:
         "threshold_value": rows.threshold.value,
         "threshold_in_force": _in_force(job, rows),
         "labels": rows.threshold.told(rows.horizon_bars),
-        "signal_rate": job.signal_rate,
+        "min_signal_rate": job.min_signal_rate,
         "costs": asdict(job.costs),
         "round_trip_bps": job.round_trip_bps,
         "seed": job.seed,

@@ -8,29 +8,23 @@ neighbouring labels.
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrain.deciding.block_bootstrap import Interval, Means, block_length, interval, resampler
 from retrain.deciding.decision import DOWN, NEUTRAL, UP, decide
+from retrain.deciding.earning import SignalEarning, earns, net_returns
 
 Probabilities = NDArray[np.float64]
 FEE_BPS: Final = 9.0
 """Taker fee of a round trip, 4.5 basis points a side."""
 CLASSES: Final = 3
 _FLOOR: Final = 1e-15
-_RESAMPLES: Final = 2000
 CALIBRATION_BINS: Final = 10
 _ROWS_PER_BIN: Final = 300
 _SURELY: Final = 1.645  # 95 % of a normal distribution, one side
-
-
-class Interval(NamedTuple):
-    """A 95 % bootstrap interval."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +33,8 @@ class Decided:
 
     `shares` of decisions DOWN, NEUTRAL, UP; `win_rate` is the fraction of signals on the right
     side of zero before fees; `expectancy` the mean return of a signal after fees, a fraction.
+    `shares_high` are the upper ends of the 95 % intervals of `shares`, `earned` is what signals
+    earned after all costs.
     """
 
     accuracy: float
@@ -50,6 +46,8 @@ class Decided:
     up_signals: int
     down_signals: int
     confusion: tuple[tuple[int, ...], ...]
+    shares_high: tuple[float, float, float]
+    earned: SignalEarning
 
     @property
     def signals_told(self) -> str:
@@ -120,13 +118,18 @@ def score(
     own = row_log_loss(labels, probabilities)
     base = row_log_loss(labels, np.broadcast_to(prior, probabilities.shape))
     lean = probabilities[:, UP] - probabilities[:, DOWN]
-    pick = _resampler(len(labels), horizon_bars, seed)
+    pick = resampler(len(labels), horizon_bars, seed)
     onehot = np.eye(CLASSES)[labels]
+
+    def decided(classes: NDArray[np.int8]) -> Decided:
+        earned = earns(net_returns(classes, future_return, fee_bps), horizon_bars, seed)
+        return _decided(labels, classes, future_return, pick, earned)
+
     return Scores(
         rows=len(labels),
         log_loss=float(own.mean()),
         skill=1 - float(own.mean() / base.mean()),
-        skill_interval=_interval(1 - pick(own) / pick(base)),
+        skill_interval=interval(1 - pick(own) / pick(base)),
         brier=float(((probabilities - onehot) ** 2).sum(axis=1).mean()),
         ece=_three([_ece(onehot[:, c], probabilities[:, c]) for c in range(CLASSES)]),
         calibration=_three(
@@ -134,13 +137,11 @@ def score(
             for c in range(CLASSES)
         ),
         ic=_correlation(lean, future_return),
-        ic_interval=_interval(_resampled_correlation(lean, future_return, pick)),
+        ic_interval=interval(_resampled_correlation(lean, future_return, pick)),
         class_shares=_three(onehot.mean(axis=0)),
         mean_probabilities=_three(probabilities.mean(axis=0)),
-        decisions=_decided(labels, decide(probabilities, up, down), future_return, fee_bps),
-        argmax=_decided(
-            labels, probabilities.argmax(axis=1).astype(np.int8), future_return, fee_bps
-        ),
+        decisions=decided(decide(probabilities, up, down)),
+        argmax=decided(probabilities.argmax(axis=1).astype(np.int8)),
     )
 
 
@@ -166,8 +167,8 @@ def paired_difference(
         Mean of ours minus theirs (negative: ours is better) and its interval.
     """
     difference = ours - theirs
-    pick = _resampler(len(difference), horizon_bars, seed)
-    return float(difference.mean()), _interval(pick(difference))
+    pick = resampler(len(difference), horizon_bars, seed)
+    return float(difference.mean()), interval(pick(difference))
 
 
 def share_shift(before: Probabilities, after: Probabilities, happened: Probabilities) -> float:
@@ -184,41 +185,6 @@ def share_shift(before: Probabilities, after: Probabilities, happened: Probabili
     ends = np.sort([before.mean(axis=0), happened], axis=0)
     moved = after.mean(axis=0)
     return float(np.abs(moved - np.clip(moved, *ends)).max())
-
-
-def block_length(n_rows: int, horizon_bars: int) -> int:
-    """Return the bootstrap's block: four horizons or sqrt(n), at most a quarter of the rows.
-
-    This is longer than labels overlap, because losses cluster with volatility too.
-    """
-    return max(1, min(max(4 * horizon_bars, math.isqrt(n_rows)), n_rows // 4))
-
-
-def _resampler(
-    n_rows: int, horizon_bars: int, seed: int
-) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return a function that gives the means of `_RESAMPLES` moving-block resamples.
-
-    Every call resamples the same blocks, so ratios and differences stay paired
-    (Kuensch 1989, The jackknife and the bootstrap for general stationary observations).
-    """
-    length = block_length(n_rows, horizon_bars)
-    blocks = -(-n_rows // length)
-    random = np.random.default_rng(seed)
-    starts = random.integers(0, n_rows - length + 1, size=(_RESAMPLES, blocks))
-
-    def means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        sums = np.concatenate(([0.0], np.cumsum(values)))
-        of_block = (sums[length:] - sums[:-length]) / length
-        resampled: NDArray[np.float64] = of_block[starts].mean(axis=1)
-        return resampled
-
-    return means
-
-
-def _interval(resampled: NDArray[np.float64]) -> Interval:
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    return Interval(float(low), float(high))
 
 
 def _resampled_correlation(
@@ -296,7 +262,8 @@ def _decided(
     labels: NDArray[np.int8],
     decided: NDArray[np.int8],
     future_return: NDArray[np.float64],
-    fee_bps: float,
+    pick: Means,
+    earned: SignalEarning,
 ) -> Decided:
     confusion = np.bincount(CLASSES * labels.astype(int) + decided, minlength=CLASSES**2)
     confusion = confusion.reshape(CLASSES, CLASSES)
@@ -310,10 +277,14 @@ def _decided(
         mcc=_mcc(happened.astype(float), said.astype(float), float(right.sum())),
         shares=_three(said / len(labels)),
         win_rate=float((gained > 0).mean()) if len(gained) else math.nan,
-        expectancy=float(gained.mean()) - fee_bps / 1e4 if len(gained) else math.nan,
+        expectancy=math.nan if earned.mean_bp is None else earned.mean_bp / 1e4,
         up_signals=int(said[UP]),
         down_signals=int(said[DOWN]),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+        shares_high=_three(
+            interval(pick((decided == c).astype(np.float64))).high for c in range(CLASSES)
+        ),
+        earned=earned,
     )
 
 

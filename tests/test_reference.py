@@ -32,7 +32,7 @@ def test_every_policy_key_and_gate_stands_in_the_reference() -> None:
     page = configuration.page()
     for key in ("probation_hours", "false_alarms_per_month", "retry_bars", "win_rate_floor"):
         assert f"| `{key}` |" in page
-    assert gates.page().count("\n| `") == 13
+    assert gates.page().count("\n| `") == 14
 
 
 def test_every_command_and_topic_stands_in_the_reference() -> None:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.backtest.performance import Track
-from retrain.scores import block_length, paired_difference
+from retrain.deciding.block_bootstrap import block_length
+from retrain.scores import paired_difference
 
 FIXED: Final = ("never", "monthly", "weekly", "daily")
 """The fixed schedules, which do not look at evidence."""

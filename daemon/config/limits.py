@@ -11,13 +11,14 @@ from typing import Any, Final
 import msgspec
 
 from daemon.config.schema import Config, RetrainSection, SlotSection
+from daemon.config.validation_errors import shown
 from daemon.core import subprocesses
 from daemon.core.suggestions import did_you_mean
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings, default_settings
 from retrain.deciding.costs import Costs
-from retrain.judging.gates import GateLimits
+from retrain.judging.gate_limits import EARNS, GateLimits
 
 # Lower limits that are fractions: with 55 instead of 0.55 nothing would ever pass.
 _SHARES: Final = frozenset(
@@ -45,7 +46,7 @@ def slot_costs(config: Config, slot: SlotSection) -> Costs:
     return Costs(**msgspec.structs.asdict(config.costs_of(slot)))
 
 
-def gate_limits(section: Mapping[str, float]) -> GateLimits:
+def gate_limits(section: Mapping[str, Any]) -> GateLimits:
     """Return the limits of the gates.
 
     Raises:
@@ -55,7 +56,7 @@ def gate_limits(section: Mapping[str, float]) -> GateLimits:
     return replace(default, **_checked("gates", section, default))
 
 
-def _checked(name: str, section: Mapping[str, float], default: Any) -> dict[str, Any]:
+def _checked(name: str, section: Mapping[str, Any], default: Any) -> dict[str, Any]:
     known = {field.name: getattr(default, field.name) for field in fields(default)}
     checked: dict[str, Any] = {}
     for key, value in section.items():
@@ -63,13 +64,17 @@ def _checked(name: str, section: Mapping[str, float], default: Any) -> dict[str,
             hint = did_you_mean(key, known, f"there are {', '.join(known)}")
             raise ConfigError(f"[{name}] {key!r} is not a setting; {hint}")
         if wanted := _wanted(key, value, kind := type(known[key])):
-            raise ConfigError(f"[{name}] {key} = {str(value).lower()}; write {wanted}")
+            raise ConfigError(f"[{name}] {key} = {shown(value)}; write {wanted}")
         checked[key] = kind(value)
     return checked
 
 
-def _wanted(key: str, value: float, kind: type) -> str:
+def _wanted(key: str, value: Any, kind: type) -> str:
     """Return what to write instead of a value, "" if its type is right."""
+    if kind is str:
+        return "" if value in EARNS else " or ".join(f'"{one}"' for one in EARNS)
+    if isinstance(value, str):
+        return "a number of at least 0"
     if kind is bool:
         return "" if value in {0, 1} else "true or false"
     if isinstance(value, bool) or not value >= 0 or (kind is int and value % 1 != 0):

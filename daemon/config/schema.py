@@ -214,8 +214,9 @@ class RetrainSection(_Section, frozen=True, kw_only=True):
     """MiB of memory that the child process may take; 0 sets no limit."""
     backend: str = "local"
     """Where a retrain runs: `local`."""
-    signal_rate: Annotated[float, Meta(gt=0, le=0.3)] = 0.05
-    """Fraction of the bars on which each side shall give a signal."""
+    min_signal_rate: Annotated[float, Meta(gt=0, le=0.2)] = 0.005
+    """Least fraction of the bars with a signal of each side. A model that is not expected to earn
+    its costs gives no more; the most is 0.2."""
     seed: int = 0
     """Seed of a retrain: the same bars and seed give the same model."""
 
@@ -253,7 +254,7 @@ class Config(_Section, frozen=True, kw_only=True):
     trades: TradesSection = TradesSection()
     retrain: RetrainSection = RetrainSection()
     policy: dict[str, float | bool] = msgspec.field(default_factory=dict)
-    gates: dict[str, float] = msgspec.field(default_factory=dict)
+    gates: dict[str, float | bool | str] = msgspec.field(default_factory=dict)
     swap: SwapSection = SwapSection()
     web: WebSection = WebSection()
     notify: NotifySection = NotifySection()

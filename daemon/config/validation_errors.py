@@ -46,7 +46,7 @@ def explain(error: str, raw: dict[str, Any]) -> str:
         return "write [[slots]], in two brackets, above the keys of each slot"
     path = _of_table(path, raw)
     name = re.sub(r"slots\[(\d+)\]\.?", lambda n: f"[[slots]] number {int(n[1]) + 1}: ", path)
-    return f"{name} is {_shown(_lookup(raw, path))}; write {_wanted(misfit)}"
+    return f"{name} is {shown(_lookup(raw, path))}; write {_wanted(misfit)}"
 
 
 def _unknown(key: str, path: str) -> str:
@@ -70,7 +70,8 @@ def _wanted(misfit: Misfit) -> str:
     return words + _BOUNDS[misfit.relation].format(misfit.bound.removesuffix(".0"))
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as a person wrote it."""
     return str(value).lower() if isinstance(value, bool) else printable(repr(value))
 
 
@@ -80,7 +81,7 @@ def _of_table(path: str, raw: dict[str, Any]) -> str:
     table = _lookup(raw, name)
     if name == path or not isinstance(table, dict):
         return path
-    fits = {"policy": {bool, int, float}, "gates": {int, float}}.get(name, {str})
+    fits = {"policy": {bool, int, float}, "gates": {bool, int, float, str}}.get(name, {str})
     return next((f"{name}.{key}" for key in table if type(table[key]) not in fits), name)
 
 

@@ -50,6 +50,11 @@ class JobOutcome:
         """The sentence of each gate that refused the candidate."""
         return tuple(str(g.get("verdict", g["name"])) for g in self.gates if not g["passed"])
 
+    @property
+    def earns(self) -> str:
+        """What a signal earns after costs on the judged bars, and whether that is shown."""
+        return next((str(g["verdict"]) for g in self.gates if g["name"] == "earns"), "not judged")
+
 
 class ChallengeOutcome(msgspec.Struct, frozen=True):
     """The answer of a quick challenger; log losses in nats, None if nothing was compared."""

@@ -53,6 +53,7 @@ class RetrainResult:
             "model_id": self.outcome.model_id,
             "passed": self.outcome.passed,
             "refused_by": list(self.outcome.refused_by),
+            "earns": self.outcome.earns,
             "gates": list(self.outcome.gates),
             "notes": list(self.outcome.notes),
             "seconds": round(self.outcome.seconds, 3),
@@ -162,6 +163,7 @@ async def _watched(
     for note in outcome.notes:
         console.print(Text(note, "dim"))
     verdict = "passed every gate" if outcome.passed else "is refused"
+    console.print(Text(f"earns: {outcome.earns}"))
     console.print(f"{outcome.model_id} {verdict} ({outcome.seconds:.1f} s)", highlight=False)
     return outcome
 

@@ -152,7 +152,7 @@ def job_spec(
         "previous_threshold": _previous_threshold(live, section.label_threshold),
         "at_ms": order.at_ms,
         "seed": settings.seed,
-        "signal_rate": settings.signal_rate,
+        "min_signal_rate": settings.min_signal_rate,
         "costs": msgspec.structs.asdict(config.costs_of(section)),
         "gates": dict(config.gates),
         "champion": live.champion_path,

@@ -13,7 +13,7 @@ from docs.generate.markdown import code, table, type_name, value
 from docs.generate.source import field_texts, path_of, summary
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings, default_settings
-from retrain.judging.gates import GateLimits
+from retrain.judging.gate_limits import GateLimits
 
 _HEAD: Final = """# Configuration
 

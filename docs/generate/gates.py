@@ -5,17 +5,18 @@ from typing import Final
 
 from docs.generate.markdown import code, table, value
 from docs.generate.source import field_texts
+from retrain.deciding.block_bootstrap import Interval
+from retrain.deciding.earning import SignalEarning
 from retrain.forms.load_proof import LoadProof
+from retrain.judging.gate_limits import Gate, GateLimits
 from retrain.judging.gates import (
     Comparison,
     Evidence,
-    Gate,
-    GateLimits,
     Shipped,
     judge,
     judge_shipped,
 )
-from retrain.scores import Decided, Interval, Scores
+from retrain.scores import Decided, Scores
 
 _HEAD: Final = """# Gates
 
@@ -44,7 +45,7 @@ def page() -> str:
 def _gates() -> tuple[Gate, ...]:
     """Return every gate, judged on made-up evidence: its name and reason are what counts."""
     none, third = Interval(0, 0), (1 / 3, 1 / 3, 1 / 3)
-    decided = Decided(0, 0, 0, third, 0, 0, 0, 0, ())
+    decided = Decided(0, 0, 0, third, 0, 0, 0, 0, (), third, SignalEarning(0, 0))
     scores = Scores(
         rows=0,
         log_loss=1,

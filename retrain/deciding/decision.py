@@ -24,8 +24,16 @@ class SignalThreshold(NamedTuple):
     down: float
 
 
-def signal_threshold(probabilities: NDArray[np.float64], signal_rate: float) -> SignalThreshold:
-    """Set the thresholds so that each side gives a signal on `signal_rate` of these rows.
+NO_LIMIT: Final = SignalThreshold(np.inf, np.inf)
+
+
+def signal_threshold(
+    probabilities: NDArray[np.float64],
+    up_rate: float,
+    down_rate: float,
+    most: SignalThreshold = NO_LIMIT,
+) -> SignalThreshold:
+    """Set the thresholds so that each side gives a signal on its share of these rows.
 
     On volatile bars both sides reach their thresholds, and only one can win. With each threshold
     set alone, one side would win nearly all of these bars. So each is set given the other, in
@@ -33,15 +41,17 @@ def signal_threshold(probabilities: NDArray[np.float64], signal_rate: float) -> 
 
     Args:
         probabilities: Shape (n, 3), of rows that the model did not train on.
-        signal_rate: Fraction of the bars with a signal of each side, above 0, below 0.5.
+        up_rate: Fraction of the rows with a signal UP; both fractions together are at most 1.
+        down_rate: Fraction of the rows with a signal DOWN.
+        most: No threshold is above these; where one holds, its side speaks more often.
     """
     p_up, p_down = probabilities[:, UP], probabilities[:, DOWN]
-    up, down = _upper(p_up, signal_rate), _upper(p_down, signal_rate)
+    up, down = min(most.up, _upper(p_up, up_rate)), min(most.down, _upper(p_down, down_rate))
     for _ in range(_TURNS):
         before = up, down
         # UP wins a row if up <= p_up and up - down < p_up - p_down.
-        up = _upper(np.minimum(p_up, p_up - p_down + down), signal_rate)
-        down = _upper(np.minimum(p_down, p_down - p_up + up), signal_rate)
+        up = min(most.up, _upper(np.minimum(p_up, p_up - p_down + down), up_rate))
+        down = min(most.down, _upper(np.minimum(p_down, p_down - p_up + up), down_rate))
         if max(abs(up - before[0]), abs(down - before[1])) < _SETTLED:
             break
     return SignalThreshold(up, down)

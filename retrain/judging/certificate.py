@@ -13,7 +13,7 @@ import sklearn
 from retrain.champion import Anchors
 from retrain.dataset import Rows
 from retrain.forms.load_proof import LoadProof
-from retrain.judging.gates import Gate
+from retrain.judging.gate_limits import Gate
 from retrain.labels import shares
 from retrain.manifest import Version
 from retrain.scores import Scores
@@ -44,17 +44,18 @@ def certificate(
         timings: Seconds of each step.
         settings: The job's settings and the span of its bars.
     """
-    refused = [gate.name for gate in gates if not gate.passed]
     return {
         "model_id": version.model_id,
         "slot": version.slot,
         "interval": version.interval,
-        "passed": not refused,
-        "refused_by": refused,
+        "passed": all(gate.passed for gate in gates),
+        "refused_by": [gate.name for gate in gates if not gate.passed],
         "gates": [gate.as_dict() for gate in gates],
         "settings": dict(settings),
         "forms": {name: proof.as_dict() for name, proof in forms.items()},
+        "earns": _earned(scores["test"]),
         "signal_threshold": {"up": version.up, "down": version.down},
+        "decision_rule": dict(version.decision_rule),
         "anchors": [list(anchor) for anchor in anchors],
         "trained_to_ms": version.trained_to_ms,
         "rows": {"train": len(rows.labels[rows.train]), "test": len(rows.labels[rows.test])},
@@ -71,3 +72,11 @@ def certificate(
             "numpy": np.__version__,
         },
     }
+
+
+def _earned(test: Scores | None) -> dict[str, Any] | None:
+    """Return what a signal of the test block earned, with the sentence that says so."""
+    if test is None:
+        return None
+    earned = test.decisions.earned
+    return {**earned.as_dict(), "text": str(earned)}

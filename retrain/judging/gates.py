@@ -5,92 +5,22 @@ certificate, so that a bot can refuse a version that was never judged.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
-from retrain.errors import BadSetting
+from retrain.deciding.block_bootstrap import Interval
 from retrain.forms.load_proof import PORTABLE_TOLERANCE, LoadProof
+from retrain.judging.gate_limits import Gate, GateLimits
 from retrain.judging.provenance import AnchorMatch
+from retrain.judging.signal_gates import all_classes, earns
 from retrain.labels import CLASS_NAMES, NEUTRAL
-from retrain.scores import Interval, Scores
+from retrain.scores import Scores
 
 MIB: Final = 2**20
 _FEW_NEUTRAL: Final = 0.55
 """With fewer rows, hardly any good model reaches the limits of accuracy."""
 _UNKNOWN: Final = Interval(math.nan, math.nan)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateLimits:
-    """The limit of every gate, by the gate's name."""
-
-    train_accuracy: float = 0.60
-    """Accuracy of the most probable class on the training rows must be above this fraction."""
-    test_accuracy: float = 0.55
-    """Accuracy of the most probable class on the test rows must be above this fraction."""
-    all_classes: float = 0.005
-    """DOWN, NEUTRAL and UP must each be at least this fraction of the test decisions."""
-    overfit: float = 0.10
-    """Train minus test accuracy must be below this; train log loss not below half of test's."""
-    beats_prior: float = 0.0
-    """The lower end of the 95 % interval of the skill over the class shares must be above this."""
-    direction: float = 0.0
-    """The upper end of the 95 % interval of the correlation with the return must reach this."""
-    calibrated: float = 0.05
-    """The calibration error of each class beyond chance, a probability, must be within this."""
-    beats_champion: float = 0.01
-    """Log loss may be worse than the champion's by at most this fraction, and not surely worse."""
-    parity: float = 1e-9
-    """Features as served and as trained on may differ by at most this, absolute."""
-    same_bars: float = 0.5
-    """At most this fraction of the bars that the live model learnt from may have changed since."""
-    loads: float = 1e-9
-    """A fresh interpreter must reproduce the golden probabilities to within this, absolute. The
-    portable form must give the same as the joblib to within 1e-6."""
-    budget_mib: float = 64.0
-    """Each file of the model may have at most this many MiB."""
-    budget_ms: float = 1.0
-    """A prediction of one row by the portable form may take at most this many milliseconds."""
-    refit_agrees: float = 0.05
-    """The refit may move the class shares of its twin by at most this fraction, except towards
-    what happened on the judged bars, which it has learnt and its twin has not."""
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, float]) -> "GateLimits":
-        """Return the defaults with some limits replaced.
-
-        Raises:
-            BadSetting: If there is no such gate or a limit is not a finite number.
-        """
-        known = [one.name for one in fields(cls)]
-        for name, value in values.items():
-            if name not in known:
-                raise BadSetting(f"gates.{name}", value, f"one of {', '.join(known)}")
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise BadSetting(f"gates.{name}", value, "a number")
-            if not math.isfinite(value):
-                raise BadSetting(f"gates.{name}", value, "a finite number")
-        return cls(**values)
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """One verdict; `value` is None if there was nothing to measure."""
-
-    name: str
-    value: float | None
-    limit: float
-    passed: bool
-    verdict: str
-    why: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        plain = asdict(self)
-        if self.value is not None and not math.isfinite(self.value):
-            plain["value"] = None
-        return plain
+_NEVER_QUIET: Final = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +45,8 @@ class Evidence:
     `label_faults` counts rows whose label contradicts the prices, `leaked_rows` training rows
     whose label reaches into the test block. `parity` is the largest difference between trained
     and served features, `provenance` the comparison with the bars the champion learnt from.
+    `quietest` is the least share of each decision in any stretch of the training block as long as
+    the test block.
     """
 
     train: Scores
@@ -124,6 +56,7 @@ class Evidence:
     parity: float
     champion: Comparison
     provenance: AnchorMatch = field(default_factory=AnchorMatch)
+    quietest: tuple[float, float, float] = _NEVER_QUIET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +82,12 @@ def judge(evidence: Evidence, limits: GateLimits) -> tuple[Gate, ...]:
     """Judge the twin by its measurements on the test block."""
     return (
         *_accuracy(evidence, limits),
-        _all_classes(evidence.test, limits.all_classes),
+        all_classes(evidence.test, evidence.quietest, limits.all_classes),
         _overfit(evidence, limits.overfit),
         _beats_prior(evidence.test, limits.beats_prior),
         _direction(evidence, limits.direction),
         _calibrated(evidence, limits.calibrated),
+        earns(evidence.test, limits.earns),
         beats_champion(evidence.champion, limits.beats_champion),
         _parity(evidence.parity, limits.parity),
         _same_bars(evidence.provenance, limits.same_bars),
@@ -186,15 +120,6 @@ def _accuracy(evidence: Evidence, limits: GateLimits) -> tuple[Gate, Gate]:
             text += f"; of the decisions {scores.decisions.signals_told}"
         gates.append(Gate(name, value, limit, passed, text, why))
     return gates[0], gates[1]
-
-
-def _all_classes(test: Scores, limit: float) -> Gate:
-    down, neutral, up = test.decisions.shares
-    value = min(down, neutral, up)
-    passed = value >= limit
-    text = f"DOWN {down:.1%}, NEUTRAL {neutral:.1%}, UP {up:.1%} of the test decisions"
-    text += f": each {'is' if passed else 'should be'} at least {limit:.1%}"
-    return Gate("all_classes", value, limit, passed, text, "both BUY and SELL must happen")
 
 
 def _overfit(evidence: Evidence, limit: float) -> Gate:

@@ -166,6 +166,7 @@ def _verdict(meta: Mapping[str, Any]) -> str:
         f'<header class="{"passed" if passed else "refused"}">'
         f"<h1>{escape(meta['slot'])}: {text}</h1>"
         f'<p class="soft">Model {escape(meta["model_id"])}, from {span}.{why}</p>'
+        f"<p>earns: {escape(meta['earns']['text'])}.</p>"
         f"{reasons}{_key_figures(meta['scores']['test'])}</header>"
     )
 
@@ -187,7 +188,7 @@ def _key_figures(test: Mapping[str, Any]) -> str:
             _number(decided["win_rate"], "{:.1%}"),
             f"of {signals:,} on test bars",
         ),
-        ("a signal after fees", _number(decided["expectancy"], "{:+.3%}"), "mean return"),
+        ("a signal after costs", _number(decided["expectancy"], "{:+.3%}"), "mean return"),
     )
     return "<dl>{}</dl>".format(
         "".join(
@@ -273,12 +274,18 @@ def _settings(meta: Mapping[str, Any]) -> str:
         (
             ("horizon", f"{settings['horizon_bars']} bars of {meta['interval']}"),
             ("threshold", f"{settings['threshold_value']:g} ({settings['threshold_kind']})"),
-            ("signal UP from", f"{signal['up']:.4f}"),
-            ("signal DOWN from", f"{signal['down']:.4f}"),
+            *_sides(signal, meta["decision_rule"]),
             ("costs of a round trip", f"{settings['round_trip_bps']:g} bps"),
             *((name, version) for name, version in meta["versions"].items()),
         ),
     )
+
+
+def _sides(signal: Mapping[str, float], rule: Mapping[str, Any]) -> _Rows:
+    """Yield the signal threshold of each side, with its share of the out-of-fold bars."""
+    for side in ("up", "down"):
+        share = f", {rule[side]['share']:.2%} of bars out of fold" if side in rule else ""
+        yield f"signal {side.upper()} from", f"{signal[side]:.4f}{share}"
 
 
 def _forms(forms: Mapping[str, Mapping[str, Any]]) -> str:

@@ -8,7 +8,8 @@ from dataclasses import fields, replace
 from typing import Final
 
 from retrain.dataset import Rows
-from retrain.scores import CALIBRATION_BINS, block_length, calibration_bins
+from retrain.deciding.block_bootstrap import block_length
+from retrain.scores import CALIBRATION_BINS, calibration_bins
 from retrain.stacking.stack import Recipe
 
 _NAMES: Final = {

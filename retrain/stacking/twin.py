@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrain.dataset import Rows
-from retrain.deciding.decision import SignalThreshold, signal_threshold
+from retrain.deciding.decision import SignalThreshold
+from retrain.deciding.expectation import DecisionRule, OutOfFold, RuleSettings, choose
 from retrain.folds import out_of_fold
 from retrain.stacking.meta import fit_meta
 from retrain.stacking.stack import META_COLUMNS, Stack, Trainer
@@ -21,17 +22,24 @@ class Model:
     """A fitted stack with its decision rule; `stop` is the row after the last it trained on."""
 
     stack: Stack
-    signal: SignalThreshold
+    rule: DecisionRule
     stop: int
 
+    @property
+    def signal(self) -> SignalThreshold:
+        """The signal thresholds of the rule."""
+        return self.rule.signal
 
-def fit_twin(rows: Rows, trainer: Trainer, signal_rate: float) -> tuple[NDArray[np.float64], Model]:
+
+def fit_twin(
+    rows: Rows, trainer: Trainer, settings: RuleSettings
+) -> tuple[NDArray[np.float64], Model]:
     """Fit the twin on the training block.
 
     Args:
         rows: All rows.
         trainer: Holds the recipe.
-        signal_rate: Share of the bars that should give a signal, a fraction.
+        settings: Of the decision rule.
 
     Returns:
         The predictions of base models for rows that they were not trained on, shape (n, 12),
@@ -46,24 +54,40 @@ def fit_twin(rows: Rows, trainer: Trainer, signal_rate: float) -> tuple[NDArray[
     meta = fit_meta(given[rows.train], y, purge=gap)
     (bases,) = fitting
     # The meta model was fitted to these rows, but a dozen weights cannot overfit thousands.
-    signal = signal_threshold(meta.predict_proba(given[rows.train]), signal_rate)
+    rule = _rule(rows, np.arange(len(y)), meta.predict_proba(given[rows.train]), settings)
     given[rows.test] = bases.probabilities(rows.features[rows.test], trainer.names)
-    return given, Model(trainer.assemble(bases, meta, x, y), signal, rows.train.stop)
+    return given, Model(trainer.assemble(bases, meta, x, y), rule, rows.train.stop)
 
 
-def refit(rows: Rows, given: NDArray[np.float64], trainer: Trainer, signal_rate: float) -> Model:
+def refit(
+    rows: Rows, given: NDArray[np.float64], trainer: Trainer, settings: RuleSettings
+) -> Model:
     """Fit the same recipe to all rows.
 
     Args:
         rows: All rows.
         given: Predictions of the base models as `fit_twin` returned them, shape (n, 12).
         trainer: Holds the recipe.
-        signal_rate: Share of the bars that should give a signal, a fraction.
+        settings: Of the decision rule.
     """
     fitting = trainer.fit_bases([(rows.features, rows.labels)])
     meta = fit_meta(given, rows.labels, purge=rows.horizon_bars)
     (bases,) = fitting
-    known = ~np.isnan(given).any(axis=1)
-    signal = signal_threshold(meta.predict_proba(given[known]), signal_rate)
+    known = np.flatnonzero(~np.isnan(given).any(axis=1))
+    rule = _rule(rows, known, meta.predict_proba(given[known]), settings)
     stack = trainer.assemble(bases, meta, rows.features, rows.labels)
-    return Model(stack, signal, len(rows.labels))
+    return Model(stack, rule, len(rows.labels))
+
+
+def _rule(
+    rows: Rows, which: NDArray[np.intp], p: NDArray[np.float64], settings: RuleSettings
+) -> DecisionRule:
+    """Choose the decision rule on some rows, given their out-of-fold probabilities."""
+    known = OutOfFold(
+        probabilities=p,
+        labels=rows.labels[which],
+        future_return=rows.future_return[which],
+        horizon_bars=rows.horizon_bars,
+        judged_rows=len(rows.labels[rows.test]),
+    )
+    return choose(known, settings)

@@ -76,7 +76,7 @@ def test_kept_fits_serve_another_job_over_the_same_bars(tmp_path: Path) -> None:
         ({"horizon": 12}, "unknown key 'horizon'"),
         ({"horizon_bars": "12"}, "horizon_bars"),
         ({"horizon_bars": 0}, "at least 1"),
-        ({"signal_rate": 0.6}, "signal_rate"),
+        ({"min_signal_rate": 0.6}, "min_signal_rate must be above 0 and at most 0.2"),
         ({"gates": {"sharpe": 1}}, "gates.sharpe"),
         ({"champion": "nowhere/LATEST.json"}, "cannot be read"),
         ({"threshold": "much"}, "threshold"),

@@ -8,9 +8,11 @@ import pytest
 from hyperdrift.loaded_model import LoadedModel, load_version
 from retrain import artifact, dataset, features, pipeline
 from retrain.champion import ChampionModel
+from retrain.deciding.expectation import RuleSettings
 from retrain.job import Job
 from retrain.judging import comparison
-from retrain.judging.gates import GateLimits, beats_champion
+from retrain.judging.gate_limits import GateLimits
+from retrain.judging.gates import beats_champion
 from retrain.stacking.stack import Trainer
 from retrain.stacking.twin import fit_twin
 from tests.retrain.market import FIVE_MINUTES_MS
@@ -68,7 +70,7 @@ def test_the_certificate_names_every_gate_of_the_table(candidate: pipeline.Candi
     expected = "train_accuracy test_accuracy all_classes overfit beats_prior direction calibrated"
     assert names == [
         *expected.split(),
-        *("beats_champion", "parity", "same_bars", "refit_agrees", "loads", "budget"),
+        *("earns", "beats_champion", "parity", "same_bars", "refit_agrees", "loads", "budget"),
     ]
     assert candidate.meta["passed"] is True
 
@@ -153,7 +155,7 @@ def test_an_equal_challenger_is_not_worse_and_a_champion_that_knows_more_stays(
     rows = dataset.build(market, HORIZON, THRESHOLD, None, lambda _step: None)
     fresh = range(rows.test.stop - 690, rows.test.stop)
     trainer = Trainer(SMALL, features.NAMES, 1)
-    given, _ = fit_twin(rows, trainer, 0.05)
+    given, _ = fit_twin(rows, trainer, RuleSettings())
 
     def knowing(asked: np.ndarray) -> np.ndarray:
         """Give what happened a little more than its due."""

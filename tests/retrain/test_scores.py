@@ -6,9 +6,9 @@ import pytest
 from scipy.stats import norm
 from sklearn import metrics
 
+from retrain.deciding.block_bootstrap import block_length
 from retrain.scores import (
     Scores,
-    block_length,
     calibration_error,
     paired_difference,
     row_log_loss,

@@ -19,7 +19,7 @@ def volatile(n: int, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
 def test_each_side_speaks_at_the_signal_rate_although_both_rise_together(rate: float) -> None:
     p = volatile(20_000, seed=0)
-    decided = decide(p, *signal_threshold(p, rate))
+    decided = decide(p, *signal_threshold(p, rate, rate))
     shares = np.bincount(decided, minlength=3) / len(decided)
     assert shares[UP] == pytest.approx(rate, abs=0.002)
     assert shares[DOWN] == pytest.approx(rate, abs=0.002)
@@ -38,11 +38,11 @@ def test_the_larger_excess_wins_and_equal_ones_cancel_out() -> None:
 
 def test_a_constant_model_says_nothing() -> None:
     p = np.tile([0.2, 0.5, 0.3], (100, 1))
-    assert set(decide(p, *signal_threshold(p, 0.05))) == {NEUTRAL}
+    assert set(decide(p, *signal_threshold(p, 0.05, 0.05))) == {NEUTRAL}
 
 
 @given(st.integers(1, 400), st.integers(0, 1000), st.floats(0.01, 0.4))
 def test_no_side_speaks_more_often_than_asked(n: int, seed: int, rate: float) -> None:
     p = np.random.default_rng(seed).dirichlet((1, 3, 1), n)
-    decided = decide(p, *signal_threshold(p, rate))
+    decided = decide(p, *signal_threshold(p, rate, rate))
     assert max(np.sum(decided == UP), np.sum(decided == DOWN)) <= rate * n + 1

@@ -7,24 +7,33 @@ from typing import Any
 import numpy as np
 import pytest
 
+from retrain.deciding.block_bootstrap import Interval
 from retrain.errors import BadSetting
 from retrain.forms.load_proof import LoadProof
+from retrain.judging.gate_limits import Gate, GateLimits
 from retrain.judging.gates import (
     MIB,
     Comparison,
     Evidence,
-    Gate,
-    GateLimits,
     Shipped,
     judge,
     judge_shipped,
 )
 from retrain.judging.provenance import AnchorMatch
-from retrain.scores import Interval, Scores, score
+from retrain.scores import Scores, score
 
 NAMES = (
     *("train_accuracy", "test_accuracy", "all_classes", "overfit", "beats_prior", "direction"),
-    *("calibrated", "beats_champion", "parity", "same_bars", "refit_agrees", "loads", "budget"),
+    *(
+        "calibrated",
+        "earns",
+        "beats_champion",
+        "parity",
+        "same_bars",
+        "refit_agrees",
+        "loads",
+        "budget",
+    ),
 )
 
 

@@ -75,6 +75,11 @@ def test_a_refused_model_says_why_before_anything_else(candidate: Candidate) -> 
     assert f"<p>{escape(sentence)}.</p>" in page.partition("</header>")[0]
 
 
+def test_what_a_signal_earns_stands_on_top(candidate: Candidate) -> None:
+    head = render(candidate.meta).partition("</header>")[0]
+    assert f"<p>earns: {escape(candidate.meta['earns']['text'])}.</p>" in head
+
+
 def test_every_plot_is_in_the_page_and_takes_its_colours_from_it(candidate: Candidate) -> None:
     page = render(candidate.meta)
     drawn = plots.draw(candidate.meta["findings"])
