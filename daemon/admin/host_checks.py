@@ -165,14 +165,24 @@ def _rights(root: Path) -> str:
     most = Counter(path.lstat().st_uid for path in _kept(root)).most_common(1)[0][0]
     if owner == 0 != most:
         return f"{root} is root's, what is in it {_user(most)}'s: `chown {_user(most)} {root}`"
-    for path in _kept(root):
-        found = path.lstat()
-        if stat.S_IMODE(found.st_mode) & stat.S_IWOTH and not path.is_symlink():
-            return f"everybody may write {path}: `chmod o-w {path}`"
-        if found.st_uid != owner:
-            return f"{path} is not {_user(owner)}'s: `chown -R {_user(owner)} {root}`"
+    faults = (_fault(path, owner, root) for path in _kept(root))
+    if fault := next(filter(None, faults), ""):
+        return fault
     if os.geteuid() == owner and not os.access(root, os.W_OK | os.X_OK):
         return f"its owner cannot write {root}: `chmod u+rwx {root}`"
+    return ""
+
+
+def _fault(path: Path, owner: int, root: Path) -> str:
+    """Return what is wrong with the permissions of one file, "" if nothing is."""
+    found = path.lstat()
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & stat.S_IWOTH and not path.is_symlink():
+        return f"everybody may write {path}: `chmod o-w {path}`"
+    if path.name == "password" and mode & stat.S_IROTH:
+        return f"everybody may read {path}: remove it, and restart the daemon for a new one"
+    if found.st_uid != owner:
+        return f"{path} is not {_user(owner)}'s: `chown -R {_user(owner)} {root}`"
     return ""
 
 
@@ -181,7 +191,7 @@ def _kept(root: Path) -> Iterator[Path]:
     yield root
     for path in sorted(root.iterdir()):
         yield path
-        if path.name in {"models", "keys"} and path.is_dir():
+        if path.name in {"models", "keys", "mqtt"} and path.is_dir():
             yield from sorted(path.glob("*"))
             yield from sorted(path.glob("*/*"))
 

@@ -37,6 +37,7 @@ from hyperdrift.mqtt.topics import Topics
 
 PATIENCE_BARS: Final = 400
 _LOOK_S: Final = 0.5
+_OPEN: Final = "   broker  {} is open to every user of this host, as a service's is not"
 
 
 async def serve_exchange(
@@ -96,6 +97,7 @@ async def run_demo(options: Options, clock: Clock) -> DemoSummary:
         setup = await asyncio.to_thread(stack.enter_context, prepare(options))
         with Screen(quiet=options.quiet) as screen:
             screen.tell(_opening(setup))
+            screen.tell(_OPEN.format(setup.broker_url))
             ended, log = await _play(setup, screen, clock)
             checked, equal = await asyncio.to_thread(compare_store, setup)
             summary = DemoSummary(

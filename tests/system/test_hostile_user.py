@@ -286,15 +286,15 @@ def test_the_page_on_mosquitto_holds_to_the_letter_and_each_forgery_is_refused(
         "bot": ("-u", "bot", "-P", known),
         "operator": ("-u", "operator", "-P", operator),
     }
-    said = {}
+    answers: dict[str, str] = {}
     for name, login in forgers.items():
         payload = json.dumps(
             {"command": "pause", "request_id": name, "issued_ms": int(time.time() * 1000)}
         )
-        said[name] = host.run("mosquitto_pub", *secure, *login, *where, payload, check=False)
-    assert "not authorised" in said["stranger"]
-    assert "not authorised" in said["guesser"]
-    assert said["bot"] == said["operator"] == ""  # acknowledged; the bot's is dropped
+        answers[name] = host.run("mosquitto_pub", *secure, *login, *where, payload, check=False)
+    assert "not authorised" in answers["stranger"]
+    assert "not authorised" in answers["guesser"]
+    assert answers["bot"] == answers["operator"] == ""  # acknowledged; the bot's is dropped
     wait_for_words(host, '"operator"')
     entries = journal(host)
     taken = [name for name in forgers if f'"request_id":"{name}"' in entries]

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from daemon import cli
@@ -22,11 +23,13 @@ from daemon.core.bars import Bar, Provenance
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.mqtt.messages import DaemonStatus
+from daemon.mqtt.passwords import own_passwords, password_path
 from daemon.registry.keys import own_signer, private_path, public_path
 from daemon.registry.signing import generate as generate_keys
 from daemon.store.data_folder import open_store
 from daemon.store.properties import record_venue
 from hyperdrift.clock import SystemClock
+from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
@@ -370,6 +373,23 @@ def test_what_everybody_may_write_is_named(machine: Host, name: str) -> None:
     assert host_checks.folders(machine.config()).problem == ""
     path.chmod(0o666)
     assert host_checks.folders(machine.config()).problem.endswith(f"`chmod o-w {path}`")
+
+
+def test_a_password_that_everybody_may_read_is_named(machine: Host) -> None:
+    own_passwords(machine.data_dir)
+    assert host_checks.folders(machine.config()).problem == ""
+    path = password_path(machine.data_dir, "operator")
+    path.chmod(0o644)
+    said = f"everybody may read {path}: remove it, and restart the daemon for a new one"
+    assert host_checks.folders(machine.config()).problem == said
+
+
+def test_a_broker_that_is_open_to_everybody_is_a_fault(machine: Host) -> None:
+    config, address = machine.config(), BrokerAddress("127.0.0.1", 1883)
+    assert doctor._broker_check(config, address).problem == ""
+    mqtt = msgspec.structs.replace(config.mqtt, anonymous=True)
+    found = doctor._broker_check(msgspec.structs.replace(config, mqtt=mqtt), address)
+    assert found.problem.endswith("remove mqtt.anonymous once your bots log in")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
