@@ -61,7 +61,7 @@ def the_journal_says_who_and_why(machine: Host, one: str, two: str) -> None:
     told = [(move["action"], move["model_id"], move["by"]) for move in moves[:3]]
     assert told == [
         ("deploy", one, "test"),
-        ("promote", two, "alice"),
+        ("promote", two, "unproven (alice)"),
         ("rollback", two, "hyperdrift"),
     ]
     assert moves[1]["reason"] == "I know why"
