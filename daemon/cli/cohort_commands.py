@@ -47,6 +47,9 @@ def learn(
     horizon: Annotated[
         int, typer.Option(min=0, help="Bars after a trade that count; 0 is the slot's horizon.")
     ] = 0,
+    until: Annotated[
+        str, typer.Option(help="Only bars that opened up to this time or day, UTC.")
+    ] = "",
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("cohorts.csv"),
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -59,7 +62,7 @@ def learn(
 
     settings, slot = settings_and_slot(config, coin, interval)
     bars = horizon or learning.horizon_of(settings, slot)
-    trades = _taken(settings, slot, files or [], as_json=as_json)
+    trades = _taken(settings, slot, files or [], until, as_json=as_json)
     learnt = learning.learn(slot, trades, bars)
     if learnt.members:
         cohort_csv.write(out, learnt.members)
@@ -75,14 +78,18 @@ def learn(
 
 
 def _taken(
-    settings: "Config", slot: "SlotName", files: list[Path], *, as_json: bool
+    settings: "Config", slot: "SlotName", files: list[Path], until: str, *, as_json: bool
 ) -> "TakenVolumes":
     from daemon.cohorts import learning
+    from daemon.ingest.forget import moment
     from daemon.store.data_folder import open_store
 
-    if not files:
+    end = moment(until, "--until", is_end=True) if until else None
+    if files:
+        size = sum(path.stat().st_size for path in files if path.exists())
+        with progress("reading", size, quiet=as_json) as on_bytes:
+            taken = learning.trades_of_archive(files, slot, on_bytes)
+    else:
         with open_store(settings.data_dir, read_only=True) as store:
-            return learning.heard(store, slot)
-    size = sum(path.stat().st_size for path in files if path.exists())
-    with progress("reading", size, quiet=as_json) as on_bytes:
-        return learning.trades_of_archive(files, slot, on_bytes)
+            taken = learning.heard(store, slot)
+    return taken if end is None else learning.before(taken, end + 1)

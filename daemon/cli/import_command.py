@@ -83,8 +83,7 @@ def _import(
     from daemon.store.folder_lock import folder_lock
     from hyperdrift.clock import SystemClock
 
-    cohort_file = settings.features.cohort_file
-    cohorts = read_cohorts(cohort_file) if cohort_file else None
+    cohorts = read_cohorts(path) if (path := settings.features.cohort_file) else None
     documents = []
     with (
         folder_lock(settings.data_dir),

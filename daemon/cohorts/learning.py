@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.config.schema import LABEL_DEFAULTS, Config
+from daemon.core.times import utc
 from daemon.ingest.taker_volumes import TakerVolumes
 from daemon.ingest.venue_archive import read_archive
 from daemon.store import taker_table
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
-from hyperdrift.manifest import stamp
 from hyperdrift.slot_name import SlotName
 from retrain.cohorts import ranking
 from retrain.cohorts.ranking import FEWEST_BLOCKS, LEARNT_FROM, Ranking, TakerFlows
@@ -74,7 +74,7 @@ class Learnt:
 
     def lines(self) -> list[str]:
         """Return what a person reads."""
-        span = f"{stamp(self.from_ms)} to {stamp(self.to_ms)} UTC, {self.bars} bars"
+        span = f"{utc(self.from_ms)} to {utc(self.to_ms)}, {self.bars} bars"
         head = f"{self.slot}: {self.addresses} addresses, {self.tried} tried ({span})"
         if not self.members:
             return [head, self._nobody()]
@@ -183,6 +183,14 @@ def heard(store: Store, slot: SlotName, from_t: int = 0, to_t: int = _MAX_INT) -
     count = int(rows.taker.max(initial=0)) + 1
     flows = TakerFlows(rows.taker, bar, rows.signed)
     return TakenVolumes([names.get(k, "") for k in range(count)], flows, t, close)
+
+
+def before(taken: TakenVolumes, t: int) -> TakenVolumes:
+    """Return only the bars that closed when the bar that opens at `t` (ms UTC) opens."""
+    n_bars = int(np.searchsorted(taken.t, t))
+    known = taken.flows.bar < n_bars
+    flows = TakerFlows(*(column[known] for column in taken.flows))  # type: ignore[arg-type]
+    return TakenVolumes(taken.addresses, flows, taken.t[:n_bars], taken.close[:n_bars])
 
 
 def gridded(

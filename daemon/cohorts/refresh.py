@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
-from daemon.cohorts.learning import Learnt, Member, TakenVolumes, heard, learn
+from daemon.cohorts.learning import Learnt, Member, TakenVolumes, before, heard, learn
 from daemon.store import taker_table
 from daemon.store.data_folder import open_store
 from daemon.store.taker_table import CohortList
 from hyperdrift.errors import BadInput, HyperdriftError
 from hyperdrift.slot_name import SlotName
-from retrain.cohorts.ranking import TakerFlows
 
 RESULT: Final = "cohorts.json"
 _FIRST_CUTS: Final = (0.4, 0.6, 0.8)
@@ -68,14 +66,6 @@ def refresh(
         tried=newest.tried,
         bars=newest.bars,
     )
-
-
-def before(taken: TakenVolumes, t: int) -> TakenVolumes:
-    """Return only the bars that closed when the bar that opens at `t` (ms UTC) opens."""
-    n_bars = int(np.searchsorted(taken.t, t))
-    known = taken.flows.bar < n_bars
-    flows = TakerFlows(*(column[known] for column in taken.flows))  # type: ignore[arg-type]
-    return TakenVolumes(taken.addresses, flows, taken.t[:n_bars], taken.close[:n_bars])
 
 
 def main(arguments: Sequence[str]) -> int:

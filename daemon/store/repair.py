@@ -51,6 +51,7 @@ _IMPOSSIBLE: Final = (
     f"outranked_bars {_NO_BAR}",
     f"funding {_NO_RATE}",
     f"imported_funding {_NO_RATE}",
+    "cohort_lists WHERE NOT (json_valid(top) AND json_valid(bottom))",
 )
 # Tables with rows of imports, and the kind of import.
 _OF_IMPORTS: Final = (

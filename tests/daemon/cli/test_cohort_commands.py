@@ -1,6 +1,7 @@
 """`hyperdrift cohorts learn` writes a cohort file, or says that there is nobody to write."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from daemon.core.bars import Bar, Provenance
 from daemon.market_data.order_flow import Cohorts, read_cohorts
@@ -8,7 +9,7 @@ from daemon.store import taker_table
 from daemon.store.data_folder import open_store
 from hyperdrift.slot_name import SlotName
 from tests.daemon.cli.test_store_commands import Shell, shell
-from tests.daemon.cohorts.archive_files import BOTTOM, TOP, write
+from tests.daemon.cohorts.archive_files import BEGIN, BOTTOM, TOP, write
 
 __all__ = ["shell"]
 
@@ -26,6 +27,10 @@ def test_a_file_is_written_with_the_evidence(shell: Callable[..., Shell]) -> Non
     assert said.splitlines()[-1].endswith(f'name it as [features] cohort_file = "{out}"')
     told = s.report("cohorts", "learn", *files, *NAMED, "--out", str(out), "--horizon", "12")
     assert [m["address"] for m in told["members"]] == [TOP, BOTTOM]
+    day = str(datetime.fromtimestamp(BEGIN / 1000 + 3 * 86_400, UTC).date())
+    cut = s.report("cohorts", "learn", *files, *NAMED, "--out", str(out), "--until", day)
+    assert (told["bars"], cut["bars"]) == (6 * 288 - 1, 4 * 288)
+    assert cut["to_ms"] == BEGIN + 4 * 86_400_000
     assert (told["file"], told["addresses"], told["horizon_bars"]) == (str(out), 29, 12)
 
 

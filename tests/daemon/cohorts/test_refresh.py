@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from daemon.cohorts.learning import TakenVolumes, heard, learn
-from daemon.cohorts.refresh import before, refresh
+from daemon.cohorts.learning import TakenVolumes, before, heard, learn
+from daemon.cohorts.refresh import refresh
 from daemon.core.bars import Bar, Provenance
 from daemon.store import taker_table
 from daemon.store.store import Store
