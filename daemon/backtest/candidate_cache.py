@@ -84,12 +84,13 @@ class Candidates:
             spec: The content of `job.json`.
             frame: The bars that it may see: columns of shape (n_bars,).
             champion_id: Version of the model that it is compared with, empty for none.
-            on_line: Called with each line of a child that has to run.
+            on_line: Called with each line of a child that has to run, and with one before.
 
         Raises:
             RetrainFailedError: If the child ended without a candidate, now or for another policy;
                 another run tries again.
         """
+        on_line({"event": "progress", "step": "waits for a core", "percent": 0.0})
         bars, key = await asyncio.to_thread(self._keys, spec, frame, champion_id)
         async with self._locks[bars]:
             if key in self._failed:

@@ -4,7 +4,7 @@ Every policy is measured on the same bars, with the probabilities of the model t
 each bar, so that the figures of two policies can be compared.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from monitor.outcomes import decision
 from retrain import labels
-from retrain.scores import paired_difference, row_log_loss
+from retrain.deciding.earning import SignalEarning, earns
+from retrain.scores import row_log_loss
 
 Floats = NDArray[np.float64]
 
-_LEAST_TRADES: Final = 8
+_BP: Final = 1e4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class Performance:
     `skill` is 1 - log loss / log loss of the class shares of the same bars, `ic` the correlation
     of p_up - p_down with the future return. Signals are followed one at a time; `win_rate` is
     the share that gained before costs, `pnl` the sum of their returns after costs, a fraction of
-    one stake, `pnl_interval` its 95 % block-bootstrap interval, `pnl_before_costs` the same sum
-    without costs, `drawdown` the largest fall of the former from a peak.
+    one stake, `pnl_before_costs` the same sum without costs, `drawdown` the largest fall of the
+    former from a peak; `earned` is what a signal earned after costs, with its interval.
     """
 
     bars: int
@@ -54,13 +55,22 @@ class Performance:
     signals: int
     win_rate: float | None
     pnl: float
-    pnl_interval: tuple[float, float] | None
     pnl_before_costs: float
     drawdown: float
+    earned: SignalEarning
+
+    @property
+    def pnl_interval(self) -> tuple[float, float] | None:
+        """95 % interval of `pnl`; None if there were too few signals."""
+        low, high = self.earned.low_bp, self.earned.high_bp
+        if low is None or high is None:
+            return None
+        return self.signals * low / _BP, self.signals * high / _BP
 
     def document(self) -> dict[str, Any]:
         """Return the figures as plain JSON values."""
-        return asdict(self)
+        figures = {one.name: getattr(self, one.name) for one in fields(self)}
+        return figures | {"pnl_interval": self.pnl_interval, "earned": self.earned.as_dict()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +116,8 @@ def measure(answers: Answers, horizon_bars: int, cost_bps: float) -> tuple[Perfo
     traded = trades(answers, horizon_bars)
     gains = np.array([trade.gain for trade in traded])
     net = np.zeros(len(close))
-    net[[trade.closed for trade in traded]] = gains - cost_bps / 1e4
+    returns = gains - cost_bps / _BP
+    net[[trade.closed for trade in traded]] = returns
     track = Track(loss, answers.limit, net)
     skill, ic = _scores(made[known], answers.p[known], future[known])
     figures = Performance(
@@ -117,24 +128,11 @@ def measure(answers: Answers, horizon_bars: int, cost_bps: float) -> tuple[Perfo
         signals=len(gains),
         win_rate=float((gains > 0).mean()) if len(gains) else None,
         pnl=float(net.sum()),
-        pnl_interval=sum_interval(gains - cost_bps / 1e4),
         pnl_before_costs=float(gains.sum()),
         drawdown=_drawdown(track.equity),
+        earned=earns(returns, 1),
     )
     return figures, track
-
-
-def sum_interval(returns: Floats) -> tuple[float, float] | None:
-    """Return the 95 % block-bootstrap interval of a sum of returns; None for fewer than 8.
-
-    Args:
-        returns: Of trades one after the other, shape (n,), in time order. Neighbours may depend
-            on each other, so blocks of them are drawn.
-    """
-    if len(returns) < _LEAST_TRADES:
-        return None
-    _, interval = paired_difference(returns, np.zeros(len(returns)), 1)
-    return len(returns) * interval.low, len(returns) * interval.high
 
 
 def trades(answers: Answers, horizon_bars: int) -> list[SimulatedTrade]:

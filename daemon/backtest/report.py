@@ -62,6 +62,7 @@ svg {{ width: 100%; height: auto; }}
 <h1>Backtest of {slot}</h1>
 <p>{span}. {note}</p>
 <div class="wide">{table}</div>
+<ul>{earned}</ul>
 {plot}
 </body></html>
 """
@@ -84,6 +85,8 @@ def show(coins: Sequence[SlotBacktest]) -> None:
         for row in _rows(coin.results):
             table.add_row(*row)
         console.print(table)
+        for line in _earned(coin):
+            console.print(line, soft_wrap=True)
     if len(coins) > 1:
         console.print(coin_table.table(coins))
     console.print(_note(*coins), soft_wrap=True)
@@ -116,10 +119,16 @@ def write(folder: Path, coin: SlotBacktest) -> Path:
         span=f"{len(times)} bars, {span}",
         note=html.escape(_note(coin)),
         table=_table(results),
+        earned="".join(f"<li>{html.escape(line)}</li>" for line in _earned(coin)),
         plot=_plot(results),
     )
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def _earned(coin: SlotBacktest) -> list[str]:
+    """Say for each policy whether its signals earn."""
+    return [f"{each.policy} earns: {each.figures.earned}" for each in coin.results]
 
 
 def _note(*coins: SlotBacktest) -> str:

@@ -268,6 +268,7 @@ async def test_several_coins_make_a_list_and_their_first_model_is_trained_once_e
     show(coins)
     printed = capsys.readouterr().out
     assert printed.count("mean of 2") == 2
+    assert printed.count("monthly earns: ") == 2
     assert "a round trip costs 9 basis points" in printed
 
 

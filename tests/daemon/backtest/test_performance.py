@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from daemon.backtest.performance import Answers, measure, sum_interval, trades
+from daemon.backtest.performance import Answers, measure, trades
 
 STEP = 300_000
 
@@ -84,16 +84,18 @@ def test_costs_are_taken_from_every_trade_and_told_apart() -> None:
     assert figures.pnl_interval is None, "two trades tell nothing"
 
 
-def test_the_interval_of_a_sum_covers_it_and_grows_with_the_spread() -> None:
+def test_the_interval_of_the_sum_is_that_of_a_signal_times_the_signals() -> None:
     rng = np.random.default_rng(0)
-    returns = 0.001 + 0.002 * rng.normal(size=400)
-    found, wide = sum_interval(returns), sum_interval(0.001 + 5 * (returns - 0.001))
-    assert found is not None
-    assert wide is not None
-    assert found[0] < returns.sum() < found[1]
-    # 400 independent returns with a deviation of 20 bp: their sum has one of 4 %.
-    assert found[1] - found[0] == pytest.approx(2 * 1.96 * 0.04, rel=0.25)
-    assert wide[1] - wide[0] == pytest.approx(5 * (found[1] - found[0]))
+    close = (100 * np.exp(np.cumsum(rng.normal(0, 0.002, 800)))).tolist()
+    figures, _ = measure(answers(close, dict.fromkeys(range(0, 796, 2), UP)), 1, cost_bps=9)
+    earned, ends = figures.earned, figures.pnl_interval
+    assert earned.trades == figures.signals == 398
+    assert earned.mean_bp == pytest.approx(1e4 * figures.pnl / 398)
+    assert ends is not None
+    assert ends[0] < figures.pnl < ends[1]
+    # 398 independent returns with a deviation of 20 bp: their sum has one of 4 %.
+    assert ends[1] - ends[0] == pytest.approx(2 * 1.96 * 0.04, rel=0.25)
+    assert figures.document()["earned"]["verdict"] == earned.verdict
 
 
 def test_each_bar_is_labelled_as_its_own_model_asked() -> None:
