@@ -13,8 +13,9 @@ from daemon.cli.main import app
 from daemon.core.bars import Provenance
 from daemon.registry.keys import own_signer
 from daemon.registry.registry import Registry
+from daemon.store import taker_table
 from daemon.store.data_folder import open_store
-from hyperdrift.slot_name import SlotName
+from hyperdrift.slot_name import DAY_MS, SlotName
 from tests.daemon.admin import test_prediction_export
 from tests.daemon.brokers import Embedded
 from tests.daemon.fake_venue import START, STEP, FakeVenue, bar, hourly, serving
@@ -39,6 +40,8 @@ def fill(folder: Path) -> list[str]:
     with open_store(folder) as store:
         store.put_bars(SLOT, BARS, Provenance.IMPORT)
         store.put_funding(SLOT.coin, RATES)
+        taken = {one.t: {f"0x{1:040x}": 1.0} for one in BARS}
+        taker_table.put(store.database, SLOT, taken, 99 * DAY_MS)
         served, scored = test_prediction_export.served, test_prediction_export.scored
         live = served(test_prediction_export.START, "a", down=0.3, up=0.3)
         test_prediction_export.journal(store, live, scored(0, "a"))
@@ -62,6 +65,7 @@ def commands(folder: Path, versions: list[str]) -> dict[tuple[str, ...], tuple[s
         ("bars", "venue"): (),
         ("bars", "backup"): (str(folder / "copy.sqlite"),),
         ("parity",): NAMED,
+        ("cohorts", "learn"): (*NAMED, "--out", str(folder / "cohorts.csv")),
         ("models", "list"): whose,
         ("models", "show"): (versions[0], *whose),
         ("models", "verify"): whose,
