@@ -7,7 +7,7 @@ import pytest
 
 from retrain import features, folds
 from retrain.errors import TooFewBars
-from retrain.scores import row_log_loss
+from retrain.scores import calibration_error, row_log_loss
 from retrain.stacking.meta import fit_meta
 from retrain.stacking.stack import META_COLUMNS, Stack, Trainer
 from tests.retrain.planted import SMALL, rows
@@ -18,6 +18,22 @@ def fit(x: np.ndarray, y: np.ndarray, jobs: int = 1) -> Stack:
     cuts = folds.out_of_fold(len(y), folds=3, purge=6, embargo=6)
     given, fitting = trainer.out_of_fold(x, y, cuts)
     return trainer.assemble(next(fitting), fit_meta(given, y, purge=6), x, y)
+
+
+def market(level: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Make independent rows whose volatility, at a level in log units, decides the class shares."""
+    rng = np.random.default_rng(seed)
+    volatility = np.exp(level + rng.normal(0, 0.5, 2_500))
+    x = rng.normal(size=(len(volatility), 17))
+    for name in ("rv_1h", "gk_volatility", "jump_magnitude"):
+        seen = volatility * np.exp(rng.normal(0, 0.3, len(volatility)))
+        x[:, features.NAMES.index(name)] = seen
+    moved = volatility * rng.normal(size=len(volatility))
+    return x, np.where(moved > 1.2, 2, np.where(moved < -1.2, 0, 1)).astype(np.int8)
+
+
+def worst(y: np.ndarray, p: np.ndarray) -> float:
+    return max(calibration_error((y == c) * 1.0, p[:, c], 1) for c in range(3))
 
 
 def dumped(stack: Stack) -> bytes:
@@ -81,6 +97,18 @@ def test_probabilities_have_the_natural_class_shares() -> None:
     shares = np.bincount(happened) / len(happened)
     assert shares.min() < 0.12
     assert fit(x, y).predict(asked).mean(axis=0) == pytest.approx(shares, abs=0.02)
+
+
+def test_a_calmer_market_is_expected_to_be_calmer() -> None:
+    taught = fit(*market(0.0, seed=1))
+    x, y = market(-0.8, seed=101)
+    assert np.mean(y == 1) > 0.95  # after 0.74 in training
+    by_model = taught.bases.probabilities(x, features.NAMES).reshape(len(y), 4, 3)
+    assert worst(y, by_model[:, 1:].mean(axis=1)) > 0.06  # what trees alone expect
+    assert worst(y, by_model[:, 0]) < 0.04
+    assert worst(y, taught.predict(x)) <= 0.05
+    x, y = market(0.0, seed=102)
+    assert worst(y, taught.predict(x)) <= 0.03
 
 
 def test_shuffled_labels_teach_nothing() -> None:
