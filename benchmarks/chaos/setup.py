@@ -199,7 +199,7 @@ class ChaosSetup:
         for name in ("event", "state", "command/reply"):
             self.listener.subscribe(f"hyperdrift/{SLOT}/{name}", self._hear)
         self.listener.subscribe("hyperdrift/status", self._hear)
-        self.listener.subscribe(f"hyperdrift/{SLOT}/bot", self._hear)
+        self.listener.subscribe(f"hyperdrift/{SLOT}/bot/+", self._hear)
         listening = asyncio.create_task(self.listener.run())
         try:
             yield

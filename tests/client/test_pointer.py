@@ -153,3 +153,27 @@ def test_an_older_pointer_that_comes_back_is_refused(shop: Shop) -> None:
 def test_a_misspelt_slot_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="BTC-5m"):
         PointerSlot(tmp_path, "BTC")
+
+
+def test_on_a_folder_that_reports_no_changes_what_was_missing_is_found_by_looking(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As over a network: the pointer is there first, a file comes later, and nobody tells."""
+    monkeypatch.setattr("hyperdrift.process.folder_watch.FolderWatch.start", lambda _self: None)
+    folder = shop.registry.folder(SLOT)
+    with shop.slot(poll_s=0.05) as slot:
+        one = shop.deploy()
+        until(lambda: slot.model_id == one)
+        latest = (folder / "LATEST.json").read_bytes()
+        two = shop.deploy()
+        until(lambda: slot.model_id == two)
+        (golden,) = folder.glob(f"golden_{two}*")
+        content = golden.read_bytes()
+    golden.write_bytes(content[:100])  # half of it has come over
+    with shop.slot(poll_s=0.05) as slot:
+        until(lambda: "SHA-256" in slot.refusal)
+        golden.write_bytes(content)
+        until(lambda: slot.model_id == two and not slot.refusal)
+        (folder / "LATEST.json").write_bytes(latest)  # an old copy out of a cache
+        until(lambda: "an old LATEST.json" in slot.refusal)
+        assert slot.predict(ROW).model_id == two
