@@ -14,7 +14,7 @@ import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import mqtt, { type MqttClient } from "mqtt";
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import { admit, FEATURES, readOrder, sameTexts, VersionRefused } from "./checks.mjs";
+import { admit, FEATURES, readOrder, sameTexts, VersionNotHere, VersionRefused } from "./checks.mjs";
 import type { Manifest, Model, SwapOrder } from "./checks.mjs";
 import { isSigned } from "./signed.mjs";
 
@@ -41,6 +41,8 @@ export interface Options {
 const log = (text: string): void => console.error(text);
 /** How often the bot says that it lives: a broker that was killed may forget the last will. */
 const HEARTBEAT_S = 30;
+/** How long it waits before it looks again for files that are not here yet. */
+const LOOK_S = 2;
 /** A bot's id is one level of its topic. */
 const level = (id: string): string =>
   id.replace(/[%/+#\x00-\x1f\x7f]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`);
@@ -78,6 +80,8 @@ export class ModelSlot {
   #accepted: SwapOrder | undefined;
   #waiting: SwapOrder | undefined;
   #following = false;
+  #waitingFor = "";
+  #look: NodeJS.Timeout | undefined;
 
   constructor(options: Options) {
     this.#options = options;
@@ -114,6 +118,7 @@ export class ModelSlot {
   /** Say goodbye and disconnect; `predict` still works. */
   async stop(): Promise<void> {
     clearInterval(this.#heartbeat);
+    clearTimeout(this.#look);
     if (this.#client?.connected)
       await this.#client.publishAsync(this.#presenceTopic, this.#presence(false), { qos: 1, retain: true });
     await this.#client?.endAsync(!this.#client.connected);
@@ -166,16 +171,35 @@ export class ModelSlot {
     this.#following = true;
     for (let order = this.#waiting; order; order = this.#waiting) {
       this.#waiting = undefined;
+      clearTimeout(this.#look);
       const began = performance.now();
       let error = "";
       try {
         await this.#obey(order);
       } catch (e) { // loading may throw anything; then the live model stays
+        if (e instanceof VersionNotHere) {
+          this.#lookAgain(order, e.message);
+          continue;
+        }
         error = e instanceof VersionRefused ? e.message : String(e);
       }
+      this.#waitingFor = "";
       this.#acknowledge(order, error, performance.now() - began);
     }
     this.#following = false;
+  }
+
+  /** Say what the version lacks here, and look again as long as no newer order comes. */
+  #lookAgain(order: SwapOrder, why: string): void {
+    if (why !== this.#waitingFor) {
+      this.#waitingFor = why;
+      log(`waiting for ${order.model_id}: ${why}; still live: ${this.modelId || "none"}`);
+      this.#announce();
+    }
+    this.#look = setTimeout(() => {
+      this.#waiting ??= order;
+      if (!this.#following) void this.#follow();
+    }, 1000 * LOOK_S);
   }
 
   async #obey(order: SwapOrder): Promise<void> {
@@ -201,8 +225,8 @@ export class ModelSlot {
 
   #presence(online: boolean): string {
     const { botId: bot_id } = this.#options;
-    const heartbeat_s = online ? HEARTBEAT_S : 0;
-    return JSON.stringify({ online, bot_id, model_id: this.modelId, forms: ["onnx"], heartbeat_s });
+    const more = online ? { heartbeat_s: HEARTBEAT_S, waiting_for: this.#waitingFor } : {};
+    return JSON.stringify({ online, bot_id, model_id: this.modelId, forms: ["onnx"], ...more });
   }
 
   #announce(): void {

@@ -35,6 +35,8 @@ const GOLDEN_TOLERANCE = 1e-6;
 
 /** A version may not go live; the message is one sentence that says why and what to do. */
 export class VersionRefused extends Error {}
+/** Its files are not, or not yet, in this folder as the daemon has them: look again, refuse nothing. */
+export class VersionNotHere extends VersionRefused {}
 
 // What is read.
 
@@ -101,7 +103,7 @@ async function read(path) {
     return await readFile(path);
   } catch (e) {
     const { code } = /** @type {NodeJS.ErrnoException} */ (e);
-    throw new VersionRefused(`${path}: cannot be read (${code}); restore it`);
+    throw new VersionNotHere(`${path}: cannot be read (${code}); restore it`);
   }
 }
 
@@ -116,14 +118,17 @@ async function read(path) {
  *   version is checked up to there.
  */
 export async function admit(path, { slot, order, key, afterMs = 0, open }) {
-  const manifest = await readManifest(path);
-  checkIdentity(manifest, slot, order);
+  const manifest = await readManifest(path).catch((/** @type {Error} */ e) => {
+    throw new VersionNotHere(e.message); // it may be half written
+  });
+  checkOrder(manifest, order);
+  checkIdentity(manifest, slot);
   const file = manifest.forms["onnx"];
   if (file === undefined)
     throw new VersionRefused(`it has no onnx form, it has ${Object.keys(manifest.forms)}; retrain`);
   if (key !== undefined) checkSignature(manifest, key);
   if (manifest.deployed_ms < afterMs)
-    throw new VersionRefused("an old LATEST.json came back; a newer one was live already");
+    throw new VersionNotHere("an old LATEST.json came back; a newer one was live already");
   const contents = await checkFiles(manifest, dirname(path));
   if (!manifest.promoted) checkCertificate(contents(manifest.training_meta), manifest.training_meta);
   const golden = readGolden(manifest, contents);
@@ -139,14 +144,18 @@ export async function admit(path, { slot, order, key, afterMs = 0, open }) {
   return { manifest, model };
 }
 
-/** @param {Manifest} manifest @param {string} slot @param {SwapOrder} [order] */
-function checkIdentity(manifest, slot, order) {
+/** @param {Manifest} manifest @param {SwapOrder} [order] */
+function checkOrder(manifest, order) {
+  if (order && manifest.model_id !== order.model_id)
+    throw new VersionNotHere(`LATEST.json names ${manifest.model_id}, the order ${order.model_id}`);
+  if (order && !sameTexts(manifest.sha256, order.sha256))
+    throw new VersionNotHere("the digests of the order are not those of LATEST.json");
+}
+
+/** @param {Manifest} manifest @param {string} slot */
+function checkIdentity(manifest, slot) {
   let reason;
   if (manifest.slot !== slot) reason = `it is a model of ${manifest.slot}, not of ${slot}`;
-  else if (order && manifest.model_id !== order.model_id)
-    reason = `LATEST.json names ${manifest.model_id} by now; the next order will say so too`;
-  else if (order && !sameTexts(manifest.sha256, order.sha256))
-    reason = "the digests of the order are not those of LATEST.json; deploy it again";
   else if (manifest.computer !== "builtin")
     reason = `it reads the features of ${manifest.computer}, this bot computes builtin`;
   else if (manifest.schema_hash !== SCHEMA_HASH)
@@ -178,7 +187,7 @@ async function checkFiles(manifest, folder) {
     const actual = createHash("sha256").update(content).digest("hex");
     if (actual !== expected) {
       const reason = `its SHA-256 is ${actual.slice(0, 12)}, the manifest says ${expected.slice(0, 12)}`;
-      throw new VersionRefused(`${join(folder, name)}: ${reason}; restore it`);
+      throw new VersionNotHere(`${join(folder, name)}: ${reason}; restore it`);
     }
     contents.set(name, content);
   }

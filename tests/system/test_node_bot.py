@@ -17,6 +17,7 @@ import pytest
 from daemon.registry.signing import Signer, generate
 from hyperdrift import features
 from hyperdrift.loaded_model import load_version
+from hyperdrift.manifest import Manifest
 from hyperdrift.mqtt.messages import BotPresence, PredictionMade, SwapAck, SwapOrder, decode
 from hyperdrift.verification import GATES
 from tests.client.test_slot import SLOT, TOPICS, Desk, desk_on
@@ -198,18 +199,24 @@ async def refuses_all(desk: Desk) -> None:
             assert why in ack.error
             assert (await bot.ask(1, rows()[0].tolist()))["model_id"] == ids[1]
 
+        async def waits(manifest: Manifest, why: str) -> None:
+            swap_id = desk.order(manifest)
+            await until(lambda: (b := desk.swap.bot(SLOT)) and why in b.waiting_for)
+            assert swap_id not in {ack.swap_id for ack in desk.acks}
+            assert (await bot.ask(1, rows()[0].tolist()))["model_id"] == ids[1]
+
         tampered = desk.deploy(ids[2])
         model = pointer.parent / tampered.forms["onnx"]
         content = model.read_bytes()
         model.unlink()  # names may be hard links
         model.write_bytes(content[:-1] + b"!")
-        await refused(desk.order(tampered), "its SHA-256 is")
+        await waits(tampered, "its SHA-256 is")
         forged = desk.deploy(ids[3])
         rewrite(pointer, signal_threshold={"up": 0.01, "down": 0.01})
         await refused(desk.order(forged), "the signature of its manifest is not the daemon's")
         again = desk.deploy(ids[0])
         pointer.write_bytes(oldest)
-        await refused(desk.order(again), "an old LATEST.json came back")
+        await waits(again, "an old LATEST.json came back")
         foreign = "the order is not signed with the daemon's key"
         first, second = (decode(order, SwapOrder) for order in orders[:2])
         for order, why in (
