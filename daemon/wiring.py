@@ -10,6 +10,7 @@ from functools import partial
 
 from daemon.config.limits import child_limits, policy_settings
 from daemon.config.schema import Config, SlotSection
+from daemon.config.secrets import secret_paths
 from daemon.core.bars import Alarm
 from daemon.core.clock import VenueClock
 from daemon.core.slot_troubles import SlotTroubles
@@ -120,7 +121,7 @@ def build_slots(shared: SharedParts) -> SlotParts:
     config = shared.config
     signer = own_signer(config.data_dir)
     registry = Registry(config.data_dir / "models", signer, ring=trusted_keys(config.data_dir))
-    jobs = Jobs(config.data_dir / "jobs", child_limits(config.retrain))
+    jobs = Jobs(config.data_dir / "jobs", child_limits(config.retrain), secret_paths(config))
     jobs.clear()
     inboxes = {section.name: Inbox() for section in config.slots}
     router = MessageRouter(
@@ -166,7 +167,7 @@ def _runner(
     slot, config = section.name, shared.config
     settings = policy_settings(config.policy, slot)
     limits = child_limits(config.retrain)
-    computer = make_computer(config.features, slot, shared.store, limits, jobs.environment)
+    computer = make_computer(config.features, slot, shared.store, limits, jobs.surroundings)
     return SlotRunner(
         slot,
         inbox,

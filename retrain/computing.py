@@ -42,6 +42,9 @@ def load(name: str, path: str) -> tuple[Make, bytes]:
     try:
         module = importlib.import_module(module_name)
         make: Make = getattr(module, class_name)
+        if path:  # a file beside it must not take the place of what a library imports later
+            sys.path.remove(path)
+            sys.path.append(path)
     except (Exception, SystemExit) as e:  # foreign code: it may raise anything
         reason = f"cannot be imported ({type(e).__name__}: {e}); see features.path"
         raise ComputerFailed(name, reason) from e

@@ -16,6 +16,7 @@ from typing import Final
 
 from daemon.config.file_access import unreachable
 from daemon.config.schema import Config
+from daemon.core.confined import landlock_version
 from daemon.core.errors import StoreCorrupt
 from daemon.registry.keys import command_keys, private_path, public_path
 from daemon.registry.signing import Signer
@@ -45,7 +46,7 @@ class Check:
 
 def inspect(config: Config, file: Path | None = None) -> list[Check]:
     """Run all checks of this host; blocks while it reads the whole store."""
-    here = [folders(config), disk(config), store(config), keys(config)]
+    here = [folders(config), disk(config), store(config), keys(config), confinement()]
     return [*configuration(config, file), *here]
 
 
@@ -55,6 +56,13 @@ def configuration(config: Config, file: Path | None = None) -> list[Check]:
     if problems := unreachable(config, uid, file):
         return [Check("configuration", problem) for problem in problems]
     return [Check("configuration", note=", ".join(str(slot.name) for slot in config.slots))]
+
+
+def confinement() -> Check:
+    """Tell whether a retrain can be kept from keys and from the data folder."""
+    if landlock_version():
+        return Check("retrains", note="read no key, and write their own folder only")
+    return Check("retrains", note="could read keys: this kernel has no Landlock (Linux 5.13)")
 
 
 def has_store(config: Config) -> bool:

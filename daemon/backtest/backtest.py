@@ -22,6 +22,7 @@ from daemon.backtest.regret import NO_REGRET, Regret, regrets
 from daemon.backtest.warm_jobs import WarmJobs
 from daemon.config.limits import child_limits, gate_limits, policy_settings, slot_costs
 from daemon.config.schema import Config
+from daemon.config.secrets import secret_paths
 from daemon.store.data_folder import open_store
 from daemon.store.folder_lock import folder_lock
 from daemon.store.market_closures import comparison_slots
@@ -145,7 +146,7 @@ async def backtest(
     runs = [_SlotRuns(config, slot, chosen, days) for slot in dict.fromkeys(slots)]
     root = config.data_dir / "backtest"
     with folder_lock(root), progress.shown(quiet=quiet) as bars:
-        opened = WarmJobs.opened(root, child_limits(config.retrain))
+        opened = WarmJobs.opened(root, child_limits(config.retrain), secret_paths(config))
         async with opened as jobs, asyncio.TaskGroup() as tasks:
             for each in runs:
                 each.begin(tasks, jobs, bars)

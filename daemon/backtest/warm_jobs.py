@@ -6,7 +6,7 @@ on one core each take less time than one after the other on two.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,19 +28,24 @@ class WarmJobs(Jobs):
         root: Holds the folders.
         limits: How each child may run.
         cores: Number of children at most.
+        hidden: As in `Jobs`.
     """
 
-    def __init__(self, root: Path, limits: Limits, cores: int) -> None:
-        super().__init__(root, limits)
+    def __init__(
+        self, root: Path, limits: Limits, cores: int, hidden: Sequence[Path] | None = None
+    ) -> None:
+        super().__init__(root, limits, hidden)
         self._child_limits, self._cores, self._asked = limits, cores, 0
         self._turns, self._idle = asyncio.Semaphore(cores), list[WarmChild]()
         self._took_s = dict[str, float]()  # without the wait for a core
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, root: Path, limits: Limits) -> AsyncIterator[Self]:
+    async def opened(
+        cls, root: Path, limits: Limits, hidden: Sequence[Path] | None = None
+    ) -> AsyncIterator[Self]:
         """Yield one for all cores that this process may use; end its children at the end."""
-        jobs = cls(root, limits, len(os.sched_getaffinity(0)))
+        jobs = cls(root, limits, len(os.sched_getaffinity(0)), hidden)
         try:
             yield jobs
         finally:
@@ -86,4 +91,5 @@ class WarmJobs(Jobs):
                 self._idle.append(child)
 
     def _child(self, module: str) -> WarmChild:
-        return WarmChild(("-m", module, "--serve"), self._child_limits, self.environment())
+        where = self.surroundings(self._root)
+        return WarmChild(("-m", module, "--serve"), self._child_limits, where)

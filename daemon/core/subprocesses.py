@@ -12,13 +12,15 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
 import structlog
 
+from daemon.core import confined
 from daemon.core.errors import RetrainFailedError
 from daemon.core.outside_text import printable
 
@@ -59,7 +61,28 @@ class Limits:
     @property
     def interpreter(self) -> str:
         """The interpreter of the child process; ours by default."""
+        if os.sep in self.python:  # the child runs in another folder
+            return str(Path(self.python).absolute())
         return self.python or sys.executable
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where a child runs: its whole environment, its working folder, what may not be touched.
+
+    `confined` has the paths that `daemon.core.confined` takes from it; None takes nothing.
+    """
+
+    environment: Mapping[str, str]
+    folder: Path
+    confined: Mapping[str, Sequence[str]] | None = None
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """The command prefix that takes them."""
+        if self.confined is None:
+            return ()
+        return (sys.executable, "-I", confined.__file__, json.dumps(dict(self.confined)))
 
 
 class _Progress(msgspec.Struct, tag_field="event", tag="progress"):
@@ -81,7 +104,7 @@ _FORMS: Final = {"progress": _Progress, "gate": _Gate, "failed": _Failed}
 
 
 async def run(
-    arguments: tuple[str, ...], limits: Limits, environment: Mapping[str, str], on_line: OnLine
+    arguments: tuple[str, ...], limits: Limits, where: Surroundings, on_line: OnLine
 ) -> dict[str, Any]:
     """Run `limits.interpreter` with these arguments; return its line `finished`.
 
@@ -90,13 +113,13 @@ async def run(
     Args:
         arguments: The command line after the interpreter.
         limits: How the child may run.
-        environment: The whole environment of the child.
+        where: Where it runs.
         on_line: Called with each JSON line of the child while it runs.
 
     Raises:
         RetrainFailedError: If it ended in any other way; says why.
     """
-    process = await start(arguments, limits, environment)
+    process = await start(arguments, limits, where)
     report = ChildReport(on_line)
     try:
         with workers_end_with(process):
@@ -118,7 +141,7 @@ async def run(
 async def start(
     arguments: tuple[str, ...],
     limits: Limits,
-    environment: Mapping[str, str],
+    where: Surroundings,
     *,
     stdin: int = asyncio.subprocess.DEVNULL,
 ) -> asyncio.subprocess.Process:
@@ -131,12 +154,13 @@ async def start(
         msg = f"{limits.interpreter} is no program that can be started; correct retrain.python"
         raise RetrainFailedError(msg)
     return await asyncio.create_subprocess_exec(
-        *(*_priority_prefix(limits), limits.interpreter, *arguments),
+        *(*where.prefix, *_priority_prefix(limits), limits.interpreter, *arguments),
         stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=_LONGEST_LINE,
-        env=environment,
+        env=dict(where.environment),
+        cwd=where.folder,
         start_new_session=True,  # so that its own workers can be killed with it
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from daemon.core import subprocesses
 from daemon.core.errors import RetrainFailedError
-from daemon.core.subprocesses import ChildReport, Limits, OnLine
+from daemon.core.subprocesses import ChildReport, Limits, OnLine, Surroundings
 
 
 class WarmChild:
@@ -21,13 +21,11 @@ class WarmChild:
     Args:
         arguments: The command line after the interpreter.
         limits: How the child may run; the time limit holds for each job.
-        environment: The whole environment of the child.
+        where: Where it runs.
     """
 
-    def __init__(
-        self, arguments: tuple[str, ...], limits: Limits, environment: Mapping[str, str]
-    ) -> None:
-        self._arguments, self._limits, self._environment = arguments, limits, environment
+    def __init__(self, arguments: tuple[str, ...], limits: Limits, where: Surroundings) -> None:
+        self._arguments, self._limits, self._where = arguments, limits, where
         self._process: asyncio.subprocess.Process | None = None
         self._errors: asyncio.Task[str] | None = None
 
@@ -84,7 +82,7 @@ class WarmChild:
 
     async def _begin(self) -> asyncio.subprocess.Process:
         self._process = await subprocesses.start(
-            self._arguments, self._limits, self._environment, stdin=asyncio.subprocess.PIPE
+            self._arguments, self._limits, self._where, stdin=asyncio.subprocess.PIPE
         )
         self._errors = asyncio.create_task(
             subprocesses.tail(self._process.stderr), name="warm-child-stderr"

@@ -17,12 +17,12 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from daemon.core.atomic_files import Files
 from daemon.registry.latest_pointer import Move, Pointer
-from daemon.registry.served_form import load_served
+from daemon.registry.served_form import served_form
 from daemon.registry.signing import KeyRing, Signer
 from daemon.registry.version_info import VersionInfo, describe
 from hyperdrift import version_files
 from hyperdrift.errors import VersionRefused
-from hyperdrift.loaded_model import LoadedModel
+from hyperdrift.loaded_model import LoadedModel, load
 from hyperdrift.manifest import Manifest, manifest_name
 from hyperdrift.process.loading import gc_paused
 from hyperdrift.slot_name import SlotName
@@ -139,14 +139,17 @@ class Registry:
             VersionRefused: If it does not exist, no trusted key signed it, or a file is
                 missing or damaged.
         """
+        return self._checked(slot, model_id)[0]
+
+    def _checked(self, slot: SlotName, model_id: str) -> tuple[Manifest, dict[str, bytes]]:
+        """Return a version as it was checked: what is read again may be another one."""
         path = self.manifest_path(slot, model_id)
         manifest = version_files.read_manifest(path)
         if manifest.model_id != model_id:
             raise VersionRefused(model_id, f"{path.name} is the manifest of {manifest.model_id}")
         version_files.check_slot(manifest, slot)
         self._pointer(slot).check_trusted(manifest)
-        version_files.check_files(manifest, path.parent)
-        return manifest
+        return manifest, version_files.check_files(manifest, path.parent)
 
     def load(self, slot: SlotName, model_id: str) -> LoadedModel:
         """Load a version, after `verify`.
@@ -155,9 +158,9 @@ class Registry:
             VersionRefused: If `verify` refuses it.
             ArtifactError: If it cannot be loaded.
         """
-        self.verify(slot, model_id)
+        manifest, contents = self._checked(slot, model_id)
         with gc_paused():
-            return load_served(self.manifest_path(slot, model_id))
+            return load(manifest, contents, served_form(manifest))
 
     def way_back(self, slot: SlotName, to: str, *, at_last: bool = False) -> LoadedModel:
         """Load `to`; if it is damaged, load the newest intact version that was live before.

@@ -21,7 +21,7 @@ from daemon.core import subprocesses
 from daemon.core.errors import ComputingFailed, RetrainFailedError
 from daemon.core.log_once import LogOnce
 from daemon.core.outside_text import printable
-from daemon.core.subprocesses import Limits
+from daemon.core.subprocesses import Limits, Surroundings
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
@@ -62,12 +62,12 @@ def make(
     slot: SlotName,
     store: AsyncStore,
     limits: Limits,
-    environment: Callable[[], Mapping[str, str]],
+    where: Callable[[], Surroundings],
 ) -> Computer:
     """Return the computer that the configuration asks for."""
     if section.computer == BUILTIN:
         return Builtin(slot, store)
-    return BotComputer(slot, store, Conversation(section, limits, environment()))
+    return BotComputer(slot, store, Conversation(section, limits, where))
 
 
 class Builtin:
@@ -156,11 +156,11 @@ class Conversation:
     """Runs a bot's class in a child process and talks with it."""
 
     def __init__(
-        self, section: FeaturesSection, limits: Limits, environment: Mapping[str, str]
+        self, section: FeaturesSection, limits: Limits, where: Callable[[], Surroundings]
     ) -> None:
         self._arguments = ("-m", "retrain.computing", section.computer, section.folder)
         # Niceness 0: a closed bar must be scored at once, unlike a retrain.
-        self._limits, self._environment = replace(limits, nice=0), environment
+        self._limits, self._where = replace(limits, nice=0), where
         self._name = section.computer
         self._process: asyncio.subprocess.Process | None = None
         self._errors: asyncio.Task[str] | None = None
@@ -216,7 +216,10 @@ class Conversation:
     async def _begin(self) -> None:
         try:
             self._process = await subprocesses.start(
-                self._arguments, self._limits, self._environment, stdin=asyncio.subprocess.PIPE
+                self._arguments,
+                self._limits,
+                await asyncio.to_thread(self._where),
+                stdin=asyncio.subprocess.PIPE,
             )
         except RetrainFailedError as e:
             raise ComputingFailed(self._name, str(e)) from e

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from daemon.config.limits import child_limits
 from daemon.config.schema import Config
+from daemon.config.secrets import secret_paths
 from daemon.scoring.feature_computers import Conversation, Frame, Rows
 from daemon.store.data_folder import open_store
 from daemon.training.jobs import Jobs
@@ -154,9 +155,9 @@ def _one_by_one(frame: Mapping[str, NDArray[Any]], newest: int) -> Rows:
 
 
 async def _asked(config: Config, name: str, fed: Rows) -> Rows:
-    jobs = Jobs(config.data_dir / "jobs", child_limits(config.retrain))
+    jobs = Jobs(config.data_dir / "jobs", child_limits(config.retrain), secret_paths(config))
     section = msgspec.structs.replace(config.features, computer=name)
-    talk = Conversation(section, child_limits(config.retrain), jobs.environment())
+    talk = Conversation(section, child_limits(config.retrain), jobs.surroundings)
     try:
         return await talk.ask(fed, begin=True)
     finally:

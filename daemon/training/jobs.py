@@ -6,10 +6,10 @@ answers.
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ import retrain
 from daemon.core import subprocesses
 from daemon.core.errors import RetrainFailedError
 from daemon.core.outside_text import printable
-from daemon.core.subprocesses import Limits, OnLine
+from daemon.core.subprocesses import Limits, OnLine, Surroundings
 
 __all__ = ["JobOutcome", "Jobs", "Limits"]
 
@@ -68,18 +68,26 @@ class ChallengeOutcome(msgspec.Struct, frozen=True):
 
 
 class Jobs:
-    """Runs jobs in folders under `root`, at most one child process at a time in each."""
+    """Runs jobs in folders under `root`, at most one child process at a time in each.
 
-    def __init__(self, root: Path, limits: Limits) -> None:
-        self._root, self._limits = root, limits
+    Args:
+        root: Holds the folders; it lies in the data folder.
+        limits: How a child may run.
+        hidden: Files and folders that a child may not read: keys and passwords. None confines it
+            in nothing; else it may write in the data folder only what it is there for.
+    """
+
+    def __init__(self, root: Path, limits: Limits, hidden: Sequence[Path] | None = None) -> None:
+        self._root, self._limits, self._hidden = root, limits, hidden
 
     def limited(self, limits: Limits) -> "Jobs":
         """Return an object for the same folders with other limits."""
-        return Jobs(self._root, limits)
+        return Jobs(self._root, limits, self._hidden)
 
     def clear(self) -> None:
         """Remove the folders that an earlier, killed daemon left."""
         shutil.rmtree(self._root, ignore_errors=True)
+        shutil.rmtree(self._places, ignore_errors=True)
 
     async def retrain(
         self, job_id: str, spec: Mapping[str, Any], frame: Frame, on_line: OnLine
@@ -179,25 +187,50 @@ class Jobs:
         finally:
             await asyncio.to_thread(self.discard, job_id)
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment of a child of `retrain.python`: it can import `retrain` only."""
-        return self._environment(self._retrain_folder())
+    def surroundings(self, *writable: Path) -> Surroundings:
+        """Return where a child of `retrain.python` runs that stays: it can import `retrain` only.
+
+        Args:
+            writable: Folders in the data folder that it may write.
+
+        Raises:
+            RetrainFailedError: If its own folders cannot be written.
+        """
+        return self._surroundings(self._new_place(), writable, ours=False)
 
     def discard(self, job_id: str) -> None:
         """Remove the folder of a finished job."""
         shutil.rmtree(self._root / job_id, ignore_errors=True)
 
-    def _retrain_folder(self) -> Path:
-        """Return a folder that holds `retrain` and nothing else.
+    @property
+    def _places(self) -> Path:
+        """Holds a folder for each child, in which it can import and may not write."""
+        return self._root.with_name(f"{self._root.name}.children")
+
+    @property
+    def _plots(self) -> Path:
+        return self._root / "matplotlib"
+
+    def _new_place(self) -> Path:
+        """Make the folders of a child: `path`, which holds `retrain` alone, and `tmp`.
 
         Our own folder also holds our libraries, and another interpreter must not import those.
-        It would save a model that its own libraries cannot load.
+        It would save a model that its own libraries cannot load. The folders are new, so what one
+        child writes into them no other one imports.
+
+        Raises:
+            RetrainFailedError: If they cannot be written.
         """
-        folder = self._root / "path"
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            (folder / "retrain").symlink_to(Path(retrain.__file__).parent)
-        return folder
+        try:
+            self._places.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._plots.mkdir(parents=True, exist_ok=True)
+            place = Path(tempfile.mkdtemp(dir=self._places))
+            for name in ("path", "tmp"):
+                (place / name).mkdir(mode=0o700)
+            (place / "path" / "retrain").symlink_to(Path(retrain.__file__).parent)
+        except OSError as e:
+            raise _unwritable(self._places, e) from e
+        return place
 
     async def _run(
         self, module: str, folder: Path, on_line: OnLine, *arguments: str
@@ -205,18 +238,23 @@ class Jobs:
         """Run `python -m module folder ...` and return its line `finished`."""
         ours = module.startswith("daemon.")
         limits = replace(self._limits, python="") if ours else self._limits
-        path = Path(__file__).parents[2] if ours else self._retrain_folder()
-        environment = self._environment(path)
-        return await subprocesses.run(
-            ("-m", module, str(folder), *arguments), limits, environment, on_line
-        )
+        place = await asyncio.to_thread(self._new_place)
+        try:
+            return await subprocesses.run(
+                ("-m", module, str(folder), *arguments),
+                limits,
+                self._surroundings(place, (folder,), ours=ours),
+                on_line,
+            )
+        finally:
+            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
-    def _environment(self, path: Path) -> dict[str, str]:
-        """Return the child's environment, in which `path` comes first in the import path."""
+    def _surroundings(self, place: Path, writable: tuple[Path, ...], *, ours: bool) -> Surroundings:
+        path = Path(__file__).parents[2] if ours else place / "path"
         inherited = os.environ.get("PYTHONPATH")
-        return {
+        environment = {
             # matplotlib stores its list of fonts here, because a service has no home folder.
-            "MPLCONFIGDIR": str(self._root / "matplotlib"),
+            "MPLCONFIGDIR": str(self._plots),
             # Each thread of OpenBLAS allocates memory at once, and retries for ever if there is
             # none. Threads of OpenMP wait for each other while another process uses a core, which
             # doubles the time of a retrain. The fits have threads of their own.
@@ -224,7 +262,18 @@ class Jobs:
             "OMP_NUM_THREADS": "1",
             **os.environ,
             "PYTHONPATH": f"{path}{os.pathsep}{inherited}" if inherited else str(path),
+            "PYTHONSAFEPATH": "1",  # of Python 3.11 on; 3.10 imports from the working folder
+            "TMPDIR": str(place / "tmp"),
         }
+        environment.pop("CREDENTIALS_DIRECTORY", None)
+        if self._hidden is None:
+            return Surroundings(environment, path)
+        confined = {
+            "hidden": [str(each) for each in self._hidden],
+            "kept": [str(self._root.parent)],
+            "writable": [str(each) for each in (*writable, place / "tmp", self._plots)],
+        }
+        return Surroundings(environment, path, confined)
 
 
 class JobVerdict(msgspec.Struct, frozen=True):
@@ -266,10 +315,14 @@ def _prepare(folder: Path, spec: Mapping[str, Any], frame: Frame) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     arrays: dict[str, Any] = dict(frame)
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir(mode=0o700, parents=True)
         np.savez(folder / "bars.npz", **arrays)
         (folder / "job.json").write_text(json.dumps(dict(spec)))
     except OSError as e:
         shutil.rmtree(folder, ignore_errors=True)
-        msg = f"{folder} cannot be written ({e.strerror}); check disk space and rights"
-        raise RetrainFailedError(msg) from e
+        raise _unwritable(folder, e) from e
+
+
+def _unwritable(folder: Path, error: OSError) -> RetrainFailedError:
+    remedy = "check disk space and rights"
+    return RetrainFailedError(f"{folder} cannot be written ({error.strerror}); {remedy}")

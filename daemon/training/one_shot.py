@@ -12,6 +12,7 @@ from rich.text import Text
 
 from daemon.config.limits import child_limits, gate_limits, policy_settings
 from daemon.config.schema import Config
+from daemon.config.secrets import secret_paths
 from daemon.core.errors import NotNow
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer, trusted_keys
@@ -134,7 +135,7 @@ def _training(config: Config, slot: SlotName, store: AsyncStore, registry: Regis
         config=config,
         store=store,
         registry=registry,
-        jobs=Jobs(config.data_dir / "jobs", child_limits(config.retrain)),
+        jobs=Jobs(config.data_dir / "jobs", child_limits(config.retrain), secret_paths(config)),
         false_alarms_per_month=policy_settings(config.policy, slot).false_alarms_per_month,
     )
 

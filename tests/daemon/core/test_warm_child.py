@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from daemon.core.errors import RetrainFailedError
-from daemon.core.subprocesses import Limits
+from daemon.core.subprocesses import Limits, Surroundings
 from daemon.core.warm_child import WarmChild
 
 SCRIPT = """
@@ -35,7 +35,7 @@ async def child(tmp_path: Path) -> AsyncIterator[WarmChild]:
     made = WarmChild(
         (str(tmp_path / "child.py"),),
         Limits(sys.executable, nice=0, timeout_s=20, memory_mib=0),
-        dict(os.environ),
+        Surroundings(os.environ, tmp_path),
     )
     yield made
     await made.end()
@@ -86,6 +86,6 @@ async def test_a_cancelled_job_leaves_no_process(child: WarmChild) -> None:
 async def test_a_job_that_hangs_is_stopped(tmp_path: Path) -> None:
     (tmp_path / "child.py").write_text("import sys; sys.stdin.read()")
     limits = Limits(sys.executable, nice=0, timeout_s=0.2, memory_mib=0)
-    hangs = WarmChild((str(tmp_path / "child.py"),), limits, dict(os.environ))
+    hangs = WarmChild((str(tmp_path / "child.py"),), limits, Surroundings(os.environ, tmp_path))
     with pytest.raises(RetrainFailedError, match=r"stopped after 0 s \(retrain.timeout_s\)"):
         await hangs.run(json.loads("{}"), lambda _: None)

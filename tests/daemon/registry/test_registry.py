@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -563,3 +563,48 @@ def test_what_was_left_because_of_evidence_is_never_gone_back_to(
     next(registry.folder(SLOT).glob(f"meta_classifier_{one}*")).unlink()
     with pytest.raises(VersionRefused, match="nothing to roll back to"):
         registry.way_back(SLOT, one, at_last=True)
+
+
+class Flipping:
+    """Flips a manifest between what was signed and a forgery of it, as fast as it can."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, genuine = path, path.read_bytes()
+        forged = json.loads(genuine)
+        forged["signal_threshold"] = {"up": 0.01, "down": 0.01}
+        self._contents = itertools.cycle([json.dumps(forged).encode(), genuine])
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.flips = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        aside = self._path.with_name("aside")
+        while not self._stop.is_set() or self.flips < 1000:
+            aside.write_bytes(next(self._contents))
+            aside.replace(self._path)
+            self.flips += 1
+
+
+def test_of_a_manifest_that_is_swapped_while_it_is_checked_only_what_was_signed_is_loaded(
+    tmp_path: Path,
+) -> None:
+    generate(tmp_path / "key.pem", tmp_path / "key.pub")
+    signer = Signer.load(tmp_path / "key.pem")
+    signed = Registry(tmp_path / "models", signer, ring=KeyRing.load([tmp_path / "key.pub"]))
+    (one,) = adopt(signed, tmp_path, 1)
+    loaded, refused = 0, 0
+    with Flipping(signed.manifest_path(SLOT, one)) as flipping:
+        while flipping.flips < 1000 or not (loaded and refused):
+            try:
+                assert signed.load(SLOT, one).up == 0.4
+                loaded += 1
+            except VersionRefused:
+                refused += 1

@@ -10,6 +10,7 @@ import pytest
 from daemon.config.schema import Config, DaemonSection, FeaturesSection
 from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.errors import ComputingFailed
+from daemon.core.subprocesses import Surroundings
 from daemon.scoring import feature_computers, feature_parity
 from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import open_store
@@ -44,7 +45,7 @@ async def store(tmp_path: Path) -> AsyncIterator[ThreadedStore]:
 def own(store: ThreadedStore, tmp_path: Path, name: str) -> feature_computers.BotComputer:
     section = FeaturesSection(computer=f"paperbot.features:{name}", path=botcode.write(tmp_path))
     made = feature_computers.make(
-        section, SLOT, store, Limits(nice=0), Jobs(tmp_path / "jobs", Limits()).environment
+        section, SLOT, store, Limits(nice=0), Jobs(tmp_path / "jobs", Limits()).surroundings
     )
     assert isinstance(made, feature_computers.BotComputer)
     return made
@@ -118,7 +119,9 @@ async def test_an_answer_of_the_child_that_is_none_is_the_failure_of_a_class(
     child.chmod(0o755)
     section = FeaturesSection(computer="a:B")
     talk = feature_computers.Conversation(
-        section, Limits(python=str(child)), {"PATH": "/usr/bin:/bin"}
+        section,
+        Limits(python=str(child)),
+        lambda: Surroundings({"PATH": "/usr/bin:/bin"}, tmp_path),
     )
     with pytest.raises(ComputingFailed, match="gave") as caught:
         await talk.ask(np.ones((1, 8)), begin=True)

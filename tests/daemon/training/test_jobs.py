@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from daemon.core.confined import landlock_version
 from daemon.core.errors import RetrainFailedError
 from daemon.training.jobs import Jobs, Limits
 from tests.retrain.planted import planted
@@ -231,3 +232,52 @@ async def test_a_real_retrain_that_runs_out_of_memory_says_so_and_leaves_nothing
     with pytest.raises(RetrainFailedError, match=f"ran out of its {mib} MiB"):
         await made.retrain("job-1", spec, dict(planted(3_000, seed=1)), lambda _line: None)
     assert not list((tmp_path / "jobs").rglob("manifest*"))
+
+
+PLANT = """
+places = [folder, pathlib.Path.cwd(), *folder.parents[:2], *map(pathlib.Path, sys.path[:2])]
+for place in places:
+    for name in ('numpy.py', 'json.py', 'sklearn.py', 'retrain.py'):
+        try:
+            (place / name).write_text('raise SystemExit(9)')
+        except OSError:
+            pass
+"""
+
+
+async def test_what_a_child_plants_is_imported_by_no_later_one(jobs: Any) -> None:
+    await run(jobs(PLANT + FINISHED))
+    checks = (
+        "import numpy, sklearn, retrain.features\n"
+        "assert not [p for p in sys.path if p and pathlib.Path(p, 'numpy.py').exists()], sys.path\n"
+        "assert not os.listdir('.') or os.listdir('.') == ['retrain']\n"
+    )
+    await run(jobs("sys.path.append(os.environ['PYTHONPATH'])\n" + checks + FINISHED))
+
+
+async def test_a_child_reads_no_secret_and_writes_its_own_folder_only(tmp_path: Path) -> None:
+    if not landlock_version():
+        pytest.skip("this kernel has no Landlock")
+    data = tmp_path / "data"
+    (data / "keys").mkdir(parents=True)
+    (data / "keys" / "hyperdrift.key").write_text("secret")
+    child = tmp_path / "python"
+    script = (
+        "import tempfile\n"
+        f"data = pathlib.Path({str(data)!r})\n"
+        "def refused(act):\n"
+        "    try: act()\n"
+        "    except PermissionError: return True\n"
+        "assert refused(lambda: (data / 'keys/hyperdrift.key').read_text())\n"
+        "assert refused(lambda: (data / 'hyperdrift.sqlite').write_text('x'))\n"
+        "path = pathlib.Path(os.environ['PYTHONPATH'])\n"
+        "assert refused(lambda: (path / 'numpy.py').write_text('x'))\n"
+        "(folder / 'made').write_text('x')\n"
+        "tempfile.TemporaryFile().close()\n"
+    )
+    (tmp_path / "child.py").write_text(PREAMBLE + script + FINISHED)
+    child.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path}/child.py "$@"\n')
+    child.chmod(0o755)
+    made = Jobs(data / "jobs", Limits(str(child), nice=0, timeout_s=20), [data / "keys"])
+    assert (await run(made)).model_id == "m"
+    assert not list((data / "jobs.children").iterdir())

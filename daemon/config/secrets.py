@@ -1,0 +1,20 @@
+"""Name the files on this host that only the daemon itself may read."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from daemon.config.schema import Config
+
+_CREDSTORE: Final = Path("/etc/credstore")
+
+
+def secret_paths(config: Config) -> tuple[Path, ...]:
+    """Return where keys and passwords are; some may not exist.
+
+    A retrain and a bot's own class for features run under the daemon's user, and need none of them.
+    """
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    named = (config.mqtt.password_file, config.mqtt.key_file, credentials)
+    own = (config.data_dir / "keys", config.data_dir / "mqtt", _CREDSTORE)
+    return (*own, *(Path(each) for each in named if each))
