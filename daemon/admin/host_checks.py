@@ -187,7 +187,7 @@ def _fault(path: Path, owner: int, root: Path) -> str:
     mode = stat.S_IMODE(found.st_mode)
     if mode & stat.S_IWOTH and not path.is_symlink():
         return f"everybody may write {path}: `chmod o-w {path}`"
-    if path.name == "password" and mode & stat.S_IROTH:
+    if path.parent.parent.name == "mqtt" and mode & stat.S_IROTH:
         return f"everybody may read {path}: remove it, and restart the daemon for a new one"
     if found.st_uid != owner:
         return f"{path} is not {_user(owner)}'s: `chown -R {_user(owner)} {root}`"

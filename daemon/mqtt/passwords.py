@@ -28,16 +28,25 @@ def own_passwords(data_dir: Path) -> dict[str, str]:
     Raises:
         OSError: If a file cannot be read or written.
     """
-    return {user: _own(password_path(data_dir, user)) for user in (BOT, OPERATOR)}
+    found = {user: _own(password_path(data_dir, user)) for user in (BOT, OPERATOR)}
+    # An operator may run a bot too, without being in a second group.
+    _keep(password_path(data_dir, OPERATOR).with_name(BOT), found[BOT])
+    return found
 
 
 def _own(path: Path) -> str:
     for folder in (path.parent.parent, path.parent):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.read_text().strip() if path.exists() else ""
-    if not found:
-        found = secrets.token_urlsafe(32)
-        Files().replace(path, f"{found}\n".encode(), _ALONE)
+    return _keep(path, _read(path) or secrets.token_urlsafe(32))
+
+
+def _keep(path: Path, password: str) -> str:
+    if _read(path) != password:
+        Files().replace(path, f"{password}\n".encode(), _ALONE)
     shared = path.parent.stat().st_mode & stat.S_ISGID
     path.chmod(_SHARED if shared else _ALONE)
-    return found
+    return password
+
+
+def _read(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""

@@ -188,6 +188,7 @@ def test_a_bot_joins_without_being_told_a_password_and_can_give_no_command(host:
     before = journal(host).count("CommandReceived")
     said = as_user(host, "thebot", f"{HOME}/bin/python3", "/run/join.py")
     assert said.endswith("connected \n")
+    assert as_user(host, "alice", f"{HOME}/bin/python3", "/run/join.py").endswith("connected \n")
     login = ("-u", "bot", "-P", password(host, "bot"))
     payload = json.dumps(
         {"command": "pause", "request_id": "b", "issued_ms": int(time.time() * 1000)}

@@ -112,7 +112,9 @@ def login(address: BrokerAddress, password: str | None, password_file: Path | No
     if password is not None or address.user or port is None:
         return FixedLogin(address.user, password)
     folders = (SERVICE, Path(os.path.expanduser("~/.local/share/hyperdrift")))  # noqa: PTH111 - a user without a home is none to raise for
-    return FileLogin(BOT, [folder / "mqtt" / BOT / "password" for folder in folders], port)
+    # The second is for an operator who runs a bot too.
+    places = ("mqtt/bot/password", "mqtt/operator/bot")
+    return FileLogin(BOT, [folder / place for folder in folders for place in places], port)
 
 
 def _unreadable(file: Path) -> str:

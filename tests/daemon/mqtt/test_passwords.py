@@ -38,6 +38,14 @@ def test_in_a_folder_of_a_group_that_group_may_read(tmp_path: Path) -> None:
         assert rights(password_path(tmp_path, "operator")) == ("0o600", os.getegid())
 
 
+def test_an_operator_finds_the_password_of_bots_too(tmp_path: Path) -> None:
+    for _ in range(2):
+        found = own_passwords(tmp_path)
+        copy = password_path(tmp_path, "operator").with_name("bot")
+        assert (copy.read_text().strip(), rights(copy)[0]) == (found["bot"], "0o600")
+        password_path(tmp_path, "bot").write_text("changed\n")
+
+
 def test_a_password_that_was_lost_is_made_again_and_one_that_was_put_there_stays(
     tmp_path: Path,
 ) -> None:
