@@ -116,7 +116,7 @@ def choose(rows: OutOfFold, settings: RuleSettings) -> DecisionRule:
     expected = max(0.0, kept_low) * promised
     least = max(settings.min_signal_rate, _LEAST_SIGNALS / rows.judged_rows)
     least = min(least, max(MOST_SIGNALS, settings.min_signal_rate))
-    rates = [least, *(rate for rate in _RATES if rate > least)]
+    rates = [least, *(rate for rate in _RATES if rate > least and kept_low > 0)]
     cost, worth = settings.cost_bps / _BP, np.zeros((2, len(rates)))
     for i, rate in enumerate(rates):
         decided = decide(p, *signal_threshold(p, rate, rate))

@@ -82,7 +82,7 @@ def judge(evidence: Evidence, limits: GateLimits) -> tuple[Gate, ...]:
     """Judge the twin by its measurements on the test block."""
     return (
         *_accuracy(evidence, limits),
-        all_classes(evidence.test, evidence.quietest, limits.all_classes),
+        all_classes(evidence.train, evidence.test, evidence.quietest, limits.all_classes),
         _overfit(evidence, limits.overfit),
         _beats_prior(evidence.test, limits.beats_prior),
         _direction(evidence, limits.direction),

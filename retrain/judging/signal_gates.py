@@ -9,7 +9,9 @@ from retrain.scores import Scores
 _SIDES: Final = {"DOWN": DOWN, "UP": UP}
 
 
-def all_classes(test: Scores, quietest: tuple[float, float, float], limit: float) -> Gate:
+def all_classes(
+    train: Scores, test: Scores, quietest: tuple[float, float, float], limit: float
+) -> Gate:
     """Refuse a model one of whose decisions hardly happens.
 
     A model that is not expected to earn gives few signals, and in a calm month still fewer. So a
@@ -18,6 +20,7 @@ def all_classes(test: Scores, quietest: tuple[float, float, float], limit: float
     always refused.
 
     Args:
+        train: Scores on the training block, whose class shares may explain a refusal.
         test: Scores on the test block.
         quietest: Least share of each decision in any stretch of the training block as long as it.
         limit: The least share, a fraction.
@@ -38,6 +41,9 @@ def all_classes(test: Scores, quietest: tuple[float, float, float], limit: float
     text += f": each {'is' if value >= limit else 'should be'} at least {limit:.1%}"
     if passed and few:
         text += f", and chance or a calm market may explain so few {' and '.join(few)}"
+    was, is_now = train.class_shares[NEUTRAL], test.class_shares[NEUTRAL]
+    if not passed and few and is_now > was:
+        text += f"; the market was calmer there, NEUTRAL {is_now:.0%} after {was:.0%} in training"
     return Gate("all_classes", value, limit, passed, text, "both BUY and SELL must happen")
 
 

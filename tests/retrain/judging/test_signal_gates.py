@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from retrain.deciding.earning import SignalEarning
+from retrain.judging.gate_limits import Gate
 from retrain.judging.signal_gates import all_classes, earns
 from retrain.scores import Scores, score
 
@@ -22,18 +23,22 @@ def scored(ups: list[int], downs: list[int], n: int = 6_000) -> Scores:
     return score(labels, p, rng.normal(0, 0.003, n), **settings)
 
 
+def judged(test: Scores, quietest: tuple[float, float, float], limit: float) -> Gate:
+    return all_classes(test, test, quietest, limit)
+
+
 OFTEN = list(range(0, 6_000, 100))
 
 
 def test_sides_at_the_limit_pass() -> None:
-    gate = all_classes(scored(OFTEN, [b + 50 for b in OFTEN]), NEVER_QUIET, 0.005)
+    gate = judged(scored(OFTEN, [b + 50 for b in OFTEN]), NEVER_QUIET, 0.005)
     assert gate.passed
     assert gate.value == pytest.approx(0.01)
 
 
 def test_a_side_that_chance_may_have_kept_below_passes_and_the_verdict_says_so() -> None:
     few = [b + i for b in (500, 2_500, 4_500) for i in range(8)]  # 0.4 %, in three runs
-    gate = all_classes(scored(OFTEN, few), NEVER_QUIET, 0.005)
+    gate = judged(scored(OFTEN, few), NEVER_QUIET, 0.005)
     assert gate.passed
     assert gate.value == pytest.approx(0.004)
     assert gate.verdict.endswith("and chance or a calm market may explain so few DOWN")
@@ -41,19 +46,27 @@ def test_a_side_that_chance_may_have_kept_below_passes_and_the_verdict_says_so()
 
 def test_a_side_that_is_surely_below_is_refused_unless_training_bars_were_as_quiet() -> None:
     rare = scored(OFTEN, [1_000, 3_000, 5_000])
-    assert not all_classes(rare, NEVER_QUIET, 0.005).passed
-    assert not all_classes(rare, (0.001, 1.0, 0.001), 0.005).passed
-    assert all_classes(rare, (0.0004, 1.0, 0.0004), 0.005).passed
+    assert not judged(rare, NEVER_QUIET, 0.005).passed
+    assert not judged(rare, (0.001, 1.0, 0.001), 0.005).passed
+    assert judged(rare, (0.0004, 1.0, 0.0004), 0.005).passed
 
 
 def test_a_side_that_never_happens_is_refused_however_quiet_training_bars_were() -> None:
-    gate = all_classes(scored(OFTEN, []), (0.0, 1.0, 0.0), 0.005)
+    gate = judged(scored(OFTEN, []), (0.0, 1.0, 0.0), 0.005)
     assert (gate.passed, gate.value) == (False, 0.0)
+
+
+def test_a_refusal_says_that_the_market_was_calmer() -> None:
+    silent = scored(OFTEN, [])
+    learnt = replace(silent, class_shares=(0.2, 0.6, 0.2))
+    verdict = all_classes(learnt, silent, NEVER_QUIET, 0.005).verdict
+    neutral = f"{silent.class_shares[1]:.0%}"
+    assert verdict.endswith(f"the market was calmer there, NEUTRAL {neutral} after 60% in training")
 
 
 def test_a_model_that_is_never_neutral_is_refused() -> None:
     every = range(6_000)
-    gate = all_classes(scored(list(every[::2]), list(every[1::2])), (0.0, 1.0, 0.0), 0.005)
+    gate = judged(scored(list(every[::2]), list(every[1::2])), (0.0, 1.0, 0.0), 0.005)
     assert not gate.passed
 
 
