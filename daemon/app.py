@@ -177,6 +177,7 @@ async def _serve(
     parts.router.listen()
     others = OtherDaemons(host.status.online, shared.bus, shared.topics, shared.clock)
     host.status.trouble = others.trouble
+    tasks.create_task(host.status.run_start(shared.clock), name="start-status")
     await clear_removed_slots(shared.store, shared.bus, shared.topics, parts.inboxes)
     tasks.create_task(watch_steps(shared.clock), name="clock-steps")
     tasks.create_task(shared.audit.run(), name="audit")

@@ -52,7 +52,7 @@ class StatusPublisher:
         self.online, self._bus, self._topics, self._venue = online, bus, topics, venue
         self._start, self._trades = start, trades
         self.trouble: Callable[[], str] = str
-        self._told = ""
+        self._told, self._has_feed = "", False
 
     async def run(self, feed: Feed, clock: Clock) -> None:
         """Publish the status every ten seconds and when the stream changes, until cancelled."""
@@ -62,13 +62,22 @@ class StatusPublisher:
             while clock.monotonic() < until_s and feed.venue_state().connected == was:
                 await clock.sleep(_LOOK_S)
 
+    async def run_start(self, clock: Clock) -> None:
+        """Publish the status every ten seconds until there is a feed."""
+        while not self._has_feed:
+            self.tell_start()
+            await clock.sleep(_EVERY_S)
+
     def tell_start(self) -> None:
         """Publish how far the start is, before there is a feed."""
-        status = msgspec.structs.replace(self.online, doing=self._start())
+        status = msgspec.structs.replace(
+            self.online, doing=self._start(), trouble=self._find_trouble()
+        )
         self._bus.publish(self._topics.status, status, retain=True)
 
     def tell(self, feed: Feed) -> bool:
         """Publish the status; return whether the feed's stream is connected."""
+        self._has_feed = True
         slots, venue = {str(slot): feed.state(slot) for slot in feed.slots}, feed.venue_state()
         status = msgspec.structs.replace(
             self.online,
