@@ -109,6 +109,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         troubles = SlotTroubles()
         listed = ListedCoins(Listings(rest), slots, clock, venue, troubles)
         retrying = RetryingStore(store, clock, status.alert)
+        status.disk = lambda: retrying.trouble
         audit = CommandLog(retrying, clock, venue)
         shared = SharedParts(config, clock, venue, retrying, bus, topics, audit, book, troubles)
         host = HostSide(status, watchdog, reload)

@@ -133,6 +133,7 @@ def build_slots(shared: SharedParts) -> SlotParts:
         audit=shared.audit,
         book=shared.book,
         command_keys=command_keys(config),
+        blocked=lambda: shared.store.blocked,
     )
     swap = SwapCoordinator(
         shared.bus,
@@ -185,6 +186,7 @@ def _runner(
             false_alarms_per_month=settings.false_alarms_per_month,
         ),
         store=shared.store,
+        tried=SingleAttemptStore(shared.store),
         scorer=Scorer(slot, computer),
         bus=shared.bus,
         topics=shared.topics,

@@ -6,6 +6,7 @@ one retrain at a time, and no model goes live without passed gates unless an ope
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from monitor import events
@@ -13,7 +14,7 @@ from monitor.actions import Action, AskChallenger, Reply
 from monitor.bots import Bots
 from monitor.errors import BadObservation
 from monitor.outbox import Outbox
-from monitor.policy import PolicySettings, Situation, Start, collecting, decide
+from monitor.policy import PolicySettings, Situation, Start, collecting, decide, earliest_ms
 from monitor.retrains import Retrains
 from monitor.state import EngineSnapshot, Phase, RetrainJob, phase_of
 from monitor.swaps import Swaps
@@ -81,7 +82,9 @@ class Engine:
 
     def snapshot(self) -> EngineSnapshot:
         """Return the state for people; equal events give equal snapshots."""
-        job = self._retrains.job
+        job, refusal = self._retrains.job, self._retrains.refusal
+        if refusal is not None:
+            refusal = replace(refusal, next_ms=earliest_ms(self.settings, self._situation()))
         return EngineSnapshot(
             **self._watch.figures(self._now_ms),
             phase=self.phase.value,
@@ -92,6 +95,7 @@ class Engine:
             waiting_for="; ".join(filter(None, (self._out.decision, self._collecting()))),
             mismatch=self._bots.mismatch,
             speakers=dict(self._bots.speakers),
+            refusal=refusal,
         )
 
     @property

@@ -122,6 +122,25 @@ def decide(settings: PolicySettings, now: Situation) -> Start | Wait:
     return Wait(hindrance, (wanted.trigger, wanted.reason)) if hindrance else wanted
 
 
+def earliest_ms(settings: PolicySettings, now: Situation) -> int:
+    """Return when the limits let the policy start another retrain, ms UTC, whatever the evidence.
+
+    Args:
+        settings: The limits.
+        now: The situation to judge.
+    """
+    limits = [now.now_ms]
+    if now.unsuccessful_ms is not None:
+        limits.append(now.unsuccessful_ms + settings.retry_bars * now.interval_ms)
+    if now.trained_to_ms is not None:  # a first model waits for nothing else
+        limits.append(now.trained_to_ms + settings.min_new_bars * now.interval_ms)
+        if now.began_ms:
+            limits.append(now.began_ms[-1] + round(settings.cooldown_hours * HOUR_MS))
+        if len(now.began_ms) >= settings.max_retrains_per_day:
+            limits.append(now.began_ms[-settings.max_retrains_per_day] + DAY_MS)
+    return max(limits)
+
+
 def collecting(settings: PolicySettings, now: Situation) -> str:
     """Return how many bars a first model has, their pace and until when; "" if it has enough."""
     missing = settings.min_bars - now.bars

@@ -8,7 +8,7 @@ from monitor import events
 from monitor.actions import StartRetrain
 from monitor.outbox import Outbox
 from monitor.policy import Start
-from monitor.state import JudgedCandidate, RetrainJob
+from monitor.state import JudgedCandidate, Refusal, RetrainJob
 
 
 class Retrains:
@@ -24,6 +24,7 @@ class Retrains:
         candidate: A model that passed every gate and waits to go live.
         began_ms: When the recent retrains began, oldest first.
         unsuccessful_ms: When the last one that failed or was refused ended, None if none was.
+        refusal: What became of the last one, if it failed or was refused; else None.
     """
 
     def __init__(self, slot: str, out: Outbox, per_day: int) -> None:
@@ -32,6 +33,7 @@ class Retrains:
         self.candidate: JudgedCandidate | None = None
         self.began_ms: deque[int] = deque(maxlen=max(2, per_day))
         self.unsuccessful_ms: int | None = None
+        self.refusal: Refusal | None = None
 
     def name(self, now_ms: int) -> str:
         """Return an id that no other retrain or challenge of this slot has."""
@@ -71,9 +73,10 @@ class Retrains:
         fields["refused_by"] = list(event.refused_by)
         self._out.publish("retrain_finished", text, job=job.job_id, **fields)
         if event.passed:
-            self.candidate = JudgedCandidate(event.model_id, job)
+            self.candidate, self.refusal = JudgedCandidate(event.model_id, job), None
         else:
             self.unsuccessful_ms = now_ms
+            self.refusal = Refusal(now_ms, event.model_id, event.refused_by)
 
     def failed(self, event: events.RetrainFailed, now_ms: int) -> RetrainJob | None:
         """Note that the retrain left no candidate; return one that was only stopped.
@@ -89,6 +92,7 @@ class Retrains:
             self._out.publish("retrain_stopped", text, job=job.job_id)
             return job
         self.unsuccessful_ms = now_ms
+        self.refusal = Refusal(now_ms, error=event.error)
         text = f"the retrain failed, the live model stays: {event.error}"
         self._out.publish("retrain_failed", text, job=job.job_id, error=event.error)
         self._out.alert("warning", text)

@@ -41,6 +41,21 @@ class JudgedCandidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A retrain without a model: its gates refused the candidate, or it failed with `error`.
+
+    `at_ms` is when that was, `next_ms` when the policy may start another one at the earliest; 0
+    if that is not known.
+    """
+
+    at_ms: int
+    model_id: str = ""
+    refused_by: tuple[str, ...] = ()
+    error: str = ""
+    next_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PendingSwap:
     """A change of the live model that the daemon was asked for: deploy, rollback or promote."""
 
@@ -73,6 +88,7 @@ class EngineSnapshot:
     challenge_id: str | None = None
     probation_ends_ms: int | None = None
     probation: dict[str, float] | None = None
+    refusal: Refusal | None = None
 
 
 def phase_of(

@@ -20,6 +20,7 @@ from hyperdrift.loaded_model import preload
 from hyperdrift.logs import EventLogger
 from hyperdrift.process.folder_watch import FolderWatch
 from hyperdrift.process.forks import tell_of_forks
+from hyperdrift.process.home import expanded
 from hyperdrift.slot_name import SlotName
 from hyperdrift.version_files import LATEST, as_path
 
@@ -59,7 +60,7 @@ class PointerSlot:
     ) -> None:
         self.slot = SlotName.parse(slot)
         self._model = LiveModel(self.slot, as_path(public_key), computer, form)
-        self._path = Path(models_dir).expanduser().absolute() / str(self.slot) / LATEST
+        self._path = expanded(models_dir).absolute() / str(self.slot) / LATEST
         self._poll_s = poll_s
         self._seen: _State | None = None
         self._refusal = ""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from hyperdrift.errors import VersionNotHere, VersionRefused
 from hyperdrift.manifest import Manifest, parse
+from hyperdrift.process.home import expanded
 
 LATEST: Final = "LATEST.json"
 """The pointer in a slot's folder: the only file that is ever replaced."""
@@ -22,7 +23,7 @@ _REMEDY: Final = "restore it from backup/, or go back with `hyperdrift models ro
 
 def as_path(path: Path | str | None) -> Path | None:
     """Return a path that a bot gave, also as a text with `~`; None for None and for ""."""
-    return Path(path).expanduser() if path else None
+    return expanded(path) if path else None
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -14,14 +14,14 @@ from typing import Any, Final
 from rich.console import Console
 from websockets.exceptions import WebSocketException
 
-from daemon.admin import host_checks, remote_client
+from daemon.admin import host_checks, local_daemon, remote_client
 from daemon.admin.host_checks import Check
 from daemon.admin.slot_checks import newest_bars, slot_troubles
 from daemon.admin.trade_check import check_trades
 from daemon.config.loader import broker_address, operator_login
 from daemon.config.schema import Config
 from daemon.core.clock import VenueClock
-from daemon.core.errors import Unreachable, VenueUnreachable
+from daemon.core.errors import NoAnswer, Unreachable, VenueUnreachable
 from daemon.core.times import utc
 from daemon.hyperliquid.connecting import proxy_for, stream_socket
 from daemon.hyperliquid.listings import Listings
@@ -141,15 +141,17 @@ async def _broker(config: Config, clock: Clock, status: dict[str, Any]) -> list[
         address, login = broker_address(mqtt), operator_login(config)
         if embedded and not await asyncio.to_thread(_listens, address.host, address.port):
             silent = Check("broker", note=f"embedded: {address} comes with the daemon")
-            return [silent, _absent(config)]
+            return [silent, await asyncio.to_thread(_absent, config)]
         async with remote_client.connected(address, clock, login) as bus:
             bots = _listen_for_bots(bus, topics)
             said = await remote_client.status(bus, topics, clock)
             status.update(said["status"])
     except (ConfigError, Unreachable) as e:
-        return [Check("broker", str(e), unreachable=isinstance(e, Unreachable))]
+        why = local_daemon.silence(config) if isinstance(e, NoAnswer) and embedded else ""
+        told = [Check("daemon", why)] if why else []
+        return [Check("broker", str(e), unreachable=isinstance(e, Unreachable)), *told]
     daemon = _daemon(config, said["status"])
-    if embedded and said["status"]["state"] != "online":
+    if embedded and not local_daemon.silence(config) and said["status"]["state"] != "online":
         taken = f"another broker than the daemon's has port {mqtt.port}: stop it, set mqtt.port"
         return [Check("broker", f'{taken}, or set mqtt.broker = "{address}"'), daemon]
     slots = slot_troubles(said) if said["status"]["state"] == "online" else []
@@ -177,6 +179,8 @@ def _daemon(config: Config, status: dict[str, Any]) -> Check:
     """Check the status of the running daemon."""
     if status["state"] != "online":
         return _absent(config)
+    if halted := local_daemon.stopped(config):
+        return Check("daemon", halted)
     ours, runs = version("hyperdrift"), status.get("version", "")
     restart = "restart it: `systemctl restart hyperdrift`"
     if runs != ours:
@@ -196,10 +200,12 @@ def _daemon(config: Config, status: dict[str, Any]) -> Check:
 
 
 def _absent(config: Config) -> Check:
-    """Report that no daemon runs: a fault only if there is a store already."""
+    """Report that no daemon answers: no fault if none runs and there is no store yet."""
+    if silent := local_daemon.silence(config):
+        return Check("daemon", silent)
     if not host_checks.has_store(config):
         return Check("daemon", note=f"not running; {_START}")
-    return Check("daemon", f"it is not running: {_START}; `journalctl -u hyperdrift -n 5` says why")
+    return Check("daemon", f"it is not running: {_START}; `journalctl -t hyperdrift -n 5` says why")
 
 
 def _listen_for_bots(bus: MqttConnection, topics: Topics) -> Presences:

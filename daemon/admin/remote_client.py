@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from daemon.core.errors import BrokerUnreachable
+from daemon.core.errors import BrokerUnreachable, NoAnswer
 from daemon.core.outside_text import decode_json
 from daemon.core.tasks import running
 from daemon.mqtt.messages import Command, CommandName, CommandReply, encode
@@ -41,7 +41,8 @@ async def connected(
     """Hold a connection to the broker.
 
     Raises:
-        BrokerUnreachable: If there is none within five seconds, or it refuses the login.
+        NoAnswer: If there is none within five seconds.
+        BrokerUnreachable: If it refuses the login.
     """
     bus = MqttConnection(address, clock, name="hyperdrift-cli", login=login, encode=encode)
     async with running(bus.run(), "bus"):
@@ -54,7 +55,7 @@ async def connected(
             if os.strerror(errno.ECONNREFUSED) in why:
                 why = _NOBODY
             msg = f"the broker at {address} cannot be reached: {why}"
-            raise BrokerUnreachable(msg)
+            raise (BrokerUnreachable if bus.refused else NoAnswer)(msg)
         yield bus
 
 
@@ -109,7 +110,7 @@ async def command(
     """Send one command, signed if there is a `signer`, and wait for its reply.
 
     Raises:
-        BrokerUnreachable: If no daemon answers within ten seconds.
+        NoAnswer: If no daemon answers within ten seconds.
     """
     request = Command(
         command=name,
@@ -137,4 +138,4 @@ async def command(
             return await answer
     except TimeoutError:
         msg = f"no daemon answered for {slot} within {_REPLY_S:g} s; look at `hyperdrift status`"
-        raise BrokerUnreachable(msg) from None
+        raise NoAnswer(msg) from None

@@ -1,14 +1,17 @@
 """Show the status of a running daemon, and send it commands."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import msgspec
 from rich.console import Console
 
-from daemon.admin import remote_client
+from daemon.admin import local_daemon, remote_client
 from daemon.config.loader import broker_address, operator_login
 from daemon.config.schema import Config
+from daemon.core.errors import NoAnswer
 from daemon.core.times import utc
 from daemon.mqtt.messages import CommandName, CommandReply, TradesState
 from daemon.registry.keys import command_signer
@@ -28,10 +31,36 @@ async def status(config: Config, clock: Clock) -> dict[str, Any]:
         BrokerUnreachable: If there is no broker.
     """
     topics = Topics(config.mqtt.prefix)
-    async with remote_client.connected(
-        broker_address(config.mqtt), clock, operator_login(config)
-    ) as bus:
-        return await remote_client.status(bus, topics, clock)
+    with _explained(config, broker=True):
+        async with remote_client.connected(
+            broker_address(config.mqtt), clock, operator_login(config)
+        ) as bus:
+            document = await remote_client.status(bus, topics, clock)
+    if why := _why_stale(config, document["status"]):
+        document["status"] = {**document["status"], "trouble": why}
+    return document
+
+
+@contextlib.contextmanager
+def _explained(config: Config, *, broker: bool = False) -> Iterator[None]:
+    """Say instead of "no answer" what the daemon of this host does, if that is known.
+
+    With `broker` it is the broker that does not answer: only an embedded one is the daemon's.
+    """
+    try:
+        yield
+    except NoAnswer as e:
+        ours = not broker or config.mqtt.broker == "embedded"
+        if ours and (why := local_daemon.silence(config)):
+            raise NoAnswer(why) from e
+        raise
+
+
+def _why_stale(config: Config, status: dict[str, Any]) -> str:
+    """Return why a retained status is not what the daemon does now; "" if it may be."""
+    if status["state"] == "online":
+        return local_daemon.stopped(config)
+    return local_daemon.silence(config)
 
 
 def show_status(document: dict[str, Any]) -> None:
@@ -96,8 +125,23 @@ def _facts(state: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ("highest drift", f"{drift[0]}, {drift[1]:.0%} of the alarm" if drift else "-"),
         ("lag", _lag(lag)),
         *_probation_facts(state["probation"]),
+        *_refusal_facts(state.get("refusal")),
         ("decision", state["waiting_for"] or "-"),
         *((f"bot {bot['bot_id']}", _bot(bot)) for bot in state.get("bots", ())),
+    )
+
+
+def _refusal_facts(refusal: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    """Say what became of the last retrain, if it left no model."""
+    if refusal is None:
+        return ()
+    by = ", ".join(refusal["refused_by"]) or "no named gate"
+    what = f"refused by {by} ({refusal['model_id']})"
+    if refusal["error"]:
+        what = f"failed: {refusal['error']}"
+    return (
+        ("last retrain", f"{utc(refusal['at_ms'])} UTC, {what}"),
+        ("", f"the next may start at {utc(refusal['next_ms'])} UTC, a forced one at any time"),
     )
 
 
@@ -183,20 +227,22 @@ async def command(
         raise BadInput(f"command {name!r} is not one of {known}") from e
     topics, target = Topics(config.mqtt.prefix), SlotName.parse(slot)
     signer = command_signer(config, key)
-    async with remote_client.connected(
-        broker_address(config.mqtt), clock, operator_login(config)
-    ) as bus:
-        return await remote_client.command(
-            bus,
-            topics,
-            target,
-            wanted,
-            clock=clock,
-            reason=reason,
-            model_id=model_id,
-            by=by,
-            signer=signer,
-        )
+    with _explained(config, broker=True):
+        async with remote_client.connected(
+            broker_address(config.mqtt), clock, operator_login(config)
+        ) as bus:
+            with _explained(config):
+                return await remote_client.command(
+                    bus,
+                    topics,
+                    target,
+                    wanted,
+                    clock=clock,
+                    reason=reason,
+                    model_id=model_id,
+                    by=by,
+                    signer=signer,
+                )
 
 
 def _phase(state: dict[str, Any]) -> str:

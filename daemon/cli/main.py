@@ -3,11 +3,11 @@
 `--help` must answer at once, and importing scikit-learn alone takes longer than that.
 """
 
-import getpass
+import errno
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -30,7 +30,20 @@ from daemon.cli.options import (
     print_json,
     run_async,
 )
+from daemon.core import standard_streams
+from daemon.core.errors import HostRefused
+from daemon.core.users import user_name
 from hyperdrift.errors import ConfigError, HyperdriftError
+
+# What the host may refuse to any command, and what to do.
+_REMEDIES: Final = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room, or raise the quota of this user",
+    errno.EROFS: "mount it for writing, or name another place",
+    errno.EMFILE: "let a process have more files (`ulimit -n`)",
+    errno.ENFILE: "let the host have more open files (`sysctl fs.file-max`)",
+    errno.EIO: "look at the disk (`dmesg`)",
+}
 
 app = typer.Typer(
     name="hyperdrift",
@@ -43,13 +56,22 @@ app = typer.Typer(
 
 def main() -> None:
     """Run a command; a user's mistake gives one line on stderr and an exit code, no traceback."""
+    standard_streams.secure()
     try:
-        app()
+        try:
+            app()
+        finally:
+            standard_streams.flush()
     except HyperdriftError as e:
         fail(e)
     except PermissionError as e:
         whose = "run this with sudo, or as the user whose file it is"
         fail(ConfigError(f"{e.filename}: {e.strerror}; {whose}"))
+    except OSError as e:
+        if (remedy := _REMEDIES.get(e.errno or 0)) is None:
+            raise
+        standard_streams.drop()
+        fail(HostRefused(f"{e.filename or 'what this prints'}: {e.strerror}; {remedy}"))
 
 
 @app.callback()
@@ -87,7 +109,7 @@ def run(
     except HyperdriftError:
         raise
     except PermissionError as e:
-        whose = f"it has to be {getpass.getuser()}'s, `sudo hyperdrift doctor` says how"
+        whose = f"it has to be {user_name()}'s, `sudo hyperdrift doctor` says how"
         raise ConfigError(f"{e.filename}: {e.strerror}; {whose}") from e
     except Exception as e:  # noqa: BLE001 - whatever it is, one line that a filter finds
         from daemon.service.systemd_notify import SystemdNotifier
@@ -201,7 +223,7 @@ def command(
             slot,
             reason=reason,
             model_id=model,
-            by=getpass.getuser(),
+            by=user_name(),
             key=key,
         )
     )

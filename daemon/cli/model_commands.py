@@ -1,6 +1,6 @@
 """Commands of the registry and its keys: list, verify, promote, roll back, prune, make keys."""
 
-import getpass
+import json
 import logging
 import sys
 from dataclasses import asdict
@@ -125,6 +125,7 @@ def _move(
     from daemon.admin import manual_deploy, version_view
     from daemon.config import loader as configuration
     from daemon.core import logs
+    from daemon.core.users import user_name
     from hyperdrift.clock import SystemClock
     from hyperdrift.slot_name import SlotName
 
@@ -132,7 +133,7 @@ def _move(
     settings, clock = configuration.load(config), SystemClock()
     wanted = version_view.find(settings, slot, model_id) if model_id else ""
     wish = manual_deploy.DeployRequest(
-        slot=SlotName.parse(slot), by=getpass.getuser(), reason=reason.strip()
+        slot=SlotName.parse(slot), by=user_name(), reason=reason.strip()
     )
     if not wish.reason and not back:
         raise typer.BadParameter("write --reason in a few words: it stands in the journal")
@@ -158,11 +159,12 @@ def prune(
     """Remove old versions; the live, the previous and the last good one always stay."""
     from daemon.admin import manual_deploy
     from daemon.config import loader as configuration
+    from daemon.core.users import user_name
     from hyperdrift.clock import SystemClock
     from hyperdrift.slot_name import SlotName
 
     bench = manual_deploy.ManualDeploy(configuration.load(config), SystemClock())
-    wish = manual_deploy.DeployRequest(slot=SlotName.parse(slot), by=getpass.getuser(), reason="")
+    wish = manual_deploy.DeployRequest(slot=SlotName.parse(slot), by=user_name(), reason="")
     removed = bench.prune(wish, keep)
     if as_json:
         print_json({"removed": list(removed)})
@@ -210,6 +212,7 @@ def keygen(
     from daemon.registry.signing import generate
 
     if out is not None:
+        out = out.absolute()
         private, public = out.with_suffix(".key"), out.with_suffix(".pub")
         generate(private, public)
     else:
@@ -219,6 +222,9 @@ def keygen(
     if as_json:
         print_json({"private": str(private), "public": str(public)})
         return
-    whose = "bots: public_key=" if out is None else "the daemon: mqtt.command_keys = "
     typer.echo(f"private key {private}, for its owner alone")
-    typer.echo(f"public key  {public}, for {whose}{str(public)!r}")
+    if out is None:
+        typer.echo(f"public key  {public}, for bots:\npublic_key={str(public)!r}")
+    else:  # a JSON list of texts is a TOML list too
+        typer.echo(f"public key  {public}, for the daemon: put this line under [mqtt]")
+        typer.echo(f"command_keys = {json.dumps([str(public)], ensure_ascii=False)}")

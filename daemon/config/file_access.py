@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 
 from daemon.config.schema import Config
+from hyperdrift.process.home import expanded
 
 log = structlog.get_logger()
 
@@ -54,14 +55,14 @@ def _named(config: Config) -> Iterator[tuple[str, Path, str]]:
     mqtt, python, cohorts = config.mqtt, config.retrain.python, config.features.cohort_file
     for key, name, flag in (
         ("trades.file", config.trades.file and str(config.trades.path), _READ),
-        ("features.cohort_file", str(Path(cohorts).expanduser()) if cohorts else "", _READ),
+        ("features.cohort_file", str(expanded(cohorts)) if cohorts else "", _READ),
         ("features.path", config.features.folder, _ENTER),
         ("retrain.python", python if "/" in python else "", _ENTER),
         ("mqtt.password_file", mqtt.password_file, _READ),
         ("mqtt.ca_file", mqtt.ca_file, _READ),
         ("mqtt.cert_file", mqtt.cert_file, _READ),
         ("mqtt.key_file", mqtt.key_file, _READ),
-        *(("mqtt.command_keys", str(Path(name).expanduser()), _READ) for name in mqtt.command_keys),
+        *(("mqtt.command_keys", str(expanded(name)), _READ) for name in mqtt.command_keys),
     ):
         if name:
             yield key, Path(name), flag

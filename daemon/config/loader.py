@@ -38,6 +38,7 @@ from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.login import FileLogin, FixedLogin, Login
 from hyperdrift.mqtt.password_file import read_password
+from hyperdrift.process.home import expanded
 
 SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift.toml"))
 # The unit of the service takes the broker's password from here, and so do root's commands.
@@ -199,7 +200,7 @@ def _check_limits(config: Config) -> None:
 
 def _folder_problem(data_dir: str) -> str | None:
     """Refuse a relative folder: it would differ with the folder of each command."""
-    if Path(data_dir).expanduser().is_absolute():
+    if expanded(data_dir).is_absolute():
         return None
     return f"daemon.data_dir is {data_dir!r}; write a whole path, from / or ~ on"
 
@@ -242,7 +243,7 @@ def _features_problem(features: FeaturesSection) -> str | None:
     if not _COMPUTER.fullmatch(features.computer):
         wrong = f"features.computer is {features.computer!r}"
         return f'{wrong}; write "builtin" or "package.module:Class"'
-    if features.path and not Path(features.path).expanduser().is_dir():
+    if features.path and not expanded(features.path).is_dir():
         return f"features.path {features.path!r} is not a folder; write the one of the package"
     return None
 

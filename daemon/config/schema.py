@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from hyperdrift.errors import ConfigError
+from hyperdrift.process.home import expanded
 from hyperdrift.slot_name import DAY_MS, SlotName, interval_name
 
 NETWORKS: Final = {
@@ -183,7 +184,7 @@ class FeaturesSection(_Section, frozen=True, kw_only=True):
     @property
     def folder(self) -> str:
         """`path`, `~` expanded and made absolute; empty if there is none."""
-        return str(Path(self.path).expanduser().resolve()) if self.path else ""
+        return str(expanded(self.path).resolve()) if self.path else ""
 
 
 class TradesSection(_Section, frozen=True, kw_only=True):
@@ -198,7 +199,7 @@ class TradesSection(_Section, frozen=True, kw_only=True):
     @property
     def path(self) -> Path:
         """The file, `~` expanded."""
-        return Path(self.file).expanduser()
+        return expanded(self.file)
 
 
 class RetrainSection(_Section, frozen=True, kw_only=True):
@@ -262,7 +263,7 @@ class Config(_Section, frozen=True, kw_only=True):
     @property
     def data_dir(self) -> Path:
         """The data folder, `~` expanded."""
-        return Path(self.daemon.data_dir).expanduser()
+        return expanded(self.daemon.data_dir)
 
     def costs_of(self, slot: SlotSection) -> CostsSection:
         """Return the costs of a slot: `[costs]`, with what the slot itself says."""

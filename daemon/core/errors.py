@@ -6,6 +6,7 @@
     │   ├── VenueUnreachable
     │   │   └── CoinUnserved    the venue answers, but not about this coin
     │   └── BrokerUnreachable
+    │       └── NoAnswer        the broker, or the daemon behind it, says nothing at all
     ├── VenueRefused         the venue does not understand our request, or has no such coin
     ├── SchemaChanged        the venue sent something that its documentation does not describe
     ├── StoreCorrupt         the database file cannot be read
@@ -13,6 +14,7 @@
     ├── DataFolderBusy       exit 2: another process owns the data folder
     │   └── AnotherDaemon    exit 1: the same, in a daemon without a service manager
     ├── Declined             exit 3: the daemon refused what an operator asked for
+    ├── HostRefused          the host has no room, no open files or no place for temporary files
     ├── ComputingFailed      a bot's own feature class failed
     ├── NotNow               exit 3: the policy says to wait with a retrain
     └── RetrainFailedError   the child process ended without a candidate
@@ -51,6 +53,10 @@ class CoinUnserved(VenueUnreachable):
 
 class BrokerUnreachable(Unreachable):
     """The MQTT broker does not answer."""
+
+
+class NoAnswer(BrokerUnreachable):
+    """Nobody refuses anything: the broker, or the daemon behind it, says nothing at all."""
 
 
 class VenueRefused(HyperdriftError):
@@ -100,6 +106,12 @@ class Declined(HyperdriftError):
 
 class RetrainFailedError(HyperdriftError):
     """The retrain child ended without a candidate."""
+
+    transient = True
+
+
+class HostRefused(HyperdriftError):
+    """The host refused what any process needs: room on a disk, open files, temporary files."""
 
     transient = True
 

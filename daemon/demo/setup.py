@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from daemon.config.schema import LABEL_DEFAULTS
 from daemon.core.bars import Bar, Funding, Provenance
+from daemon.core.errors import HostRefused
 from daemon.demo.market import generate, load
 from daemon.demo.recording import Recording
 from daemon.registry.registry import Registry
@@ -110,6 +111,14 @@ def load_recording(data: Path | None) -> Recording:
     return generate(bars, 300_000, SEED, start_ms=START_MS, change_at=change_at)
 
 
+def _temporary_folder() -> TemporaryDirectory[str]:
+    try:
+        return TemporaryDirectory(prefix="hyperdrift-demo-", ignore_cleanup_errors=True)
+    except OSError as e:
+        where = "make room in /tmp, or set TMPDIR to a folder that you may write"
+        raise HostRefused(f"no temporary folder can be made ({e.strerror}): {where}") from e
+
+
 @contextmanager
 def prepare(options: Options) -> Iterator[DemoSetup]:
     """Prepare a folder with history and keys; remove it at the end.
@@ -122,7 +131,7 @@ def prepare(options: Options) -> Iterator[DemoSetup]:
         msg = f"{options.data} has {len(recording)} bars; the demo needs {SHORTEST}"
         raise BadInput(msg)
     history = round(len(recording) * HISTORY_SHARE) if options.data else HISTORY_BARS
-    with TemporaryDirectory(prefix="hyperdrift-demo-", ignore_cleanup_errors=True) as folder:
+    with _temporary_folder() as folder:
         setup = DemoSetup(Path(folder), recording, int(recording.t[history]), options, _free_port())
         _fill_store(setup)
         generate_keys(setup.data_dir / "keys" / "hyperdrift.key", setup.public_key)

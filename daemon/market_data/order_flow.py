@@ -20,6 +20,7 @@ from daemon.store.async_store import AsyncStore
 from daemon.store.feature_frame import Flow
 from daemon.store.store import Store
 from hyperdrift.errors import ConfigError
+from hyperdrift.process.home import expanded
 from hyperdrift.slot_name import DAY_MS, SlotName
 
 # The venue repeats 30 trades; more are remembered, because pushes of one block may be split.
@@ -68,7 +69,7 @@ def read_cohorts(path: Path | str) -> Cohorts:
     """
     found: dict[str, str] = {}
     try:
-        with Path(path).expanduser().open(newline="", encoding="utf-8-sig") as file:
+        with expanded(path).open(newline="", encoding="utf-8-sig") as file:
             for number, address, cohort in _lines(path, file):
                 fault = _fault(address, cohort, found.get(address))
                 if fault is not None:

@@ -222,6 +222,24 @@ class BotState(Payload, frozen=True, kw_only=True):
     silent_since_ms: int | None = None
 
 
+class RetrainRefusal(Payload, frozen=True, kw_only=True):
+    """A retrain that left no model.
+
+    Attributes:
+        at_ms: When it ended, ms UTC.
+        model_id: The candidate that was refused; empty if there was none.
+        refused_by: The gates that refused it.
+        error: Why the retrain failed; empty if gates refused its candidate.
+        next_ms: When the policy may start another one at the earliest, ms UTC.
+    """
+
+    at_ms: int
+    model_id: str
+    refused_by: tuple[str, ...]
+    error: str
+    next_ms: int
+
+
 class SlotState(Payload, frozen=True, kw_only=True):
     """`<slot>/state`: what a slot is doing; retained.
 
@@ -247,6 +265,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
         mismatch: How the bot's features differ; null if they agree.
         labels: What the live version's labels are and why, in words; empty before the first one.
         bots: Every bot that was heard of since the daemon's start, by name.
+        refusal: What became of the last retrain, if it left no model; else null.
     """
 
     phase: str
@@ -267,6 +286,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
     mismatch: FeatureMismatch | None
     labels: str = ""
     bots: tuple[BotState, ...] = ()
+    refusal: RetrainRefusal | None = None
 
 
 class PayloadReader:

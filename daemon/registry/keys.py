@@ -12,6 +12,7 @@ import structlog
 from daemon.config.schema import Config
 from daemon.registry.signing import KeyRing, Signer, generate, write_public
 from hyperdrift.errors import ConfigError
+from hyperdrift.process.home import expanded
 
 log = structlog.get_logger()
 
@@ -63,7 +64,7 @@ def command_keys(config: Config) -> KeyRing | None:
     """
     if not config.mqtt.command_keys:
         return None
-    listed = [Path(path).expanduser() for path in config.mqtt.command_keys]
+    listed = [expanded(path) for path in config.mqtt.command_keys]
     try:
         return KeyRing.load([*listed, public_path(config.data_dir)])
     except ConfigError as e:

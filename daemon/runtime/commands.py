@@ -14,7 +14,7 @@ import structlog
 from daemon.core.outside_text import decode_json, printable
 from daemon.mqtt.messages import Command, CommandReply
 from daemon.registry.signing import KeyRing
-from daemon.runtime import event_codec
+from daemon.runtime import event_codec, issue_times
 from daemon.store.store import Store
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput
@@ -67,6 +67,8 @@ class CommandHandler:
         submit: Takes a slot, its command and the sender; False if it has no room now.
         answer: Takes the refusals.
         keys: Public keys that may sign commands; None accepts commands without a signature.
+        blocked: Returns why nothing can be journalled at present, "" if it can. A command would
+            wait for the disk, and nobody would be told.
     """
 
     def __init__(
@@ -77,9 +79,11 @@ class CommandHandler:
         answer: Answer,
         *,
         keys: KeyRing | None = None,
+        blocked: Callable[[], str] = str,
     ) -> None:
         self._slots, self._clock, self._submit, self._answer = slots, clock, submit, answer
         self._keys, self._limit, self._opened_at = keys, RateLimit(clock), clock.monotonic()
+        self._blocked = blocked
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._before: frozenset[tuple[str, int]] = frozenset()
 
@@ -100,13 +104,15 @@ class CommandHandler:
             command: Command = decode_json(payload, Command)
             document: dict[str, Any] = decode_json(payload, dict[str, Any])
         except BadInput as e:
-            self._refuse(slot, _request_id(payload), f"not a command: {e}")
+            why = issue_times.fault(payload, self._clock.now_ms()) or e
+            self._refuse(slot, _request_id(payload), f"not a command: {why}")
             return
         key = self._keys.signer_of(document) if self._keys is not None else None
         problem = (
             self._transport_problem(slot, command, retained=retained)
             or self._signature_problem(slot, command, key)
             or self._request_problem(command)
+            or not_journalled(self._blocked())
         )
         if problem:
             self._refuse(slot, command.request_id, problem)
@@ -123,6 +129,9 @@ class CommandHandler:
             return f"slot {slot} is not configured here; this daemon has {have}"
         if retained:
             return "retained commands are refused; publish it without the retain flag"
+        if unit := issue_times.unit_of(command.issued_ms, self._clock.now_ms()):
+            said = f"issued_ms is {command.issued_ms}, which is {unit}, not milliseconds"
+            return f"{said}: {issue_times.REMEDY}"
         age_ms = self._clock.now_ms() - command.issued_ms
         if age_ms > STALE_MS:
             return f"stale: issued {age_ms / 1000:.0f} s ago, at most 60 s are accepted; {_CLOCKS}"
@@ -161,6 +170,11 @@ class CommandHandler:
         self._answer(slot, CommandReply(request_id=request_id, accepted=False, detail=why))
 
 
+def not_journalled(why: str) -> str:
+    """Return the answer to a command that cannot be written into the journal; "" if it can."""
+    return f"not taken, the journal cannot be written: {why}; then ask again" if why else ""
+
+
 def no_such_slot(topic: str, payload: bytes) -> CommandReply:
     """Return the answer to a command whose topic names no slot of the daemon."""
     log.warning("command.refused", topic=topic, why="no slot")
@@ -181,4 +195,4 @@ def _request_id(payload: bytes) -> str:
     try:
         return str(decode_json(payload, _RequestId).request_id)
     except BadInput:
-        return ""
+        return issue_times.request_id(payload)

@@ -4,7 +4,7 @@ Handlers run on the event loop and only put items into inboxes. A message that c
 is logged once per topic and skipped. So a faulty bot cannot stop the daemon.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 import structlog
@@ -30,7 +30,10 @@ log = structlog.get_logger()
 
 
 class MessageRouter:
-    """Receives the messages of all slots and puts them into the slots' inboxes."""
+    """Receives the messages of all slots and puts them into the slots' inboxes.
+
+    `blocked` returns why nothing can be journalled at present, "" if it can.
+    """
 
     def __init__(
         self,
@@ -43,11 +46,12 @@ class MessageRouter:
         audit: CommandLog,
         book: TradeBook,
         command_keys: KeyRing | None = None,
+        blocked: Callable[[], str] = str,
     ) -> None:
         self._inboxes, self._bus, self._topics, self._venue = inboxes, bus, topics, venue
         self._audit, self._book = audit, book
         self._desk = CommandHandler(
-            inboxes.keys(), clock, self._submit, self._refuse, keys=command_keys
+            inboxes.keys(), clock, self._submit, self._refuse, keys=command_keys, blocked=blocked
         )
         self._payloads, self._limit = PayloadReader(), TradeLimit(venue, self.alert)
         self._flaps = PresenceDebounce(clock, self.alert)

@@ -8,7 +8,14 @@ import structlog
 
 from daemon.core.slot_troubles import TroubleChanged
 from daemon.mqtt.bot_table import KnownBot
-from daemon.mqtt.messages import BotState, CommandReply, FeatureMismatch, RetrainProgress, SlotState
+from daemon.mqtt.messages import (
+    BotState,
+    CommandReply,
+    FeatureMismatch,
+    RetrainProgress,
+    RetrainRefusal,
+    SlotState,
+)
 from daemon.runtime import event_codec
 from daemon.runtime.command_log import append_answer
 from daemon.store.async_store import AsyncStore
@@ -28,19 +35,42 @@ class SlotPublisher:
     Args:
         slot: The slot.
         store: Holds the journal.
+        tried: The same store; a call fails if the disk refuses, and does not wait.
         bus: The connection to the broker.
         topics: Gives the names of the topics.
     """
 
     def __init__(
-        self, slot: SlotName, store: AsyncStore, bus: MqttConnection, topics: Topics
+        self,
+        slot: SlotName,
+        store: AsyncStore,
+        bus: MqttConnection,
+        topics: Topics,
+        *,
+        tried: AsyncStore | None = None,
     ) -> None:
         self._slot, self._store, self._bus, self._topics = slot, store, bus, topics
+        self._tried = tried or store
 
     async def journal(self, event: events.Event) -> None:
         """Write an event into the journal."""
         kind, fields = event_codec.body(event)
         await self._write(event.at_ms, kind, fields)
+
+    async def journal_now(self, event: events.Event) -> None:
+        """Write an event into the journal, without waiting for the disk.
+
+        Raises:
+            StoreUnavailable: If the disk refuses it.
+        """
+        kind, fields = event_codec.body(event)
+        await self._tried.call(Store.append_journal, self._slot, event.at_ms, kind, fields)
+
+    def refuse(self, request_id: str, why: str) -> None:
+        """Answer a command that is not carried out, without the journal."""
+        log.warning("command.refused", slot=str(self._slot), request_id=request_id, why=why)
+        reply = CommandReply(request_id=request_id, accepted=False, detail=why)
+        self._bus.publish(self._topics.reply(self._slot), reply)
 
     async def tell(self, order: actions.Alert | actions.Publish | actions.Reply) -> None:
         """Log, journal and publish a message of the engine."""
@@ -106,7 +136,7 @@ def slot_state(
         labels: What the live version's labels are, empty before the first one.
         bots: The bots that were heard of.
     """
-    differs = now.mismatch
+    differs, refusal = now.mismatch, now.refusal
     return SlotState(
         phase=now.phase,
         model_id=now.model_id,
@@ -135,4 +165,5 @@ def slot_state(
         ),
         probation=now.probation,
         mismatch=FeatureMismatch(**dataclasses.asdict(differs)) if differs is not None else None,
+        refusal=RetrainRefusal(**dataclasses.asdict(refusal)) if refusal is not None else None,
     )

@@ -20,6 +20,7 @@ from daemon.core.slot_troubles import TroubleChanged
 from daemon.mqtt.messages import SlotState
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.runtime.bot_watch import BotWatch
+from daemon.runtime.commands import not_journalled
 from daemon.runtime.deploy_hook import run_hook
 from daemon.runtime.inbox import BotPrediction, HistoryFetched, Inbox, Item
 from daemon.runtime.model_recovery import ModelRecovery
@@ -29,6 +30,7 @@ from daemon.runtime.serving import Serving
 from daemon.runtime.slot_publisher import SlotPublisher, slot_state
 from daemon.scoring.scorer import Scorer
 from daemon.store.async_store import AsyncStore
+from daemon.store.database import StoreUnavailable
 from daemon.training.training import Training
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.messages import BotPresence
@@ -68,6 +70,7 @@ class SlotRunner:
         serving: The live model.
         training: Runs a retrain.
         store: Bars and journal.
+        tried: The same, for what must not wait for the disk; None waits.
         scorer: Scores a bar with the models.
         bus: Publishes state, events and replies.
         topics: Gives the names of the topics.
@@ -86,6 +89,7 @@ class SlotRunner:
         serving: Serving,
         training: Training,
         store: AsyncStore,
+        tried: AsyncStore | None = None,
         scorer: Scorer,
         bus: MqttConnection,
         topics: Topics,
@@ -97,7 +101,7 @@ class SlotRunner:
         self.slot, self._inbox, self._make_engine = slot, inbox, make_engine
         self._serving, self._store, self._scorer = serving, store, scorer
         self._bus, self._venue, self._on_deploy, self._lacks = bus, venue, on_deploy, lacks
-        self._publisher = SlotPublisher(slot, store, bus, topics)
+        self._publisher = SlotPublisher(slot, store, bus, topics, tried=tried)
         self._engine = make_engine(0)
         self._bot = BotWatch(str(slot), compatibility, self._mismatched, venue.speed)
         self._recovery = ModelRecovery(
@@ -210,11 +214,23 @@ class SlotRunner:
                 await self._publisher.tell_trouble(item, self._venue.now_ms())
             case HistoryFetched():
                 await self._recount(item)
+            case events.CommandReceived():
+                await self._obey(item)
             case events.Ticked() | events.SwapAcked():
                 await self._mend()
                 await self._handle(item)
             case _:
                 await self._handle(item)
+
+    async def _obey(self, command: events.CommandReceived) -> None:
+        """Journal a command, then carry it out; refuse it if the disk does not take it."""
+        try:
+            await self._publisher.journal_now(command)
+        except StoreUnavailable as e:
+            self._publisher.refuse(command.request_id, not_journalled(str(e)))
+            return
+        for order in self._engine.handle(command):
+            await self._act(order)
 
     def _mismatched(self) -> bool:
         return self._engine.snapshot().mismatch is not None

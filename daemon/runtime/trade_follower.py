@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 
 from daemon.core.coin_names import slots_meant
 from daemon.core.log_once import LogOnce
@@ -39,6 +40,10 @@ _AT_ONCE: Final = 100
 _UNREADABLE: Final = (
     "let the daemon's user read the file and its folder (a service sees no home folders); until "
     "then none of its trades count"
+)
+_UNWATCHED: Final = (
+    f"the file is read every {POLL_S:g} s instead; if a limit of inotify is reached, raise it: "
+    "`sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288`"
 )
 _WHOSE: Final = (
     "add [[slots]] for a coin that you trade with a model; of two slots of one coin tell by a "
@@ -128,7 +133,7 @@ class TradeFollower(FileSystemEventHandler):
         self._sorter = TradeSorter(slots, book)
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._unreadable = LogOnce()
+        self._unreadable, self._unnoticed = LogOnce(), LogOnce()
         self._kept: Header | None = None
 
     async def run(self) -> None:
@@ -142,16 +147,26 @@ class TradeFollower(FileSystemEventHandler):
         watching = False
         try:
             while True:
-                # If the system has no notifications, the file is only read less often.
-                with contextlib.suppress(OSError):
-                    if not watching and self._path.parent.is_dir():
-                        await asyncio.to_thread(observer.schedule, self, str(self._path.parent))
-                        watching = True
+                watching = watching or await self._watch(observer)
                 await self._read()
                 await self._wait()
         finally:
             observer.stop()
             self._file.close()
+
+    async def _watch(self, observer: BaseObserver) -> bool:
+        """Ask for notifications of the file's folder; without, it is only read less often."""
+        try:
+            if not self._path.parent.is_dir():
+                return False
+            await asyncio.to_thread(observer.schedule, self, str(self._path.parent))
+        except OSError as e:
+            if self._unnoticed.begins():
+                log.warning(
+                    "trades.not_watched", file=str(self._path), why=str(e), remedy=_UNWATCHED
+                )
+            return False
+        return True
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Wake the reader; watchdog calls this from its own thread."""

@@ -37,6 +37,7 @@ class StatusPublisher:
         online: The first status.
         trouble: Returns what is wrong and concerns all slots; empty if nothing. Each new one
             is an alert too.
+        disk: Returns why nothing can be stored; empty if it can. Its alert comes from the store.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class StatusPublisher:
         self.online, self._bus, self._topics, self._venue = online, bus, topics, venue
         self._start, self._trades = start, trades
         self.trouble: Callable[[], str] = str
+        self.disk: Callable[[], str] = str
         self._told, self._has_feed = "", False
 
     async def run(self, feed: Feed, clock: Clock) -> None:
@@ -85,7 +87,7 @@ class StatusPublisher:
             venue=venue,
             feed=slots,
             trades=self._trades(),
-            trouble=self._find_trouble(),
+            trouble="; ".join(filter(None, (self._find_trouble(), self.disk()))),
         )
         self._bus.publish(self._topics.status, status, retain=True)
         return venue.connected

@@ -19,10 +19,29 @@ from hyperdrift.errors import ConfigError
 # Faults of a disk that may pass; any other fault means that the folder was never usable.
 _TROUBLES: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 _LONGEST: Final = 120
+_LOCKS: Final = Path("/proc/locks")
 _WRITE: Final = (
     "write a folder that this user may write; a service sees no home folders and writes only where "
     "ReadWritePaths= of its unit lets it"
 )
+
+
+def holder(data_dir: Path) -> int | None:
+    """Return the process that holds the lock of a data folder; None if none does, or none is seen.
+
+    It takes no lock, so it never stops another process from starting.
+    """
+    try:
+        wanted, rows = (data_dir / "lock").stat(), _LOCKS.read_text().splitlines()
+    except OSError:
+        return None
+    for row in rows:  # 1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF
+        _, kind, *_, process, place, _, _ = row.split()
+        major, minor, inode = place.split(":")
+        device = os.makedev(int(major, 16), int(minor, 16))
+        if kind == "FLOCK" and (device, int(inode)) == (wanted.st_dev, wanted.st_ino):
+            return int(process)
+    return None
 
 
 @contextlib.contextmanager

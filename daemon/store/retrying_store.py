@@ -65,6 +65,12 @@ class RetryingStore:
         self.inner, self._clock, self._alarm = inner, clock, alarm
         self._refused_at_s, self._rows_written = 0.0, 0
         self.trouble = ""
+        self._waiting = 0
+
+    @property
+    def blocked(self) -> str:
+        """Why the disk refuses what is waiting to be written, in words; "" if nothing waits."""
+        return self.trouble if self._waiting else ""
 
     async def call(
         self, method: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs
@@ -74,7 +80,11 @@ class RetryingStore:
             try:
                 return await self.call_once(method, *args, **kwargs)
             except StoreUnavailable:
-                await self._clock.sleep(_RETRY_S)
+                self._waiting += 1
+                try:
+                    await self._clock.sleep(_RETRY_S)
+                finally:
+                    self._waiting -= 1
 
     async def call_once(
         self, method: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs

@@ -1,6 +1,5 @@
 """Run one retrain without a daemon, with the same pipeline and the same gates."""
 
-import getpass
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from daemon.config.limits import child_limits, gate_limits, policy_settings
 from daemon.config.schema import Config
 from daemon.config.secrets import secret_paths
 from daemon.core.errors import NotNow
+from daemon.core.users import user_name
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer, trusted_keys
 from daemon.registry.registry import Registry
@@ -123,7 +123,7 @@ async def retrain_once(
 
 def _deploy(registry: Registry, store: Store, slot: SlotName, model_id: str, at_ms: int) -> None:
     """Deploy a version that passed its gates, and record who did."""
-    by, why = getpass.getuser(), "hyperdrift retrain --deploy"
+    by, why = user_name(), "hyperdrift retrain --deploy"
     manifest = registry.deploy(slot, model_id, reason=why, by=by, at_ms=at_ms)
     deployment_log.note(store, slot, manifest, at_ms)
 
