@@ -30,9 +30,9 @@ from daemon.cli.options import (
     print_json,
     run_async,
 )
-from daemon.core import standard_streams
 from daemon.core.errors import HostRefused
 from daemon.core.users import user_name
+from daemon.service import standard_streams
 from hyperdrift.errors import ConfigError, HyperdriftError
 
 # What the host may refuse to any command, and what to do.

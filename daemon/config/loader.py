@@ -200,8 +200,11 @@ def _check_limits(config: Config) -> None:
 
 def _folder_problem(data_dir: str) -> str | None:
     """Refuse a relative folder: it would differ with the folder of each command."""
-    if expanded(data_dir).is_absolute():
-        return None
+    try:
+        if expanded(data_dir).is_absolute():
+            return None
+    except ConfigError as e:
+        return f"daemon.data_dir is {e}"
     return f"daemon.data_dir is {data_dir!r}; write a whole path, from / or ~ on"
 
 

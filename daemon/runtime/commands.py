@@ -12,9 +12,10 @@ import msgspec
 import structlog
 
 from daemon.core.outside_text import decode_json, printable
+from daemon.mqtt import issue_times
 from daemon.mqtt.messages import Command, CommandReply
 from daemon.registry.signing import KeyRing
-from daemon.runtime import event_codec, issue_times
+from daemon.runtime import event_codec
 from daemon.store.store import Store
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput

@@ -115,6 +115,17 @@ class SlotPublisher:
         await self._store.call(Store.append_journal, self._slot, at_ms, kind, fields)
 
 
+def _bot_state(bot: KnownBot, now: EngineSnapshot) -> BotState:
+    online = bot.presence.online
+    return BotState(
+        bot_id=bot.bot_id,
+        online=online,
+        model_id=bot.presence.model_id,
+        waiting_for=bot.presence.waiting_for,
+        silent_since_ms=now.speakers.get(bot.bot_id) if online else None,
+    )
+
+
 def slot_state(
     now: EngineSnapshot,
     *,
@@ -153,16 +164,7 @@ def slot_state(
         waiting_for=now.waiting_for,
         trouble=trouble,
         labels=labels,
-        bots=tuple(
-            BotState(
-                bot_id=bot.bot_id,
-                online=bot.presence.online,
-                model_id=bot.presence.model_id,
-                waiting_for=bot.presence.waiting_for,
-                silent_since_ms=now.speakers.get(bot.bot_id) if bot.presence.online else None,
-            )
-            for bot in bots
-        ),
+        bots=tuple(_bot_state(bot, now) for bot in bots),
         probation=now.probation,
         mismatch=FeatureMismatch(**dataclasses.asdict(differs)) if differs is not None else None,
         refusal=RetrainRefusal(**dataclasses.asdict(refusal)) if refusal is not None else None,

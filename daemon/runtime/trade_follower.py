@@ -5,6 +5,7 @@ The file is read in a thread, piece by piece, so that years of trades delay no b
 
 import asyncio
 import contextlib
+import errno
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
@@ -41,8 +42,10 @@ _UNREADABLE: Final = (
     "let the daemon's user read the file and its folder (a service sees no home folders); until "
     "then none of its trades count"
 )
+# What inotify answers if there are too many instances, or too many watches.
+_LIMITS: Final = {errno.EMFILE, errno.ENOSPC}
 _UNWATCHED: Final = (
-    f"the file is read every {POLL_S:g} s instead; if a limit of inotify is reached, raise it: "
+    f"the file is read every {POLL_S:g} s instead; raise the limit of inotify: "
     "`sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288`"
 )
 _WHOSE: Final = (
@@ -161,7 +164,7 @@ class TradeFollower(FileSystemEventHandler):
                 return False
             await asyncio.to_thread(observer.schedule, self, str(self._path.parent))
         except OSError as e:
-            if self._unnoticed.begins():
+            if e.errno in _LIMITS and self._unnoticed.begins():
                 log.warning(
                     "trades.not_watched", file=str(self._path), why=str(e), remedy=_UNWATCHED
                 )
