@@ -87,7 +87,7 @@ class StatusPublisher:
             venue=venue,
             feed=slots,
             trades=self._trades(),
-            trouble="; ".join(filter(None, (self._find_trouble(), self.disk()))),
+            trouble=self._find_trouble(),
         )
         self._bus.publish(self._topics.status, status, retain=True)
         return venue.connected
@@ -97,7 +97,7 @@ class StatusPublisher:
         if found and found != self._told:
             self.alert(found)
         self._told = found
-        return found
+        return "; ".join(filter(None, (found, self.disk())))
 
     def alert(self, text: str) -> None:
         """Publish an alert that concerns all slots."""

@@ -120,7 +120,7 @@ MEANINGS: Final = {
     "trades.no_slot": "Trades of the file are of a coin or an interval that no slot has.",
     "trades.no_text": "The trade file is no text that can be followed.",
     "trades.unknown_slot": "A trade is published for a slot that is not configured.",
-    "trades.not_watched": "A limit of inotify is reached; the trade file is read every 10 s instead.",
+    "trades.not_watched": "A limit of inotify is reached: the trade file is read every 10 s.",
     "trades.unreadable": "The trade file cannot be read.",
     "venue.answers": "The venue answers, and says which coins it lists.",
     "venue.clock_jumped": "The venue's clock jumped against ours.",
