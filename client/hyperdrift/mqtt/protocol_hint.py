@@ -33,30 +33,41 @@ async def protocol_hint(address: BrokerAddress, trust: ssl.SSLContext | None) ->
         anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE  # nothing is told
         with contextlib.suppress(*_FAILURES):
-            await within(_LONGEST_S, _shake_hands(address, anybody))
+            await within(_LONGEST_S, _shake_hands(address, anybody, alerts=False))
             return f"the broker speaks TLS on port {address.port}; write mqtts://"
         return ""
     try:
-        await within(_LONGEST_S, _greet(address, trust))
+        await within(_LONGEST_S, _shake_hands(address, trust))
     except ssl.SSLError as e:
         if any(reason in str(e.reason) for reason in _NO_CERTIFICATE):
             return "it wants a certificate of this client: mqtt.cert_file and mqtt.key_file"
     except _FAILURES:
         pass
     with contextlib.suppress(*_FAILURES):
-        if await within(_LONGEST_S, _greet(address, None)) == _CONNACK:
+        if await within(_LONGEST_S, _greet(address)) == _CONNACK:
             return f"the broker speaks no TLS on port {address.port}; write mqtt://"
     return ""
 
 
-async def _shake_hands(address: BrokerAddress, trust: ssl.SSLContext) -> None:
-    _, writer = await asyncio.open_connection(address.host, address.port, ssl=trust)
-    writer.transport.abort()
+async def _shake_hands(
+    address: BrokerAddress, trust: ssl.SSLContext, *, alerts: bool = True
+) -> None:
+    """Shake hands; with `alerts` also wait for what a broker sends that misses a certificate.
 
-
-async def _greet(address: BrokerAddress, trust: ssl.SSLContext | None) -> int:
-    """Return the first byte of what is answered to a CONNECT without a user."""
+    Nothing is written: a broker that closes with unread bytes resets the connection, and its alert
+    is lost.
+    """
     reader, writer = await asyncio.open_connection(address.host, address.port, ssl=trust)
+    try:
+        if alerts:
+            await reader.read(1)
+    finally:
+        writer.transport.abort()
+
+
+async def _greet(address: BrokerAddress) -> int:
+    """Return the first byte of what is answered to a CONNECT without a user."""
+    reader, writer = await asyncio.open_connection(address.host, address.port)
     try:
         writer.write(_CONNECT)
         return (await reader.readexactly(1))[0]

@@ -88,14 +88,14 @@ async def test_a_promotion_is_asked_for_signed_and_done_when_the_pointer_has_mov
     moved = await bench.promote(WISH, daemon.ids[1])
     assert (moved.model_id, moved.previous_id) == (daemon.ids[1], daemon.ids[0])
     assert moved.through == "the daemon"
-    assert daemon.heard == ("promote", "I know why", "alice (key alice)")
+    assert daemon.heard == ("promote", "I know why", "alice")
 
 
 async def test_without_a_key_of_their_own_those_who_may_read_the_daemons_sign_with_that(
     daemon: Daemon,
 ) -> None:
     await ManualDeploy(daemon.config, SystemClock()).promote(WISH, daemon.ids[1])
-    assert daemon.heard == ("promote", "I know why", "alice (key hyperdrift)")
+    assert daemon.heard == ("promote", "I know why", "hyperdrift")
 
 
 async def test_a_strangers_key_and_a_daemon_that_declines_change_nothing(

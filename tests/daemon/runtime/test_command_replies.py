@@ -122,7 +122,9 @@ async def test_every_command_good_or_bad_gets_exactly_one_reply_with_its_request
     topics = {reply["request_id"]: topic for topic, reply in room.replies}
     assert topics["elsewhere"] == "hyperdrift/SOL-5m/command/reply"
     assert topics["no-slot"] == "hyperdrift/nowhere/command/reply"
-    assert [(event.request_id, event.by) for event in room.keeper.through] == [("good", "alice")]
+    assert [(event.request_id, event.by) for event in room.keeper.through] == [
+        ("good", "unproven (alice)")
+    ]
 
 
 async def test_refusals_stand_in_the_journal(room: Room) -> None:

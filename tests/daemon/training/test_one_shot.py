@@ -154,9 +154,11 @@ async def test_a_child_that_dies_leaves_the_live_model_as_it_was(
 def test_interrupted_it_ends_its_child_says_so_and_leaves_no_job(
     config: Config, tmp_path: Path
 ) -> None:
+    pid = tmp_path / "seen" / "pid"
+    pid.parent.mkdir()  # a child can make nothing in a folder above the data folder
     (tmp_path / "child.py").write_text(
         f"import os, pathlib, time\n"
-        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\ntime.sleep(60)\n"
+        f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\ntime.sleep(60)\n"
     )
     settings = tmp_path / "hyperdrift.toml"
     settings.write_text(
@@ -167,13 +169,13 @@ def test_interrupted_it_ends_its_child_says_so_and_leaves_no_job(
     command = [sys.executable, "-m", "daemon.cli", *asked]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         until = time.monotonic() + 30
-        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        while not pid.exists() or not pid.read_text():
             assert time.monotonic() < until, "the child did not start"
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "interrupted; `hyperdrift models list` shows what is live" in said
-    assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
+    assert not Path(f"/proc/{pid.read_text()}").exists()
     assert list((config.data_dir / "jobs").glob("*/job.json")) == []
     assert Registry(config.data_dir / "models").live(SLOT) is None
