@@ -160,6 +160,8 @@ def open_slot(
     cert_file: str | None = None,
     key_file: str | None = None,
     models_dir: str | None = None,
+    folder: str | None = None,
+    cache_dir: str | None = None,
     public_key: str | None = None,
     form: str = "",
 ) -> BlockingModelSlot | PointerSlot:
@@ -178,6 +180,8 @@ def open_slot(
         cert_file: Certificate of the bot, for a broker that asks for one.
         key_file: Key of `cert_file`, not encrypted.
         models_dir: The models folder; needed without a broker.
+        folder: Instead of it, the slot's own folder as the bot sees it; only with a broker.
+        cache_dir: A folder of the bot's own for what it fetched; only with a broker.
         public_key: The daemon's public key.
         form: `onnx` or `joblib`; empty for what is installed.
 
@@ -186,7 +190,6 @@ def open_slot(
             cannot be used.
         BadInput: If `slot` is not well-formed.
     """
-    key, folder = (Path(each) if each else None for each in (public_key, models_dir))
     opened: BlockingModelSlot | PointerSlot
     if broker_url and bot_id:
         inner = ModelSlot(
@@ -198,13 +201,15 @@ def open_slot(
             ca_file=ca_file,
             cert_file=cert_file,
             key_file=key_file,
-            public_key=key,
-            models_dir=folder,
+            public_key=public_key,
+            models_dir=models_dir,
+            folder=folder,
+            cache_dir=cache_dir,
             form=form,
         )
         opened = BlockingModelSlot(inner)
-    elif folder is not None:
-        opened = PointerSlot(folder, slot, public_key=key, form=form)
+    elif models_dir:
+        opened = PointerSlot(models_dir, slot, public_key=public_key, form=form)
     else:
         raise ConfigError("a slot needs broker_url and bot_id, or models_dir")
     opened.start()
