@@ -226,6 +226,8 @@ async def command(
         known = ", ".join(get_args(CommandName))
         raise BadInput(f"command {name!r} is not one of {known}") from e
     topics, target = Topics(config.mqtt.prefix), SlotName.parse(slot)
+    if why := local_daemon.stopped(config):
+        raise NoAnswer(why)
     signer = command_signer(config, key)
     with _explained(config, broker=True):
         async with remote_client.connected(

@@ -138,6 +138,7 @@ class TradeFollower(FileSystemEventHandler):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unreadable, self._unnoticed = LogOnce(), LogOnce()
         self._kept: Header | None = None
+        self._observer: BaseObserver | None = None
 
     async def run(self) -> None:
         """Read the file, then everything that is appended, until cancelled."""
@@ -145,24 +146,25 @@ class TradeFollower(FileSystemEventHandler):
         self._file.header = self._kept = await self._store.call(
             _header, self._slots, str(self._path)
         )
-        observer = Observer()
-        observer.start()
         watching = False
         try:
             while True:
-                watching = watching or await self._watch(observer)
+                watching = watching or await self._watch()
                 await self._read()
                 await self._wait()
         finally:
-            observer.stop()
+            if self._observer is not None:
+                self._observer.stop()
             self._file.close()
 
-    async def _watch(self, observer: BaseObserver) -> bool:
+    async def _watch(self) -> bool:
         """Ask for notifications of the file's folder; without, it is only read less often."""
         try:
             if not self._path.parent.is_dir():
                 return False
-            await asyncio.to_thread(observer.schedule, self, str(self._path.parent))
+            if self._observer is None:
+                self._observer = await asyncio.to_thread(_observer)
+            await asyncio.to_thread(self._observer.schedule, self, str(self._path.parent))
         except OSError as e:
             if e.errno in _LIMITS and self._unnoticed.begins():
                 log.warning(
@@ -222,6 +224,12 @@ class TradeFollower(FileSystemEventHandler):
     async def _look_in_time(self) -> None:
         await self._clock.sleep(POLL_S)
         self._changed.set()
+
+
+def _observer() -> BaseObserver:
+    observer = Observer()  # it may be refused too, for want of an inotify instance
+    observer.start()
+    return observer
 
 
 class _KeptHeader(msgspec.Struct):

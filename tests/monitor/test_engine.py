@@ -148,6 +148,21 @@ def test_a_candidate_goes_live_only_when_it_passed() -> None:
     assert slot.engine.snapshot().phase == "collecting"
 
 
+def test_what_refused_the_last_candidate_is_known_and_when_the_next_may_begin() -> None:
+    slot = Slot()
+    slot.tick()
+    assert slot.engine.snapshot().refusal is None
+    slot.train("bad", passed=False, refused_by=("overfit", "direction"))
+    refusal = slot.engine.snapshot().refusal
+    assert refusal is not None
+    assert (refusal.model_id, refusal.refused_by) == ("bad", ("overfit", "direction"))
+    retry_ms = slot.engine.settings.retry_bars * 300_000
+    assert refusal.next_ms == refusal.at_ms + retry_ms
+    slot.command("retrain")
+    slot.train("good")
+    assert slot.engine.snapshot().refusal is None
+
+
 def test_the_phases_follow_a_whole_cycle() -> None:
     slot = Slot(history_bars=10)
     seen = [slot.engine.phase.value]

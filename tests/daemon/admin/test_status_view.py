@@ -36,6 +36,23 @@ def test_it_tells_what_the_labels_of_the_live_model_are(capsys: Any) -> None:
     assert "labels" not in shown(capsys)  # of an older daemon
 
 
+def test_it_names_the_gates_that_refused_the_last_candidate_and_when_the_next_may_start(
+    capsys: Any,
+) -> None:
+    refusal = {
+        "at_ms": 1_750_000_200_000,
+        "model_id": "20250615_151000_abc",
+        "refused_by": ["overfit", "beats_prior"],
+        "error": "",
+        "next_ms": 1_750_086_600_000,
+    }
+    text = shown(capsys, refusal=refusal)
+    assert "UTC, refused by overfit, beats_prior (20250615_151000_abc)" in text
+    assert "the next may start at 2025-06-16 15:10 UTC, a forced one at any time" in text
+    assert "failed: no disk" in shown(capsys, refusal=refusal | {"error": "no disk"})
+    assert "last retrain" not in shown(capsys)
+
+
 def test_it_lists_every_bot_and_what_is_wrong_with_it(capsys: Any) -> None:
     fine = {"bot_id": "", "online": True, "model_id": "m1", "waiting_for": ""}
     fine["silent_since_ms"] = None

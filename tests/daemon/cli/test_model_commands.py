@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from daemon import cli
+from daemon.config import loader
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer, trusted_keys
 from daemon.registry.registry import Registry
@@ -247,6 +248,21 @@ def test_keygen_makes_a_pair_once_and_never_overwrites_it(shell: Shell) -> None:
     assert (code, err.count("\n")) == (2, 1)
     assert "exists; move it away first" in err
     assert private.read_bytes() == before
+
+
+def test_what_keygen_prints_can_be_pasted_where_it_says(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shell.root)
+    code, out, _ = shell.call("keygen", "--out", 'o "k" é')
+    assert code == 0
+    assert "under [mqtt]" in out
+    path = shell.root / "pasted.toml"
+    path.write_text(f"[mqtt]\n{out.splitlines()[-1]}\n")
+    assert loader.load(path).mqtt.command_keys == (str(shell.root / 'o "k" é.pub'),)
+    line = shell.call("keygen")[1].splitlines()[-1]
+    given = eval(f"dict({line})")
+    assert Path(given["public_key"]).is_file()
 
 
 def test_keygen_makes_an_operators_pair_where_it_is_told(shell: Shell) -> None:

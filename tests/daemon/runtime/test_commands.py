@@ -1,6 +1,8 @@
 """Every command gets exactly one answer, and only fresh, well-formed ones get through."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -11,11 +13,13 @@ from hypothesis import strategies as st
 from daemon.mqtt.messages import Command, CommandReply
 from daemon.registry.signing import KeyRing, Signer, generate
 from daemon.runtime.commands import PER_MINUTE, CommandHandler
+from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName
 from tests.fakes import FakeClock
 
 BTC, SOL = SlotName("BTC", "5m"), SlotName("SOL", "5m")
 CLOCK = FakeClock()
+README = Path(__file__).parents[3] / "README.md"
 
 
 class Office:
@@ -82,6 +86,61 @@ def test_a_command_that_may_not_pass_is_answered_with_the_reason(
     (reply,) = office.replies
     assert not reply.accepted
     assert why in reply.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"{CLOCK.ms // 1000}", "which is seconds, not milliseconds"),
+        (f"{CLOCK.ms / 1000 + 0.25}", "which is seconds, not milliseconds"),
+        (f"{CLOCK.ms}000", "which is microseconds, not milliseconds"),
+        (f"{CLOCK.ms}000000", "which is nanoseconds, not milliseconds"),
+        (f"{CLOCK.ms}.5", "no whole number"),
+        (f'"{CLOCK.ms}"', "a text: write it without quotes"),
+        (f"{CLOCK.ms // 1000}3N", "because this `date` has no %3N"),  # macOS
+        (f"{CLOCK.ms // 1000}%3N", "because this `date` has no %3N"),  # busybox
+        (f"{CLOCK.ms // 1000}N", "because this `date` has no %3N"),
+        ("", "issued_ms is empty"),
+    ],
+)
+def test_a_time_that_a_shell_gives_is_answered_with_what_is_wrong_and_to_whom(
+    text: str, why: str
+) -> None:
+    office = Office()
+    payload = '{"command":"retrain","request_id":"mine","issued_ms":' + text + "}"
+    office.desk.take(BTC, payload.encode(), retained=False)
+    (reply,) = office.replies
+    assert (office.through, reply.request_id) == ([], "mine")
+    assert why in reply.detail
+    assert "%3N" not in why or "hyperdrift command" in reply.detail
+
+
+def test_a_command_that_the_disk_would_not_take_is_refused_until_it_does() -> None:
+    office, disk = Office(), ["the disk is full"]
+    desk = CommandHandler(
+        {BTC}, CLOCK, office.submit, lambda _, r: office.replies.append(r), blocked=lambda: disk[0]
+    )
+    office.desk = desk
+    office.take()
+    assert office.replies[0].detail.startswith("not taken, the journal cannot be written: the disk")
+    disk[0] = ""
+    office.take()
+    assert [command.request_id for command in office.through] == ["r1"]
+
+
+def test_the_example_of_the_readme_gives_a_command_that_passes_in_each_shell_that_is_here() -> None:
+    line = next(row for row in README.read_text().splitlines() if "mosquitto_pub" in row)
+    assert "%3N" not in line
+    message = line[line.index("-m ") + 3 :]
+    for shell in (("busybox", "sh"), ("dash",), ("sh",)):
+        if shutil.which(shell[0]) is None:
+            continue
+        said = subprocess.run((*shell, "-c", f"echo {message}"), capture_output=True, check=True)
+        clock = FakeClock(SystemClock().now_ms())
+        office = Office(clock=clock)
+        clock.ms, clock.ahead_ms = clock.ms + 5000, -5000  # the daemon has run for a while
+        office.desk.take(BTC, said.stdout.strip(), retained=False)
+        assert (len(office.through), office.replies) == (1, [])
 
 
 def test_the_same_request_is_not_carried_out_twice() -> None:
