@@ -218,7 +218,8 @@ async def command(
 
     Raises:
         BadInput: If there is no such command or the slot is misspelt.
-        BrokerUnreachable: If there is no broker, or no daemon that answers.
+        BrokerUnreachable: If the broker refuses.
+        NoAnswer: If there is no broker, or no daemon that answers; says why if that is known.
     """
     try:
         wanted: CommandName = msgspec.convert(name, CommandName)
