@@ -224,6 +224,7 @@ class Engine:
             trained_to_ms=champion.served.trained_to_ms if champion else None,
             began_ms=tuple(self._retrains.began_ms),
             unsuccessful_ms=self._retrains.unsuccessful_ms,
+            refusals=self._retrains.refusals,
             drifted=tuple(champion.drifted) if champion else (),
             unhelpful=champion.challenge.objection(*asked) if champion else "",
             fell=champion.fell if champion else "",

@@ -13,6 +13,8 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 _RARE_BARS_PER_DAY = 24
 _FAR_DAYS = 3650
+# Of `retry_bars`: to eight days at 5m.
+_DOUBLINGS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,8 @@ class PolicySettings:
         false_alarms_per_month: What the drift monitor is calibrated to, over all features.
         win_rate_floor: Below this share over `win_rate_trades` trades a model is renewed.
         win_rate_trades: Trades that the floor is judged on.
-        retry_bars: Bars to wait after a retrain that failed or was refused.
+        retry_bars: Bars to wait after a retrain that failed or was refused. Beside a live model
+            each further refusal in a row doubles it, up to eight times.
         probation_hours: How long the previous model scores beside a new one.
     """
 
@@ -69,7 +72,8 @@ class Situation:
     """What is known at `now_ms`.
 
     `trained_to_ms` is None without a live model, `began_ms` holds when the recent
-    retrains began, oldest first, `unsuccessful_ms` when the last one failed or was refused.
+    retrains began, oldest first, `unsuccessful_ms` when the last one failed or was refused,
+    `refusals` how many in a row were refused.
     `drifted` names features, `fell` says in words how the win rate fell, `unservable` why the
     bot could not load a new model, `unhelpful` why a retrain for drift would not help.
     """
@@ -80,6 +84,7 @@ class Situation:
     trained_to_ms: int | None = None
     began_ms: tuple[int, ...] = ()
     unsuccessful_ms: int | None = None
+    refusals: int = 0
     drifted: tuple[str, ...] = ()
     unhelpful: str = ""
     fell: str = ""
@@ -118,7 +123,7 @@ def decide(settings: PolicySettings, now: Situation) -> Start | Wait:
     if wanted is None:
         drift = ("drift", _drift(now)) if now.unhelpful else ()
         return Wait(now.unhelpful or _idle(settings, now), drift)
-    hindrance = _hindrance(settings, now, first=wanted.trigger == "first")
+    hindrance = _hindrance(settings, now, wanted.trigger)
     return Wait(hindrance, (wanted.trigger, wanted.reason)) if hindrance else wanted
 
 
@@ -131,7 +136,9 @@ def earliest_ms(settings: PolicySettings, now: Situation) -> int:
     """
     limits = [now.now_ms]
     if now.unsuccessful_ms is not None:
-        limits.append(now.unsuccessful_ms + settings.retry_bars * now.interval_ms)
+        scheduled = settings.schedule_days > 0
+        bars = _retry_bars(settings, now, scheduled=scheduled)
+        limits.append(now.unsuccessful_ms + bars * now.interval_ms)
     if now.trained_to_ms is not None:  # a first model waits for nothing else
         limits.append(now.trained_to_ms + settings.min_new_bars * now.interval_ms)
         if now.began_ms:
@@ -172,16 +179,34 @@ def _evidence(settings: PolicySettings, now: Situation) -> Start | None:
     return None
 
 
-def _hindrance(settings: PolicySettings, now: Situation, *, first: bool) -> str:
+def _retry_bars(settings: PolicySettings, now: Situation, *, scheduled: bool) -> int:
+    """Return how many bars to wait after a retrain that did not succeed.
+
+    What refused one candidate refuses the next day's too: the judged weeks are nearly the same.
+    Without a model, or by a schedule, it is asked again as soon as the limit lets it.
+    """
+    if now.trained_to_ms is None or scheduled:
+        return settings.retry_bars
+    return settings.retry_bars << min(_DOUBLINGS, max(0, now.refusals - 1))
+
+
+def _hindrance(settings: PolicySettings, now: Situation, trigger: str) -> str:
     """Return why a retrain must wait despite the evidence, "" if it may start."""
     if now.paused:
         return "paused by an operator"
     if now.unservable:
         return now.unservable
-    retry_ms = settings.retry_bars * now.interval_ms
-    if now.unsuccessful_ms is not None and now.now_ms - now.unsuccessful_ms < retry_ms:
-        return f"the last retrain did not succeed; the next may start {settings.retry_bars} bars on"
-    if first:
+    bars = _retry_bars(settings, now, scheduled=trigger == "schedule")
+    if (
+        now.unsuccessful_ms is not None
+        and now.now_ms - now.unsuccessful_ms < bars * now.interval_ms
+    ):
+        last = (
+            f"{now.refusals} retrains in a row were refused" if bars > settings.retry_bars else ""
+        )
+        last = last or "the last retrain did not succeed"
+        return f"{last}; the next may start {bars} bars on"
+    if trigger == "first":
         return ""
     if now.on_probation:
         return "the live model is still on probation"

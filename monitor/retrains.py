@@ -24,6 +24,7 @@ class Retrains:
         candidate: A model that passed every gate and waits to go live.
         began_ms: When the recent retrains began, oldest first.
         unsuccessful_ms: When the last one that failed or was refused ended, None if none was.
+        refusals: How many in a row were refused.
         refusal: What became of the last one, if it failed or was refused; else None.
     """
 
@@ -33,6 +34,7 @@ class Retrains:
         self.candidate: JudgedCandidate | None = None
         self.began_ms: deque[int] = deque(maxlen=max(2, per_day))
         self.unsuccessful_ms: int | None = None
+        self.refusals = 0
         self.refusal: Refusal | None = None
 
     def name(self, now_ms: int) -> str:
@@ -74,8 +76,10 @@ class Retrains:
         self._out.publish("retrain_finished", text, job=job.job_id, **fields)
         if event.passed:
             self.candidate, self.refusal = JudgedCandidate(event.model_id, job), None
+            self.refusals = 0
         else:
             self.unsuccessful_ms = now_ms
+            self.refusals += 1
             self.refusal = Refusal(now_ms, event.model_id, event.refused_by)
 
     def failed(self, event: events.RetrainFailed, now_ms: int) -> RetrainJob | None:

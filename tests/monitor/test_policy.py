@@ -12,6 +12,7 @@ from monitor.policy import (
     collecting,
     decide,
     default_settings,
+    earliest_ms,
 )
 
 NOW_MS = 100 * DAY_MS
@@ -64,6 +65,28 @@ def test_each_limit_holds_evidence_back_and_says_so(change: dict[str, object], s
     assert isinstance(choice, Wait)
     assert says in choice.reason
     assert choice.evidence in {(), ("drift", "drift of rv_1h")}
+
+
+@pytest.mark.parametrize(
+    ("refusals", "days"), [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8), (5, 8), (500, 8)]
+)
+def test_each_refusal_in_a_row_doubles_the_wait_beside_a_live_model(
+    refusals: int, days: int
+) -> None:
+    drifted = replace(CALM, drifted=("rv_1h",), refusals=refusals)
+    early = replace(drifted, unsuccessful_ms=NOW_MS - days * DAY_MS + 1)
+    assert f"the next may start {288 * days} bars on" in reason(early)
+    assert earliest_ms(LIMITS, early) == NOW_MS + 1
+    assert trigger(replace(drifted, unsuccessful_ms=NOW_MS - days * DAY_MS)) == "drift"
+
+
+def test_without_a_model_or_by_a_schedule_no_refusal_doubles_the_wait() -> None:
+    refused = replace(CALM, refusals=5, unsuccessful_ms=NOW_MS - DAY_MS)
+    assert trigger(replace(refused, trained_to_ms=None)) == "first"
+    daily = replace(LIMITS, schedule_days=1.0)
+    choice = decide(daily, replace(refused, began_ms=(NOW_MS - DAY_MS,)))
+    assert isinstance(choice, Start)
+    assert choice.trigger == "schedule"
 
 
 def test_a_reason_to_wait_stays_the_same_while_nothing_changes() -> None:
