@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _FARTHEST_MS: Final = 2**53  # its seconds are still a float
 _TOPICS: Final = 1000
+_KNOWN_BY: Final = 200  # characters of a topic, which may have 65,535
 
 log = structlog.get_logger()
 
@@ -300,13 +301,14 @@ class PayloadReader:
         try:
             message = decode(payload, kind)
         except BadInput as e:
-            if topic not in self._malformed:
+            key = topic[:_KNOWN_BY]
+            if key not in self._malformed:
                 log.warning("bus.malformed", topic=topic, why=str(e))
             if len(self._malformed) >= _TOPICS:  # anybody can invent topics of bots
                 self._malformed.clear()
-            self._malformed.add(topic)
+            self._malformed.add(key)
             return None
-        self._malformed.discard(topic)
+        self._malformed.discard(topic[:_KNOWN_BY])
         return message
 
 

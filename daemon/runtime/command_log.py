@@ -1,6 +1,7 @@
 """Write the answers to commands into the journal, refusals too."""
 
 import asyncio
+from typing import Final
 
 import structlog
 
@@ -12,6 +13,8 @@ from daemon.store.journal_kinds import COMMAND_ANSWERED
 from daemon.store.store import Store
 from hyperdrift.clock import Clock
 from hyperdrift.slot_name import SlotName
+
+_LONGEST_ID: Final = 200
 
 log = structlog.get_logger()
 
@@ -38,9 +41,9 @@ class CommandLog:
 
 
 def append_answer(store: Store, slot: SlotName, at_ms: int, reply: CommandReply) -> None:
-    """Write one answer to the journal."""
+    """Write one answer to the journal; a request id may be as long as a message, so it is cut."""
     entry = {
-        "request_id": reply.request_id,
+        "request_id": reply.request_id[:_LONGEST_ID],
         "accepted": reply.accepted,
         "detail": reply.detail,
     }

@@ -29,6 +29,7 @@ STALE_MS: Final = 60_000
 PER_MINUTE: Final = 30
 _REMEMBERED: Final = 1000
 _LONGEST_NAME: Final = 60
+_LONGEST_ID: Final = 200
 
 _CLOCKS: Final = (
     "if that was just now, the sender's clock and the daemon's differ: set the wrong one "
@@ -127,7 +128,8 @@ class CommandHandler:
     def _transport_problem(self, slot: SlotName, command: Command, *, retained: bool) -> str | None:
         if slot not in self._slots:
             have = ", ".join(sorted(map(str, self._slots)))
-            return f"slot {slot} is not configured here; this daemon has {have}"
+            named = printable(str(slot), _LONGEST_NAME)
+            return f"slot {named} is not configured here; this daemon has {have}"
         if retained:
             return "retained commands are refused; publish it without the retain flag"
         if unit := issue_times.unit_of(command.issued_ms, self._clock.now_ms()):
@@ -167,7 +169,9 @@ class CommandHandler:
         return None
 
     def _refuse(self, slot: SlotName, request_id: str, why: str) -> None:
-        log.warning("command.refused", slot=str(slot), request_id=request_id, why=why)
+        # Anybody can invent slots, and log lines are counted by their slot.
+        about = {"slot": str(slot)} if slot in self._slots else {}
+        log.warning("command.refused", **about, request_id=request_id[:_LONGEST_ID], why=why)
         self._answer(slot, CommandReply(request_id=request_id, accepted=False, detail=why))
 
 
@@ -178,8 +182,9 @@ def not_journalled(why: str) -> str:
 
 def no_such_slot(topic: str, payload: bytes) -> CommandReply:
     """Return the answer to a command whose topic names no slot of the daemon."""
-    log.warning("command.refused", topic=topic, why="no slot")
-    detail = f"{topic} names no slot; write one like BTC-5m"
+    shown = printable(topic)
+    log.warning("command.refused", topic=shown, why="no slot")
+    detail = f"{shown} names no slot; write one like BTC-5m"
     return CommandReply(request_id=_request_id(payload), accepted=False, detail=detail)
 
 

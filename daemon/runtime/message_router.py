@@ -132,7 +132,8 @@ class MessageRouter:
 
     def _refuse(self, slot: SlotName, reply: CommandReply) -> None:
         self._bus.publish(self._topics.reply(slot), reply)
-        self._audit.refused(slot, reply)
+        if slot in self._inboxes:  # anybody can invent slots
+            self._audit.refused(slot, reply)
 
     def _take_prediction(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         found = self._topics.slot_of(topic)

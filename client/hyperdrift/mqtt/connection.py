@@ -25,6 +25,7 @@ from hyperdrift.mqtt.broker_address import BrokerAddress, is_refusal
 from hyperdrift.mqtt.login import FixedLogin, Login
 from hyperdrift.mqtt.protocol_hint import protocol_hint
 from hyperdrift.mqtt.send_queue import SendQueue
+from hyperdrift.mqtt.topics import is_topic
 from hyperdrift.tasks import run_together, within
 
 Handler = Callable[[str, bytes, bool], None]
@@ -118,6 +119,9 @@ class MqttConnection:
         body = b"" if payload is None else self._encode(payload)
         if len(body) > MAX_PAYLOAD:
             log.error("bus.payload_too_large", topic=topic, bytes=len(body), limit=MAX_PAYLOAD)
+            return
+        if not is_topic(topic):  # made from another's; the library would raise
+            log.error("bus.not_a_topic", topic=topic[:100], characters=len(topic))
             return
         self.queue.put(topic, body, retain=retain)
 
@@ -269,7 +273,20 @@ class MqttConnection:
 
 
 class _Client(aiomqtt.Client):
-    """The library's client, but it does not wait for a socket that is closed already."""
+    """The library's client, but it does not wait for a socket that is closed already.
+
+    A message whose topic is none, which only a faulty broker passes on, is left out.
+    """
+
+    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
+        try:
+            super()._on_message(client, userdata, message)
+        except ValueError as e:
+            if not self._told_topic:
+                log.warning("bus.bad_topic", why=str(e)[:200])
+            self._told_topic = True
+
+    _told_topic = False
 
     def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ARG002
         # The library connects in a thread of its own, so this may run in any thread.

@@ -7,8 +7,10 @@ from typing import Final
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 
+_LONGEST: Final = 65_535  # bytes; a packet has two for the length of its topic
 # What may not stand in one level of a topic, and the sign that escapes it.
 _RESERVED: Final = re.compile(r"[%/+#\x00-\x1f\x7f]")
+_LONGEST_PREFIX: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class Topics:
     written `%2F` and so on.
 
     Raises:
-        BadInput: If the prefix is empty, contains + or #, or begins with $.
+        BadInput: If the prefix is empty or too long, contains + or #, begins with $, or cannot
+            be shown.
     """
 
     prefix: str = "hyperdrift"
@@ -28,6 +31,9 @@ class Topics:
         if not self.prefix or set(self.prefix) & set("+#"):
             msg = f"mqtt.prefix {self.prefix!r} must be a topic without + and #, e.g. hyperdrift"
             raise BadInput(msg)
+        if not self.prefix.isprintable() or len(self.prefix) > _LONGEST_PREFIX:
+            msg = f"mqtt.prefix {self.prefix[:40]!r} must be at most {_LONGEST_PREFIX} characters"
+            raise BadInput(f"{msg} that can be shown, e.g. hyperdrift")
         if self.prefix.startswith("$"):
             msg = f"mqtt.prefix {self.prefix!r} begins with $, as only a broker's own topics do"
             raise BadInput(f"{msg}; write for example hyperdrift")
@@ -97,6 +103,15 @@ class Topics:
             return SlotName.parse(name), rest
         except BadInput:
             return None
+
+
+def is_topic(text: str) -> bool:
+    """Whether a broker takes a text as the topic of a message."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:  # half a character
+        return False
+    return 0 < size <= _LONGEST and not set(text) & set("+#\0")
 
 
 def _level(bot_id: str) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from daemon.mqtt.broker.packets import LEVELS
+
 DAEMON, BOT, OPERATOR, ANYONE = "daemon", "bot", "operator", "anyone"
 
 # As in systemd/mosquitto.acl, below the prefix.
@@ -88,4 +90,4 @@ def is_filter(text: str) -> bool:
     """Whether a text is a filter that can be subscribed to."""
     parts = text.split("/")
     plain = all(part in {"+", "#"} or not set(part) & set("+#") for part in parts)
-    return bool(text) and plain and "#" not in parts[:-1]
+    return bool(text) and plain and "#" not in parts[:-1] and len(parts) <= LEVELS

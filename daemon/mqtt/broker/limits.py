@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 MIB: Final = 1 << 20
+_LONGEST_TOLD: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +62,5 @@ class RefusalTally:
         last = self._told.get(kind)
         if last is None or self.now_s() - last >= self.again_s:
             self._told[kind] = self.now_s()
-            self.tell(kind, particulars, self._counts.pop(kind))
+            # A client may send a name of 64 KiB, and who listens reads lines of that length.
+            self.tell(kind, particulars[:_LONGEST_TOLD], self._counts.pop(kind))

@@ -12,6 +12,9 @@ ACCEPTED, WRONG_VERSION, BAD_ID, FULL, REFUSED = 0, 1, 2, 3, 5
 LEVEL: Final = 4  # the protocol level of MQTT 3.1.1
 NO_SUBSCRIPTION: Final = 0x80
 PONG: Final = bytes((PINGRESP << 4, 0))
+LEVELS: Final = 200
+"""Levels of a topic or filter at most, as in mosquitto: each is compared with each subscription."""
+
 _LENGTH_BYTES: Final = 4
 
 
@@ -79,6 +82,12 @@ class _Body:
             raise MalformedPacket("a text has a NUL")
         return found
 
+    def topic(self) -> str:
+        found = self.text()
+        if not found or set(found) & set("+#") or found.count("/") >= LEVELS:
+            raise MalformedPacket("it is no message to a topic")
+        return found
+
     def rest(self) -> bytes:
         return self.take(len(self._data) - self._at)
 
@@ -127,7 +136,7 @@ def read_connect(data: bytes) -> Connect:
     client_id = body.text()
     will = None
     if flags & 0x04:
-        topic, payload = body.text(), body.binary()
+        topic, payload = body.topic(), body.binary()
         will = Publication(topic, payload, min(flags >> 3 & 3, 1), bool(flags & 0x20))
     user = body.text() if flags & 0x80 else None
     password = body.binary() if flags & 0x40 else None
@@ -138,12 +147,12 @@ def read_publish(flags: int, data: bytes) -> tuple[Publication, int]:
     """Read the body of a PUBLISH; return the message and its packet id, 0 without one.
 
     Raises:
-        MalformedPacket: If it is none, or its topic is empty or has a wildcard.
+        MalformedPacket: If it is none, or its topic is empty, has a wildcard or too many levels.
     """
     body, qos = _Body(data), flags >> 1 & 3
-    topic = body.text()
+    topic = body.topic()
     packet_id = body.number() if qos else 0
-    if qos > EXACTLY_ONCE or not topic or set(topic) & set("+#"):
+    if qos > EXACTLY_ONCE:
         raise MalformedPacket("it is no message to a topic")
     return Publication(topic, body.rest(), qos, bool(flags & 1)), packet_id
 

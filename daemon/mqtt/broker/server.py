@@ -193,7 +193,7 @@ class BrokerServer:
         packet_id, filters = packets.read_subscribe(body)
         codes = [session.subscribe(topic_filter, qos) for topic_filter, qos in filters]
         writer.write(packets.suback(packet_id, codes))
-        granted = [f for (f, _), code in zip(filters, codes, strict=True) if code <= 1]
+        granted = {f for (f, _), code in zip(filters, codes, strict=True) if code <= 1}
         for message in self._retained:
             found = [session.wants(message.topic, topic_filter) for topic_filter in granted]
             for qos in {qos for qos in found if qos is not None}:

@@ -325,3 +325,48 @@ async def test_status_is_whole_on_a_broker_without_retained_messages_for_wildcar
             async with remote_client.connected(address, SystemClock()) as bus:
                 found = await remote_client.status(bus, TOPICS, SystemClock())
     assert json.loads(json.dumps(found))["slots"] == {"BTC-5m": {"phase": "serving"}}
+
+
+async def test_what_is_no_topic_neither_ends_the_connection_nor_is_sent() -> None:
+    topics = (b"\xff", b"a/#", b"\xed\xa0\x80", b"news")
+    hello, granted = b"\x20\2\0\0", b"\x90\3\0\1\0"
+
+    async def faulty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.read(1000)
+            writer.write(hello)
+            await reader.read(1000)
+            messages = [len(t).to_bytes(2, "big") + t for t in topics]
+            writer.write(granted + b"".join(bytes((0x30, len(m))) + m for m in messages))
+            while await reader.read(1000):
+                pass
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        gone.set()
+
+    heard: list[str] = []
+    gone = asyncio.Event()
+    server = await asyncio.start_server(faulty, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    bus = MqttConnection(BrokerAddress.parse(f"mqtt://127.0.0.1:{port}"), SystemClock())
+    bus.subscribe("#", lambda topic, _payload, _retained: heard.append(topic))
+    with capture_logs() as logs:
+        task = asyncio.create_task(bus.run())
+        await until(lambda: heard == ["news"])
+        for wrong in ("x" * 65_536, "a/+", "a/#", "\0", "", "\ud800"):
+            bus.publish(wrong, {})
+            assert not bus.queue.events
+        assert bus.connected
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await gone.wait()
+    server.close()
+    assert [e["event"] for e in logs].count("bus.bad_topic") == 1
+    assert "bus.lost" not in [e["event"] for e in logs]
+
+
+def test_a_prefix_that_cannot_be_shown_or_is_endless_is_refused() -> None:
+    for prefix in ("a\x1bb", "a\0", "x" * 70_000):
+        with pytest.raises(BadInput, match=r"that can be shown, e\.g\. hyperdrift"):
+            Topics(prefix)

@@ -86,3 +86,20 @@ async def test_it_dies_with_its_parent_even_if_that_is_killed() -> None:
     parent.wait()
     parent.stdout.close()
     await until(lambda: not listening(port))
+
+
+async def test_a_name_of_64_kib_is_told_of_in_a_short_line_and_the_broker_goes_on() -> None:
+    told: list[str] = []
+    made = EmbeddedBroker(SystemClock(), on_refusal=lambda _kind, about, _count: told.append(about))
+    async with made as broker:
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        texts = (b"", b"\x1b" * 65_000, b"")
+        parts = b"".join(len(text).to_bytes(2, "big") + text for text in texts)
+        body = b"\0\4MQTT\4\xc2\0\0" + parts
+        length = bytes((len(body) & 0x7F | 0x80, len(body) >> 7 & 0x7F | 0x80, len(body) >> 14))
+        writer.write(b"\x10" + length + body)
+        assert await reader.read() == b"\x20\2\0\5"
+        await until(lambda: told)
+        assert told == ["\x1b" * 200]
+        assert listening(broker.port)
+        writer.close()

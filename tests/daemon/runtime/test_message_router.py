@@ -1,6 +1,7 @@
 """What anybody may publish: a flood of it fills neither memory nor journal, and hides nothing."""
 
 import asyncio
+import contextlib
 import json
 import shutil
 from collections.abc import Iterable
@@ -210,3 +211,56 @@ async def test_an_answer_that_meets_a_full_inbox_is_not_taken_and_told_of_only_w
     await inbox.get()
     assert router.acknowledged(SLOT, ack, 1.0)
     assert [json.loads(event.body)["kind"] for event in bus.queue.events] == ["acknowledged"]
+
+
+HOSTILE_TOPICS = (
+    *("hyperdrift//command", "hyperdrift/" + "x" * 65_516 + "/command"),
+    *("hyperdrift/" + "x" * 65_513 + "-5m/command", "hyperdrift/" + "\u202e" * 9000 + "/trade"),
+    *("hyperdrift/BTC-5m\x1b[2J/command", "hyperdrift/\n-5m/command", "hyperdrift/$SYS/trade"),
+)
+RAW_TOPICS = (b"hyperdrift/\xff/command", b"hyperdrift/\0/command", b"hyperdrift/#/trade", b"")
+
+
+def raw_publish(topic: bytes, payload: bytes) -> bytes:
+    """Return the packets of a client that says hello and publishes, for what no library sends."""
+    body = len(topic).to_bytes(2, "big") + topic + payload
+    length = bytes((len(body) & 0x7F | 0x80, len(body) >> 7 & 0x7F | 0x80, len(body) >> 14))
+    hello = b"\0\4MQTT\4\2\0\0\0\1r"
+    return b"\x10" + bytes((len(hello),)) + hello + b"\x30" + length + body
+
+
+async def say_raw(port: int, topic: bytes, payload: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(raw_publish(topic, payload) + b"\xe0\0")
+    with contextlib.suppress(ConnectionError):
+        await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+
+
+async def test_no_topic_stops_the_daemon_or_makes_long_lines(broker: Mosquitto | Embedded) -> None:
+    clock, port = FakeClock(), BrokerAddress.parse(broker.url).port
+    venue, inbox = VenueClock(clock), Trades()
+    with capture_logs() as logs:
+        async with connection(broker.url) as bus, connection(broker.url) as one:
+            MessageRouter(
+                cast("Any", {SLOT: inbox}),
+                bus,
+                TOPICS,
+                clock=clock,
+                venue=venue,
+                audit=cast("Any", None),
+                book=TradeBook(venue),
+            ).listen()
+            await asyncio.sleep(0.2)
+            for topic in (*(topic.encode() for topic in HOSTILE_TOPICS), *RAW_TOPICS):
+                await say_raw(port, topic, b'{"request_id": "\\u001b[2J"}')
+            for slot in range(200):
+                await say_raw(port, f"hyperdrift/X{slot}-5m/command".encode(), b"{}")
+            one.publish(TOPICS.trade(SLOT), trade("real"))
+            await until(lambda: inbox.taken == ["real"])
+            assert bus.connected
+    assert not {entry["event"] for entry in logs} & {"bus.lost", "bus.handler_failed"}
+    refused = [entry for entry in logs if entry["event"] == "command.refused"]
+    assert len(refused) > 200
+    assert not any("slot" in entry for entry in refused)  # or each would have lines of its own
+    assert max(len(str(value)) for entry in logs for value in entry.values()) < 500

@@ -61,7 +61,7 @@ async def heard(client: aiomqtt.Client) -> aiomqtt.Message:
 
 
 async def connect(running: Running) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", running.port)
+    return await asyncio.open_connection("127.0.0.1", running.port, limit=1 << 20)
 
 
 def hello(user: str, *, level: int = 4, keepalive_s: int = 0) -> bytes:
@@ -233,3 +233,64 @@ def test_the_clock_of_the_tally_lets_a_kind_be_told_again_after_an_hour() -> Non
     now[0] = 3600.0
     tally.add("login")
     assert told == [1, 5]
+
+
+WRONG_TOPICS = (
+    b"",
+    b"hyperdrift/#/bot/x",
+    b"hyperdrift/+/bot/x",
+    b"hyperdrift/\0",
+    b"\xff",
+    b"/" * 300,
+)
+
+
+def text_of(text: bytes) -> bytes:
+    return len(text).to_bytes(2, "big") + text
+
+
+def packet(first: int, body: bytes) -> bytes:
+    """Return a packet of up to 2 MiB, for what no library sends."""
+    length = len(body)
+    digits = bytes((length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14))
+    return bytes((first,)) + digits + body
+
+
+@pytest.mark.parametrize("topic", WRONG_TOPICS)
+@pytest.mark.parametrize("as_will", [False, True])
+async def test_a_topic_that_is_none_ends_its_sender_and_reaches_nobody(
+    topic: bytes, as_will: bool
+) -> None:
+    async with broker(anonymous=True) as running, running.client() as one:
+        await one.subscribe("#", qos=1)
+        reader, writer = await connect(running)
+        will = text_of(topic) + text_of(b"dead") if as_will else b""
+        flags = 0x26 if as_will else 0x02
+        writer.write(packet(0x10, b"\0\4MQTT\4" + bytes((flags,)) + b"\0\0" + text_of(b"x") + will))
+        if not as_will:
+            writer.write(packet(0x31, text_of(topic) + b"dead"))
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        await one.publish("hyperdrift/end", b"alive", qos=1)
+        assert (await heard(one)).payload == b"alive"
+        assert running.told == []
+
+
+async def test_a_topic_of_the_greatest_length_arrives_and_a_subscription_is_answered_once() -> None:
+    longest = "hyperdrift/BTC-5m/bot/" + "\x1b" * (65_535 - 22)
+    async with broker() as running, running.client() as one, running.client("bot") as bot:
+        await one.subscribe("hyperdrift/+/bot/+", qos=1)
+        await bot.publish(longest, b"x", qos=1, retain=True)
+        assert str((await heard(one)).topic) == longest
+        reader, writer = await connect(running)
+        writer.write(hello("daemon"))
+        writer.write(packet(0x82, b"\0\1" + (text_of(b"hyperdrift/+/bot/+") + b"\1") * 5000))
+        writer.write(packet(0x82, b"\0\2" + text_of(b"+/" * 300 + b"+") + b"\1"))
+        writer.write(bytes((0xC0, 0)))
+        said = await asyncio.wait_for(reader.readuntil(bytes((0xD0, 0))), 5)
+        assert said.count(b"\0\2\x80") == 1  # a filter of too many levels is refused
+        await one.publish("hyperdrift/BTC-5m/bot/y", b"y", qos=1)
+        said += await asyncio.wait_for(reader.readuntil(b"bot/y"), 5)
+        assert said.count(longest.encode()) == 1
+        writer.close()
