@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
 from websockets.exceptions import WebSocketException
 
 from daemon.admin import host_checks, local_daemon, remote_client
@@ -21,6 +20,7 @@ from daemon.admin.trade_check import check_trades
 from daemon.config.loader import broker_address, operator_login
 from daemon.config.schema import Config
 from daemon.core.clock import VenueClock
+from daemon.core.console import EscapingConsole
 from daemon.core.errors import NoAnswer, Unreachable, VenueUnreachable
 from daemon.core.times import utc
 from daemon.hyperliquid.connecting import proxy_for, stream_socket
@@ -83,7 +83,7 @@ def document(found: list[Check]) -> dict[str, Any]:
 
 def show(found: list[Check]) -> None:
     """Print one line for each check."""
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = EscapingConsole(highlight=False, soft_wrap=True)
     width = max(15, *(len(check.name) + 2 for check in found))
     for check in found:
         verdict = check.problem or ("ok" + f" ({check.note})" * bool(check.note))

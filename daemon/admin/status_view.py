@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import msgspec
-from rich.console import Console
 
 from daemon.admin import local_daemon, remote_client
 from daemon.config.loader import broker_address, operator_login
 from daemon.config.schema import Config
+from daemon.core.console import EscapingConsole
 from daemon.core.errors import NoAnswer
 from daemon.core.times import utc
 from daemon.mqtt.messages import CommandName, CommandReply, TradesState
@@ -65,7 +65,7 @@ def _why_stale(config: Config, status: dict[str, Any]) -> str:
 
 def show_status(document: dict[str, Any]) -> None:
     """Print the result of `status`, a few lines for each slot."""
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = EscapingConsole(highlight=False, soft_wrap=True)
     daemon = document["status"]
     doing = f", {daemon['doing']}" if daemon.get("doing") else ""
     console.print(f"daemon {daemon['state']} {daemon.get('version', '')}".rstrip() + doing)

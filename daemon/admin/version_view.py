@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Column, Table
 
 from daemon.config.schema import Config
+from daemon.core.console import EscapingConsole
 from daemon.registry import deployment_log
 from daemon.registry.keys import public_path, trusted_keys
 from daemon.registry.latest_pointer import LATEST
@@ -179,12 +179,12 @@ def show_versions(found: list[dict[str, Any]]) -> None:
         gained = "-" if mean is None else f"{mean:+.2%}"
         row = (_number(info["test_accuracy"], 3), gained, _number(info["skill"], 4))
         table.add_row(mark, info["model_id"], *row, info["problem"] or verdict)
-    Console().print(table if found else "no versions yet")
+    EscapingConsole().print(table if found else "no versions yet")
 
 
 def show_version(info: dict[str, Any]) -> None:
     """Print the result of `show`: a line for each fact, then one for each gate."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = EscapingConsole(highlight=False, soft_wrap=True)
     place = "live" if info["live"] else "previous" if info["previous"] else "not live"
     signal = info["signal_threshold"]
     for name, text in (
@@ -209,7 +209,7 @@ def show_version(info: dict[str, Any]) -> None:
 
 def show_findings(found: list[VersionCheck]) -> None:
     """Print the result of `verify`, one line for each check."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = EscapingConsole(highlight=False, soft_wrap=True)
     for finding in found:
         what = finding.what if finding.what == LATEST else ""
         name = " ".join(part for part in (what, finding.model_id) if part)

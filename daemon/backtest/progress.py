@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from daemon.core.console import EscapingConsole
 
 # Some dozen candidates: fewer would change the estimate with each, more would keep in it for long
 # how fast an interrupted backtest found its candidates again.
@@ -37,7 +38,7 @@ class PolicyProgress:
 @contextmanager
 def shown(*, quiet: bool) -> Iterator[Progress]:
     """Show one line for each policy and coin, on a terminal only."""
-    console = Console(stderr=True)
+    console = EscapingConsole(stderr=True)
     columns = (
         TextColumn("{task.description:16}"),
         BarColumn(bar_width=24),

@@ -12,14 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Column, Table
 
 from daemon.backtest import coin_table
 from daemon.backtest.backtest import BacktestResult, SlotBacktest
 from daemon.backtest.coin_table import interval, number
 from daemon.backtest.regret import RegretFigure
+from daemon.core.console import EscapingConsole
 from daemon.core.times import utc
+from retrain.reporting.report import PAGE_POLICY
 
 # Legible on white and on near-black: the page has both themes.
 _COLOURS: Final = ("#3b82f6", "#8a8f98", "#d97706", "#10a37f", "#b45cc4")
@@ -47,6 +48,7 @@ _FIGURES: Final = (
 _WIDE: Final = 160
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Backtest of {slot}</title>
 <style>
@@ -76,7 +78,7 @@ _NOTE: Final = (
 
 def show(coins: Sequence[SlotBacktest]) -> None:
     """Print the table of each coin, and one over all coins if there are several."""
-    console = Console(highlight=False)
+    console = EscapingConsole(highlight=False)
     if not console.is_terminal:
         console.width = _WIDE
     for coin in coins:
@@ -115,6 +117,7 @@ def write(folder: Path, coin: SlotBacktest) -> Path:
     path, times = folder / f"{slot}.html", results[0].t
     span = " to ".join(utc(int(t)) for t in (times[0], times[-1]))
     page = _PAGE.format(
+        policy=PAGE_POLICY,
         slot=html.escape(str(slot)),
         span=f"{len(times)} bars, {span}",
         note=html.escape(_note(coin)),
@@ -174,7 +177,9 @@ def _regret(of: RegretFigure | None, form: str) -> tuple[str, str]:
 
 
 def _table(results: Sequence[BacktestResult]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in ("", *(result.policy for result in results)))
+    head = "".join(
+        f"<th>{html.escape(name)}</th>" for name in ("", *(result.policy for result in results))
+    )
     rows = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
         for row in _rows(results)

@@ -10,6 +10,7 @@ from daemon.cli.options import (
     ConfigOption,
     IntervalOption,
     JsonOption,
+    echo,
     print_json,
     progress,
     settings_and_slot,
@@ -70,11 +71,11 @@ def learn(
         print_json(learnt.document() | {"file": str(out) if learnt.members else None})
         return
     for line in learnt.lines():
-        typer.echo(line)
+        echo(line)
     if learnt.members:
-        typer.echo(f'written to {out}: name it as [features] cohort_file = "{out.resolve()}"')
+        echo(f'written to {out}: name it as [features] cohort_file = "{out.resolve()}"')
     else:
-        typer.echo(f"nothing is written to {out}")
+        echo(f"nothing is written to {out}")
 
 
 def _taken(

@@ -10,6 +10,7 @@ from daemon.cli.options import (
     ConfigOption,
     IntervalOption,
     JsonOption,
+    echo,
     print_json,
     progress,
     settings_and_slot,
@@ -144,6 +145,6 @@ def _bytes(files: list[Path]) -> int:
 
 
 def _show(line: str, notes: tuple[str, ...]) -> None:
-    typer.echo(line)
+    echo(line)
     if notes:
-        typer.echo(f"  judged: {'; '.join(notes)}")
+        echo(f"  judged: {'; '.join(notes)}")

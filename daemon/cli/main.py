@@ -26,6 +26,7 @@ from daemon.cli.options import (
     JsonOption,
     KeyOption,
     SlotOption,
+    echo,
     fail,
     print_json,
     run_async,
@@ -232,7 +233,7 @@ def command(
     if as_json:
         print_json({"accepted": reply.accepted, "detail": reply.detail})
     else:
-        typer.echo(("accepted: " if reply.accepted else "declined: ") + reply.detail)
+        echo(("accepted: " if reply.accepted else "declined: ") + reply.detail)
     sys.exit(0 if reply.accepted else 3)
 
 

@@ -17,6 +17,7 @@ from daemon.cli.options import (
     JsonOption,
     KeyOption,
     SlotOption,
+    echo,
     print_json,
     run_async,
     settings_and_slot,
@@ -144,9 +145,7 @@ def _move(
     if as_json:
         print_json(asdict(moved) | {"by": wish.by, "reason": wish.reason})
     else:
-        typer.echo(
-            f"{moved.model_id} is live, before it {moved.previous_id} (through {moved.through})"
-        )
+        echo(f"{moved.model_id} is live, before it {moved.previous_id} (through {moved.through})")
 
 
 @models.command()
@@ -169,7 +168,7 @@ def prune(
     if as_json:
         print_json({"removed": list(removed)})
     else:
-        typer.echo("\n".join(f"removed {model_id}" for model_id in removed) or "nothing to remove")
+        echo("\n".join(f"removed {model_id}" for model_id in removed) or "nothing to remove")
 
 
 @models.command()
@@ -192,9 +191,9 @@ def predictions(
         print_json({"slot": str(slot), "file": str(file), **done.document()})
         return
     span = f"{utc(done.first_t)} to {utc(done.last_t)} UTC, of {done.models} versions"
-    typer.echo(f"{done.predictions} predictions of {slot} are in {file}: {span}")
+    echo(f"{done.predictions} predictions of {slot} are in {file}: {span}")
     if done.left_out:
-        typer.echo(f"{done.left_out} left out: their version went live after the bar's close")
+        echo(f"{done.left_out} left out: their version went live after the bar's close")
 
 
 def keygen(
@@ -222,9 +221,9 @@ def keygen(
     if as_json:
         print_json({"private": str(private), "public": str(public)})
         return
-    typer.echo(f"private key {private}, for its owner alone")
+    echo(f"private key {private}, for its owner alone")
     if out is None:
-        typer.echo(f"public key  {public}, for bots:\npublic_key={str(public)!r}")
+        echo(f"public key  {public}, for bots:\npublic_key={str(public)!r}")
     else:  # a JSON list of texts is a TOML list too
-        typer.echo(f"public key  {public}, for the daemon: put this line under [mqtt]")
-        typer.echo(f"command_keys = {json.dumps([str(public)], ensure_ascii=False)}")
+        echo(f"public key  {public}, for the daemon: put this line under [mqtt]")
+        echo(f"command_keys = {json.dumps([str(public)], ensure_ascii=False)}")

@@ -42,13 +42,22 @@ INTERRUPTED = 130
 Progress = Callable[[float], None]
 
 
+def echo(text: object = "", *, err: bool = False) -> None:
+    """Print a line, or several, with nothing in them that a terminal obeys."""
+    from daemon.core.outside_text import escaped
+
+    out = sys.stderr if err else sys.stdout
+    out.write(escaped(str(text)) + "\n")
+    out.flush()
+
+
 def fail(error: HyperdriftError) -> NoReturn:
     """Exit with the code of the error and one line on stderr, of high priority in journald."""
     from daemon.core.logs import mark
     from daemon.service.systemd_notify import SystemdNotifier
 
     SystemdNotifier().status(f"failed: {error}")
-    sys.stderr.write(f"{mark('error', sys.stderr)}hyperdrift: {error}\n")
+    echo(f"{mark('error', sys.stderr)}hyperdrift: {error}", err=True)
     sys.exit(error.exit_code)
 
 
@@ -84,11 +93,12 @@ def _first(error: BaseException) -> HyperdriftError:
 @contextmanager
 def progress(what: str, total: float | None, *, quiet: bool = False) -> Iterator[Progress]:
     """Show a progress bar on stderr, on a terminal only; yield the function that advances it."""
-    from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
+    from daemon.core.console import EscapingConsole
+
+    console = EscapingConsole(stderr=True)
     columns = (TextColumn("{task.description:24}"), BarColumn(), TimeRemainingColumn())
     hidden = quiet or not console.is_terminal
     with Bar(*columns, console=console, transient=True, disable=hidden) as bar:

@@ -14,6 +14,7 @@ from daemon.cli.options import (
     ConfigOption,
     IntervalOption,
     JsonOption,
+    echo,
     print_json,
     run_async,
     settings_and_slot,
@@ -42,9 +43,9 @@ def sources(
         print_json({"slot": str(slot), "sources": [source._asdict() for source in found]})
         return
     for source in found:
-        typer.echo(source)
+        echo(source)
     if not found:
-        typer.echo(f"{slot} has no imports")
+        echo(f"{slot} has no imports")
 
 
 def forget(
@@ -85,7 +86,7 @@ def forget(
             store.close()
     if report is None:
         sys.exit(INTERRUPTED)
-    print_json(report.document()) if as_json else typer.echo(report)
+    print_json(report.document()) if as_json else echo(report)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from daemon.cli.options import (
     ConfigOption,
     IntervalOption,
     JsonOption,
+    echo,
     print_json,
     progress,
     run_async,
@@ -68,11 +69,9 @@ def backfill(
     if as_json:
         print_json(filled.document())
         return
-    typer.echo(
-        f"{slot}: {filled.added} bars and {filled.funding} rates added, {filled.bars} bars stored"
-    )
+    echo(f"{slot}: {filled.added} bars and {filled.funding} rates added, {filled.bars} bars stored")
     for note in filled.notes:
-        typer.echo(note)
+        echo(note)
     _show(filled.gaps)
 
 
@@ -94,7 +93,7 @@ def export_(
     if as_json:
         print_json({"slot": str(slot), "file": str(file), "bars": count})
     else:
-        typer.echo(f"{count} bars of {slot} are in {file}")
+        echo(f"{count} bars of {slot} are in {file}")
 
 
 @bars.command()
@@ -119,7 +118,7 @@ def gaps(
         rows = [asdict(stretch) for stretch in found]
         print_json({"slot": str(slot), "bars": count, "stretches": rows})
         return
-    typer.echo(f"{slot}: {count} bars stored")
+    echo(f"{slot}: {count} bars stored")
     _show(found)
 
 
@@ -153,7 +152,7 @@ def verify(
         print_json(verdict.document())
     else:
         for line in verdict.lines():
-            typer.echo(line)
+            echo(line)
     sys.exit(0 if verdict.sound else WRONG)
 
 
@@ -186,9 +185,7 @@ def venue(
         print_json({"before": before, "configured": configured, "adopted": adopt})
     else:
         held = f"the bars in {folder} are of {before or 'no venue yet'}"
-        typer.echo(
-            f"{held}; " + ("they now count as" if adopt else "configured is") + f" {configured}"
-        )
+        echo(f"{held}; " + ("they now count as" if adopt else "configured is") + f" {configured}")
 
 
 @bars.command()
@@ -210,22 +207,20 @@ def backup(
     if as_json:
         print_json({"file": str(file), "bytes": size})
     else:
-        typer.echo(
-            f"{file}: {size / 2**20:.1f} MiB; to restore it, stop the daemon and put it in place"
-        )
+        echo(f"{file}: {size / 2**20:.1f} MiB; to restore it, stop the daemon and put it in place")
 
 
 def _show(found: "list[Stretch] | tuple[Stretch, ...]") -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
 
+    from daemon.core.console import EscapingConsole
     from daemon.core.times import utc
 
     if not found:
-        typer.echo("no gaps")
+        echo("no gaps")
         return
     table = Table("", "from (UTC)", "to", "bars", "remedy", box=SIMPLE)
     for one in found:
         table.add_row(one.kind, utc(one.from_t), utc(one.to_t), str(one.bars), one.remedy)
-    Console(soft_wrap=True).print(table)
+    EscapingConsole(soft_wrap=True).print(table)

@@ -11,6 +11,7 @@ from daemon.cli.options import (
     ConfigOption,
     IntervalOption,
     JsonOption,
+    echo,
     print_json,
     run_async,
     settings_and_slot,
@@ -33,7 +34,7 @@ def labels(coin: CoinOption, interval: IntervalOption = "5m", config: ConfigOpti
     """
     from daemon.training.label_view import label_report
 
-    typer.echo(label_report(*settings_and_slot(config, coin, interval)))
+    echo(label_report(*settings_and_slot(config, coin, interval)))
 
 
 def parity(
@@ -66,7 +67,7 @@ def parity(
         print_json(found.document())
     else:
         for line in found.lines():
-            typer.echo(line)
+            echo(line)
     sys.exit(0 if found.agrees else REFUSED)
 
 
@@ -147,7 +148,7 @@ def backtest(
     else:
         report.show(coins)
         for path in paths:
-            typer.echo(f"report: {path}")
+            echo(f"report: {path}")
 
 
 def _listed(given: list[str]) -> list[str]:

@@ -46,5 +46,12 @@ def printable(text: bytes | str, limit: int = QUOTED_CHARS) -> str:
     return kept if len(whole) <= limit and len(kept) <= limit else kept[:limit] + "..."
 
 
+def escaped(text: str) -> str:
+    """Return a text with an escape for each character that is not shown, line breaks aside."""
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" else _shown(c) for c in text)
+
+
 def _shown(character: str) -> str:
     return character if character.isprintable() else ascii(character)[1:-1]

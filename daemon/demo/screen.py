@@ -4,12 +4,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from rich.box import SIMPLE
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from daemon.core.console import EscapingConsole
 from daemon.demo.event_log import DemoSummary, EventLog
 
 _EVERY_BARS: Final = 50
@@ -24,7 +25,7 @@ class Screen:
     """Prints lines and the state of the demo; `quiet` prints to stderr, for `--json`."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._console = Console(stderr=quiet, highlight=False, soft_wrap=True)
+        self._console = EscapingConsole(stderr=quiet, highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._told_bars, self._told_percent = 0, 0.0
 

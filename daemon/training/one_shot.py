@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +11,7 @@ from rich.text import Text
 from daemon.config.limits import child_limits, gate_limits, policy_settings
 from daemon.config.schema import Config
 from daemon.config.secrets import secret_paths
+from daemon.core.console import EscapingConsole
 from daemon.core.errors import NotNow
 from daemon.core.users import user_name
 from daemon.registry import deployment_log
@@ -144,7 +144,7 @@ async def _watched(
     training: Training, order: StartRetrain, live: _Live, *, quiet: bool
 ) -> JobOutcome:
     """Run the retrain with a progress bar, then print the verdict of each gate."""
-    console = Console(stderr=True, quiet=quiet)
+    console = EscapingConsole(stderr=True, quiet=quiet)
     columns = (
         TextColumn("{task.description:24}"),
         BarColumn(),
