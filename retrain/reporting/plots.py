@@ -31,6 +31,7 @@ _OF_PAGE: Final = {
 }
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",  # text stays text: searchable, and in the page's colours
+    "text.parse_math": False,  # a name with two dollars is a name
     "font.size": 9,
     "figure.facecolor": "none",
     "axes.facecolor": "none",

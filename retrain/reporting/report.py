@@ -46,6 +46,9 @@ tr.own{background:rgba(var(--tint),.12)}
 table{font-size:.88rem}td.n,th.n{padding-right:.45rem}}
 """
 
+# Nothing is fetched and nothing runs, whatever a text in the page says.
+PAGE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"
+
 _Rows = Iterable[Sequence[str]]
 
 
@@ -60,6 +63,7 @@ def render(meta: Mapping[str, Any], plots: Mapping[str, str] | None = None) -> s
     return "\n".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{PAGE_POLICY}">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
             f"<title>{title}</title><style>{_STYLE}</style></head><body>",
             _verdict(meta),
@@ -142,7 +146,7 @@ def _drift(found: Mapping[str, Any], plots: Mapping[str, str]) -> str:
     note = (
         f"{found['rows_after']:,} bars since {escape(found['since'])}, against the "
         f"{found['rows_before']:,} before. Distributions lie furthest apart for "
-        + ", ".join(f"{name} ({moved[name]['distance']:.2f} of 1)" for name in most[:3])
+        + ", ".join(f"{escape(name)} ({moved[name]['distance']:.2f} of 1)" for name in most[:3])
         + ". Calm and stormy weeks differ by this much without any harm."
     )
     if plots:

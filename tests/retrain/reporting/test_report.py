@@ -142,3 +142,43 @@ def test_what_the_planted_signal_is_in_matters_most(candidate: Candidate) -> Non
     importance = candidate.meta["findings"]["importance"]
     assert set(importance) == set(features.NAMES)
     assert max(importance, key=lambda name: importance[name]) in {"S_top", "flow_diff"}
+
+
+class Harmless(Balance):
+    """Fails on a tag or an attribute that a text could have brought in."""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # type: ignore[override]
+        super().handle_starttag(tag, attrs)
+        assert tag not in {"script", "img", "iframe", "object", "a", "form", "input"}
+        assert not [name for name, _ in attrs if name.startswith("on")]
+
+
+def hostile(value: object) -> object:
+    """Return a document with a hostile end of each of its texts, and of what names them."""
+    end = "'\"></title></style></svg>--><script>alert(1)</script><img src=x onerror=alert(1)>$x$"
+    if isinstance(value, dict):
+        return {key: hostile(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [hostile(one) for one in value]
+    return value + end if isinstance(value, str) else value
+
+
+@pytest.mark.filterwarnings("ignore:constrained_layout")  # the names are longer than the plot
+def test_a_hostile_text_in_any_field_is_only_text(candidate: Candidate) -> None:
+    meta = hostile(candidate.meta)
+    assert isinstance(meta, dict)
+    for within, key in (("findings", "importance"), (None, "versions"), (None, "timings")):
+        inner = meta[within] if within else meta
+        inner[key] = {hostile(name): one for name, one in inner[key].items()}
+    moved = meta["findings"]["drift"]
+    moved["features"] = {hostile(name): one for name, one in moved["features"].items()}
+    reliability = meta["findings"]["reliability"]
+    meta["findings"]["reliability"] = {hostile(name): b for name, b in reliability.items()}
+    whole = {**meta, "passed": False, "refused_by": [hostile("x")]}
+    for page in (render(whole), render(whole, {})):
+        parser = Harmless()
+        parser.feed(page)
+        assert parser.open == []
+        assert page.count("&lt;script&gt;alert(1)") > 20
+    head = '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+    assert head in render(candidate.meta)[:300]
