@@ -20,8 +20,8 @@ from daemon.admin.trade_check import check_trades
 from daemon.config.loader import broker_address, operator_login
 from daemon.config.schema import Config
 from daemon.core.clock import VenueClock
-from daemon.core.console import EscapingConsole
 from daemon.core.errors import NoAnswer, Unreachable, VenueUnreachable
+from daemon.core.terminal.console import EscapingConsole
 from daemon.core.times import utc
 from daemon.hyperliquid.connecting import proxy_for, stream_socket
 from daemon.hyperliquid.listings import Listings

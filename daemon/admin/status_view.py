@@ -10,8 +10,8 @@ import msgspec
 from daemon.admin import local_daemon, remote_client
 from daemon.config.loader import broker_address, operator_login
 from daemon.config.schema import Config
-from daemon.core.console import EscapingConsole
 from daemon.core.errors import NoAnswer
+from daemon.core.terminal.console import EscapingConsole
 from daemon.core.times import utc
 from daemon.mqtt.messages import CommandName, CommandReply, TradesState
 from daemon.registry.keys import command_signer

@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Column, Table
 
 from daemon.config.schema import Config
-from daemon.core.console import EscapingConsole
+from daemon.core.terminal.console import EscapingConsole
 from daemon.registry import deployment_log
 from daemon.registry.keys import public_path, trusted_keys
 from daemon.registry.latest_pointer import LATEST

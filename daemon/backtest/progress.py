@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from daemon.core.console import EscapingConsole
+from daemon.core.terminal.console import EscapingConsole
 
 # Some dozen candidates: fewer would change the estimate with each, more would keep in it for long
 # how fast an interrupted backtest found its candidates again.

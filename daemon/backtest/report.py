@@ -18,7 +18,7 @@ from daemon.backtest import coin_table
 from daemon.backtest.backtest import BacktestResult, SlotBacktest
 from daemon.backtest.coin_table import interval, number
 from daemon.backtest.regret import RegretFigure
-from daemon.core.console import EscapingConsole
+from daemon.core.terminal.console import EscapingConsole
 from daemon.core.times import utc
 from retrain.reporting.report import PAGE_POLICY
 

@@ -96,7 +96,7 @@ def progress(what: str, total: float | None, *, quiet: bool = False) -> Iterator
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    from daemon.core.console import EscapingConsole
+    from daemon.core.terminal.console import EscapingConsole
 
     console = EscapingConsole(stderr=True)
     columns = (TextColumn("{task.description:24}"), BarColumn(), TimeRemainingColumn())

@@ -214,7 +214,7 @@ def _show(found: "list[Stretch] | tuple[Stretch, ...]") -> None:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from daemon.core.console import EscapingConsole
+    from daemon.core.terminal.console import EscapingConsole
     from daemon.core.times import utc
 
     if not found:

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from daemon.core.console import EscapingConsole
+from daemon.core.terminal.console import EscapingConsole
 from daemon.demo.event_log import DemoSummary, EventLog
 
 _EVERY_BARS: Final = 50

@@ -11,8 +11,8 @@ from rich.text import Text
 from daemon.config.limits import child_limits, gate_limits, policy_settings
 from daemon.config.schema import Config
 from daemon.config.secrets import secret_paths
-from daemon.core.console import EscapingConsole
 from daemon.core.errors import NotNow
+from daemon.core.terminal.console import EscapingConsole
 from daemon.core.users import user_name
 from daemon.registry import deployment_log
 from daemon.registry.keys import own_signer, trusted_keys

@@ -7,12 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.cli.options import echo
-from daemon.core.console import EscapingConsole
 from daemon.core.outside_text import escaped
+from daemon.core.terminal.console import EscapingConsole
 
 HOSTILE = "a\x1b]0;t\x07\x9b2J\x7f\x08\u202eb\u2028c\r[red]d[/red]"
 SHOWN = "a\\x1b]0;t\\x07\\x9b2J\\x7f\\x08\\u202eb\\u2028c\\r[red]d[/red]"
-DAEMON = Path(__file__).parents[3] / "daemon"
+DAEMON = Path(__file__).parents[4] / "daemon"
 PRINTS = re.compile(r"typer\.echo|click\.echo|\bConsole\(|rich import print")
 
 

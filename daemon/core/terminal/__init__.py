@@ -1,0 +1,1 @@
+"""What reaches a terminal: nothing of other programs that it obeys."""
