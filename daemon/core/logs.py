@@ -14,7 +14,7 @@ from typing import Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from daemon.core.outside_text import printable
+from daemon.core.outside_text import escaped, printable
 from hyperdrift.clock import Clock, SystemClock
 from hyperdrift.logs import EVENT, FIELDS
 
@@ -113,7 +113,7 @@ def mark(level: str, stream: TextIO, environ: Mapping[str, str] | None = None) -
 
 def _renderer(stream: TextIO, environ: Mapping[str, str]) -> Processor:
     if stream.isatty():
-        return structlog.dev.ConsoleRenderer()
+        return _for_people
     render = structlog.processors.JSONRenderer()
 
     def as_json(logger: WrappedLogger, method: str, line: EventDict) -> str:
@@ -122,6 +122,15 @@ def _renderer(stream: TextIO, environ: Mapping[str, str]) -> Processor:
         return f"{mark(level, stream, environ)}{render(logger, method, whole)!s}"
 
     return as_json
+
+
+def _for_people(logger: WrappedLogger, method: str, line: EventDict) -> str:
+    """Write a line for a terminal; the text of an error may be another program's."""
+    whole = structlog.processors.format_exc_info(logger, method, line)
+    if "exception" in whole:
+        whole["exception"] = escaped(str(whole["exception"]))
+    plain = structlog.dev.plain_traceback
+    return str(structlog.dev.ConsoleRenderer(exception_formatter=plain)(logger, method, whole))
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -14,7 +14,7 @@ from daemon.core.outside_text import escaped
 
 
 class EscapingConsole(Console):
-    """A console that takes no markup, and escapes what is not shown; line breaks stay.
+    """A console that takes no markup, and escapes what is not shown, line breaks of strings too.
 
     Args:
         options: As rich's own class takes them.
@@ -24,8 +24,8 @@ class EscapingConsole(Console):
         super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make a text of a string, before rich drops some of its characters."""
-        return super().render_str(escaped(text), **options)
+        """Make a text of one line, before rich drops some of its characters."""
+        return super().render_str(escaped(text).replace("\n", "\\n"), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

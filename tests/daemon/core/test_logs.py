@@ -1,5 +1,6 @@
 """Log lines suit whoever reads them, and a storm of them is bounded."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from daemon.core.logs import StormLimit
+from daemon.core.logs import StormLimit, _renderer
 from tests.fakes import FakeClock
 
 ROOT = Path(__file__).parents[3]
@@ -142,3 +143,15 @@ def test_a_storm_of_one_slot_hides_no_other_line_and_nothing_critical() -> None:
         }
     worst = {"event": "slot.event", "slot": "BTC-5m", "kind": "decision", "level": "critical"}
     assert dict(limit(logger, "critical", dict(worst)))["left_out"] == 1
+
+
+def test_a_terminal_gets_the_text_of_an_error_without_what_it_would_obey() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    render = _renderer(Terminal(), {})
+    error = ValueError("\x1b]0;title\x07\u202e")
+    line = render(None, "error", {"event": "x", "level": "error", "exc_info": error})
+    assert "\\x1b]0;title\\x07\\u202e" in str(line)
+    assert "\x1b]" not in str(line)

@@ -31,6 +31,8 @@ def test_a_console_shows_hostile_text_in_lines_tables_and_coloured_texts() -> No
     table = Table(HOSTILE)
     table.add_row(HOSTILE)
     console.print(HOSTILE, highlight=False)
+    console.print("x\nBTC-5m: live")  # no name makes a line of its own
+    assert "x\\nBTC-" in re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     console.print(table)
     console.print(Text("\x1b[2J\u202e", "red"))
     said = out.getvalue()
