@@ -84,9 +84,10 @@ def find(path: Path | None = None) -> Path | None:
 
 def _is_there(path: Path) -> bool:
     try:
-        return path.exists()
-    except PermissionError:  # reading it raises the error with the reason
-        return True
+        path.stat()  # `exists` says no of what may not be seen, from Python 3.14 on
+    except OSError as e:
+        return isinstance(e, PermissionError)  # reading it raises the error with the reason
+    return True
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -246,9 +247,16 @@ def _features_problem(features: FeaturesSection) -> str | None:
     if not _COMPUTER.fullmatch(features.computer):
         wrong = f"features.computer is {features.computer!r}"
         return f'{wrong}; write "builtin" or "package.module:Class"'
-    if features.path and not expanded(features.path).is_dir():
+    if features.path and not _may_be_folder(expanded(features.path)):
         return f"features.path {features.path!r} is not a folder; write the one of the package"
     return None
+
+
+def _may_be_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except PermissionError:  # the start tells of it, and goes on
+        return True
 
 
 def _mqtt_problem(mqtt: MqttSection) -> str | None:

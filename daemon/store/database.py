@@ -6,6 +6,7 @@ full disk, not as a traceback. `daemon.store.store` deals with rows only.
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import stat
 import threading
@@ -26,6 +27,8 @@ _BUSY_TIMEOUT_S: Final = 10.0
 # SQLite cuts the write-ahead log to this size after it grew.
 _LOG_BYTES: Final = 16 * 2**20
 _INCREMENTAL: Final = 2
+# A disk with less room is full.
+_LEAST_BYTES: Final = 1 << 20
 # As plain numbers, so many rows take some MiB.
 _FETCHED_ROWS: Final = 20_000
 
@@ -61,7 +64,17 @@ class Database:
             raise BadInput(msg)
         if read_only:
             self._path.open("rb").close()  # SQLite does not say why it may not
-        target = f"{self._path.absolute().as_uri()}?mode=ro" if read_only else str(path)
+        try:
+            self._open(read_only=read_only)
+        except StoreUnavailable:
+            if not read_only or self._has_log():
+                raise
+            # A full or read-only disk has no room for the index of a log; but there is no log.
+            self._open(read_only=True, rest="&immutable=1")
+
+    def _open(self, *, read_only: bool, rest: str = "") -> None:
+        place = self._path.absolute().as_uri()
+        target = f"{place}?mode=ro{rest}" if read_only else str(self._path)
         with self._translated():
             if not read_only and target != ":memory:":
                 _make_private(self._path)
@@ -77,6 +90,10 @@ class Database:
         except BaseException:
             self._db.close()
             raise
+
+    def _has_log(self) -> bool:
+        log = self._path.with_name(f"{self._path.name}-wal")
+        return log.exists() and log.stat().st_size > 0
 
     def close(self) -> None:
         """Close the file; the last connection writes the write-ahead log into it."""
@@ -186,13 +203,19 @@ class Database:
             self._db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
             self._db.execute("VACUUM")
 
+    def _remedy(self) -> str:
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(self._path.parent).free < _LEAST_BYTES:
+                return "make room on its disk, which is full"
+        return "check disk space and rights"
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         """Raise our errors instead of SQLite's."""
         try:
             yield
         except sqlite3.OperationalError as e:
-            msg = f"the store {self._path} cannot be used ({e}): check disk space and rights"
+            msg = f"the store {self._path} cannot be used ({e}): {self._remedy()}"
             raise StoreUnavailable(msg) from e
         except sqlite3.DatabaseError as e:
             if type(e) is not sqlite3.DatabaseError:  # its subclasses are bugs of ours

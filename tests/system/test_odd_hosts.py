@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from daemon.admin import doctor, status_view
+from daemon.admin import doctor, host_checks, status_view
 from daemon.config import loader
 from daemon.config.schema import Config
 from daemon.core.errors import NoAnswer
@@ -127,11 +127,15 @@ async def test_a_full_disk_and_a_stopped_daemon_are_told_as_such_by_status_comma
                 await pause(config)
             found = {check.name: check for check in await doctor.check_up(config, CLOCK)}
             assert found["daemon"].problem == halted
+            assert not found["store"].problem
             assert not found["broker"].problem  # it is no other broker
         finally:
             daemon.send_signal(signal.SIGCONT)
             daemon.terminate()
             daemon.wait(20)
+        fill(filler)  # what is stored can still be read
+        assert "make room" in host_checks.disk(config).problem
+        assert "schema" in host_checks.store(config).note
 
 
 @only_root
