@@ -84,7 +84,7 @@ async def every_topic_is_as_documented(bus: Listener, model_id: str) -> None:
     assert set(state) == {
         "phase", "model_id", "model_age_s", "win_rate", "trades", "drift", "last_bar_t",
         "lag_ms", "retrain", "pnl_7d", "waiting_for", "trouble", "probation", "mismatch",
-        "trades_before", "earning", "labels", "bots", "refusal", "refusal",
+        "trades_before", "earning", "labels", "bots", "refusal",
     }  # fmt: skip
 
 
