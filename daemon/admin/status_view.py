@@ -13,7 +13,7 @@ from daemon.config.schema import Config
 from daemon.core.errors import NoAnswer
 from daemon.core.terminal.console import EscapingConsole
 from daemon.core.times import utc
-from daemon.mqtt.messages import CommandName, CommandReply, TradesState
+from daemon.mqtt.messages import CommandName, CommandReply, SlotState, TradesState
 from daemon.registry.keys import command_signer
 from daemon.trade_files.trade_counts import described
 from hyperdrift.clock import Clock
@@ -75,7 +75,12 @@ def show_status(document: dict[str, Any]) -> None:
         console.print(_venue_line(venue))
     for name, counts in daemon.get("trades", {}).items():
         console.print(f"trades ({name}) {described(msgspec.convert(counts, TradesState))}")
-    for slot, state in sorted(document["slots"].items()):
+    for slot, given in sorted(document["slots"].items()):
+        try:
+            state = msgspec.to_builtins(msgspec.convert(given, SlotState))
+        except msgspec.ValidationError as e:
+            console.print(f"{slot}: what is published of it is no state of this version ({e})")
+            continue
         console.print(f"{slot}: {_phase(state)}")
         for name, text in (*_facts(state), *_feed_facts(daemon.get("feed", {}).get(slot))):
             console.print(f"  {name:<14}{text}")

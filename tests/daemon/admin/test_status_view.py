@@ -18,6 +18,8 @@ def shown(capsys: Any, **state: Any) -> str:
         "pnl_7d": -12.5,
         "waiting_for": "wait: the live model is still on probation",
         "probation": None,
+        "last_bar_t": None,
+        "mismatch": None,
     }
     show_status({"status": {"state": "online"}, "slots": {"BTC-5m": given | state}})
     return " ".join(capsys.readouterr().out.split())
@@ -108,3 +110,10 @@ def test_it_tells_what_became_of_the_bots_trades(capsys: Any) -> None:
     assert "trades (file) 3 counted; 3 trades of SOL (2), ETH (1) belong to no slot" in text
     assert "4 bad (4 because it is no JSON), the first is [/b]nonsense[red]" in text
     assert text.endswith("it is packed")
+
+
+def test_a_state_that_is_none_is_one_line(capsys: Any) -> None:
+    show_status({"status": {"state": "online"}, "slots": {"BTC-5m": {"phase": "serving"}}})
+    said = capsys.readouterr().out
+    assert "BTC-5m: what is published of it is no state of this version (" in said
+    assert len(said.splitlines()) == 2
