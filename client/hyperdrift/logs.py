@@ -45,6 +45,7 @@ class EventLogger:
         self, level: int, event: str, fields: dict[str, Any], error: BaseException | None = None
     ) -> None:
         text = " ".join([event, *(f"{key}={value}" for key, value in fields.items())])
+        text = text.encode(errors="backslashreplace").decode()  # half a character has no bytes
         # A handler of the bot may raise any error; it must not reach the caller.
         with contextlib.suppress(Exception):
             self._logger.log(

@@ -64,3 +64,11 @@ def test_nothing_is_formatted_into_what_the_bot_reads(capsys: pytest.CaptureFixt
     EventLogger("hyperdrift.test").info("slot.swapped")
     assert capsys.readouterr().out == ""
     assert isinstance(sys.stdout, io.TextIOBase)
+
+
+def test_half_a_character_is_logged_as_bytes_that_can_be_written(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    EventLogger("hyperdrift.test").warning("bus.bad_topic", why="a\ud800b")
+    (record,) = caplog.records
+    assert record.getMessage().encode() == b"bus.bad_topic why=a\\ud800b"
