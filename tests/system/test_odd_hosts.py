@@ -258,7 +258,7 @@ from tests.retrain.planted import planted
 
 folder = Path(sys.argv[1])
 try:
-    tempfile.mkdtemp(dir="/tmp")
+    Path("/tmp/probe").write_bytes(bytes(65_536))
 except OSError as e:
     print(e.strerror)
 spec = {"slot": "BTC-5m", "interval": "5m", "horizon_bars": 6, "threshold": 0.005, "at_ms": 1}
@@ -273,11 +273,27 @@ for place in /tmp /var/tmp; do mount --bind $place $place; mount -o remount,bind
 mount --bind "$1" "$1"; mount -o remount,bind,rw "$1"
 shift; exec "$@"
 """
+FULL = """
+set -e
+mount --make-rprivate /
+mount --bind "$1" /mnt
+mount -t tmpfs -o size=64k tmpfs /tmp
+mkdir -p "$1"; mount --bind /mnt "$1"
+dd if=/dev/zero of=/tmp/filler bs=1k 2>/dev/null || true
+shift; exec "$@"
+"""
 
 
 @only_root
-def test_a_retrain_needs_no_place_in_the_folder_for_temporary_files(tmp_path: Path) -> None:
-    words = ("unshare", "--mount", "sh", "-c", READ_ONLY, "sh", str(tmp_path))
+@pytest.mark.parametrize(
+    ("script", "why"), [(READ_ONLY, "Read-only file system"), (FULL, "No space left on device")]
+)
+def test_a_retrain_needs_no_place_in_the_folder_for_temporary_files(
+    tmp_path: Path, script: str, why: str
+) -> None:
+    if script == FULL and any(Path(place).is_relative_to("/tmp") for place in (ROOT, sys.prefix)):
+        pytest.skip("the checkout lies in /tmp, which is covered here")
+    words = ("unshare", "--mount", "sh", "-c", script, "sh", str(tmp_path))
     if subprocess.run((*words, "true"), capture_output=True, check=False).returncode:
         pytest.skip("nothing can be mounted here")
     done = subprocess.run(
@@ -288,4 +304,4 @@ def test_a_retrain_needs_no_place_in_the_folder_for_temporary_files(tmp_path: Pa
         text=True,
         check=False,
     )
-    assert done.stdout.splitlines() == ["Read-only file system", "[True]"], done.stderr
+    assert done.stdout.splitlines() == [why, "[True]"], done.stderr
