@@ -90,7 +90,7 @@ lock: ## resolve the pinned requirements again; needs uv
 		--python-version 3.11 --no-header --quiet --upgrade -o requirements.txt
 	uv pip compile pyproject.toml --no-emit-package hyperdrift-client --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet -c requirements.txt -o requirements-service.txt
-	uv pip compile pyproject.toml --extra dev --extra files --extra plots --no-emit-package hyperdrift-client --generate-hashes --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --extra fleet --extra files --extra plots --no-emit-package hyperdrift-client --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet -c requirements.txt -o requirements-dev.txt
 	uv pip compile requirements-oldest.in --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet -o requirements-oldest.txt
