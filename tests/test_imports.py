@@ -32,7 +32,8 @@ ROOMS = (
     *("core", "mqtt", "config", "hyperliquid", "store", "market_data", "ingest", "cohorts"),
     "registry",
     "trade_files",
-    *("training", "scoring", "runtime", "backtest", "service", "admin", "demo"),
+    *("training", "scoring", "runtime", "journal", "backtest", "service", "notify", "web"),
+    *("admin", "demo"),
     *("wiring", "app", "cli"),
 )
 MOST_MODULES = 20

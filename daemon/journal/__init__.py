@@ -1,0 +1,1 @@
+"""The journal in words, for the pages, the terminal and the digest."""
