@@ -46,7 +46,7 @@ class StoredPrediction(NamedTuple):
     p_up: float
 
 
-def _entry(seq: int, name: str | None, at_ms: int, kind: str, body: str) -> JournalEntry | None:
+def entry_of(seq: int, name: str | None, at_ms: int, kind: str, body: str) -> JournalEntry | None:
     """Read a row; a row that a bad disk changed must not make every start fail."""
     try:
         of = None if name is None else SlotName.parse(name)
@@ -89,7 +89,7 @@ def read(
     since = _MIN_INT if since_ms is None else since_ms
     while rows := db.read(query, (after_seq, whose, wanted, since, _PAGE_ROWS)):
         for row in rows:
-            if entry := _entry(*row):
+            if entry := entry_of(*row):
                 yield entry
         after_seq = rows[-1][0]
 
@@ -100,7 +100,7 @@ def newest(db: Database, slot: SlotName, kind: str) -> JournalEntry | None:
         "SELECT seq, slot, at_ms, kind, body FROM journal WHERE slot = ? AND kind = ?"
         " ORDER BY seq DESC"
     )
-    entries = (_entry(*row) for row in db.read(query, (str(slot), kind)))
+    entries = (entry_of(*row) for row in db.read(query, (str(slot), kind)))
     return next((entry for entry in entries if entry is not None), None)
 
 

@@ -117,6 +117,12 @@ MIGRATIONS: Final = (
         top TEXT NOT NULL, bottom TEXT NOT NULL,
         PRIMARY KEY (coin, interval, from_t)) STRICT, WITHOUT ROWID;
     """,
+    # The journal without the scores of bars, for people (`daemon.store.journal_pages`).
+    """
+    CREATE INDEX news_by_slot ON journal (slot, kind) WHERE kind <> 'BarScored';
+    CREATE INDEX news_by_kind ON journal (kind) WHERE kind <> 'BarScored';
+    CREATE INDEX news_by_time ON journal (at_ms) WHERE kind <> 'BarScored';
+    """,
 )
 
 SCHEMA: Final = len(MIGRATIONS)

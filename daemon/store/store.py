@@ -17,7 +17,7 @@ import structlog
 
 from daemon.core.bars import Bar, Funding, Hole, Provenance
 from daemon.core.errors import StoreCorrupt
-from daemon.store import bar_table, journal_table
+from daemon.store import bar_table, journal_pages, journal_table
 from daemon.store.bar_columns import BarColumns
 from daemon.store.bar_merge import RANK, PutResult, Stored
 from daemon.store.bar_table import HeldColumns
@@ -294,6 +294,27 @@ class Store:
             since_ms: Only those at this time or later, ms UTC.
         """
         return journal_table.read(self._db, slot, after_seq, kinds, since_ms)
+
+    def journal_newest(
+        self,
+        slot: SlotName | None = None,
+        *,
+        kinds: Collection[str] | None = None,
+        since_ms: int | None = None,
+        before: int | None = None,
+        limit: int = journal_pages.LONGEST_PAGE,
+    ) -> list[JournalEntry]:
+        """Read the newest entries, the newest first.
+
+        Args:
+            slot: Only this slot's; None is all, and those of the whole daemon.
+            kinds: Only these; None is all but the scores of bars.
+            since_ms: Only those at this time or later, ms UTC.
+            before: Only those with a smaller `seq`.
+            limit: At most so many, and never more than 200.
+        """
+        filters: dict[str, Any] = {"kinds": kinds, "since_ms": since_ms, "before": before}
+        return journal_pages.newest_entries(self._db, slot, limit=limit, **filters)
 
     def predictions(self, slot: SlotName, from_t: int | None = None) -> Iterator[StoredPrediction]:
         """Read the predictions of the live model from the journal, oldest bar first."""
