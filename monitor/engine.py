@@ -14,11 +14,19 @@ from monitor.actions import Action, AskChallenger, Reply
 from monitor.bots import Bots
 from monitor.errors import BadObservation
 from monitor.outbox import Outbox
-from monitor.policy import PolicySettings, Situation, Start, collecting, decide, earliest_ms
+from monitor.policy import (
+    PolicySettings,
+    Situation,
+    Start,
+    causes,
+    collecting,
+    decide,
+    earliest_ms,
+)
 from monitor.retrains import Retrains
 from monitor.state import EngineSnapshot, Phase, RetrainJob, phase_of
 from monitor.swaps import Swaps
-from monitor.watch import Champion, Watch, challenge_finding, check_bar
+from monitor.watch import Champion, SignalGain, Watch, challenge_finding, check_bar
 
 
 class Engine:
@@ -80,13 +88,21 @@ class Engine:
             self._swaps.pending, self._retrains.job, self._champion, paused=self._paused
         )
 
+    @property
+    def gains(self) -> tuple[SignalGain, ...]:
+        """What the newest signals returned after costs, oldest first."""
+        return tuple(self._watch.gains)
+
     def snapshot(self) -> EngineSnapshot:
         """Return the state for people; equal events give equal snapshots."""
         job, refusal = self._retrains.job, self._retrains.refusal
+        figures = self._watch.figures(self._now_ms)
+        ends_ms = figures.get("probation_ends_ms") or 0
+        may_retrain_ms = max(earliest_ms(self.settings, self._situation()), ends_ms)
         if refusal is not None:
-            refusal = replace(refusal, next_ms=earliest_ms(self.settings, self._situation()))
+            refusal = replace(refusal, next_ms=may_retrain_ms)
         return EngineSnapshot(
-            **self._watch.figures(self._now_ms),
+            **figures,
             phase=self.phase.value,
             last_bar_t=self._last_t if self._last_t >= 0 else None,
             job_id=job.job_id if job else None,
@@ -96,6 +112,8 @@ class Engine:
             mismatch=self._bots.mismatch,
             speakers=dict(self._bots.speakers),
             refusal=refusal,
+            may_retrain_ms=may_retrain_ms,
+            causes=causes(self.settings, has_model=self._champion is not None),
         )
 
     @property

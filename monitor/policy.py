@@ -148,6 +148,24 @@ def earliest_ms(settings: PolicySettings, now: Situation) -> int:
     return max(limits)
 
 
+def causes(settings: PolicySettings, *, has_model: bool) -> tuple[str, ...]:
+    """Return what would start a retrain, in words; empty if only an operator would.
+
+    Args:
+        settings: The limits.
+        has_model: Whether a model is live.
+    """
+    if not has_model:
+        return (f"{settings.min_bars} stored bars",)
+    known = (
+        ("drift of a feature", settings.on_drift),
+        ("a fallen win rate", settings.on_win_rate),
+        (f"a model older than {settings.max_age_days:g} days", settings.max_age_days > 0),
+        (f"{settings.schedule_days:g} days since the last retrain", settings.schedule_days > 0),
+    )
+    return tuple(cause for cause, applies in known if applies)
+
+
 def collecting(settings: PolicySettings, now: Situation) -> str:
     """Return how many bars a first model has, their pace and until when; "" if it has enough."""
     missing = settings.min_bars - now.bars

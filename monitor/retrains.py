@@ -80,7 +80,8 @@ class Retrains:
         else:
             self.unsuccessful_ms = now_ms
             self.refusals += 1
-            self.refusal = Refusal(now_ms, event.model_id, event.refused_by)
+            refused = (event.model_id, event.refused_by)
+            self.refusal = Refusal(now_ms, *refused, in_a_row=self.refusals)
 
     def failed(self, event: events.RetrainFailed, now_ms: int) -> RetrainJob | None:
         """Note that the retrain left no candidate; return one that was only stopped.
@@ -96,7 +97,7 @@ class Retrains:
             self._out.publish("retrain_stopped", text, job=job.job_id)
             return job
         self.unsuccessful_ms = now_ms
-        self.refusal = Refusal(now_ms, error=event.error)
+        self.refusal = Refusal(now_ms, error=event.error, in_a_row=self.refusals)
         text = f"the retrain failed, the live model stays: {event.error}"
         self._out.publish("retrain_failed", text, job=job.job_id, error=event.error)
         self._out.alert("warning", text)

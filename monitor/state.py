@@ -45,7 +45,7 @@ class Refusal:
     """A retrain without a model: its gates refused the candidate, or it failed with `error`.
 
     `at_ms` is when that was, `next_ms` when the policy may start another one at the earliest; 0
-    if that is not known.
+    if that is not known. `in_a_row` is how many candidates were refused without one that passed.
     """
 
     at_ms: int
@@ -53,6 +53,7 @@ class Refusal:
     refused_by: tuple[str, ...] = ()
     error: str = ""
     next_ms: int = 0
+    in_a_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,11 @@ class EngineSnapshot:
     probation_ends_ms: int | None = None
     probation: dict[str, float] | None = None
     refusal: Refusal | None = None
+    live_since_ms: int | None = None
+    win_rate_of: str = "trades"
+    win_rate_count: int = 0
+    may_retrain_ms: int = 0
+    causes: tuple[str, ...] = ()
 
 
 def phase_of(

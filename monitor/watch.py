@@ -6,7 +6,7 @@ This module turns every bar and every trade into findings; the engine decides wh
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from monitor import events
 from monitor.challenge import Challenge
@@ -23,6 +23,14 @@ _SIDED_TRADES = 50
 _PNL_TRADES = 20
 # A price without a change for this many bars means an outage or a market without trades.
 FLAT_BARS = 12
+_GAINS: Final = 500
+
+
+class SignalGain(NamedTuple):
+    """What a signal returned after costs, a fraction, and when that was known, ms UTC."""
+
+    at_ms: int
+    gain: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,7 @@ class Watch:
         signals: The record of its own signals.
         trades_before: Trades since it went live that were opened before.
         earnings: What signals and trades earn, of the live model and since the start.
+        gains: What the newest signals returned, of whatever model was live, oldest first.
     """
 
     def __init__(self, settings: PolicySettings, interval_ms: int, names: tuple[str, ...]) -> None:
@@ -130,6 +139,7 @@ class Watch:
         self._close, self._still, self.trades_before = 0.0, 0, 0
         self.trades, self.signals = self._record(), self._record()
         self.earnings = Earnings()
+        self.gains: deque[SignalGain] = deque(maxlen=_GAINS)
 
     def figures(self, now_ms: int) -> dict[str, Any]:
         """Return the part of a snapshot that is about the live model.
@@ -142,6 +152,8 @@ class Watch:
         figures = {
             "win_rate": record.rate,
             "trades": record.trades,
+            "win_rate_of": "trades" if record is self.trades else "signals",
+            "win_rate_count": record.recent,
             "pnl_7d": self.trades.pnl(now_ms),
             "trades_before": self.trades_before,
             "earning": self.earnings.document(),
@@ -152,6 +164,7 @@ class Watch:
         return figures | {
             "model_id": champion.model_id,
             "previous_id": champion.previous_id,
+            "live_since_ms": champion.served.at_ms,
             "model_age_s": max(0, now_ms - champion.served.trained_to_ms) // 1000,
             "drift": drift.scores() if drift else {},
             "drifted": tuple(champion.drifted),
@@ -203,8 +216,9 @@ class Watch:
         if outcome is not None:
             fallen = self.signals.update(event.at_ms, outcome.won, outcome.gain)
             found += _win_rate_findings(champion, "signals", fallen)
-            cost = champion.served.round_trip_bps / 1e4
-            found += self._earned("signals", outcome.gain - cost, of_model=True)
+            gain = outcome.gain - champion.served.round_trip_bps / 1e4
+            self.gains.append(SignalGain(event.at_ms, gain))
+            found += self._earned("signals", gain, of_model=True)
         if champion.probation is not None:
             ours = event.shadow_id == champion.probation.shadow_id
             shadow = event.shadow_p if ours else None

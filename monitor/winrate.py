@@ -88,6 +88,11 @@ class WinRate:
         """Fraction of wins over the last `floor_trades` trades; None without any."""
         return sum(self._last) / len(self._last) if self._last else None
 
+    @property
+    def recent(self) -> int:
+        """The number of trades that the rate is of, at most `floor_trades`."""
+        return len(self._last)
+
     def pnl(self, at_ms: int) -> float:
         """Return the P&L of the seven days before `at_ms`, in the unit it was given in."""
         start = at_ms - _PNL_DAYS * DAY_MS

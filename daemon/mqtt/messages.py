@@ -232,6 +232,7 @@ class RetrainRefusal(Payload, frozen=True, kw_only=True):
         refused_by: The gates that refused it.
         error: Why the retrain failed; empty if gates refused its candidate.
         next_ms: When the policy may start another one at the earliest, ms UTC.
+        in_a_row: How many candidates were refused by now, without one that passed.
     """
 
     at_ms: int
@@ -239,6 +240,7 @@ class RetrainRefusal(Payload, frozen=True, kw_only=True):
     refused_by: tuple[str, ...]
     error: str
     next_ms: int
+    in_a_row: int = 0
 
 
 class SlotState(Payload, frozen=True, kw_only=True):
@@ -267,6 +269,11 @@ class SlotState(Payload, frozen=True, kw_only=True):
         labels: What the live version's labels are and why, in words; empty before the first one.
         bots: Every bot that was heard of since the daemon's start, by name.
         refusal: What became of the last retrain, if it left no model; else null.
+        live_since_ms: When the live version became the live one, ms UTC; null before the first.
+        may_retrain_ms: When the policy may start a retrain at the earliest, ms UTC.
+        causes: What would start one then, in words; empty if only an operator would.
+        win_rate_of: Whether `win_rate` is of `trades` or `signals`.
+        win_rate_count: How many of the newest ones it is of.
     """
 
     phase: str
@@ -288,6 +295,11 @@ class SlotState(Payload, frozen=True, kw_only=True):
     labels: str = ""
     bots: tuple[BotState, ...] = ()
     refusal: RetrainRefusal | None = None
+    live_since_ms: int | None = None
+    may_retrain_ms: int = 0
+    causes: tuple[str, ...] = ()
+    win_rate_of: str = "trades"
+    win_rate_count: int = 0
 
 
 class PayloadReader:

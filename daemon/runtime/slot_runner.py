@@ -40,6 +40,7 @@ from monitor import actions, events
 from monitor.engine import Engine
 from monitor.errors import MonitorError
 from monitor.policy import PolicySettings
+from monitor.watch import SignalGain
 
 log = structlog.get_logger()
 
@@ -295,6 +296,11 @@ class SlotRunner:
                 await self._publisher.tell(order)
 
     # -- state ---------------------------------------------------------------------------
+
+    @property
+    def gains(self) -> tuple[SignalGain, ...]:
+        """What the newest signals returned after costs, oldest first."""
+        return self._engine.gains
 
     def state(self) -> SlotState:
         """Return the state of the slot, as it is published."""

@@ -5,7 +5,7 @@ be soon, are published as events at once.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -54,7 +54,8 @@ class StatusPublisher:
         self._start, self._trades = start, trades
         self.trouble: Callable[[], str] = str
         self.disk: Callable[[], str] = str
-        self._told, self._has_feed = "", False
+        self._told = ""
+        self._feed: Feed | None = None
 
     async def run(self, feed: Feed, clock: Clock) -> None:
         """Publish the status every ten seconds and when the stream changes, until cancelled."""
@@ -66,38 +67,38 @@ class StatusPublisher:
 
     async def run_start(self, clock: Clock) -> None:
         """Publish the status every ten seconds until there is a feed."""
-        while not self._has_feed:
+        while self._feed is None:
             self.tell_start()
             await clock.sleep(_EVERY_S)
 
     def tell_start(self) -> None:
         """Publish how far the start is, before there is a feed."""
-        status = msgspec.structs.replace(
-            self.online, doing=self._start(), trouble=self._find_trouble()
-        )
-        self._bus.publish(self._topics.status, status, retain=True)
+        self._publish()
 
     def tell(self, feed: Feed) -> bool:
         """Publish the status; return whether the feed's stream is connected."""
-        self._has_feed = True
-        slots, venue = {str(slot): feed.state(slot) for slot in feed.slots}, feed.venue_state()
-        status = msgspec.structs.replace(
-            self.online,
-            doing=self._start(),
-            venue=venue,
-            feed=slots,
-            trades=self._trades(),
-            trouble=self._find_trouble(),
-        )
-        self._bus.publish(self._topics.status, status, retain=True)
-        return venue.connected
+        self._feed = feed
+        self._publish()
+        return feed.venue_state().connected
 
-    def _find_trouble(self) -> str:
+    def status(self) -> DaemonStatus:
+        """Return the status of this moment, as it is published."""
+        feed = self._feed
+        now: dict[str, Any] = {"doing": self._start(), "trouble": self._troubles()}
+        if feed is not None:
+            states = {str(slot): feed.state(slot) for slot in feed.slots}
+            now |= {"venue": feed.venue_state(), "feed": states, "trades": self._trades()}
+        return msgspec.structs.replace(self.online, **now)
+
+    def _publish(self) -> None:
         found = self.trouble()
         if found and found != self._told:
             self.alert(found)
         self._told = found
-        return "; ".join(filter(None, (found, self.disk())))
+        self._bus.publish(self._topics.status, self.status(), retain=True)
+
+    def _troubles(self) -> str:
+        return "; ".join(filter(None, (self.trouble(), self.disk())))
 
     def alert(self, text: str) -> None:
         """Publish an alert that concerns all slots."""

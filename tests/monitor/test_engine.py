@@ -158,9 +158,34 @@ def test_what_refused_the_last_candidate_is_known_and_when_the_next_may_begin() 
     assert (refusal.model_id, refusal.refused_by) == ("bad", ("overfit", "direction"))
     retry_ms = slot.engine.settings.retry_bars * 300_000
     assert refusal.next_ms == refusal.at_ms + retry_ms
+    assert refusal.in_a_row == 1
     slot.command("retrain")
     slot.train("good")
     assert slot.engine.snapshot().refusal is None
+
+
+def test_when_the_next_retrain_may_begin_and_what_would_cause_it_is_known_without_a_refusal() -> (
+    None
+):
+    slot = on_probation(probation_hours=40, min_new_bars=1, max_age_days=0)
+    now = slot.engine.snapshot()
+    assert now.may_retrain_ms == START_MS + 40 * HOUR_MS  # a cooldown of 12 hours ends before
+    assert now.causes == ("drift of a feature", "a fallen win rate")
+    assert now.live_since_ms == START_MS
+    assert Slot().engine.snapshot().causes == ("5000 stored bars",)
+
+
+def test_the_newest_returns_of_signals_add_up_to_what_the_model_is_said_to_earn() -> None:
+    slot, rng = serving(), np.random.default_rng(3)
+    for close in np.cumprod(1 + rng.normal(0, 0.002, 1000)) * 100:
+        slot.bar(close=float(close), p=tuple(rng.dirichlet((1, 1, 1))), model_id="m1")
+    earned = slot.engine.snapshot().earning["signals"]["of_model"]
+    gains = slot.engine.gains
+    assert len(gains) == earned["count"] > 60
+    assert [gain.at_ms for gain in gains] == sorted({gain.at_ms for gain in gains})
+    assert 1e4 * sum(gain.gain for gain in gains) / len(gains) == pytest.approx(
+        earned["mean_bp"], abs=0.005
+    )
 
 
 def test_the_phases_follow_a_whole_cycle() -> None:

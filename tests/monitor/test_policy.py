@@ -9,6 +9,7 @@ from monitor.policy import (
     Situation,
     Start,
     Wait,
+    causes,
     collecting,
     decide,
     default_settings,
@@ -78,6 +79,19 @@ def test_each_refusal_in_a_row_doubles_the_wait_beside_a_live_model(
     assert f"the next may start {288 * days} bars on" in reason(early)
     assert earliest_ms(LIMITS, early) == NOW_MS + 1
     assert trigger(replace(drifted, unsuccessful_ms=NOW_MS - days * DAY_MS)) == "drift"
+
+
+def test_what_would_cause_a_retrain_is_what_the_settings_let_start_one() -> None:
+    assert causes(LIMITS, has_model=False) == (f"{LIMITS.min_bars} stored bars",)
+    everything = replace(LIMITS, schedule_days=7.0)
+    assert causes(everything, has_model=True) == (
+        "drift of a feature",
+        "a fallen win rate",
+        f"a model older than {LIMITS.max_age_days:g} days",
+        "7 days since the last retrain",
+    )
+    nothing = replace(LIMITS, on_drift=False, on_win_rate=False, max_age_days=0.0)
+    assert causes(nothing, has_model=True) == ()
 
 
 def test_without_a_model_or_by_a_schedule_no_refusal_doubles_the_wait() -> None:
