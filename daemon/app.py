@@ -31,6 +31,8 @@ from daemon.market_data.order_flow import CohortFlow, Cohorts, read_cohorts
 from daemon.market_data.silence import SilenceWatch
 from daemon.mqtt.broker_refusals import BrokerRefusals
 from daemon.mqtt.messages import DaemonStatus
+from daemon.runtime.alert_log import AlertLog
+from daemon.runtime.announcements import Announcements
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.inbox import HistoryFetched, Inbox
 from daemon.runtime.slot_starts import SlotStarts
@@ -102,17 +104,20 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         refusals = BrokerRefusals(config.data_dir)
         bus = await stack.enter_async_context(broker_connection(config, online, clock, refusals))
         topics, book = Topics(config.mqtt.prefix), TradeBook(venue)
-        status = StatusPublisher(
-            online, bus, topics, venue, lambda: watchdog.start, trades=book.state
-        )
+        announcements = Announcements()
+        alerts = AlertLog(announcements)
+        status = StatusPublisher(online, bus, topics, venue, announcements)
+        status.start, status.trades = lambda: watchdog.start, book.state
         refusals.alert_by(status.alert)
         troubles = SlotTroubles()
         listed = ListedCoins(Listings(rest), slots, clock, venue, troubles)
-        retrying = RetryingStore(store, clock, status.alert)
+        retrying = RetryingStore(store, clock, status.alert, status.calm)
         status.disk = lambda: retrying.trouble
         audit = CommandLog(retrying, clock, venue)
-        shared = SharedParts(config, clock, venue, retrying, bus, topics, audit, book, troubles)
-        host = HostSide(status, watchdog, reload)
+        shared = SharedParts(
+            config, clock, venue, retrying, bus, topics, audit, book, troubles, announcements
+        )
+        host = HostSide(status, watchdog, reload, alerts)
         await _work(shared, VenueSide(rest, listed, cohorts), host)
 
 
@@ -136,6 +141,7 @@ class HostSide(NamedTuple):
     status: StatusPublisher
     watchdog: Watchdog
     reload: Reload | None
+    alerts: AlertLog
 
     def say(self, doing: str) -> None:
         """Tell both how far the start is, before there is a feed."""
@@ -182,6 +188,7 @@ async def _serve(
     await clear_removed_slots(shared.store, shared.bus, shared.topics, parts.inboxes)
     tasks.create_task(watch_steps(shared.clock), name="clock-steps")
     tasks.create_task(shared.audit.run(), name="audit")
+    tasks.create_task(host.alerts.run(shared.store), name="alert-log")
     tasks.create_task(parts.swap.run(), name="swap")
     follow = parts.compatibility.follow(parts.swap.tell_again)
     tasks.create_task(follow, name="bot-compatibility")

@@ -23,6 +23,7 @@ from daemon.market_data.order_flow import CohortFlow, Cohorts
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.keys import command_keys, own_signer, trusted_keys
 from daemon.registry.registry import Registry
+from daemon.runtime.announcements import Announcements
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.inbox import Inbox
 from daemon.runtime.message_router import MessageRouter
@@ -62,6 +63,7 @@ class SharedParts:
     audit: CommandLog
     book: TradeBook
     troubles: SlotTroubles = field(default_factory=SlotTroubles)
+    announcements: Announcements = field(default_factory=Announcements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ def build_slots(shared: SharedParts) -> SlotParts:
         book=shared.book,
         command_keys=command_keys(config),
         blocked=lambda: shared.store.blocked,
+        announcements=shared.announcements,
     )
     swap = SwapCoordinator(
         shared.bus,
@@ -166,8 +169,7 @@ def _runner(
     compatibility: BotCompatibility,
 ) -> SlotRunner:
     slot, config = section.name, shared.config
-    settings = policy_settings(config.policy, slot)
-    limits = child_limits(config.retrain)
+    settings, limits = policy_settings(config.policy, slot), child_limits(config.retrain)
     computer = make_computer(config.features, slot, shared.store, limits, jobs.surroundings)
     return SlotRunner(
         slot,
@@ -194,6 +196,7 @@ def _runner(
         compatibility=compatibility,
         on_deploy=config.swap.on_deploy,
         lacks=partial(shared.troubles.of, slot),
+        announcements=shared.announcements,
     )
 
 

@@ -19,7 +19,7 @@ from daemon.mqtt.messages import CommandReply, DaemonStatus
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.signing import KeyRing, Signer, generate
 from daemon.runtime import event_codec
-from daemon.runtime.bot_watch import BotWatch
+from daemon.runtime.bots.bot_watch import BotWatch
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.inbox import BotPrediction, Item
 from daemon.runtime.message_router import MessageRouter

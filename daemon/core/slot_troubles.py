@@ -17,10 +17,11 @@ COIN_TROUBLE: Final = "coin"
 
 @dataclass(frozen=True, slots=True)
 class TroubleChanged:
-    """A trouble of a slot began or is over; `text` says which, and what to do."""
+    """A trouble of a slot, of one `kind`, began or is over; `text` says which, and what to do."""
 
     text: str
     is_over: bool = False
+    kind: str = ""
 
 
 Tell = Callable[[SlotName, TroubleChanged], object]
@@ -52,13 +53,13 @@ class SlotTroubles:
         of_slot = self._of.setdefault(slot, {})
         begins, of_slot[kind] = kind not in of_slot, text
         if begins:
-            self._change(slot, TroubleChanged(text))
+            self._change(slot, TroubleChanged(text, kind=kind))
 
     def end(self, slot: SlotName, kind: str) -> None:
         """Note that a slot has no trouble of this kind; it is told if it had one."""
         text = self._of.get(slot, {}).pop(kind, None)
         if text is not None:
-            self._change(slot, TroubleChanged(text, is_over=True))
+            self._change(slot, TroubleChanged(text, is_over=True, kind=kind))
 
     def has(self, slot: SlotName, kind: str) -> bool:
         """Return whether a slot has a trouble of a kind."""

@@ -5,6 +5,7 @@ is logged once per topic and skipped. So a faulty bot cannot stop the daemon.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 import structlog
@@ -13,10 +14,11 @@ from daemon.core.clock import VenueClock
 from daemon.core.coin_names import slots_meant
 from daemon.mqtt.messages import Command, CommandReply, PayloadReader
 from daemon.registry.signing import KeyRing
+from daemon.runtime.announcements import Announcements, announced
+from daemon.runtime.bots.presence_debounce import PresenceDebounce
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.commands import CommandHandler, no_such_slot
 from daemon.runtime.inbox import BotPrediction, Inbox
-from daemon.runtime.presence_debounce import PresenceDebounce
 from daemon.runtime.trades import TradeBook, TradeLimit
 from daemon.store.async_store import AsyncStore
 from hyperdrift.clock import Clock
@@ -32,7 +34,8 @@ log = structlog.get_logger()
 class MessageRouter:
     """Receives the messages of all slots and puts them into the slots' inboxes.
 
-    `blocked` returns why nothing can be journalled at present, "" if it can.
+    `blocked` returns why nothing can be journalled at present, "" if it can. `announcements` tells
+    the listeners in this process what is published.
     """
 
     def __init__(
@@ -47,9 +50,11 @@ class MessageRouter:
         book: TradeBook,
         command_keys: KeyRing | None = None,
         blocked: Callable[[], str] = str,
+        announcements: Announcements | None = None,
     ) -> None:
         self._inboxes, self._bus, self._topics, self._venue = inboxes, bus, topics, venue
         self._audit, self._book = audit, book
+        self._announcements = announcements or Announcements()
         self._desk = CommandHandler(
             inboxes.keys(), clock, self._submit, self._refuse, keys=command_keys, blocked=blocked
         )
@@ -86,7 +91,7 @@ class MessageRouter:
         if not self._inboxes[slot].put_nowait(acked):
             return False
         text = f"bot {ack.bot_id} {ack.status} {ack.model_id}" + (ack.error and f": {ack.error}")
-        message = {
+        message: dict[str, Any] = {
             "kind": "acknowledged",
             "at_ms": at_ms,
             "text": text,
@@ -96,7 +101,7 @@ class MessageRouter:
             "load_ms": ack.load_ms,
             "order_to_ack_ms": round(order_to_ack_ms, 3),
         }
-        self._bus.publish(self._topics.event(slot), message)
+        self._announce(slot, message)
         return True
 
     def bot_seen(self, slot: SlotName, presence: BotPresence) -> bool:
@@ -106,7 +111,11 @@ class MessageRouter:
     def alert(self, slot: SlotName, text: str) -> None:
         """Publish what a person must look at: a bot that does not answer, or a flood."""
         message = {"kind": "alert", "at_ms": self._venue.now_ms(), "text": text}
-        self._bus.publish(self._topics.event(slot), {**message, "severity": "critical"})
+        self._announce(slot, {**message, "severity": "critical"})
+
+    def _announce(self, slot: SlotName, message: dict[str, Any]) -> None:
+        self._bus.publish(self._topics.event(slot), message)
+        self._announcements.tell(announced(str(slot), message))
 
     def _take_command(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - Handler
         if found := self._topics.slot_of(topic):

@@ -1,7 +1,7 @@
 """Publish the state and the events of one slot, and write them into the journal."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -17,6 +17,7 @@ from daemon.mqtt.messages import (
     SlotState,
 )
 from daemon.runtime import event_codec
+from daemon.runtime.announcements import Announcements, announced
 from daemon.runtime.command_log import append_answer
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
@@ -36,6 +37,7 @@ class SlotPublisher:
         slot: The slot.
         store: Holds the journal.
         tried: The same store; a call fails if the disk refuses, and does not wait.
+        announcements: Tells the listeners in this process too.
         bus: The connection to the broker.
         topics: Gives the names of the topics.
     """
@@ -48,9 +50,11 @@ class SlotPublisher:
         topics: Topics,
         *,
         tried: AsyncStore | None = None,
+        announcements: Announcements | None = None,
     ) -> None:
         self._slot, self._store, self._bus, self._topics = slot, store, bus, topics
         self._tried = tried or store
+        self._announcements = announcements or Announcements()
 
     async def journal(self, event: events.Event) -> None:
         """Write an event into the journal."""
@@ -93,11 +97,13 @@ class SlotPublisher:
         order = actions.Alert(
             slot=str(self._slot), at_ms=at_ms, severity="critical", text=change.text
         )
+        trouble = {"trouble": change.kind} if change.kind else {}
         if not change.is_over:
-            await self.tell(order)
+            log.warning("alert", slot=order.slot, severity=order.severity, why=order.text)
+            await self._tell("alert", order, {"severity": order.severity, **trouble})
             return
         log.info("slot.event", slot=order.slot, kind="trouble_over", text=order.text)
-        await self._tell("trouble_over", order, {})
+        await self._tell("trouble_over", order, trouble)
 
     def show(self, state: SlotState) -> None:
         """Publish the state of the slot."""
@@ -107,12 +113,16 @@ class SlotPublisher:
         self, kind: str, order: actions.Alert | actions.Publish, fields: dict[str, Any]
     ) -> None:
         whole = {"text": order.text, **fields}
-        await self._write(order.at_ms, kind, whole)
-        message = {"kind": kind, "at_ms": order.at_ms, **whole}
-        self._bus.publish(self._topics.event(self._slot), message)
+        seq = await self._write(order.at_ms, kind, whole)
+        self.announce({"kind": kind, "at_ms": order.at_ms, **whole}, seq)
 
-    async def _write(self, at_ms: int, kind: str, fields: dict[str, Any]) -> None:
-        await self._store.call(Store.append_journal, self._slot, at_ms, kind, fields)
+    def announce(self, message: Mapping[str, Any], seq: int = 0) -> None:
+        """Publish a message on the topic of events; `seq` is its entry in the journal, if any."""
+        self._bus.publish(self._topics.event(self._slot), message)
+        self._announcements.tell(announced(str(self._slot), message, seq))
+
+    async def _write(self, at_ms: int, kind: str, fields: dict[str, Any]) -> int:
+        return await self._store.call(Store.append_journal, self._slot, at_ms, kind, fields)
 
 
 def _bot_state(bot: KnownBot, now: EngineSnapshot) -> BotState:

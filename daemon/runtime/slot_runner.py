@@ -8,7 +8,6 @@ the journal, even after a crash.
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 
 import structlog
 
@@ -19,7 +18,8 @@ from daemon.core.loop_progress import LoopProgress
 from daemon.core.slot_troubles import TroubleChanged
 from daemon.mqtt.messages import SlotState
 from daemon.registry.bot_compatibility import BotCompatibility
-from daemon.runtime.bot_watch import BotWatch
+from daemon.runtime.announcements import Announcements
+from daemon.runtime.bots.bot_watch import BotWatch
 from daemon.runtime.commands import not_journalled
 from daemon.runtime.deploy_hook import run_hook
 from daemon.runtime.inbox import BotPrediction, HistoryFetched, Inbox, Item
@@ -79,6 +79,7 @@ class SlotRunner:
         compatibility: Knows which bots can load a model that `training` saves.
         on_deploy: Command to run after a version went live, for bots that must be restarted.
         lacks: Returns what the slot lacks, in words; empty if nothing.
+        announcements: Tells the listeners in this process what is published.
     """
 
     def __init__(
@@ -98,12 +99,13 @@ class SlotRunner:
         compatibility: BotCompatibility,
         on_deploy: tuple[str, ...] = (),
         lacks: Callable[[], str] = lambda: "",
+        announcements: Announcements | None = None,
     ) -> None:
         self.slot, self._inbox, self._make_engine = slot, inbox, make_engine
         self._serving, self._store, self._scorer = serving, store, scorer
         self._bus, self._venue, self._on_deploy, self._lacks = bus, venue, on_deploy, lacks
-        self._publisher = SlotPublisher(slot, store, bus, topics, tried=tried)
-        self._engine = make_engine(0)
+        told = SlotPublisher(slot, store, bus, topics, tried=tried, announcements=announcements)
+        self._publisher, self._engine = told, make_engine(0)
         self._bot = BotWatch(str(slot), compatibility, self._mismatched, venue.speed)
         self._recovery = ModelRecovery(
             slot, serving, store, venue, handle=self._handle, act=self._act
@@ -114,7 +116,7 @@ class SlotRunner:
             put=inbox.put,
             put_nowait=inbox.put_nowait,
             show=self._publish_state,
-            announce=partial(bus.publish, topics.event(slot)),
+            announce=self._publisher.announce,
         )
         self.progress = LoopProgress(f"keeper-{slot}")
         self._tasks = asyncio.TaskGroup()

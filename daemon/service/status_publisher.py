@@ -13,6 +13,7 @@ from daemon.core.bars import Hole
 from daemon.core.clock import VenueClock
 from daemon.market_data.feed import Feed
 from daemon.mqtt.messages import DaemonStatus, TradesState
+from daemon.runtime.announcements import Announcements, announced
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
@@ -30,11 +31,12 @@ class StatusPublisher:
         bus: The connection to the broker.
         topics: Gives the names of the topics.
         venue: Gives the time of alarms.
-        start: Returns how far the start is, in words; empty once it is over.
-        trades: Returns what became of the bot's trades.
+        announcements: Tells the listeners in this process what is published.
 
     Attributes:
         online: The first status.
+        start: Returns how far the start is, in words; empty once it is over.
+        trades: Returns what became of the bot's trades.
         trouble: Returns what is wrong and concerns all slots; empty if nothing. Each new one
             is an alert too.
         disk: Returns why nothing can be stored; empty if it can. Its alert comes from the store.
@@ -46,12 +48,12 @@ class StatusPublisher:
         bus: MqttConnection,
         topics: Topics,
         venue: VenueClock,
-        start: Callable[[], str] = lambda: "",
-        *,
-        trades: Callable[[], dict[str, TradesState]] = dict,
+        announcements: Announcements | None = None,
     ) -> None:
         self.online, self._bus, self._topics, self._venue = online, bus, topics, venue
-        self._start, self._trades = start, trades
+        self._announcements = announcements or Announcements()
+        self.start: Callable[[], str] = str
+        self.trades: Callable[[], dict[str, TradesState]] = dict
         self.trouble: Callable[[], str] = str
         self.disk: Callable[[], str] = str
         self._told = ""
@@ -84,16 +86,18 @@ class StatusPublisher:
     def status(self) -> DaemonStatus:
         """Return the status of this moment, as it is published."""
         feed = self._feed
-        now: dict[str, Any] = {"doing": self._start(), "trouble": self._troubles()}
+        now: dict[str, Any] = {"doing": self.start(), "trouble": self._troubles()}
         if feed is not None:
             states = {str(slot): feed.state(slot) for slot in feed.slots}
-            now |= {"venue": feed.venue_state(), "feed": states, "trades": self._trades()}
+            now |= {"venue": feed.venue_state(), "feed": states, "trades": self.trades()}
         return msgspec.structs.replace(self.online, **now)
 
     def _publish(self) -> None:
         found = self.trouble()
         if found and found != self._told:
             self.alert(found)
+        elif self._told and not found:
+            self.calm(self._told)
         self._told = found
         self._bus.publish(self._topics.status, self.status(), retain=True)
 
@@ -102,9 +106,17 @@ class StatusPublisher:
 
     def alert(self, text: str) -> None:
         """Publish an alert that concerns all slots."""
-        fields = {"at_ms": self._venue.now_ms(), "text": text, "severity": "critical"}
+        self._tell_all({"kind": "alert", "text": text, "severity": "critical"})
+
+    def calm(self, text: str) -> None:
+        """Publish that a trouble of all slots is over; `text` is that of its alert."""
+        self._tell_all({"kind": "trouble_over", "text": text})
+
+    def _tell_all(self, fields: dict[str, Any]) -> None:
+        message = {"at_ms": self._venue.now_ms(), **fields}
         for slot in map(SlotName.parse, self.online.slots):
-            self._bus.publish(self._topics.event(slot), {"kind": "alert", **fields})
+            self._bus.publish(self._topics.event(slot), message)
+        self._announcements.tell(announced("", message))
 
     def alarm(self, slot: SlotName, kind: str, hole: Hole, text: str) -> None:
         """Publish an alarm about bars: lost (`gap`), soon lost (`hole_closing`) or no funding."""
@@ -116,3 +128,4 @@ class StatusPublisher:
             **hole._asdict(),
         }
         self._bus.publish(self._topics.event(slot), message)
+        self._announcements.tell(announced(str(slot), message))

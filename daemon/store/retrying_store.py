@@ -53,6 +53,7 @@ class RetryingStore:
         inner: The store that does the work.
         clock: Paces the attempts.
         alarm: Called with a sentence when the disk begins to refuse.
+        calm: Called with the same sentence when it does no longer.
 
     Attributes:
         inner: The same store.
@@ -60,9 +61,14 @@ class RetryingStore:
     """
 
     def __init__(
-        self, inner: ThreadedStore, clock: Clock, alarm: Callable[[str], None] = lambda _: None
+        self,
+        inner: ThreadedStore,
+        clock: Clock,
+        alarm: Callable[[str], None] = lambda _: None,
+        calm: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.inner, self._clock, self._alarm = inner, clock, alarm
+        self.inner, self._clock, self._alarm, self._calm = inner, clock, alarm, calm
+        self._told = ""
         self._refused_at_s, self._rows_written = 0.0, 0
         self.trouble = ""
         self._waiting = 0
@@ -111,7 +117,8 @@ class RetryingStore:
         if not self.trouble:
             outcome = "the live model goes on answering; what is to be written waits"
             log.error("store.unavailable", why=why, outcome=outcome)
-            self._alarm(f"{why}; {outcome}")
+            self._told = f"{why}; {outcome}"
+            self._alarm(self._told)
         self.trouble = why
 
     def _note_success(self) -> None:
@@ -123,6 +130,7 @@ class RetryingStore:
             return  # perhaps only the last free page: each new refusal would be another alarm
         self.trouble = ""
         log.info("store.back")
+        self._calm(self._told)
 
     def _rows(self) -> int:
         return self.inner.store.database.written

@@ -36,8 +36,8 @@ Defined in `monitor/actions.py`. Each has `slot` and `at_ms` too.
 _TOLD: Final = """## Kinds that are published
 
 On `hyperdrift/<slot>/event`, with `kind`, `at_ms` in ms UTC, `text` in words and the fields of the
-kind. Those that `monitor/` tells stand in the journal too. `alert`, `gap` and `hole_closing` have a
-`severity`; critical ones need a person.
+kind. All but `acknowledged` and `verdict` stand in the journal too. `alert`, `gap` and
+`hole_closing` have a `severity`; critical ones need a person.
 
 """
 _KEPT: Final = """## Other kinds in the journal
@@ -69,7 +69,7 @@ _KINDS: Final = {
     "rolled_back": "An earlier version is live again.",
     "swap_refused": "A bot or the daemon refused a version.",
     "swapped": "A new version is live.",
-    "trouble_over": "A trouble of the slot that an alert named is over.",
+    "trouble_over": "A trouble that an alert named is over.",
     "verdict": "A candidate was judged: every gate with its figures.",
     "win_rate": "The win rate fell, losses came in a row, or trades are all of one side.",
 }

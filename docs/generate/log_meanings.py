@@ -4,6 +4,7 @@ from typing import Final
 
 MEANINGS: Final = {
     "alert": "The engine tells a person something; the event of kind `alert` says the same.",
+    "announcement.listener_failed": "What passes news on failed: a fault of ours.",
     "bot.flaps": "A bot comes and goes so fast that most of it is not passed on.",
     "bot.ghost": (
         "A bot is online only as the broker has it, and silent; its presence was cleared."

@@ -14,8 +14,8 @@ def test_a_trouble_is_told_when_it_begins_and_when_it_is_over_however_often_it_i
     for _ in range(2):
         troubles.end(BTC, "candles")
     assert told == [
-        (BTC, TroubleChanged("no candles")),
-        (BTC, TroubleChanged("no candles, 3 times", is_over=True)),
+        (BTC, TroubleChanged("no candles", kind="candles")),
+        (BTC, TroubleChanged("no candles, 3 times", is_over=True, kind="candles")),
     ]
     assert troubles.of(BTC) == ""
 

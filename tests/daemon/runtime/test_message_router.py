@@ -11,10 +11,10 @@ import pytest
 
 from daemon.core.clock import VenueClock
 from daemon.mqtt.messages import encode
+from daemon.runtime.bots.presence_debounce import AT_ONCE as BOTS_AT_ONCE
+from daemon.runtime.bots.presence_debounce import EVERY_S, PresenceDebounce
 from daemon.runtime.inbox import Inbox
 from daemon.runtime.message_router import MessageRouter
-from daemon.runtime.presence_debounce import AT_ONCE as BOTS_AT_ONCE
-from daemon.runtime.presence_debounce import EVERY_S, PresenceDebounce
 from daemon.runtime.swap import SwapCoordinator
 from daemon.runtime.trades import AT_ONCE, PER_BAR, TradeBook, TradeLimit
 from hyperdrift.mqtt.broker_address import BrokerAddress

@@ -1,4 +1,4 @@
-from daemon.runtime.bot_liveness import SILENT_BARS, BotLiveness
+from daemon.runtime.bots.bot_liveness import SILENT_BARS, BotLiveness
 from monitor.events import BotFellSilent, BotSpoke
 
 STEP = 300_000

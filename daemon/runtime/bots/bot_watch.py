@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from daemon.registry.bot_compatibility import BotCompatibility
-from daemon.runtime.bot_liveness import BotLiveness
+from daemon.runtime.bots.bot_liveness import BotLiveness
 from daemon.runtime.inbox import BotPrediction
 from daemon.scoring.bot_feature_check import KEPT_BARS, BotFeatureCheck, Compared
 from hyperdrift.mqtt.messages import BotPresence

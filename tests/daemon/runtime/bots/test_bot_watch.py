@@ -1,7 +1,7 @@
 """Several bots on a slot: each is listened for by its own name."""
 
 from daemon.registry.bot_compatibility import BotCompatibility
-from daemon.runtime.bot_watch import BotWatch
+from daemon.runtime.bots.bot_watch import BotWatch
 from daemon.runtime.inbox import BotPrediction
 from hyperdrift.mqtt.messages import BotPresence
 from monitor.events import BarScored, BotFellSilent, BotSpoke, Event
