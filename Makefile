@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check reference chaos fuzz oldest neighbours node run deb wheels install can-install lock clean
+.PHONY: demo test check reference docs docs-links chaos fuzz oldest neighbours node run deb wheels install can-install lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine
 	@$(BIN)/hyperdrift demo --until swap
@@ -47,6 +47,13 @@ check: $(VENV)/.dev ## format, lint and types
 
 reference: $(VENV)/.dev ## docs/reference/ and the picture of the rooms, from the code
 	@$(BIN)/python -m docs.generate
+
+docs: $(VENV)/.dev ## these pages as a site in build/docs; a warning is an error
+	@$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+docs-links: $(VENV)/.dev ## asks every address outside that a page names; needs the network
+	@$(BIN)/sphinx-build -q -b linkcheck -d build/doctrees docs build/docs-links
 
 chaos: $(VENV)/.dev ## fifteen bad minutes and a second pass; or CHAOS="--minutes 5 --seed 7"
 	@$(BIN)/python -m benchmarks.chaos $(CHAOS)

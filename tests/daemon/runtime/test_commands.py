@@ -19,7 +19,7 @@ from tests.fakes import FakeClock
 
 BTC, SOL = SlotName("BTC", "5m"), SlotName("SOL", "5m")
 CLOCK = FakeClock()
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "howto" / "talk.md"
 
 
 class Office:
@@ -128,8 +128,8 @@ def test_a_command_that_the_disk_would_not_take_is_refused_until_it_does() -> No
     assert [command.request_id for command in office.through] == ["r1"]
 
 
-def test_the_example_of_the_readme_gives_a_command_that_passes_in_each_shell_that_is_here() -> None:
-    line = next(row for row in README.read_text().splitlines() if "mosquitto_pub" in row)
+def test_the_example_of_the_page_gives_a_command_that_passes_in_each_shell_that_is_here() -> None:
+    line = next(row for row in PAGE.read_text().splitlines() if "mosquitto_pub" in row)
     assert "%3N" not in line
     message = line[line.index("-m ") + 3 :]
     for shell in (("busybox", "sh"), ("dash",), ("sh",)):
