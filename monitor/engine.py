@@ -110,6 +110,7 @@ class Engine:
             paused=self._paused,
             waiting_for="; ".join(filter(None, (self._out.decision, self._collecting()))),
             mismatch=self._bots.mismatch,
+            objection=self._bots.objection(self._now_ms),
             speakers=dict(self._bots.speakers),
             refusal=refusal,
             may_retrain_ms=may_retrain_ms,

@@ -93,6 +93,7 @@ class EngineSnapshot:
     live_since_ms: int | None = None
     win_rate_of: str = "trades"
     win_rate_count: int = 0
+    objection: str = ""
     may_retrain_ms: int = 0
     causes: tuple[str, ...] = ()
 

@@ -175,11 +175,13 @@ class RetrainProgress(Payload, frozen=True, kw_only=True):
         job: Names the retrain.
         step: The current step.
         percent: The share of the retrain that is done, 0 to 100.
+        reason: Why it was started.
     """
 
     job: str
     step: str
     percent: float
+    reason: str = ""
 
 
 class FeatureMismatch(Payload, frozen=True, kw_only=True):
@@ -214,6 +216,7 @@ class BotState(Payload, frozen=True, kw_only=True):
         waiting_for: What the ordered version lacks there, in words; empty if nothing.
         silent_since_ms: Since when it is online and publishes no prediction, ms UTC; null if it
             does.
+        answer: What it said to the newest swap order: `loaded`, `refused`, or empty.
     """
 
     bot_id: str
@@ -221,6 +224,7 @@ class BotState(Payload, frozen=True, kw_only=True):
     model_id: str = ""
     waiting_for: str = ""
     silent_since_ms: int | None = None
+    answer: str = ""
 
 
 class RetrainRefusal(Payload, frozen=True, kw_only=True):
@@ -274,6 +278,9 @@ class SlotState(Payload, frozen=True, kw_only=True):
         causes: What would start one then, in words; empty if only an operator would.
         win_rate_of: Whether `win_rate` is of `trades` or `signals`.
         win_rate_count: How many of the newest ones it is of.
+        probation_ends_ms: When the live model is confirmed unless it is worse, ms UTC; null
+            without a probation.
+        objection: Why no model is deployed now, features or library of a bot; empty if one may be.
     """
 
     phase: str
@@ -300,6 +307,8 @@ class SlotState(Payload, frozen=True, kw_only=True):
     causes: tuple[str, ...] = ()
     win_rate_of: str = "trades"
     win_rate_count: int = 0
+    probation_ends_ms: int | None = None
+    objection: str = ""
 
 
 class PayloadReader:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from daemon.config.schema import Config
@@ -67,7 +68,9 @@ class RetrainTasks:
             return
         if self._challenge is not None:
             self._challenge.cancel()  # the retrain is forced: its answer is not needed
-        self.progress = RetrainProgress(job=order.job_id, step="start", percent=0.0)
+        self.progress = RetrainProgress(
+            job=order.job_id, step="start", percent=0.0, reason=order.reason
+        )
         tasks.create_task(self._retrain(order), name=f"retrain-{order.job_id}")
 
     async def _retrain(self, order: actions.StartRetrain) -> None:
@@ -112,7 +115,7 @@ class RetrainTasks:
         if step == JUDGING != self.progress.step:
             self._put_nowait(events.JudgingBegan(**self._serving.now(), job_id=job))
         percent = float(line.get("percent", 0.0))
-        self.progress = RetrainProgress(job=job, step=step, percent=percent)
+        self.progress = msgspec.structs.replace(self.progress, step=step, percent=percent)
         self._show()
 
 

@@ -133,6 +133,7 @@ def _bot_state(bot: KnownBot, now: EngineSnapshot) -> BotState:
         model_id=bot.presence.model_id,
         waiting_for=bot.presence.waiting_for,
         silent_since_ms=now.speakers.get(bot.bot_id) if online else None,
+        answer=bot.answer,
     )
 
 
@@ -179,6 +180,8 @@ def slot_state(
         causes=now.causes,
         win_rate_of=now.win_rate_of,
         win_rate_count=now.win_rate_count,
+        probation_ends_ms=now.probation_ends_ms,
+        objection=now.objection,
         bots=tuple(_bot_state(bot, now) for bot in bots),
         probation=now.probation,
         mismatch=FeatureMismatch(**dataclasses.asdict(differs)) if differs is not None else None,
