@@ -50,7 +50,15 @@ from daemon.store.data_folder import STORE_NAME
 from daemon.store.properties import record_venue, require_venue
 from daemon.store.retrying_store import RetryingStore, until_available
 from daemon.store.store import Store
-from daemon.wiring import SharedParts, SlotParts, build_feed, build_slots, retention, trade_follower
+from daemon.wiring import (
+    SharedParts,
+    SlotParts,
+    build_feed,
+    build_slots,
+    retention,
+    status_page,
+    trade_follower,
+)
 from hyperdrift.clock import Clock
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.mqtt.topics import Topics
@@ -152,11 +160,14 @@ class HostSide(NamedTuple):
 async def _work(shared: SharedParts, ours: VenueSide, host: HostSide) -> None:
     """Run every task that lives as long as the daemon."""
     parts = build_slots(shared)
-    host.watchdog.doing(lambda: "starting: asking the interpreter that trains")
-    await parts.compatibility.learn()
     try:
         with single_failure():
             async with asyncio.TaskGroup() as tasks:
+                if shared.config.web.listen:
+                    site = status_page(shared, parts, host.status, lambda: host.watchdog.start)
+                    tasks.create_task(site.run(), name="status-page")
+                host.watchdog.doing(lambda: "starting: asking the interpreter that trains")
+                await parts.compatibility.learn()
                 starts = await _serve(shared, parts, tasks, host)
                 feed, flow = await _meet_venue(shared, ours, host, starts)
                 await _follow(

@@ -4,7 +4,7 @@ Inboxes come first, because other parts put items into them. Then come the messa
 swap coordinator that calls it, and the slots, which order swaps and read the inboxes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -35,11 +35,15 @@ from daemon.runtime.trades import TradeBook
 from daemon.scoring.feature_computers import make as make_computer
 from daemon.scoring.scorer import Scorer
 from daemon.service.retention import Retention
+from daemon.service.status_publisher import StatusPublisher
 from daemon.store.data_folder import STORE_NAME
 from daemon.store.retrying_store import RetryingStore, SingleAttemptStore
 from daemon.trade_files.trade_file import TradeFile
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
+from daemon.web.bare_data import BareData
+from daemon.web.plain_pages import PlainPages
+from daemon.web.site import Site
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
@@ -221,6 +225,29 @@ def retention(shared: SharedParts) -> Retention:
         clock=shared.clock,
         venue=shared.venue,
     )
+
+
+def status_page(
+    shared: SharedParts, parts: SlotParts, status: StatusPublisher, doing: Callable[[], str]
+) -> Site:
+    """Build the status page; `doing` returns how far the start is, empty once it is over."""
+    data = BareData(
+        status.online,
+        lambda: {slot: runner.state() for slot, runner in parts.runners.items()},
+        shared.venue,
+        doing=doing,
+        is_broker_there=lambda: shared.bus.connected,
+    )
+    site = Site(
+        shared.config,
+        data,
+        PlainPages(),
+        clock=shared.clock,
+        venue=shared.venue,
+        not_ready=lambda: doing() or shared.store.trouble,
+    )
+    status.page = lambda: site.trouble
+    return site
 
 
 def trade_follower(shared: SharedParts, inboxes: Mapping[SlotName, Inbox]) -> TradeFollower:

@@ -13,6 +13,8 @@ from tests.daemon.brokers import Embedded, Mosquitto
 # A proxy of this machine's knows no venue of a test.
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]
+# Daemons of several tests run at once on one host; the tests of the page say where it is.
+os.environ["HYPERDRIFT_WEB__LISTEN"] = ""
 
 
 @pytest.fixture(autouse=True)

@@ -44,8 +44,6 @@ def unreachable(config: Config, uid: int | None = None, path: Path | None = None
 
 def check_files_named(config: Config) -> None:
     """Log now what would otherwise fail with the first retrain or the first trade."""
-    if config.web.listen:
-        log.warning("web.not_built", listen=config.web.listen, remedy="use `hyperdrift status`")
     for why in unreachable(config):
         log.warning("config.unreachable", why=why)
 
@@ -62,6 +60,8 @@ def _named(config: Config) -> Iterator[tuple[str, Path, str]]:
         ("mqtt.ca_file", mqtt.ca_file, _READ),
         ("mqtt.cert_file", mqtt.cert_file, _READ),
         ("mqtt.key_file", mqtt.key_file, _READ),
+        ("web.cert_file", config.web.cert_file, _READ),
+        ("web.key_file", config.web.key_file, _READ),
         *(("mqtt.command_keys", str(expanded(name)), _READ) for name in mqtt.command_keys),
     ):
         if name:

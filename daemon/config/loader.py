@@ -11,7 +11,6 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -27,13 +26,12 @@ from daemon.config.schema import (
     MqttSection,
     SlotSection,
     TradesSection,
-    WebSection,
 )
 from daemon.config.validation_errors import explain
+from daemon.config.web_rules import url_fault, web_problem
 from daemon.core.outside_text import printable
 from daemon.mqtt.broker.access import OPERATOR
 from daemon.mqtt.passwords import password_path
-from hyperdrift.addresses import address_fault
 from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.login import FileLogin, FixedLogin, Login
@@ -145,7 +143,7 @@ def _problem(config: Config) -> str | None:
         _folder_problem(config.daemon.data_dir)
         or _costs_problem(config.costs)
         or _venue_problem(config.hyperliquid)
-        or _web_problem(config.web)
+        or web_problem(config.web)
         or _features_problem(config.features)
         or _mqtt_problem(config.mqtt)
         or _trades_problem(config.trades)
@@ -215,28 +213,11 @@ def _venue_problem(venue: HyperliquidSection) -> str | None:
     for name, url, scheme in (("rest_url", venue.rest_url, "http"), ("ws_url", venue.ws_url, "ws")):
         if url and not url.startswith((f"{scheme}://", f"{scheme}s://")):
             return f"hyperliquid.{name} is {url!r}; write {scheme}s://... (or {scheme}://...)"
-        if url and (fault := _url_fault(url)):
+        if url and (fault := url_fault(url)):
             return f"hyperliquid.{name} is {url!r}: {fault}; write {scheme}s://host or host:port"
     if venue.ws_url and not venue.rest_url:
         return "hyperliquid.ws_url is given without rest_url; write both, of the same venue"
     return None
-
-
-def _web_problem(web: WebSection) -> str | None:
-    # As in a URL: an IPv6 address has brackets around it.
-    fault = _url_fault(f"//{web.listen}", port_needed=True) if web.listen else None
-    return f"web.listen is {web.listen!r}: {fault}; write 127.0.0.1:8377" if fault else None
-
-
-def _url_fault(url: str, *, port_needed: bool = False) -> str | None:
-    """Say why the host or the port of an address cannot be; None if they may."""
-    try:
-        parts = urlsplit(url)
-    except ValueError as e:
-        return str(e)
-    if fault := address_fault(parts):
-        return fault
-    return "it has no port" if port_needed and parts.port is None else None
 
 
 def _features_problem(features: FeaturesSection) -> str | None:

@@ -232,8 +232,31 @@ class SwapSection(_Section, frozen=True, kw_only=True):
 class WebSection(_Section, frozen=True, kw_only=True):
     """`[web]`: the status page."""
 
-    listen: str = ""
-    """Address of the status page; empty switches it off. Not built yet: a warning at the start."""
+    listen: str = "127.0.0.1:8377"
+    """Address of the status page; empty switches it off. Everybody on this host may read a page on
+    127.0.0.1 or [::1]; on any other address reading takes the token, and TLS or a proxy."""
+    names: tuple[str, ...] = ()
+    """Names of hosts by which browsers reach the page, such as `bots.example.org`."""
+    cert_file: str = ""
+    """Certificate of the page, for TLS, with those between it and its authority. Empty: no TLS."""
+    key_file: str = ""
+    """Key of `cert_file`, not encrypted. Empty: it stands in `cert_file`, too."""
+    proxy: bool = False
+    """Whether a proxy stands before the page. Its `X-Forwarded-` headers count then, and reading
+    takes the token."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Host and port of `listen`; an IPv6 host has no brackets."""
+        parts = urlsplit(f"//{self.listen}")
+        return parts.hostname or "", parts.port or 0
+
+    @property
+    def url(self) -> str:
+        """The address for a browser on this host; empty if there is no page."""
+        host, port = self.place
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, self.listen.rpartition(":")[0])  # noqa: S104 - told, not bound
+        return f"{'https' if self.cert_file else 'http'}://{shown}:{port}/" if self.listen else ""
 
 
 class NotifySection(_Section, frozen=True, kw_only=True):

@@ -15,6 +15,6 @@ def secret_paths(config: Config) -> tuple[Path, ...]:
     A retrain and a bot's own class for features run under the daemon's user, and need none of them.
     """
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    named = (config.mqtt.password_file, config.mqtt.key_file, credentials)
-    own = (config.data_dir / "keys", config.data_dir / "mqtt", _CREDSTORE)
+    named = (config.mqtt.password_file, config.mqtt.key_file, config.web.key_file, credentials)
+    own = (*(config.data_dir / name for name in ("keys", "mqtt", "web")), _CREDSTORE)
     return (*own, *(Path(each) for each in named if each))

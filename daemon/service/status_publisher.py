@@ -40,6 +40,7 @@ class StatusPublisher:
         trouble: Returns what is wrong and concerns all slots; empty if nothing. Each new one
             is an alert too.
         disk: Returns why nothing can be stored; empty if it can. Its alert comes from the store.
+        page: Returns why the status page cannot be reached; empty if it can. It is no alert.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class StatusPublisher:
         self.trades: Callable[[], dict[str, TradesState]] = dict
         self.trouble: Callable[[], str] = str
         self.disk: Callable[[], str] = str
+        self.page: Callable[[], str] = str
         self._told = ""
         self._feed: Feed | None = None
 
@@ -102,7 +104,7 @@ class StatusPublisher:
         self._bus.publish(self._topics.status, self.status(), retain=True)
 
     def _troubles(self) -> str:
-        return "; ".join(filter(None, (self.trouble(), self.disk())))
+        return "; ".join(filter(None, (self.trouble(), self.disk(), self.page())))
 
     def alert(self, text: str) -> None:
         """Publish an alert that concerns all slots."""

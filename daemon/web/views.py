@@ -284,3 +284,29 @@ class FeedView(View, frozen=True, kw_only=True):
     now_ms: int
     venue: VenueState | None
     slots: tuple[FeedLine, ...]
+
+
+class Problem(View, frozen=True, kw_only=True):
+    """Why something is not shown or not done: an error page, or the API's answer.
+
+    Attributes:
+        status: The status of HTTP, such as 404.
+        error: What is wrong, in one sentence.
+        what_to_do: What helps, in one sentence.
+    """
+
+    status: int
+    error: str
+    what_to_do: str
+
+
+class SignIn(View, frozen=True, kw_only=True):
+    """The page on which an operator signs in.
+
+    Attributes:
+        to: Path of the page that is shown afterwards.
+        problem: Why the last attempt failed; empty before the first one.
+    """
+
+    to: str = "/"
+    problem: str = ""

@@ -132,5 +132,12 @@ MEANINGS: Final = {
     "venue.coins_unasked": "The venue did not say which coins it lists; it is asked again.",
     "venue.unreachable": "The venue does not answer at the start; it is tried until it does.",
     "version.unreadable": "A bot asks for a file of the live version that the daemon cannot read.",
-    "web.not_built": "`[web] listen` is set, and this version has no status page.",
+    "web.certificate_refused": "A renewed `web.cert_file` cannot be used; the old one goes on.",
+    "web.certificate_renewed": "`web.cert_file` changed and is used from now on.",
+    "web.fault": "A page failed by a fault of hyperdrift; once for each page and kind of fault.",
+    "web.listening": "The status page can be reached at `address`.",
+    "web.no_token": "The token of the status page cannot be read or made: nobody can sign in.",
+    "web.not_listening": "The address of the status page cannot be used; the daemon tries again.",
+    "web.token_refused": "Somebody offered a wrong token; one line an hour for each address.",
+    "web.token_replaced": "The token of the status page is another one; all sessions ended.",
 }

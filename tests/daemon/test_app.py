@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from daemon.app import run
-from daemon.config.schema import Config, DaemonSection, HyperliquidSection, MqttSection
+from daemon.config.schema import (
+    Config,
+    DaemonSection,
+    HyperliquidSection,
+    MqttSection,
+    WebSection,
+)
 from daemon.mqtt.messages import encode
 from daemon.service.broker_connection import connected
 from daemon.store.data_folder import open_store
@@ -55,6 +61,7 @@ async def test_a_daemon_remembers_the_venue_that_answered(tmp_path: Path) -> Non
             daemon=DaemonSection(data_dir=str(tmp_path)),
             hyperliquid=HyperliquidSection(rest_url=venue.url, ws_url="ws://127.0.0.1:9"),
             mqtt=MqttSection(broker="mqtt://127.0.0.1:9"),
+            web=WebSection(listen=""),
         )
         daemon = asyncio.create_task(run(config, SystemClock()))
         while not venue.asked("candleSnapshot"):
@@ -84,6 +91,7 @@ async def test_a_daemon_whose_coin_nobody_trades_says_so_in_its_journal(
                 rest_url=venue.url, ws_url="ws://127.0.0.1:9", speed=speed
             ),
             mqtt=MqttSection(broker="mqtt://127.0.0.1:9"),
+            web=WebSection(listen=""),
         )
         daemon = asyncio.create_task(run(config, clock))
         alerts: list[str] = []

@@ -1,0 +1,101 @@
+"""Keep few connections of visitors, and none for long of which nothing comes.
+
+A visitor who sends nothing, or reads nothing, would hold memory and an open file of the daemon.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from daemon.web.server.headers import STRICT
+
+MOST_CONNECTIONS: Final = 256
+FIRST_S: Final = 10.0
+"""So long a new connection may take to send the head of its first request."""
+REQUEST_S: Final = 60.0
+"""So long a request and its answer may take together, and the idle time after it."""
+_IDLE_S: Final = 30.0
+_LONGEST_FIELD: Final = 8190
+_MOST_FIELDS: Final = 64
+
+
+class Bounds:
+    """The connections there are, and how many there may be."""
+
+    def __init__(self, most: int = MOST_CONNECTIONS) -> None:
+        self._most = most
+        self.open: set[BoundedConnection] = set()
+
+    def admit(self, connection: "BoundedConnection") -> bool:
+        """Count a connection; return whether there is room for it."""
+        self.open.add(connection)
+        return len(self.open) <= self._most
+
+
+class BoundedConnection(RequestHandler):
+    """A visitor's connection, which ends if nothing comes of it.
+
+    Args:
+        server: Answers its requests.
+        bounds: Counts it.
+        loop: The event loop.
+    """
+
+    def __init__(self, server: Any, bounds: Bounds, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type] # its type knows no None
+            keepalive_timeout=_IDLE_S,
+            max_line_size=_LONGEST_FIELD,
+            max_field_size=_LONGEST_FIELD,
+            max_headers=_MOST_FIELDS,
+        )
+        self._bounds = bounds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a new connection, or end it if there are too many."""
+        super().connection_made(transport)
+        if self._bounds.admit(self):
+            self.give(FIRST_S)
+        else:
+            self._abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget a connection that ended."""
+        self.give(None)
+        self._bounds.open.discard(self)
+        super().connection_lost(exc)
+
+    def give(self, seconds: float | None) -> None:
+        """Let the connection last for so many seconds from now; None sets no limit."""
+        if self._timer is not None:
+            self._timer.cancel()
+        later = asyncio.get_running_loop().call_later
+        self._timer = None if seconds is None else later(seconds, self._abort)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no request at all; strangers send such things, so nothing is logged."""
+        del request, exc, message
+        answer = web.Response(status=status, text="this is no request\n", headers=STRICT)
+        answer.force_close()
+        return answer
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+def give_time(request: web.BaseRequest, seconds: float | None = REQUEST_S) -> None:
+    """Let the connection of a request last for so many seconds; None sets no limit."""
+    if isinstance(request.protocol, BoundedConnection):
+        request.protocol.give(seconds)

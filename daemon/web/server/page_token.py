@@ -1,0 +1,72 @@
+"""The token with which an operator signs in at the status page, in a file of the data folder.
+
+The daemon makes it at its first start. Whoever may read the file may command, so its rights are
+those of the operators' password of the broker: the folder's owner, or its group if it is setgid.
+"""
+
+import hmac
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+from daemon.core.atomic_files import Files
+
+_ALONE: Final = 0o600
+_SHARED: Final = 0o640
+_LONGEST: Final = 200  # characters; a longer text is no token
+
+
+class PageToken:
+    """The token in `<data_dir>/web/token`.
+
+    Args:
+        data_dir: The data folder.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.path = data_dir / "web" / "token"
+        self._value = ""
+
+    def read(self) -> str:
+        """Return the token in the file; empty if there is none. It blocks.
+
+        Raises:
+            OSError: If the file cannot be read.
+        """
+        try:
+            return self.path.read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def own(self) -> bool:
+        """Read the token, or make one if there is none; return whether it is another than before.
+
+        Raises:
+            OSError: If it cannot be read or written.
+        """
+        found = self.read() or self.replace()
+        was, self._value = self._value, found
+        return bool(was) and was != found
+
+    def replace(self) -> str:
+        """Write a new token and return it; the old one is good for nothing any more.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        folder = self.path.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        value = secrets.token_urlsafe(32)
+        Files().replace(self.path, f"{value}\n".encode(), _ALONE)
+        owner = folder.stat()
+        if os.geteuid() == 0:  # an administrator's file must stay the daemon's
+            os.chown(self.path, owner.st_uid, owner.st_gid)
+        self.path.chmod(_SHARED if owner.st_mode & stat.S_ISGID else _ALONE)
+        return value
+
+    def fits(self, offered: str) -> bool:
+        """Return whether a visitor knows the token that was read last."""
+        known, given = self._value.encode(), offered[:_LONGEST].encode(errors="replace")
+        return bool(known) and hmac.compare_digest(known, given)
