@@ -11,6 +11,7 @@ from docs.generate import (
     formulas,
     gates,
     log_lines,
+    metrics,
     rooms,
     topics,
     vectors,
@@ -32,6 +33,7 @@ _PAGES: Final = {
     "events.md": events.page,
     "gates.md": gates.page,
     "log-lines.md": log_lines.page,
+    "metrics.md": metrics.page,
     "topics.md": topics.page,
 }
 

@@ -1,0 +1,1 @@
+"""The figures of the daemon in the form that Prometheus reads."""
