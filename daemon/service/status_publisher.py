@@ -40,6 +40,7 @@ class StatusPublisher:
         trouble: Returns what is wrong and concerns all slots; empty if nothing. Each new one
             is an alert too.
         disk: Returns why nothing can be stored; empty if it can. Its alert comes from the store.
+        feed: What follows the venue; None before there is one.
         page: Returns why the status page cannot be reached; empty if it can. It is no alert.
     """
 
@@ -59,7 +60,7 @@ class StatusPublisher:
         self.disk: Callable[[], str] = str
         self.page: Callable[[], str] = str
         self._told = ""
-        self._feed: Feed | None = None
+        self.feed: Feed | None = None
 
     async def run(self, feed: Feed, clock: Clock) -> None:
         """Publish the status every ten seconds and when the stream changes, until cancelled."""
@@ -71,7 +72,7 @@ class StatusPublisher:
 
     async def run_start(self, clock: Clock) -> None:
         """Publish the status every ten seconds until there is a feed."""
-        while self._feed is None:
+        while self.feed is None:
             self.tell_start()
             await clock.sleep(_EVERY_S)
 
@@ -81,13 +82,13 @@ class StatusPublisher:
 
     def tell(self, feed: Feed) -> bool:
         """Publish the status; return whether the feed's stream is connected."""
-        self._feed = feed
+        self.feed = feed
         self._publish()
         return feed.venue_state().connected
 
     def status(self) -> DaemonStatus:
         """Return the status of this moment, as it is published."""
-        feed = self._feed
+        feed = self.feed
         now: dict[str, Any] = {"doing": self.start(), "trouble": self._troubles()}
         if feed is not None:
             states = {str(slot): feed.state(slot) for slot in feed.slots}
