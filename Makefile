@@ -6,8 +6,8 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
 .PHONY: demo test check reference docs docs-links chaos fuzz oldest neighbours node run deb wheels install can-install lock clean
 
-demo: $(VENV)/.run ## a whole cycle on this machine
-	@$(BIN)/hyperdrift demo --until swap
+demo: $(VENV)/.run ## a whole cycle on this machine; ARGS="--hold" keeps its page until Ctrl-C
+	@$(BIN)/hyperdrift demo --until swap $(ARGS)
 
 neighbours: requirements-neighbours.txt requirements-lean.txt $(VENV)/.dev ## the client beside freqtrade, and without scikit-learn
 	@for name in neighbours lean; do \

@@ -129,9 +129,12 @@ def demo(
     ] = None,
     until: Annotated[str, typer.Option(help="`swap` ends after one whole cycle.")] = "",
     timeout: Annotated[float, typer.Option(help="Give up after so many seconds; 0 never.")] = 0.0,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Keep the status page after the end, until Ctrl-C.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a whole cycle on this machine: exchange, broker, daemon and paper bot."""
+    """Run a whole cycle on this machine: exchange, broker, daemon, paper bot and status page."""
     from daemon.core import logs
     from daemon.demo.demo import run_demo
     from daemon.demo.setup import Options
@@ -141,7 +144,12 @@ def demo(
         raise typer.BadParameter("write --until swap or leave it out")
     logs.configure(logging.ERROR)  # the demo prints its own lines
     options = Options(
-        data=data, speed=speed, until_swap=until == "swap", timeout_s=timeout, quiet=as_json
+        data=data,
+        speed=speed,
+        until_swap=until == "swap",
+        timeout_s=timeout,
+        quiet=as_json,
+        hold=hold,
     )
     summary = run_async(run_demo(options, SystemClock()))
     if summary is None:

@@ -37,6 +37,7 @@ from hyperdrift.mqtt.topics import Topics
 
 PATIENCE_BARS: Final = 400
 _LOOK_S: Final = 0.5
+_INTERRUPTED: Final = "interrupted"
 _OPEN: Final = "   broker  {} is open to every user of this host, as a service's is not"
 
 
@@ -92,30 +93,18 @@ async def run_demo(options: Options, clock: Clock) -> DemoSummary:
     Raises:
         BadInput: If the recording cannot be used.
     """
-    began = clock.monotonic()
     async with contextlib.AsyncExitStack() as stack:
         setup = await asyncio.to_thread(stack.enter_context, prepare(options))
         with Screen(quiet=options.quiet) as screen:
+            screen.tell(f"{'page':>9}  {setup.page_url}  sign in with {setup.page_token} to act")
             screen.tell(_opening(setup))
             screen.tell(_OPEN.format(setup.broker_url))
-            ended, log = await _play(setup, screen, clock)
-            checked, equal = await asyncio.to_thread(compare_store, setup)
-            summary = DemoSummary(
-                ended=ended,
-                until_swap=options.until_swap,
-                slot=str(setup.slot),
-                log=log,
-                models=await asyncio.to_thread(describe_models, setup),
-                checked_bars=checked,
-                store_equal=equal,
-                elapsed_s=clock.monotonic() - began,
-            )
-            screen.close(summary)
-    return summary
+            return await _play(setup, screen, clock)
 
 
-async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> tuple[str, EventLog]:
-    """Run exchange, daemon, bot and observer until the demo ends."""
+async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> DemoSummary:
+    """Run exchange, daemon, bot and observer until the demo ends, and hold them if asked to."""
+    began = clock.monotonic()
     options, log = setup.options, EventLog(setup.slot, Topics(), screen.tell)
     async with contextlib.AsyncExitStack() as stack:
         exchange = ReplayExchange(
@@ -130,7 +119,30 @@ async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> tuple[str, Ev
         log.listen(bus)
         operator = Operator(setup, log, bus, clock, screen)
         demo = _Demo(options, log, screen, processes, exchange, operator, clock)
-        return await demo.watch(), log
+        ended = await demo.watch()
+        elapsed_s = clock.monotonic() - began
+        if options.hold and ended != _INTERRUPTED:
+            screen.close(await _summary(setup, log, ended, elapsed_s))
+            screen.tell(f"{'hold':>9}  {setup.page_url} stays; Ctrl-C ends the demo")
+            await demo.hold()
+    summary = await _summary(setup, log, ended, elapsed_s)  # the store is at rest now
+    if not options.hold or ended == _INTERRUPTED:
+        screen.close(summary)
+    return summary
+
+
+async def _summary(setup: DemoSetup, log: EventLog, ended: str, elapsed_s: float) -> DemoSummary:
+    checked, equal = await asyncio.to_thread(compare_store, setup)
+    return DemoSummary(
+        ended=ended,
+        until_swap=setup.options.until_swap,
+        slot=str(setup.slot),
+        log=log,
+        models=await asyncio.to_thread(describe_models, setup),
+        checked_bars=checked,
+        store_equal=equal,
+        elapsed_s=elapsed_s,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +173,17 @@ class _Demo:
                 if end := self._end(self.clock.monotonic() - began):
                     return end
         except asyncio.CancelledError:  # Ctrl-C: print the summary so far, then end
-            task = asyncio.current_task()
-            assert task is not None
-            task.uncancel()
-            return "interrupted"
+            _go_on()
+            return _INTERRUPTED
+
+    async def hold(self) -> None:
+        """Keep everything as it is until Ctrl-C, as long as the processes run."""
+        with contextlib.suppress(asyncio.CancelledError):
+            while True:
+                await self.clock.sleep(_LOOK_S)
+                for actor in self.processes:
+                    actor.check()
+        _go_on()
 
     def _end(self, elapsed_s: float) -> str:
         caused = (swap.trigger not in {"", "first"} for swap in self.log.swaps)
@@ -173,6 +192,12 @@ class _Demo:
         if 0 < self.options.timeout_s < elapsed_s:
             return "timeout"
         return "the recording is over" if self.exchange.finished else ""
+
+
+def _go_on() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
 
 
 class Operator:

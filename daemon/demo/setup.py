@@ -16,6 +16,7 @@ from daemon.demo.recording import Recording
 from daemon.registry.registry import Registry
 from daemon.registry.signing import generate as generate_keys
 from daemon.store.data_folder import open_store
+from daemon.web.server.page_token import PageToken
 from hyperdrift.errors import BadInput, HyperdriftError
 from hyperdrift.slot_name import SlotName
 
@@ -30,6 +31,7 @@ IMPORT_OVERLAP: Final = 4_000
 CHANGE_AFTER: Final = 400
 SHORTEST: Final = 7_200
 BARS_PER_S: Final = 10
+_DATA: Final = "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Options:
         until_swap: Whether the demo ends after a swap that is not the first.
         timeout_s: The demo ends after so many wall seconds; 0 is never.
         quiet: Whether the lines go to stderr.
+        hold: Whether everything stays up after the end, until it is interrupted.
     """
 
     data: Path | None = None
@@ -49,6 +52,7 @@ class Options:
     until_swap: bool = False
     timeout_s: float = 0.0
     quiet: bool = False
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class DemoSetup:
     first_t: int
     options: Options
     mqtt_port: int
+    web_port: int
+    page_token: str
 
     @property
     def slot(self) -> SlotName:
@@ -69,12 +75,17 @@ class DemoSetup:
     @property
     def data_dir(self) -> Path:
         """The daemon's data folder."""
-        return self.folder / "data"
+        return self.folder / _DATA
 
     @property
     def broker_url(self) -> str:
         """The address of the daemon's embedded broker."""
         return f"mqtt://127.0.0.1:{self.mqtt_port}"
+
+    @property
+    def page_url(self) -> str:
+        """The address of the daemon's status page."""
+        return f"http://127.0.0.1:{self.web_port}/"
 
     @property
     def config_path(self) -> Path:
@@ -132,7 +143,9 @@ def prepare(options: Options) -> Iterator[DemoSetup]:
         raise BadInput(msg)
     history = round(len(recording) * HISTORY_SHARE) if options.data else HISTORY_BARS
     with _temporary_folder() as folder:
-        setup = DemoSetup(Path(folder), recording, int(recording.t[history]), options, _free_port())
+        first_t = int(recording.t[history])
+        token = PageToken(Path(folder) / _DATA).replace()
+        setup = DemoSetup(Path(folder), recording, first_t, options, *_free_ports(), token)
         _fill_store(setup)
         generate_keys(setup.data_dir / "keys" / "hyperdrift.key", setup.public_key)
         yield setup
@@ -158,6 +171,8 @@ speed = {setup.speed}
 [mqtt]
 port = {setup.mqtt_port}
 anonymous = true
+[web]
+listen = "127.0.0.1:{setup.web_port}"
 [policy]
 cooldown_hours = 6
 max_retrains_per_day = 4
@@ -206,7 +221,8 @@ def _fill_store(setup: DemoSetup) -> None:
         store.put_funding(setup.slot.coin, [Funding(*rate) for rate in rates])
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1]), int(other.getsockname()[1])
