@@ -18,6 +18,7 @@ from daemon.cli import (
     model_commands,
     store_commands,
     training_commands,
+    watch_commands,
 )
 from daemon.cli.options import (
     INTERRUPTED,
@@ -247,6 +248,6 @@ def command(
 
 for commands in (
     *(import_command, store_commands, training_commands, model_commands),
-    *(cohort_commands, host_commands),
+    *(cohort_commands, host_commands, watch_commands),
 ):
     commands.add(app)

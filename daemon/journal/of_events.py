@@ -6,6 +6,7 @@ from typing import Final
 from daemon.journal.said import Fields, Said, listed, of_model, plural
 
 _CLASSES: Final = ("DOWN", "NEUTRAL", "UP")
+_OPERATOR: Final = "operator"
 _PROMOTED: Final = "promoted: "
 _COMMANDS: Final = {
     "retrain": "a retrain",
@@ -152,7 +153,8 @@ def _features_agreed(of: Fields) -> Said:
 
 
 def _command_received(of: Fields) -> Said:
-    command, by = of.text("command"), of.text("by", "an operator")
+    command, by = of.text("command"), of.text("by", _OPERATOR)
+    by = "an operator" if by == _OPERATOR else by
     what = _COMMANDS.get(command, f"{command!r}")
     model = f" ({of.text('model_id')})" if of.text("model_id") else ""
     why = f": {of.text('reason')}" if of.text("reason") else ""

@@ -167,7 +167,7 @@ def _command_answered(of: Fields) -> Said:
 
 def _pointer_moved(of: Fields) -> Said:
     action = _MOVES.get(of.text("action"), "was put live")
-    by = f" by {of.text('by')}" if of.text("by") else ""
+    by = f" by {of.text('by')}" if of.text("by") not in {"", "operator"} else ""
     previous = of.text("previous_id")
     instead = f" in place of {previous}" if previous else ""
     why = of_model(of.text("reason"))

@@ -4,13 +4,13 @@ The pages, the terminal, notifications and the digest take their words from here
 event has the same words everywhere.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from daemon.journal import of_events, of_published
 from daemon.journal.line import JournalLine
 from daemon.journal.said import Fields, Said, sentence
-from daemon.store.journal_kinds import POINTER_MOVED, SCORED, TRADE_HEADER
+from daemon.store import journal_kinds
 from daemon.store.journal_table import JournalEntry
 
 _SENTENCES: Final = {**of_events.SENTENCES, **of_published.SENTENCES}
@@ -20,9 +20,9 @@ KINDS: Final = tuple(sorted(_SENTENCES, key=str.lower))
 
 QUIET: Final = frozenset(
     (
-        *(SCORED, "Ticked", "JudgingBegan", TRADE_HEADER),
+        *(journal_kinds.SCORED, "Ticked", "JudgingBegan", journal_kinds.TRADE_HEADER),
         *("ModelServed", "RetrainFinished", "RetrainFailed", "ChallengerJudged"),
-        *("BotFellSilent", "FeaturesDiffered", "FeaturesAgreed"),
+        *("BotSpoke", "BotFellSilent", "FeaturesDiffered", "FeaturesAgreed"),
     )
 )
 """Kinds that are left out unless somebody asks: scores, and what another entry tells as well."""
@@ -65,16 +65,43 @@ def _unknown(kind: str, of: Fields) -> Said:
     return Said(of.text("text") or f"an entry of the kind {kind}", known)
 
 
-def without_repeats(lines: Iterable[JournalLine]) -> Iterator[JournalLine]:
-    """Yield lines, oldest first, without those that only repeat what another one tells.
+class Repeats:
+    """Finds the lines that only repeat what another one tells, in lines that come oldest first.
 
-    An alert follows the event that it is about, with the same text. A move of the pointer that
-    the daemon made itself is told as the new live model.
+    An alert follows the event that it is about, with the same text. A live model, an accepted
+    command and the wait for a running retrain are told by two entries each; the fuller one stays.
     """
-    told: dict[str, Any] = {}
-    for line in lines:
-        text = line.fields.get("text")
-        repeats = line.kind == "alert" and text is not None and told.get(line.slot) == text
-        if not repeats and not (line.kind == POINTER_MOVED and line.fields.get("by") == _ITSELF):
-            yield line
-        told[line.slot] = text
+
+    def __init__(self) -> None:
+        self._texts: dict[str, Any] = {}
+        self._moved: dict[str, Any] = {}
+        self._asked: dict[str, Any] = {}
+
+    def drops(self, line: JournalLine) -> bool:
+        """Return whether the next line tells nothing new."""
+        slot, fields = line.slot, line.fields
+        text = fields.get("text")
+        before, self._texts[slot] = self._texts.get(slot), text
+        match line.kind:
+            case "alert":
+                return text is not None and text == before
+            case "decision":
+                return isinstance(text, str) and _is_under_way(text)
+            case "CommandReceived":
+                self._asked[slot] = fields.get("request_id")
+            case journal_kinds.COMMAND_ANSWERED:
+                asked = self._asked.pop(slot, None)
+                return fields.get("accepted") is True and fields.get("request_id") == asked
+            case journal_kinds.POINTER_MOVED:
+                by_itself = fields.get("by") == _ITSELF
+                self._moved[slot] = None if by_itself else fields.get("model_id")
+                return by_itself
+            case "swapped" | "rolled_back":
+                moved = self._moved.pop(slot, None)
+                return moved is not None and fields.get("model_id") == moved
+        return False
+
+
+def _is_under_way(decision: str) -> bool:
+    """Return whether a decision only says that what another entry tells is not over yet."""
+    return decision.startswith("wait: ") and decision.endswith((" is running", " is under way"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daemon.journal.sentences import KINDS, QUIET, in_words, say, without_repeats
+from daemon.journal.sentences import KINDS, QUIET, Repeats, in_words, say
 from daemon.runtime import event_codec
 from daemon.runtime.serving import BY_ITSELF
 from daemon.store import journal_kinds
@@ -173,12 +173,33 @@ def test_kinds_are_said_in_words(kind: str, fields: dict[str, Any], said: str) -
     assert say(kind, fields, T0).text == said
 
 
+def kept(*entries: JournalEntry) -> list[int]:
+    repeats = Repeats()
+    return [line.seq for line in map(in_words, entries) if not repeats.drops(line)]
+
+
 def test_an_alert_that_repeats_the_event_before_it_is_left_out() -> None:
-    lines = [
-        in_words(entry("bot_silent", 1, text="bot a is silent")),
-        in_words(entry("alert", 2, text="bot a is silent", severity="warning")),
-        in_words(entry("alert", 3, SlotName("ETH", "5m"), text="bot a is silent")),
-        in_words(entry("pointer_moved", 4, by=BY_ITSELF, model_id="m")),
-        in_words(entry("pointer_moved", 5, by="ann", model_id="m")),
-    ]
-    assert [line.seq for line in without_repeats(lines)] == [1, 3, 5]
+    assert kept(
+        entry("bot_silent", 1, text="bot a is silent"),
+        entry("alert", 2, text="bot a is silent", severity="warning"),
+        entry("alert", 3, SlotName("ETH", "5m"), text="bot a is silent"),
+    ) == [1, 3]
+
+
+def test_a_live_model_is_told_once_and_by_whom() -> None:
+    assert kept(
+        entry("pointer_moved", 1, by=BY_ITSELF, model_id="m1"),
+        entry("swapped", 2, text="m1 is live: first", model_id="m1"),
+        entry("pointer_moved", 3, by="ann", model_id="m2"),
+        entry("swapped", 4, text="m2 is live: promoted: x", model_id="m2"),
+    ) == [2, 3]
+
+
+def test_an_accepted_command_is_told_once_and_a_refused_one_with_its_answer() -> None:
+    assert kept(
+        entry("CommandReceived", 1, request_id="a", command="retrain"),
+        entry("command_answered", 2, request_id="a", accepted=True, detail="x"),
+        entry("decision", 3, text=f"wait: retrain BTC-5m-{T0}-1 is running"),
+        entry("CommandReceived", 4, request_id="b", command="rollback"),
+        entry("command_answered", 5, request_id="b", accepted=False, detail="x"),
+    ) == [1, 4, 5]
