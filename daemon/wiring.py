@@ -42,7 +42,7 @@ from daemon.trade_files.trade_file import TradeFile
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
 from daemon.web.bare_data import BareData
-from daemon.web.plain_pages import PlainPages
+from daemon.web.pages.renderer import PageRenderer
 from daemon.web.site import Site
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
@@ -241,7 +241,7 @@ def status_page(
     site = Site(
         shared.config,
         data,
-        PlainPages(),
+        PageRenderer(),
         clock=shared.clock,
         venue=shared.venue,
         not_ready=lambda: doing() or shared.store.trouble,
