@@ -4,7 +4,7 @@ The pages, the terminal, notifications and the digest take their words from here
 event has the same words everywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from daemon.journal import of_events, of_published
@@ -100,6 +100,12 @@ class Repeats:
                 moved = self._moved.pop(slot, None)
                 return moved is not None and fields.get("model_id") == moved
         return False
+
+
+def without_repeats(lines: Iterable[JournalLine]) -> Iterator[JournalLine]:
+    """Yield those lines, given oldest first, that tell something new."""
+    repeats = Repeats()
+    return (line for line in lines if not repeats.drops(line))
 
 
 def _is_under_way(decision: str) -> bool:
