@@ -58,7 +58,7 @@ ORDERS: Final = {
     ),
     "rollback": (
         "Roll back",
-        "Make the version before the live one live again, in the bots too.",
+        "Make an earlier version live again, in the bots too.",
     ),
     "promote": (
         "Promote",

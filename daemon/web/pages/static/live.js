@@ -6,12 +6,11 @@
   if (!topic || !connection || !window.EventSource) return;
 
   const shown = new Map(); // id -> the HTML that was put there last
-  const CHECK_MS = 60000;
-  let heard = Date.now();
-  let lost = false;
+  const RETRY_MS = 10000;
 
-  const say = (text) => {
+  const say = (text, lost = false) => {
     if (connection.textContent !== text) connection.textContent = text;
+    document.body.classList.toggle("lost", lost);
   };
 
   const isSelected = (part) => {
@@ -32,11 +31,9 @@
       const same = fresh.querySelector(`#${CSS.escape(details.id)}`);
       if (same) same.open = details.open;
     }
-    const box = old.querySelector(".scroll");
-    const [left, top] = box ? [box.scrollLeft, box.scrollTop] : [0, 0];
+    const places = [...old.querySelectorAll(".scroll")].map((box) => [box.scrollLeft, box.scrollTop]);
     old.replaceWith(fresh);
-    const boxNow = fresh.querySelector(".scroll");
-    if (boxNow) boxNow.scrollTo(left, top);
+    fresh.querySelectorAll(".scroll").forEach((box, i) => places[i] && box.scrollTo(...places[i]));
     const target = focused && (fresh.matches(focused) ? fresh : fresh.querySelector(focused));
     if (target) target.focus({ preventScroll: true });
   };
@@ -53,8 +50,7 @@
   const apply = (html) => {
     const template = document.createElement("template");
     template.innerHTML = html;
-    const lists = [...template.content.querySelectorAll("[data-order]")];
-    lists.forEach(reorder);
+    template.content.querySelectorAll("[data-order]").forEach(reorder);
     for (const fresh of template.content.querySelectorAll("[data-live]")) {
       const old = document.getElementById(fresh.id);
       const text = fresh.outerHTML;
@@ -62,34 +58,43 @@
       shown.set(fresh.id, text);
       replace(old, document.importNode(fresh, true));
     }
-    heard = Date.now();
   };
 
-  // What was missed while the stream was away is on the page itself.
-  const reload = async () => {
-    try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      if (answer.ok && !answer.redirected) apply(await answer.text());
-    } catch {
-      // The stream says that the connection is lost.
-    }
+  // A browser opens few connections to one host, so only a page that is seen holds one. The first
+  // thing that a stream brings is the newest state.
+  let stream = null;
+  let retry = 0;
+
+  const listen = () => {
+    clearTimeout(retry);
+    if (stream || document.hidden) return;
+    stream = new EventSource(`/live?topics=${encodeURIComponent(topic)}`);
+    stream.addEventListener(topic, (event) => {
+      apply(event.data);
+      say("Live, as of");
+    });
+    stream.addEventListener("error", () => {
+      say("Connection lost, shown as of", true);
+      if (stream.readyState !== EventSource.CLOSED) return; // it tries again by itself
+      leave();
+      retry = setTimeout(listen, RETRY_MS);
+    });
   };
 
-  const stream = new EventSource(`/live?page=${encodeURIComponent(topic)}`);
-  stream.addEventListener(topic, (event) => apply(event.data));
-  stream.addEventListener("open", () => {
-    if (lost) reload();
-    lost = false;
-    say("Live, as of");
-  });
-  stream.addEventListener("error", () => {
-    lost = true;
-    say("Connection lost, shown as of");
-  });
-  setInterval(() => {
-    if (!lost && !document.hidden && Date.now() - heard >= CHECK_MS) reload();
-  }, CHECK_MS / 4);
+  const leave = () => {
+    if (stream) stream.close();
+    stream = null;
+  };
+
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && Date.now() - heard >= CHECK_MS) reload();
+    if (document.hidden) {
+      leave();
+      say("Shown as of");
+    } else {
+      listen();
+    }
   });
+  window.addEventListener("pagehide", leave);
+  window.addEventListener("pageshow", listen);
+  listen();
 })();

@@ -90,7 +90,8 @@ def test_a_paused_slot_can_only_be_resumed() -> None:
 
 def test_the_version_that_is_live_is_not_offered_for_promotion() -> None:
     text = rendered("slot", examples.slot_view(), signed_in=True)
-    offered = re.findall(r'<option value="([^"]+)"', text)
+    forms = text.split('id="order-promote"')[1].split("</form>")[0]
+    offered = re.findall(r'<option value="([^"]+)"', forms)
     assert offered == [examples.OLD, examples.REFUSED]
 
 
