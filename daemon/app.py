@@ -39,6 +39,7 @@ from daemon.runtime.slot_starts import SlotStarts
 from daemon.runtime.trades import TradeBook
 from daemon.service.broker_connection import broker_connection
 from daemon.service.folder_wait import take_folder
+from daemon.service.home_assistant_devices import announce_devices
 from daemon.service.other_daemons import OtherDaemons, identity
 from daemon.service.removed_slots import clear_removed_slots
 from daemon.service.status_publisher import StatusPublisher
@@ -197,6 +198,8 @@ async def _serve(
     host.status.trouble = others.trouble
     tasks.create_task(host.status.run_start(shared.clock), name="start-status")
     await clear_removed_slots(shared.store, shared.bus, shared.topics, parts.inboxes)
+    devices = announce_devices(shared.config, shared.store, shared.bus, version("hyperdrift"))
+    tasks.create_task(devices, name="home-assistant")
     tasks.create_task(watch_steps(shared.clock), name="clock-steps")
     tasks.create_task(shared.audit.run(), name="audit")
     tasks.create_task(host.alerts.run(shared.store), name="alert-log")

@@ -162,6 +162,8 @@ class MqttSection(_Section, frozen=True, kw_only=True):
     """Certificate of this client, for an `mqtts://` broker that asks for one. Empty: none."""
     key_file: str = ""
     """Key of `cert_file`, not encrypted. Empty: it stands in `cert_file`, too."""
+    homeassistant: bool = False
+    """Whether each slot is a device of Home Assistant, by MQTT discovery below `homeassistant/`."""
     command_keys: tuple[str, ...] = ()
     """Files with the public keys of those who may command. Empty: all who reach the broker may."""
 

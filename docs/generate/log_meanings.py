@@ -74,6 +74,8 @@ MEANINGS: Final = {
     "feed.trouble": "REST does not answer for a slot; it is asked again until it does.",
     "heartbeat.stopped": "A loop is stuck; the service manager restarts the daemon if it lasts.",
     "host.clock_stepped": "The clock of this machine was set to another time.",
+    "home_assistant.cleared": "The broker forgets devices of Home Assistant that are no longer.",
+    "home_assistant.no_buttons": "Home Assistant gets no buttons: commands must be signed.",
     "housekeeping.failed": "Old data could not be removed.",
     "housekeeping.pruned": "Old data was removed.",
     "journal.illegible": "A damaged row of the journal is passed over.",

@@ -1,7 +1,7 @@
 """Who may log in to the embedded broker, and what each user may say and hear."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +22,9 @@ _WRITES: Final = {
     OPERATOR: ("+/command",),
     BOT: ("+/model/ack", "+/bot/#", "+/prediction", "+/trade"),
 }
+# Beside the prefix: the daemon describes slots to Home Assistant, which logs in as operator.
+_ALSO_READS: Final = {DAEMON: ("homeassistant/#",), OPERATOR: ("homeassistant/#",)}
+_ALSO_WRITES: Final = {DAEMON: ("homeassistant/device/#",), OPERATOR: ("homeassistant/status",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +68,17 @@ class Access:
         return self._rights(ANYONE) if self._anonymous else None
 
     def _rights(self, user: str) -> Rights:
-        return Rights(user, self._below(_READS[user], user), self._below(_WRITES[user], user))
+        reads, writes = self._below(_READS[user], user), self._below(_WRITES[user], user)
+        reads += _split(_ALSO_READS.get(user, ()))
+        return Rights(user, reads, writes + _split(_ALSO_WRITES.get(user, ())))
 
     def _below(self, filters: tuple[str, ...], user: str) -> tuple[tuple[str, ...], ...]:
         bare = user == ANYONE  # a broker that is open is open for other topics too
-        return tuple(
-            tuple((one if bare else f"{self._prefix}/{one}").split("/")) for one in filters
-        )
+        return _split(one if bare else f"{self._prefix}/{one}" for one in filters)
+
+
+def _split(filters: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(one.split("/")) for one in filters)
 
 
 def matches(pattern: tuple[str, ...], levels: list[str]) -> bool:
