@@ -1,16 +1,23 @@
 """The site of these pages: `make docs` writes it to build/docs, without a network."""
 
 import re
+import sys
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from docs.site.graph import svg
+
 project = "hyperdrift"
 author = "the hyperdrift authors"
 extensions = ["myst_parser"]
-exclude_patterns = ["generate", "reference/vectors"]
+exclude_patterns = ["generate", "site", "reference/vectors"]
 html_theme = "furo"
 html_title = "hyperdrift"
+html_static_path = ["site/static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
@@ -28,13 +35,18 @@ def index_links(_app: Sphinx, name: str, source: list[str]) -> None:
     source[0] += "\n```{toctree}\n:hidden:\n\n" + "\n".join(pages) + "\n```\n"
 
 
-def plain_graphs(_app: Sphinx, _name: str, source: list[str]) -> None:
-    """Show a graph as its text: a script that draws it would have to come from elsewhere."""
-    source[0] = source[0].replace("```mermaid", "```text")
+def draw_graphs(_app: Sphinx, _name: str, source: list[str]) -> None:
+    """Put the picture of a graph in the place of its text."""
+    source[0] = re.sub(
+        r"```mermaid\n(.*?)```",
+        lambda found: f"```{{raw}} html\n{svg(found[1])}\n```",
+        source[0],
+        flags=re.DOTALL,
+    )
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register what this file adds."""
     app.connect("source-read", index_links)
-    app.connect("source-read", plain_graphs)
+    app.connect("source-read", draw_graphs)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
