@@ -41,7 +41,7 @@ from daemon.store.retrying_store import RetryingStore, SingleAttemptStore
 from daemon.trade_files.trade_file import TradeFile
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
-from daemon.web.bare_data import BareData
+from daemon.web.data.read_model import Views
 from daemon.web.pages.renderer import PageRenderer
 from daemon.web.site import Site
 from hyperdrift.clock import Clock
@@ -231,12 +231,15 @@ def status_page(
     shared: SharedParts, parts: SlotParts, status: StatusPublisher, doing: Callable[[], str]
 ) -> Site:
     """Build the status page; `doing` returns how far the start is, empty once it is over."""
-    data = BareData(
-        status.online,
-        lambda: {slot: runner.state() for slot, runner in parts.runners.items()},
-        shared.venue,
-        doing=doing,
-        is_broker_there=lambda: shared.bus.connected,
+    folder, bus = shared.config.data_dir, shared.bus
+    data = Views(
+        parts.runners,
+        status=status.status,
+        broker=lambda: "" if bus.connected else bus.trouble or "it is not connected yet",
+        clock=shared.clock,
+        now_ms=shared.venue.now_ms,
+        store=SingleAttemptStore(shared.store),
+        registry=Registry(folder / "models", ring=trusted_keys(folder)),
     )
     site = Site(
         shared.config,

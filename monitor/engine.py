@@ -5,7 +5,7 @@ events of the journal rebuild the same engine. Two rules hold in any order of ev
 one retrain at a time, and no model goes live without passed gates unless an operator promotes it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -89,9 +89,9 @@ class Engine:
         )
 
     @property
-    def gains(self) -> tuple[SignalGain, ...]:
+    def gains(self) -> Sequence[SignalGain]:
         """What the newest signals returned after costs, oldest first."""
-        return tuple(self._watch.gains)
+        return self._watch.gains
 
     def snapshot(self) -> EngineSnapshot:
         """Return the state for people; equal events give equal snapshots."""

@@ -27,10 +27,14 @@ _GAINS: Final = 500
 
 
 class SignalGain(NamedTuple):
-    """What a signal returned after costs, a fraction, and when that was known, ms UTC."""
+    """What a signal returned after costs, a fraction, and when that was known, ms UTC.
+
+    `total` is the sum of all returns up to this one since the engine was built.
+    """
 
     at_ms: int
     gain: float
+    total: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +221,8 @@ class Watch:
             fallen = self.signals.update(event.at_ms, outcome.won, outcome.gain)
             found += _win_rate_findings(champion, "signals", fallen)
             gain = outcome.gain - champion.served.round_trip_bps / 1e4
-            self.gains.append(SignalGain(event.at_ms, gain))
+            total = gain + (self.gains[-1].total if self.gains else 0.0)
+            self.gains.append(SignalGain(event.at_ms, gain, total))
             found += self._earned("signals", gain, of_model=True)
         if champion.probation is not None:
             ours = event.shadow_id == champion.probation.shadow_id

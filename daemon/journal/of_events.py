@@ -7,7 +7,7 @@ from daemon.journal.said import Fields, Said, listed, of_model, plural
 
 _CLASSES: Final = ("DOWN", "NEUTRAL", "UP")
 _OPERATOR: Final = "operator"
-_PROMOTED: Final = "promoted: "
+PROMOTED: Final = "promoted: "
 _COMMANDS: Final = {
     "retrain": "a retrain",
     "rollback": "to go back to an earlier model",
@@ -39,12 +39,12 @@ def live(of: Fields, reason: str, *, back: bool) -> Said:
         reason: Why.
         back: Whether it was live before.
     """
-    why = of_model(reason, "rollback: ", _PROMOTED)
+    why = of_model(reason, "rollback: ", PROMOTED)
     why = f": {why}" if why else ""
     model_id, previous = of.text("model_id", "(unnamed)"), of.text("previous_id")
     if back:
         return Said(f"the earlier model {model_id} is live again{why}", "warning")
-    went = "was put live by hand" if reason.startswith(_PROMOTED) else "went live"
+    went = "was put live by hand" if reason.startswith(PROMOTED) else "went live"
     instead = f" in place of {previous}" if previous and previous != model_id else ""
     return Said(f"model {model_id} {went}{instead}{why}")
 

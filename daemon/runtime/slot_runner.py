@@ -6,7 +6,7 @@ the journal, even after a crash.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -81,6 +81,8 @@ class SlotRunner:
         lacks: Returns what the slot lacks, in words; empty if nothing.
         announcements: Tells the listeners in this process what is published.
     """
+
+    _shown: SlotState | None = None
 
     def __init__(
         self,
@@ -300,7 +302,7 @@ class SlotRunner:
     # -- state ---------------------------------------------------------------------------
 
     @property
-    def gains(self) -> tuple[SignalGain, ...]:
+    def gains(self) -> Sequence[SignalGain]:
         """What the newest signals returned after costs, oldest first."""
         return self._engine.gains
 
@@ -325,5 +327,13 @@ class SlotRunner:
         due_ms = self._last_bar_t + 2 * self.slot.interval_ms
         return max(self._lag_ms or 0, self._venue.now_ms() - due_ms)
 
+    @property
+    def shown(self) -> SlotState:
+        """The state that was published last; the same object until another one is."""
+        if self._shown is None:
+            self._shown = self.state()
+        return self._shown
+
     def _publish_state(self) -> None:
-        self._publisher.show(self.state())
+        self._shown = self.state()
+        self._publisher.show(self._shown)
