@@ -65,10 +65,11 @@ class EquityPlot:
 
 @dataclass(frozen=True, slots=True)
 class Sparkline:
-    """A small line: its points, and where zero lies, both on 1000 by 1000."""
+    """A small line: its points on `width` by 1000, and where zero lies in the height."""
 
     line: Markup
     zero: int
+    width: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +122,11 @@ def sparkline(points: Sequence[EquityPoint]) -> Sparkline | None:
     known = _known(points)
     if len(known) < 2:  # noqa: PLR2004 - one point is no line
         return None
-    across = Axis(0, len(known) - 1)
     up = value_axis([point.total_bp for point in known])
-    line = " ".join(
-        f"{_fine(across.place(i))},{_fine(100 - up.place(point.total_bp))}"
-        for i, point in enumerate(known)
-    )
-    return Sparkline(Markup(line), _fine(100 - up.place(0)))  # noqa: S704 - whole numbers only
+    fine = 1000 / (up.high - up.low)
+    line = " ".join(f"{i},{(up.high - p.total_bp) * fine:.0f}" for i, p in enumerate(known))
+    zero = round(up.high * fine)
+    return Sparkline(Markup(line), zero, len(known) - 1)  # noqa: S704 - whole numbers only
 
 
 def timeline_plot(timeline: Sequence[TimelineMark], slot: str, now_ms: int) -> Timeline | None:

@@ -46,8 +46,7 @@ def test_one_signal_is_no_line_and_impossible_sums_are_left_out() -> None:
 def test_a_small_line_keeps_zero_in_sight() -> None:
     line = plots.sparkline(points(50, 100))
     assert line is not None
-    assert line.line == "0,500 1000,69"
-    assert line.zero == 931
+    assert (line.line, line.zero, line.width) == ("0,500 1,69", 931, 1)
 
 
 def test_what_happened_has_a_lane_for_each_kind_that_did() -> None:
