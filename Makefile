@@ -49,6 +49,7 @@ reference: $(VENV)/.dev ## docs/reference/ and the picture of the rooms, from th
 	@$(BIN)/python -m docs.generate
 
 docs: $(VENV)/.dev ## these pages as a site in build/docs; a warning is an error
+	@rm -rf build/docs build/doctrees
 	@$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs
 	@echo "build/docs/index.html"
 
