@@ -43,7 +43,7 @@ from daemon.training.jobs import Jobs
 from daemon.training.training import Training
 from daemon.web.data.read_model import Views
 from daemon.web.pages.renderer import PageRenderer
-from daemon.web.site import Site
+from daemon.web.site import Site, Sources
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
@@ -241,14 +241,16 @@ def status_page(
         store=SingleAttemptStore(shared.store),
         registry=Registry(folder / "models", ring=trusted_keys(folder)),
     )
-    site = Site(
-        shared.config,
+    sources = Sources(
         data,
-        PageRenderer(),
+        lambda slot: parts.runners[slot].state(),
+        parts.router,
+        shared.announcements,
+        not_ready=lambda: doing() or shared.store.trouble,
         clock=shared.clock,
         venue=shared.venue,
-        not_ready=lambda: doing() or shared.store.trouble,
     )
+    site = Site(shared.config, sources, PageRenderer())
     status.page = lambda: site.trouble
     return site
 

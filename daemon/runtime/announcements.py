@@ -1,9 +1,10 @@
-"""Pass on everything that is told to listeners in this process: events, alerts and alarms.
+"""Pass on what is told to listeners in this process: events, alerts, alarms, and answers.
 
 A page that is open and a person's phone are told the same as the subscribers of MQTT, also while
 there is no broker. A listener that fails must keep nothing from the others.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import structlog
 
 from daemon.core.log_once import LogOnce
+from daemon.mqtt.messages import CommandReply
 
 log = structlog.get_logger()
 
@@ -61,10 +63,14 @@ Listener = Callable[[Announcement], object]
 
 
 class Announcements:
-    """Tells all listeners what happened, in the order in which they began to listen."""
+    """Tells all listeners what happened, in the order in which they began to listen.
+
+    An answer to a command is for the one who waits for it.
+    """
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
+        self._awaited: dict[str, asyncio.Future[CommandReply]] = {}
         self._failing = LogOnce()
 
     def listen(self, take: Listener) -> Callable[[], None]:
@@ -92,3 +98,16 @@ class Announcements:
             except Exception:
                 if self._failing.begins(take):
                     log.exception("announcement.listener_failed", kind=announcement.kind)
+
+    def answer_to(self, request_id: str) -> asyncio.Future[CommandReply]:
+        """Return the answer to come to a command; whoever waits no longer cancels it."""
+        answer = asyncio.get_running_loop().create_future()
+        self._awaited[request_id] = answer
+        answer.add_done_callback(lambda _: self._awaited.pop(request_id, None))
+        return answer
+
+    def answered(self, reply: CommandReply) -> None:
+        """Hand an answer to who waits for it in this process, if anybody does."""
+        answer = self._awaited.get(reply.request_id)
+        if answer is not None and not answer.done():
+            answer.set_result(reply)

@@ -116,13 +116,27 @@ class CommandHandler:
             or self._request_problem(command)
             or not_journalled(self._blocked())
         )
+        self._pass_on(slot, command, _who(command, key), problem)
+
+    def order(self, slot: SlotName, command: Command, by: str) -> None:
+        """Check a command of somebody who is known; it gets exactly one reply, like any other."""
+        unsigned = "this daemon takes signed commands only (mqtt.command_keys)"
+        remedy = "give it with `hyperdrift command`"
+        problem = (
+            (f"{unsigned}: {remedy}" if self._keys is not None else None)
+            or self._request_problem(command)
+            or not_journalled(self._blocked())
+        )
+        self._pass_on(slot, command, by, problem)
+
+    def _pass_on(self, slot: SlotName, command: Command, by: str, problem: str | None) -> None:
         if problem:
             self._refuse(slot, command.request_id, problem)
             return
         self._seen[command.request_id] = None
         while len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
-        if not self._submit(slot, command, _who(command, key)):
+        if not self._submit(slot, command, by):
             self._refuse(slot, command.request_id, "too busy; ask again in a minute")
 
     def _transport_problem(self, slot: SlotName, command: Command, *, retained: bool) -> str | None:

@@ -73,6 +73,20 @@ class MessageRouter:
         for slot in self._inboxes:
             self._bus.subscribe(self._topics.prediction(slot), self._take_prediction)
 
+    def order(self, slot: SlotName, command: Command, by: str) -> None:
+        """Take a command from inside this process; it is answered like one that came over MQTT.
+
+        Args:
+            slot: A slot of this daemon.
+            command: What to do.
+            by: Who asks; whoever calls this has made sure of it.
+        """
+        self._desk.order(slot, command, by)
+
+    def order_signed(self, slot: SlotName, message: bytes) -> None:
+        """Take a command as it would come over MQTT: its signature says who asks."""
+        self._desk.take(slot, message, retained=False)
+
     def acknowledged(self, slot: SlotName, ack: SwapAck, order_to_ack_ms: float) -> bool:
         """Put an acknowledgement into the slot's inbox, and publish how long it took.
 
@@ -141,6 +155,7 @@ class MessageRouter:
 
     def _refuse(self, slot: SlotName, reply: CommandReply) -> None:
         self._bus.publish(self._topics.reply(slot), reply)
+        self._announcements.answered(reply)
         if slot in self._inboxes:  # anybody can invent slots
             self._audit.refused(slot, reply)
 

@@ -73,8 +73,7 @@ class SlotPublisher:
     def refuse(self, request_id: str, why: str) -> None:
         """Answer a command that is not carried out, without the journal."""
         log.warning("command.refused", slot=str(self._slot), request_id=request_id, why=why)
-        reply = CommandReply(request_id=request_id, accepted=False, detail=why)
-        self._bus.publish(self._topics.reply(self._slot), reply)
+        self._reply(CommandReply(request_id=request_id, accepted=False, detail=why))
 
     async def tell(self, order: actions.Alert | actions.Publish | actions.Reply) -> None:
         """Log, journal and publish a message of the engine."""
@@ -89,8 +88,12 @@ class SlotPublisher:
                 reply = CommandReply(
                     request_id=order.request_id, accepted=order.accepted, detail=order.detail
                 )
-                self._bus.publish(self._topics.reply(self._slot), reply)
+                self._reply(reply)
                 await self._store.call(append_answer, self._slot, order.at_ms, reply)
+
+    def _reply(self, reply: CommandReply) -> None:
+        self._bus.publish(self._topics.reply(self._slot), reply)
+        self._announcements.answered(reply)
 
     async def tell_trouble(self, change: TroubleChanged, at_ms: int) -> None:
         """Raise the alert about a trouble of the slot, or tell that it is over, at `at_ms`."""

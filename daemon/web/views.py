@@ -310,3 +310,17 @@ class SignIn(View, frozen=True, kw_only=True):
 
     to: str = "/"
     problem: str = ""
+
+
+class OrderAnswer(View, frozen=True, kw_only=True):
+    """What became of an order.
+
+    Attributes:
+        request_id: Its id, as in the journal.
+        accepted: Whether it is carried out; null if the slot has not answered in time.
+        detail: What happens now, or why not.
+    """
+
+    request_id: str
+    accepted: bool | None
+    detail: str

@@ -4,12 +4,16 @@ A visitor who sends nothing, or reads nothing, would hold memory and an open fil
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
+import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from daemon.web.server.headers import STRICT
+
+log = structlog.get_logger()
 
 MOST_CONNECTIONS: Final = 256
 FIRST_S: Final = 10.0
@@ -19,6 +23,7 @@ REQUEST_S: Final = 60.0
 _IDLE_S: Final = 30.0
 _LONGEST_FIELD: Final = 8190
 _MOST_FIELDS: Final = 64
+_OUR_FAULT: Final = 500
 
 
 class Bounds:
@@ -54,6 +59,7 @@ class BoundedConnection(RequestHandler):
             max_headers=_MOST_FIELDS,
         )
         self._bounds = bounds
+        self._on_end: Callable[[], object] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -68,7 +74,14 @@ class BoundedConnection(RequestHandler):
         """Forget a connection that ended."""
         self.give(None)
         self._bounds.open.discard(self)
+        if self._on_end is not None:
+            self._on_end()
         super().connection_lost(exc)
+
+    def last(self, on_end: Callable[[], object]) -> None:
+        """Let the connection last without a limit; `on_end` is called when it ends."""
+        self.give(None)
+        self._on_end = on_end
 
     def give(self, seconds: float | None) -> None:
         """Let the connection last for so many seconds from now; None sets no limit."""
@@ -84,9 +97,12 @@ class BoundedConnection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no request at all; strangers send such things, so nothing is logged."""
-        del request, exc, message
-        answer = web.Response(status=status, text="this is no request\n", headers=STRICT)
+        """Answer what is no request at all; strangers send such things, so it is not logged."""
+        del request, message
+        if status >= _OUR_FAULT:
+            log.error("web.fault", path="", exc_info=exc)
+        said = "this failed by a fault of hyperdrift" if status >= _OUR_FAULT else "no request"
+        answer = web.Response(status=status, text=f"{said}\n", headers=STRICT)
         answer.force_close()
         return answer
 
@@ -95,7 +111,7 @@ class BoundedConnection(RequestHandler):
             self.transport.abort()
 
 
-def give_time(request: web.BaseRequest, seconds: float | None = REQUEST_S) -> None:
-    """Let the connection of a request last for so many seconds; None sets no limit."""
-    if isinstance(request.protocol, BoundedConnection):
-        request.protocol.give(seconds)
+def connection_of(request: web.BaseRequest) -> BoundedConnection:
+    """Return the connection of a request."""
+    assert isinstance(request.protocol, BoundedConnection)
+    return request.protocol

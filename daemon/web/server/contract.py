@@ -80,6 +80,9 @@ class Renderer(Protocol):
     def fragment(self, name: PageName, view: Any, *, now_ms: int) -> str:
         """Return the parts of a page that change, for all who look at it, signed in or not.
 
+        `EventSource("/live?topics=overview,journal,feed,slot-BTC-5m")` gets it as the data of an
+        event with the name of the topic.
+
         Args:
             name: `overview`, `slot`, `feed` or `journal`.
             view: The data of that page.

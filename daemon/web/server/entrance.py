@@ -8,7 +8,7 @@ from aiohttp import web
 from daemon.web.server.forms import check_own_form, read_form
 from daemon.web.server.pages import Pages
 from daemon.web.server.sessions import LIFE_S
-from daemon.web.server.visits import Denied, Doorkeeper, visit_of
+from daemon.web.server.visits import Denied, Doorkeeper, see_other, visit_of
 from daemon.web.views import SignIn
 
 PATH: Final = "/sign-in"
@@ -48,7 +48,7 @@ class Entrance:
             said = f"{e.problem.error}: {e.problem.what_to_do}"
             view = SignIn(to=to, problem=said)
             return await self._pages.show(request, "sign-in", view, 403)
-        answer = web.HTTPSeeOther(to)
+        answer = see_other(to)
         rules = self._door.rules
         answer.set_cookie(
             rules.cookie,
@@ -64,7 +64,7 @@ class Entrance:
         check_own_form(request, await read_form(request))
         rules = self._door.rules
         self._door.sessions.end(request.cookies[rules.cookie])
-        answer = web.HTTPSeeOther("/")
+        answer = see_other("/")
         answer.del_cookie(rules.cookie)
         return answer
 

@@ -26,3 +26,4 @@ async def set_headers(_request: web.Request, response: web.StreamResponse) -> No
     """Put the headers of every answer on one, unless it has its own."""
     for name, value in STRICT.items():
         response.headers.setdefault(name, value)
+    response.headers["Server"] = STRICT["Server"]  # the library's name and version is there already

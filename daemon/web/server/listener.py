@@ -40,7 +40,7 @@ class Listener:
     """Serves an application at the address of `[web]`.
 
     Args:
-        app: What answers.
+        make_app: Makes what answers, anew for each run.
         section: `[web]` of the configuration; its certificate is read now.
         clock: Paces the attempts to listen.
 
@@ -51,14 +51,16 @@ class Listener:
         ConfigError: If the certificate cannot be used.
     """
 
-    def __init__(self, app: web.Application, section: WebSection, clock: Clock) -> None:
-        self._app, self._section, self._clock = app, section, clock
+    def __init__(
+        self, make_app: Callable[[], web.Application], section: WebSection, clock: Clock
+    ) -> None:
+        self._make_app, self._section, self._clock = make_app, section, clock
         self._tls = server_context(section)
         self.trouble = ""
 
     async def run(self) -> None:
         """Serve until cancelled; then end every connection at once."""
-        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_GOODBYE_S)
+        runner = web.AppRunner(self._make_app(), access_log=None, shutdown_timeout=_GOODBYE_S)
         await runner.setup()
         try:
             assert runner.server is not None
@@ -126,23 +128,27 @@ def server_context(section: WebSection) -> ssl.SSLContext | None:
     return context
 
 
-def _files(section: WebSection) -> list[Path]:
-    return [expanded(name) for name in (section.cert_file, section.key_file) if name]
+def _files(section: WebSection) -> dict[str, Path]:
+    named = {"cert_file": section.cert_file, "key_file": section.key_file}
+    return {key: expanded(name) for key, name in named.items() if name}
 
 
 def _load(context: ssl.SSLContext, section: WebSection) -> None:
     files = _files(section)
+    for key, path in files.items():
+        try:
+            path.open("rb").close()
+        except OSError as e:
+            remedy = "write where it is, and let the daemon's user read it"
+            raise ConfigError(f"web.{key} {path}: {e.strerror}: {remedy}") from e
     try:
         # Without a password a key that is encrypted would ask the terminal for one.
-        context.load_cert_chain(files[0], files[1] if files[1:] else None, password="")
+        context.load_cert_chain(files["cert_file"], files.get("key_file"), password="")
     except ssl.SSLError as e:
         wrong = f"web.cert_file {section.cert_file}: it is no certificate with its key"
         remedy = "write both in PEM, the key not encrypted, as web.cert_file and web.key_file"
         raise ConfigError(f"{wrong} ({e.reason or e}): {remedy}") from e
-    except OSError as e:
-        where = " or ".join(map(str, files))
-        raise ConfigError(f"web.cert_file: {where} cannot be read ({e.strerror})") from e
 
 
 def _times(section: WebSection) -> list[int]:
-    return [path.stat().st_mtime_ns if path.exists() else 0 for path in _files(section)]
+    return [path.stat().st_mtime_ns if path.exists() else 0 for path in _files(section).values()]

@@ -42,9 +42,13 @@ class Reading:
     Args:
         data: All data.
         slots: The slots of the daemon.
+
+    Attributes:
+        slots: The same.
     """
 
     def __init__(self, data: PageData, slots: Collection[SlotName]) -> None:
+        self.slots = tuple(slots)
         self._data, self._slots = data, {str(slot): slot for slot in slots}
 
     def all(self) -> tuple[Read, ...]:

@@ -49,7 +49,7 @@ class Sessions:
         ends_s = self._clock.monotonic() + LIFE_S
         self._open[_digest(key)] = PageSession(secrets.token_urlsafe(32), ends_s)
         while len(self._open) > self._most:
-            self._open.popitem(last=False)
+            self._open.popitem(last=False)[1].ends_s = 0.0
         return key
 
     def find(self, key: str) -> PageSession | None:
@@ -63,10 +63,13 @@ class Sessions:
 
     def end(self, key: str) -> None:
         """End one session."""
-        self._open.pop(_digest(key), None)
+        if found := self._open.pop(_digest(key), None):
+            found.ends_s = 0.0  # whoever holds it sees that it is over
 
     def end_all(self) -> None:
         """End every session."""
+        for each in self._open.values():
+            each.ends_s = 0.0
         self._open.clear()
 
 

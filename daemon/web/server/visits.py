@@ -12,7 +12,7 @@ from yarl import URL
 from daemon.core.log_once import LogOnce
 from daemon.store.database import StoreUnavailable
 from daemon.web.server.access import AccessRules
-from daemon.web.server.connections import give_time
+from daemon.web.server.connections import REQUEST_S, connection_of
 from daemon.web.server.page_token import PageToken
 from daemon.web.server.sessions import Attempts, PageSession, Sessions
 from daemon.web.views import Problem
@@ -24,6 +24,8 @@ log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Answer = Callable[[web.Request, Problem], Awaitable[web.StreamResponse]]
 
+LIVE: Final = "/live"
+"""The one path whose answer does not end."""
 ANSWER_S: Final = 20.0
 """So long an answer may take; a store that is out of reach does not keep a visitor waiting."""
 _TRIES_EACH, _TRIES_IN_ALL = 10, 60
@@ -50,10 +52,12 @@ class Visit:
         return self.has_token or self.session is not None
 
 
+VISIT: Final = web.RequestKey("visit", Visit)
+
+
 def visit_of(request: web.BaseRequest) -> Visit:
     """Return who asks."""
-    found: Visit = request["visit"]
-    return found
+    return request[VISIT]
 
 
 class Doorkeeper:
@@ -84,20 +88,20 @@ class Doorkeeper:
     @web.middleware
     async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer one request: refuse it, or let `handler` answer, whatever it raises."""
-        give_time(request)
+        connection_of(request).give(REQUEST_S)
         address = self.rules.address(request)
-        request["visit"] = Visit(address)
+        request[VISIT] = Visit(address)
         if problem := self.rules.refusal(request):
             return await self._refuse(request, problem)
         try:
-            request["visit"] = visit = self._recognise(request, address)
+            request[VISIT] = visit = self._recognise(request, address)
             if not (visit.is_signed_in or self.rules.is_open or self._is_free(request)):
                 return await self._ask_to_sign_in(request)
             return await self._answered(request, handler)
         except Denied as e:
             return await self._refuse(request, e.problem)
         except web.HTTPException as e:
-            return e if e.status < 400 else await self._refuse(request, _problem_of(e))  # noqa: PLR2004
+            return await self._refuse(request, _problem_of(e))
 
     def try_token(self, offered: str, address: str) -> None:
         """Check a token that a visitor offers.
@@ -133,12 +137,12 @@ class Doorkeeper:
 
     async def _ask_to_sign_in(self, request: web.Request) -> web.StreamResponse:
         if request.method == "GET" and wants_page(request):
-            raise web.HTTPSeeOther(URL("/sign-in").with_query(to=request.path_qs))
+            return see_other(URL("/sign-in").with_query(to=request.path_qs))
         raise Denied(401, "reading takes the token", "send `Authorization: Bearer <token>`")
 
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if request.path == "/live":
+            if request.path == LIVE:
                 return await handler(request)
             async with asyncio.timeout(ANSWER_S):
                 return await handler(request)
@@ -166,6 +170,11 @@ class Denied(HyperdriftError):
     def __init__(self, status: int, error: str, what_to_do: str) -> None:
         super().__init__(error)
         self.problem = Problem(status=status, error=error, what_to_do=what_to_do)
+
+
+def see_other(to: URL | str) -> web.Response:
+    """Send a browser to another page."""
+    return web.Response(status=303, headers={"Location": str(to)})
 
 
 def wants_page(request: web.BaseRequest) -> bool:

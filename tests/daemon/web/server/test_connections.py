@@ -1,0 +1,83 @@
+"""Connections are few, and none lasts of which nothing comes."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from daemon.web.server import connections
+from tests.daemon.web.server.visitors import Place, Visitor, a_page
+
+
+SLOW_FORM = (
+    b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
+    b"Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+)
+
+
+async def send(place: Place, *pieces: bytes) -> bytes:
+    """Send these one after the other; return what comes until the connection ends."""
+    reader, writer = await asyncio.open_connection(*place.config.web.place)
+    found = b""
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0.03)
+        found = await reader.read()
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"GET / HTTP/1.1\r\n", *[b"X-A: b\r\n"] * 20),
+        (b"",),
+        (SLOW_FORM, b"to"),
+    ],
+)
+async def test_who_sends_too_slowly_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pieces: tuple[bytes, ...]
+) -> None:
+    monkeypatch.setattr(connections, "FIRST_S", 0.2)
+    monkeypatch.setattr("daemon.web.server.visits.REQUEST_S", 0.3)
+    async with a_page(tmp_path) as place, asyncio.timeout(5):
+        assert await send(place, *pieces) == b""
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 9000 + b"\r\n\r\n",
+        b"GET /" + b"y" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 100 + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: x\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_refused_and_the_page_goes_on(
+    tmp_path: Path, head: bytes
+) -> None:
+    async with a_page(tmp_path) as place, asyncio.timeout(5), Visitor(place) as visitor:
+        answer = await send(place, head)
+        assert b" 400 " in answer.partition(b"\r\n")[0]
+        assert b"Content-Security-Policy" in answer
+        async with visitor.get("/healthz") as alive:
+            assert alive.status == 200
+
+
+async def test_there_are_only_so_many_connections_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections.Bounds.__init__, "__defaults__", (3,))
+    async with a_page(tmp_path) as place, asyncio.timeout(5), Visitor(place) as visitor:
+        opened = [await asyncio.open_connection(*place.config.web.place) for _ in range(3)]
+        assert await send(place, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
+        for _, writer in opened:
+            writer.close()
+        await asyncio.sleep(0.05)
+        async with visitor.get("/healthz") as alive:
+            assert alive.status == 200

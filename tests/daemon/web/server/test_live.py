@@ -1,0 +1,120 @@
+"""Pages that are open are told what changes, at once and together."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from daemon.runtime.announcements import announced
+from daemon.web.server import live
+from tests.daemon.web.server.visitors import BTC, ETH, Place, Visitor, a_page, state
+
+
+async def events(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, str]]:
+    """Yield the topic and the text of each event of a stream."""
+    topic, lines = "", list[str]()
+    async for raw in answer.content:
+        key, _, value = raw.decode().rstrip("\n").partition(": ")
+        if key == "event":
+            topic = value
+        elif key == "data":
+            lines.append(value)
+        elif not key and lines:
+            yield topic, "\n".join(lines)
+            topic, lines = "", []
+
+
+@contextlib.asynccontextmanager
+async def listening(place: Place, topics: str) -> AsyncIterator[AsyncIterator[tuple[str, str]]]:
+    """Open one page that shows these topics, and read what it is sent at first."""
+    async with (
+        Visitor(place) as visitor,
+        asyncio.timeout(10),
+        visitor.get(f"/live?topics={topics}") as answer,
+    ):
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        found = events(answer)
+        for _ in topics.split(","):
+            await anext(found)
+        yield found
+
+
+async def test_a_page_is_told_of_its_own_slot_only(tmp_path: Path) -> None:
+    async with a_page(tmp_path) as place, listening(place, "slot-BTC-5m") as told:
+        place.data.states[ETH] = state(phase="paused")
+        await asyncio.sleep(0.1)
+        place.data.states[BTC] = state(phase="retraining")
+        topic, text = await anext(told)
+        assert topic == "slot-BTC-5m"
+        assert "retraining" in text
+
+
+async def test_what_is_told_in_this_process_changes_the_journal_of_a_page(tmp_path: Path) -> None:
+    async with a_page(tmp_path) as place, listening(place, "journal") as told:
+        message = {"kind": "alert", "at_ms": 1, "text": "t"}
+        place.desk.announcements.tell(announced("BTC-5m", message))
+        assert (await anext(told))[0] == "journal"
+        assert len(place.data.asked) == 2
+
+
+async def test_a_page_whose_data_fails_is_told_later_and_the_others_now(tmp_path: Path) -> None:
+    async with a_page(tmp_path) as place, listening(place, "overview,slot-BTC-5m") as told:
+        place.data.fails = RuntimeError("a fault")
+        place.data.states[BTC] = state(phase="paused")
+        assert (await anext(told))[0] == "slot-BTC-5m"
+        place.data.fails = None
+        place.data.states[BTC] = state(phase="serving")
+        assert {(await anext(told))[0], (await anext(told))[0]} == {"overview", "slot-BTC-5m"}
+
+
+async def test_there_are_at_most_64_streams_and_a_closed_one_makes_room(tmp_path: Path) -> None:
+    async with (
+        a_page(tmp_path) as place,
+        Visitor(place) as visitor,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        answers = [
+            await stack.enter_async_context(visitor.get("/live")) for _ in range(live.MOST_STREAMS)
+        ]
+        assert {answer.status for answer in answers} == {200}
+        async with visitor.get("/live") as refused:
+            assert refused.status == 503
+            assert "64 pages" in (await refused.json())["error"]
+        async with visitor.get("/healthz") as alive:
+            assert alive.status == 200
+        answers[0].close()
+        async with asyncio.timeout(5):
+            while len(place.site._live._streams) == live.MOST_STREAMS:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_daemon_that_stops_waits_for_no_stream(tmp_path: Path) -> None:
+    page = a_page(tmp_path)
+    place = await page.__aenter__()
+    async with Visitor(place) as visitor, contextlib.AsyncExitStack() as stack:
+        answers = [await stack.enter_async_context(visitor.get("/live")) for _ in range(3)]
+        began = asyncio.get_running_loop().time()
+        await page.__aexit__(None, None, None)
+        assert asyncio.get_running_loop().time() - began < 1
+        for answer in answers:
+            with contextlib.suppress(aiohttp.ClientError):
+                await answer.read()
+
+
+async def test_who_does_not_read_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "SLOW_S", 0.2)
+    async with a_page(tmp_path) as place:
+        host, port = place.config.web.place
+        reader, writer = await asyncio.open_connection(host, port, limit=1000)
+        writer.write(f"GET /live?topics=slot-BTC-5m HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        await reader.readline()
+        async with asyncio.timeout(20):
+            for number in range(10_000):
+                place.data.states[BTC] = state(labels=f"{number}" * 300_000)
+                await asyncio.sleep(0.05)
+                if not place.site._live._streams:
+                    break
+        writer.close()
