@@ -136,6 +136,7 @@ MEANINGS: Final = {
     "version.unreadable": "A bot asks for a file of the live version that the daemon cannot read.",
     "web.certificate_refused": "A renewed `web.cert_file` cannot be used; the old one goes on.",
     "web.certificate_renewed": "`web.cert_file` changed and is used from now on.",
+    "web.failed": "The status page stopped by a fault of hyperdrift, and starts again.",
     "web.fault": "A page failed by a fault of hyperdrift; once for each page and kind of fault.",
     "web.listening": "The status page can be reached at `address`.",
     "web.no_token": "The token of the status page cannot be read or made: nobody can sign in.",

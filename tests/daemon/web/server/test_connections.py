@@ -8,7 +8,6 @@ import pytest
 from daemon.web.server import connections
 from tests.daemon.web.server.visitors import Place, Visitor, a_page
 
-
 SLOW_FORM = (
     b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
     b"Content-Type: application/x-www-form-urlencoded\r\n\r\n"
