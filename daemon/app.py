@@ -56,6 +56,7 @@ from daemon.wiring import (
     SlotParts,
     build_feed,
     build_slots,
+    metrics_page,
     retention,
     status_page,
     trade_follower,
@@ -165,7 +166,10 @@ async def _work(shared: SharedParts, ours: VenueSide, host: HostSide) -> None:
         with single_failure():
             async with asyncio.TaskGroup() as tasks:
                 if shared.config.web.listen:
-                    site = status_page(shared, parts, host.status, lambda: host.watchdog.start)
+                    doing = lambda: host.watchdog.start  # noqa: E731 - two parts ask for it
+                    metrics = metrics_page(shared, parts, host.status, doing)
+                    site = status_page(shared, parts, host.status, doing, metrics)
+                    tasks.create_task(metrics.run(), name="metrics")
                     tasks.create_task(site.run(), name="status-page")
                 host.watchdog.doing(lambda: "starting: asking the interpreter that trains")
                 await parts.compatibility.learn()

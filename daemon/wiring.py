@@ -42,6 +42,11 @@ from daemon.trade_files.trade_file import TradeFile
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
 from daemon.web.data.read_model import Views
+from daemon.web.metrics.event_tally import EventTally
+from daemon.web.metrics.exposition import Exporter
+from daemon.web.metrics.loop_delay import LoopDelay
+from daemon.web.metrics.metrics_page import MetricsPage
+from daemon.web.metrics.reading import DaemonReader
 from daemon.web.pages.renderer import PageRenderer
 from daemon.web.site import Site, Sources
 from hyperdrift.clock import Clock
@@ -228,7 +233,11 @@ def retention(shared: SharedParts) -> Retention:
 
 
 def status_page(
-    shared: SharedParts, parts: SlotParts, status: StatusPublisher, doing: Callable[[], str]
+    shared: SharedParts,
+    parts: SlotParts,
+    status: StatusPublisher,
+    doing: Callable[[], str],
+    metrics: MetricsPage,
 ) -> Site:
     """Build the status page; `doing` returns how far the start is, empty once it is over."""
     folder, bus = shared.config.data_dir, shared.bus
@@ -250,9 +259,28 @@ def status_page(
         clock=shared.clock,
         venue=shared.venue,
     )
-    site = Site(shared.config, sources, PageRenderer())
+    site = Site(shared.config, sources, PageRenderer(), (metrics,))
     status.page = lambda: site.trouble
     return site
+
+
+def metrics_page(
+    shared: SharedParts, parts: SlotParts, status: StatusPublisher, doing: Callable[[], str]
+) -> MetricsPage:
+    """Build the metrics; what happens is counted from now on."""
+    reader = DaemonReader(
+        version=status.online.version,
+        clock=shared.clock,
+        runners=parts.runners,
+        store=shared.store,
+        bus=shared.bus,
+        start=doing,
+        find_feed=lambda: status.feed,
+    )
+    tally = EventTally([str(slot) for slot in parts.runners])
+    shared.announcements.listen(tally.take)
+    store, delay = shared.config.data_dir / STORE_NAME, LoopDelay(shared.clock)
+    return MetricsPage(Exporter(reader.read, store, tally, delay))
 
 
 def trade_follower(shared: SharedParts, inboxes: Mapping[SlotName, Inbox]) -> TradeFollower:

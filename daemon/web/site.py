@@ -1,7 +1,7 @@
 """Put the parts of the status page together; nothing else of the daemon depends on it."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,12 +76,15 @@ class Site:
         config: The configuration; its `[web]` has an address.
         sources: The daemon.
         renderer: Makes HTML of what it tells.
+        more: Other paths, for whoever may read.
 
     Raises:
         ConfigError: If the certificate cannot be used.
     """
 
-    def __init__(self, config: Config, sources: Sources, renderer: Renderer) -> None:
+    def __init__(
+        self, config: Config, sources: Sources, renderer: Renderer, more: Collection[Part] = ()
+    ) -> None:
         self._clock, self._token = sources.clock, PageToken(config.data_dir)
         self._fault = self._no_token = ""
         slots = tuple(section.name for section in config.slots)
@@ -99,9 +102,10 @@ class Site:
             clock=self._clock,
             venue=sources.venue,
         )
-        parts = (
+        parts: tuple[Part, ...] = (
             *(Health(sources.not_ready), pages, Api(reading), Entrance(pages, self._door)),
             *(self._live, Orders(reading, sources.desk, sources.announcements, self._clock)),
+            *more,
         )
         self._listener = Listener(partial(self._application, parts), config.web, self._clock)
 

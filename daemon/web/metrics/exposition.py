@@ -49,6 +49,10 @@ class Exporter:
         self._one = asyncio.Lock()
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second line for each counter
 
+    async def run(self) -> None:
+        """Measure the event loop until cancelled."""
+        await self._delay.run()
+
     async def scrape(self, accept: str = "") -> tuple[bytes, str]:
         """Return the page and its content type.
 

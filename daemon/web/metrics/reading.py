@@ -33,7 +33,7 @@ class DaemonReader:
         store: Bars and journal.
         bus: The connection to the broker.
         start: Returns how far the start is, in words; empty once it is over.
-        feed: What follows the venue; None before there is one.
+        find_feed: Returns what follows the venue; None before there is one.
     """
 
     version: str
@@ -42,7 +42,7 @@ class DaemonReader:
     store: RetryingStore
     bus: MqttConnection
     start: Callable[[], str]
-    feed: Feed | None = None
+    find_feed: Callable[[], Feed | None]
     began_s: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class DaemonReader:
 
     def read(self) -> DaemonReading:
         """Return the state of this moment."""
-        feed = self.feed
+        feed = self.find_feed()
         return DaemonReading(
             version=self.version,
             python=platform.python_version(),

@@ -274,8 +274,8 @@ class Place:
 
 
 @asynccontextmanager
-async def a_page(folder: Path, **section: Any) -> AsyncIterator[Place]:
-    """Run a page during the block; `section` has keys of `[web]`."""
+async def a_page(folder: Path, more: Any = (), **section: Any) -> AsyncIterator[Place]:
+    """Run a page during the block; `section` has keys of `[web]`, `more` other paths."""
     clock, announcements = FastClock(20), Announcements()
     config = Config(
         daemon=DaemonSection(data_dir=str(folder)),
@@ -292,7 +292,7 @@ async def a_page(folder: Path, **section: Any) -> AsyncIterator[Place]:
         clock=clock,
         venue=VenueClock(clock),
     )
-    place.site = Site(config, sources, PlainPages())
+    place.site = Site(config, sources, PlainPages(), more)
     running = asyncio.create_task(place.site.run())
     async with asyncio.timeout(10):
         while not _is_open(config.web) and not place.site.trouble:
