@@ -277,7 +277,7 @@ def metrics_page(
         start=doing,
         find_feed=lambda: status.feed,
     )
-    tally = EventTally([str(slot) for slot in parts.runners])
+    tally = EventTally([str(slot) for slot in parts.runners], shared.clock)
     shared.announcements.listen(tally.take)
     store, delay = shared.config.data_dir / STORE_NAME, LoopDelay(shared.clock)
     return MetricsPage(Exporter(reader.read, store, tally, delay))

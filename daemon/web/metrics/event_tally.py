@@ -11,6 +11,7 @@ from prometheus_client import Counter, Histogram, Metric
 
 from daemon.runtime.announcements import Announcement
 from daemon.web.metrics.catalogue import BY_NAME, RESULTS, MetricEntry
+from hyperdrift.clock import Clock
 
 _OTHER: Final = "other"
 # Gates have names of the child process, which a person may have exchanged.
@@ -38,12 +39,14 @@ class EventTally:
 
     Args:
         slots: Names of the slots; others are not counted.
+        clock: Real time; a retrain takes as long as it takes, however fast the venue is.
     """
 
-    def __init__(self, slots: Collection[str]) -> None:
+    def __init__(self, slots: Collection[str], clock: Clock) -> None:
+        self._clock = clock
         self._slots = {*slots, ""}
         self._names: dict[str, set[str]] = {"gate": set(), "kind": set()}
-        self._began_ms: dict[str, int] = {}
+        self._began_s: dict[str, float] = {}
         self._retrains = counter("hyperdrift_retrains_total")
         self._refusals = counter("hyperdrift_refusals_total")
         self._swaps = counter("hyperdrift_swaps_total")
@@ -75,7 +78,7 @@ class EventTally:
             self._alerts.labels(slot, kind, told.severity).inc()
         match told.kind:
             case "retrain_started":
-                self._start(str(fields.get("job")), told.at_ms)
+                self._start(str(fields.get("job")))
             case "retrain_finished" | "retrain_failed" | "retrain_stopped":
                 self._end(told)
             case "swapped":
@@ -94,10 +97,10 @@ class EventTally:
         others = (self._alerts, self._events, self._took, self._acks)
         return [family for each in (*counters, *others) for family in each.collect()]
 
-    def _start(self, job: str, at_ms: int) -> None:
-        self._began_ms[job] = at_ms
-        while len(self._began_ms) > _MOST_JOBS:
-            self._began_ms.pop(next(iter(self._began_ms)))
+    def _start(self, job: str) -> None:
+        self._began_s[job] = self._clock.monotonic()
+        while len(self._began_s) > _MOST_JOBS:
+            self._began_s.pop(next(iter(self._began_s)))
 
     def _end(self, told: Announcement) -> None:
         fields: dict[str, Any] = told.fields
@@ -105,9 +108,9 @@ class EventTally:
         self._retrains.labels(told.slot, result).inc()
         for gate in fields.get("refused_by", ()):
             self._refusals.labels(told.slot, self._bounded("gate", gate)).inc()
-        began_ms = self._began_ms.pop(str(fields.get("job")), None)
-        if began_ms is not None:
-            self._took.labels(result).observe(max(0, told.at_ms - began_ms) / 1000)
+        began_s = self._began_s.pop(str(fields.get("job")), None)
+        if began_s is not None:
+            self._took.labels(result).observe(self._clock.monotonic() - began_s)
 
     def _bounded(self, label: str, name: str) -> str:
         """Return a name, or `other` once the label has too many different ones."""

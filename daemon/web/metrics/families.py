@@ -164,7 +164,9 @@ def _earning(
         page.put("earning_returns", figures["count"], slot, source)
         for name in ("mean", "low", "high"):
             bp = figures[f"{name}_bp"]
-            page.put(f"earning_{name}_ratio", None if bp is None else bp / _BP, slot, source)
+            page.put(
+                f"earning_{name}_ratio", None if bp is None else round(bp / _BP, 8), slot, source
+            )
 
 
 def _seconds(ms: int | None) -> float | None:

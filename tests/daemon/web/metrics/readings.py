@@ -12,6 +12,7 @@ from daemon.runtime.announcements import Announcement
 from daemon.web.metrics.event_tally import EventTally
 from daemon.web.metrics.families import DaemonReading
 from retrain import features
+from tests.fakes import FakeClock
 
 EARNED = {"count": 40, "mean_bp": 1.5, "low_bp": -1.0, "high_bp": 4.0, "verdict": "not shown"}
 SINCE = EARNED | {"count": 90}
@@ -76,20 +77,18 @@ def reading(*slots: str, state: SlotState = STATE) -> DaemonReading:
     )
 
 
-def told(kind: str, slot: str = "BTC-5m", at_ms: int = 0, **fields: object) -> Announcement:
+def told(kind: str, slot: str = "BTC-5m", **fields: object) -> Announcement:
     severity = str(fields.get("severity", "info"))
-    return Announcement(
-        slot=slot, kind=kind, at_ms=at_ms, text="", severity=severity, fields=fields
-    )
+    return Announcement(slot=slot, kind=kind, at_ms=0, text="", severity=severity, fields=fields)
 
 
 def busy_tally(*slots: str) -> EventTally:
     """Return a tally in which everything that is counted has happened in each slot."""
-    tally = EventTally(slots)
+    tally = EventTally(slots, FakeClock())
     for slot in slots:
         tally.take(told("retrain_started", slot, job=slot))
         fields = {"job": slot, "passed": False, "refused_by": ["direction"]}
-        tally.take(told("retrain_finished", slot, 20_000, **fields))
+        tally.take(told("retrain_finished", slot, **fields))
         tally.take(told("acknowledged", slot, status="loaded", order_to_ack_ms=80.0))
         tally.take(told("alert", slot, severity="critical"))
     return tally

@@ -1,5 +1,6 @@
 from daemon.web.metrics.event_tally import EventTally
 from tests.daemon.web.metrics.readings import told
+from tests.fakes import FakeClock
 
 
 def value(tally: EventTally, name: str, **labels: str) -> float:
@@ -17,7 +18,7 @@ def series(tally: EventTally) -> int:
 
 
 def test_what_has_not_happened_yet_is_shown_as_0() -> None:
-    tally = EventTally(["BTC-5m"])
+    tally = EventTally(["BTC-5m"], FakeClock())
     for result in ("passed", "refused", "failed", "stopped"):
         assert value(tally, "retrains_total", slot="BTC-5m", result=result) == 0
     assert value(tally, "rollbacks_total", slot="BTC-5m") == 0
@@ -25,10 +26,12 @@ def test_what_has_not_happened_yet_is_shown_as_0() -> None:
 
 
 def test_a_retrain_is_counted_by_its_result_and_timed_from_its_start() -> None:
-    tally = EventTally(["BTC-5m"])
-    tally.take(told("retrain_started", job="j1", at_ms=1_000))
+    clock = FakeClock()
+    tally = EventTally(["BTC-5m"], clock)
+    tally.take(told("retrain_started", job="j1"))
+    clock.ms += 40_000
     gates = ["direction", "overfit"]
-    tally.take(told("retrain_finished", job="j1", at_ms=41_000, passed=False, refused_by=gates))
+    tally.take(told("retrain_finished", job="j1", passed=False, refused_by=gates))
     assert value(tally, "retrains_total", result="refused") == 1
     assert value(tally, "refusals_total", gate="direction") == 1
     assert value(tally, "refusals_total", gate="overfit") == 1
@@ -42,7 +45,7 @@ def test_a_retrain_is_counted_by_its_result_and_timed_from_its_start() -> None:
 
 
 def test_a_retrain_whose_start_was_not_heard_is_counted_and_not_timed() -> None:
-    tally = EventTally(["BTC-5m"])
+    tally = EventTally(["BTC-5m"], FakeClock())
     tally.take(told("retrain_finished", job="of before", passed=True))
     assert value(tally, "retrains_total", result="passed") == 1
     names = {s.name for family in tally.collect() for s in family.samples}
@@ -50,7 +53,7 @@ def test_a_retrain_whose_start_was_not_heard_is_counted_and_not_timed() -> None:
 
 
 def test_swaps_rollbacks_alerts_and_answers_are_counted() -> None:
-    tally = EventTally(["BTC-5m"])
+    tally = EventTally(["BTC-5m"], FakeClock())
     for kind in ("swapped", "swapped", "swap_refused", "rolled_back"):
         tally.take(told(kind))
     tally.take(told("acknowledged", status="loaded", order_to_ack_ms=250.0))
@@ -66,13 +69,13 @@ def test_swaps_rollbacks_alerts_and_answers_are_counted() -> None:
 
 
 def test_an_alert_of_the_whole_daemon_has_no_slot() -> None:
-    tally = EventTally(["BTC-5m"])
+    tally = EventTally(["BTC-5m"], FakeClock())
     tally.take(told("alert", slot="", severity="critical"))
     assert value(tally, "alerts_total", slot="", severity="critical") == 1
 
 
 def test_slots_and_names_that_somebody_invents_make_no_series_without_end() -> None:
-    tally = EventTally(["BTC-5m"])
+    tally = EventTally(["BTC-5m"], FakeClock())
     before = series(tally)
     tally.take(told("alert", slot="EVIL-5m", severity="critical"))
     assert series(tally) == before
