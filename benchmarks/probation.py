@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.policy import HOUR_MS
-from monitor.probation import Probabilities, Probation, ProbationVerdict
+from monitor.probation import Probation, ProbationVerdict
+from monitor.questions import Probabilities
 
 BAR_MS, HORIZON_BARS, HOURS = HOUR_MS // 12, 12, 48
 THRESHOLD, MOVE = 0.005, 0.008

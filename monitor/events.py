@@ -43,6 +43,8 @@ class ModelServed(Event):
     was live before that.
     `trained_to_ms` is the close of the newest bar it learnt from, `up` and `down` its
     signal thresholds, `threshold` the label threshold in force (a fraction).
+    `previous_threshold` is that of `previous_id` if it is another one, brought to this horizon;
+    0 if it is the same, unknown, or follows volatility.
     `calibration` is what `monitor.drift.calibrate` made for it, as JSON text, or empty.
     `win_rate` is the share of its signals that won when it was judged, None if unknown;
     `round_trip_bps` the cost of a round trip that it was judged with, basis points.
@@ -62,6 +64,7 @@ class ModelServed(Event):
     win_rate: float | None = None
     round_trip_bps: float = 9.0
     rollback: bool = False
+    previous_threshold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

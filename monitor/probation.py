@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 
 from monitor.policy import HOUR_MS
+from monitor.questions import Probabilities, carried, middle
 
 # The first stake is spread evenly over these bets, in parts of the wealth per nat. The best bet
 # is near a half against a model that is too cautious, and above one against a model that is
@@ -30,7 +31,6 @@ _MIXTURE = 0.03
 _CLIP = 2.0
 _TINY = 1e-12
 
-Probabilities = tuple[float, float, float]
 Excesses = tuple[float, float, float]
 
 
@@ -63,7 +63,9 @@ class Probation:
         began_ms: When the new model went live.
         ends_ms: When it is confirmed if nothing speaks against it.
         horizon_ms: Length of the label horizon.
-        threshold: Return, as a fraction, beyond which a bar is labelled UP or DOWN.
+        threshold: Return, as a fraction, beyond which the new model's labels are UP or DOWN.
+        shadow_threshold: The same of its predecessor; 0 if it is the same. Where they differ, a
+            bar is labelled by one in the middle, to which the probabilities of both are carried.
         level: Chance that a model which is not worse is ever called so.
     """
 
@@ -75,12 +77,17 @@ class Probation:
         hours: float,
         horizon_ms: int,
         threshold: float,
+        shadow_threshold: float = 0.0,
         level: float = 0.05,
     ) -> None:
         self.shadow_id = shadow_id
         self.began_ms = began_ms
         self.ends_ms = began_ms + round(hours * HOUR_MS)
-        self._horizon_ms, self._threshold, self._level = horizon_ms, threshold, level
+        self._horizon_ms, self._level = horizon_ms, level
+        self._threshold, self._times = threshold, (1.0, 1.0)
+        if threshold and shadow_threshold not in {0.0, threshold}:
+            self._threshold = middle(threshold, shadow_threshold)
+            self._times = self._threshold / threshold, self._threshold / shadow_threshold
         self._open: tuple[int, float, Excesses] | None = None
         self._wealth = [1.0] * len(_BETS)
         self._pairs, self._sum, self._clipped, self._variance = 0, 0.0, 0.0, 0.0
@@ -109,6 +116,7 @@ class Probation:
                 self._settle(close / since - 1, excesses)
         if p is None or shadow is None:
             return
+        p, shadow = carried(p, self._times[0]), carried(shadow, self._times[1])
         down, neutral, up = (log_loss_excess(p, shadow, label) for label in range(3))
         self._bars += 1
         self._if_shadow += shadow[0] * down + shadow[1] * neutral + shadow[2] * up

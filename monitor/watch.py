@@ -193,6 +193,7 @@ class Watch:
                 hours=self._settings.probation_hours,
                 horizon_ms=horizon_ms,
                 threshold=served.threshold,
+                shadow_threshold=served.previous_threshold,
             )
         drift, found = self._drift_monitor(served.calibration)
         signals = SignalBook(horizon_ms=horizon_ms, up=served.up, down=served.down)

@@ -200,6 +200,7 @@ class Run:
             live.model.manifest,
             live.judged.folder,
             previous_id=previous.model.model_id if previous else None,
+            previous=previous.model.manifest if previous else None,
             reason=change_reason(order),
             rollback=back,
             slot=order.slot,

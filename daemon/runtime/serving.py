@@ -161,6 +161,8 @@ class Serving:
     ) -> events.ModelServed:
         """Return the event that `manifest` is live, with the data that monitoring needs."""
         fields = {"previous_id": previous_id, "reason": reason, "rollback": rollback, **self.now()}
+        if self.shadow is not None and self.shadow.model_id == previous_id:
+            fields["previous"] = self.shadow.manifest
         folder = self._registry.folder(self.slot)
         return await asyncio.to_thread(model_served, manifest, folder, **fields)
 
@@ -275,6 +277,7 @@ def model_served(
     *,
     previous_id: str | None,
     reason: str,
+    previous: Manifest | None = None,
     rollback: bool = False,
     **now: Any,
 ) -> events.ModelServed:
@@ -288,6 +291,7 @@ def model_served(
         trained_to_ms=manifest.trained_to_ms,
         horizon_bars=manifest.horizon_bars,
         threshold=_threshold_in_force(manifest, folder),
+        previous_threshold=_other_threshold(previous, manifest) if previous else 0.0,
         up=manifest.up,
         down=manifest.down,
         calibration=read_calibration(folder, manifest.model_id),
@@ -307,6 +311,15 @@ def _threshold_in_force(manifest: Manifest, folder: Path) -> float:
         return float(read_certificate(manifest, folder)["settings"]["threshold_in_force"])
     except (RetrainError, KeyError, TypeError, ValueError):
         return 0.0
+
+
+def _other_threshold(previous: Manifest, manifest: Manifest) -> float:
+    """Return the threshold of the previous version, as of this horizon; 0 if it is the same."""
+    before, now = previous.threshold, manifest.threshold
+    if not isinstance(before, float) or not isinstance(now, float):
+        return 0.0
+    scaled = before * math.sqrt(manifest.horizon_bars / previous.horizon_bars)
+    return 0.0 if scaled == now else scaled
 
 
 def _judged_win_rate(manifest: Manifest, folder: Path) -> float | None:

@@ -4,7 +4,8 @@ import pytest
 from benchmarks.probation import DIRECTIONS, SPOILT
 from benchmarks.probation import swap as spoilt_swap
 from monitor.policy import HOUR_MS
-from monitor.probation import Probabilities, Probation, ProbationVerdict, log_loss_excess
+from monitor.probation import Probation, ProbationVerdict, log_loss_excess
+from monitor.questions import Probabilities
 
 HORIZON_MS = HOUR_MS
 

@@ -371,3 +371,26 @@ def test_a_relative_threshold_reaches_the_engine_as_what_it_was_at_the_newest_ba
     manifest = read_manifest(write_version(tmp_path, meta=meta, threshold="vol:0.8"))
     news = model_served(manifest, tmp_path, previous_id=None, reason="", slot="BTC-5m", at_ms=1)
     assert news.threshold == threshold
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [(0.0075, 0.005, 0.0075), (0.005, 0.005, 0.0), ("vol:0.8", 0.005, 0.0)],
+)
+def test_probation_is_told_the_threshold_of_the_previous_version_where_it_is_another(
+    tmp_path: Path, before: float | str, now: float | str, told: float
+) -> None:
+    first, second = (
+        read_manifest(write_version(tmp_path / str(n), n, threshold=asked))
+        for n, asked in ((1, before), (2, now))
+    )
+    news = model_served(
+        second,
+        tmp_path / "2",
+        previous_id=first.model_id,
+        previous=first,
+        reason="",
+        slot="BTC-5m",
+        at_ms=1,
+    )
+    assert news.previous_threshold == pytest.approx(told)
