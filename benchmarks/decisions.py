@@ -13,9 +13,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -33,6 +32,7 @@ from retrain.job import Job
 from retrain.stacking.scaling import scaled
 from retrain.stacking.stack import Trainer
 from retrain.stacking.twin import fit_twin, refit
+from tests.retrain.faults import Memory
 
 FIXED_RATE = 0.05
 LEAST_BARS = 5000
@@ -41,21 +41,8 @@ SCHEDULES = {"never": 0, "monthly": 30, "weekly": 7}
 """Days after which the next model takes over; 0 keeps the first for ever."""
 
 
-@dataclass
-class Memory:
-    """Fitted base models of one candidate: judged and refitted, they are the same."""
-
-    kept: dict[str, Any] = field(default_factory=dict)
-
-    def get(self, key: str) -> Any:
-        return self.kept.get(key)
-
-    def put(self, key: str, model: Any) -> None:
-        self.kept[key] = model
-
-
 @dataclass(frozen=True)
-class Candidate:
+class ServedCandidate:
     """What a model trained on the bars before `bar` says from there on.
 
     `p` (n, 3) of all bars of the recording, NaN before `bar`; `signal` thresholds by rule.
@@ -68,7 +55,9 @@ class Candidate:
     signal: dict[str, SignalThreshold]
 
 
-def train(slot: SlotName, frame: dataset.Frame, bar: int, previous: float | None) -> Candidate:
+def train(
+    slot: SlotName, frame: dataset.Frame, bar: int, previous: float | None
+) -> ServedCandidate:
     """Train and judge a candidate on the bars before `bar`, and ask it about all bars after."""
     horizon, default = LABEL_DEFAULTS[slot.interval]
     past = {name: column[:bar] for name, column in frame.items()}
@@ -98,10 +87,10 @@ def train(slot: SlotName, frame: dataset.Frame, bar: int, previous: float | None
     p = np.full((len(values), 3), np.nan)
     p[ahead] = model.stack.predict(values[ahead])
     signal = dict(zip(RULES, (fixed, model.signal), strict=True))
-    return Candidate(bar, judged.refused_by, rows.threshold.value, p, signal)
+    return ServedCandidate(bar, judged.refused_by, rows.threshold.value, p, signal)
 
 
-def candidates(slot: SlotName, frame: dataset.Frame, days: float) -> Iterator[Candidate]:
+def candidates(slot: SlotName, frame: dataset.Frame, days: float) -> Iterator[ServedCandidate]:
     """Train candidates in turn; the label threshold is kept from one that passed to the next."""
     previous = None
     every = round(days * DAY_MS / slot.interval_ms)
@@ -111,7 +100,7 @@ def candidates(slot: SlotName, frame: dataset.Frame, days: float) -> Iterator[Ca
         yield made
 
 
-def serving(made: list[Candidate], days: float, step_ms: int) -> list[Candidate]:
+def serving(made: list[ServedCandidate], days: float, step_ms: int) -> list[ServedCandidate]:
     """Return the candidates that go live on a schedule of that many days."""
     live = made[:1]
     for one in made[1:]:
@@ -120,7 +109,7 @@ def serving(made: list[Candidate], days: float, step_ms: int) -> list[Candidate]
     return live
 
 
-def answers(frame: dataset.Frame, live: list[Candidate], rule: str) -> Answers:
+def answers(frame: dataset.Frame, live: list[ServedCandidate], rule: str) -> Answers:
     """Return what the live models say, with the thresholds of one rule."""
     n = len(frame["t"])
     p, up, down, limit = np.full((n, 3), np.nan), *(np.full(n, np.inf) for _ in range(3))
@@ -132,7 +121,7 @@ def answers(frame: dataset.Frame, live: list[Candidate], rule: str) -> Answers:
 
 
 @dataclass(frozen=True)
-class Line:
+class RuleLine:
     """What one rule did under one schedule; returns after costs, `pnl` of trades one at a time.
 
     `signals` and `signal_bp`, with a 95 % interval, are of every bar with a signal, `up` and
@@ -168,8 +157,8 @@ class Line:
 
 
 def line(
-    slot: SlotName, frame: dataset.Frame, live: list[Candidate], rule: str, *names: str
-) -> Line:
+    slot: SlotName, frame: dataset.Frame, live: list[ServedCandidate], rule: str, *names: str
+) -> RuleLine:
     """Measure one rule over the bars from the first live model on."""
     horizon, _ = LABEL_DEFAULTS[slot.interval]
     cost = Costs().round_trip_bps(horizon * slot.interval_ms / HOUR_MS)
@@ -181,7 +170,7 @@ def line(
     decided[known] = decide(said.p[known], said.up[known], said.down[known])
     net = net_returns(decided, ahead, cost)
     every = earns(net[live[0].bar :], horizon)
-    return Line(
+    return RuleLine(
         str(slot),
         *names,
         len(live),
@@ -200,7 +189,7 @@ def line(
     )
 
 
-def compared(slot: SlotName, frame: dataset.Frame, made: list[Candidate]) -> list[Line]:
+def compared(slot: SlotName, frame: dataset.Frame, made: list[ServedCandidate]) -> list[RuleLine]:
     """Compare the rules for each choice of candidates and each schedule."""
     lines = []
     for which in ("passed", "all"):
