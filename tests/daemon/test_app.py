@@ -1,8 +1,10 @@
 """One function holds every connection: if one dies of a bug, the daemon ends and says why."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from daemon.app import run
@@ -21,7 +23,9 @@ from hyperdrift.clock import SystemClock
 from hyperdrift.errors import ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
+from tests.daemon.brokers import connection, until
 from tests.daemon.fake_venue import START, FakeVenue, bar, serving
+from tests.system.exchange_process import free_port
 
 
 class Broken(MqttConnection):
@@ -73,6 +77,34 @@ async def test_a_daemon_remembers_the_venue_that_answered(tmp_path: Path) -> Non
             record_venue(store, "127.0.0.1:1")
         with pytest.raises(ConfigError, match=r"bars of 127\.0\.0\.1:1,"):
             await run(config, SystemClock())
+
+
+async def test_a_daemon_shows_its_figures_to_prometheus_and_its_slots_to_home_assistant(
+    tmp_path: Path,
+) -> None:
+    page, port, devices = f"127.0.0.1:{free_port()}", free_port(), list[str]()
+    config = Config(
+        daemon=DaemonSection(data_dir=str(tmp_path)),
+        hyperliquid=HyperliquidSection(rest_url="http://127.0.0.1:9"),
+        mqtt=MqttSection(port=port, anonymous=True, homeassistant=True),
+        web=WebSection(listen=page),
+    )
+    daemon = asyncio.create_task(run(config, SystemClock()))
+    async with asyncio.timeout(20), aiohttp.ClientSession() as http:
+        async with connection(f"mqtt://127.0.0.1:{port}") as bus:
+            bus.subscribe("homeassistant/#", lambda topic, _body, _held: devices.append(topic))
+            await until(lambda: devices)
+        text = ""
+        while 'slot="BTC-5m"' not in text:
+            await asyncio.sleep(0.05)
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                async with http.get(f"http://{page}/metrics") as answer:
+                    text = await answer.text()
+        daemon.cancel()
+        await asyncio.wait([daemon])
+    assert devices == ["homeassistant/device/hyperdrift/BTC-5m/config"]
+    assert "hyperdrift_ready 0.0" in text
+    assert 'hyperdrift_retrains_total{result="passed",slot="BTC-5m"} 0.0' in text
 
 
 async def test_a_daemon_whose_coin_nobody_trades_says_so_in_its_journal(
