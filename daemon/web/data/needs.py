@@ -25,6 +25,7 @@ from monitor.state import Phase
 IN_A_ROW: Final = 3
 """Candidates refused one after the other, of which the owner should know."""
 
+_NAMED: Final = 3  # bots of many
 _ORDER: Final[tuple[Urgency, ...]] = ("ok", "busy", "look", "act")
 _AT_REST: Final = (Phase.SERVING, Phase.PAUSED)
 
@@ -119,32 +120,41 @@ def _unservable(facts: SlotFacts) -> str:
     return "" if facts.state.mismatch else facts.state.objection
 
 
-def _bots(facts: SlotFacts, applies: Callable[[BotState], object]) -> str:
-    names = [bot.bot_id or "(unnamed)" for bot in facts.state.bots if bot.online and applies(bot)]
-    if not names:
-        return ""
-    first, more = names[:3], len(names) - 3
-    return f"bot {listed([*first, f'{more} more'] if more > 0 else first)}"
+def _bots(facts: SlotFacts, applies: Callable[[BotState], object]) -> list[BotState]:
+    return [bot for bot in facts.state.bots if bot.online and applies(bot)]
+
+
+def _who(bots: list[BotState]) -> str:
+    names, more = [bot.bot_id or "(unnamed)" for bot in bots[:_NAMED]], len(bots) - _NAMED
+    return f"bot{'s' * (len(bots) > 1)} {listed([*names, f'{more} more'] if more > 0 else names)}"
 
 
 def _refusing_bot(facts: SlotFacts) -> str:
-    who = _bots(facts, lambda bot: bot.answer == "refused")
-    return who and f"{who} refused the version that it was told to load: look at its log"
+    bots = _bots(facts, lambda bot: bot.answer == "refused")
+    if not bots:
+        return ""
+    return f"{_who(bots)} refused the version that was ordered: {_logs(bots, 'why')}"
 
 
 def _waiting_bot(facts: SlotFacts) -> str:
-    waiting = [bot for bot in facts.state.bots if bot.online and bot.waiting_for]
-    who = _bots(facts, lambda bot: bot.waiting_for)
-    return who and f"{who} cannot load the version that it was told to: {waiting[0].waiting_for}"
+    bots = _bots(facts, lambda bot: bot.waiting_for)
+    if not bots:
+        return ""
+    return f"{_who(bots)} cannot load the version that was ordered yet: {bots[0].waiting_for}"
 
 
 def _silent_bot(facts: SlotFacts) -> str:
-    silent = [bot.silent_since_ms for bot in facts.state.bots if bot.online and bot.silent_since_ms]
-    who = _bots(facts, lambda bot: bot.silent_since_ms)
-    return who and (
-        f"{who} is online and has published no prediction since {utc(min(silent))} UTC: see in its "
-        "log whether it hangs, and restart it"
-    )
+    bots = _bots(facts, lambda bot: bot.silent_since_ms)
+    if not bots:
+        return ""
+    since = utc(min(bot.silent_since_ms or 0 for bot in bots))
+    what = "is online and has" if len(bots) == 1 else "are online and have"
+    again = f"{_logs(bots, 'whether it hangs')}, and restart it"
+    return f"{_who(bots)} {what} published no prediction since {since} UTC: {again}"
+
+
+def _logs(bots: list[BotState], what: str) -> str:
+    return f"see in its log {what}" if len(bots) == 1 else f"see in the log of each {what}"
 
 
 def _no_model(facts: SlotFacts) -> str:

@@ -85,7 +85,9 @@ def why_live(history: History, model_id: str | None, gates: Sequence[GateLine]) 
     of, when = Fields(live.body), f"on {utc(live.at_ms)} UTC"
     reason, previous = of.text("text").partition(" is live: ")[2], of.text("previous_id")
     if live.kind == "rolled_back":
-        return sentence(f"it is live again since {when}: {reason.removeprefix('rollback: ')}")
+        return sentence(
+            f"it is live again since {utc(live.at_ms)} UTC: {reason.removeprefix('rollback: ')}"
+        )
     if reason.startswith(PROMOTED):
         return sentence(f"an operator put it live by hand {when}: {reason.removeprefix(PROMOTED)}")
     because = cause(history, live.seq, reason)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 
 from daemon.core.bars import Bar, Provenance
 from daemon.mqtt.messages import DaemonStatus, RetrainProgress, SlotState
@@ -38,7 +39,10 @@ SETTINGS = PolicySettings(challenge=False, cooldown_hours=0, min_new_bars=1, min
 @cache
 def _calibration() -> str:
     rows = np.random.default_rng(1).standard_normal((20 * 288, len(features.NAMES)))
-    return calibrate(rows, features.NAMES, 288).to_json()
+    with pytest.MonkeyPatch.context() as quick:
+        # So rough a threshold is enough for a change of four standard deviations.
+        quick.setattr("monitor.drift.calibration._RUNS", 60)
+        return calibrate(rows, features.NAMES, 288).to_json()
 
 
 def _engine(history_bars: int) -> Engine:
