@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from websockets.exceptions import WebSocketException
 
-from daemon.admin import host_checks, local_daemon, remote_client
+from daemon.admin import host_checks, local_daemon, page_check, remote_client
 from daemon.admin.host_checks import Check
 from daemon.admin.slot_checks import newest_bars, slot_troubles
 from daemon.admin.trade_check import check_trades
@@ -59,11 +59,12 @@ async def check_up(config: Config, clock: Clock, file: Path | None = None) -> li
     venue, broker = await asyncio.gather(
         _venue(config, clock, time), _broker(config, clock, status)
     )
+    page = await asyncio.to_thread(page_check.page, config)
     bars = await asyncio.to_thread(newest_bars, config, time.now_ms())
     trades = await asyncio.to_thread(check_trades, config, time, status)
     told = {check.problem for check in venue if check.problem}  # the daemon says the same
     broker = [check for check in broker if check.problem not in told]
-    return [*found, *venue, *broker, *bars, *trades]
+    return [*found, *venue, *broker, page, *bars, *trades]
 
 
 def exit_code(found: list[Check]) -> int:

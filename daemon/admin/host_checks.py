@@ -187,7 +187,8 @@ def _fault(path: Path, owner: int, root: Path) -> str:
     mode = stat.S_IMODE(found.st_mode)
     if mode & stat.S_IWOTH and not path.is_symlink():
         return f"everybody may write {path}: `chmod o-w {path}`"
-    if path.parent.parent.name == "mqtt" and mode & stat.S_IROTH:
+    is_secret = path.parent.parent.name == "mqtt" or path.name == "token"
+    if is_secret and mode & stat.S_IROTH:
         return f"everybody may read {path}: remove it, and restart the daemon for a new one"
     if found.st_uid != owner:
         return f"{path} is not {_user(owner)}'s: `chown -R {_user(owner)} {root}`"
@@ -199,7 +200,7 @@ def _kept(root: Path) -> Iterator[Path]:
     yield root
     for path in sorted(root.iterdir()):
         yield path
-        if path.name in {"models", "keys", "mqtt"} and path.is_dir():
+        if path.name in {"models", "keys", "mqtt", "web"} and path.is_dir():
             yield from sorted(path.glob("*"))
             yield from sorted(path.glob("*/*"))
 

@@ -32,6 +32,11 @@ def silence(config: Config) -> str:
     )
 
 
+def is_running(config: Config) -> bool:
+    """Return whether a process on this host is the daemon of this data folder."""
+    return _daemon(config) is not None
+
+
 def stopped(config: Config) -> str:
     """Say that the daemon on this data folder is stopped by a signal; "" if it is not."""
     found = _daemon(config)

@@ -19,6 +19,7 @@ from daemon.cli import (
     store_commands,
     training_commands,
     watch_commands,
+    web_commands,
 )
 from daemon.cli.options import (
     INTERRUPTED,
@@ -248,6 +249,6 @@ def command(
 
 for commands in (
     *(import_command, store_commands, training_commands, model_commands),
-    *(cohort_commands, host_commands, watch_commands),
+    *(cohort_commands, host_commands, watch_commands, web_commands),
 ):
     commands.add(app)

@@ -43,14 +43,15 @@ def web_problem(web: WebSection) -> str | None:
     # As in a URL: an IPv6 address has brackets around it.
     if fault := url_fault(f"//{web.listen}", port_needed=True):
         return f"web.listen is {web.listen!r}: {fault}; write 127.0.0.1:8377"
-    if web.listen.rpartition(":")[0].strip("[]").lower() != web.place[0]:
+    host, port = web.place
+    if web.listen.lower() != (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"):
         return f"web.listen is {web.listen!r}: it is more than host and port; write 127.0.0.1:8377"
     for name in web.names:
         if not name or (fault := host_fault(name)):
             return f"web.names has {name!r}; write the names of hosts, like bots.example.org"
     if web.key_file and not web.cert_file:
         return "web.key_file is of no use without web.cert_file; write both, or neither"
-    if not (web.cert_file or web.proxy or is_loopback(web.place[0])):
+    if not (web.cert_file or web.proxy or is_loopback(host)):
         wrong = f"web.listen is {web.listen!r}: others could read along there"
         return f"{wrong}; write web.cert_file and web.key_file, or web.proxy = true behind a proxy"
     return None

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from docs.generate import (
+    api,
     commands,
     configuration,
     errors,
@@ -27,6 +28,7 @@ _NOTE: Final = (
     "<!-- Written by `make reference` from the code. Change the code, not this page. -->\n\n"
 )
 _PAGES: Final = {
+    "api.md": api.page,
     "commands.md": commands.page,
     "configuration.md": configuration.page,
     "errors.md": errors.page,

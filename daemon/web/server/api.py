@@ -1,14 +1,12 @@
 """Answer programs: the data of the pages as JSON, below `/api/v1`."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
+from daemon.web.server.answers import BASE, json_answer
+from daemon.web.server.openapi import document
 from daemon.web.server.reading import Read, Reading
-
-BASE: Final = "/api/v1"
 
 
 class Api:
@@ -23,13 +21,8 @@ class Api:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the paths of the API."""
-        return [web.get(BASE + read.api, _handler(read)) for read in self._reading.all()]
-
-
-def json_answer(content: Any, status: int = 200) -> web.Response:
-    """Answer with JSON."""
-    body = msgspec.json.encode(content)
-    return web.Response(body=body, status=status, content_type="application/json")
+        reads = [web.get(BASE + read.api, _handler(read)) for read in self._reading.all()]
+        return [*reads, web.get(f"{BASE}/openapi.json", _describe)]
 
 
 def _handler(read: Read) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -37,3 +30,7 @@ def _handler(read: Read) -> Callable[[web.Request], Awaitable[web.Response]]:
         return json_answer(await read.get(request))
 
     return answer
+
+
+async def _describe(_request: web.Request) -> web.Response:
+    return web.Response(body=document(), content_type="application/json")

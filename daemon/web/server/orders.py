@@ -17,7 +17,7 @@ from yarl import URL
 from daemon.core.outside_text import decode_json
 from daemon.mqtt.messages import Command, CommandName
 from daemon.runtime.announcements import Announcements
-from daemon.web.server.api import BASE, json_answer
+from daemon.web.server.answers import BASE, json_answer
 from daemon.web.server.forms import check_own_form, read_form
 from daemon.web.server.reading import Reading
 from daemon.web.server.sessions import Attempts

@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from daemon.core.clock import VenueClock
-from daemon.web.server.api import json_answer
+from daemon.web.server.answers import json_answer
 from daemon.web.server.contract import PageName, Renderer
 from daemon.web.server.reading import Read, Reading
 from daemon.web.server.visits import Denied, visit_of, wants_page
