@@ -62,6 +62,12 @@ bars = db.execute("SELECT * FROM bars ORDER BY t").fetchall()
 version = db.execute("PRAGMA user_version").fetchone()[0]
 print(json.dumps([version, [json.loads(body)["t"] for body, in scored], bars]))
 """
+PAGE = """
+from daemon.web.pages.renderer import STATIC, PageRenderer
+from daemon.web.views import SignIn
+print(PageRenderer().render("sign-in", SignIn(), signed_in=False, csrf="", now_ms=0))
+print(*STATIC.iterdir())
+"""
 OTHERS = ("env", "PYTHONPATH=/media/packages")  # the dependencies that were not fetched
 APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y")
 
@@ -205,6 +211,9 @@ def it_takes_the_room_that_apt_tells_and_has_all_that_it_needs(host: Machine) ->
     assert takes == pytest.approx(told, rel=0.1)
     as_nobody = ("runuser", "-u", "nobody", "--", f"{PROGRAM}/python")
     assert "Usage" in host.run(*as_nobody, "-m", "daemon.cli", "--help")
+    page = host.run(*as_nobody, "-c", PAGE)
+    assert "</html>" in page
+    assert all(f"/{name}" in page for name in ("page.css", "live.js", "favicon.svg"))
     libraries = "pyarrow.feather, pyarrow.parquet, pyarrow.csv, pyarrow.compute, matplotlib.figure"
     more = "daemon.app, daemon.demo.market, retrain.__main__, numpy.testing, pip"
     said = host.run(*as_nobody, "-c", f"import {libraries}, {more}", check=False)

@@ -66,7 +66,7 @@ ORDERS: Final = {
     ),
     "pause": (
         "Pause",
-        "Start no retrain and change no model until you resume. Bars are still scored.",
+        "No retrain or change of the model by itself until you resume. Your own orders still work.",
     ),
     "resume": ("Resume", "Let the policy decide again."),
 }
