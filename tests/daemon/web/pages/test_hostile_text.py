@@ -142,3 +142,29 @@ def test_impossible_figures_break_no_page(name: str, value: float) -> None:
 
     view = spoiled(examples.all_views()[name])
     assert Outline(page_of(name, "", view)).unclosed == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole_where_nothing_is_known_yet(name: str) -> None:
+    def emptied(found: Any) -> Any:
+        if not isinstance(found, msgspec.Struct):
+            return type(found)() if isinstance(found, tuple | dict | str) else found
+        kinds = {field.encode_name: field.type for field in fields_of(type(found))}
+        return type(found)(
+            **{
+                one: None if is_optional(kind) else emptied(getattr(found, one))
+                for one, kind in kinds.items()
+            }
+        )
+
+    def fields_of(cls: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
+        kind = inspect.type_info(cls)
+        assert isinstance(kind, inspect.StructType)
+        return kind.fields
+
+    def is_optional(kind: inspect.Type) -> bool:
+        return isinstance(kind, inspect.UnionType) and kind.includes_none
+
+    page = page_of(name, "", emptied(examples.all_views()[name]))
+    assert Outline(page).unclosed == []
+    assert "None" not in Outline(page).text
