@@ -255,7 +255,7 @@ def status_page(
         lambda slot: parts.runners[slot].state(),
         parts.router,
         shared.announcements,
-        not_ready=lambda: doing() or shared.store.trouble,
+        not_ready=lambda: doing() or shared.store.trouble or _venue_trouble(status.feed),
         clock=shared.clock,
         venue=shared.venue,
     )
@@ -281,6 +281,12 @@ def metrics_page(
     shared.announcements.listen(tally.take)
     store, delay = shared.config.data_dir / STORE_NAME, LoopDelay(shared.clock)
     return MetricsPage(Exporter(reader.read, store, tally, delay))
+
+
+def _venue_trouble(feed: Feed | None) -> str:
+    """Return why no bars come, "" if they do."""
+    connected = feed is not None and feed.venue_state().connected
+    return "" if connected else "the stream from the venue is down; it is being connected again"
 
 
 def trade_follower(shared: SharedParts, inboxes: Mapping[SlotName, Inbox]) -> TradeFollower:

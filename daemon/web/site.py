@@ -19,7 +19,7 @@ from daemon.web.server.api import Api
 from daemon.web.server.contract import PageData, Renderer
 from daemon.web.server.entrance import PATH as SIGN_IN
 from daemon.web.server.entrance import Entrance
-from daemon.web.server.headers import set_headers
+from daemon.web.server.headers import STATIC, set_headers
 from daemon.web.server.health import LIVES, READY, Health
 from daemon.web.server.listener import Listener
 from daemon.web.server.live import LiveUpdates, StateOf
@@ -32,7 +32,7 @@ from hyperdrift.clock import Clock
 
 log = structlog.get_logger()
 
-STATIC: Final = Path(__file__).parent / "pages" / "static"
+_FILES: Final = Path(__file__).parent / "pages" / "static"
 _LARGEST: Final = 16 * 1024
 _LOOK_S: Final = 1.0
 _AGAIN_S: Final = 10.0
@@ -90,7 +90,7 @@ class Site:
         slots = tuple(section.name for section in config.slots)
         reading = Reading(sources.data, slots)
         pages = Pages(reading, renderer, sources.venue, config.data_dir / "models")
-        free = (LIVES, READY, SIGN_IN, "/static/")
+        free = (LIVES, READY, SIGN_IN, STATIC)
         rules = AccessRules(config.web)
         self._door = Doorkeeper(rules, self._token, self._clock, pages.refuse, free)
         self._live = LiveUpdates(
@@ -135,8 +135,7 @@ class Site:
         app.on_shutdown.append(self._end_streams)
         for part in parts:
             app.add_routes(part.routes())
-        if STATIC.is_dir():
-            app.router.add_static("/static/", STATIC)
+        app.router.add_static(STATIC, _FILES)
         return app
 
     async def _end_streams(self, _app: web.Application) -> None:

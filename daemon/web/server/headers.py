@@ -4,6 +4,8 @@ from typing import Final
 
 from aiohttp import web
 
+STATIC: Final = "/static/"
+"""Below it are files that are the same for everybody."""
 # No page needs more than its own files; an inline script is always a stranger's.
 STRICT: Final = {
     "Content-Security-Policy": (
@@ -22,8 +24,10 @@ STRICT: Final = {
 }
 
 
-async def set_headers(_request: web.Request, response: web.StreamResponse) -> None:
+async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put the headers of every answer on one, unless it has its own."""
+    if request.path.startswith(STATIC):  # nothing secret; a browser asks whether it changed
+        response.headers["Cache-Control"] = "no-cache"
     for name, value in STRICT.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = STRICT["Server"]  # the library's name and version is there already

@@ -1,3 +1,6 @@
+import asyncio
+
+from daemon.mqtt.messages import CommandReply
 from daemon.runtime.announcements import Announcement, Announcements, announced
 from tests.captured import capture_logs
 
@@ -37,3 +40,17 @@ def test_a_listener_that_fails_is_logged_once_and_harms_nobody() -> None:
         announcements.tell(told())
     assert len(heard) == 2
     assert [line["event"] for line in lines] == ["announcement.listener_failed"]
+
+
+async def test_an_answer_reaches_who_waits_for_it_and_nobody_else() -> None:
+    announcements = Announcements()
+    mine, other = announcements.answer_to("mine"), announcements.answer_to("other")
+    announcements.answered(CommandReply(request_id="strange", accepted=True, detail=""))
+    for detail in ("first", "second"):  # an answer that comes twice counts once
+        announcements.answered(CommandReply(request_id="mine", accepted=True, detail=detail))
+    assert (await mine).detail == "first"
+    assert not other.done()
+    other.cancel()
+    await asyncio.sleep(0)
+    announcements.answered(CommandReply(request_id="other", accepted=True, detail=""))
+    assert announcements._awaited == {}

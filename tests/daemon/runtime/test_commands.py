@@ -292,3 +292,37 @@ def test_a_signed_command_is_not_carried_out_twice(
         office.desk.take(BTC, signed(signers["alice"]), retained=False)
     assert len(office.through) == 1
     assert "handled before" in office.replies[0].detail
+
+
+def order(**fields: object) -> Command:
+    whole = {"command": "retrain", "request_id": "w1", "issued_ms": CLOCK.ms} | fields
+    return msgspec.convert(whole, Command)
+
+
+def test_an_order_of_somebody_who_is_known_passes_with_the_name_given_for_it() -> None:
+    office = Office()
+    office.desk.order(BTC, order(reason="r"), "web (127.0.0.1)")
+    assert (office.by, office.replies) == (["web (127.0.0.1)"], [])
+    office.desk.order(BTC, order(), "web (127.0.0.1)")  # the same id again
+    office.desk.order(BTC, order(request_id="w2", command="promote"), "web (127.0.0.1)")
+    office.busy = True
+    office.desk.order(BTC, order(request_id="w3"), "web (127.0.0.1)")
+    said = [reply.detail for reply in office.replies]
+    assert [reply.accepted for reply in office.replies] == [False] * 3
+    assert ["handled before" in said[0], "needs model_id" in said[1]] == [True, True]
+    assert said[2].startswith("too busy")
+
+
+def test_where_commands_are_signed_an_order_without_a_signature_is_refused(tmp_path: Path) -> None:
+    generate(tmp_path / "key", tmp_path / "pub")
+    office = Office(keys=KeyRing.load([tmp_path / "pub"]))
+    office.desk.order(BTC, order(), "web (127.0.0.1)")
+    assert office.through == []
+    assert "signed commands only (mqtt.command_keys)" in office.replies[0].detail
+
+
+def test_orders_and_commands_share_one_limit() -> None:
+    office = Office(clock=FakeClock(ms=CLOCK.ms))
+    for number in range(PER_MINUTE + 1):
+        office.desk.order(BTC, order(request_id=str(number)), "web")
+    assert len(office.through) == PER_MINUTE

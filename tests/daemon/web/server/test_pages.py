@@ -33,3 +33,15 @@ async def test_a_report_is_shown_in_a_sandbox_and_nothing_else_of_its_folder_is(
             assert "script-src" not in policy
         async with visitor.get("/slots/BTC-5m/versions/..%2f..%2fweb%2ftoken/report") as answer:
             assert answer.status == 404
+
+
+async def test_files_of_the_pages_are_asked_for_again_only_if_they_changed(tmp_path: Path) -> None:
+    async with a_page(tmp_path) as place, Visitor(place) as visitor:
+        async with visitor.get("/static/page.css") as answer:
+            assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-cache")
+            tag = answer.headers["Etag"]
+        async with visitor.get("/static/page.css", headers={"If-None-Match": tag}) as answer:
+            assert answer.status == 304
+        for path in ("/static/", "/static/..%2frenderer.py", "/static/%2e%2e/renderer.py"):
+            async with visitor.get(path) as answer:
+                assert answer.status in {403, 404}, path
