@@ -40,9 +40,7 @@ class Discovery(NamedTuple):
     payload: dict[str, Any]
 
 
-def discovery(
-    slot: SlotName, topics: Topics, version: str, *, buttons: bool = True, page: str = ""
-) -> Discovery:
+def discovery(slot: SlotName, topics: Topics, version: str, *, buttons: bool = True) -> Discovery:
     """Return the device of a slot.
 
     Args:
@@ -50,7 +48,6 @@ def discovery(
         topics: Gives the names of the topics.
         version: The version of hyperdrift.
         buttons: Whether commands without a signature are taken.
-        page: Address of the status page; empty if Home Assistant's users cannot reach it.
     """
     node, name = _level(topics.prefix), _level(str(slot))
     device = {
@@ -65,7 +62,7 @@ def discovery(
         if part.keys() != {"platform"}:
             part["unique_id"] = f"{topics.prefix}_{slot}_{key}"
     payload = {
-        "device": device | ({"configuration_url": page} if page else {}),
+        "device": device,
         "origin": {"name": "hyperdrift", "sw_version": version},
         "availability": [{"topic": topics.status, "value_template": "{{ value_json.state }}"}],
         "state_topic": topics.state(slot),

@@ -58,7 +58,7 @@ def shown(state: SlotState) -> dict[str, str]:
 @pytest.mark.parametrize("name", ["BTC-5m", "xyz:NVDA-1h", 'a b"c{{x}}_-1d', "ÄÖ-5m"])
 def test_home_assistant_takes_the_device_of_any_slot(name: str, buttons: bool) -> None:
     topics = Topics("my/own prefix")
-    found = discovery(SlotName.parse(name), topics, "1.0", buttons=buttons, page="http://h:8377")
+    found = discovery(SlotName.parse(name), topics, "1.0", buttons=buttons)
     check_device(found.topic, json.loads(encode(found.payload)))
 
 
