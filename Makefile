@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check reference docs docs-links chaos fuzz oldest neighbours node run deb wheels install can-install lock clean
+.PHONY: demo test check reference pictures docs docs-links chaos fuzz oldest neighbours node run deb wheels install can-install lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine; ARGS="--hold" keeps its page until Ctrl-C
 	@$(BIN)/hyperdrift demo --until swap $(ARGS)
@@ -55,6 +55,9 @@ docs: $(VENV)/.dev ## these pages as a site in build/docs; a warning is an error
 
 docs-links: $(VENV)/.dev ## asks every address outside that a page names; needs the network
 	@$(BIN)/sphinx-build -q -b linkcheck -d build/doctrees docs build/docs-links
+
+pictures: $(VENV)/.dev ## docs/pictures/, from a demo in a real browser
+	@$(BIN)/python -m tests.system.pictures docs/pictures
 
 chaos: $(VENV)/.dev ## fifteen bad minutes and a second pass; or CHAOS="--minutes 5 --seed 7"
 	@$(BIN)/python -m benchmarks.chaos $(CHAOS)

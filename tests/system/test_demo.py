@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.browser import missing
+
 DEMO = (sys.executable, "-m", "daemon.cli", "demo")
 
 
@@ -25,6 +27,7 @@ def leftovers() -> set[str]:
     return folders
 
 
+@pytest.mark.skipif(not missing(), reason="test_page.py watches the same demo in a browser")
 async def test_the_demo_ends_with_a_swap_that_drift_or_a_command_caused(tmp_path: Path) -> None:
     before = leftovers()
     with (tmp_path / "story.txt").open("wb") as story:

@@ -62,7 +62,7 @@ def show_as(driver: Chrome, size: tuple[int, int], scheme: Scheme, scale: float 
             "width": width,
             "height": height,
             "deviceScaleFactor": scale,
-            "mobile": width < 600,  # noqa: PLR2004 - wider screens are no phones
+            "mobile": width < 600,  # wider screens are no phones
         },
     )
     features = [
@@ -79,6 +79,7 @@ def overflow(driver: Chrome) -> int:
 
 
 def complaints(driver: Chrome) -> list[str]:
-    """Return what the browser's console has said since the last call, a refused policy included."""
+    """Return what the browser complained of since the last call, but for refusing answers."""
     log = driver.get_log("browser")  # type: ignore[no-untyped-call]
-    return [f"{entry['level']}: {entry['message']}" for entry in log]
+    severe = [str(entry["message"]) for entry in log if entry["level"] in {"SEVERE", "WARNING"}]
+    return [message for message in severe if "Failed to load resource" not in message]

@@ -1,0 +1,76 @@
+"""How a page looks to its readers: contrast of its texts, and where the keyboard leads."""
+
+from typing import Any
+
+from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver.common.keys import Keys
+
+# Contrast as WCAG 2.2 defines it: 4.5 to 1, and 3 to 1 for text of 24 px, or 18.66 px and bold.
+_FAINT = """
+const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+const parse = text => (text.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+const light = c => 0.2126 * channel(c[0]) + 0.7152 * channel(c[1]) + 0.0722 * channel(c[2]);
+const over = (top, below) => {
+  const a = top[3] === undefined ? 1 : top[3];
+  return [0, 1, 2].map(i => top[i] * a + below[i] * (1 - a));
+};
+const ground = element => {
+  const layers = [];
+  for (let e = element; e; e = e.parentElement)
+    layers.unshift(parse(getComputedStyle(e).backgroundColor));
+  const dark = matchMedia('(prefers-color-scheme: dark)').matches;
+  const canvas = dark ? [18, 18, 18] : [255, 255, 255];
+  return layers.reduce((below, top) => over(top, below), canvas);
+};
+const found = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const node = walker.currentNode, e = node.parentElement;
+  if (!node.textContent.trim() || ['SCRIPT', 'STYLE'].includes(e.tagName)) continue;
+  const style = getComputedStyle(e);
+  if (!e.checkVisibility() || !e.getClientRects().length) continue;
+  const svg = e.namespaceURI.endsWith('svg');
+  const below = ground(e), ink = over(parse(svg ? style.fill : style.color), below);
+  const [a, b] = [light(ink), light(below)].sort((x, y) => y - x);
+  const size = parseFloat(style.fontSize), bold = +style.fontWeight >= 700;
+  const needed = size >= 24 || (bold && size >= 18.66) ? 3 : 4.5;
+  const ratio = (a + 0.05) / (b + 0.05);
+  if (ratio < needed) found.push(`${ratio.toFixed(2)}: ${node.textContent.trim().slice(0, 40)}`);
+}
+return found;
+"""
+
+_MARKED = """
+const style = getComputedStyle(document.activeElement);
+return {
+  tag: document.activeElement.tagName,
+  what: document.activeElement.outerHTML.slice(0, 80),
+  marked: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0
+    || style.boxShadow !== 'none',
+};
+"""
+_MOST_STOPS = 400
+
+
+def faint_texts(driver: Chrome) -> list[str]:
+    """Return the texts whose contrast is below AA, each with its ratio."""
+    return [str(text) for text in driver.execute_script(_FAINT)]
+
+
+def focus_stops(driver: Chrome) -> tuple[int, list[str]]:
+    """Press the tab key through the page; return the stops, and those that nothing marks."""
+    stops, unseen = 0, []
+    driver.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
+    ActionChains(driver).send_keys(Keys.TAB).perform()
+    while stops < _MOST_STOPS:
+        at: dict[str, Any] = driver.execute_script(_MARKED)
+        if at["tag"] in {"BODY", "HTML"}:
+            break
+        stops += 1
+        if not at["marked"]:
+            unseen.append(at["what"])
+        ActionChains(driver).send_keys(Keys.TAB).perform()
+        first = driver.execute_script("return document.activeElement.className === 'skip'")
+        if stops > 1 and first:  # the browser begins again
+            break
+    return stops, unseen

@@ -1,0 +1,139 @@
+"""A demo that is held after its cycle, with a browser that looks at its status page."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paho.mqtt import publish
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from hyperdrift.mqtt.broker_address import BrokerAddress
+from tests.system.browser import DESK, browsing, show_as
+
+DEMO = (sys.executable, "-m", "daemon.cli", "demo")
+CYCLE_S = 280
+
+
+@dataclass
+class WatchedDemo:
+    """A running demo; `seen` is what the first page said, each text once, in order."""
+
+    process: subprocess.Popen[bytes]
+    story: Path
+    driver: Chrome
+    url: str
+    token: str
+    broker: BrokerAddress
+    seen: list[str] = field(default_factory=list)
+
+    def told(self) -> str:
+        return self.story.read_text()
+
+    def text(self) -> str:
+        return self.driver.find_element(By.TAG_NAME, "body").text
+
+    def progress(self) -> bool:
+        """Whether the page shows how far a retrain is."""
+        return bool(self.driver.find_elements(By.TAG_NAME, "progress"))
+
+    def open(self, path: str) -> str:
+        """Go to a page and return its text."""
+        self.driver.get(self.url + path)
+        return self.text()
+
+    def watch_cycle(self, on_retrain: Callable[[], object] = lambda: None) -> None:
+        """Look at the first page until the demo is held; load it once only.
+
+        Args:
+            on_retrain: Called when the page tells of the second retrain's progress.
+        """
+        self.open("")
+        self.driver.execute_script("window.loadedOnce = true")
+        deadline = time.monotonic() + CYCLE_S
+        while "   hold  " not in self.told():
+            assert self.process.poll() is None, self.told()
+            assert time.monotonic() < deadline, self.told()
+            if (text := self.text()) not in self.seen[-1:]:
+                self.seen.append(text)
+            if self.told().count("  retrain  retrain ") > 1 and self.progress():
+                on_retrain()
+            time.sleep(0.3)
+
+    def sign_in(self, token: str) -> str:
+        """Send the form of the sign-in page, and return the text of what comes."""
+        self.open("sign-in")
+        box = self.driver.find_element(By.NAME, "token")
+        box.send_keys(token)
+        box.submit()
+        return self.text()
+
+    def end(self) -> dict[str, Any]:
+        """Interrupt the demo; return the document that it prints."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        output, _ = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0, self.told()
+        document: dict[str, Any] = json.loads(output)
+        return document
+
+
+@contextmanager
+def watched_demo(folder: Path) -> Iterator[WatchedDemo]:
+    """Start a demo and a browser; both end with the block."""
+    story = folder / "story.txt"
+    options = ("--until", "swap", "--hold", "--timeout", str(CYCLE_S), "--json")
+    with story.open("wb") as errors, browsing(folder / "profile") as driver:
+        # The other tests have no page; this demo has one.
+        environ = {k: v for k, v in os.environ.items() if k != "HYPERDRIFT_WEB__LISTEN"}
+        process = subprocess.Popen(
+            (*DEMO, *options), stdout=subprocess.PIPE, stderr=errors, env=environ
+        )
+        try:
+            show_as(driver, DESK, "light")
+            yield _meet(process, story, driver)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+
+def _meet(process: subprocess.Popen[bytes], story: Path, driver: Chrome) -> WatchedDemo:
+    """Read where the page and the broker are, and wait until the page answers."""
+    deadline = time.monotonic() + 60
+    while not (found := re.search(r"mqtt://\S+", story.read_text())):
+        assert time.monotonic() < deadline, story.read_text()
+        time.sleep(0.1)
+    page = re.match(r" +page  (http://\S+/)  sign in with (\S+) to act\n", story.read_text())
+    assert page, "the page's address comes first"
+    broker = BrokerAddress.parse(found.group())
+    url, token = page.groups()
+    demo = WatchedDemo(process, story, driver, url, token, broker)
+    while not lives(url):
+        assert time.monotonic() < deadline, demo.told()
+        time.sleep(0.1)
+    return demo
+
+
+def lives(url: str) -> bool:
+    """Whether a page answers at `url`."""
+    try:
+        with urllib.request.urlopen(f"{url}healthz") as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def say(broker: BrokerAddress, topic: str, message: dict[str, Any]) -> None:
+    """Publish one message, as a stranger with a broker's address would."""
+    publish.single(topic, json.dumps(message), qos=1, hostname=broker.host, port=broker.port)
