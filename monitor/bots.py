@@ -9,11 +9,10 @@ from typing import ClassVar
 
 from monitor import events
 from monitor.drift.feed_health import utc
+from monitor.events import CLEAN_BARS
 from monitor.policy import DAY_MS
 from monitor.watch import Finding
 
-# The shortest window of the features: an hour at 5m.
-CLEAN_BARS = 12
 # More than anybody runs; a client could otherwise fill the memory with new names.
 KNOWN_BOTS = 100
 

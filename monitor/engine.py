@@ -14,6 +14,7 @@ from monitor.actions import Action, AskChallenger, Reply
 from monitor.bots import Bots
 from monitor.errors import BadObservation
 from monitor.outbox import Outbox
+from monitor.phases import Phase
 from monitor.policy import (
     PolicySettings,
     Situation,
@@ -24,7 +25,7 @@ from monitor.policy import (
     earliest_ms,
 )
 from monitor.retrains import Retrains
-from monitor.state import EngineSnapshot, Phase, RetrainJob, phase_of
+from monitor.state import EngineSnapshot, RetrainJob, phase_of
 from monitor.swaps import Swaps
 from monitor.watch import Champion, SignalGain, Watch, challenge_finding, check_bar
 

@@ -5,6 +5,10 @@ speed: live, in a backtest and on recovery.
 """
 
 from dataclasses import dataclass
+from typing import Final
+
+CLEAN_BARS: Final = 12
+"""Bars that agree in a row end a difference of features: their shortest window, an hour at 5m."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,7 +81,7 @@ class Retrains:
             self.unsuccessful_ms = now_ms
             self.refusals += 1
             refused = (event.model_id, event.refused_by)
-            self.refusal = Refusal(now_ms, *refused, in_a_row=self.refusals)
+            self.refusal = Refusal(now_ms, *refused, in_a_row=self.refusals, detail=event.detail)
 
     def failed(self, event: events.RetrainFailed, now_ms: int) -> RetrainJob | None:
         """Note that the retrain left no candidate; return one that was only stopped.

@@ -1,23 +1,11 @@
 """The values that a slot's engine keeps about its orders, and its snapshot for people."""
 
-import enum
 from dataclasses import dataclass, field
 from typing import Any
 
 from monitor.bots import Mismatch
+from monitor.phases import Phase
 from monitor.watch import Champion
-
-
-class Phase(enum.StrEnum):
-    """What a slot is doing; an earlier phase hides a later one."""
-
-    SWAPPING = "swapping"
-    JUDGING = "judging"
-    RETRAINING = "retraining"
-    PAUSED = "paused"
-    PROBATION = "probation"
-    SERVING = "serving"
-    COLLECTING = "collecting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +33,8 @@ class Refusal:
     """A retrain without a model: its gates refused the candidate, or it failed with `error`.
 
     `at_ms` is when that was, `next_ms` when the policy may start another one at the earliest; 0
-    if that is not known. `in_a_row` is how many candidates were refused without one that passed.
+    if that is not known. `in_a_row` is how many candidates were refused without one that passed,
+    `detail` what the gates said of the last one.
     """
 
     at_ms: int
@@ -54,6 +43,7 @@ class Refusal:
     error: str = ""
     next_ms: int = 0
     in_a_row: int = 0
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

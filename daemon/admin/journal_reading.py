@@ -7,8 +7,7 @@ from typing import Final, NamedTuple
 
 from daemon.config.schema import Config
 from daemon.core.suggestions import did_you_mean
-from daemon.core.times import utc
-from daemon.ingest.forget import moment
+from daemon.core.times import moment, utc
 from daemon.journal.line import JournalLine
 from daemon.journal.sentences import KINDS, QUIET, Repeats, in_words
 from daemon.store import journal_pages

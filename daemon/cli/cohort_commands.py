@@ -82,7 +82,7 @@ def _taken(
     settings: "Config", slot: "SlotName", files: list[Path], until: str, *, as_json: bool
 ) -> "TakenVolumes":
     from daemon.cohorts import learning
-    from daemon.ingest.forget import moment
+    from daemon.core.times import moment
     from daemon.store.data_folder import open_store
 
     end = moment(until, "--until", is_end=True) if until else None

@@ -195,7 +195,7 @@ def exchange(
 @app.command()
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show what the running daemon is doing."""
-    from daemon.admin import status_view
+    from daemon.admin import status_text, status_view
     from daemon.config import loader as configuration
     from daemon.core import logs
     from hyperdrift.clock import SystemClock
@@ -205,7 +205,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(document)
     elif document is not None:
-        status_view.show_status(document)
+        status_text.show_status(document)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Commands that show what happens: the journal in words."""
+"""Commands that show what happens: the journal in words, and all slots on one screen."""
 
 from typing import Annotated
 
@@ -21,6 +21,7 @@ LimitOption = Annotated[
 def add(app: typer.Typer) -> None:
     """Put these commands on the command line."""
     app.command()(journal)
+    app.command()(top)
 
 
 def journal(
@@ -58,6 +59,20 @@ def journal(
         printer.show(line)
     if follow:
         run_async(reading.follow(settings, wanted, found.seq, clock, printer.show))
+
+
+def top(config: ConfigOption = None) -> None:
+    """Show every slot on one screen, live; Enter opens one, `q` leaves."""
+    import logging
+
+    from daemon.admin.top import live_top, terminal
+    from daemon.config import loader as configuration
+    from daemon.core import logs
+    from hyperdrift.clock import SystemClock
+
+    logs.configure(logging.CRITICAL)  # a log line would stand in the middle of the screen
+    terminal.expect()
+    run_async(live_top.show(configuration.load(config), SystemClock()))
 
 
 def _note(text: str) -> None:

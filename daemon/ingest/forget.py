@@ -1,23 +1,18 @@
 """Take imports back, and fetch again what the venue still serves in their place."""
 
-import datetime as dt
-import re
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any
 
 from daemon.config.schema import Config
 from daemon.core.bars import REACH_BARS
 from daemon.core.errors import Unreachable
+from daemon.core.times import moment
 from daemon.ingest.backfill_command import backfill
 from daemon.store.async_store import AsyncStore
 from daemon.store.imported.sources import BARS, FUNDING, Scope
 from hyperdrift.clock import Clock
 from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.slot_name import DAY_MS, SlotName
-
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-# A whole number above this is in milliseconds.
-_LARGEST_S: Final = 10**11
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,27 +122,3 @@ def span_of(kind: str, source: str, first: str, last: str) -> tuple[int, int]:
         raise BadInput("name what to forget: --source NAME, or --from and --to")
     from_t = moment(first, "--from") if first else -(2**62)
     return from_t, moment(last, "--to", is_end=True) if last else 2**62
-
-
-def moment(text: str, option: str, *, is_end: bool = False) -> int:
-    """Read a time as people write it; return ms UTC.
-
-    Args:
-        text: `2026-01-31`, `2026-01-31 23:55`, ISO text with or without a zone, or a number of
-            seconds or milliseconds since 1970. Without a zone it is UTC.
-        option: The option that has it, for the error.
-        is_end: Whether a day alone means its end.
-
-    Raises:
-        BadInput: If it is no such time.
-    """
-    text = text.strip()
-    if text.isdecimal() and len(text) > len("20260131"):
-        return int(text) if int(text) > _LARGEST_S else int(text) * 1000
-    try:
-        stamp = dt.datetime.fromisoformat(text)
-    except ValueError as e:
-        why = "write a time in UTC like 2026-01-31 or '2026-01-31 23:55'"
-        raise BadInput(f"{option} {text!r}: {why}") from e
-    t = round(stamp.replace(tzinfo=stamp.tzinfo or dt.UTC).timestamp() * 1000)
-    return t + DAY_MS - 1 if is_end and _DAY.fullmatch(text) else t

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
-from monitor.state import Phase
+from monitor.phases import Phase
 
 PREFIX: Final = "homeassistant"
 """The first level of the topics at which Home Assistant looks for devices."""

@@ -214,8 +214,7 @@ class BotState(Payload, frozen=True, kw_only=True):
         online: Whether it is connected to the broker, and no ghost.
         model_id: The model that is live in it; empty before the first one.
         waiting_for: What the ordered version lacks there, in words; empty if nothing.
-        silent_since_ms: Since when it is online and publishes no prediction, ms UTC; null if it
-            does.
+        silent_since_ms: Since when it is online without a prediction, ms UTC; null if it predicts.
         answer: What it said to the newest swap order: `loaded`, `refused`, or empty.
     """
 
@@ -237,6 +236,7 @@ class RetrainRefusal(Payload, frozen=True, kw_only=True):
         error: Why the retrain failed; empty if gates refused its candidate.
         next_ms: When the policy may start another one at the earliest, ms UTC.
         in_a_row: How many candidates were refused by now, without one that passed.
+        detail: What these gates said, in words; empty from an older daemon.
     """
 
     at_ms: int
@@ -245,6 +245,7 @@ class RetrainRefusal(Payload, frozen=True, kw_only=True):
     error: str
     next_ms: int
     in_a_row: int = 0
+    detail: str = ""
 
 
 class SlotState(Payload, frozen=True, kw_only=True):
@@ -278,9 +279,8 @@ class SlotState(Payload, frozen=True, kw_only=True):
         causes: What would start one then, in words; empty if only an operator would.
         win_rate_of: Whether `win_rate` is of `trades` or `signals`.
         win_rate_count: How many of the newest ones it is of.
-        probation_ends_ms: When the live model is confirmed unless it is worse, ms UTC; null
-            without a probation.
-        objection: Why no model is deployed now, features or library of a bot; empty if one may be.
+        probation_ends_ms: When the live model is confirmed unless it is worse, ms UTC, or null.
+        objection: Why no model is deployed now, by a bot's features or library; empty if one may.
     """
 
     phase: str

@@ -8,7 +8,7 @@ from daemon.market_data.silence import age
 from daemon.mqtt.messages import DaemonStatus, SlotState
 from daemon.web.views import SlotSummary, Urgency
 from monitor.earning import LEAST
-from monitor.state import Phase
+from monitor.phases import Phase
 
 _TRAINS: Final = (Phase.RETRAINING, Phase.JUDGING)
 

@@ -19,8 +19,8 @@ from daemon.mqtt.messages import BotState, DaemonStatus, SlotState
 from daemon.trade_files.trade_counts import described
 from daemon.web.views import Urgency
 from hyperdrift.slot_name import SlotName
-from monitor.bots import CLEAN_BARS
-from monitor.state import Phase
+from monitor.events import CLEAN_BARS
+from monitor.phases import Phase
 
 IN_A_ROW: Final = 3
 """Candidates refused one after the other, of which the owner should know."""

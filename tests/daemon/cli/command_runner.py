@@ -15,6 +15,7 @@ from typing import Any
 _HEAVY = (
     "daemon.admin.doctor",
     "daemon.admin.manual_deploy",
+    "daemon.admin.status_text",
     "daemon.admin.status_view",
     "daemon.admin.version_view",
     "daemon.ingest.backfill_command",

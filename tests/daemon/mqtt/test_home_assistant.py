@@ -8,7 +8,7 @@ from daemon.mqtt.home_assistant import discovery
 from daemon.mqtt.messages import Command, DaemonStatus, SlotState, decode, encode
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
-from monitor.state import Phase
+from monitor.phases import Phase
 from tests.daemon.home_assistant import check_device, rendered
 
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()

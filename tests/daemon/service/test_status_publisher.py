@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.admin.status_view import show_status
+from daemon.admin.status_text import show_status
 from daemon.core.bars import Hole
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.rest import RestClient

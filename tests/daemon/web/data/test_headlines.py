@@ -8,7 +8,7 @@ from daemon.web.data import headlines
 from daemon.web.data.summary import summary
 from daemon.web.views import SlotSummary
 from hyperdrift.slot_name import SlotName
-from monitor.state import Phase
+from monitor.phases import Phase
 from tests.daemon.web.data.test_needs import NOW_MS, ONLINE, SERVING
 
 JOB = RetrainProgress(job="BTC-5m-1750000000000-1", step="fit", percent=40.4, reason="drift of x")

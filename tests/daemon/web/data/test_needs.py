@@ -16,7 +16,7 @@ from daemon.mqtt.messages import (
 from daemon.web.data import needs
 from daemon.web.data.needs import DAEMON_RULES, SLOT_RULES, DaemonFacts, SlotFacts
 from hyperdrift.slot_name import SlotName
-from monitor.state import Phase
+from monitor.phases import Phase
 
 SLOT = SlotName("BTC", "5m")
 NOW_MS = 1_750_000_000_000

@@ -2,7 +2,7 @@ import math
 
 from daemon.web.metrics.catalogue import ENTRIES, PHASES
 from daemon.web.metrics.families import DiskFigures, families
-from monitor.state import Phase
+from monitor.phases import Phase
 from tests.daemon.web.metrics.readings import EMPTY, reading
 
 DISK = DiskFigures(store_bytes=10, free_bytes=20, size_bytes=30)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from daemon.admin.status_view import show_status
+from daemon.admin.status_text import show_status
 
 
 def shown(capsys: Any, **state: Any) -> str:

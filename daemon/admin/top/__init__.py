@@ -1,0 +1,1 @@
+"""`hyperdrift top`: every slot on one screen, live."""
