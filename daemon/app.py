@@ -57,6 +57,7 @@ from daemon.wiring import (
     build_feed,
     build_slots,
     metrics_page,
+    notifier,
     retention,
     status_page,
     trade_follower,
@@ -121,7 +122,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         refusals.alert_by(status.alert)
         troubles = SlotTroubles()
         listed = ListedCoins(Listings(rest), slots, clock, venue, troubles)
-        retrying = RetryingStore(store, clock, status.alert, status.calm)
+        retrying = RetryingStore(store, clock, *status.about("disk"))
         status.disk = lambda: retrying.trouble
         audit = CommandLog(retrying, clock, venue)
         shared = SharedParts(
@@ -161,7 +162,11 @@ class HostSide(NamedTuple):
 
 async def _work(shared: SharedParts, ours: VenueSide, host: HostSide) -> None:
     """Run every task that lives as long as the daemon."""
-    parts = build_slots(shared)
+    parts, notices = build_slots(shared), notifier(shared)
+    await asyncio.to_thread(notices.prepare, shared.config)
+    host.status.notify = lambda: notices.trouble
+    if host.reload:
+        host.reload.tell(notices)
     try:
         with single_failure():
             async with asyncio.TaskGroup() as tasks:
@@ -171,6 +176,7 @@ async def _work(shared: SharedParts, ours: VenueSide, host: HostSide) -> None:
                     site = status_page(shared, parts, host.status, doing, metrics)
                     tasks.create_task(metrics.run(), name="metrics")
                     tasks.create_task(site.run(), name="status-page")
+                tasks.create_task(notices.run(shared.config), name="notifier")
                 host.watchdog.doing(lambda: "starting: asking the interpreter that trains")
                 await parts.compatibility.learn()
                 starts = await _serve(shared, parts, tasks, host)

@@ -20,6 +20,8 @@ from daemon.hyperliquid.stream import CALM_S, CandleStream
 from daemon.market_data.feed import Feed
 from daemon.market_data.listed_coins import ListedCoins
 from daemon.market_data.order_flow import CohortFlow, Cohorts
+from daemon.notify.digest import DigestMaker
+from daemon.notify.notifier import Notifier
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.keys import command_keys, own_signer, trusted_keys
 from daemon.registry.registry import Registry
@@ -287,6 +289,18 @@ def _venue_trouble(feed: Feed | None) -> str:
     """Return why no bars come, "" if they do."""
     connected = feed is not None and feed.venue_state().connected
     return "" if connected else "the stream from the venue is down; it is being connected again"
+
+
+def notifier(shared: SharedParts) -> Notifier:
+    """Build the part that tells people what matters."""
+    slots = [section.name for section in shared.config.slots]
+    return Notifier(
+        shared.announcements,
+        SingleAttemptStore(shared.store),
+        clock=shared.clock,
+        venue=shared.venue,
+        digest=DigestMaker(shared.store, shared.venue, slots),
+    )
 
 
 def trade_follower(shared: SharedParts, inboxes: Mapping[SlotName, Inbox]) -> TradeFollower:

@@ -15,6 +15,7 @@ from websockets.exceptions import WebSocketException
 
 from daemon.admin import host_checks, local_daemon, page_check, remote_client
 from daemon.admin.host_checks import Check
+from daemon.admin.notify_check import check_services
 from daemon.admin.slot_checks import newest_bars, slot_troubles
 from daemon.admin.trade_check import check_trades
 from daemon.config.loader import broker_address, operator_login
@@ -60,11 +61,12 @@ async def check_up(config: Config, clock: Clock, file: Path | None = None) -> li
         _venue(config, clock, time), _broker(config, clock, status)
     )
     page = await asyncio.to_thread(page_check.page, config)
+    services = await asyncio.to_thread(check_services, config)
     bars = await asyncio.to_thread(newest_bars, config, time.now_ms())
     trades = await asyncio.to_thread(check_trades, config, time, status)
     told = {check.problem for check in venue if check.problem}  # the daemon says the same
     broker = [check for check in broker if check.problem not in told]
-    return [*found, *venue, *broker, page, *bars, *trades]
+    return [*found, *venue, *broker, page, *services, *bars, *trades]
 
 
 def exit_code(found: list[Check]) -> int:

@@ -16,6 +16,7 @@ from daemon.cli import (
     host_commands,
     import_command,
     model_commands,
+    notify_commands,
     store_commands,
     training_commands,
     watch_commands,
@@ -249,6 +250,6 @@ def command(
 
 for commands in (
     *(import_command, store_commands, training_commands, model_commands),
-    *(cohort_commands, host_commands, watch_commands, web_commands),
+    *(cohort_commands, host_commands, notify_commands, watch_commands, web_commands),
 ):
     commands.add(app)

@@ -51,6 +51,7 @@ def check_files_named(config: Config) -> None:
 def _named(config: Config) -> Iterator[tuple[str, Path, str]]:
     """Yield the key, the path and the needed access of each file that is named."""
     mqtt, python, cohorts = config.mqtt, config.retrain.python, config.features.cohort_file
+    urls = config.notify.urls_file
     for key, name, flag in (
         ("trades.file", config.trades.file and str(config.trades.path), _READ),
         ("features.cohort_file", str(expanded(cohorts)) if cohorts else "", _READ),
@@ -62,6 +63,7 @@ def _named(config: Config) -> Iterator[tuple[str, Path, str]]:
         ("mqtt.key_file", mqtt.key_file, _READ),
         ("web.cert_file", config.web.cert_file, _READ),
         ("web.key_file", config.web.key_file, _READ),
+        ("notify.urls_file", urls and str(expanded(urls)), _READ),
         *(("mqtt.command_keys", str(expanded(name)), _READ) for name in mqtt.command_keys),
     ):
         if name:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from daemon.config.notify_times import times_problem
 from daemon.config.schema import (
     LABEL_DEFAULTS,
     NETWORKS,
@@ -147,6 +148,7 @@ def _problem(config: Config) -> str | None:
         or _features_problem(config.features)
         or _mqtt_problem(config.mqtt)
         or _trades_problem(config.trades)
+        or times_problem(config.notify)
         or _unbuilt(config)
     )
 
@@ -314,10 +316,7 @@ def broker_password(mqtt: MqttSection) -> str | None:
 
 def _unbuilt(config: Config) -> str | None:
     """Refuse keys that this version does not implement, rather than ignore them."""
-    asked = {
-        "retrain.backend": config.retrain.backend != "local",
-        "notify.urls": bool(config.notify.urls),
-    }
+    asked = {"retrain.backend": config.retrain.backend != "local"}
     for key, wanted in asked.items():
         if wanted:
             return f"{key} is not built yet in this version; remove the key"

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from daemon.config.limits import gate_limits, policy_settings
-from daemon.config.schema import Config, CostsSection
+from daemon.config.schema import Config, CostsSection, NotifySection
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings
@@ -33,6 +33,7 @@ LIVE: Final = frozenset(
     | {f"policy.{key}" for key in _POLICY}
     | {f"retrain.{key}" for key in _RETRAIN}
     | {f"costs.{key}" for key in _COSTS}
+    | {f"notify.{key}" for key in NotifySection.__struct_fields__}
 )
 """Keys that can change while the daemon runs, beside all of `[gates]`."""
 
@@ -47,6 +48,22 @@ class Reconfigurable(Protocol):
         ...
 
 
+class Party(Protocol):
+    """What else follows the configuration, and may refuse one."""
+
+    def prepare(self, config: Config) -> None:
+        """Read, in a thread, what the configuration names.
+
+        Raises:
+            ConfigError: If it cannot be used.
+        """
+        ...
+
+    def adopt(self, config: Config) -> None:
+        """Use from now on what was prepared last."""
+        ...
+
+
 class Reload:
     """Reads the configuration again when it is asked to.
 
@@ -57,7 +74,12 @@ class Reload:
 
     def __init__(self, config: Config, read: Callable[[], Config]) -> None:
         self._config, self._read = config, read
+        self._parties: list[Party] = []
         self.asked = asyncio.Event()
+
+    def tell(self, party: Party) -> None:
+        """Let another part follow the configuration too."""
+        self._parties.append(party)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -76,12 +98,18 @@ class Reload:
             await self.asked.wait()
             self.asked.clear()
             try:
-                found = await asyncio.to_thread(self._read)
+                found = await asyncio.to_thread(self._found)
                 changed = self._adopt(found, runners)
             except ConfigError as e:
                 log.error("config.reload_refused", why=str(e))  # noqa: TRY400 - no trace
             else:
                 log.info("config.reloaded", changed=changed)
+
+    def _found(self) -> Config:
+        found = self._read()
+        for party in self._parties:
+            party.prepare(found)
+        return found
 
     def _adopt(self, found: Config, runners: tuple[Reconfigurable, ...]) -> list[str]:
         changed = changes(self._config, found)
@@ -93,6 +121,8 @@ class Reload:
         settings = [policy_settings(found.policy, runner.slot) for runner in runners]
         for runner, policy in zip(runners, settings, strict=True):
             runner.adopt(found, policy)
+        for party in self._parties:
+            party.adopt(found)
         self._config = found
         return changed
 

@@ -262,10 +262,23 @@ class WebSection(_Section, frozen=True, kw_only=True):
 
 
 class NotifySection(_Section, frozen=True, kw_only=True):
-    """`[notify]`: messages to people."""
+    """`[notify]`: messages to people about what matters, by any service that apprise knows."""
 
     urls: tuple[str, ...] = ()
-    """Where notifications go. Not built yet: refused."""
+    """Where messages go, such as `tgram://TOKEN/CHAT`. Secrets are better kept in `urls_file`."""
+    urls_file: str = ""
+    """File with one address a line; `#` begins a comment. Empty: the service's credential
+    `notify-urls`, if any."""
+    quiet_hours: str = ""
+    """Hours in which only what is critical is sent, such as `22:00-07:00`. The rest waits for their
+    end and comes in one message. Empty: none."""
+    timezone: str = ""
+    """Time zone of `quiet_hours`, `digest` and the times in messages, such as `Europe/Berlin`.
+    Empty: the host's."""
+    max_per_hour: Count = 20
+    """Messages within an hour; what is more comes in one message when the hour allows it."""
+    digest: str = "mon 08:00"
+    """When the weekly digest is sent, a day and a time. Empty: never."""
 
 
 class Config(_Section, frozen=True, kw_only=True):

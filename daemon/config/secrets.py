@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from daemon.config.schema import Config
+from hyperdrift.process.home import expanded
 
 _CREDSTORE: Final = Path("/etc/credstore")
 
@@ -15,6 +16,13 @@ def secret_paths(config: Config) -> tuple[Path, ...]:
     A retrain and a bot's own class for features run under the daemon's user, and need none of them.
     """
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    named = (config.mqtt.password_file, config.mqtt.key_file, config.web.key_file, credentials)
+    urls = config.notify.urls_file
+    named = (
+        config.mqtt.password_file,
+        config.mqtt.key_file,
+        config.web.key_file,
+        urls and str(expanded(urls)),
+        credentials,
+    )
     own = (*(config.data_dir / name for name in ("keys", "mqtt", "web")), _CREDSTORE)
     return (*own, *(Path(each) for each in named if each))

@@ -46,6 +46,8 @@ def explain(error: str, raw: dict[str, Any]) -> str:
         return "write [[slots]], in two brackets, above the keys of each slot"
     path = _of_table(path, raw)
     name = re.sub(r"slots\[(\d+)\]\.?", lambda n: f"[[slots]] number {int(n[1]) + 1}: ", path)
+    if path.startswith("notify.urls"):  # most addresses hold a secret
+        return f"{name} is something else; write {_wanted(misfit)}"
     return f"{name} is {shown(_lookup(raw, path))}; write {_wanted(misfit)}"
 
 

@@ -39,6 +39,7 @@ class StatusPublisher:
         trades: Returns what became of the bot's trades.
         trouble: Returns what is wrong and concerns all slots; empty if nothing. Each new one
             is an alert too.
+        notify: Returns which services take no messages to people; it alerts as `trouble` does.
         disk: Returns why nothing can be stored; empty if it can. Its alert comes from the store.
         feed: What follows the venue; None before there is one.
         page: Returns why the status page cannot be reached; empty if it can. It is no alert.
@@ -57,9 +58,10 @@ class StatusPublisher:
         self.start: Callable[[], str] = str
         self.trades: Callable[[], dict[str, TradesState]] = dict
         self.trouble: Callable[[], str] = str
+        self.notify: Callable[[], str] = str
         self.disk: Callable[[], str] = str
         self.page: Callable[[], str] = str
-        self._told = ""
+        self._told: dict[str, str] = {}
         self.feed: Feed | None = None
 
     async def run(self, feed: Feed, clock: Clock) -> None:
@@ -96,24 +98,30 @@ class StatusPublisher:
         return msgspec.structs.replace(self.online, **now)
 
     def _publish(self) -> None:
-        found = self.trouble()
-        if found and found != self._told:
-            self.alert(found)
-        elif self._told and not found:
-            self.calm(self._told)
-        self._told = found
+        for name, find in (("other_daemon", self.trouble), ("notify", self.notify)):
+            found, was = find(), self._told.get(name, "")
+            if found and found != was:
+                self.alert(found, name)
+            elif was and not found:
+                self.calm(was, name)
+            self._told[name] = found
         self._bus.publish(self._topics.status, self.status(), retain=True)
 
     def _troubles(self) -> str:
-        return "; ".join(filter(None, (self.trouble(), self.disk(), self.page())))
+        return "; ".join(filter(None, (self.trouble(), self.notify(), self.disk(), self.page())))
 
-    def alert(self, text: str) -> None:
-        """Publish an alert that concerns all slots."""
-        self._tell_all({"kind": "alert", "text": text, "severity": "critical"})
+    def alert(self, text: str, trouble: str = "") -> None:
+        """Publish an alert that concerns all slots; `trouble` names one that ends some day."""
+        named = {"trouble": trouble} if trouble else {}
+        self._tell_all({"kind": "alert", "text": text, "severity": "critical", **named})
 
-    def calm(self, text: str) -> None:
+    def calm(self, text: str, trouble: str) -> None:
         """Publish that a trouble of all slots is over; `text` is that of its alert."""
-        self._tell_all({"kind": "trouble_over", "text": text})
+        self._tell_all({"kind": "trouble_over", "text": text, "trouble": trouble})
+
+    def about(self, trouble: str) -> tuple[Callable[[str], None], Callable[[str], None]]:
+        """Return what begins a trouble of all slots, and what ends it; both take its text."""
+        return (lambda text: self.alert(text, trouble)), (lambda text: self.calm(text, trouble))
 
     def _tell_all(self, fields: dict[str, Any]) -> None:
         message = {"at_ms": self._venue.now_ms(), **fields}

@@ -31,6 +31,7 @@ ELSEWHERE = {
     ("demo",): "tests/system/test_demo.py",
     ("retrain",): "tests/daemon/training/test_one_shot.py",
     ("backtest",): "tests/daemon/backtest/test_backtest.py",
+    ("notify", "test"): "tests/daemon/admin/test_notify_check.py",
 }
 """Commands that take too long for here, and what runs them."""
 

@@ -111,7 +111,9 @@ async def test_a_file_with_a_mistake_changes_nothing(new: Config | ConfigError) 
 
 def test_every_key_that_may_change_is_a_key() -> None:
     whole = msgspec.to_builtins(OLD)
-    known = {f"{name}.{key}" for name in ("costs", "retrain", "swap") for key in whole[name]}
+    known = {
+        f"{name}.{key}" for name in ("costs", "notify", "retrain", "swap") for key in whole[name]
+    }
     known |= {f"policy.{key}" for key in PolicySettings.__dataclass_fields__}
     assert known >= LIVE
 

@@ -1,0 +1,1 @@
+"""Tell people what matters, by the services that they use: mail, Telegram, Discord, ntfy, ..."""
