@@ -34,7 +34,7 @@ def page() -> str:
     ]
     text = _HEAD + table(("call", "answer", "what it is"), rows)
     text += "\n## Queries\n\n" + table(("call", "query", "what it means"), _queries())
-    for name, schema in described["components"]["schemas"].items():
+    for name, schema in sorted(described["components"]["schemas"].items()):
         if "properties" in schema:
             text += _schema(name, schema)
     return text
