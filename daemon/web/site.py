@@ -103,7 +103,12 @@ class Site:
             venue=sources.venue,
         )
         parts: tuple[Part, ...] = (
-            *(Health(sources.not_ready), pages, Api(reading), Entrance(pages, self._door)),
+            *(
+                Health(sources.not_ready, is_open=rules.is_open),
+                pages,
+                Api(reading),
+                Entrance(pages, self._door),
+            ),
             *(self._live, Orders(reading, sources.desk, sources.announcements, self._clock)),
             *more,
         )

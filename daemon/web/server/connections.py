@@ -99,7 +99,8 @@ class BoundedConnection(RequestHandler):
     ) -> web.StreamResponse:
         """Answer what is no request at all; strangers send such things, so it is not logged."""
         del request, message
-        if status >= _OUR_FAULT:
+        # A visitor who leaves before the answer is no fault of anybody.
+        if status >= _OUR_FAULT and not isinstance(exc, ConnectionError):
             log.error("web.fault", path="", exc_info=exc)
         said = "this failed by a fault of hyperdrift" if status >= _OUR_FAULT else "no request"
         answer = web.Response(status=status, text=f"{said}\n", headers=STRICT)

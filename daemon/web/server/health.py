@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from daemon.web.server.visits import visit_of
+
 LIVES, READY = "/healthz", "/readyz"
 
 
@@ -12,10 +14,11 @@ class Health:
 
     Args:
         not_ready: Returns why the daemon is not ready, "" if it is.
+        is_open: Whether everybody may read; if not, strangers are not told why.
     """
 
-    def __init__(self, not_ready: Callable[[], str]) -> None:
-        self._not_ready = not_ready
+    def __init__(self, not_ready: Callable[[], str], *, is_open: bool) -> None:
+        self._not_ready, self._is_open = not_ready, is_open
 
     def routes(self) -> list[web.RouteDef]:
         """Return both paths."""
@@ -24,6 +27,8 @@ class Health:
     async def _lives(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def _ready(self, _request: web.Request) -> web.Response:
+    async def _ready(self, request: web.Request) -> web.Response:
         why = self._not_ready()
-        return web.Response(text=f"{why or 'ready'}\n", status=503 if why else 200)
+        told = self._is_open or visit_of(request).is_signed_in
+        shown = (why if told else "not ready") if why else "ready"
+        return web.Response(text=f"{shown}\n", status=503 if why else 200)

@@ -34,6 +34,7 @@ SLOW_S: Final = 10.0
 LOOK_S: Final = 1.0
 _REFRESH_S: Final = 30.0
 """So often a page is pushed that shows ages, though nothing happened."""
+_MOST_TOPICS: Final = 8
 _RETRY: Final = b"retry: 3000\n\n"
 _HEARTBEAT: Final = b":\n\n"
 
@@ -102,7 +103,7 @@ class LiveUpdates:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the path of the stream."""
-        return [web.get(LIVE, self._stream)]
+        return [web.get(LIVE, self._stream, allow_head=False)]
 
     def end_all(self) -> None:
         """End every stream; browsers ask again."""
@@ -216,7 +217,9 @@ class LiveUpdates:
 
     def _topics(self, request: web.Request) -> frozenset[str]:
         asked = request.query.get("topics", "overview,journal")
-        topics = frozenset(asked.split(","))
+        topics = frozenset(asked.split(",", _MOST_TOPICS))
+        if len(topics) > _MOST_TOPICS:
+            raise Denied(400, "these are too many topics", f"ask for {_MOST_TOPICS} at most")
         for topic in topics - {"overview", "feed", "journal"}:
             self._reading.named(topic.removeprefix("slot-"))
         return topics

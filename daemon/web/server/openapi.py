@@ -84,7 +84,7 @@ CALLS: Final = (
 @functools.cache
 def document() -> bytes:
     """Return the description as JSON."""
-    types = [Problem, Order, *{call.answer for call in CALLS}]
+    types = [Problem, Order, *dict.fromkeys(call.answer for call in CALLS)]
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
     for schema in schemas.values():
         _describe_fields(schema)

@@ -15,6 +15,7 @@ from daemon.core.atomic_files import Files
 
 _ALONE: Final = 0o600
 _SHARED: Final = 0o640
+_LARGEST: Final = 4096  # bytes
 _LONGEST: Final = 200  # characters; a longer text is no token
 
 
@@ -36,7 +37,8 @@ class PageToken:
             OSError: If the file cannot be read.
         """
         try:
-            return self.path.read_text().strip()
+            with self.path.open("rb") as file:
+                return file.read(_LARGEST).decode(errors="replace").strip()
         except FileNotFoundError:
             return ""
 
@@ -47,6 +49,7 @@ class PageToken:
             OSError: If it cannot be read or written.
         """
         found = self.read() or self.replace()
+        self._restrict()  # its folder may have become a group's since it was made
         was, self._value = self._value, found
         return bool(was) and was != found
 
@@ -60,11 +63,16 @@ class PageToken:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         value = secrets.token_urlsafe(32)
         Files().replace(self.path, f"{value}\n".encode(), _ALONE)
-        owner = folder.stat()
         if os.geteuid() == 0:  # an administrator's file must stay the daemon's
-            os.chown(self.path, owner.st_uid, owner.st_gid)
-        self.path.chmod(_SHARED if owner.st_mode & stat.S_ISGID else _ALONE)
+            os.chown(self.path, folder.stat().st_uid, folder.stat().st_gid)
+        self._restrict()
         return value
+
+    def _restrict(self) -> None:
+        shared = self.path.parent.stat().st_mode & stat.S_ISGID
+        mode = _SHARED if shared else _ALONE
+        if stat.S_IMODE(self.path.stat().st_mode) != mode:
+            self.path.chmod(mode)
 
     def fits(self, offered: str) -> bool:
         """Return whether a visitor knows the token that was read last."""

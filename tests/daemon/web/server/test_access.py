@@ -76,6 +76,10 @@ async def test_behind_a_proxy_its_word_counts_and_reading_takes_the_token(tmp_pa
         for free in ("/healthz", "/readyz", "/sign-in"):
             async with visitor.get(free) as answer:
                 assert answer.status == 200
+        place.not_ready = "the disk of /secret is full"
+        for headers, said in (({}, "not ready"), (place.bearer, place.not_ready)):
+            async with visitor.get("/readyz", headers=headers) as answer:
+                assert (answer.status, await answer.text()) == (503, f"{said}\n")
         async with visitor.get("/", headers={"X-Forwarded-Host": "evil.example"}) as answer:
             assert answer.status == 403
         async with visitor.get("/api/v1/overview", headers=place.bearer) as answer:

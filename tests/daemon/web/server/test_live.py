@@ -118,3 +118,34 @@ async def test_who_does_not_read_is_let_go(tmp_path: Path, monkeypatch: pytest.M
                 if not place.site._live._streams:
                     break
         writer.close()
+
+
+async def test_a_stream_of_unknown_or_too_many_topics_is_refused(tmp_path: Path) -> None:
+    async with a_page(tmp_path) as place, Visitor(place) as visitor:
+        for topics, status in (("slot-SOL-5m", 404), ("x", 404), (",".join("abcdefghij"), 400)):
+            async with visitor.get(f"/live?topics={topics}") as answer:
+                assert answer.status == status
+        assert place.site._live._streams == set()
+
+
+async def test_a_stream_ends_with_its_session(tmp_path: Path) -> None:
+    async with a_page(tmp_path, proxy=True) as place, Visitor(place) as visitor:
+        async with visitor.get("/live") as answer:
+            assert answer.status == 401
+        await visitor.sign_in()
+        async with visitor.get("/live") as answer, asyncio.timeout(10):
+            place.site._token.replace()
+            await answer.read()  # to its end
+        async with visitor.get("/live") as answer:
+            assert answer.status == 401
+
+
+async def test_a_quiet_stream_has_a_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(live, "LOOK_S", 1000.0)
+    async with a_page(tmp_path) as place, Visitor(place) as visitor, asyncio.timeout(5):
+        async with visitor.get("/live", headers={"Last-Event-ID": "x\u00e9"}) as answer:
+            lines = [await answer.content.readline() for _ in range(6)]
+        assert lines == [b"retry: 3000\n", b"\n", b":\n", b"\n", b":\n", b"\n"]

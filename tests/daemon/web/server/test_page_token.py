@@ -23,8 +23,18 @@ def test_in_a_folder_of_a_group_the_group_may_read_it(tmp_path: Path) -> None:
     (tmp_path / "web").mkdir()
     (tmp_path / "web").chmod(0o2710)
     token = PageToken(tmp_path)
+    for _ in range(2):
+        token.own()
+        assert stat.S_IMODE(token.path.stat().st_mode) == 0o640
+        token.path.chmod(0o644)  # by somebody who did not think
+
+
+def test_bytes_that_are_no_text_are_a_token_that_nobody_has(tmp_path: Path) -> None:
+    token = PageToken(tmp_path)
+    token.replace()
+    token.path.write_bytes(b"\xff" * 100_000)
     token.own()
-    assert stat.S_IMODE(token.path.stat().st_mode) == 0o640
+    assert not token.fits("\xff")
 
 
 def test_a_token_that_another_process_replaced_is_noticed(tmp_path: Path) -> None:
