@@ -254,7 +254,7 @@ def status_page(
     )
     sources = Sources(
         data,
-        lambda slot: parts.runners[slot].state(),
+        lambda slot: parts.runners[slot].shown,
         parts.router,
         shared.announcements,
         not_ready=lambda: doing() or shared.store.trouble or _venue_trouble(status.feed),

@@ -81,6 +81,7 @@ class EngineSnapshot:
     probation: dict[str, float] | None = None
     refusal: Refusal | None = None
     live_since_ms: int | None = None
+    live_reason: str = ""
     win_rate_of: str = "trades"
     win_rate_count: int = 0
     objection: str = ""

@@ -169,6 +169,7 @@ class Watch:
             "model_id": champion.model_id,
             "previous_id": champion.previous_id,
             "live_since_ms": champion.served.at_ms,
+            "live_reason": champion.served.reason,
             "model_age_s": max(0, now_ms - champion.served.trained_to_ms) // 1000,
             "drift": drift.scores() if drift else {},
             "drifted": tuple(champion.drifted),

@@ -1,7 +1,6 @@
-"""The MQTT messages of the daemon and of operators, as frozen structs.
+"""The MQTT messages of the daemon and of operators, as frozen structs; times are integer ms UTC.
 
-They are JSON in UTF-8 with times in integer ms UTC. The messages between daemon and bots are
-in `hyperdrift.mqtt.messages`, because both sides use them.
+They are JSON in UTF-8. Those between daemon and bots are in `hyperdrift.mqtt.messages`.
 """
 
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -259,8 +258,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
         trades: How many trades or signals the share is of.
         drift: Feature -> evidence for a change; 1 is an alarm.
         last_bar_t: Open time of the newest bar that was scored, ms UTC.
-        lag_ms: How long after its close it was scored, or the next one has been closed and not
-            scored by now, if that is more, ms.
+        lag_ms: How long after its close it was scored, or the next one waits by now, if more, ms.
         retrain: The retrain that runs; null if none does.
         pnl_7d: Profit of the bot's trades of the last seven days, quote units.
         trades_before: How many more were opened before the live model; they count as profit only.
@@ -281,6 +279,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
         win_rate_count: How many of the newest ones it is of.
         probation_ends_ms: When the live model is confirmed unless it is worse, ms UTC, or null.
         objection: Why no model is deployed now, by a bot's features or library; empty if one may.
+        live_reason: Why the live version was put live; empty before the first one.
     """
 
     phase: str
@@ -309,6 +308,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
     win_rate_count: int = 0
     probation_ends_ms: int | None = None
     objection: str = ""
+    live_reason: str = ""
 
 
 class PayloadReader:

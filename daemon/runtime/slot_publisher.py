@@ -179,6 +179,7 @@ def slot_state(
         trouble=trouble,
         labels=labels,
         live_since_ms=now.live_since_ms,
+        live_reason=now.live_reason,
         may_retrain_ms=now.may_retrain_ms,
         causes=now.causes,
         win_rate_of=now.win_rate_of,

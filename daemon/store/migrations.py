@@ -121,7 +121,7 @@ MIGRATIONS: Final = (
     """
     CREATE INDEX news_by_slot ON journal (slot, kind) WHERE kind <> 'BarScored';
     CREATE INDEX news_by_kind ON journal (kind) WHERE kind <> 'BarScored';
-    CREATE INDEX news_by_time ON journal (at_ms) WHERE kind <> 'BarScored';
+    CREATE INDEX news_by_time ON journal (at_ms, kind) WHERE kind <> 'BarScored';
     """,
 )
 

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from daemon.core.times import utc
+from daemon.journal.of_events import PROMOTED
 from daemon.journal.said import listed, plural, sentence, without_jobs
 from daemon.market_data.silence import age
 from daemon.mqtt.messages import DaemonStatus, SlotState
@@ -10,12 +11,14 @@ from daemon.web.views import SlotSummary, Urgency
 from monitor.earning import LEAST
 from monitor.phases import Phase
 
+_DRIFT: Final = "drift of "
+_NAMED: Final = 3
 _TRAINS: Final = (Phase.RETRAINING, Phase.JUDGING)
 
 
 def doing(state: SlotState) -> str:
     """Return what a slot does and why."""
-    why = without_jobs(state.waiting_for.removeprefix("wait: ").removeprefix("retrain: "))
+    why = short_reason(state.waiting_for.removeprefix("wait: ").removeprefix("retrain: "))
     match state.phase:
         case Phase.COLLECTING:
             return sentence(f"no model yet; {why or 'it collects bars'}")
@@ -36,14 +39,16 @@ def _training(state: SlotState) -> str:
     what = "it judges a new model" if state.phase == Phase.JUDGING else "it trains a new model"
     if (job := state.retrain) is None:
         return what
-    why = f", because of this: {without_jobs(job.reason)}" if job.reason else ""
+    why = f" {because(job.reason)}" if job.reason else ""
     goes_on = "; the live model goes on" if state.model_id else ""
     return f"{what} ({job.step}, {job.percent:.0f} %){why}{goes_on}"
 
 
 def _probation(state: SlotState) -> str:
     until = f" until {utc(state.probation_ends_ms)} UTC" if state.probation_ends_ms else ""
-    text = f"the live model is new and on probation{until}: the one before scores beside it"
+    why = because(state.live_reason) if state.live_reason else "just now"
+    text = f"the live model was put live {why}, and is on probation{until}: the one before scores "
+    text += "beside it"
     evidence = (state.probation or {}).get("evidence")
     if evidence is None:
         return text
@@ -110,17 +115,38 @@ def of_daemon(status: DaemonStatus, urgency: Urgency, slots: tuple[SlotSummary, 
     if urgency == "act":
         return "It runs, and needs you for all its slots."
     if acts:
-        return f"It runs, and {_few(acts)} {_need(acts)} you."
+        return f"It runs, and {few(acts)} {_need(acts)} you."
     if looks:
-        return f"It runs; have a look at {_few(looks)}."
+        return f"It runs; have a look at {few(looks)}."
     if urgency == "look":
         return "It runs; something that concerns all slots is worth a look."
     return f"It runs: {_counted(slots)}, and nothing needs you."
 
 
-def _few(names: list[str]) -> str:
-    shown = names if len(names) < 4 else [*names[:2], f"{len(names) - 2} more"]  # noqa: PLR2004
-    return listed(shown)
+def because(reason: str) -> str:
+    """Return why a version was trained or put live, for the end of a sentence."""
+    if reason.startswith(PROMOTED):
+        return f"because an operator promoted it ({reason.removeprefix(PROMOTED)})"
+    why = short_reason(reason.removeprefix("trades: ").removeprefix("signals: "))
+    return f"because of {why}" if drifted(reason) else f"because {why}"
+
+
+def short_reason(reason: str) -> str:
+    """Return why a retrain is due, with at most three of the features that drifted."""
+    what, end, question = reason.partition("; ")
+    names = drifted(what)
+    return f"{_DRIFT}{few(names)}{end}{question}" if names else without_jobs(reason)
+
+
+def drifted(reason: str) -> list[str]:
+    """Return the features whose drift is the reason for a retrain; none if it has another."""
+    drift, names = reason[: len(_DRIFT)], reason[len(_DRIFT) :]
+    return names.split(", ") if drift == _DRIFT else []
+
+
+def few(names: list[str]) -> str:
+    """Return `a, b and c`, or `a, b and 7 more`."""
+    return listed(names if len(names) <= _NAMED else [*names[:2], f"{len(names) - 2} more"])
 
 
 def _need(names: list[str]) -> str:

@@ -5,10 +5,11 @@ from typing import Final, Literal, NamedTuple
 
 from daemon.core.times import utc
 from daemon.journal.of_events import PROMOTED
-from daemon.journal.said import Fields, listed, plural, sentence, without_jobs
+from daemon.journal.said import Fields, plural, sentence
 from daemon.journal.sentences import in_words
 from daemon.store.journal_table import JournalEntry
 from daemon.store.store import Store
+from daemon.web.data.headlines import because, drifted, few
 from daemon.web.views import GateLine, TimelineMark
 from hyperdrift.slot_name import SlotName
 
@@ -51,12 +52,8 @@ class History(NamedTuple):
     def drift_before(self, seq: int, reason: str) -> JournalEntry | None:
         """Return the entry about the drift that a reason names; None if it names none."""
         known = [e for e in self.warnings if e.kind == "drift" and e.seq < seq]
-        named = (e for e in reversed(known) if str(e.body.get("name")) in _names(reason))
+        named = (e for e in reversed(known) if str(e.body.get("name")) in drifted(reason))
         return next(named, None)
-
-
-def _names(reason: str) -> list[str]:
-    return reason.removeprefix("drift of ").split(", ") if reason.startswith("drift of ") else []
 
 
 def _mark(entry: JournalEntry) -> TimelineMark:
@@ -90,13 +87,13 @@ def why_live(history: History, model_id: str | None, gates: Sequence[GateLine]) 
         )
     if reason.startswith(PROMOTED):
         return sentence(f"an operator put it live by hand {when}: {reason.removeprefix(PROMOTED)}")
-    because = cause(history, live.seq, reason)
     what = f"it replaced {previous} {when}" if previous else f"it went live {when}"
-    return sentence("; ".join(filter(None, (f"{what} because {because}", _judged(gates)))))
+    told = f"{what} {cause(history, live.seq, reason)}"
+    return sentence("; ".join(filter(None, (told, _judged(gates)))))
 
 
 def cause(history: History, seq: int, reason: str) -> str:
-    """Return a reason in words; one that is a drift with what drifted, and the evidence.
+    """Return `because` and a reason; one that is a drift with what drifted, and the evidence.
 
     Args:
         history: What the journal says.
@@ -105,12 +102,12 @@ def cause(history: History, seq: int, reason: str) -> str:
     """
     drift = history.drift_before(seq, reason)
     if drift is None:
-        return without_jobs(reason)
+        return because(reason)
     what, _, evidence = in_words(drift).text.removesuffix(".").partition(": ")
     what = what[:1].lower() + what[1:] if what[1:2].islower() else what
-    names = [name for name in _names(reason) if name != drift.body.get("name")]
-    also = f", and {listed(names)} drifted too" if names else ""
-    return f"{what} ({evidence}){also}" if evidence else what
+    names = [name for name in drifted(reason) if name != drift.body.get("name")]
+    also = f", and {few(names)} drifted too" if names else ""
+    return f"because {what} ({evidence}){also}" if evidence else f"because {what}"
 
 
 def _judged(gates: Iterable[GateLine]) -> str:
@@ -137,4 +134,4 @@ def trained_because(store: Store, slot: SlotName, model_id: str) -> str:
     starts = store.journal_newest(slot, kinds=("retrain_started",), before=ended.seq)
     began = next((e for e in starts if e.body.get("job") == ended.body["job"]), None)
     reason = Fields(began.body).text("text").partition(" started: ")[2] if began else ""
-    return sentence(f"it was trained because {cause(history, ended.seq, reason)}") if reason else ""
+    return sentence(f"it was trained {cause(history, ended.seq, reason)}") if reason else ""

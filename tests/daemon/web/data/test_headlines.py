@@ -35,31 +35,33 @@ def state(**fields: Any) -> SlotState:
         ),
         ({}, "The live model serves."),
         (
+            {"waiting_for": "wait: drift of a, b, c, d; would a retrain help?"},
+            "The live model serves; drift of a, b and 2 more; would a retrain help?",
+        ),
+        (
             {"phase": "collecting", "model_id": None, "waiting_for": "wait: 4 of 9 bars"},
             "No model yet; 4 of 9 bars.",
         ),
         (
             {"phase": "retraining", "retrain": JOB},
-            (
-                "It trains a new model (fit, 40 %), because of this: drift of x; "
-                "the live model goes on."
-            ),
+            ("It trains a new model (fit, 40 %) because of drift of x; the live model goes on."),
         ),
         (
             {"phase": "judging", "retrain": JOB, "model_id": None},
-            "It judges a new model (fit, 40 %), because of this: drift of x.",
+            "It judges a new model (fit, 40 %) because of drift of x.",
         ),
         ({"phase": "judging"}, "It judges a new model."),
         (
             {
                 "phase": "probation",
+                "live_reason": "promoted: mine",
                 "probation_ends_ms": NOW_MS,
                 "probation": {"evidence": 1.26, "bars": 5},
             },
             (
-                "The live model is new and on probation until 2025-06-15 15:06 UTC: the one "
-                "before scores beside it, and the evidence that it is worse is 1.3 : 1 (20 : 1 "
-                "rolls back)."
+                "The live model was put live because an operator promoted it (mine), and is on "
+                "probation until 2025-06-15 15:06 UTC: the one before scores beside it, and the "
+                "evidence that it is worse is 1.3 : 1 (20 : 1 rolls back)."
             ),
         ),
         ({"phase": "some later phase"}, "It is some later phase."),

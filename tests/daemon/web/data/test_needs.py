@@ -1,3 +1,5 @@
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +16,14 @@ from daemon.mqtt.messages import (
     VenueState,
 )
 from daemon.web.data import needs
-from daemon.web.data.needs import DAEMON_RULES, SLOT_RULES, DaemonFacts, SlotFacts
+from daemon.web.data.needs import (
+    DAEMON_RULES,
+    SLOT_RULES,
+    DaemonFacts,
+    DaemonRule,
+    SlotFacts,
+    SlotRule,
+)
 from hyperdrift.slot_name import SlotName
 from monitor.phases import Phase
 
@@ -223,3 +232,14 @@ def test_every_phase_is_busy_or_at_rest() -> None:
     for phase in Phase:
         found = needs.of_slot(SlotFacts(SLOT, state(phase=phase.value), NOW_MS)).urgency
         assert found in {"ok", "busy", "look"}
+
+
+def test_the_page_for_owners_lists_every_rule_and_no_other() -> None:
+    page = (Path(__file__).parents[4] / "docs/howto/status-page.md").read_text()
+    rows = re.findall(r"^\| (slot|daemon) \| (.+) \| (act|look) \|$", page, re.MULTILINE)
+    rules: dict[str, tuple[SlotRule | DaemonRule, ...]] = {
+        "slot": SLOT_RULES,
+        "daemon": DAEMON_RULES,
+    }
+    known = [(of, rule.name, rule.urgency) for of, found in rules.items() for rule in found]
+    assert rows == known

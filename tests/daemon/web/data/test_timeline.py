@@ -62,7 +62,7 @@ def live(
             "drift of gone",
             "m0",
             "swapped",
-            "It replaced m0 on 2025-08-01 12:00 UTC because drift of gone.",
+            "It replaced m0 on 2025-08-01 12:00 UTC because of drift of gone.",
         ),
         (
             "promoted: I know better",
