@@ -25,6 +25,7 @@ cp systemd/hyperdrift.service "$tree/lib/systemd/system/"
 cp systemd/hyperdrift.sysusers "$tree/usr/lib/sysusers.d/hyperdrift.conf"
 cp systemd/hyperdrift.tmpfiles "$tree/usr/lib/tmpfiles.d/hyperdrift.conf"
 cp systemd/hyperdrift.toml "$tree/etc/hyperdrift/"
+"$python" -m docs.generate.man "$tree" "$version"  # the man page, and completions of bash, zsh and fish
 ln -s /opt/hyperdrift/bin/hyperdrift "$tree/usr/bin/hyperdrift"
 
 size=$(($(cut -d' ' -f1 packaging/size-mib) * 1024 + $(du -sk "$tree" | cut -f1)))

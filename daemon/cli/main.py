@@ -5,11 +5,13 @@
 
 import errno
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from typer._completion_classes import completion_init
 
 from daemon.cli import (
     cohort_commands,
@@ -49,6 +51,9 @@ _REMEDIES: Final = {
     errno.EIO: "look at the disk (`dmesg`)",
 }
 
+COMPLETE: Final = "_HYPERDRIFT_COMPLETE"
+"""With this variable a shell asks what a command line may go on with."""
+
 app = typer.Typer(
     name="hyperdrift",
     help="Keep the model of a live Hyperliquid trading bot fresh.",
@@ -61,9 +66,11 @@ app = typer.Typer(
 def main() -> None:
     """Run a command; a user's mistake gives one line on stderr and an exit code, no traceback."""
     standard_streams.secure()
+    if COMPLETE in os.environ:
+        completion_init()
     try:
         try:
-            app()
+            app(prog_name="hyperdrift")
         finally:
             standard_streams.flush()
     except HyperdriftError as e:
@@ -78,9 +85,23 @@ def main() -> None:
         fail(HostRefused(f"{e.filename or 'what this prints'}: {e.strerror}; {remedy}"))
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        echo(f"hyperdrift {version('hyperdrift')}")
+        raise typer.Exit
+
+
 @app.callback()
-def quiet() -> None:
-    """Let every command log to stderr: stdout is for results, and a terminal for no details."""
+def quiet(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_say_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Keep the model of a live Hyperliquid trading bot fresh."""
+    # Every command logs to stderr: stdout is for results, and a terminal for no details.
     from daemon.core import logs
 
     logs.configure(logging.WARNING)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -16,6 +16,23 @@ from hyperdrift.errors import HyperdriftError
 if TYPE_CHECKING:
     from daemon.config.schema import Config
     from hyperdrift.slot_name import SlotName
+
+_CONFIGS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift.toml"))
+
+
+def slot_names(incomplete: str) -> list[str]:
+    """Return the slots of the configuration that begin so, for a shell; at once, or none."""
+    import tomllib
+
+    for path in _CONFIGS:
+        try:
+            slots = tomllib.loads(path.read_text("utf-8")).get("slots", ())
+            names = [f"{each['coin']}-{each.get('interval', '5m')}" for each in slots]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        return [name for name in names if name.lower().startswith(incomplete.lower())]
+    return []
+
 
 ConfigOption = Annotated[
     Path | None,
@@ -26,7 +43,9 @@ ConfigOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-SlotOption = Annotated[str, typer.Option("--slot", help="For example BTC-5m.")]
+SlotOption = Annotated[
+    str, typer.Option("--slot", help="For example BTC-5m.", autocompletion=slot_names)
+]
 KeyOption = Annotated[
     Path | None,
     typer.Option("--key", help="Private key that signs the command [the daemon's, if readable]."),

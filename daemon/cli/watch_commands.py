@@ -4,10 +4,14 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.options import ConfigOption, echo, run_async
+from daemon.cli.options import ConfigOption, echo, run_async, slot_names
 
 SinceOption = Annotated[
     str, typer.Option("--since", help="How long ago (2h, 3d), or a time in UTC (2026-01-31).")
+]
+OnlySlotOption = Annotated[
+    str,
+    typer.Option("--slot", help="Only this slot, for example BTC-5m.", autocompletion=slot_names),
 ]
 KindOption = Annotated[
     list[str] | None,
@@ -26,7 +30,7 @@ def add(app: typer.Typer) -> None:
 
 def journal(
     since: SinceOption = "",
-    slot: Annotated[str, typer.Option(help="Only this slot, for example BTC-5m.")] = "",
+    slot: OnlySlotOption = "",
     kind: KindOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new entries.")] = False,
     limit: LimitOption = 0,

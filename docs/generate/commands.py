@@ -19,42 +19,55 @@ A command that is interrupted ends with 130. The other exit codes stand in
 def page() -> str:
     """Return the page."""
     root: Any = typer.main.get_command(app)
-    return _HEAD + "".join(_described(name, each) for name, each in _leaves("hyperdrift", root))
+    return _HEAD + "".join(_described(name, each) for name, each in leaves("hyperdrift", root))
 
 
-def _leaves(name: str, command: Any) -> list[tuple[str, Any]]:
+def leaves(name: str, command: Any) -> list[tuple[str, Any]]:
+    """Return every command below one, with its whole name."""
     inner = getattr(command, "commands", None)
     if inner is None:
         return [(name, command)]
-    return [leaf for word, each in inner.items() for leaf in _leaves(f"{name} {word}", each)]
+    return [leaf for word, each in inner.items() for leaf in leaves(f"{name} {word}", each)]
 
 
 def _described(name: str, command: Any) -> str:
-    words = [_argument(each) for each in command.params if each.param_type_name == "argument"]
+    words = [argument(each) for each in command.params if each.param_type_name == "argument"]
     rows = [_row(each) for each in command.params]
     text = f"\n## {name}\n\n    {' '.join([name, *words, '[OPTIONS]'])}\n\n"
     text += inspect.cleandoc(command.help) + "\n\n"
     return text + table(("option", "default", "what"), rows)
 
 
-def _argument(of: Any) -> str:
+def argument(of: Any) -> str:
+    """Return how a usage line writes an argument."""
     word = of.name.upper() + ("..." if of.nargs < 0 else "")
     return word if of.required else f"[{word}]"
 
 
 def _row(of: Any) -> tuple[str, str, str]:
+    names, default, what = described_option(of)
+    is_value = default not in {"", "needed", "on", "off"}
+    return ", ".join(map(code, names.split(", "))), code(default) if is_value else default, what
+
+
+def described_option(of: Any) -> tuple[str, str, str]:
+    """Return the names of an option or an argument, its default and what it is.
+
+    Raises:
+        LookupError: If it has no help.
+    """
     flag = getattr(of, "is_flag", False)
     names = [*of.opts, *of.secondary_opts]
     if of.param_type_name == "argument":
-        names = [_argument(of)]
+        names = [argument(of)]
     elif not flag:
         names = [f"{names[0]} {_kind(of)}"]
-    default = "needed" if of.required else "" if of.default is None else code(of.default)
+    default = "needed" if of.required else "" if of.default is None else str(of.default)
     if flag:
         default = "on" if of.default else "off"
     if not of.help:
         raise LookupError(f"option {names[0]} has no help: write one")
-    return ", ".join(map(code, names)), default, of.help
+    return ", ".join(names), default, of.help
 
 
 def _kind(of: Any) -> str:
