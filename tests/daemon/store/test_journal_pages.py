@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.store.journal_kinds import SCORED
@@ -40,6 +40,7 @@ filters = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(entries, filters)
 def test_the_newest_entries_are_those_of_the_whole_journal_that_pass_the_filters(
     written: list[tuple[SlotName | None, int, str]], asked: dict[str, Any]

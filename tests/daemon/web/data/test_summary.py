@@ -1,6 +1,6 @@
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.web.data.summary import drift_bars, summary, win_share
@@ -27,6 +27,7 @@ def test_a_share_has_an_interval_from_thirty_outcomes_on() -> None:
     assert (some.value, some.count, some.of) == (0.55, 100, "trades")
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(30, 100), st.data())
 def test_the_interval_holds_the_share_and_stays_between_none_and_all(
     count: int, data: st.DataObject
