@@ -24,6 +24,7 @@ html_show_sphinx = False
 html_last_updated_fmt = None
 highlight_language = "sh"  # an indented block is a shell's; other blocks name their language
 myst_heading_anchors = 3
+linkcheck_ignore = [r"http://127\.0\.0\.1:"]
 suppress_warnings = ["misc.highlighting_failure"]  # no colours for csv
 
 

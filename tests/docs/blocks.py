@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
+HERE_DOCUMENT = re.compile(r"(^.*?) ?<<'?(\w+)'?\n.*?^\2$", re.MULTILINE | re.DOTALL)
 GENERATED = "<!-- Written by `make reference`"
 
 
@@ -70,7 +71,7 @@ def inline_code() -> Iterator[tuple[str, str]]:
 
 def commands(block: Block) -> Iterator[Command]:
     """Yield the commands of a shell's block in their order."""
-    joined = block.code.replace("\\\n", " ")
+    joined = HERE_DOCUMENT.sub(r"\1", block.code.replace("\\\n", " "))
     for line in joined.splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
