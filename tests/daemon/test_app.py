@@ -135,3 +135,43 @@ async def test_a_daemon_whose_coin_nobody_trades_says_so_in_its_journal(
         daemon.cancel()
         await asyncio.wait([daemon])
     assert alerts[0].startswith("no trade of BTC since 2025-06-15 15:15 UTC")
+
+
+async def test_the_page_takes_an_order_without_venue_and_broker_and_holds_up_no_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.app._PATIENCE_S", 0.0)
+    config = Config(
+        daemon=DaemonSection(data_dir=str(tmp_path)),
+        hyperliquid=HyperliquidSection(rest_url="http://127.0.0.1:9"),
+        mqtt=MqttSection(broker="mqtt://127.0.0.1:9"),
+        web=WebSection(listen=f"127.0.0.1:{free_port()}"),
+    )
+    daemon = asyncio.create_task(run(config, SystemClock()))
+    path, token = "api/v1/slots/BTC-5m/commands", tmp_path / "web" / "token"
+    async with aiohttp.ClientSession(config.web.url) as program, asyncio.timeout(30):
+        while not await answers(program, "healthz"):
+            await asyncio.sleep(0.05)
+        assert not await answers(program, "readyz")
+        bearer = {"Authorization": f"Bearer {token.read_text().strip()}"}
+        order = {"command": "pause", "reason": "a test"}
+        async with program.post(path, json=order, headers=bearer) as answer:
+            assert (await answer.json())["accepted"]
+        async with program.get("live?topics=overview,slot-BTC-5m") as stream:
+            while b"paused" not in await stream.content.readline():
+                pass
+            daemon.cancel()
+            async with asyncio.timeout(3):
+                await asyncio.wait([daemon])
+    with open_store(tmp_path) as store:
+        (entry,) = store.journal(kinds=["CommandReceived"])
+    assert (entry.body["by"], entry.body["reason"]) == ("web (127.0.0.1)", "a test")
+
+
+async def answers(program: aiohttp.ClientSession, path: str) -> bool:
+    """Return whether a path of the page is answered with 200."""
+    try:
+        async with program.get(path) as answer:
+            return answer.status == 200
+    except aiohttp.ClientError:
+        return False
