@@ -7,6 +7,7 @@ in between, and whoever does not read at all is let go.
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -35,6 +36,8 @@ LOOK_S: Final = 1.0
 _REFRESH_S: Final = 30.0
 """So often a page is pushed that shows ages, though nothing happened."""
 _MOST_TOPICS: Final = 8
+_BYTES_PER_S: Final = 32 * 1024
+"""A page of hundreds of slots is pushed every few seconds only, so that a phone can follow."""
 _RETRY: Final = b"retry: 3000\n\n"
 _HEARTBEAT: Final = b":\n\n"
 
@@ -99,6 +102,7 @@ class LiveUpdates:
         self._seen: dict[SlotName, SlotState] = {}
         self._changed: set[str] = set()
         self._pushed_s: dict[str, float] = {}
+        self._rest_s: dict[str, float] = {}
         self._number, self._faults = 0, LogOnce()
 
     def routes(self) -> list[web.RouteDef]:
@@ -143,12 +147,16 @@ class LiveUpdates:
 
     def _due(self) -> list[str]:
         """Return the topics to push: what changed, and what shows ages that are old by now."""
-        wanted = self._wanted()
-        now_s = self._clock.monotonic()
-        old = {topic for topic in wanted if now_s - self._pushed_s.get(topic, 0.0) >= _REFRESH_S}
-        due = sorted(wanted & (self._changed | old))
-        self._changed.clear()
-        self._pushed_s = {topic: self._pushed_s.get(topic, 0.0) for topic in wanted}
+        wanted, now_s = self._wanted(), self._clock.monotonic()
+        age_s = {topic: now_s - self._pushed_s.get(topic, -math.inf) for topic in wanted}
+        due = [
+            topic
+            for topic in sorted(wanted)
+            if topic in self._changed or age_s[topic] >= _REFRESH_S
+            if age_s[topic] >= self._rest_s.get(topic, 0.0)
+        ]
+        self._changed &= wanted.difference(due)  # what has to wait is pushed later
+        self._pushed_s = {topic: now_s - age_s[topic] for topic in wanted}
         self._pushed_s |= dict.fromkeys(due, now_s)
         return due
 
@@ -160,6 +168,7 @@ class LiveUpdates:
                 if self._faults.begins((topic, type(e))):
                     log.exception("web.fault", path=f"{LIVE}: {topic}")
                 continue
+            self._rest_s[topic] = len(payload) / _BYTES_PER_S
             for stream in self._streams:
                 if topic in stream.topics:
                     stream.put(topic, payload)

@@ -149,3 +149,16 @@ async def test_a_quiet_stream_has_a_heartbeat(
         async with visitor.get("/live", headers={"Last-Event-ID": "x\u00e9"}) as answer:
             lines = [await answer.content.readline() for _ in range(6)]
         assert lines == [b"retry: 3000\n", b"\n", b":\n", b"\n", b":\n", b"\n"]
+
+
+async def test_a_large_page_is_pushed_less_often_and_its_newest_state_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_BYTES_PER_S", 10)
+    async with a_page(tmp_path) as place, listening(place, "slot-BTC-5m") as told:
+        place.data.states[BTC] = state(phase="paused")
+        await asyncio.sleep(0.3)  # six seconds of the page's clock
+        place.data.states[BTC] = state(phase="retraining")
+        assert place.site._live._changed == {"slot-BTC-5m"}
+        place.site._live._rest_s.clear()
+        assert "retraining" in (await anext(told))[1]
