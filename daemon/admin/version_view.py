@@ -4,11 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE
-from rich.table import Column, Table
-
 from daemon.config.schema import Config
 from daemon.core.terminal.console import EscapingConsole
+from daemon.core.terminal.records import show_rows
 from daemon.registry import deployment_log
 from daemon.registry.keys import public_path, trusted_keys
 from daemon.registry.latest_pointer import LATEST
@@ -168,8 +166,7 @@ def _size(path: Path) -> int | None:
 
 def show_versions(found: list[dict[str, Any]]) -> None:
     """Print the result of `versions` as a table."""
-    figures = ("accuracy", "a signal", "skill")
-    table = Table("", Column("model", no_wrap=True), *figures, "gates", box=SIMPLE)
+    rows = []
     for info in found:
         mark = "live" if info["live"] else "previous" if info["previous"] else ""
         verdict = "passed" if info["passed"] else "refused by " + ", ".join(info["refused_by"])
@@ -178,8 +175,12 @@ def show_versions(found: list[dict[str, Any]]) -> None:
         mean = info["mean_return"]
         gained = "-" if mean is None else f"{mean:+.2%}"
         row = (_number(info["test_accuracy"], 3), gained, _number(info["skill"], 4))
-        table.add_row(mark, info["model_id"], *row, info["problem"] or verdict)
-    EscapingConsole().print(table if found else "no versions yet")
+        rows.append((mark, info["model_id"], *row, info["problem"] or verdict))
+    console = EscapingConsole(highlight=False)
+    if rows:
+        show_rows(console, ("", "model", "accuracy", "a signal", "skill", "gates"), rows)
+    else:
+        console.print("no versions yet")
 
 
 def show_version(info: dict[str, Any]) -> None:

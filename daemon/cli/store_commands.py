@@ -211,16 +211,13 @@ def backup(
 
 
 def _show(found: "list[Stretch] | tuple[Stretch, ...]") -> None:
-    from rich.box import SIMPLE
-    from rich.table import Table
-
     from daemon.core.terminal.console import EscapingConsole
+    from daemon.core.terminal.records import show_rows
     from daemon.core.times import utc
 
     if not found:
         echo("no gaps")
         return
-    table = Table("", "from (UTC)", "to", "bars", "remedy", box=SIMPLE)
-    for one in found:
-        table.add_row(one.kind, utc(one.from_t), utc(one.to_t), str(one.bars), one.remedy)
-    EscapingConsole(soft_wrap=True).print(table)
+    titles = ("", "from (UTC)", "to", "bars", "remedy")
+    rows = [(one.kind, utc(one.from_t), utc(one.to_t), str(one.bars), one.remedy) for one in found]
+    show_rows(EscapingConsole(highlight=False), titles, rows)

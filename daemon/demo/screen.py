@@ -3,7 +3,6 @@
 from types import TracebackType
 from typing import Any, Final, Self
 
-from rich.box import SIMPLE
 from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -11,10 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.core.terminal.console import EscapingConsole
+from daemon.core.terminal.records import show_rows
 from daemon.demo.event_log import DemoSummary, EventLog
 
 _EVERY_BARS: Final = 50
 _EVERY_PERCENT: Final = 20.0
+_TITLES: Final = ("model", "", "accuracy", "a signal", "skill", "gates")
 _COLOURS: Final = {
     "FAIL": "red", "alert": "red", "drift": "yellow", "retrain": "cyan", "verdict": "bold",
     "swap": "green", "bot": "green", "operator": "magenta", "rollback": "red",
@@ -69,7 +70,7 @@ class Screen:
         """Print how the run ended, with a table of the models."""
         if self._live is not None:
             self._live.update("")
-        self._console.print(_models(summary.models))
+        show_rows(self._console, _TITLES, _models(summary.models))
         store = "equals the recording" if summary.store_equal else "DIFFERS from the recording"
         self.tell(
             f"{'store':>9}  {summary.checked_bars} streamed bars: the store {store}, bar for bar"
@@ -109,18 +110,15 @@ def _panel(log: EventLog) -> Any:
     return Group(*rows)
 
 
-def _models(models: tuple[dict[str, Any], ...]) -> Table:
-    table = Table("model", "", "accuracy", "a signal", "skill", "gates", box=SIMPLE)
-    table.columns[0].no_wrap = True
-    for model in models:
-        mark = "live" if model["live"] else "previous" if model["previous"] else ""
-        refused = ", ".join(model["refused_by"])
-        table.add_row(
+def _models(models: tuple[dict[str, Any], ...]) -> list[tuple[str, ...]]:
+    return [
+        (
             model["model_id"],
-            mark,
+            "live" if model["live"] else "previous" if model["previous"] else "",
             "-" if model["test_accuracy"] is None else f"{model['test_accuracy']:.3f}",
             "-" if model["mean_return"] is None else f"{model['mean_return']:+.2%}",
             "-" if model["skill"] is None else f"{model['skill']:.4f}",
-            "passed" if model["passed"] else f"refused by {refused}",
+            "passed" if model["passed"] else f"refused by {', '.join(model['refused_by'])}",
         )
-    return table
+        for model in models
+    ]
