@@ -27,16 +27,25 @@ _OUR_FAULT: Final = 500
 
 
 class Bounds:
-    """The connections there are, and how many there may be."""
+    """The connections there are, and how many there may be.
+
+    The oldest one goes when there are too many. So nobody is kept out by strangers who open
+    connections and send nothing; pages that are open and show news stay.
+    """
 
     def __init__(self, most: int = MOST_CONNECTIONS) -> None:
         self._most = most
-        self.open: set[BoundedConnection] = set()
+        self.open: dict[BoundedConnection, None] = {}  # in the order they came
 
-    def admit(self, connection: "BoundedConnection") -> bool:
-        """Count a connection; return whether there is room for it."""
-        self.open.add(connection)
-        return len(self.open) <= self._most
+    def admit(self, connection: "BoundedConnection") -> None:
+        """Count a connection, and end another one if there is no room for it."""
+        if len(self.open) >= self._most:
+            oldest = next((one for one in self.open if not one.lasts), connection)
+            self.open.pop(oldest, None)
+            oldest.abort()
+            if oldest is connection:
+                return
+        self.open[connection] = None
 
 
 class BoundedConnection(RequestHandler):
@@ -65,18 +74,21 @@ class BoundedConnection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a new connection, or end it if there are too many."""
         super().connection_made(transport)
-        if self._bounds.admit(self):
-            self.give(FIRST_S)
-        else:
-            self._abort()
+        self.give(FIRST_S)
+        self._bounds.admit(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget a connection that ended."""
         self.give(None)
-        self._bounds.open.discard(self)
+        self._bounds.open.pop(self, None)
         if self._on_end is not None:
             self._on_end()
         super().connection_lost(exc)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it has no limit."""
+        return self._timer is None
 
     def last(self, on_end: Callable[[], object]) -> None:
         """Let the connection last without a limit; `on_end` is called when it ends."""
@@ -88,7 +100,7 @@ class BoundedConnection(RequestHandler):
         if self._timer is not None:
             self._timer.cancel()
         later = asyncio.get_running_loop().call_later
-        self._timer = None if seconds is None else later(seconds, self._abort)
+        self._timer = None if seconds is None else later(seconds, self.abort)
 
     def handle_error(
         self,
@@ -107,7 +119,8 @@ class BoundedConnection(RequestHandler):
         answer.force_close()
         return answer
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """End it at once."""
         if self.transport is not None:
             self.transport.abort()
 

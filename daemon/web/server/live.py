@@ -47,8 +47,9 @@ StateOf = Callable[[SlotName], SlotState]
 class _Stream:
     """One page that is open: what it shows, and what is to be sent to it."""
 
-    def __init__(self, topics: frozenset[str]) -> None:
-        self.topics, self.wakes, self.ends = topics, asyncio.Event(), False
+    def __init__(self, topics: frozenset[str], visit: Visit) -> None:
+        self.topics, self.visit = topics, visit
+        self.wakes, self.ends = asyncio.Event(), False
         self._waiting: dict[str, bytes] = {}
 
     def put(self, topic: str, payload: bytes) -> None:
@@ -191,9 +192,8 @@ class LiveUpdates:
         return "slot", await self._data.slot(self._reading.named(topic.removeprefix("slot-")))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        stream = _Stream(self._topics(request))
-        if len(self._streams) >= MOST_STREAMS:
-            raise Denied(503, f"{MOST_STREAMS} pages are open already", "close some of them")
+        stream = _Stream(self._topics(request), visit_of(request))
+        self._make_room(stream.visit)
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         )
@@ -202,7 +202,7 @@ class LiveUpdates:
         self._changed |= stream.topics  # what happened since the page was made, or was away
         try:
             await response.prepare(request)
-            await self._write_until_the_end(response, stream, visit_of(request))
+            await self._write_until_the_end(response, stream)
         except (TimeoutError, ConnectionError):
             if request.transport is not None:
                 request.transport.abort()
@@ -210,10 +210,20 @@ class LiveUpdates:
             self._streams.discard(stream)
         return response
 
-    async def _write_until_the_end(
-        self, response: web.StreamResponse, stream: _Stream, visit: Visit
-    ) -> None:
-        payload = _RETRY
+    def _make_room(self, visit: Visit) -> None:
+        """End the page of a stranger, if there are too many, for somebody who is signed in."""
+        if len(self._streams) < MOST_STREAMS:
+            return
+        strangers = (one for one in self._streams if not (one.ends or one.visit.is_signed_in))
+        stranger = next(strangers, None) if visit.is_signed_in else None
+        if stranger is None:
+            remedy = "close some of them, or sign in"
+            raise Denied(503, f"{MOST_STREAMS} pages are open already", remedy)
+        stranger.end()
+        self._streams.discard(stranger)
+
+    async def _write_until_the_end(self, response: web.StreamResponse, stream: _Stream) -> None:
+        payload, visit = _RETRY, stream.visit
         while not stream.ends:
             async with asyncio.timeout(SLOW_S):
                 await response.write(payload)

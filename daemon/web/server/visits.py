@@ -106,13 +106,16 @@ class Doorkeeper:
     def try_token(self, offered: str, address: str) -> None:
         """Check a token that a visitor offers.
 
+        The right one is always taken: nobody guesses it, and wrong ones of strangers at the same
+        address would keep its owner out.
+
         Raises:
-            Denied: If it is wrong, or there were too many wrong ones.
+            Denied: If it is wrong; with another status once there were too many wrong ones.
         """
-        if not self._attempts.has_room(address):
-            raise Denied(429, "too many wrong tokens in a minute", "wait a minute, then try again")
         if self.token.fits(offered):
             return
+        if not self._attempts.has_room(address):
+            raise Denied(429, "too many wrong tokens in a minute", "wait a minute, then try again")
         self._attempts.count(address)
         if self._told.has_room(address):
             self._told.count(address)

@@ -1,8 +1,10 @@
 """Connections are few, and none lasts of which nothing comes."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
@@ -71,15 +73,30 @@ async def test_what_is_no_request_is_refused_and_the_page_goes_on(
             assert alive.status == 200
 
 
-async def test_there_are_only_so_many_connections_at_once(
+async def test_of_too_many_connections_the_oldest_goes_that_shows_no_news(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections.Bounds.__init__, "__defaults__", (3,))
     async with a_page(tmp_path) as place, asyncio.timeout(5), Visitor(place) as visitor:
+        news = await visitor.get("/live")
         opened = [await asyncio.open_connection(*place.config.web.place) for _ in range(3)]
-        assert await send(place, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
-        for _, writer in opened:
-            writer.close()
-        await asyncio.sleep(0.05)
+        with contextlib.suppress(ConnectionError):
+            assert await opened[0][0].read() == b""
         async with visitor.get("/healthz") as alive:
             assert alive.status == 200
+        assert await news.content.readline() == b"retry: 3000\n"
+        news.close()
+        for _, writer in opened:
+            writer.close()
+
+
+async def test_where_all_connections_show_news_a_new_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections.Bounds.__init__, "__defaults__", (2,))
+    async with a_page(tmp_path) as place, asyncio.timeout(5), Visitor(place) as visitor:
+        held = [await visitor.get("/live") for _ in range(2)]
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await visitor.get("/healthz")
+        for news in held:
+            news.close()

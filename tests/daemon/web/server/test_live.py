@@ -83,9 +83,14 @@ async def test_there_are_at_most_64_streams_and_a_closed_one_makes_room(tmp_path
         async with visitor.get("/live") as refused:
             assert refused.status == 503
             assert "64 pages" in (await refused.json())["error"]
+        async with visitor.get("/live", headers=place.bearer) as owner:
+            assert owner.status == 200  # in place of a stranger's
+            async with visitor.get("/live") as refused:
+                assert refused.status == 503
         async with visitor.get("/healthz") as alive:
             assert alive.status == 200
-        answers[0].close()
+        for answer in answers:
+            answer.close()
         async with asyncio.timeout(5):
             while len(place.site._live._streams) == live.MOST_STREAMS:
                 await asyncio.sleep(0.01)
