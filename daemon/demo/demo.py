@@ -122,12 +122,13 @@ async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> DemoSummary:
         ended = await demo.watch()
         elapsed_s = clock.monotonic() - began
         if options.hold and ended != _INTERRUPTED:
-            screen.close(await _summary(setup, log, ended, elapsed_s))
+            summary = await _summary(setup, log, ended, elapsed_s)
+            screen.close(summary)
             screen.tell(f"{'hold':>9}  {setup.page_url} stays; Ctrl-C ends the demo")
             await demo.hold()
+            return summary
     summary = await _summary(setup, log, ended, elapsed_s)  # the store is at rest now
-    if not options.hold or ended == _INTERRUPTED:
-        screen.close(summary)
+    screen.close(summary)
     return summary
 
 

@@ -40,14 +40,20 @@ while (walker.nextNode()) {
 return found;
 """
 
+# Outline, border or fill of what has the focus, or of a part of it, differ from those without it.
 _MARKED = """
-const style = getComputedStyle(document.activeElement);
-return {
-  tag: document.activeElement.tagName,
-  what: document.activeElement.outerHTML.slice(0, 80),
-  marked: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0
-    || style.boxShadow !== 'none',
-};
+const looks = e => [e, ...e.querySelectorAll('*')].map(part => {
+  const s = getComputedStyle(part);
+  const outline = s.outlineStyle === 'none' ? '' : s.outline;
+  return [outline, s.border, s.boxShadow, s.backgroundColor, s.fill, s.stroke, s.strokeWidth];
+}).join();
+const at = document.activeElement, tag = at.tagName, what = at.outerHTML.slice(0, 80);
+const focused = looks(at);
+const stay = {preventScroll: true};
+at.blur();
+const plain = looks(at);
+at.focus(stay);
+return {tag, what, marked: focused !== plain};
 """
 _MOST_STOPS = 400
 

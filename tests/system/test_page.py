@@ -141,7 +141,7 @@ def test_a_retrain_is_forced_from_the_page_and_the_journal_says_who(done: Watche
     assert "retrain" in done.text().lower()
     text = done.open("journal")
     assert "I want to see it <script>" in text
-    assert "web (127.0.0.1) asked to retrain" in text.lower()
+    assert "web (127.0.0.1) asked for a retrain" in text.lower()
     assert done.driver.title != "taken"
 
 
