@@ -15,6 +15,7 @@ from daemon.registry.keys import own_signer
 from daemon.registry.registry import Registry
 from daemon.store import taker_table
 from daemon.store.data_folder import open_store
+from daemon.web.server.page_token import PageToken
 from hyperdrift.slot_name import DAY_MS, SlotName
 from tests.daemon.admin import test_prediction_export
 from tests.daemon.brokers import Embedded
@@ -48,6 +49,7 @@ def fill(folder: Path) -> list[str]:
         test_prediction_export.journal(store, live, scored(0, "a"))
     registry = Registry(folder / "models", own_signer(folder))
     made = [registry.adopt(SLOT, write_version(folder.parent / str(n), n)) for n in (1, 2)]
+    PageToken(folder).replace()
     registry.deploy(SLOT, made[0], reason="a test", by="test", at_ms=1_760_000_000_000)
     return made
 
@@ -76,6 +78,8 @@ def commands(folder: Path, versions: list[str]) -> dict[tuple[str, ...], tuple[s
         ("models", "prune"): whose,
         ("keygen",): ("--out", str(folder / "operator")),
         ("status",): (),
+        ("journal",): ("--kind", "ModelServed"),  # one document for each entry, and there is one
+        ("web", "token"): (),
         ("doctor",): (),
     }
 
