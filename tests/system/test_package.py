@@ -240,6 +240,7 @@ def test_it_is_installed_upgraded_while_it_runs_and_removed_without_a_trace(
         assert host.run("stat", "-c", "%a %U", KEY).split() == ["600", "hyperdrift"]
 
         mine = host.run("cat", CONFIG).replace("[mqtt]", f"[mqtt]\nport = {free_port()}")
+        mine = mine.replace(":8377", f":{free_port()}")
         host.write(CONFIG, f"{mine}\n{venue}# mine\n")
         it_is_upgraded_while_it_runs(host, tmp_path)
 

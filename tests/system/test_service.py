@@ -73,9 +73,11 @@ def host(venue: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machi
 
 
 def example() -> str:
-    """Return the example configuration with a port that is free here."""
+    """Return the example configuration with ports that are free here."""
     text = (ROOT / "systemd" / "hyperdrift.toml").read_text()
     assert '\nbroker = "embedded"' in text
+    assert ":8377" in text
+    text = text.replace(":8377", f":{free_port()}")
     return text.replace("[mqtt]", f"[mqtt]\nport = {free_port()}").replace("= 180", "= 10")
 
 
@@ -195,7 +197,7 @@ def test_reload_takes_what_can_change_and_names_what_cannot(service: Machine) ->
 def test_with_the_venue_away_a_boot_goes_on_and_a_reload_and_a_stop_work(host: Machine) -> None:
     host.run("systemctl", "stop", UNIT)
     whole = host.run("cat", CONFIG)
-    away = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{free_port()}", whole)
+    away = re.sub(r"//127\.0\.0\.1:\d+", f"//127.0.0.1:{free_port()}", whole)
     host.write(CONFIG, away)
     host.run("systemctl", "enable", UNIT)
     host.write(f"/etc/systemd/system/{AFTER}", after_us())
