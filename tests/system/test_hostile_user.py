@@ -84,6 +84,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         made.write(f"/etc/systemd/system/{UNIT}", (ROOT / "systemd" / UNIT).read_text())
         text = (ROOT / "systemd" / "hyperdrift.toml").read_text()
         text = text.replace("[mqtt]", f"[mqtt]\nport = {PORT}").replace("= 180", "= 5")
+        text = text.replace(":8377", f":{free_port()}")
         made.write(CONFIG, f"{text}\n{venue}")
         made.run("chown", "root:hyperdrift", CONFIG)
         made.run("chmod", "640", CONFIG)
