@@ -184,7 +184,7 @@ def _evidence(settings: PolicySettings, now: Situation) -> Start | None:
     """Return the strongest reason to retrain, before any limit."""
     if now.trained_to_ms is None:
         enough = now.bars >= settings.min_bars
-        return Start("first", "there is no model yet and enough bars") if enough else None
+        return Start("first", "there was no model and there were enough bars") if enough else None
     if now.drifted and settings.on_drift and not now.unhelpful:
         return Start("drift", _drift(now))
     if now.fell and settings.on_win_rate:

@@ -162,7 +162,7 @@ class WinRate:
 
     def _recent(self) -> str:
         rate = sum(self._last) / len(self._last)
-        return f"{rate:.0%} of the last {len(self._last)} trades won"
+        return f"{rate:.0%} of the last {len(self._last)} won"
 
     def _losing(self, at_ms: int) -> list[WinRateFell]:
         rate = self._reference or (self._wins + 1) / (self.trades + 2)

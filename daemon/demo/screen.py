@@ -94,7 +94,7 @@ def _status(log: EventLog) -> str:
     worst = max(state["drift"].items(), key=lambda pair: pair[1], default=None)
     drift = f"highest drift {worst[0]} {worst[1]:.0%}" if worst else "no drift reference yet"
     return (
-        f"{log.bars} scored, {log.predictions} answered by the bot, {win}, {drift}, "
+        f"{log.bars} closed, {log.predictions} answered by the bot, {win}, {drift}, "
         f"{state['phase']}"
     )
 

@@ -117,7 +117,7 @@ def _win_rate(of: Fields) -> Said:
     text = of.text("text")
     if of.text("source") == "signals":
         text = f"of the model's signals, {text.removeprefix('signals: ')}"
-        return Said(text.replace(" trades won", " won"), "warning")
+        return Said(text, "warning")
     return Said(text.removeprefix("trades: "), "warning")
 
 

@@ -52,7 +52,7 @@ def test_a_rate_below_the_floor_is_told_once() -> None:
     kinds = [fell.kind for _, fell in found]
     assert sorted(kinds) == ["cusum", "floor"]
     (floor,) = [fell for _, fell in found if fell.kind == "floor"]
-    assert floor.text == "40% of the last 100 trades won, the floor is 45%"
+    assert floor.text == "40% of the last 100 won, the floor is 45%"
 
 
 def test_a_losing_streak_is_told_once_each_time_it_happens() -> None:

@@ -41,7 +41,7 @@ def _training(state: SlotState) -> str:
         return what
     why = f" {because(job.reason)}" if job.reason else ""
     goes_on = "; the live model goes on" if state.model_id else ""
-    return f"{what} ({job.step}, {job.percent:.0f} %){why}{goes_on}"
+    return f"{what} ({job.percent:.0f} % done){why}{goes_on}"
 
 
 def _probation(state: SlotState) -> str:
@@ -156,8 +156,9 @@ def _need(names: list[str]) -> str:
 def _counted(slots: tuple[SlotSummary, ...]) -> str:
     busy = [one for one in slots if one.state.phase in _TRAINS]
     none = [one for one in slots if one.state.model_id is None]
-    counts = [plural(len(slots) - len(none), "model") + " live"]
-    if none:
+    live = len(slots) - len(none)
+    counts = [plural(live, "model") + " live" if live else "no model live yet"]
+    if none and live:
         counts.append(f"{plural(len(none), 'slot')} without one yet")
     if busy:
         counts.append(f"{plural(len(busy), 'retrain')} under way")

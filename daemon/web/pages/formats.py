@@ -16,6 +16,7 @@ NONE: Final = "\N{EN DASH}"
 _MINUS: Final = "\N{MINUS SIGN}"  # as wide as a plus, so that columns of figures line up
 _THIN: Final = " "  # the style sheet keeps a figure and its unit on one line
 _LATEST_MS: Final = 253_402_300_799_999  # the last year that a date can have
+_FIRST_MS: Final = 10**11  # in 1973; what is less is a duration
 _UNITS: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _TINY, _HUGE = 1e-4, 1e9  # beyond these a power of ten is easier to read
 _LONGEST_PART: Final = 300  # characters of a name in an address
@@ -139,6 +140,13 @@ def as_text(value: object, depth: int = 0) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return significant(value)
+
+
+def field(value: object, name: str) -> str:
+    """Return the value of a field of the journal as text: a time as `2026-01-31 23:59:58 UTC`."""
+    is_time = name == "t" or name.endswith(("_t", "_ms"))
+    at = instant(value) if is_time and isinstance(value, int) and value > _FIRST_MS else None
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else as_text(value)
 
 
 def path_part(text: str) -> str:

@@ -18,8 +18,8 @@ LONGEST: Final = 1000
 """Characters of one text that a page shows."""
 
 _FILTERS: Final = (
-    *(formats.as_text, formats.clock_time, formats.day_and_time, formats.duration, formats.number),
-    *(formats.path_part, formats.percent, formats.signed, formats.significant),
+    *(formats.as_text, formats.clock_time, formats.day_and_time, formats.duration, formats.field),
+    *(formats.number, formats.path_part, formats.percent, formats.signed, formats.significant),
     sentence,
 )
 _GLOBALS: Final = (
@@ -36,6 +36,7 @@ _CONSTANTS: Final = {
     "ORDERS": words.ORDERS,
     "PHASES": words.PHASES,
     "SEVERITIES": words.SEVERITIES,
+    "STEPS": words.STEPS,
     "URGENCIES": words.URGENCIES,
 }
 

@@ -35,6 +35,20 @@ PHASES: Final = {
     "swapping": Word("swapping the model", "half", "accent"),
 }
 
+STEPS: Final = {
+    "features": "computing the features",
+    "labels": "labelling the bars",
+    "out-of-fold": "training on parts of the history",
+    "judge": "judging the candidate",
+    "champion": "comparing it with the live model",
+    "refit": "training on the whole history",
+    "save": "saving it",
+    "report": "writing its report",
+    "self-test": "loading it in a fresh Python",
+    "done": "done",
+}
+"""What a retrain does in each of its steps."""
+
 MARKS: Final = {
     "live": Word("went live", "triangle", "good"),
     "rolled_back": Word("rolled back", "back", "warn"),

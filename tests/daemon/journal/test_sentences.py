@@ -146,7 +146,7 @@ def test_the_life_of_a_model_reads_without_names_of_jobs() -> None:
         ),
         (
             "win_rate",
-            {"source": "signals", "text": "signals: 40% of the last 100 trades won"},
+            {"source": "signals", "text": "signals: 40% of the last 100 won"},
             "Of the model's signals, 40% of the last 100 won.",
         ),
         (

@@ -44,11 +44,11 @@ def state(**fields: Any) -> SlotState:
         ),
         (
             {"phase": "retraining", "retrain": JOB},
-            ("It trains a new model (fit, 40 %) because of drift of x; the live model goes on."),
+            ("It trains a new model (40 % done) because of drift of x; the live model goes on."),
         ),
         (
             {"phase": "judging", "retrain": JOB, "model_id": None},
-            "It judges a new model (fit, 40 %) because of drift of x.",
+            "It judges a new model (40 % done) because of drift of x.",
         ),
         ({"phase": "judging"}, "It judges a new model."),
         (
@@ -161,6 +161,10 @@ EMPTY: dict[str, Any] = {"phase": "collecting", "model_id": None}
     ("given", "says"),
     [
         (slots({}, {}), "It runs: 2 models live, and nothing needs you."),
+        (
+            slots({"model_id": None, "phase": "retraining"}),
+            "It runs: no model live yet and 1 retrain under way, and nothing needs you.",
+        ),
         (
             slots(TRAINS, EMPTY),
             (

@@ -43,10 +43,13 @@ def live(
     ("reason", "previous", "kind", "says"),
     [
         (
-            "there is no model yet and enough bars",
+            "there was no model and there were enough bars",
             None,
             "swapped",
-            "It went live on 2025-08-01 12:00 UTC because there is no model yet and enough bars.",
+            (
+                "It went live on 2025-08-01 12:00 UTC because there was no model and there were "
+                "enough bars."
+            ),
         ),
         (
             "drift of rv_1h, mom_1",

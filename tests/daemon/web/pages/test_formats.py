@@ -89,6 +89,14 @@ def test_any_value_of_json_can_be_shown(value: object, text: str) -> None:
     assert formats.as_text(value) == text
 
 
+def test_a_field_that_is_a_time_is_shown_as_one_and_a_duration_is_not() -> None:
+    assert formats.field(1_769_903_998_000, "closed_ms") == "2026-01-31 23:59:58 UTC"
+    assert formats.field(1_769_903_998_000, "t") == "2026-01-31 23:59:58 UTC"
+    assert formats.field(30, "load_ms") == "30"
+    assert formats.field("1", "since_t") == "1"
+    assert formats.field(10**400, "t") == formats.as_text(10**400)
+
+
 def test_a_price_keeps_all_its_digits() -> None:
     assert formats.significant(114_100.5, 7) == "114,100.5"
     assert formats.significant(0.0123456, 7) == "0.0123456"
