@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,7 +79,7 @@ def commands(folder: Path, versions: list[str]) -> dict[tuple[str, ...], tuple[s
         ("models", "prune"): whose,
         ("keygen",): ("--out", str(folder / "operator")),
         ("status",): (),
-        ("journal",): ("--kind", "ModelServed"),  # one document for each entry, and there is one
+        ("journal",): ("--kind", "versions_pruned"),  # a document for each entry: of one
         ("web", "token"): (),
         ("doctor",): (),
     }
@@ -124,12 +125,14 @@ async def test_each_command_writes_one_document_on_stdout_and_no_detail_on_stder
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 cwd=ROOT,
+                env=os.environ | {"HYPERDRIFT_WEB__LISTEN": "127.0.0.1:9"},  # nothing listens
             )
             out, _ = await runner.communicate(json.dumps(lines).encode())
     finally:
         await broker.stop()
     ended = dict(zip(asked, json.loads(out), strict=True))
     for name, end in ended.items():
+        assert end["out"], f"{name}: {end}"
         assert isinstance(json.loads(end["out"]), (dict, list)), name
         assert end["err"] == "", name
     codes = {name: end["code"] for name, end in ended.items() if end["code"]}
