@@ -172,7 +172,7 @@ async def _work(shared: SharedParts, ours: VenueSide, host: HostSide) -> None:
             async with asyncio.TaskGroup() as tasks:
                 if shared.config.web.listen:
                     doing = lambda: host.watchdog.start  # noqa: E731 - two parts ask for it
-                    metrics = metrics_page(shared, parts, host.status, doing)
+                    metrics = metrics_page(shared, parts, host.status, doing, notices.counts)
                     site = status_page(shared, parts, host.status, doing, metrics)
                     tasks.create_task(metrics.run(), name="metrics")
                     tasks.create_task(site.run(), name="status-page")

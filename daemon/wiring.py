@@ -20,6 +20,7 @@ from daemon.hyperliquid.stream import CALM_S, CandleStream
 from daemon.market_data.feed import Feed
 from daemon.market_data.listed_coins import ListedCoins
 from daemon.market_data.order_flow import CohortFlow, Cohorts
+from daemon.notify.delivery import DeliveryCounts
 from daemon.notify.digest import DigestMaker
 from daemon.notify.notifier import Notifier
 from daemon.registry.bot_compatibility import BotCompatibility
@@ -267,7 +268,11 @@ def status_page(
 
 
 def metrics_page(
-    shared: SharedParts, parts: SlotParts, status: StatusPublisher, doing: Callable[[], str]
+    shared: SharedParts,
+    parts: SlotParts,
+    status: StatusPublisher,
+    doing: Callable[[], str],
+    notified: DeliveryCounts,
 ) -> MetricsPage:
     """Build the metrics; what happens is counted from now on."""
     reader = DaemonReader(
@@ -278,6 +283,7 @@ def metrics_page(
         bus=shared.bus,
         start=doing,
         find_feed=lambda: status.feed,
+        notified=notified,
     )
     tally = EventTally([str(slot) for slot in parts.runners], shared.clock)
     shared.announcements.listen(tally.take)

@@ -9,6 +9,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
@@ -29,6 +30,21 @@ _FAILING: Final = 2
 _GOODBYE_S: Final = 1.0
 
 
+@dataclass(slots=True)
+class DeliveryCounts:
+    """What became of messages since the start, over all services.
+
+    Attributes:
+        sent: Messages that a service took.
+        failed: Attempts that failed.
+        given_up: Messages that a service will not get any more.
+    """
+
+    sent: int = 0
+    failed: int = 0
+    given_up: int = 0
+
+
 class Sends(Protocol):
     """What an outbox needs of a service."""
 
@@ -47,6 +63,7 @@ class Delivery:
         clock: Real time.
         changed: Called after each change of what waits.
         timeout_s: How long one attempt may take, seconds.
+        counts: Counts what becomes of messages.
     """
 
     def __init__(
@@ -56,7 +73,9 @@ class Delivery:
         changed: Callable[[], None] = lambda: None,
         *,
         timeout_s: float = TIMEOUT_S,
+        counts: DeliveryCounts | None = None,
     ) -> None:
+        self._counts = counts or DeliveryCounts()
         self._service, self._clock, self._changed = service, clock, changed
         self._timeout_s = timeout_s
         self._waiting: deque[Notice] = deque()
@@ -119,12 +138,14 @@ class Delivery:
             self._delivered(self._batch)
 
     def _delivered(self, batch: list[Notice]) -> None:
+        self._counts.sent += 1
         self._remove(batch)
         self._tries, self.why = 0, ""
         if self._failed.ends():
             log.info("notify.back", service=self.name)
 
     async def _not_delivered(self, batch: list[Notice], outcome: Outcome) -> None:
+        self._counts.failed += 1
         self._tries += 1
         if self._failed.begins():
             log.warning("notify.failed", service=self.name, why=outcome.why, outcome="tried again")
@@ -151,6 +172,7 @@ class Delivery:
             self._give_up(old, "they are older than a day")
 
     def _give_up(self, messages: list[Notice], why: str) -> None:
+        self._counts.given_up += len(messages)
         titles = [message.title for message in messages]
         log.error("notify.given_up", service=self.name, count=len(titles), titles=titles, why=why)
 

@@ -17,7 +17,7 @@ from daemon.config.notify_times import QuietHours, WeeklyTime, zone_of
 from daemon.config.notify_urls import notify_urls
 from daemon.config.schema import Config
 from daemon.core.clock import VenueClock
-from daemon.notify.delivery import Delivery
+from daemon.notify.delivery import Delivery, DeliveryCounts
 from daemon.notify.digest import DigestMaker
 from daemon.notify.matters import MATTERING
 from daemon.notify.notice import Notice
@@ -65,6 +65,9 @@ class Notifier:
         clock: Real time.
         venue: The venue's clock, which dates what is told.
         digest: Writes the weekly digest.
+
+    Attributes:
+        counts: What became of messages.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Notifier:
         self._weekly: WeeklyTime | None = None
         self._outboxes: dict[str, Delivery] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._adopted = asyncio.Event()
+        self._adopted, self.counts = asyncio.Event(), DeliveryCounts()
 
     @property
     def trouble(self) -> str:
@@ -108,7 +111,7 @@ class Notifier:
         self._weekly = WeeklyTime.parse(notify.digest, zone)
         boxes = {}
         for service in self._prepared:
-            box = Delivery(service, self._clock, self._dirty.set)
+            box = Delivery(service, self._clock, self._dirty.set, counts=self.counts)
             was = self._outboxes.get(service.name)
             box.put(was.waiting if was else self._state.outboxes.get(service.name, []))
             boxes[service.name] = box

@@ -48,6 +48,11 @@ _DAEMON: Final = (
     ("disk_free_bytes", "gauge", "Free space where the data folder is."),
     ("disk_size_bytes", "gauge", "Size of the disk where the data folder is."),
 )
+_NOTIFY: Final = (
+    ("notifications_sent_total", "counter", "Messages that a service of `[notify]` took."),
+    ("notifications_failed_total", "counter", "Attempts to send one that failed."),
+    ("notifications_given_up_total", "counter", "Messages that a service will never get."),
+)
 _VENUE: Final = (
     ("venue_connected", "gauge", "1 while the stream of the venue is connected."),
     ("venue_reconnects_total", "counter", "How often the stream was connected again."),
@@ -122,7 +127,7 @@ _TIMES: Final = (
 ENTRIES: Final = (
     tuple(
         MetricEntry(f"{_WHOLE}{name}", kind, says, *labels)  # type: ignore[arg-type]
-        for name, kind, says, *labels in (*_DAEMON, *_VENUE, *_OF_SLOT, *_BARS, *_TOLD)
+        for name, kind, says, *labels in (*_DAEMON, *_NOTIFY, *_VENUE, *_OF_SLOT, *_BARS, *_TOLD)
     )
     + _TIMES
 )

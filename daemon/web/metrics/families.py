@@ -13,6 +13,7 @@ from prometheus_client.core import (
 )
 
 from daemon.mqtt.messages import FeedState, SlotState, VenueState
+from daemon.notify.delivery import DeliveryCounts
 from daemon.web.metrics.catalogue import BY_NAME, PHASES, MetricEntry
 
 _BP: Final = 1e4
@@ -43,6 +44,7 @@ class DaemonReading:
         broker_connected: Whether the broker is there.
         rows_written: Rows that were written to the store.
         writable: Whether the disk takes what is to be written.
+        notified: What became of messages to people.
         venue: The connections to the venue; None before there is a feed.
         slots: Slot -> its state.
         feed: Slot -> counts of its bars.
@@ -55,6 +57,7 @@ class DaemonReading:
     broker_connected: bool
     rows_written: int = 0
     writable: bool = True
+    notified: DeliveryCounts = field(default_factory=DeliveryCounts)
     venue: VenueState | None = None
     slots: Mapping[str, SlotState] = field(default_factory=dict)
     feed: Mapping[str, FeedState] = field(default_factory=dict)
@@ -84,6 +87,8 @@ def families(now: DaemonReading, disk: DiskFigures) -> Iterator[Metric]:
     """
     page = _Page()
     _daemon(page, now, disk)
+    for name in ("sent", "failed", "given_up"):
+        page.put(f"notifications_{name}_total", getattr(now.notified, name))
     if now.venue:
         _venue(page, now.venue)
     for slot, state in now.slots.items():

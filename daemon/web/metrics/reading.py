@@ -7,6 +7,7 @@ from typing import Protocol
 
 from daemon.market_data.feed import Feed
 from daemon.mqtt.messages import SlotState
+from daemon.notify.delivery import DeliveryCounts
 from daemon.store.retrying_store import RetryingStore
 from daemon.web.metrics.families import DaemonReading
 from hyperdrift.clock import Clock
@@ -34,6 +35,7 @@ class DaemonReader:
         bus: The connection to the broker.
         start: Returns how far the start is, in words; empty once it is over.
         find_feed: Returns what follows the venue; None before there is one.
+        notified: What became of messages to people.
     """
 
     version: str
@@ -43,6 +45,7 @@ class DaemonReader:
     bus: MqttConnection
     start: Callable[[], str]
     find_feed: Callable[[], Feed | None]
+    notified: DeliveryCounts
     began_s: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,6 +63,7 @@ class DaemonReader:
             broker_connected=self.bus.connected,
             rows_written=self.store.inner.store.database.written,
             writable=not self.store.trouble,
+            notified=self.notified,
             venue=feed.venue_state() if feed else None,
             slots={str(slot): runner.state() for slot, runner in self.runners.items()},
             feed={str(slot): feed.state(slot) for slot in feed.slots} if feed else {},

@@ -3,7 +3,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from daemon.notify.delivery import PAUSES_S, ROOM, Delivery
+from daemon.notify.delivery import PAUSES_S, ROOM, Delivery, DeliveryCounts
 from daemon.notify.notice import Notice
 from daemon.notify.services import Outcome
 from hyperdrift.slot_name import DAY_MS
@@ -60,8 +60,8 @@ async def test_a_message_is_delivered_once() -> None:
 
 
 async def test_a_dead_service_is_told_once_and_when_it_is_back_what_waited_is_one_message() -> None:
-    clock, phone = FakeClock(), Phone(*[DEAD] * 4)
-    box = Delivery(phone, clock)
+    clock, phone, counts = FakeClock(), Phone(*[DEAD] * 4), DeliveryCounts()
+    box = Delivery(phone, clock, counts=counts)
     with capture_logs() as lines:
         phone.look = lambda: box.trouble
         box.put(news(clock, n) for n in range(3))
@@ -73,12 +73,13 @@ async def test_a_dead_service_is_told_once_and_when_it_is_back_what_waited_is_on
     assert [line["event"] for line in lines] == ["notify.failed", "notify.back"]
     assert box.trouble == ""
     assert clock.slept == list(PAUSES_S[:4])
+    assert counts == DeliveryCounts(sent=1, failed=4)
     assert "secret" not in str(lines) + box.trouble
 
 
 async def test_after_the_last_attempt_a_message_is_given_up_and_the_trouble_stays() -> None:
-    clock, phone = FakeClock(), Phone(*[DEAD] * 100)
-    box = Delivery(phone, clock)
+    clock, phone, counts = FakeClock(), Phone(*[DEAD] * 100), DeliveryCounts()
+    box = Delivery(phone, clock, counts=counts)
     with capture_logs() as lines:
         box.put([news(clock)])
         async with running(box):
@@ -86,6 +87,7 @@ async def test_after_the_last_attempt_a_message_is_given_up_and_the_trouble_stay
     assert phone.tries == len(PAUSES_S) + 1
     assert lines[-1]["event"] == "notify.given_up"
     assert lines[-1]["titles"] == ["news 0"]
+    assert counts == DeliveryCounts(failed=phone.tries, given_up=1)
     assert box.trouble
 
 

@@ -49,6 +49,9 @@ VENUE, START = whole("hyperdrift_venue_connected"), whole("process_start_time_se
 WRITES, FREE = whole("hyperdrift_store_writable"), whole("hyperdrift_disk_free_bytes")
 SIZE, LOOP = whole("hyperdrift_disk_size_bytes"), "hyperdrift_event_loop_delay_seconds_bucket"
 THROTTLED, UPTIME = whole("hyperdrift_venue_throttled_total"), whole("hyperdrift_uptime_seconds")
+GIVEN_UP, FAILED, SENT = (
+    whole(f"hyperdrift_notifications_{name}_total") for name in ("given_up", "failed", "sent")
+)
 NO_MODEL = slot("phase", hyperdrift_phase="collecting")
 FAILS, EARNS = slot("retrains_total", result="failed"), slot("earning_high_ratio", source="signals")
 ALWAYS, NEVER = "1+0x3000", "0+0x3000"
@@ -103,6 +106,12 @@ CASES = (
         {slot("rollbacks_total"): "1x60"},
     ),
     Case("HyperdriftCannotWrite", {WRITES: NEVER}, {WRITES: ALWAYS}),
+    Case(
+        "HyperdriftMessagesLost",
+        {GIVEN_UP: NEVER, FAILED: "0x10 6x50", SENT: NEVER},
+        {GIVEN_UP: NEVER, FAILED: "0x10 6x50", SENT: "0x10 1x50"},
+        "40m",
+    ),
     Case(
         "HyperdriftDiskSoonFull",
         {FREE: "5e8x60", SIZE: "1e11x60"},

@@ -27,6 +27,7 @@ def test_the_figures_have_base_units() -> None:
     assert found["earning_returns", "BTC-5m", "signals"] == 40
     assert found["profit_7d", "BTC-5m"] == -12.5
     assert found["disk_free_bytes",] == 20
+    assert found["notifications_sent_total",] == 0
 
 
 def test_the_phase_is_one_of_all_phases_of_the_engine() -> None:
