@@ -125,6 +125,8 @@ class Orders:
         reason = _one_line("reason", asked.reason, LONGEST_REASON)
         if not reason:
             raise Denied(400, "there is no reason", "write why, for the journal")
+        if asked.model_id:
+            await self._reading.version_of(slot, asked.model_id)
         who, name = f"web ({visit.address})", _one_line("name", asked.by, _LONGEST_NAME)
         self._count(visit)
         command = Command(

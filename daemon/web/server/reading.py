@@ -81,7 +81,16 @@ class Reading:
         Raises:
             Denied: If there is no such version.
         """
-        slot, model_id = self.named(request.match_info["slot"]), request.match_info["model_id"]
+        return await self.version_of(
+            self.named(request.match_info["slot"]), request.match_info["model_id"]
+        )
+
+    async def version_of(self, slot: SlotName, model_id: str) -> VersionView:
+        """Return a version of a slot.
+
+        Raises:
+            Denied: If there is no such version.
+        """
         view = await self._data.version(slot, model_id)
         if view is None:
             missing = f"{slot} has no version {printable(model_id, _LONGEST)!r}"

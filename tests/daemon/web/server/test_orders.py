@@ -54,6 +54,7 @@ async def test_a_program_gives_an_order_with_the_token(tmp_path: Path) -> None:
         ({"reason": "x" * 501}, 400, "500"),
         ({"by": "x" * 41}, 400, "40"),
         ({"by": "a\x07"}, 400, "control characters"),
+        ({"model_id": "../../etc"}, 404, "BTC-5m has no version"),
         ({"command": "destroy"}, 400, "command"),
         ({"command": 3}, 400, "command"),
     ],
