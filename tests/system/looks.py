@@ -64,9 +64,11 @@ def faint_texts(driver: Chrome) -> list[str]:
 
 
 def focus_stops(driver: Chrome) -> tuple[int, list[str]]:
-    """Press the tab key from the skip link through the page; return the stops, and those that nothing marks."""
+    """Press the tab key from the skip link on; return the stops, and those that nothing marks."""
     stops, unseen = 0, []
     driver.execute_script("document.querySelector('.skip').focus()")  # the first of each page
+    ActionChains(driver).send_keys(Keys.TAB).perform()
+    ActionChains(driver).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
     while stops < _MOST_STOPS:
         at: dict[str, Any] = driver.execute_script(_MARKED)
         if at["tag"] in {"BODY", "HTML"}:

@@ -123,6 +123,7 @@ def test_an_order_from_another_site_or_without_the_form_is_refused(done: Watched
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request)
         assert refused.value.code == 403
+        refused.value.close()
     # A page of another origin: the cookie stays at home.
     done.driver.get(
         f"data:text/html,<form method=post action='{action}'><input name=reason value=x></form>"
@@ -138,6 +139,7 @@ def test_a_retrain_is_forced_from_the_page_and_the_journal_says_who(done: Watche
     order.find_element(By.TAG_NAME, "summary").click()
     box = order.find_element(By.NAME, "reason")
     box.send_keys("I want to see it " + HOSTILE, Keys.ENTER)
+    done.wait_for_answer(box)
     assert "retrain" in done.text().lower()
     text = done.open("journal")
     assert "I want to see it <script>" in text

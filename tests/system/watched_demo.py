@@ -17,6 +17,9 @@ from typing import Any
 from paho.mqtt import publish
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.ui import WebDriverWait
 
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from tests.system.browser import DESK, browsing, show_as
@@ -41,7 +44,7 @@ class WatchedDemo:
         return self.story.read_text()
 
     def text(self) -> str:
-        return self.driver.find_element(By.TAG_NAME, "body").text
+        return str(self.driver.execute_script("return document.body.innerText"))
 
     def progress(self) -> bool:
         """Whether the page shows how far a retrain is."""
@@ -76,7 +79,12 @@ class WatchedDemo:
         box = self.driver.find_element(By.NAME, "token")
         box.send_keys(token)
         box.submit()
+        self.wait_for_answer(box)
         return self.text()
+
+    def wait_for_answer(self, sent: WebElement) -> None:
+        """Wait until the page of a form that was sent has given way to another."""
+        WebDriverWait(self.driver, 30).until(staleness_of(sent))
 
     def end(self) -> dict[str, Any]:
         """Interrupt the demo; return the document that it prints."""
