@@ -204,6 +204,7 @@ def _evidence(
         parity=dataset.parity(rows, job.frame, job.computed),
         champion=comparison,
         quietest=(twin.rule.down.quietest, 1.0, twin.rule.up.quietest),
+        learnt=twin.learnt,
         provenance=provenance.compare(job.champion.anchors if job.champion else (), job.frame),
     )
 

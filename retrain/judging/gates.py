@@ -46,7 +46,7 @@ class Evidence:
     whose label reaches into the test block. `parity` is the largest difference between trained
     and served features, `provenance` the comparison with the bars the champion learnt from.
     `quietest` is the least share of each decision in any stretch of the training block as long as
-    the test block.
+    the test block. `learnt` is the interval of the skill out of fold, on the labels of the fit.
     """
 
     train: Scores
@@ -57,6 +57,7 @@ class Evidence:
     champion: Comparison
     provenance: AnchorMatch = field(default_factory=AnchorMatch)
     quietest: tuple[float, float, float] = _NEVER_QUIET
+    learnt: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ def judge(evidence: Evidence, limits: GateLimits) -> tuple[Gate, ...]:
         *_accuracy(evidence, limits),
         all_classes(evidence.train, evidence.test, evidence.quietest, limits.all_classes),
         _overfit(evidence, limits.overfit),
-        _beats_prior(evidence.test, limits.beats_prior),
+        _beats_prior(evidence, limits.beats_prior),
         _direction(evidence, limits.direction),
         _calibrated(evidence, limits.calibrated),
         earns(evidence.test, limits.earns),
@@ -138,11 +139,20 @@ def _overfit(evidence: Evidence, limit: float) -> Gate:
     return Gate("overfit", value, limit, passed=False, verdict=text, why=why)
 
 
-def _beats_prior(test: Scores, limit: float) -> Gate:
+def _beats_prior(evidence: Evidence, limit: float) -> Gate:
+    """Refuse a skill that is not surely above the limit on the test block, or out of fold.
+
+    Fitted to noise, a model still leans somewhere, and half of the time the test block likes it.
+    """
+    test, learnt = evidence.test, evidence.learnt
     low, high = test.skill_interval
-    passed = low > limit
+    taught = learnt is None or learnt.low > limit
+    passed = low > limit and taught
     text = f"skill {test.skill:.4f}, 95 % interval {low:.4f} to {high:.4f}, is"
-    text += f"{'' if passed else ' not surely'} above {limit:g}"
+    text += f"{'' if low > limit else ' not surely'} above {limit:g}"
+    if learnt is not None and not taught:
+        text += f"; out of fold on the training block, {learnt.low:.4f} to {learnt.high:.4f}, it is"
+        text += " not: there was nothing to learn from its labels"
     why = "a model that knows no more than the class shares is noise"
     return Gate("beats_prior", test.skill, limit, passed, text, why)
 

@@ -10,20 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrain.dataset import Rows
+from retrain.deciding.block_bootstrap import Interval, interval, resampler
 from retrain.deciding.decision import SignalThreshold
 from retrain.deciding.expectation import DecisionRule, OutOfFold, RuleSettings, choose
 from retrain.folds import out_of_fold
+from retrain.labels import shares
+from retrain.scores import row_log_loss
 from retrain.stacking.meta import fit_meta
 from retrain.stacking.stack import META_COLUMNS, Stack, Trainer
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A fitted stack with its decision rule; `stop` is the row after the last it trained on."""
+    """A fitted stack with its decision rule; `stop` is the row after the last it trained on.
+
+    `learnt` is the 95 % interval of the twin's skill out of fold, on the labels that it was
+    fitted to; None of a refit, which nobody judges.
+    """
 
     stack: Stack
     rule: DecisionRule
     stop: int
+    learnt: Interval | None = None
 
     @property
     def signal(self) -> SignalThreshold:
@@ -54,9 +62,11 @@ def fit_twin(
     meta = fit_meta(given[rows.train], y, purge=gap)
     (bases,) = fitting
     # The meta model was fitted to these rows, but a dozen weights cannot overfit thousands.
-    rule = _rule(rows, np.arange(len(y)), meta.predict_proba(given[rows.train]), settings)
+    said = meta.predict_proba(given[rows.train])
+    rule = _rule(rows, np.arange(len(y)), said, settings)
     given[rows.test] = bases.probabilities(rows.features[rows.test], trainer.names)
-    return given, Model(trainer.assemble(bases, meta, x, y), rule, rows.train.stop)
+    stack = trainer.assemble(bases, meta, x, y)
+    return given, Model(stack, rule, rows.train.stop, _skill(said, y, gap))
 
 
 def refit(
@@ -77,6 +87,13 @@ def refit(
     rule = _rule(rows, known, meta.predict_proba(given[known]), settings)
     stack = trainer.assemble(bases, meta, rows.features, rows.labels)
     return Model(stack, rule, len(rows.labels))
+
+
+def _skill(p: NDArray[np.float64], labels: NDArray[np.int8], horizon_bars: int) -> Interval:
+    """Return the 95 % interval of the skill over the class shares of the same rows."""
+    pick = resampler(len(labels), horizon_bars)
+    base = row_log_loss(labels, np.broadcast_to(shares(labels), p.shape))
+    return interval(1 - pick(row_log_loss(labels, p)) / pick(base))
 
 
 def _rule(

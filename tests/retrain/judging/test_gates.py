@@ -243,3 +243,13 @@ def test_a_limit_can_be_set_by_name() -> None:
 def test_an_unknown_gate_or_a_limit_that_is_no_number_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(BadSetting, match="gates"):
         GateLimits.from_mapping(values)
+
+
+def test_a_skill_that_the_test_block_shows_and_the_training_block_does_not_is_noise() -> None:
+    assert not refused(both(replace(GOOD, learnt=Interval(0.02, 0.05))))
+    noise = both(replace(GOOD, learnt=Interval(-0.004, 0.001)))
+    assert refused(noise) == ["beats_prior"]
+    (gate,) = (one for one in noise if one.name == "beats_prior")
+    assert (
+        "above 0; out of fold on the training block, -0.0040 to 0.0010, it is not" in gate.verdict
+    )
