@@ -16,6 +16,8 @@ from daemon.web.server.headers import STRICT
 log = structlog.get_logger()
 
 MOST_CONNECTIONS: Final = 256
+HANDSHAKE_S: Final = 10.0
+"""So long a new connection may take to agree on TLS."""
 FIRST_S: Final = 10.0
 """So long a new connection may take to send the head of its first request."""
 REQUEST_S: Final = 60.0
@@ -36,9 +38,24 @@ class Bounds:
     def __init__(self, most: int = MOST_CONNECTIONS) -> None:
         self._most = most
         self.open: dict[BoundedConnection, None] = {}  # in the order they came
+        self._expected: dict[int, float] = {}  # those that agree on TLS, and since when
+
+    def expect(self, connection: "BoundedConnection", now_s: float) -> None:
+        """Count a connection that is not made yet: each holds an open file of the daemon.
+
+        Raises:
+            ConnectionAbortedError: If there are too many, which closes it.
+        """
+        while self._expected and now_s - next(iter(self._expected.values())) > HANDSHAKE_S:
+            del self._expected[next(iter(self._expected))]
+        if len(self._expected) >= self._most:
+            raise ConnectionAbortedError
+        self._expected.pop(id(connection), None)  # of one that is no more, so the order stays
+        self._expected[id(connection)] = now_s
 
     def admit(self, connection: "BoundedConnection") -> None:
         """Count a connection, and end another one if there is no room for it."""
+        self._expected.pop(id(connection), None)
         if len(self.open) >= self._most:
             oldest = next((one for one in self.open if not one.lasts), connection)
             self.open.pop(oldest, None)
@@ -55,6 +72,9 @@ class BoundedConnection(RequestHandler):
         server: Answers its requests.
         bounds: Counts it.
         loop: The event loop.
+
+    Raises:
+        ConnectionAbortedError: If too many others are not made yet.
     """
 
     def __init__(self, server: Any, bounds: Bounds, loop: asyncio.AbstractEventLoop) -> None:
@@ -67,6 +87,7 @@ class BoundedConnection(RequestHandler):
             max_field_size=_LONGEST_FIELD,
             max_headers=_MOST_FIELDS,
         )
+        bounds.expect(self, loop.time())
         self._bounds = bounds
         self._on_end: Callable[[], object] | None = None
         self._timer: asyncio.TimerHandle | None = None

@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from daemon.config.schema import WebSection
-from daemon.web.server.connections import BoundedConnection, Bounds
+from daemon.web.server.connections import HANDSHAKE_S, BoundedConnection, Bounds
 from hyperdrift.clock import Clock
 from hyperdrift.errors import ConfigError
 from hyperdrift.process.home import expanded
@@ -25,7 +25,6 @@ from hyperdrift.process.home import expanded
 log = structlog.get_logger()
 
 _RETRY_S: Final = 10.0
-_HANDSHAKE_S: Final = 10.0
 _GOODBYE_S: Final = 1.0
 _RENEWAL_S: Final = 60.0
 _ELSEWHERE: Final = "write another web.listen and restart the daemon"
@@ -83,7 +82,7 @@ class Listener:
 
     async def _bound(self, made: Callable[[], BoundedConnection]) -> asyncio.Server | None:
         host, port = self._section.place
-        handshake_s = _HANDSHAKE_S if self._tls else None
+        handshake_s = HANDSHAKE_S if self._tls else None
         try:
             return await asyncio.get_running_loop().create_server(
                 made, host, port, ssl=self._tls, ssl_handshake_timeout=handshake_s

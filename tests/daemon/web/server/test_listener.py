@@ -1,6 +1,7 @@
 """The page listens where it is told to; a port that is taken is a trouble of the page alone."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import socket
 import ssl
@@ -8,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from daemon.config.schema import WebSection
-from daemon.web.server import listener
+from daemon.web.server import connections, listener
 from daemon.web.server.listener import server_context
 from hyperdrift.errors import ConfigError
 from tests.daemon.web.server.visitors import Visitor, a_page
@@ -84,6 +86,32 @@ async def test_a_page_with_a_certificate_speaks_tls_and_takes_a_renewed_one(
                     break
                 except OSError:
                     await asyncio.sleep(0.05)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket")
+async def test_who_opens_many_connections_and_never_agrees_on_tls_takes_few_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections.Bounds.__init__, "__defaults__", (3,))
+    async with a_page(tmp_path, **certificate(tmp_path)) as place, asyncio.timeout(5):
+        opened = [await asyncio.open_connection(*place.config.web.place) for _ in range(4)]
+        with contextlib.suppress(ConnectionError):
+            assert await opened[-1][0].read() == b""
+        assert not opened[0][0].at_eof()
+        for _, writer in opened:
+            writer.close()
+
+
+async def test_a_handshake_that_came_to_nothing_is_forgotten() -> None:
+    bounds, loop = connections.Bounds(1), asyncio.get_running_loop()
+    page = web.Server(lambda _: asyncio.sleep(0))  # type: ignore[arg-type] # it answers nobody
+    connections.BoundedConnection(page, bounds, loop)
+    with pytest.raises(ConnectionAbortedError):
+        connections.BoundedConnection(page, bounds, loop)
+    later_s = loop.time() + connections.HANDSHAKE_S + 1
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "time", lambda: later_s)
+        connections.BoundedConnection(page, bounds, loop)
 
 
 def test_a_certificate_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
