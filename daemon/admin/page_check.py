@@ -1,7 +1,11 @@
 """Check the status page from this host: who answers at its address, and who may read it."""
 
+import contextlib
 import http.client
+import os
 import ssl
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from daemon.admin import local_daemon
@@ -27,9 +31,31 @@ def token(config: Config, *, new: bool = False) -> str:
     if not config.web.listen:
         raise ConfigError(f"web.listen is empty, so there is no status page; {_SENSIBLE}")
     kept = PageToken(config.data_dir)
-    if value := kept.replace() if new else kept.read():
+    if new and kept.path.parent.is_dir():
+        with _as_owner_of(kept.path.parent):
+            return kept.replace()
+    if not new and (value := kept.read()):
         return value
     raise ConfigError(f"{kept.path} is not there: the first start of the daemon makes it")
+
+
+@contextlib.contextmanager
+def _as_owner_of(folder: Path) -> Iterator[None]:
+    """Let root write as the user who owns a folder: the file is the daemon's then.
+
+    Whoever owns the folder could make a link of the file's name, and root would follow it.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    owner = folder.lstat()
+    try:
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def stranger(config: Config) -> str:

@@ -5,7 +5,6 @@ those of the operators' password of the broker: the folder's owner, or its group
 """
 
 import hmac
-import os
 import secrets
 import stat
 from pathlib import Path
@@ -63,8 +62,6 @@ class PageToken:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         value = secrets.token_urlsafe(32)
         Files().replace(self.path, f"{value}\n".encode(), _ALONE)
-        if os.geteuid() == 0:  # an administrator's file must stay the daemon's
-            os.chown(self.path, folder.stat().st_uid, folder.stat().st_gid)
         self._restrict()
         return value
 

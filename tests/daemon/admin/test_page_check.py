@@ -1,6 +1,8 @@
 """A person is told where the page is, who may read it, and why it cannot be reached."""
 
 import asyncio
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,9 @@ def test_the_token_is_printed_once_there_is_one_and_replaced_on_demand(tmp_path:
     config = configured(tmp_path, "127.0.0.1:8377")
     with pytest.raises(ConfigError, match="the first start of the daemon makes it"):
         page_check.token(config)
+    with pytest.raises(ConfigError, match="the first start of the daemon makes it"):
+        page_check.token(config, new=True)
+    (tmp_path / "web").mkdir()
     first = page_check.token(config, new=True)
     assert page_check.token(config) == first
     assert page_check.token(config, new=True) != first
@@ -68,3 +73,21 @@ def test_a_stranger_at_the_port_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     config = configured(tmp_path, "127.0.0.1:8377")
     assert page_check.stranger(config) == "user nobody has port 8377"
     assert "stop it, or write another web.listen" in page_check.page(config).problem
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_token_that_root_makes_is_the_daemons(tmp_path: Path) -> None:
+    config, folder = configured(tmp_path, "127.0.0.1:8377"), tmp_path / "web"
+    folder.mkdir()
+    os.chown(folder, os.geteuid(), 65534)
+    page_check.token(config, new=True)
+    found = (folder / "token").stat()
+    assert (found.st_uid, found.st_gid) == (os.geteuid(), 65534)
+    with tempfile.TemporaryDirectory() as other:
+        for each in (Path(other), Path(other, "web")):
+            each.mkdir(exist_ok=True)
+            os.chown(each, 65534, 65534)
+        page_check.token(configured(Path(other), "127.0.0.1:8377"), new=True)
+        found = Path(other, "web", "token").stat()
+        assert (found.st_uid, found.st_gid) == (65534, 65534)
+    assert (os.geteuid(), os.getegid()) == (0, 0)

@@ -104,7 +104,7 @@ async def test_who_opens_many_connections_and_never_agrees_on_tls_takes_few_file
 
 async def test_a_handshake_that_came_to_nothing_is_forgotten() -> None:
     bounds, loop = connections.Bounds(1), asyncio.get_running_loop()
-    page = web.Server(lambda _: asyncio.sleep(0))  # type: ignore[arg-type] # it answers nobody
+    page = web.Server(lambda _: asyncio.sleep(0))  # type: ignore[arg-type, return-value] # it answers nobody
     connections.BoundedConnection(page, bounds, loop)
     with pytest.raises(ConnectionAbortedError):
         connections.BoundedConnection(page, bounds, loop)
