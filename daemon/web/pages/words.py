@@ -36,6 +36,7 @@ PHASES: Final = {
 }
 
 STEPS: Final = {
+    "start": "starting",
     "features": "computing the features",
     "labels": "labelling the bars",
     "out-of-fold": "training on parts of the history",
@@ -45,6 +46,7 @@ STEPS: Final = {
     "save": "saving it",
     "report": "writing its report",
     "self-test": "loading it in a fresh Python",
+    "drift calibration": "learning how much its features differ by chance",
     "done": "done",
 }
 """What a retrain does in each of its steps."""
