@@ -28,7 +28,7 @@ NOT_RUN = {
     "docs/howto/freqtrade.md: pip install": "`make freqtrade` installs and copies the same",
     "docs/howto/install.md: sudo HYPERDRIFT_WHEELS": _BY_HAND,
     "docs/howto/install.md: sudo apt": _BY_HAND,
-    "docs/howto/notifications.md: install -m": "it writes an address that a person has",
+    "docs/howto/notifications.md: install -d": "it writes an address that a person has",
     "docs/howto/prometheus-grafana.md: promtool": "it reads the files of this host; promtool reads "
     "ours in tests/daemon/web/metrics/test_exposition.py",
     "docs/howto/remove.md: sudo apt": _BY_HAND,
