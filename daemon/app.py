@@ -8,7 +8,7 @@ venue it only gets no bars, also at a start: the slots serve the models that the
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from functools import partial
 from importlib.metadata import version
 from typing import Final, NamedTuple
@@ -31,10 +31,11 @@ from daemon.market_data.order_flow import CohortFlow, Cohorts, read_cohorts
 from daemon.market_data.silence import SilenceWatch
 from daemon.mqtt.broker_refusals import BrokerRefusals
 from daemon.mqtt.messages import DaemonStatus
+from daemon.people_parts import build_people_parts
 from daemon.runtime.alert_log import AlertLog
 from daemon.runtime.announcements import Announcements
 from daemon.runtime.command_log import CommandLog
-from daemon.runtime.inbox import HistoryFetched, Inbox
+from daemon.runtime.inbox_sources import deliver_bars, deliver_histories, deliver_time
 from daemon.runtime.slot_starts import SlotStarts
 from daemon.runtime.trades import TradeBook
 from daemon.service.broker_connection import broker_connection
@@ -56,10 +57,7 @@ from daemon.wiring import (
     SlotParts,
     build_feed,
     build_slots,
-    metrics_page,
-    notifier,
     retention,
-    status_page,
     trade_follower,
 )
 from hyperdrift.clock import Clock
@@ -67,11 +65,9 @@ from hyperdrift.errors import HyperdriftError
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.process.loading import freeze_gc
 from hyperdrift.slot_name import SlotName
-from monitor.events import Ticked
 
 log = structlog.get_logger()
 
-_TICK_S: Final = 60.0
 _CLOCK_S, _DOUBTED_CLOCK_S, _VAGUE_CLOCK_S = 60.0, 25.0, 5.0
 _GOODBYE_S: Final = 2.0
 _LIVE_CHECK_S: Final = 0.1
@@ -162,21 +158,15 @@ class HostSide(NamedTuple):
 
 async def _work(shared: SharedParts, ours: VenueSide, host: HostSide) -> None:
     """Run every task that lives as long as the daemon."""
-    parts, notices = build_slots(shared), notifier(shared)
-    await asyncio.to_thread(notices.prepare, shared.config)
-    host.status.notify = lambda: notices.trouble
+    parts = build_slots(shared)
+    people = build_people_parts(shared, parts, host.status, lambda: host.watchdog.start)
+    await asyncio.to_thread(people.notifier.prepare, shared.config)
     if host.reload:
-        host.reload.tell(notices)
+        host.reload.tell(people.notifier)
     try:
         with single_failure():
             async with asyncio.TaskGroup() as tasks:
-                if shared.config.web.listen:
-                    doing = lambda: host.watchdog.start  # noqa: E731 - two parts ask for it
-                    metrics = metrics_page(shared, parts, host.status, doing, notices.counts)
-                    site = status_page(shared, parts, host.status, doing, metrics)
-                    tasks.create_task(metrics.run(), name="metrics")
-                    tasks.create_task(site.run(), name="status-page")
-                tasks.create_task(notices.run(shared.config), name="notifier")
+                people.start(tasks, shared.config)
                 host.watchdog.doing(lambda: "starting: asking the interpreter that trains")
                 await parts.compatibility.learn()
                 starts = await _serve(shared, parts, tasks, host)
@@ -259,32 +249,17 @@ async def _follow(
     await starts.finish(parts.inboxes)
     if shared.config.trades.file:
         tasks.create_task(trade_follower(shared, parts.inboxes).run(), name="trades")
-    tasks.create_task(_tick(parts.inboxes, shared.clock, venue), name="tick")
+    tasks.create_task(deliver_time(parts.inboxes, shared.clock, venue), name="tick")
     tasks.create_task(retention(shared).run(), name="housekeeping")
     tasks.create_task(feed.run(), name="feed")
     silence = SilenceWatch(feed, shared.troubles, venue)
     tasks.create_task(silence.run(), name="silence")
     delivery = LoopProgress("deliver")
-    tasks.create_task(_deliver(feed, parts.inboxes, flow, delivery), name="deliver")
-    tasks.create_task(_tell_of_histories(feed, parts.inboxes), name="histories")
+    tasks.create_task(deliver_bars(feed, parts.inboxes, flow, delivery), name="deliver")
+    tasks.create_task(deliver_histories(feed, parts.inboxes), name="histories")
     tasks.create_task(_keep_time(ours.rest, venue, shared.clock), name="clock")
     loops = [delivery, *(runner.progress for runner in parts.runners.values())]
     await _announce(shared, feed, host, parts=parts, loops=loops)
-
-
-async def _deliver(
-    feed: Feed, inboxes: Mapping[SlotName, Inbox], flow: CohortFlow | None, progress: LoopProgress
-) -> None:
-    async for slot, bar in feed.bars():
-        with progress.working():
-            if flow:
-                await flow.settle(slot, bar.t)
-            await inboxes[slot].put(bar)
-
-
-async def _tell_of_histories(feed: Feed, inboxes: Mapping[SlotName, Inbox]) -> None:
-    async for slot in feed.filled_late():
-        await inboxes[slot].put(HistoryFetched())
 
 
 async def _announce(
@@ -313,14 +288,6 @@ async def _announce(
     log.info(
         "daemon.ready", version=version("hyperdrift"), slots=[str(slot) for slot in parts.runners]
     )
-
-
-async def _tick(inboxes: Mapping[SlotName, Inbox], clock: Clock, venue: VenueClock) -> None:
-    """Put clock events into the inboxes, so that engines know the time without bars too."""
-    while True:
-        await clock.sleep(_TICK_S)
-        for slot, inbox in inboxes.items():
-            inbox.put_nowait(Ticked(slot=str(slot), at_ms=venue.now_ms()))
 
 
 async def _keep_time(rest: RestClient, venue: VenueClock, clock: Clock) -> None:

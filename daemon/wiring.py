@@ -4,7 +4,7 @@ Inboxes come first, because other parts put items into them. Then come the messa
 swap coordinator that calls it, and the slots, which order swaps and read the inboxes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,9 +20,6 @@ from daemon.hyperliquid.stream import CALM_S, CandleStream
 from daemon.market_data.feed import Feed
 from daemon.market_data.listed_coins import ListedCoins
 from daemon.market_data.order_flow import CohortFlow, Cohorts
-from daemon.notify.delivery import DeliveryCounts
-from daemon.notify.digest import DigestMaker
-from daemon.notify.notifier import Notifier
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.keys import command_keys, own_signer, trusted_keys
 from daemon.registry.registry import Registry
@@ -38,20 +35,11 @@ from daemon.runtime.trades import TradeBook
 from daemon.scoring.feature_computers import make as make_computer
 from daemon.scoring.scorer import Scorer
 from daemon.service.retention import Retention
-from daemon.service.status_publisher import StatusPublisher
 from daemon.store.data_folder import STORE_NAME
 from daemon.store.retrying_store import RetryingStore, SingleAttemptStore
 from daemon.trade_files.trade_file import TradeFile
 from daemon.training.jobs import Jobs
 from daemon.training.training import Training
-from daemon.web.data.read_model import Views
-from daemon.web.metrics.event_tally import EventTally
-from daemon.web.metrics.exposition import Exporter
-from daemon.web.metrics.loop_delay import LoopDelay
-from daemon.web.metrics.metrics_page import MetricsPage
-from daemon.web.metrics.reading import DaemonReader
-from daemon.web.pages.renderer import PageRenderer
-from daemon.web.site import Site, Sources
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
@@ -232,80 +220,6 @@ def retention(shared: SharedParts) -> Retention:
         [section.name for section in shared.config.slots],
         clock=shared.clock,
         venue=shared.venue,
-    )
-
-
-def status_page(
-    shared: SharedParts,
-    parts: SlotParts,
-    status: StatusPublisher,
-    doing: Callable[[], str],
-    metrics: MetricsPage,
-) -> Site:
-    """Build the status page; `doing` returns how far the start is, empty once it is over."""
-    folder, bus = shared.config.data_dir, shared.bus
-    data = Views(
-        parts.runners,
-        status=status.status,
-        broker=lambda: "" if bus.connected else bus.trouble or "it is not connected yet",
-        clock=shared.clock,
-        now_ms=shared.venue.now_ms,
-        store=SingleAttemptStore(shared.store),
-        registry=Registry(folder / "models", ring=trusted_keys(folder)),
-    )
-    sources = Sources(
-        data,
-        lambda slot: parts.runners[slot].shown,
-        parts.router,
-        shared.announcements,
-        not_ready=lambda: doing() or shared.store.trouble or _venue_trouble(status.feed),
-        clock=shared.clock,
-        venue=shared.venue,
-    )
-    site = Site(shared.config, sources, PageRenderer(), (metrics,))
-    status.page = lambda: site.trouble
-    return site
-
-
-def metrics_page(
-    shared: SharedParts,
-    parts: SlotParts,
-    status: StatusPublisher,
-    doing: Callable[[], str],
-    notified: DeliveryCounts,
-) -> MetricsPage:
-    """Build the metrics; what happens is counted from now on."""
-    reader = DaemonReader(
-        version=status.online.version,
-        clock=shared.clock,
-        runners=parts.runners,
-        store=shared.store,
-        bus=shared.bus,
-        start=doing,
-        find_feed=lambda: status.feed,
-        notified=notified,
-    )
-    tally = EventTally([str(slot) for slot in parts.runners], shared.clock)
-    shared.announcements.listen(tally.take)
-    store, delay = shared.config.data_dir / STORE_NAME, LoopDelay(shared.clock)
-    return MetricsPage(Exporter(reader.read, store, tally, delay))
-
-
-def _venue_trouble(feed: Feed | None) -> str:
-    """Return why no bars come, "" if they do."""
-    connected = feed is not None and feed.venue_state().connected
-    return "" if connected else "the stream from the venue is down; it is being connected again"
-
-
-def notifier(shared: SharedParts) -> Notifier:
-    """Build the part that tells people what matters."""
-    slots = [section.name for section in shared.config.slots]
-    return Notifier(
-        shared.announcements,
-        SingleAttemptStore(shared.store),
-        clock=shared.clock,
-        venue=shared.venue,
-        digest=DigestMaker(shared.store, shared.venue, slots),
     )
 
 

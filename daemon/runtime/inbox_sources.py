@@ -1,0 +1,47 @@
+"""Fill the inboxes of the slots with what needs no broker: bars, late histories and the time."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from daemon.core.clock import VenueClock
+from daemon.core.loop_progress import LoopProgress
+from daemon.market_data.feed import Feed
+from daemon.market_data.order_flow import CohortFlow
+from daemon.runtime.inbox import HistoryFetched, Inbox
+from hyperdrift.clock import Clock
+from hyperdrift.slot_name import SlotName
+from monitor.events import Ticked
+
+_TICK_S: Final = 60.0
+
+
+async def deliver_bars(
+    feed: Feed, inboxes: Mapping[SlotName, Inbox], flow: CohortFlow | None, progress: LoopProgress
+) -> None:
+    """Put each bar into its slot's inbox, for ever.
+
+    Args:
+        feed: Where the bars come from.
+        inboxes: Slot -> its inbox.
+        flow: Order flow of cohorts; what belongs to a bar is settled before the bar is handed on.
+        progress: Notes that this works.
+    """
+    async for slot, bar in feed.bars():
+        with progress.working():
+            if flow:
+                await flow.settle(slot, bar.t)
+            await inboxes[slot].put(bar)
+
+
+async def deliver_histories(feed: Feed, inboxes: Mapping[SlotName, Inbox]) -> None:
+    """Tell each slot whose past was filled late, for ever."""
+    async for slot in feed.filled_late():
+        await inboxes[slot].put(HistoryFetched())
+
+
+async def deliver_time(inboxes: Mapping[SlotName, Inbox], clock: Clock, venue: VenueClock) -> None:
+    """Put clock events into the inboxes, so that engines know the time without bars too."""
+    while True:
+        await clock.sleep(_TICK_S)
+        for slot, inbox in inboxes.items():
+            inbox.put_nowait(Ticked(slot=str(slot), at_ms=venue.now_ms()))
