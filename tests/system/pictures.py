@@ -11,17 +11,16 @@ from tests.system.browser import DESK, PHONE, Scheme, show_as
 from tests.system.watched_demo import WatchedDemo, watched_demo
 
 SLOT: Final = "slots/BTC-5m"
+SHORT: Final = (1280, 620)
 # Name -> page, screen and scheme.
 PICTURES: Final[dict[str, tuple[str, tuple[int, int], Scheme]]] = {
-    "overview-light": ("", DESK, "light"),
-    "overview-dark": ("", DESK, "dark"),
+    "overview-light": ("", SHORT, "light"),
+    "overview-dark": ("", SHORT, "dark"),
     "slot": (SLOT, (1280, 2400), "light"),
-    "slot-dark": (SLOT, (1280, 1400), "dark"),
     "version": ("version", (1280, 1600), "light"),
     "journal": ("journal", DESK, "light"),
-    "feed": ("feed", (1280, 600), "light"),
+    "feed": ("feed", (1280, 500), "light"),
     "phone": ("", PHONE, "light"),
-    "phone-slot": (SLOT, PHONE, "dark"),
 }
 
 
