@@ -44,7 +44,9 @@ def _read(path: Path) -> tuple[str, ...]:
         text = path.read_text("utf-8-sig")
     except OSError as e:
         what = f"notify.urls_file {path}: cannot be read ({e.strerror})"
-        raise ConfigError(f"{what}: write one address a line there") from e
+        refused = isinstance(e, PermissionError)
+        remedy = "let this user read it" if refused else "write one address a line there"
+        raise ConfigError(f"{what}: {remedy}") from e
     except UnicodeError:
         raise ConfigError(f"notify.urls_file {path}: is not UTF-8; write it anew") from None
     lines = (line.strip() for line in text.splitlines())

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from daemon.config.schema import Config, DaemonSection, NotifySection
+from daemon.config.secrets import secret_paths
 from daemon.core.confined import landlock_version
 from daemon.core.errors import RetrainFailedError
 from daemon.training.jobs import Jobs, Limits
@@ -255,12 +257,17 @@ async def test_what_a_child_plants_is_imported_by_no_later_one(jobs: Any) -> Non
     await run(jobs("sys.path.append(os.environ['PYTHONPATH'])\n" + checks + FINISHED))
 
 
-async def test_a_child_reads_no_secret_and_writes_its_own_folder_only(tmp_path: Path) -> None:
+async def test_a_child_reads_no_secret_and_writes_its_own_folder_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not landlock_version():
         pytest.skip("this kernel has no Landlock")
     data = tmp_path / "data"
     (data / "keys").mkdir(parents=True)
     (data / "keys" / "hyperdrift.key").write_text("secret")
+    urls = tmp_path / "urls"
+    urls.write_text("tgram://secret/1")
+    monkeypatch.setenv("HYPERDRIFT_NOTIFY__URLS", '["tgram://secret/1"]')
     child = tmp_path / "python"
     script = (
         "import tempfile\n"
@@ -269,6 +276,8 @@ async def test_a_child_reads_no_secret_and_writes_its_own_folder_only(tmp_path: 
         "    try: act()\n"
         "    except PermissionError: return True\n"
         "assert refused(lambda: (data / 'keys/hyperdrift.key').read_text())\n"
+        f"assert refused(lambda: pathlib.Path({str(urls)!r}).read_text())\n"
+        "assert 'tgram' not in str(os.environ)\n"
         "assert refused(lambda: (data / 'hyperdrift.sqlite').write_text('x'))\n"
         "path = pathlib.Path(os.environ['PYTHONPATH'])\n"
         "assert refused(lambda: (path / 'numpy.py').write_text('x'))\n"
@@ -278,6 +287,9 @@ async def test_a_child_reads_no_secret_and_writes_its_own_folder_only(tmp_path: 
     (tmp_path / "child.py").write_text(PREAMBLE + script + FINISHED)
     child.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path}/child.py "$@"\n')
     child.chmod(0o755)
-    made = Jobs(data / "jobs", Limits(str(child), nice=0, timeout_s=20), [data / "keys"])
+    config = Config(
+        daemon=DaemonSection(data_dir=str(data)), notify=NotifySection(urls_file=str(urls))
+    )
+    made = Jobs(data / "jobs", Limits(str(child), nice=0, timeout_s=20), secret_paths(config))
     assert (await run(made)).model_id == "m"
     assert not list((data / "jobs.children").iterdir())
