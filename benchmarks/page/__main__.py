@@ -1,6 +1,7 @@
 """Measure the status page: bytes and time of an answer, how long the loop is held, memory.
 
     python -m benchmarks.page --slots 4,50,200 --readers 20 --seconds 60 --json
+    python -m benchmarks.page --slots 4 --seconds 864 --hurry 100      # a day of open pages
 
 A process of its own serves made-up slots that change once a second. `readers` keep the first page
 open all the time, and each page is asked for again and again. The peer, in the same run, is an
@@ -26,11 +27,11 @@ WARM = 5
 
 
 @contextlib.asynccontextmanager
-async def served(slots: int) -> AsyncIterator[str]:
+async def served(slots: int, hurry: float) -> AsyncIterator[str]:
     port = free_port()
     command = (sys.executable, "-m", "benchmarks.page.server")
     process = await asyncio.create_subprocess_exec(
-        *command, "--slots", str(slots), "--port", str(port)
+        *(*command, "--slots", str(slots), "--port", str(port), "--hurry", str(hurry))
     )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -89,8 +90,8 @@ async def constant(body: bytes, count: int) -> dict[str, Any]:
     return figures(taken, body)
 
 
-async def measure(slots: int, readers: int, seconds: float) -> dict[str, Any]:
-    async with served(slots) as url, asyncio.TaskGroup() as tasks:
+async def measure(slots: int, readers: int, seconds: float, hurry: float) -> dict[str, Any]:
+    async with served(slots, hurry) as url, asyncio.TaskGroup() as tasks:
         open_pages = [tasks.create_task(keep_open(url)) for _ in range(readers)]
         async with aiohttp.ClientSession() as client:
             first = json.loads((await asked(client, f"{url}/api/v1/overview"))[1])
@@ -132,10 +133,11 @@ def main() -> None:
     parser.add_argument("--slots", default="4,50,200")
     parser.add_argument("--readers", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--hurry", type=float, default=1, help="Seconds of the page in a second.")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     for slots in map(int, options.slots.split(",")):
-        found = asyncio.run(measure(slots, options.readers, options.seconds))
+        found = asyncio.run(measure(slots, options.readers, options.seconds, options.hurry))
         if options.json:
             print(json.dumps(found))
             continue

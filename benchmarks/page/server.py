@@ -22,8 +22,8 @@ from daemon.runtime.announcements import Announcement, Announcements
 from daemon.web.pages.renderer import PageRenderer
 from daemon.web.site import Site, Sources
 from daemon.web.views import FeedView, JournalView, Overview, SlotView, VersionView
-from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName
+from tests.daemon.clocks import FastClock
 from tests.daemon.web.pages import examples
 from tests.daemon.web.server.visitors import FakeDesk
 
@@ -86,9 +86,9 @@ class Burden:
         return web.json_response({"rss_mib": rss_mib, "held_ms": held_ms})
 
 
-async def serve(count: int, port: int, folder: Path) -> None:
-    """Serve until cancelled; every slot changes, and an alert comes, once a second."""
-    data, clock, announcements = MadeUpSlots(count), SystemClock(), Announcements()
+async def serve(count: int, port: int, folder: Path, hurry: float) -> None:
+    """Serve until cancelled; every slot changes, and an alert comes, once a second of its clock."""
+    data, clock, announcements = MadeUpSlots(count), FastClock(hurry), Announcements()
     config = Config(
         daemon=DaemonSection(data_dir=str(folder)),
         slots=tuple(SlotSection(coin=slot.coin, interval=slot.interval) for slot in data.names),
@@ -108,7 +108,7 @@ async def serve(count: int, port: int, folder: Path) -> None:
         tasks.create_task(Site(config, sources, PageRenderer(), [burden]).run())
         tasks.create_task(burden.measure())
         while True:
-            await asyncio.sleep(1)
+            await clock.sleep(1)
             data.change()
             text = "gk_volatility moved"
             announcements.tell(
@@ -120,9 +120,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slots", type=int, default=4)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--hurry", type=float, default=1, help="Seconds of the page in a second.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(serve(options.slots, options.port, Path(folder)))
+        asyncio.run(serve(options.slots, options.port, Path(folder), options.hurry))
 
 
 if __name__ == "__main__":
