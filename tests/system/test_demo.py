@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.browser import missing
+from tests.system.watched_demo import check_cycle
 
 DEMO = (sys.executable, "-m", "daemon.cli", "demo")
 
@@ -40,19 +41,7 @@ async def test_the_demo_ends_with_a_swap_that_drift_or_a_command_caused(tmp_path
     told = (tmp_path / "story.txt").read_text()
     assert demo.returncode == 0, told
     summary = json.loads(output)
-    first, second = summary["swaps"][:2]
-    assert (first["trigger"], second["trigger"] in {"drift", "win_rate", "command"}) == (
-        "first",
-        True,
-    )
-    assert second["previous_id"] == first["model_id"]
-    for swap in (first, second):
-        assert len(swap["gates"]) >= 11
-        assert all(gate["passed"] for gate in swap["gates"])
-        assert 0 < swap["order_to_ack_ms"] < 5000
-    assert summary["store"]["equal_to_recording"]
-    assert summary["bars"] > 100
-    assert summary["predictions"] > 50
+    check_cycle(summary)
     assert leftovers() <= before
     assert "took over" in told
 

@@ -145,3 +145,18 @@ def lives(url: str) -> bool:
 def say(broker: BrokerAddress, topic: str, message: dict[str, Any]) -> None:
     """Publish one message, as a stranger with a broker's address would."""
     publish.single(topic, json.dumps(message), qos=1, hostname=broker.host, port=broker.port)
+
+
+def check_cycle(summary: dict[str, Any]) -> None:
+    """Hold what a demo says at its end against a whole cycle."""
+    first, second = summary["swaps"][:2]
+    assert first["trigger"] == "first"
+    assert second["trigger"] in {"drift", "win_rate", "command"}
+    assert second["previous_id"] == first["model_id"]
+    for swap in (first, second):
+        assert len(swap["gates"]) >= 11
+        assert all(gate["passed"] for gate in swap["gates"])
+        assert 0 < swap["order_to_ack_ms"] < 5000
+    assert summary["store"]["equal_to_recording"]
+    assert summary["bars"] > 100
+    assert summary["predictions"] > 50

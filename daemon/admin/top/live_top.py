@@ -46,7 +46,7 @@ class LiveTop:
         self._config, self._bus, self._clock = config, bus, clock
         self._topics, self._known = Topics(config.mqtt.prefix), set[str]()
         self._changed, self._most = asyncio.Event(), 0
-        self._loads: dict[str, asyncio.Task[None]] = {}
+        self._opened, self._to_read = set[str](), asyncio.Queue[SlotName]()
         self.state = TopState()
 
     async def run(self) -> None:
@@ -58,7 +58,10 @@ class LiveTop:
         with held(self._on_input, self._changed.set) as terminal:
             self._bus.subscribe(self._topics.status, self._safely(self._on_status))
             self._bus.subscribe(f"{self._topics.prefix}/+/event", self._safely(self._on_event))
-            async with running(self._look_after(), "top-connection"):
+            async with (
+                running(self._look_after(), "top-connection"),
+                running(self._read_journals(), "top-journals"),
+            ):
                 while not self.state.has_ended:
                     self._draw(terminal)
                     await self._pause()
@@ -139,13 +142,16 @@ class LiveTop:
     def _load(self, name: str) -> None:
         """Read what happened to a slot before, if the store is on this host."""
         slot = top_state.slot_of(name)
-        if slot is not None and name not in self._loads:
-            self._loads[name] = asyncio.create_task(self._read(slot), name=f"journal-{name}")
+        if slot is not None and name not in self._opened:
+            self._opened.add(name)
+            self._to_read.put_nowait(slot)
 
-    async def _read(self, slot: SlotName) -> None:
-        with contextlib.suppress(HyperdriftError, OSError):
-            lines = await asyncio.to_thread(_journal, self._config, slot)
-            self._become(top_state.heard_line(self.state, *lines))
+    async def _read_journals(self) -> None:
+        while True:
+            slot = await self._to_read.get()
+            with contextlib.suppress(HyperdriftError, OSError):
+                lines = await asyncio.to_thread(_journal, self._config, slot)
+                self._become(top_state.heard_line(self.state, *lines))
 
 
 def _journal(config: Config, slot: SlotName) -> list[JournalLine]:
