@@ -15,6 +15,7 @@ _TEXT_CHARS: Final = 600
 _LINE_CHARS: Final = 160
 _LINES: Final = 9
 _FEW: Final = 5
+_NOTHING_TO_DO: Final = {"live", "back"}
 _SLOTS: Final = 30
 """With these a message fits into what Discord takes, 2000 characters."""
 
@@ -38,13 +39,14 @@ class Wording:
         slots = list(dict.fromkeys(matter.slot for matter in matters))
         if len(slots) > 1:
             return self._of_many(matters, slots)
-        matters = _without_reasons(matters)
+        shown = _without_reasons(matters)
+        matters = [one for one in matters if one in shown or one.topic != "needs"]
         titles = dict.fromkeys(TOPICS[matter.topic].title for matter in matters)
         title = f"{slots[0] or 'hyperdrift'}: {', '.join(titles)}"
-        chars = max(_LINE_CHARS, _TEXT_CHARS // len(matters))
-        lines = [_cut(matter.text, chars) for matter in matters[:_FEW]]
-        if len(matters) > _FEW:
-            lines.append(f"and {len(matters) - _FEW} more: `hyperdrift journal` has all")
+        chars = max(_LINE_CHARS, _TEXT_CHARS // len(shown))
+        lines = [_cut(matter.text, chars) for matter in shown[:_FEW]]
+        if len(shown) > _FEW:
+            lines.append(f"and {len(shown) - _FEW} more: `hyperdrift journal` has all")
         return self._finished(title, lines, matters)
 
     def summary(self, matters: Sequence[Matter], left_out: int) -> Notice:
@@ -77,8 +79,9 @@ class Wording:
 
     def _finished(self, title: str, lines: list[str], matters: Sequence[Matter]) -> Notice:
         """Add what to do and when it was."""
-        topics = dict.fromkeys(matter.topic for matter in matters)
-        lines += [TOPICS[topic].advice for topic in topics if TOPICS[topic].advice]
+        topics = dict.fromkeys(matter.topic for matter in matters if TOPICS[matter.topic].advice)
+        urgent = [topic for topic in topics if topic not in _NOTHING_TO_DO]
+        lines += [TOPICS[topic].advice for topic in urgent or topics]
         lines.append(self.time(min(matter.at_ms for matter in matters)))
         return Notice(
             title=_cut(title, _TITLE_CHARS),

@@ -4,54 +4,41 @@ import asyncio
 import json
 import signal
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.system.browser import missing
-from tests.system.watched_demo import check_cycle
+from tests.system.watched_demo import check_cycle, leftovers, with_folder
 
 DEMO = (sys.executable, "-m", "daemon.cli", "demo")
 
 
-def leftovers() -> set[str]:
-    """Return demo folders that exist and processes that were started from one."""
-    folders = {str(path) for path in Path(tempfile.gettempdir()).glob("hyperdrift-demo-*")}
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if "hyperdrift-demo-" in words and sys.executable in words:
-            folders.add(words.replace("\0", " "))
-    return folders
-
-
 @pytest.mark.skipif(not missing(), reason="test_page.py watches the same demo in a browser")
 async def test_the_demo_ends_with_a_swap_that_drift_or_a_command_caused(tmp_path: Path) -> None:
-    before = leftovers()
     with (tmp_path / "story.txt").open("wb") as story:
         demo = await asyncio.create_subprocess_exec(
             *(*DEMO, "--until", "swap", "--timeout", "280", "--json"),
             stdout=asyncio.subprocess.PIPE,
             stderr=story,
+            env=with_folder(tmp_path),
         )
         output, _ = await demo.communicate()
     told = (tmp_path / "story.txt").read_text()
     assert demo.returncode == 0, told
     summary = json.loads(output)
     check_cycle(summary)
-    assert leftovers() <= before
+    assert not leftovers(tmp_path)
     assert "took over" in told
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_demo_that_is_stopped_says_how_far_it_came_and_leaves_nothing_behind(
-    number: signal.Signals,
+    number: signal.Signals, tmp_path: Path
 ) -> None:
-    before = leftovers()
-    demo = await asyncio.create_subprocess_exec(*DEMO, stdout=asyncio.subprocess.PIPE)
+    demo = await asyncio.create_subprocess_exec(
+        *DEMO, stdout=asyncio.subprocess.PIPE, env=with_folder(tmp_path)
+    )
     assert demo.stdout is not None
     async with asyncio.timeout(60):
         while b"bars" not in (await demo.stdout.readline()).split()[:1]:
@@ -61,7 +48,7 @@ async def test_a_demo_that_is_stopped_says_how_far_it_came_and_leaves_nothing_be
         await demo.wait()
     assert demo.returncode == 0
     assert "interrupted" in rest.decode()
-    assert leftovers() <= before
+    assert not leftovers(tmp_path)
 
 
 async def test_a_timeout_ends_with_1_and_says_how_far_it_came() -> None:

@@ -8,7 +8,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -18,7 +17,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from tests.system.browser import DESK, PHONE, Scheme, complaints, missing, overflow, show_as
 from tests.system.exchange_process import free_port
 from tests.system.looks import faint_texts, focus_stops
-from tests.system.watched_demo import WatchedDemo, check_cycle, lives, say, watched_demo
+from tests.system.watched_demo import WatchedDemo, check_cycle, leftovers, lives, say, watched_demo
 
 pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=f"no browser to look with: {missing()}"),
@@ -226,4 +225,4 @@ def get(demo: WatchedDemo, path: str) -> bytes:
 
 def test_nothing_is_left_behind(demo: WatchedDemo) -> None:
     demo.process.wait(60)
-    assert not list(Path("/tmp").glob(f"hyperdrift-demo-*/{demo.process.pid}"))
+    assert not leftovers(demo.folder)

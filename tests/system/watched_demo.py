@@ -1,5 +1,6 @@
 """A demo that is held after its cycle, with a browser that looks at its status page."""
 
+import contextlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from tests.system.browser import DESK, browsing, show_as
 
 DEMO = (sys.executable, "-m", "daemon.cli", "demo")
 CYCLE_S = 280
+STORY = "story.txt"
 
 
 @dataclass
@@ -33,7 +35,7 @@ class WatchedDemo:
     """A running demo; `seen` is what the first page said, each text once, in order."""
 
     process: subprocess.Popen[bytes]
-    story: Path
+    folder: Path
     driver: Chrome
     url: str
     token: str
@@ -41,7 +43,7 @@ class WatchedDemo:
     seen: list[str] = field(default_factory=list)
 
     def told(self) -> str:
-        return self.story.read_text()
+        return (self.folder / STORY).read_text()
 
     def text(self) -> str:
         return str(self.driver.execute_script("return document.body.innerText"))
@@ -99,26 +101,25 @@ class WatchedDemo:
 @contextmanager
 def watched_demo(folder: Path) -> Iterator[WatchedDemo]:
     """Start a demo and a browser; both end with the block."""
-    story = folder / "story.txt"
     options = ("--until", "swap", "--hold", "--timeout", str(CYCLE_S), "--json")
-    with story.open("wb") as errors, browsing(folder / "profile") as driver:
-        # The other tests have no page; this demo has one.
-        environ = {k: v for k, v in os.environ.items() if k != "HYPERDRIFT_WEB__LISTEN"}
+    with (folder / STORY).open("wb") as errors, browsing(folder / "profile") as driver:
+        environ = with_folder(folder)
+        del environ["HYPERDRIFT_WEB__LISTEN"]  # the other tests have no page
         process = subprocess.Popen(
             (*DEMO, *options), stdout=subprocess.PIPE, stderr=errors, env=environ
         )
         try:
             show_as(driver, DESK, "light")
-            yield _meet(process, story, driver)
+            yield _meet(process, folder, driver)
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
             process.wait(60)
 
 
-def _meet(process: subprocess.Popen[bytes], story: Path, driver: Chrome) -> WatchedDemo:
+def _meet(process: subprocess.Popen[bytes], folder: Path, driver: Chrome) -> WatchedDemo:
     """Read where the page and the broker are, and wait until the page answers."""
-    deadline = time.monotonic() + 60
+    deadline, story = time.monotonic() + 60, folder / STORY
     while not (found := re.search(r"mqtt://\S+", story.read_text())):
         assert time.monotonic() < deadline, story.read_text()
         time.sleep(0.1)
@@ -126,7 +127,7 @@ def _meet(process: subprocess.Popen[bytes], story: Path, driver: Chrome) -> Watc
     assert page, "the page's address comes first"
     broker = BrokerAddress.parse(found.group())
     url, token = page.groups()
-    demo = WatchedDemo(process, story, driver, url, token, broker)
+    demo = WatchedDemo(process, folder, driver, url, token, broker)
     while not lives(url):
         assert time.monotonic() < deadline, demo.told()
         time.sleep(0.1)
@@ -145,6 +146,22 @@ def lives(url: str) -> bool:
 def say(broker: BrokerAddress, topic: str, message: dict[str, Any]) -> None:
     """Publish one message, as a stranger with a broker's address would."""
     publish.single(topic, json.dumps(message), qos=1, hostname=broker.host, port=broker.port)
+
+
+def with_folder(folder: Path) -> dict[str, str]:
+    """Return the environment of a demo that makes its own folder in `folder`."""
+    return {**os.environ, "TMPDIR": str(folder)}
+
+
+def leftovers(folder: Path) -> set[str]:
+    """Return what is left of demos of `folder`: their own folders, and processes."""
+    found = {str(path) for path in folder.glob("hyperdrift-demo-*")}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().decode(errors="replace").replace("\0", " ")
+            if f"{folder}/hyperdrift-demo-" in words:
+                found.add(words)
+    return found
 
 
 def check_cycle(summary: dict[str, Any]) -> None:

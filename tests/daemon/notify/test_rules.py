@@ -121,6 +121,18 @@ def test_why_a_model_went_back_is_said_once() -> None:
     assert message.text.count(why) == 1
 
 
+def test_a_bot_that_refuses_is_to_be_mended_though_the_model_went_back_by_itself() -> None:
+    ours = rules()
+    why = "bot paper refused 20250616_1: no onnxruntime"
+    ours.take(told("swap_refused", why, severity="critical"), NOON)
+    ours.take(told("rolled_back", f"20250615_1 is live: {why}", NOON + 800), NOON + 800)
+    (message,) = sent_until(ours, NOON, NOON + HOUR_MS)
+    assert message.title == "BTC-5m: bot refuses, rolled back"
+    assert message.text.count(why) == 1
+    assert "Mend the bot" in message.text
+    assert "Nothing to do" not in message.text
+
+
 def test_in_quiet_hours_only_what_is_critical_is_sent_and_the_rest_in_one_message() -> None:
     ours, evening = rules(NIGHT), NOON + 11 * HOUR_MS
     ours.take(told("swapped", "m1 is live", evening), evening)
