@@ -20,7 +20,10 @@ class ProcessEnded(HyperdriftError):
 
 
 class DemoProcess:
-    """A Python process with its log in a file; it is terminated, or killed after ten seconds."""
+    """A Python process with its log in a file.
+
+    It is terminated at the end, and killed after ten seconds or at a second Ctrl-C.
+    """
 
     def __init__(
         self,
@@ -60,9 +63,11 @@ class DemoProcess:
         try:
             async with asyncio.timeout(_STOP_S):
                 await process.wait()
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError) as e:  # or Ctrl-C a second time
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+            if isinstance(e, asyncio.CancelledError):
+                raise
 
     @property
     def pid(self) -> int:

@@ -51,6 +51,23 @@ async def test_a_demo_that_is_stopped_says_how_far_it_came_and_leaves_nothing_be
     assert not leftovers(tmp_path)
 
 
+async def test_ctrl_c_twice_leaves_no_daemon_and_no_bot_either(tmp_path: Path) -> None:
+    demo = await asyncio.create_subprocess_exec(
+        *DEMO, stdout=asyncio.subprocess.PIPE, env=with_folder(tmp_path)
+    )
+    assert demo.stdout is not None
+    async with asyncio.timeout(60):
+        while not any("daemon.demo.bot" in words for words in leftovers(tmp_path)):
+            await asyncio.sleep(0.05)
+        demo.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.05)
+        demo.send_signal(signal.SIGINT)
+        await demo.stdout.read()
+        await demo.wait()
+    ours = ("daemon.demo.bot", "daemon.cli run")
+    assert not [words for words in leftovers(tmp_path) if any(one in words for one in ours)]
+
+
 async def test_a_timeout_ends_with_1_and_says_how_far_it_came() -> None:
     demo = await asyncio.create_subprocess_exec(
         *(*DEMO, "--until", "swap", "--timeout", "5", "--json"),
