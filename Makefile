@@ -38,7 +38,7 @@ run: $(VENV)/.run ## the daemon in the foreground
 	@$(BIN)/hyperdrift run
 
 test: $(VENV)/.dev ## every test, two at a time
-	@$(BIN)/pytest -q -n 2 --dist loadscope
+	@$(BIN)/pytest -q -n 2 --dist loadscope --no-loadscope-reorder
 
 check: $(VENV)/.dev ## format, lint and types
 	@$(BIN)/ruff format --check .

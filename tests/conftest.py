@@ -17,6 +17,11 @@ for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
 os.environ["HYPERDRIFT_WEB__LISTEN"] = ""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules with whole machines first: at the end nobody waits for the longest."""
+    items.sort(key=lambda item: "tests/system/" not in item.nodeid)
+
+
 @pytest.fixture(autouse=True)
 def _plain_logs() -> Iterator[None]:
     """Forget how a command under test set up logging: its stderr ends with the test."""

@@ -30,10 +30,11 @@ log = structlog.get_logger()
 _LONGEST_LINE: Final = 1 << 20
 _KEEP_STDERR: Final = 4000
 _KIB: Final = 1 << 10
-# What an interpreter, the C++ library and a thread library print when memory has run out.
+# What an interpreter, the C++ library and a thread library print when memory has run out; an
+# extension module that has none left for its own error makes Python say the last.
 _OUT_OF_MEMORY: Final = (
     *("memoryerror", "bad_alloc", "cannot allocate memory", "memory allocation"),
-    "start new thread",
+    *("start new thread", "error return without exception set"),
 )
 # The child's shell sets the limits before it becomes the interpreter. On a busy machine, limits
 # set from outside could come after the child's allocations. When memory runs out, the kernel ends

@@ -84,7 +84,9 @@ async def every_topic_is_as_documented(bus: Listener, model_id: str) -> None:
     assert set(state) == {
         "phase", "model_id", "model_age_s", "win_rate", "trades", "drift", "last_bar_t",
         "lag_ms", "retrain", "pnl_7d", "waiting_for", "trouble", "probation", "mismatch",
-        "trades_before", "earning", "labels", "bots", "refusal",
+        "trades_before", "earning", "labels", "bots", "refusal", "causes", "live_reason",
+        "live_since_ms", "may_retrain_ms", "objection", "probation_ends_ms", "win_rate_count",
+        "win_rate_of",
     }  # fmt: skip
 
 

@@ -87,6 +87,13 @@ async def pause(config: Config, request: str = "pause") -> CommandReply:
     )
 
 
+async def accepted(config: Config, request: str) -> None:
+    """Ask again and again until the daemon takes it."""
+    await until(
+        lambda: pause(config, request), lambda s: isinstance(s, CommandReply) and s.accepted
+    )
+
+
 @only_root
 async def test_a_full_disk_and_a_stopped_daemon_are_told_as_such_by_status_command_and_doctor(
     tmp_path: Path,
@@ -106,10 +113,7 @@ async def test_a_full_disk_and_a_stopped_daemon_are_told_as_such_by_status_comma
             assert found["daemon"].problem == waits
 
             filler.unlink()
-            well = await until(
-                lambda: pause(config), lambda s: isinstance(s, CommandReply) and s.accepted
-            )
-            assert well.detail
+            await accepted(config, "pause")
 
             fill(filler)
             refused = await pause(config, "resume")
@@ -117,7 +121,7 @@ async def test_a_full_disk_and_a_stopped_daemon_are_told_as_such_by_status_comma
             assert refused.detail.startswith("not taken, the journal cannot be written: ")
             assert "full" in refused.detail
             filler.unlink()
-            assert (await pause(config, "resume")).accepted
+            await accepted(config, "resume")
 
             daemon.send_signal(signal.SIGSTOP)
             halted = f"{who} is stopped by a signal: `kill -CONT {daemon.pid}` lets it go on"
