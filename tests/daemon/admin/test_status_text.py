@@ -1,11 +1,16 @@
 """What `hyperdrift status` says of a slot."""
 
+import re
 from typing import Any
+
+import pytest
+from rich.text import Text
 
 from daemon.admin.status_text import show_status
 
 
-def shown(capsys: Any, **state: Any) -> str:
+def document(**state: Any) -> dict[str, Any]:
+    """Return what `status` finds, with one slot."""
     given: dict[str, Any] = {
         "phase": "probation",
         "model_id": "20250101_000000_abc",
@@ -21,7 +26,11 @@ def shown(capsys: Any, **state: Any) -> str:
         "last_bar_t": None,
         "mismatch": None,
     }
-    show_status({"status": {"state": "online"}, "slots": {"BTC-5m": given | state}})
+    return {"status": {"state": "online"}, "slots": {"BTC-5m": given | state}}
+
+
+def shown(capsys: Any, **state: Any) -> str:
+    show_status(document(**state))
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -117,3 +126,51 @@ def test_a_state_that_is_none_is_one_line(capsys: Any) -> None:
     said = capsys.readouterr().out
     assert "BTC-5m: what is published of it is no state of this version (" in said
     assert len(said.splitlines()) == 2
+
+
+REFUSED = {
+    "at_ms": 1_750_000_200_000,
+    "model_id": "20250615_151000_abc",
+    "refused_by": ["calibrated"],
+    "error": "",
+    "next_ms": 1_750_086_600_000,
+    "detail": "calibration error NEUTRAL 0.070 beyond chance: the largest is beyond 0.05",
+}
+
+
+def test_it_tells_what_the_gate_said_and_when_the_next_retrain_may_start_and_what_starts_it(
+    capsys: Any,
+) -> None:
+    text = shown(
+        capsys,
+        phase="serving",
+        refusal=REFUSED,
+        last_bar_t=1_750_000_200_000,
+        may_retrain_ms=1_750_086_600_000,
+        causes=["drift of a feature", "a model older than 30 days"],
+    )
+    assert "refused by calibrated (20250615_151000_abc) calibration error NEUTRAL 0.070" in text
+    assert "next retrain Not before 2025-06-16 15:10 UTC" in text
+    assert "drift of a feature or a model older than 30 days" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(
+    capsys: Any, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    long: dict[str, Any] = {
+        "refusal": REFUSED,
+        "trouble": "the venue lists no coin kBONK: did you mean kPEPE? " * 3,
+        "labels": "UP and DOWN are moves of more than 0.5% in 12 bars: as configured",
+        "waiting_for": "wait: " + "a bot cannot load what would be trained, " * 4,
+    }
+    plain = shown(capsys, **long)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    show_status(document(**long))
+    styled = capsys.readouterr().out
+    assert re.search(r"\x1b\[[349]\d", styled) is None  # dim is no colour
+    told = Text.from_ansi(styled).plain
+    assert max(map(len, told.splitlines())) <= width
+    assert told.split() == plain.split()
