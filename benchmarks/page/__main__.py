@@ -47,12 +47,12 @@ async def served(slots: int, hurry: float) -> AsyncIterator[str]:
         await process.wait()
 
 
-async def keep_open(url: str) -> None:
-    """Show the first page as a browser does, until cancelled."""
+async def keep_open(url: str, pushes: list[int]) -> None:
+    """Show the first page as a browser does, until cancelled; count what is pushed to it."""
     endless, path = aiohttp.ClientTimeout(total=None), "/live?topics=overview,journal"
     async with aiohttp.ClientSession(timeout=endless) as client, client.get(url + path) as news:
-        async for _ in news.content.iter_any():
-            pass
+        async for line in news.content:
+            pushes[0] += line == b"event: overview\n"
 
 
 async def asked(client: aiohttp.ClientSession, url: str) -> tuple[float, bytes]:
@@ -92,7 +92,8 @@ async def constant(body: bytes, count: int) -> dict[str, Any]:
 
 async def measure(slots: int, readers: int, seconds: float, hurry: float) -> dict[str, Any]:
     async with served(slots, hurry) as url, asyncio.TaskGroup() as tasks:
-        open_pages = [tasks.create_task(keep_open(url)) for _ in range(readers)]
+        pushes = [0]
+        open_pages = [tasks.create_task(keep_open(url, pushes)) for _ in range(readers)]
         async with aiohttp.ClientSession() as client:
             first = json.loads((await asked(client, f"{url}/api/v1/overview"))[1])
             slot = first["slots"][0]["slot"]
@@ -122,6 +123,7 @@ async def measure(slots: int, readers: int, seconds: float, hurry: float) -> dic
         "first_page_with_assets_bytes": len(bodies["/"]) + sum(assets),
         "constant": await constant(bodies["/"], 200),
         "loop_held_ms": round(max(held[WARM:] or held), 1),
+        "pushes_to_a_page": round(pushes[0] / max(1, readers)),
         "answers": sum(map(len, taken.values())),
         "rss_mib_first_third": round(statistics.mean(memory[:third]), 1),
         "rss_mib_last_third": round(statistics.mean(memory[-third:]), 1),
@@ -141,7 +143,8 @@ def main() -> None:
         if options.json:
             print(json.dumps(found))
             continue
-        print(f"{slots} slots, {found['answers']} answers, {options.readers} pages open")
+        news = f"{options.readers} pages open, {found['pushes_to_a_page']} pushes to each"
+        print(f"{slots} slots, {found['answers']} answers, {news}")
         for path, one in found["pages"].items():
             print(f"  {path:24} {one['ms_p50']:7} ms, p99 {one['ms_p99']:7}, {one['bytes']} bytes")
         print(f"  {'a constant':24} {found['constant']['ms_p50']:7} ms")

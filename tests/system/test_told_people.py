@@ -62,7 +62,7 @@ async def test_each_news_arrives_once_over_a_dead_service_a_kill_and_a_change_of
                     await models(machine, "promote", two, "--reason", "I know why")
                     await told(phone, f"{SLOT}: model live", "I know why")
                     await a_bot_refuses(broker, bus, two)
-                    await told(phone, f"{SLOT}: rolled back", "bot old-bot refused")
+                    await told(phone, f"{SLOT}: bot refuses, rolled back", "bot old-bot refused")
                     await the_dead_one_is_told_of(phone, bus)
                     daemon.signal(signal.SIGKILL)
                 log = logged(machine)
