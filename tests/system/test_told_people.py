@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from daemon.demo.processes import DemoProcess
+from daemon.store import properties
+from daemon.store.data_folder import open_store
 from hyperdrift.mqtt.messages import SwapAck
 from hyperdrift.mqtt.topics import Topics
 from tests.daemon.brokers import Mosquitto, connection, until
@@ -64,6 +66,8 @@ async def test_each_news_arrives_once_over_a_dead_service_a_kill_and_a_change_of
                     await a_bot_refuses(broker, bus, two)
                     await told(phone, f"{SLOT}: bot refuses, rolled back", "bot old-bot refused")
                     await the_dead_one_is_told_of(phone, bus)
+                    # Killed before it has written down that a message went, it sends it again.
+                    await until(lambda: not waiting(machine, "1"))
                     daemon.signal(signal.SIGKILL)
                 log = logged(machine)
                 assert log.count("notify.failed") == 1
@@ -84,6 +88,14 @@ async def test_each_news_arrives_once_over_a_dead_service_a_kill_and_a_change_of
 
 def logged(machine: Host) -> str:
     return (machine.folder / "daemon.log").read_text()
+
+
+def waiting(machine: Host, number: str) -> list[str]:
+    """Return what is written down as not sent yet to the first or another service."""
+    with open_store(machine.data_dir, read_only=True) as store:
+        kept = json.loads(properties.read(store, "notify") or "{}")
+    boxes = kept["outboxes"].items()
+    return [one["title"] for name, box in boxes if name.startswith(number) for one in box]
 
 
 def at(phone: Sink) -> str:
