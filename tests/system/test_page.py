@@ -147,8 +147,11 @@ def test_a_retrain_is_forced_from_the_page_and_the_journal_says_who(done: Watche
 
 
 def test_hostile_names_and_reasons_stay_text(done: WatchedDemo) -> None:
-    bot = {"bot_id": "evil", "model_id": HOSTILE, "python": HOSTILE, "sklearn": HOSTILE}
-    say(done.broker, "hyperdrift/BTC-5m/bot/evil", {"online": True, **bot})
+    name = "<img src=x onerror=alert(1)>"  # a topic takes it
+    bot = {"bot_id": name, "model_id": HOSTILE, "python": HOSTILE, "sklearn": HOSTILE}
+    say(done.broker, f"hyperdrift/BTC-5m/bot/{name}", {"online": True, **bot})
+    done.open(SLOT)
+    WebDriverWait(done.driver, 20).until(lambda _: name in done.text())
     order = {"command": "pause", "request_id": HOSTILE, "reason": HOSTILE, "issued_ms": 0}
     say(done.broker, "hyperdrift/BTC-5m/command", order)
     for path in pages(done):

@@ -19,6 +19,9 @@ BOT = """
 import os, sys, threading, time
 from hyperdrift import BlockingModelSlot, ModelSlot, PointerSlot
 
+def say(line):
+    os.write(1, f"{line}\\n".encode())  # whole, whoever else writes
+
 def told(slot, before=None):
     until = time.monotonic() + 30
     while time.monotonic() < until:
@@ -39,14 +42,14 @@ busy = [threading.Thread(target=lambda: [told(slot) for _ in range(200)]) for _ 
 for one in busy:
     one.start()
 if os.fork() == 0:
-    print("child", told(slot), flush=True)
-    print("child", told(slot, before), flush=True)
+    say(f"child {told(slot)}")
+    say(f"child {told(slot, before)}")
     slot.stop()
     os._exit(0)
 for one in busy:
     one.join()
-print("parent", before, flush=True)
-print("parent", told(slot, before), flush=True)
+say(f"parent {before}")
+say(f"parent {told(slot, before)}")
 slot.stop()
 os.wait()
 """
