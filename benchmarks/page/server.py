@@ -25,7 +25,7 @@ from daemon.web.views import FeedView, JournalView, Overview, SlotView, VersionV
 from hyperdrift.slot_name import SlotName
 from tests.daemon.clocks import FastClock
 from tests.daemon.web.pages import examples
-from tests.daemon.web.server.visitors import FakeDesk
+from tests.daemon.web.server.visitors import FakeCommands
 
 _LOOK_S = 0.002
 
@@ -97,7 +97,7 @@ async def serve(count: int, port: int, folder: Path, hurry: float) -> None:
     sources = Sources(
         data,
         data.state,
-        FakeDesk(announcements),
+        FakeCommands(announcements),
         announcements,
         not_ready=lambda: "",
         clock=clock,

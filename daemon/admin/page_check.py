@@ -22,20 +22,20 @@ _SENSIBLE: Final = 'write web.listen = "127.0.0.1:8377"'
 
 
 def token(config: Config, *, new: bool = False) -> str:
-    """Return the token of the page, or a new one that takes its place.
+    """Return the token of the page; make one if there is none yet, or if a new one is wanted.
 
     Raises:
-        ConfigError: If there is no page, or the daemon has not made a token yet.
-        OSError: If this user may not read or replace it.
+        ConfigError: If there is no page, or no data folder yet.
+        OSError: If this user may not read or write it.
     """
     if not config.web.listen:
         raise ConfigError(f"web.listen is empty, so there is no status page; {_SENSIBLE}")
     kept = PageToken(config.data_dir)
-    if new and kept.path.parent.is_dir():
-        with _as_owner_of(kept.path.parent):
-            return kept.replace()
     if not new and (value := kept.read()):
         return value
+    if kept.path.parent.is_dir():
+        with _as_owner_of(kept.path.parent):
+            return kept.replace()
     raise ConfigError(f"{kept.path} is not there: the first start of the daemon makes it")
 
 

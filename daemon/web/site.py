@@ -17,17 +17,17 @@ from daemon.runtime.announcements import Announcements
 from daemon.web.server.access import AccessRules
 from daemon.web.server.api import Api
 from daemon.web.server.contract import PageData, Renderer
-from daemon.web.server.entrance import PATH as SIGN_IN
-from daemon.web.server.entrance import Entrance
 from daemon.web.server.headers import STATIC, set_headers
 from daemon.web.server.health import LIVES, READY, Health
 from daemon.web.server.listener import Listener
 from daemon.web.server.live import LiveUpdates, StateOf
-from daemon.web.server.orders import CommandDesk, Orders
+from daemon.web.server.orders import CommandSink, Orders
 from daemon.web.server.page_token import PageToken
 from daemon.web.server.pages import Pages
 from daemon.web.server.reading import Reading
-from daemon.web.server.visits import Doorkeeper
+from daemon.web.server.sign_in import PATH as SIGN_IN
+from daemon.web.server.sign_in import SignInPages
+from daemon.web.server.visits import Admission
 from hyperdrift.clock import Clock
 
 log = structlog.get_logger()
@@ -53,7 +53,7 @@ class Sources:
     Attributes:
         data: What the pages show.
         state_of: Returns the state of a slot.
-        desk: Takes commands.
+        commands: Takes commands.
         announcements: Tells what happens, and brings the answers to commands.
         not_ready: Returns why the daemon is not ready, "" if it is.
         clock: Real time.
@@ -62,7 +62,7 @@ class Sources:
 
     data: PageData
     state_of: StateOf
-    desk: CommandDesk
+    commands: CommandSink
     announcements: Announcements
     not_ready: Callable[[], str]
     clock: Clock
@@ -92,7 +92,7 @@ class Site:
         pages = Pages(reading, renderer, sources.venue, config.data_dir / "models")
         free = (LIVES, READY, SIGN_IN, STATIC)
         rules = AccessRules(config.web)
-        self._door = Doorkeeper(rules, self._token, self._clock, pages.refuse, free)
+        self._admission = Admission(rules, self._token, self._clock, pages.refuse, free)
         self._live = LiveUpdates(
             reading,
             sources.data,
@@ -107,9 +107,9 @@ class Site:
                 Health(sources.not_ready, is_open=rules.is_open),
                 pages,
                 Api(reading),
-                Entrance(pages, self._door),
+                SignInPages(pages, self._admission),
             ),
-            *(self._live, Orders(reading, sources.desk, sources.announcements, self._clock)),
+            *(self._live, Orders(reading, sources.commands, sources.announcements, self._clock)),
             *more,
         )
         self._listener = Listener(partial(self._application, parts), config.web, self._clock)
@@ -135,7 +135,7 @@ class Site:
             await self._clock.sleep(_AGAIN_S)
 
     def _application(self, parts: Iterable[Part]) -> web.Application:
-        app = web.Application(middlewares=[self._door.admit], client_max_size=_LARGEST)
+        app = web.Application(middlewares=[self._admission.admit], client_max_size=_LARGEST)
         app.on_response_prepare.append(set_headers)
         app.on_shutdown.append(self._end_streams)
         for part in parts:
@@ -155,7 +155,7 @@ class Site:
         """Make the token if there is none, and end all sessions when it is another one."""
         try:
             if await asyncio.to_thread(self._token.own):
-                self._door.sessions.end_all()
+                self._admission.sessions.end_all()
                 self._live.end_all()
                 log.info("web.token_replaced")
             self._no_token = ""

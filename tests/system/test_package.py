@@ -236,6 +236,8 @@ def test_it_is_installed_upgraded_while_it_runs_and_removed_without_a_trace(
         assert host.run("stat", "-c", "%a %U %G", CONFIG).split() == ["640", "root", "hyperdrift"]
         models = host.run("stat", "-c", "%a %U %G", f"{DATA}/models").split()
         assert models == ["2750", "hyperdrift", "hyperdrift-models"]
+        token = host.run("stat", "-c", "%a %U %G", f"{DATA}/web/token").split()
+        assert token == ["640", "hyperdrift", "hyperdrift"]  # before the first start
         host.run(*OTHERS, "runuser", "-u", "hyperdrift", "--", "hyperdrift", "keygen")
         assert host.run("stat", "-c", "%a %U", KEY).split() == ["600", "hyperdrift"]
 

@@ -14,9 +14,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.system.accessibility import faint_texts, focus_stops
 from tests.system.browser import DESK, PHONE, Scheme, complaints, missing, overflow, show_as
 from tests.system.exchange_process import free_port
-from tests.system.looks import faint_texts, focus_stops
 from tests.system.watched_demo import WatchedDemo, check_cycle, leftovers, lives, say, watched_demo
 
 pytestmark = [

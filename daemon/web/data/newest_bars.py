@@ -8,7 +8,7 @@ from daemon.store.feature_frame import Columns
 from daemon.store.journal_kinds import SCORED
 from daemon.store.journal_table import JournalEntry
 from daemon.store.store import Store
-from daemon.web.data.shelf import Thresholds
+from daemon.web.data.version_reader import Thresholds
 from daemon.web.views import BarLine
 from hyperdrift.slot_name import SlotName
 from monitor.outcomes import decision

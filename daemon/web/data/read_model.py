@@ -18,9 +18,9 @@ from daemon.web.data import headlines, needs
 from daemon.web.data.equity import SMALL, equity
 from daemon.web.data.journal_page import JournalPage
 from daemon.web.data.newest_bars import NewestBars
-from daemon.web.data.shelf import Shelf
 from daemon.web.data.summary import drift_bars, summary
 from daemon.web.data.timeline import History, trained_because, why_live
+from daemon.web.data.version_reader import VersionReader
 from daemon.web.views import (
     FeedLine,
     FeedView,
@@ -95,7 +95,7 @@ class Views:
     ) -> None:
         self._slots, self._status, self._broker = slots, status, broker
         self._clock, self._now_ms, self._store = clock, now_ms, store
-        self._shelf = Shelf(registry)
+        self._versions = VersionReader(registry)
         self._summaries: dict[SlotName, SlotSummary] = {}
 
     async def overview(self) -> Overview:
@@ -124,7 +124,7 @@ class Views:
     async def slot(self, name: SlotName) -> SlotView:
         """Return the page of a slot of this daemon."""
         read = await self._read(_SlotRead.read, name)
-        versions = await asyncio.to_thread(self._shelf.versions, name)
+        versions = await asyncio.to_thread(self._versions.versions, name)
         shown, now_ms = self._summary(name), self._now_ms()
         state, gains = shown.state, self._slots[name].gains
         return SlotView(
@@ -145,7 +145,7 @@ class Views:
     async def version(self, name: SlotName, model_id: str) -> VersionView | None:
         """Return the page of a version; None if the slot has no such version."""
         cause = await self._read(trained_because, name, model_id)
-        return await asyncio.to_thread(self._shelf.version, name, model_id, cause or "")
+        return await asyncio.to_thread(self._versions.version, name, model_id, cause or "")
 
     async def journal(
         self,

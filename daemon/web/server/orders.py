@@ -56,7 +56,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     signature: str = ""
 
 
-class CommandDesk(Protocol):
+class CommandSink(Protocol):
     """Where commands are given."""
 
     def order(self, slot: SlotName, command: Command, by: str) -> None:
@@ -73,15 +73,15 @@ class Orders:
 
     Args:
         reading: Knows the slots.
-        desk: Takes the commands.
+        commands: Takes the commands.
         announcements: Brings the answers.
         clock: Real time.
     """
 
     def __init__(
-        self, reading: Reading, desk: CommandDesk, announcements: Announcements, clock: Clock
+        self, reading: Reading, commands: CommandSink, announcements: Announcements, clock: Clock
     ) -> None:
-        self._reading, self._desk, self._clock = reading, desk, clock
+        self._reading, self._commands, self._clock = reading, commands, clock
         self._announcements, self._limit = announcements, Attempts(clock, _EACH, _IN_ALL)
 
     def routes(self) -> list[web.RouteDef]:
@@ -115,7 +115,7 @@ class Orders:
         if asked.signature:
             self._count(visit)
             answer = await self._answered(
-                asked.request_id, lambda: self._desk.order_signed(slot, body)
+                asked.request_id, lambda: self._commands.order_signed(slot, body)
             )
         else:
             answer = await self._give(slot, asked, visit)
@@ -137,7 +137,9 @@ class Orders:
             model_id=asked.model_id,
         )
         by = f"{name}, {who}" if name else who
-        return await self._answered(command.request_id, lambda: self._desk.order(slot, command, by))
+        return await self._answered(
+            command.request_id, lambda: self._commands.order(slot, command, by)
+        )
 
     async def _answered(self, request_id: str, give: Callable[[], None]) -> OrderAnswer:
         answer = self._announcements.answer_to(request_id)

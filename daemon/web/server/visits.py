@@ -60,7 +60,7 @@ def visit_of(request: web.BaseRequest) -> Visit:
     return request[VISIT]
 
 
-class Doorkeeper:
+class Admission:
     """Lets visitors in, or says why not.
 
     Args:

@@ -3,7 +3,7 @@ from typing import Any
 from daemon.core.bars import Bar, Provenance
 from daemon.store.store import Store
 from daemon.web.data.newest_bars import NewestBars
-from daemon.web.data.shelf import Thresholds
+from daemon.web.data.version_reader import Thresholds
 from hyperdrift.slot_name import SlotName
 
 SLOT, STEP, FIRST_T = SlotName("BTC", "5m"), 300_000, 1_750_000_200_000

@@ -56,7 +56,7 @@ async def test_a_form_of_another_site_is_refused_before_it_is_read(tmp_path: Pat
                 "/slots/BTC-5m/pause", data=form, headers=headers, allow_redirects=False
             ) as answer:
                 assert answer.status == status
-        assert len(place.desk.taken) == 1
+        assert len(place.commands.taken) == 1
 
 
 async def test_behind_a_proxy_its_word_counts_and_reading_takes_the_token(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ async def test_behind_a_proxy_its_word_counts_and_reading_takes_the_token(tmp_pa
         path = "/api/v1/slots/BTC-5m/commands"
         async with visitor.post(path, json=order, headers=place.bearer) as answer:
             assert answer.status == 200
-        assert place.desk.taken[0][2] == "web (1.2.3.4)"
+        assert place.commands.taken[0][2] == "web (1.2.3.4)"
         form = {"token": place.token}
         async with visitor.post("/sign-in", data=form, allow_redirects=False) as answer:
             assert "Secure" in answer.headers["Set-Cookie"]

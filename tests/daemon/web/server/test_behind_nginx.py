@@ -81,11 +81,11 @@ async def test_behind_the_nginx_of_the_page_it_works_and_knows_who_asks(tmp_path
                 assert (answer.status, answer.url.path) == (200, "/")
             (cookie,) = browser.cookie_jar
             assert cookie["secure"]
-            csrf = next(iter(place.site._door.sessions._open.values())).csrf
+            csrf = next(iter(place.site._admission.sessions._open.values())).csrf
             form = {"csrf": csrf, "reason": "r"}
             async with browser.post("/slots/BTC-5m/pause", data=form) as answer:
                 assert answer.status == 200
-            assert place.desk.taken[0][2] == "web (127.0.0.1)"
+            assert place.commands.taken[0][2] == "web (127.0.0.1)"
             async with browser.get("/live") as answer:
                 assert await answer.content.readline() == b"retry: 3000\n"
                 while b"event:" not in await answer.content.readline():

@@ -55,7 +55,7 @@ async def test_a_page_is_told_of_its_own_slot_only(tmp_path: Path) -> None:
 async def test_what_is_told_in_this_process_changes_the_journal_of_a_page(tmp_path: Path) -> None:
     async with a_page(tmp_path) as place, listening(place, "journal") as told:
         message = {"kind": "alert", "at_ms": 1, "text": "t"}
-        place.desk.announcements.tell(announced("BTC-5m", message))
+        place.commands.announcements.tell(announced("BTC-5m", message))
         assert (await anext(told))[0] == "journal"
         assert len(place.data.asked) == 2
 

@@ -21,7 +21,7 @@ async def test_a_form_gives_an_order_and_the_next_page_says_what_became_of_it(
             assert "promote accepted: as you say" in await answer.text()
         async with visitor.get("/slots/BTC-5m") as answer:
             assert "as you say" not in await answer.text()  # once
-        ((slot, command, by),) = place.desk.taken
+        ((slot, command, by),) = place.commands.taken
         assert (slot, by) == (BTC, "Ann, web (127.0.0.1)")
         assert (command.command, command.reason) == ("promote", "a new fee")
         assert command.model_id == LIVE_ID
@@ -32,15 +32,15 @@ async def test_a_program_gives_an_order_with_the_token(tmp_path: Path) -> None:
         order = {"command": "retrain", "reason": "r", "by": "cron"}
         async with visitor.post(COMMANDS, json=order) as answer:
             assert answer.status == 401
-        place.desk.accepts = False
+        place.commands.accepts = False
         async with visitor.post(COMMANDS, json=order, headers=place.bearer) as answer:
             said = await answer.json()
         assert (said["accepted"], said["detail"]) == (False, "as you say")
-        assert said["request_id"] == place.desk.taken[0][1].request_id
+        assert said["request_id"] == place.commands.taken[0][1].request_id
         signed = order | {"request_id": "r1", "issued_ms": 1, "signature": "s", "slot": "BTC-5m"}
         async with visitor.post(COMMANDS, json=signed, headers=place.bearer) as answer:
             assert (await answer.json())["request_id"] == "r1"
-        assert (len(place.desk.taken), len(place.desk.signed)) == (1, 1)
+        assert (len(place.commands.taken), len(place.commands.signed)) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ async def test_an_order_that_cannot_be_journalled_is_refused(
             form = {"csrf": await visitor.sign_in()} | order
             async with visitor.post("/slots/BTC-5m/pause", data=form) as answer:
                 assert answer.status == status
-        assert place.desk.taken == []
+        assert place.commands.taken == []
 
 
 async def test_a_form_of_no_session_or_of_another_one_gives_no_order(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ async def test_a_form_of_no_session_or_of_another_one_gives_no_order(tmp_path: P
             mine = form | {"csrf": await visitor.sign_in()}
             async with visitor.post(path, data=mine) as answer:
                 assert answer.status in {404, 405}
-        assert place.desk.taken == []
+        assert place.commands.taken == []
 
 
 async def test_too_many_orders_are_refused_and_what_gets_no_answer_is_told_as_such(
@@ -98,10 +98,10 @@ async def test_too_many_orders_are_refused_and_what_gets_no_answer_is_told_as_su
     monkeypatch.setattr(orders, "ANSWER_S", 0.01)
     order = {"command": "pause", "reason": "r"}
     async with a_page(tmp_path) as place, Visitor(place) as visitor:
-        place.desk.accepts = None
+        place.commands.accepts = None
         for attempt in range(11):
             async with visitor.post(COMMANDS, json=order, headers=place.bearer) as answer:
                 said = await answer.json()
                 assert answer.status == (202 if attempt < 10 else 429)
                 assert attempt == 10 or said["accepted"] is None
-        assert place.desk.announcements._awaited == {}
+        assert place.commands.announcements._awaited == {}

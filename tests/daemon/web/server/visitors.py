@@ -191,7 +191,7 @@ class PlainPages:
 
 
 @dataclass
-class FakeDesk:
+class FakeCommands:
     """Takes commands, and answers them unless it is told not to."""
 
     announcements: Announcements
@@ -235,7 +235,7 @@ class Visitor:
         form = {"token": self._place.token, "to": "/feed"}
         async with self.post("/sign-in", data=form, allow_redirects=False) as answer:
             assert (answer.status, answer.headers["Location"]) == (303, "/feed")
-        return list(self._place.site._door.sessions._open.values())[-1].csrf
+        return list(self._place.site._admission.sessions._open.values())[-1].csrf
 
 
 @dataclass
@@ -246,14 +246,14 @@ class Place:
         site: The page.
         url: Its address.
         data: What it shows.
-        desk: What it gives orders to.
+        commands: What it gives orders to.
         data_dir: The folder with its token.
         not_ready: Why the daemon behind it is not ready.
     """
 
     config: Config
     data: FakeData
-    desk: FakeDesk
+    commands: FakeCommands
     site: Site = field(init=False)
     not_ready: str = ""
 
@@ -282,11 +282,11 @@ async def a_page(folder: Path, more: Any = (), **section: Any) -> AsyncIterator[
         slots=(SlotSection(coin="BTC"), SlotSection(coin="ETH", interval="1h")),
         web=WebSection(**{"listen": f"127.0.0.1:{free_port()}", **section}),
     )
-    place = Place(config, FakeData(), FakeDesk(announcements))
+    place = Place(config, FakeData(), FakeCommands(announcements))
     sources = Sources(
         place.data,
         place.data.states.__getitem__,
-        place.desk,
+        place.commands,
         announcements,
         not_ready=lambda: place.not_ready,
         clock=clock,

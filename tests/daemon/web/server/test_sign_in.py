@@ -22,7 +22,7 @@ async def test_the_token_opens_a_session_that_signing_out_ends(tmp_path: Path) -
         form = {"csrf": csrf, "reason": "r"}
         async with visitor.post("/slots/BTC-5m/pause", data=form) as answer:
             assert answer.status == 403
-        assert place.desk.taken == []
+        assert place.commands.taken == []
 
 
 async def test_wrong_tokens_are_told_of_once_and_keep_nobody_out_who_has_the_right_one(
@@ -58,7 +58,7 @@ async def test_a_new_token_ends_every_session_and_the_old_one_opens_nothing(
         new = place.site._token.replace()
         assert place.bearer == {"Authorization": f"Bearer {new}"}
         form = {"csrf": csrf, "reason": "r"}
-        while place.site._door.sessions._open:
+        while place.site._admission.sessions._open:
             async with visitor.get("/healthz"):
                 pass
         async with visitor.post("/slots/BTC-5m/pause", data=form) as answer:

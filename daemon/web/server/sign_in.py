@@ -8,23 +8,23 @@ from aiohttp import web
 from daemon.web.server.forms import check_own_form, read_form
 from daemon.web.server.pages import Pages
 from daemon.web.server.sessions import LIFE_S
-from daemon.web.server.visits import Denied, Doorkeeper, see_other, visit_of
+from daemon.web.server.visits import Admission, Denied, see_other, visit_of
 from daemon.web.views import SignIn
 
 PATH: Final = "/sign-in"
 _TOO_OFTEN: Final = 429
 
 
-class Entrance:
+class SignInPages:
     """The page for signing in, and what its form does.
 
     Args:
         pages: Shows the page.
-        door: Knows the token and the sessions.
+        admission: Knows the token and the sessions.
     """
 
-    def __init__(self, pages: Pages, door: Doorkeeper) -> None:
-        self._pages, self._door = pages, door
+    def __init__(self, pages: Pages, admission: Admission) -> None:
+        self._pages, self._admission = pages, admission
 
     def routes(self) -> list[web.RouteDef]:
         """Return the paths for signing in and out."""
@@ -41,7 +41,7 @@ class Entrance:
         form = await read_form(request)
         to = _own_path(form)
         try:
-            self._door.try_token(form.get("token", "").strip(), visit_of(request).address)
+            self._admission.try_token(form.get("token", "").strip(), visit_of(request).address)
         except Denied as e:
             if e.problem.status == _TOO_OFTEN:
                 raise
@@ -49,10 +49,10 @@ class Entrance:
             view = SignIn(to=to, problem=said)
             return await self._pages.show(request, "sign-in", view, 403)
         answer = see_other(to)
-        rules = self._door.rules
+        rules = self._admission.rules
         answer.set_cookie(
             rules.cookie,
-            self._door.sessions.begin(),
+            self._admission.sessions.begin(),
             max_age=LIFE_S,
             httponly=True,
             secure=rules.is_secure(request),
@@ -62,8 +62,8 @@ class Entrance:
 
     async def _sign_out(self, request: web.Request) -> web.StreamResponse:
         check_own_form(request, await read_form(request))
-        rules = self._door.rules
-        self._door.sessions.end(request.cookies[rules.cookie])
+        rules = self._admission.rules
+        self._admission.sessions.end(request.cookies[rules.cookie])
         answer = see_other("/")
         answer.del_cookie(rules.cookie)
         return answer

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from daemon.registry.registry import Registry
-from daemon.web.data.shelf import Shelf, gate_lines
+from daemon.web.data.version_reader import VersionReader, gate_lines
 from hyperdrift.slot_name import SlotName
 from tests.daemon.versions import certificate, write_version
 from tests.daemon.web.data.history import certificate as whole_certificate
@@ -39,19 +39,19 @@ def registry(tmp_path: Path) -> Counting:
 def test_versions_are_read_once_until_the_folder_changes(
     registry: Counting, tmp_path: Path
 ) -> None:
-    shelf = Shelf(registry)
-    assert shelf.versions(SLOT) is shelf.versions(SLOT)
+    versions_of = VersionReader(registry)
+    assert versions_of.versions(SLOT) is versions_of.versions(SLOT)
     assert registry.reads == 1
     newest = adopted(tmp_path, registry, 2, whole_certificate())
-    assert next(line.model_id for line in shelf.versions(SLOT).lines) == newest
+    assert next(line.model_id for line in versions_of.versions(SLOT).lines) == newest
     registry.deploy(SLOT, newest, reason="x", by="hyperdrift", at_ms=1_750_000_900_000)
-    assert [line.live for line in shelf.versions(SLOT).lines] == [True, False, False]
+    assert [line.live for line in versions_of.versions(SLOT).lines] == [True, False, False]
     registry.pointer(SLOT).unlink()
-    assert not any(line.live for line in shelf.versions(SLOT).lines)
+    assert not any(line.live for line in versions_of.versions(SLOT).lines)
 
 
 def test_the_list_says_what_refused_a_version_and_has_the_thresholds(registry: Counting) -> None:
-    versions = Shelf(registry).versions(SLOT)
+    versions = VersionReader(registry).versions(SLOT)
     refused, good = versions.lines
     assert (refused.refused_by, refused.passed, good.passed) == (("overfit",), False, True)
     assert good.mean_return_bp == pytest.approx(12)
@@ -60,33 +60,33 @@ def test_the_list_says_what_refused_a_version_and_has_the_thresholds(registry: C
 
 
 def test_a_slot_without_a_folder_has_no_versions(tmp_path: Path) -> None:
-    shelf = Shelf(Registry(tmp_path))
-    assert shelf.versions(SLOT).lines == ()
-    assert shelf.version(SLOT, "m1", "") is None
+    versions_of = VersionReader(Registry(tmp_path))
+    assert versions_of.versions(SLOT).lines == ()
+    assert versions_of.version(SLOT, "m1", "") is None
 
 
 def test_a_damaged_version_is_shown_with_its_problem_and_breaks_nothing(
     registry: Counting,
 ) -> None:
-    shelf = Shelf(registry)
-    good = shelf.versions(SLOT).lines[1].model_id
+    versions_of = VersionReader(registry)
+    good = versions_of.versions(SLOT).lines[1].model_id
     meta = next(registry.folder(SLOT).glob(f"training_meta_{good}.json"))
     meta.write_bytes(b"{")
     os.utime(registry.folder(SLOT))
-    view = shelf.version(SLOT, good, "why")
+    view = versions_of.version(SLOT, good, "why")
     assert view is not None
     assert view.line.problem
     assert (view.cause, view.gates, view.has_report) == ("why", (), False)
 
 
 def test_a_report_that_is_gone_is_not_offered(registry: Counting) -> None:
-    shelf = Shelf(registry)
-    good = shelf.versions(SLOT).lines[1].model_id
-    view = shelf.version(SLOT, good, "")
+    versions_of = VersionReader(registry)
+    good = versions_of.versions(SLOT).lines[1].model_id
+    view = versions_of.version(SLOT, good, "")
     assert view is not None
     assert view.has_report
     next(registry.folder(SLOT).glob(f"report_{good}.html")).unlink()
-    view = shelf.version(SLOT, good, "")
+    view = versions_of.version(SLOT, good, "")
     assert view is not None
     assert not view.has_report
 

@@ -38,7 +38,7 @@ class Versions(NamedTuple):
     live_gates: tuple[GateLine, ...] = ()
 
 
-class Shelf:
+class VersionReader:
     """Reads versions, and reads them again only when a folder has changed. It blocks.
 
     Args:
