@@ -27,7 +27,7 @@ _POLICY: Final = (
     *("on_drift", "on_win_rate", "challenge"),
 )
 _COSTS: Final = CostsSection.__struct_fields__
-_RETRAIN: Final = ("nice", "timeout_s", "memory_mib", "min_signal_rate", "seed")
+_RETRAIN: Final = ("nice", "timeout_s", "memory_mib", "parallel", "min_signal_rate", "seed")
 LIVE: Final = frozenset(
     {"swap.on_deploy"}
     | {f"policy.{key}" for key in _POLICY}

@@ -214,7 +214,10 @@ class RetrainSection(_Section, frozen=True, kw_only=True):
     timeout_s: Positive = 3600.0
     """Seconds after which a retrain is killed."""
     memory_mib: Annotated[int, Meta(ge=0)] = 4096
-    """MiB of memory that the child process may take; 0 sets no limit."""
+    """MiB of memory that all child processes may take, each its share; 0 sets no limit."""
+    parallel: Count = 1
+    """Retrains of all slots that run at the same time; the others wait in the queue. They share the
+    cores and `memory_mib`."""
     backend: str = "local"
     """Where a retrain runs: `local`."""
     min_signal_rate: Annotated[float, Meta(gt=0, le=0.2)] = 0.005
