@@ -28,6 +28,7 @@ from daemon.config.schema import (
     SlotSection,
     TradesSection,
 )
+from daemon.config.slot_entries import read_entries, sections
 from daemon.config.validation_errors import explain
 from daemon.config.web_rules import url_fault, web_problem
 from daemon.core.outside_text import printable
@@ -62,10 +63,12 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     _override(raw, os.environ if environ is None else environ)
     where = str(path) if path is not None else "configuration"
     try:
-        config = msgspec.convert(raw, Config)
+        entries = read_entries(raw)
+        config = msgspec.convert({k: v for k, v in raw.items() if k != "slots"}, Config)
     except msgspec.ValidationError as e:
         raise ConfigError(f"{where}: {explain(str(e), raw)}") from e
     try:
+        config = msgspec.structs.replace(config, slots=sections(entries))
         problem = _problem(config)
     except BadInput as e:
         raise ConfigError(f"{where}: [[slots]] {e}") from e
@@ -132,9 +135,6 @@ def _problem(config: Config) -> str | None:
     """Check the rules that the types cannot express."""
     if not config.slots:
         return "there is no [[slots]]; write one with coin and interval"
-    names = [slot.name for slot in config.slots]
-    if len(set(names)) < len(names):
-        return "two [[slots]] have the same coin and interval; remove one"
     for slot in config.slots:
         problem = _slot_problem(slot) or _slot_costs_problem(slot)
         if problem:

@@ -52,15 +52,11 @@ class DaemonSection(_Section, frozen=True, kw_only=True):
     """Folder of the store, the models and the keys, from `/` or `~` on."""
 
 
-class SlotSection(_Section, frozen=True, kw_only=True):
-    """`[[slots]]`: one coin at one interval; there may be several."""
+class SlotKeys(_Section, frozen=True, kw_only=True):
+    """What can be said of one slot, and of many at once."""
 
-    coin: Annotated[str, Meta(min_length=1)]
-    """Name of the coin, as the venue writes it."""
-    interval: str = "5m"
-    """Length of a bar: `5m`, `1h`, `12h` and `24h` have measured defaults."""
     horizon_bars: Annotated[int, Meta(ge=1)] | None = None
-    """Bars from a prediction to its outcome."""
+    """Bars from a prediction to its outcome; not for several intervals at once."""
     threshold: float | str | None = None
     """Return that separates NEUTRAL from UP and DOWN: a fraction above 0 and below 1, `"auto"`, or
     `"vol:0.8"` for 0.8 times the trailing volatility. Default: the interval's, where that leaves 55
@@ -69,6 +65,15 @@ class SlotSection(_Section, frozen=True, kw_only=True):
     """Days of bars that a model learns from. Default: 180 days, or 5000 bars if that is more."""
     costs: dict[str, float | str] = msgspec.field(default_factory=dict)
     """Costs of this slot where they differ from `[costs]`, such as `{ slippage_bps = 2.0 }`."""
+
+
+class SlotSection(SlotKeys, frozen=True, kw_only=True):
+    """One coin at one interval, with all that the `[[slots]]` say of it."""
+
+    coin: Annotated[str, Meta(min_length=1)]
+    """Name of the coin, as the venue writes it."""
+    interval: str = "5m"
+    """Length of a bar."""
 
     @property
     def name(self) -> SlotName:
@@ -285,7 +290,7 @@ class NotifySection(_Section, frozen=True, kw_only=True):
 
 
 class Config(_Section, frozen=True, kw_only=True):
-    """Everything a person may set."""
+    """Everything a person may set; `daemon.config.slot_entries` makes the `slots` of the file's."""
 
     daemon: DaemonSection = DaemonSection()
     slots: tuple[SlotSection, ...] = (SlotSection(coin="BTC"),)

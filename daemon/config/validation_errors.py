@@ -7,7 +7,8 @@ in the terms of the file.
 import re
 from typing import Any, Final
 
-from daemon.config.schema import Config, SlotSection
+from daemon.config.schema import Config
+from daemon.config.slot_entries import SlotEntry
 from daemon.core.msgspec_errors import Misfit, read_misfit
 from daemon.core.outside_text import printable
 from daemon.core.suggestions import did_you_mean
@@ -89,7 +90,7 @@ def _of_table(path: str, raw: dict[str, Any]) -> str:
 
 def _known_keys(section: str) -> tuple[str, ...]:
     name = section.partition("[")[0].partition(".")[0]
-    struct: Any = {"": Config, "slots": SlotSection}.get(name)
+    struct: Any = {"": Config, "slots": SlotEntry}.get(name)
     if struct is None:
         struct = type(getattr(Config(), name))
     return tuple(struct.__struct_fields__)

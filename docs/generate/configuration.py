@@ -8,7 +8,8 @@ from typing import Any, Final, get_type_hints
 import msgspec
 
 from daemon.config.reload import LIVE
-from daemon.config.schema import LABEL_DEFAULTS, Config, SlotSection
+from daemon.config.schema import LABEL_DEFAULTS, Config
+from daemon.config.slot_entries import SlotEntry
 from docs.generate.markdown import code, table, type_name, value
 from docs.generate.source import field_texts, path_of, summary
 from hyperdrift.slot_name import SlotName
@@ -37,16 +38,17 @@ def page() -> str:
         if field.name in _LIMITS:
             parts.append(_limits(field.name, _LIMITS[field.name]))
         else:
-            section = SlotSection if field.name == "slots" else field.type
+            section = SlotEntry if field.name == "slots" else field.type
             parts.append(_section(field.name, section))
     return "\n".join(parts)
 
 
 def _section(name: str, section: type[msgspec.Struct]) -> str:
-    title = "[[slots]]" if section is SlotSection else f"[{name}]"
+    title = "[[slots]]" if section is SlotEntry else f"[{name}]"
     hints, texts = get_type_hints(section), field_texts(section)
     rows = []
-    for field in msgspec.structs.fields(section):
+    inherited = getattr(section.__base__, "__struct_fields__", ())
+    for field in sorted(msgspec.structs.fields(section), key=lambda f: f.name in inherited):
         default = field.default_factory() if callable(field.default_factory) else field.default
         shown = "needed" if default is msgspec.NODEFAULT else code(value(default))
         if default is None:
@@ -55,9 +57,9 @@ def _section(name: str, section: type[msgspec.Struct]) -> str:
         live = f"{name}.{field.name}" in LIVE
         rows.append(_row(name, field.name, kind, shown, texts, live=live))
     _, _, what = summary(section).partition(": ")
-    text = _head(title, what, section, environment=section is not SlotSection)
+    text = _head(title, what, section, environment=section is not SlotEntry)
     text += table(("key", "type", "default", "reloads", "what"), rows)
-    return text + _label_defaults() if section is SlotSection else text
+    return text + _label_defaults() if section is SlotEntry else text
 
 
 def _limits(name: str, limits: Any) -> str:
