@@ -185,10 +185,19 @@ def demo(
 
 @app.command()
 def exchange(
-    data: DataOption = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Candles: Parquet, CSV or Feather, or a folder of them; may be given again "
+            "[made up]."
+        ),
+    ] = None,
+    coins: Annotated[int, typer.Option(help="How many coins to make up.")] = 1,
     port: Annotated[int, typer.Option(help="TCP port on 127.0.0.1.")] = 8765,
     speed: Annotated[float, typer.Option(help="Venue seconds per wall second.")] = 1.0,
-    history: Annotated[int, typer.Option(help="Bars that are past when it starts.")] = 5000,
+    history: Annotated[
+        int, typer.Option(help="Bars, of the shortest, that are past when it starts.")
+    ] = 5000,
     faults: Annotated[
         Path | None, typer.Option(help="TOML file of what goes wrong, and when.")
     ] = None,
@@ -196,15 +205,14 @@ def exchange(
     """Replay candles in Hyperliquid's own protocol, for a client of your own."""
     from daemon.demo.demo import serve_exchange
     from daemon.demo.fault_script import read_script
-    from daemon.demo.setup import load_recording
+    from daemon.demo.setup import load_recordings
     from hyperdrift.clock import SystemClock
 
-    recording = load_recording(data)
-    if not 0 < history < len(recording):
-        raise typer.BadParameter(f"--history must be between 1 and {len(recording) - 1}")
+    if data and coins != 1:
+        raise typer.BadParameter("write --data or --coins, not both")
     run_async(
         serve_exchange(
-            recording,
+            load_recordings(data or (), coins),
             SystemClock(),
             port=port,
             speed=speed,

@@ -17,6 +17,7 @@ from daemon.core.tasks import running
 from daemon.demo.event_log import DemoSummary, EventLog
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault, Touched
+from daemon.demo.fleet.sources import start_of
 from daemon.demo.processes import DemoProcess
 from daemon.demo.recording import Recording
 from daemon.demo.screen import Screen
@@ -42,7 +43,7 @@ _OPEN: Final = "   broker  {} is open to every user of this host, as a service's
 
 
 async def serve_exchange(
-    recording: Recording,
+    recordings: Sequence[Recording],
     clock: Clock,
     *,
     port: int,
@@ -50,25 +51,27 @@ async def serve_exchange(
     history: int,
     faults: Sequence[Fault] = (),
 ) -> None:
-    """Replay a recording until cancelled, with the faults of a script, and print the addresses.
+    """Replay recordings until cancelled, with the faults of a script, and print the addresses.
 
     Args:
-        recording: The recording.
+        recordings: The recordings.
         clock: Real time.
         port: The TCP port; 0 takes any free one.
         speed: Venue seconds per wall second.
-        history: How many bars are past when the exchange starts.
+        history: How many bars of the shortest recorded ones are past when it starts.
         faults: The faults.
 
     Raises:
-        BadInput: If the port is taken, the speed is not positive or a fault names another coin.
+        BadInput: If the port is taken, the speed is not positive, a fault names another coin or
+            there are not so many bars.
     """
-    start_ms = int(recording.t[history])
+    start_ms = start_of(recordings, history)
     async with ReplayExchange(
-        (recording,), clock, speed=speed, start_ms=start_ms, faults=faults, port=port
+        recordings, clock, speed=speed, start_ms=start_ms, faults=faults, port=port
     ) as exchange:
         screen = Screen(quiet=False)
-        screen.tell(f"exchange of {recording.coin} {recording.interval} at {speed:g} x")
+        of = ", ".join(f"{recording.coin} {recording.interval}" for recording in recordings)
+        screen.tell(f"exchange of {of} at {speed:g} x")
         screen.tell(f'rest_url = "{exchange.url}"')
         screen.tell(f'ws_url = "{exchange.ws_url}"')
         if faults:

@@ -33,6 +33,7 @@ from daemon.demo.protocol import (
     ExchangeStatus,
     FundingHistory,
     Info,
+    MarketContexts,
     Universe,
     decimal_text,
     decode_info,
@@ -132,7 +133,7 @@ def answer(ask: Ask, body: bytes, faults: FaultSchedule, at: Moment) -> Exchange
             if jump := faults.active(ClockJump, at):
                 faults.touch(jump, at)
             return ask(body, at.now_ms + (jump.jump_ms if jump else 0))
-        case Universe():
+        case Universe() | MarketContexts():
             return _listed(ask(body, at.now_ms), faults, at)
         case CandleSnapshot(window):
             return _candles(ask, body, window.coin, faults, at)
@@ -228,17 +229,25 @@ def _listed(meta: ExchangeAnswer, faults: FaultSchedule, at: Moment) -> Exchange
     short = faults.active(ShortMeta, at)
     if short and short.how == "null":
         return ExchangeAnswer(200, _NULL)
-    listed = msgspec.json.decode(meta.body)
+    told = msgspec.json.decode(meta.body)
+    listed, contexts = told if isinstance(told, list) else (told, None)
     rows = [] if short and short.how == "empty" else listed["universe"]
+    seen = [place for place, row in enumerate(rows) if not _is_hidden(row["name"], faults, at)]
     kept = [
-        {**row, "isDelisted": True} if faults.active(Delisted, at, row["name"]) else row
-        for row in rows
-        if not faults.active(Unlisted, at, row["name"])
-        and not faults.active(ShortMeta, at, row["name"])
+        {**rows[place], "isDelisted": True}
+        if faults.active(Delisted, at, rows[place]["name"])
+        else rows[place]
+        for place in seen
     ]
     if short and short.how == "short" and not kept:
-        kept = [{**listed["universe"][0], "name": _OTHER_COIN}]
-    return ExchangeAnswer(200, msgspec.json.encode({**listed, "universe": kept}))
+        seen, kept = [0], [{**listed["universe"][0], "name": _OTHER_COIN}]
+    listed = {**listed, "universe": kept}
+    both = [listed, [contexts[place] for place in seen]] if contexts is not None else listed
+    return ExchangeAnswer(200, msgspec.json.encode(both))
+
+
+def _is_hidden(coin: str, faults: FaultSchedule, at: Moment) -> bool:
+    return bool(faults.active(Unlisted, at, coin) or faults.active(ShortMeta, at, coin))
 
 
 def _spoilt_frame(frame: bytes, bad: BadBar, faults: FaultSchedule) -> list[bytes]:

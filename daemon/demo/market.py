@@ -19,7 +19,7 @@ from daemon.ingest.tables.funding_tables import read_funding
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, INTERVAL_MS, SlotName
 
-__all__ = ["BASELINE_FUNDING", "Recording", "generate", "load"]
+__all__ = ["BASELINE_FUNDING", "Recording", "draw_shocks", "generate", "load"]
 
 BASELINE_FUNDING: Final = 0.0000125
 """The venue's hourly rate while nobody pays a premium."""
@@ -58,6 +58,7 @@ def generate(
     start_ms: int,
     change_at: int | None = None,
     coin: str = "BTC",
+    shared: tuple[float, Floats] | None = None,
 ) -> Recording:
     """Make up a market whose recent trend says where the price goes next.
 
@@ -73,6 +74,8 @@ def generate(
         start_ms: Open time of the first bar, ms UTC, a multiple of the interval.
         change_at: Number of the first bar of the other regime; None for no change.
         coin: Name of the coin.
+        shared: Shocks of a whole market, shape (bars,), and their share of the variance of the
+            coin's own.
 
     Raises:
         BadInput: If the venue has no such interval, or `start_ms` is no multiple of it.
@@ -89,8 +92,10 @@ def generate(
     cycle = _CYCLE * np.cos(2 * np.pi * (t % DAY_MS) / DAY_MS)
     spread = _VOLATILITY * np.sqrt(interval_ms / _REFERENCE_MS)
     sigma = spread * scale * np.exp(cycle + _wander(random, bars, interval_ms, 0.35))
-    shocks = random.standard_t(_TAIL_DEGREES, bars) * np.sqrt(1 - 2 / _TAIL_DEGREES)
-    shocks = np.clip(shocks, -_TAIL_CUT, _TAIL_CUT)
+    shocks = draw_shocks(random, bars)
+    if shared is not None:
+        share, market = shared
+        shocks = np.sqrt(share) * market + np.sqrt(1 - share) * shocks
     returns, trend = _returns(sigma * shocks, [(span, regime.edge) for span, regime in spans])
     opened, high, low, close = _prices(random, returns, sigma, wick)
     pull = np.abs(shocks) * 0.35 + tilt * np.tanh(shocks)
@@ -103,6 +108,13 @@ def generate(
     return Recording(
         coin, interval, t, opened, high, low, close, volume, n, funding_t, funding_rate
     )
+
+
+def draw_shocks(random: np.random.Generator, bars: int) -> Floats:
+    """Draw the shocks of a market, shape (bars,): Student-t of variance 1, without the wildest."""
+    shocks = random.standard_t(_TAIL_DEGREES, bars) * np.sqrt(1 - 2 / _TAIL_DEGREES)
+    clipped: Floats = np.clip(shocks, -_TAIL_CUT, _TAIL_CUT)
+    return clipped
 
 
 def load(

@@ -93,6 +93,12 @@ class Universe(_Named, frozen=True, tag="meta"):
     dex: str | None = None
 
 
+class MarketContexts(_Named, frozen=True, tag="metaAndAssetCtxs"):
+    """The coins of one dex, and the day's figures of each."""
+
+    dex: str | None = None
+
+
 class PerpDexs(_Named, frozen=True, tag="perpDexs"):
     """The builders' dexes."""
 
@@ -105,7 +111,15 @@ class ExchangeStatus(_Named, frozen=True, tag="exchangeStatus"):
     """The venue's clock."""
 
 
-Info = CandleSnapshot | FundingHistory | Universe | PerpDexs | SpotUniverse | ExchangeStatus
+Info = (
+    CandleSnapshot
+    | FundingHistory
+    | Universe
+    | MarketContexts
+    | PerpDexs
+    | SpotUniverse
+    | ExchangeStatus
+)
 
 
 class _Frame(msgspec.Struct, frozen=True, tag_field="method"):

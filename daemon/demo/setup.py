@@ -1,7 +1,7 @@
 """Prepare the files, the keys and the history of the demo, and check the store at its end."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any, Final
 from daemon.config.schema import LABEL_DEFAULTS
 from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.errors import HostRefused
-from daemon.demo.market import generate, load
+from daemon.demo.fleet.sources import make_up, read_recordings
+from daemon.demo.market import generate
 from daemon.demo.recording import Recording
 from daemon.registry.registry import Registry
 from daemon.registry.signing import generate as generate_keys
@@ -109,17 +110,23 @@ class DemoSetup:
         return int((self.recording.t < self.first_t).sum())
 
 
-def load_recording(data: Path | None) -> Recording:
-    """Read a recording from a file; None makes up the market of the demo.
+def load_recordings(data: Sequence[Path], coins: int = 1) -> tuple[Recording, ...]:
+    """Read recordings from files and folders; none makes up the market of the demo.
+
+    Args:
+        data: The files and folders.
+        coins: How many coins to make up if there are none.
 
     Raises:
-        BadInput: If the file cannot be used.
+        BadInput: If a file cannot be used, or so many coins cannot be made up.
     """
-    if data is not None:
-        return load(data)
+    if data:
+        return read_recordings(data)
     bars = HISTORY_BARS + STREAM_BARS
+    if coins != 1:
+        return make_up(coins, bars, SEED, start_ms=START_MS)
     change_at = HISTORY_BARS + CHANGE_AFTER
-    return generate(bars, 300_000, SEED, start_ms=START_MS, change_at=change_at)
+    return (generate(bars, 300_000, SEED, start_ms=START_MS, change_at=change_at),)
 
 
 def _temporary_folder() -> TemporaryDirectory[str]:
@@ -137,7 +144,7 @@ def prepare(options: Options) -> Iterator[DemoSetup]:
     Raises:
         BadInput: If the recording cannot be used.
     """
-    recording = load_recording(options.data)
+    (recording,) = load_recordings([options.data] if options.data else ())
     if len(recording) < SHORTEST:
         msg = f"{options.data} has {len(recording)} bars; the demo needs {SHORTEST}"
         raise BadInput(msg)

@@ -30,7 +30,7 @@ class Tape:
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
-        self.rows = _rows(recording)
+        self.rows = _Rows(recording)
         self.times, self.bars, self.stages = _timeline(recording)
         self.withheld = unit(recording.t, 4) < _WITHHELD_FRAC
         self.digits = _decimals(recording)
@@ -70,7 +70,7 @@ class Series:
         own = base if same else base.resampled(interval)
         self._tape = tape
         self._coin, self._interval, self._length = own.coin, interval, own.interval_ms
-        self._own, self._own_t = tape.rows if same else _rows(own), own.t
+        self._own, self._own_t = tape.rows if same else _Rows(own), own.t
         self._group: Ints = np.searchsorted(own.t, base.t, "right") - 1
         self._encoded: list[bytes | None] = [None] * len(self._own)
 
@@ -172,10 +172,19 @@ class Series:
         )
 
 
-def _rows(recording: Recording) -> list[_Row]:
-    r = recording
-    columns = (r.t, r.open, r.high, r.low, r.close, r.volume, r.n)
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+class _Rows:
+    """The bars of a recording as rows; each is made when it is asked for, to save memory."""
+
+    def __init__(self, recording: Recording) -> None:
+        r = recording
+        self._columns = (r.t, r.open, r.high, r.low, r.close, r.volume, r.n)
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __getitem__(self, bar: int) -> _Row:
+        t, opened, high, low, close, volume, n = (column[bar].item() for column in self._columns)
+        return t, opened, high, low, close, volume, n
 
 
 def _decimals(recording: Recording) -> int:

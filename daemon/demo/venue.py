@@ -14,6 +14,7 @@ from daemon.demo.protocol import (
     ExchangeAnswer,
     FundingHistory,
     FundingRow,
+    MarketContexts,
     PerpDexs,
     SpotUniverse,
     Universe,
@@ -23,7 +24,7 @@ from daemon.demo.protocol import (
 from daemon.demo.recording import Recording
 from daemon.demo.tape import Series, Tape
 from daemon.demo.trades import TradeGenerator
-from hyperdrift.slot_name import INTERVAL_MS
+from hyperdrift.slot_name import DAY_MS, INTERVAL_MS
 
 FUNDING_CAP = 500
 # The venue answers so for an unknown coin, and also while it has a passing fault.
@@ -60,8 +61,7 @@ class Venue:
     def trades(self, coin: str) -> TradeGenerator:
         """Return the trades of a listed coin, made from its recording with the shortest bars."""
         if coin not in self._trades:
-            finest = min(self._by_coin[coin], key=lambda tape: tape.recording.interval_ms)
-            self._trades[coin] = TradeGenerator(finest)
+            self._trades[coin] = TradeGenerator(self._finest(coin))
         return self._trades[coin]
 
     def answer(self, body: bytes, now_ms: int) -> ExchangeAnswer:
@@ -79,8 +79,8 @@ class Venue:
                 return self._candles(request, now_ms)
             case FundingHistory():
                 return self._funding(request, now_ms)
-            case Universe():
-                return self._universe(request)
+            case Universe() | MarketContexts():
+                return self._universe(request, now_ms)
             case PerpDexs():
                 named = sorted({dex for coin in self._by_coin if (dex := _dex(coin))})
                 dexs = [None, *({"name": dex, "fullName": dex.upper()} for dex in named)]
@@ -90,6 +90,10 @@ class Venue:
             case _:  # `exchangeStatus`
                 status = {"time": now_ms, "specialStatuses": None}
                 return ExchangeAnswer(200, msgspec.json.encode(status))
+
+    def _finest(self, coin: str) -> Tape:
+        """Return the tape with a coin's shortest bars."""
+        return min(self._by_coin[coin], key=lambda tape: tape.recording.interval_ms)
 
     def _source(self, coin: str, interval: str) -> Tape | None:
         """Return the tape with the longest bars whose multiple is `interval`."""
@@ -131,21 +135,50 @@ class Venue:
         ]
         return ExchangeAnswer(200, msgspec.json.encode(rows))
 
-    def _universe(self, request: Universe) -> ExchangeAnswer:
+    def _universe(self, request: Universe | MarketContexts, now_ms: int) -> ExchangeAnswer:
+        coins = [coin for coin in self._by_coin if _dex(coin) == (request.dex or "")]
+        if request.dex and not coins:
+            return _NULL
         universe = [
             {"szDecimals": 5, "name": coin, "maxLeverage": 40, "marginTableId": 56}
-            for coin in self._by_coin
-            if _dex(coin) == (request.dex or "")
+            for coin in coins
         ]
-        if request.dex and not universe:
-            return _NULL
         meta = {"universe": universe, "marginTables": [], "collateralToken": 0}
-        return ExchangeAnswer(200, msgspec.json.encode(meta))
+        if isinstance(request, Universe):
+            return ExchangeAnswer(200, msgspec.json.encode(meta))
+        contexts = [context(self._finest(coin).recording, now_ms) for coin in coins]
+        return ExchangeAnswer(200, msgspec.json.encode([meta, contexts]))
 
 
 def _dex(coin: str) -> str:
     """Return the builder's dex of a coin; empty for the venue's own."""
     return coin.partition(":")[0] if ":" in coin else ""
+
+
+def context(recording: Recording, now_ms: int) -> dict[str, str | list[str] | None]:
+    """Return a coin's figures of the last 24 hours, from the bars that are closed at `now_ms`.
+
+    A coin that was not traded yet has no prices and a volume of zero.
+    """
+    r = recording
+    stop = int(np.searchsorted(r.t + r.interval_ms, now_ms, "right"))
+    day = slice(int(np.searchsorted(r.t, now_ms - DAY_MS)), stop)
+    traded = r.volume[day]
+    price = decimal_text(float(r.close[stop - 1])) if stop else None
+    settled = int(np.searchsorted(r.funding_t, now_ms, "right"))
+    rate = float(r.funding_rate[settled - 1]) if settled else 0.0
+    return {
+        "funding": decimal_text(rate),
+        "openInterest": "0.0",
+        "prevDayPx": decimal_text(float(r.open[day][0])) if traded.size else price or "0.0",
+        "dayNtlVlm": decimal_text(round(float(traded @ r.close[day]), 6)),
+        "premium": decimal_text(_premium(rate)) if price else None,
+        "oraclePx": price or "0.0",
+        "markPx": price or "0.0",
+        "midPx": price,
+        "impactPxs": [price, price] if price else None,
+        "dayBaseVlm": decimal_text(round(float(traded.sum()), 8)),
+    }
 
 
 def _premium(rate: float) -> float:

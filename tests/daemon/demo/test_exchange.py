@@ -279,7 +279,7 @@ async def test_at_three_thousand_times_real_time_no_bar_is_lost() -> None:
 async def test_a_taken_port_is_refused_with_a_sentence(bench: Bench) -> None:
     port = int(bench.exchange.url.rpartition(":")[2])
     with pytest.raises(BadInput, match=f"cannot listen on 127.0.0.1:{port}"):
-        await serve_exchange(RECORDING, SystemClock(), port=port, speed=1, history=50)
+        await serve_exchange([RECORDING], SystemClock(), port=port, speed=1, history=50)
     with pytest.raises(BadInput, match="nothing to replay"):
         ReplayExchange([], SystemClock(), speed=1, start_ms=0)
 

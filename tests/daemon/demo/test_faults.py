@@ -215,6 +215,24 @@ def test_an_unlisted_coin_costs_the_socket_and_is_unknown_to_rest() -> None:
     assert later.closed is None
 
 
+def test_a_coin_that_is_listed_later_or_delisted_is_so_beside_the_days_volumes_too() -> None:
+    async def act(client: Client) -> Any:
+        answers = []
+        for bars in (1.0, 2.1, 3.1):
+            await client.until(bars)
+            answers.append((await client.ask(type="metaAndAssetCtxs"))[1])
+        return answers
+
+    faults = (Unlisted(coin="BTC", **span(0, 2)), Delisted(coin="BTC", **span(3, 9)))
+    early, listed, late = play(act, *faults)
+    assert [coin["name"] for coin in early[0]["universe"]] == ["ETH"]
+    assert len(early[1]) == 1
+    assert early[1][0]["dayNtlVlm"] != listed[1][0]["dayNtlVlm"]  # joined by position
+    assert [coin["name"] for coin in listed[0]["universe"]] == ["BTC", "ETH"]
+    assert [coin.get("isDelisted", False) for coin in late[0]["universe"]] == [True, False]
+    assert len(late[1]) == 2
+
+
 def test_a_refused_subscription_ends_sockets_that_have_one_and_is_an_error_frame_on_new_ones() -> (
     None
 ):

@@ -9,7 +9,7 @@ import pytest
 from daemon.demo.market import generate
 from daemon.demo.protocol import decimal_text
 from daemon.demo.venue import Venue
-from hyperdrift.slot_name import HOUR_MS
+from hyperdrift.slot_name import DAY_MS, HOUR_MS
 from tests.daemon.demo.markets import MINUTES_5, START_MS, market
 
 DATA = Path(os.environ.get("HYPERDRIFT_DATA", "../shared/data/hyperliquid"))
@@ -69,6 +69,26 @@ def test_the_universe_names_every_recorded_coin() -> None:
     assert status == 200
     assert [entry["name"] for entry in meta["universe"]] == ["BTC"]
     assert ask(type="meta", dex="nope") == (500, None)
+
+
+def test_the_days_volume_is_that_of_the_bars_closed_in_the_last_24_hours() -> None:
+    now_ms = START_MS + 2 * DAY_MS + 1
+    _, (meta, contexts) = ask(now_ms, type="metaAndAssetCtxs")
+    assert [entry["name"] for entry in meta["universe"]] == ["BTC"]
+    r = market(BARS)
+    day = (r.t >= now_ms - DAY_MS) & (r.t + MINUTES_5 <= now_ms)
+    (context,) = contexts
+    assert float(context["dayNtlVlm"]) == pytest.approx((r.volume * r.close)[day].sum())
+    assert float(context["dayBaseVlm"]) == pytest.approx(r.volume[day].sum())
+    assert float(context["markPx"]) == r.close[day][-1]
+    assert float(context["prevDayPx"]) == r.open[day][0]
+    assert "e" not in "".join(str(value) for value in context.values() if value).lower()
+    assert ask(type="metaAndAssetCtxs", dex="nope") == (500, None)
+
+
+def test_a_coin_without_a_bar_yet_has_a_context_without_a_mid_price() -> None:
+    _, (_, contexts) = ask(START_MS - HOUR_MS, type="metaAndAssetCtxs")
+    assert (contexts[0]["midPx"], contexts[0]["dayNtlVlm"]) == (None, "0.0")
 
 
 def test_coins_with_a_prefix_are_those_of_a_builders_dex() -> None:
