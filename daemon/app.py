@@ -8,7 +8,7 @@ venue it only gets no bars, also at a start: the slots serve the models that the
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from importlib.metadata import version
 from typing import Final, NamedTuple
@@ -47,6 +47,7 @@ from daemon.service.status_publisher import StatusPublisher
 from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.venue_greeting import GREETING, greet, require_coins
 from daemon.service.watchdog import Watchdog, summary
+from daemon.slot_changes import SlotChanges
 from daemon.store.async_store import ThreadedStore
 from daemon.store.data_folder import STORE_NAME
 from daemon.store.properties import record_venue, require_venue
@@ -58,7 +59,6 @@ from daemon.wiring import (
     build_feed,
     build_slots,
     retention,
-    trade_follower,
 )
 from hyperdrift.clock import Clock
 from hyperdrift.errors import HyperdriftError
@@ -177,7 +177,7 @@ async def _work(shared: SharedParts, ours: VenueSide, host: HostSide) -> None:
     except asyncio.CancelledError:  # told to stop; what fails comes as another error
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_S):
-                for runner in parts.runners.values():
+                for runner in tuple(parts.runners.values()):
                     await runner.note_stop()
         raise
 
@@ -190,7 +190,8 @@ async def _serve(
     starts = SlotStarts(parts.runners)
     for slot, runner in parts.runners.items():
         start = starts.of[slot]
-        tasks.create_task(runner.run(start.recovered.set, start), name=f"keeper-{slot}")
+        keeper = runner.run(start.recovered.set, start)
+        parts.keepers[slot] = tasks.create_task(keeper, name=f"keeper-{slot}")
     await starts.rebuilt()
     await parts.router.recall(shared.store)
     parts.router.listen()
@@ -207,7 +208,7 @@ async def _serve(
     follow = parts.compatibility.follow(parts.swap.tell_again)
     tasks.create_task(follow, name="bot-compatibility")
     if host.reload:
-        tasks.create_task(host.reload.run(parts.runners.values()), name="reload")
+        tasks.create_task(host.reload.run(parts.runners), name="reload")
     return starts
 
 
@@ -247,10 +248,11 @@ async def _follow(
         await flow.begin()
     watchdog.doing(lambda: "starting: scoring what was missed")
     await starts.finish(parts.inboxes)
-    if shared.config.trades.file:
-        tasks.create_task(trade_follower(shared, parts.inboxes).run(), name="trades")
+    listed, status = ours.listed, host.status
+    changes = SlotChanges(shared, parts, tasks, feed=feed, flow=flow, listed=listed, status=status)
+    await changes.follow_trades()
     tasks.create_task(deliver_time(parts.inboxes, shared.clock, venue), name="tick")
-    tasks.create_task(retention(shared).run(), name="housekeeping")
+    tasks.create_task(retention(shared, parts.inboxes).run(), name="housekeeping")
     tasks.create_task(feed.run(), name="feed")
     silence = SilenceWatch(feed, shared.troubles, venue)
     tasks.create_task(silence.run(), name="silence")
@@ -258,8 +260,13 @@ async def _follow(
     tasks.create_task(deliver_bars(feed, parts.inboxes, flow, delivery), name="deliver")
     tasks.create_task(deliver_histories(feed, parts.inboxes), name="histories")
     tasks.create_task(_keep_time(ours.rest, venue, shared.clock), name="clock")
-    loops = [delivery, *(runner.progress for runner in parts.runners.values())]
+
+    def loops() -> Iterable[LoopProgress]:
+        return [delivery, *(runner.progress for runner in parts.runners.values())]
+
     await _announce(shared, feed, host, parts=parts, loops=loops)
+    if host.reload:
+        host.reload.follow_slots(changes)
 
 
 async def _announce(
@@ -268,7 +275,7 @@ async def _announce(
     host: HostSide,
     *,
     parts: SlotParts,
-    loops: Collection[LoopProgress],
+    loops: Callable[[], Iterable[LoopProgress]],
 ) -> None:
     """Report that the daemon is ready as soon as the feed is live."""
     watchdog = host.watchdog

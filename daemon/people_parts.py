@@ -1,7 +1,7 @@
 """Build and start what people are told by: the status page, the metrics and the messages."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from daemon.config.schema import Config
@@ -23,6 +23,7 @@ from daemon.web.metrics.reading import DaemonReader
 from daemon.web.pages.renderer import PageRenderer
 from daemon.web.site import Site, Sources
 from daemon.wiring import SharedParts, SlotParts
+from hyperdrift.slot_name import SlotName
 
 
 class PeopleParts(NamedTuple):
@@ -44,7 +45,7 @@ def build_people_parts(
     shared: SharedParts, parts: SlotParts, status: StatusPublisher, doing: Callable[[], str]
 ) -> PeopleParts:
     """Build them; `doing` returns how far the start is, empty once it is over."""
-    notices = _notifier(shared)
+    notices = _notifier(shared, parts.runners)
     status.notify = lambda: notices.trouble
     if not shared.config.web.listen:
         return PeopleParts(notices, None)
@@ -77,6 +78,7 @@ def _status_page(
         not_ready=lambda: doing() or shared.store.trouble or _venue_trouble(status.feed),
         clock=shared.clock,
         venue=shared.venue,
+        slots=parts.runners,
     )
     site = Site(shared.config, sources, PageRenderer(), (metrics,))
     status.page = lambda: site.trouble
@@ -101,7 +103,7 @@ def _metrics_page(
         find_feed=lambda: status.feed,
         notified=notified,
     )
-    tally = EventTally([str(slot) for slot in parts.runners], shared.clock)
+    tally = EventTally(parts.runners, shared.clock)
     shared.announcements.listen(tally.take)
     store, delay = shared.config.data_dir / STORE_NAME, LoopDelay(shared.clock)
     return MetricsPage(Exporter(reader.read, store, tally, delay))
@@ -113,8 +115,7 @@ def _venue_trouble(feed: Feed | None) -> str:
     return "" if connected else "the stream from the venue is down; it is being connected again"
 
 
-def _notifier(shared: SharedParts) -> Notifier:
-    slots = [section.name for section in shared.config.slots]
+def _notifier(shared: SharedParts, slots: Collection[SlotName]) -> Notifier:
     return Notifier(
         shared.announcements,
         SingleAttemptStore(shared.store),

@@ -4,7 +4,8 @@ Inboxes come first, because other parts put items into them. Then come the messa
 swap coordinator that calls it, and the slots, which order swaps and read the inboxes.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,7 +14,7 @@ from daemon.config.schema import Config, SlotSection
 from daemon.config.secrets import secret_paths
 from daemon.core.bars import Alarm
 from daemon.core.clock import VenueClock
-from daemon.core.slot_troubles import SlotTroubles
+from daemon.core.slot_troubles import SlotTroubles, TroubleChanged
 from daemon.hyperliquid.frames import TradesOf
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CALM_S, CandleStream
@@ -68,13 +69,18 @@ class SharedParts:
 
 @dataclass(frozen=True, slots=True)
 class SlotParts:
-    """The slots, and the parts that exchange messages with bots and operators."""
+    """The slots, and the parts that exchange messages with bots and operators.
 
-    inboxes: Mapping[SlotName, Inbox]
+    `build` makes the runner of one more slot, and `keepers` are the tasks of those that run.
+    """
+
+    inboxes: dict[SlotName, Inbox]
     router: MessageRouter
     swap: SwapCoordinator
     compatibility: BotCompatibility
-    runners: Mapping[SlotName, SlotRunner]
+    runners: dict[SlotName, SlotRunner]
+    build: Callable[[SharedParts, SlotSection, Inbox], SlotRunner]
+    keepers: dict[SlotName, asyncio.Task[None]] = field(default_factory=dict)
 
 
 def build_feed(
@@ -96,7 +102,8 @@ def build_feed(
     clock, venue, store = shared.clock, shared.venue, shared.store
     slots = tuple(section.name for section in shared.config.slots)
     keep_ms = shared.config.keep_takers_ms
-    flow = CohortFlow(cohorts, slots, store, venue, keep_ms) if cohorts or keep_ms else None
+    learns = shared.config.features.learn_cohorts
+    flow = CohortFlow(cohorts, slots, store, venue, keep_ms) if cohorts or learns else None
     url = shared.config.hyperliquid.urls[1]
     coins = flow.coins if flow else ()
     stream = CandleStream(url, clock, slots, coins, calm_s=CALM_S / venue.speed)
@@ -150,12 +157,15 @@ def build_slots(shared: SharedParts) -> SlotParts:
     for slot in inboxes:
         swap.watch(slot)
     compatibility = BotCompatibility(config.retrain.python)
-    runner = partial(
-        _runner, shared, registry=registry, jobs=jobs, swap=swap, compatibility=compatibility
-    )
-    runners = {each.name: runner(each, inboxes[each.name]) for each in config.slots}
-    shared.troubles.listen(lambda slot, change: inboxes[slot].put_nowait(change))
-    return SlotParts(inboxes, router, swap, compatibility, runners)
+    build = partial(_runner, registry=registry, jobs=jobs, swap=swap, compatibility=compatibility)
+    runners = {each.name: build(shared, each, inboxes[each.name]) for each in config.slots}
+
+    def tell(slot: SlotName, change: TroubleChanged) -> None:
+        if inbox := inboxes.get(slot):  # else the slot was removed
+            inbox.put_nowait(change)
+
+    shared.troubles.listen(tell)
+    return SlotParts(inboxes, router, swap, compatibility, runners, build)
 
 
 def _runner(
@@ -210,14 +220,14 @@ def _engine(slot: SlotName, settings: PolicySettings, history_bars: int) -> Engi
     )
 
 
-def retention(shared: SharedParts) -> Retention:
+def retention(shared: SharedParts, slots: Collection[SlotName]) -> Retention:
     """Build the part that removes old entries and files."""
     folder = shared.config.data_dir
     return Retention(
         shared.store,
         folder / STORE_NAME,
         folder / "backtest",
-        [section.name for section in shared.config.slots],
+        slots,
         clock=shared.clock,
         venue=shared.venue,
     )
@@ -227,7 +237,8 @@ def trade_follower(shared: SharedParts, inboxes: Mapping[SlotName, Inbox]) -> Tr
     """Build the part that reads trades from a bot's file."""
 
     async def put(slot: SlotName, closed: TradeClosed) -> None:
-        await inboxes[slot].put(closed)
+        if inbox := inboxes.get(slot):  # else the slot was removed
+            await inbox.put(closed)
 
     trades, slots = shared.config.trades, tuple(inboxes)
     book, now_ms = shared.book, shared.venue.now_ms

@@ -34,7 +34,7 @@ ROOMS = (
     "trade_files",
     *("training", "scoring", "runtime", "journal", "backtest", "service", "notify", "web"),
     *("admin", "demo"),
-    *("wiring", "people_parts", "app", "cli"),
+    *("wiring", "people_parts", "slot_changes", "app", "cli"),
 )
 MOST_MODULES = 20
 

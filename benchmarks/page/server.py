@@ -102,6 +102,7 @@ async def serve(count: int, port: int, folder: Path, hurry: float) -> None:
         not_ready=lambda: "",
         clock=clock,
         venue=VenueClock(clock),
+        slots=data.names,
     )
     burden = Burden()
     async with asyncio.TaskGroup() as tasks:

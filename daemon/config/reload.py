@@ -1,15 +1,15 @@
 """Apply a changed configuration while the daemon runs, where that is safe, and refuse the rest.
 
 On SIGHUP the file is read again. Keys that matter only when a retrain is decided on, trained or
-judged can change at once. All other keys need a restart. A change of one of them refuses the
-whole file, so that the daemon never runs on a mixture of two files.
+judged can change at once, and so can the slots. All other keys need a restart. A change of one of
+them refuses the whole file, so that the daemon never runs on a mixture of two files.
 """
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -28,14 +28,17 @@ _POLICY: Final = (
 )
 _COSTS: Final = CostsSection.__struct_fields__
 _RETRAIN: Final = ("nice", "timeout_s", "memory_mib", "parallel", "min_signal_rate", "seed")
+SLOTS: Final = "[[slots]]"
 LIVE: Final = frozenset(
-    {"swap.on_deploy"}
+    {"swap.on_deploy", SLOTS}
     | {f"policy.{key}" for key in _POLICY}
     | {f"retrain.{key}" for key in _RETRAIN}
     | {f"costs.{key}" for key in _COSTS}
     | {f"notify.{key}" for key in NotifySection.__struct_fields__}
 )
 """Keys that can change while the daemon runs, beside all of `[gates]`."""
+
+P = TypeVar("P")
 
 
 class Reconfigurable(Protocol):
@@ -45,6 +48,22 @@ class Reconfigurable(Protocol):
 
     def adopt(self, config: Config, settings: PolicySettings) -> None:
         """Use these from now on."""
+        ...
+
+
+class ChangesSlots(Protocol[P]):
+    """What adds and removes slots while the daemon runs."""
+
+    def plan(self, config: Config) -> P:
+        """Build what is added; nothing changes yet.
+
+        Raises:
+            ConfigError: If the slots of this configuration cannot be run.
+        """
+        ...
+
+    async def carry_out(self, plan: P) -> None:
+        """Remove and add slots as planned."""
         ...
 
 
@@ -75,11 +94,19 @@ class Reload:
     def __init__(self, config: Config, read: Callable[[], Config]) -> None:
         self._config, self._read = config, read
         self._parties: list[Party] = []
+        self._slots: ChangesSlots[Any] | None = None
+        self._waits = asyncio.Event()
         self.asked = asyncio.Event()
 
     def tell(self, party: Party) -> None:
         """Let another part follow the configuration too."""
         self._parties.append(party)
+
+    def follow_slots(self, slots: ChangesSlots[Any]) -> None:
+        """Let the slots change from now on; a change that was asked for before is made now."""
+        self._slots = slots
+        if self._waits.is_set():
+            self.asked.set()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -91,19 +118,27 @@ class Reload:
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
 
-    async def run(self, runners: Iterable[Reconfigurable]) -> None:
-        """Serve requests for ever."""
-        runners = tuple(runners)
+    async def run(self, runners: Mapping[SlotName, Reconfigurable]) -> None:
+        """Serve requests for ever; the runners are those of the slots there are."""
         while True:
             await self.asked.wait()
             self.asked.clear()
+            self._waits.clear()
             try:
                 found = await asyncio.to_thread(self._found)
-                changed = self._adopt(found, runners)
+                changed = self._check(found)
+                if self._slots is None and SLOTS in changed:
+                    self._waits.set()
+                    log.info("config.reload_waits", changed=changed)
+                    continue
+                plan = self._slots.plan(found) if self._slots else None
+                self._adopt(found, runners)
             except ConfigError as e:
                 log.error("config.reload_refused", why=str(e))  # noqa: TRY400 - no trace
-            else:
-                log.info("config.reloaded", changed=changed)
+                continue
+            if self._slots:
+                await self._slots.carry_out(plan)
+            log.info("config.reloaded", changed=changed)
 
     def _found(self) -> Config:
         found = self._read()
@@ -111,20 +146,24 @@ class Reload:
             party.prepare(found)
         return found
 
-    def _adopt(self, found: Config, runners: tuple[Reconfigurable, ...]) -> list[str]:
+    def _check(self, found: Config) -> list[str]:
+        """Return the keys that changed, if all of them may."""
         changed = changes(self._config, found)
         fixed = [key for key in changed if key not in LIVE and not key.startswith("gates.")]
         if fixed:
             msg = f"{', '.join(fixed)}: needs a restart; nothing of the file is used until then"
             raise ConfigError(msg)
         gate_limits(found.gates)
-        settings = [policy_settings(found.policy, runner.slot) for runner in runners]
-        for runner, policy in zip(runners, settings, strict=True):
-            runner.adopt(found, policy)
+        return changed
+
+    def _adopt(self, found: Config, runners: Mapping[SlotName, Reconfigurable]) -> None:
+        settings = {one.name: policy_settings(found.policy, one.name) for one in found.slots}
+        for slot, policy in settings.items():
+            if runner := runners.get(slot):
+                runner.adopt(found, policy)
         for party in self._parties:
             party.adopt(found)
         self._config = found
-        return changed
 
 
 def changes(old: Config, new: Config) -> list[str]:

@@ -320,7 +320,7 @@ class Config(_Section, frozen=True, kw_only=True):
     def keep_takers_ms(self) -> int:
         """For how long it is kept what addresses took, in ms; 0 if cohorts are not learnt."""
         learns = self.features.learn_cohorts
-        return max(slot.history_ms for slot in self.slots) if learns else 0
+        return max((slot.history_ms for slot in self.slots), default=0) if learns else 0
 
     def slot(self, name: SlotName) -> SlotSection:
         """Return the section of one slot.

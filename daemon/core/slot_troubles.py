@@ -69,6 +69,12 @@ class SlotTroubles:
         """Drop a trouble without a word, because a graver one of the slot says it all."""
         self._of.get(slot, {}).pop(kind, None)
 
+    def drop(self, slot: SlotName) -> list[TroubleChanged]:
+        """Forget a slot that was removed; return what ends by that, for whoever was told of it."""
+        found = self._of.pop(slot, {}).items()
+        self._untold = [(of, change) for of, change in self._untold if of != slot]
+        return [TroubleChanged(text, is_over=True, kind=kind) for kind, text in found]
+
     def of(self, slot: SlotName) -> str:
         """Return all troubles of a slot in words, the oldest first; empty if it has none."""
         return "; ".join(self._of.get(slot, {}).values())

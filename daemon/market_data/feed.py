@@ -79,28 +79,67 @@ class Feed:
         self._loss = LogOnce()
         history = Backfill(rest, store, venue, alarm)
         self._histories = Histories(history, venue, self._troubles, alarm)
-        self._rush = ProvisionalBars(slots, rest.weight_per_minute)
+        self._followers: dict[SlotName, BarFollower] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._serving: dict[SlotName, asyncio.Task[None]] = {}
+        self._rush = ProvisionalBars(self._followers, rest.weight_per_minute)
         # While the queue is full, the followers wait; no bar is dropped.
         self._bars: asyncio.Queue[tuple[SlotName, Bar]] = asyncio.Queue(_QUEUE_BARS)
         self._settlements = FundingSettlements(
-            rest, store, venue, slots, alarm, troubles=self._troubles
+            rest, store, venue, self._followers.keys(), alarm, troubles=self._troubles
         )
-        self._followers = {slot: self._follower(slot) for slot in slots}
+        self._followers |= {slot: self._follower(slot) for slot in slots}
 
     async def run(self) -> None:
         """Follow all slots; ends only when cancelled."""
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as self._tasks:
+            tasks = self._tasks
             for slot in self._followers:
-                tasks.create_task(self._serve(slot), name=f"serve-{slot}")
+                self._start(tasks, slot)
             tasks.create_task(self._stream.run(), name="stream")
             tasks.create_task(self.listen(), name="feed-pushes")
             tasks.create_task(self._settlements.run(self._coins), name="feed-funding")
             if self._listed:
                 tasks.create_task(self._listed.run(), name="feed-coins")
-            if self._rush.is_possible:
-                followers = self._followers.values()
-                work = self._rush.run(followers, self._store, self._venue, self._troubles)
-                tasks.create_task(work, name="feed-rush")
+            followers = self._followers.values()
+            rush = self._rush.run(followers, self._store, self._venue, self._troubles)
+            tasks.create_task(rush, name="feed-rush")
+
+    def add(self, slot: SlotName, since_ms: int) -> None:
+        """Follow one more slot while `run` runs; its past, from `since_ms` on, comes late.
+
+        The others do not wait for it. `listed` must know the slot.
+        """
+        assert self._tasks is not None
+        self._histories.lack(slot, since_ms)
+        self._followers[slot] = self._follower(slot)
+        self._start(self._tasks, slot)
+
+    def deepen(self, slot: SlotName, since_ms: int) -> None:
+        """Fetch more of the past of a slot that is followed, from `since_ms` on, ms UTC."""
+        assert self._tasks is not None
+        self._histories.lack(slot, since_ms)
+        self._tasks.create_task(self._histories.fetch_late(slot), name=f"backfill-{slot}")
+
+    async def remove(self, slot: SlotName) -> None:
+        """Follow a slot no longer; what the store has of it stays there."""
+        task = self._serving.pop(slot)
+        task.cancel()
+        await asyncio.wait([task])
+        del self._followers[slot]
+        self._stream.unwant(self._channels(slot))
+        self._histories.lack(slot, None)
+        self._troubles.forget(slot)
+
+    def _start(self, tasks: asyncio.TaskGroup, slot: SlotName) -> None:
+        self._serving[slot] = tasks.create_task(self._serve(slot), name=f"serve-{slot}")
+
+    def _channels(self, slot: SlotName) -> set[Channel]:
+        """Return what the stream has for this slot and for no other."""
+        shared = {other.coin for other in self._followers if other != slot}
+        if not self._has_trades or slot.coin in shared:
+            return {slot}
+        return {slot, TradesOf(slot.coin)}
 
     def _follower(self, slot: SlotName) -> BarFollower:
         return BarFollower(
@@ -214,7 +253,8 @@ class Feed:
             match await self._stream.events.get():
                 case CandleFrame(slot, bar):
                     self._coverage.heard(self._venue.now_ms())
-                    await self._followers[slot].push(bar)
+                    if follower := self._followers.get(slot):
+                        await follower.push(bar)
                 case Trades(trades):
                     for trade in trades:
                         self._on_trade(trade)
@@ -258,4 +298,4 @@ class Feed:
     def _slots_of(self, channel: Channel) -> list[SlotName]:
         if isinstance(channel, TradesOf):
             return [slot for slot in self._followers if slot.coin == channel.coin]
-        return [channel]
+        return [channel] if channel in self._followers else []

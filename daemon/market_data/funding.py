@@ -49,7 +49,7 @@ class FundingSettlements:
         rest: The venue's REST answers.
         store: Takes the rates.
         venue: The venue's clock.
-        slots: Slots to alarm if the funding of their coin is not settled any more.
+        slots: Slots to alarm if the funding of their coin is not settled any more; they may change.
         alarm: Reports that to a person.
         troubles: Takes the coins whose funding the venue does not serve.
     """
@@ -65,7 +65,7 @@ class FundingSettlements:
         troubles: Troubles | None = None,
     ) -> None:
         self._rest, self._store, self._venue = rest, store, venue
-        self._slots, self._alarm = tuple(slots), alarm
+        self._slots, self._alarm = slots, alarm
         self._troubles = troubles or Troubles()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._newest: dict[str, int] = {}

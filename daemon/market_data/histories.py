@@ -80,6 +80,13 @@ class Histories:
                         task.cancel()
                     break
 
+    def lack(self, slot: SlotName, from_ms: int | None) -> None:
+        """Put off the past of a slot, from `from_ms` (ms UTC) on; None asks for it no more."""
+        if from_ms is None:
+            self._lacking.pop(slot, None)
+        else:
+            self._lacking[slot] = from_ms
+
     async def fetch_late(self, slot: SlotName) -> None:
         """Fetch the past of a slot that was put off, however long that takes."""
         if (from_ms := self._lacking.get(slot)) is not None:

@@ -7,6 +7,7 @@ that appears is followed without a restart.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
@@ -57,7 +58,7 @@ class ListedCoins:
         venue: VenueClock,
         troubles: SlotTroubles,
     ) -> None:
-        self._listings, self._slots = listings, tuple(slots)
+        self._listings, self._slots = listings, list(slots)
         self._clock, self._venue, self._troubles = clock, venue, troubles
         self._lacks: dict[str, _Lack] = {}
         self._followed: set[str] = set()
@@ -84,6 +85,23 @@ class ListedCoins:
     def mistake(self) -> str:
         """What is wrong with the names if every one of them is certainly wrong, else empty."""
         return "" if self._followed else "; ".join(k.fault.text for k in self._lacks.values())
+
+    async def add(self, slots: Collection[SlotName]) -> None:
+        """Know more slots, and ask for their coins; `run` soon asks again for what is lacking."""
+        self._slots += slots
+        with contextlib.suppress(HyperdriftError):  # `run` logs it
+            await self.ask()
+        for slot in slots:
+            if not self.is_listed(slot):
+                self.doubt(slot.coin)
+
+    def remove(self, slot: SlotName) -> None:
+        """Know a slot no longer."""
+        self._slots.remove(slot)
+        if not self._of(slot.coin):
+            self._followed.discard(slot.coin)
+            self._lacks.pop(slot.coin, None)
+            self._doubts.discard(slot.coin)
 
     async def ask(self) -> None:
         """Ask the venue once.

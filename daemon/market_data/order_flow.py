@@ -124,22 +124,46 @@ class CohortFlow:
 
     async def begin(self) -> None:
         """Store as unknown the flow since the last run; call it before a bar is scored."""
-        for slots in self._slots.values():
-            for slot in slots:
-                step = slot.interval_ms
-                forming = self._venue.now_ms() // step * step
-                newest = await self._store.call(Store.newest_flow_t, slot)
-                start = forming if newest is None else newest + step
-                unknown = [Sums().flow(t) for t in range(start, forming + step, step)]
-                await self._store.call(Store.put_flow, slot, unknown)
-                self._first[slot] = forming
+        for slot in [slot for slots in self._slots.values() for slot in slots]:
+            await self._begin(slot)
+
+    async def add(self, slot: SlotName, keep_ms: int) -> None:
+        """Add up the flow of one more slot; call it before a bar of it is scored.
+
+        Args:
+            slot: The slot.
+            keep_ms: For how long it is kept what addresses took, from now on.
+        """
+        self._keep_ms = keep_ms
+        await self._begin(slot)
+        self._slots[slot.coin].append(slot)
+
+    def remove(self, slot: SlotName) -> None:
+        """Add up the flow of a slot no longer."""
+        self._slots[slot.coin].remove(slot)
+        if not self._slots[slot.coin]:
+            for of_coin in (self._slots, self._recent, self._known):
+                of_coin.pop(slot.coin, None)
+        self._first.pop(slot, None)
+        self._sums.pop(slot, None)
+
+    async def _begin(self, slot: SlotName) -> None:
+        step = slot.interval_ms
+        forming = self._venue.now_ms() // step * step
+        newest = await self._store.call(Store.newest_flow_t, slot)
+        start = forming if newest is None else newest + step
+        unknown = [Sums().flow(t) for t in range(start, forming + step, step)]
+        await self._store.call(Store.put_flow, slot, unknown)
+        self._first[slot] = forming
 
     def take(self, trade: Trade) -> None:
         """Count a trade, unless it was counted before."""
+        if trade.coin not in self._slots:
+            return
         key = (trade.time, trade.tid)
         known, recent = self._known[trade.coin], self._recent[trade.coin]
         is_ahead = trade.time > self._venue.now_ms() + DAY_MS  # its bar would never be settled
-        if key in known or trade.coin not in self._slots or is_ahead:
+        if key in known or is_ahead:
             return
         if len(recent) == recent.maxlen:
             known.discard(recent.popleft())

@@ -13,6 +13,7 @@ import structlog
 
 from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
+from daemon.core.log_once import LogOnce
 from daemon.hyperliquid.rest import CONFIRMING_WEIGHT
 from daemon.market_data.bar_close import grace_ms
 from daemon.market_data.bar_follower import BarFollower
@@ -20,7 +21,7 @@ from daemon.market_data.feed_troubles import Troubles
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from hyperdrift.errors import HyperdriftError
-from hyperdrift.slot_name import SlotName
+from hyperdrift.slot_name import MINUTE_MS, SlotName
 
 log = structlog.get_logger()
 
@@ -34,12 +35,12 @@ class ProvisionalBars:
     """Hands on the bars that the stream proves, if REST would confirm them too late.
 
     Args:
-        slots: All slots that are followed.
+        slots: All slots that are followed; they may change.
         weight_per_minute: Weight that REST may spend in a minute.
     """
 
     def __init__(self, slots: Collection[SlotName], weight_per_minute: int) -> None:
-        self._slots = tuple(slots)
+        self._slots = slots
         self._most = int(_SHARE * weight_per_minute / CONFIRMING_WEIGHT)
 
     def is_on(self, close_ms: int) -> bool:
@@ -59,29 +60,25 @@ class ProvisionalBars:
         troubles: Troubles,
     ) -> None:
         """Hand on the bars that the stream proves at each such close; ends only when cancelled."""
-        log.info("feed.many_slots", slots=len(self._slots), confirmed_first=self._most)
-        close_ms = venue.now_ms()
+        told, close_ms = LogOnce(), venue.now_ms()
         while True:
-            close_ms = self._next(max(close_ms, venue.now_ms()))
+            # Every bar closes on a minute, also those of slots that are added meanwhile.
+            close_ms = (max(close_ms, venue.now_ms()) // MINUTE_MS + 1) * MINUTE_MS
             await venue.sleep_until(close_ms + grace_ms(venue.uncertainty_ms))
+            if self.is_possible and told.begins():
+                log.info("feed.many_slots", slots=len(self._slots), confirmed_first=self._most)
+            if not self.is_on(close_ms):
+                continue
             for _ in range(_LOOKS):
                 offers = [(f, offer) for f in followers if (offer := f.offer(close_ms))]
                 try:
                     await store.call(_put, [(f.slot, *offer) for f, offer in offers])
                 except HyperdriftError as e:
-                    troubles.begin(self._slots[0], e)
+                    troubles.begin(offers[0][0].slot, e)
                     offers = []
                 for follower, offer in offers:
                     await follower.lead(*offer)
                 await venue.sleep(_LOOK_AGAIN_S)
-
-    def _next(self, now_ms: int) -> int:
-        """Return the next time after `now_ms` at which too many bars close, ms UTC."""
-        close_ms = now_ms
-        while True:
-            close_ms = min((close_ms // s.interval_ms + 1) * s.interval_ms for s in self._slots)
-            if self.is_on(close_ms):
-                return close_ms
 
 
 def _put(store: Store, offers: Collection[tuple[SlotName, Bar, Provenance]]) -> None:

@@ -61,8 +61,10 @@ class SilenceWatch:
         Time before the first call does not count: bars that closed then were to be fetched. Nor
         does time in which the venue did not list the coin.
         """
-        now_ms = self._venue.now_ms()
-        for slot in self._feed.slots:
+        now_ms, slots = self._venue.now_ms(), self._feed.slots
+        self._silent &= set(slots)
+        self._began_ms = {slot: ms for slot, ms in self._began_ms.items() if slot in slots}
+        for slot in slots:
             began_ms = self._began_ms.setdefault(slot, now_ms)
             if slot not in self._silent and self._troubles.has(slot, COIN_TROUBLE):
                 self._began_ms[slot] = now_ms

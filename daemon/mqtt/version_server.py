@@ -71,6 +71,10 @@ class VersionServer:
         self._offered[slot] = {**files, digest: latest}
         return digest
 
+    def withdraw(self, slot: SlotName) -> None:
+        """Serve no files of a slot any more."""
+        self._offered.pop(slot, None)
+
     async def run(self) -> None:
         """Answer requests one after the other, until cancelled."""
         while True:

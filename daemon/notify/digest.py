@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from typing import Final
 
@@ -33,10 +33,10 @@ class DigestMaker:
     Args:
         store: Holds the journal.
         venue: The venue's clock.
-        slots: The slots.
+        slots: The slots; they may change.
     """
 
-    def __init__(self, store: AsyncStore, venue: VenueClock, slots: Sequence[SlotName]) -> None:
+    def __init__(self, store: AsyncStore, venue: VenueClock, slots: Collection[SlotName]) -> None:
         self._store, self._venue, self._slots = store, venue, slots
 
     async def write(self, now_ms: int) -> Notice:
@@ -48,7 +48,7 @@ class DigestMaker:
         since_ms = self._venue.now_ms() - _WEEK_MS
         weeks = [
             await self._store.call(read_week, slot, since_ms, slot.interval_ms)
-            for slot in self._slots
+            for slot in tuple(self._slots)
         ]
         weeks.sort(key=lambda week: (-len(week.live), -len(week.points), week.slot))
         picture = await drawn(weeks[:_DRAWN])

@@ -28,15 +28,17 @@ async def deliver_bars(
     """
     async for slot, bar in feed.bars():
         with progress.working():
-            if flow:
+            if flow and slot in inboxes:
                 await flow.settle(slot, bar.t)
-            await inboxes[slot].put(bar)
+            if inbox := inboxes.get(slot):  # it may have been removed meanwhile
+                await inbox.put(bar)
 
 
 async def deliver_histories(feed: Feed, inboxes: Mapping[SlotName, Inbox]) -> None:
     """Tell each slot whose past was filled late, for ever."""
     async for slot in feed.filled_late():
-        await inboxes[slot].put(HistoryFetched())
+        if inbox := inboxes.get(slot):
+            await inbox.put(HistoryFetched())
 
 
 async def deliver_time(inboxes: Mapping[SlotName, Inbox], clock: Clock, venue: VenueClock) -> None:

@@ -18,7 +18,7 @@ from daemon.runtime.announcements import Announcements, announced
 from daemon.runtime.bots.presence_debounce import PresenceDebounce
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.commands import CommandHandler, no_such_slot
-from daemon.runtime.inbox import BotPrediction, Inbox
+from daemon.runtime.inbox import BotPrediction, Inbox, Item
 from daemon.runtime.trades import TradeBook, TradeLimit
 from daemon.store.async_store import AsyncStore
 from hyperdrift.clock import Clock
@@ -60,6 +60,7 @@ class MessageRouter:
         )
         self._payloads, self._limit = PayloadReader(), TradeLimit(venue, self.alert)
         self._flaps = PresenceDebounce(clock, self.alert)
+        self._heard: set[SlotName] = set()
 
     async def recall(self, store: AsyncStore) -> None:
         """Read from the journal which trades and commands were taken before this start."""
@@ -71,6 +72,12 @@ class MessageRouter:
         self._bus.subscribe(f"{self._topics.prefix}/+/command", self._take_command)
         self._bus.subscribe(f"{self._topics.prefix}/+/trade", self._take_trade)
         for slot in self._inboxes:
+            self.hear(slot)
+
+    def hear(self, slot: SlotName) -> None:
+        """Subscribe to the predictions of a slot; what comes after its end is ignored."""
+        if slot not in self._heard:
+            self._heard.add(slot)
             self._bus.subscribe(self._topics.prediction(slot), self._take_prediction)
 
     def order(self, slot: SlotName, command: Command, by: str) -> None:
@@ -102,7 +109,7 @@ class MessageRouter:
             loaded=ack.status == "loaded",
             error=ack.error,
         )
-        if not self._inboxes[slot].put_nowait(acked):
+        if not self._put(slot, acked):
             return False
         text = f"bot {ack.bot_id} {ack.status} {ack.model_id}" + (ack.error and f": {ack.error}")
         message: dict[str, Any] = {
@@ -120,7 +127,12 @@ class MessageRouter:
 
     def bot_seen(self, slot: SlotName, presence: BotPresence) -> bool:
         """Put a bot's presence into the slot's inbox; False if the caller must try again."""
-        return self._flaps.pass_on(slot, lambda: self._inboxes[slot].put_nowait(presence))
+        return self._flaps.pass_on(slot, lambda: self._put(slot, presence))
+
+    def _put(self, slot: SlotName, item: Item) -> bool:
+        """Put an item into an inbox; False if it has no room. A removed slot takes everything."""
+        inbox = self._inboxes.get(slot)
+        return inbox is None or inbox.put_nowait(item)
 
     def alert(self, slot: SlotName, text: str) -> None:
         """Publish what a person must look at: a bot that does not answer, or a flood."""
@@ -164,7 +176,7 @@ class MessageRouter:
         made = self._payloads.read(topic, payload, PredictionMade)
         if found is not None and made is not None:
             heard = BotPrediction(made.t, made.features, self._venue.now_ms(), made.bot_id)
-            self._inboxes[found[0]].put_nowait(heard)  # one without room is dropped
+            self._put(found[0], heard)  # one without room is dropped
 
     def _take_trade(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         name = topic.removeprefix(f"{self._topics.prefix}/").removesuffix("/trade")

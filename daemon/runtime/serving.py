@@ -57,7 +57,7 @@ class Serving:
         self.pointer: Manifest | None = None
         self.champion: LoadedModel | None = None
         self.shadow: LoadedModel | None = None
-        self._section = section
+        self.section = section
         self._labels: LiveLabels | None = None
         self.lost = ""  # why the live version could not be loaded, at the last check
         self.remedy = ""  # what to do, if no other version could be made live
@@ -67,7 +67,7 @@ class Serving:
     @property
     def labels_told(self) -> str:
         """The labels of the live version in words, empty if no version is live."""
-        return self._labels.told(self._section) if self._labels else ""
+        return self._labels.told(self.section) if self._labels else ""
 
     @property
     def bots(self) -> list[KnownBot]:

@@ -134,6 +134,7 @@ class SlotRunner:
         """Use another configuration from now on."""
         self._engine.settings = settings
         self._retrains.reconfigure(config)
+        self._serving.section = config.slot(self.slot)
         self._on_deploy = config.swap.on_deploy
 
     async def run(self, recovered: Callable[[], None], start: SlotStart | None = None) -> None:

@@ -78,17 +78,34 @@ class SwapCoordinator:
         self._files = VersionServer(bus, topics, clock)
         self._pending: dict[SlotName, _Pending] = {}
         self._bots: dict[SlotName, BotTable] = {}
+        self._subscribed: set[SlotName] = set()
+        self._watched: set[SlotName] = set()
         self._answered: dict[SlotName, set[tuple[str, str]]] = {}
         self._payloads, self._misplaced = PayloadReader(), LogOnce()
         self._untaken: list[tuple[SlotName, SwapAck, float]] = []
         self.last_ack_ms: dict[SlotName, float] = {}
 
     def watch(self, slot: SlotName) -> None:
-        """Subscribe to the bots of a slot; call it once per slot, before its first order."""
+        """Serve the bots of a slot from now on; call it before its first order."""
+        self._watched.add(slot)
+        for bot in self._table(slot):  # of a slot that comes back
+            bot.passed_on = ()
+        if slot in self._subscribed:
+            return
+        self._subscribed.add(slot)
         self._bus.subscribe(self._topics.ack(slot), self._take_ack)
         for topic in self._topics.bots(slot):
             self._bus.subscribe(topic, self._take_presence)
         self._files.watch(slot)
+
+    def unwatch(self, slot: SlotName) -> None:
+        """Serve a slot no longer; its bots are still listened to, in case that it comes back."""
+        self._watched.discard(slot)
+        self._pending.pop(slot, None)
+        self._answered.pop(slot, None)
+        self.last_ack_ms.pop(slot, None)
+        self._untaken = [one for one in self._untaken if one[0] != slot]
+        self._files.withdraw(slot)
 
     def bot(self, slot: SlotName) -> BotPresence | None:
         """Return the newest presence of the bot heard of last; None if no bot is online."""
@@ -145,6 +162,8 @@ class SwapCoordinator:
         """Repeat orders unanswered for `REPEAT_S` seconds, and calls that returned False."""
         now = self._clock.monotonic()
         for slot, bots in self._bots.items():
+            if slot not in self._watched:
+                continue
             if not self._bus.connected:
                 bots.excuse(now)
                 continue
@@ -258,6 +277,8 @@ class SwapCoordinator:
 
     def _tell(self, slot: SlotName) -> None:
         """Pass on the presence of each bot that differs from the last one passed."""
+        if slot not in self._watched:
+            return
         for bot in reversed(list(self._table(slot))):
             if bot.passed_on == bot.who:
                 continue

@@ -45,7 +45,7 @@ class TradeBook:
 
     async def recall(self, store: AsyncStore, slots: Collection[SlotName]) -> None:
         """Read from the journal which trades were taken before this start."""
-        for slot in slots:
+        for slot in tuple(slots):
             for trade_id, at_ms in await store.call(_journalled, slot, self.oldest_ms):
                 self._taken[str(slot), trade_id] = at_ms
 

@@ -32,12 +32,33 @@ async def clear_removed_slots(
         topics: Gives the names of the topics.
         configured: The slots that are served.
     """
-    known = await store.call(_known)
-    removed = [slot for slot in known if slot not in configured]
+    removed = [slot for slot in await store.call(_known) if slot not in configured]
+    if removed:
+        clear_slots(removed, bus, topics, configured)
+    return removed
+
+
+def clear_slots(
+    removed: Collection[SlotName],
+    bus: MqttConnection,
+    topics: Topics,
+    configured: Collection[SlotName],
+) -> None:
+    """Clear the retained topics of slots.
+
+    Args:
+        removed: The slots.
+        bus: The connection to the broker.
+        topics: Gives the names of the topics.
+        configured: The slots that are served; it may change, as one may come back.
+    """
     payloads = PayloadReader()
 
     def forget_if_gone(topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - Handler
         """Leave the presence of a bot that is online: it lives, and `doctor` names it."""
+        found = topics.slot_of(topic)
+        if found is None or found[0] in configured:
+            return
         presence = payloads.read(topic, payload, BotPresence) if payload else None
         if presence is not None and not presence.online:
             bus.publish(topic, None, retain=True)
@@ -47,9 +68,7 @@ async def clear_removed_slots(
             bus.publish(topic, None, retain=True)
         for presences in topics.bots(slot):
             bus.subscribe(presences, forget_if_gone)
-    if removed:
-        log.info("slots.removed", slots=[str(slot) for slot in removed])
-    return removed
+    log.info("slots.removed", slots=[str(slot) for slot in removed])
 
 
 def _known(store: Store) -> list[SlotName]:

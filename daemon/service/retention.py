@@ -74,7 +74,7 @@ class Retention:
         store: The store.
         database: Its file; old copies are in the same folder.
         backtests: The folder of the backtests' candidates.
-        slots: Steps run in the middle half of the shortest of their bars.
+        slots: Steps run in the middle half of the shortest of their bars; they may change.
         clock: Real time, for the ages of files and the pauses.
         venue: The venue's time, for the ages of journal entries.
     """
@@ -91,7 +91,7 @@ class Retention:
     ) -> None:
         self._store, self._database, self._backtests = store, database, backtests
         self._clock, self._venue = clock, venue
-        self._bar_ms = min(slot.interval_ms for slot in slots)
+        self._slots = slots
 
     async def run(self) -> None:
         """Clean up once a day of venue time, until cancelled; after an error, try the next day."""
@@ -174,11 +174,12 @@ class Retention:
 
     async def _quiet(self) -> None:
         """Wait for the middle half of a bar, because bars arrive and are scored at its ends."""
-        early_ms = self._bar_ms // 4 - self._venue.now_ms() % self._bar_ms
+        bar_ms = min((slot.interval_ms for slot in self._slots), default=HOUR_MS)
+        early_ms = bar_ms // 4 - self._venue.now_ms() % bar_ms
         if early_ms > 0:
             await self._venue.sleep(early_ms / 1000)
-        elif early_ms < -self._bar_ms // 2:
-            await self._venue.sleep((early_ms + self._bar_ms) / 1000)
+        elif early_ms < -bar_ms // 2:
+            await self._venue.sleep((early_ms + bar_ms) / 1000)
 
 
 def _remove_copies(database: Path, now_ms: int) -> tuple[str, ...]:

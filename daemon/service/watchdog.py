@@ -44,7 +44,7 @@ class Watchdog:
         self._supervisor, self._clock = supervisor, clock
         limit_s = supervisor.watchdog_s
         self._every_s = min(_BEAT_S, limit_s / _BEATS_PER_LIMIT) if limit_s else _BEAT_S
-        self._loops: tuple[LoopProgress, ...] = ()
+        self._loops: Callable[[], Iterable[LoopProgress]] = tuple
         self._excused: Callable[[], bool] = lambda: False
         self._describe: Callable[[], str] = lambda: "starting"
         self._began_s, self._told_ready = clock.monotonic(), False
@@ -84,15 +84,17 @@ class Watchdog:
         self.doing(lambda: f"waiting for the store: {why}")
 
     def ready(
-        self, loops: Iterable[LoopProgress], excused: Callable[[], bool] = lambda: False
+        self,
+        loops: Callable[[], Iterable[LoopProgress]],
+        excused: Callable[[], bool] = lambda: False,
     ) -> None:
         """Report that the start is over; from now on these loops must make progress.
 
         Args:
-            loops: The loops that handle bars.
+            loops: Returns the loops that handle bars now.
             excused: Returns whether they wait for something that a restart cannot help.
         """
-        self._loops, self._excused, self._is_over = tuple(loops), excused, True
+        self._loops, self._excused, self._is_over = loops, excused, True
         self._tell_ready()
         self._supervisor.status(self._describe())
 
@@ -113,7 +115,7 @@ class Watchdog:
             else:
                 self._supervisor.starting(_START_S)
             return
-        stuck = [loop.name for loop in self._loops if not loop.is_alive()]
+        stuck = [loop.name for loop in self._loops() if not loop.is_alive()]
         if self._excused():
             stuck = []
         if not stuck:

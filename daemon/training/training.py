@@ -66,8 +66,9 @@ class Training:
     false_alarms_per_month: float
 
     def reconfigured(self, config: Config) -> Self:
-        """Return a copy with another configuration of the same slots."""
-        return replace(self, config=config, jobs=self.jobs.limited(child_limits(config.retrain)))
+        """Return a copy with another configuration, which has this slot too."""
+        section, jobs = config.slot(self.slot), self.jobs.limited(child_limits(config.retrain))
+        return replace(self, section=section, config=config, jobs=jobs)
 
     async def run(self, order: StartRetrain, live: LiveChampion, on_line: OnLine) -> JobOutcome:
         """Train and judge a candidate, calibrate its drift monitor and adopt it.

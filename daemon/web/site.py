@@ -29,6 +29,7 @@ from daemon.web.server.sign_in import PATH as SIGN_IN
 from daemon.web.server.sign_in import SignInPages
 from daemon.web.server.visits import Admission
 from hyperdrift.clock import Clock
+from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 
@@ -58,6 +59,7 @@ class Sources:
         not_ready: Returns why the daemon is not ready, "" if it is.
         clock: Real time.
         venue: The clock that pages tell the time by.
+        slots: The slots of the daemon; they may change.
     """
 
     data: PageData
@@ -67,6 +69,7 @@ class Sources:
     not_ready: Callable[[], str]
     clock: Clock
     venue: VenueClock
+    slots: Collection[SlotName]
 
 
 class Site:
@@ -87,8 +90,7 @@ class Site:
     ) -> None:
         self._clock, self._token = sources.clock, PageToken(config.data_dir)
         self._fault = self._no_token = ""
-        slots = tuple(section.name for section in config.slots)
-        reading = Reading(sources.data, slots)
+        reading = Reading(sources.data, sources.slots)
         pages = Pages(reading, renderer, sources.venue, config.data_dir / "models")
         free = (LIVES, READY, SIGN_IN, STATIC)
         rules = AccessRules(config.web)

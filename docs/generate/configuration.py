@@ -54,7 +54,7 @@ def _section(name: str, section: type[msgspec.Struct]) -> str:
         if default is None:
             shown = "by the interval"
         kind = type_name(hints[field.name]).replace(" or null", "")
-        live = f"{name}.{field.name}" in LIVE
+        live = bool({f"{name}.{field.name}", f"[[{name}]]"} & LIVE)
         rows.append(_row(name, field.name, kind, shown, texts, live=live))
     _, _, what = summary(section).partition(": ")
     text = _head(title, what, section, environment=section is not SlotEntry)

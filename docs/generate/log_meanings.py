@@ -34,6 +34,7 @@ MEANINGS: Final = {
     "command.received": "An operator's command was taken.",
     "command.refused": "A command was refused: stale, retained, unsigned, or too many.",
     "config.reload_refused": "A changed configuration is not used, and nothing of it.",
+    "config.reload_waits": "Slots changed during the start; they are changed when it is over.",
     "config.reloaded": "A changed configuration is used from now on.",
     "config.unreachable": "A file that the configuration names cannot be used.",
     "daemon.alone": "The other daemon on this broker and prefix is not heard any more.",
@@ -106,6 +107,7 @@ MEANINGS: Final = {
     "slot.waiting": (
         "The bot waits for files of the ordered version, and asks again; the live model stays."
     ),
+    "slots.changed": "Slots were added and removed while the daemon runs.",
     "slots.removed": "What slots left on the broker was cleared: they are not configured any more.",
     "store.back": "The store can be written again.",
     "store.corrupt": "The database was damaged; it was set aside, and a new one begun.",

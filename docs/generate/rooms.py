@@ -31,7 +31,7 @@ def room_of(module: str) -> str:
     if package != "daemon":
         return _PACKAGES.get(package, "")
     room = rest.partition(".")[0]
-    return "app" if room in {"app", "people_parts", "wiring"} else room
+    return "app" if room in {"app", "people_parts", "slot_changes", "wiring"} else room
 
 
 def arrows() -> set[tuple[str, str]]:
@@ -67,7 +67,9 @@ def _table() -> str:
         folder = _FOLDERS.get(room, f"daemon/{room}")
         paths = [path for path in said if path.startswith(f"{folder}/") and path.endswith(_ROOM)]
         if room == "app":
-            paths = ["daemon/wiring.py", "daemon/people_parts.py", "daemon/app.py"]
+            paths = [
+                f"daemon/{name}.py" for name in ("wiring", "people_parts", "slot_changes", "app")
+            ]
         rows += [(code(path.removesuffix("__init__.py")), said[path]) for path in paths]
     return table(("room", "what it is"), rows)
 

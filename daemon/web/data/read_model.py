@@ -102,8 +102,9 @@ class Views:
         """Return the first page."""
         status, why_no_broker = self._status(), self._broker()
         found = []
-        for number, name in enumerate(self._slots):
-            found.append(self._summary(name))
+        for number, name in enumerate(tuple(self._slots)):
+            if name in self._slots:  # else it was removed meanwhile
+                found.append(self._summary(name))
             if number % _AT_ONCE == 0:
                 await self._clock.sleep(0)  # a bar of one of many slots may wait
         slots = tuple(sorted(found, key=lambda one: needs.rank(one.urgency)))

@@ -12,6 +12,7 @@ from prometheus_client import Counter, Histogram, Metric
 from daemon.runtime.announcements import Announcement
 from daemon.web.metrics.catalogue import BY_NAME, RESULTS, MetricEntry
 from hyperdrift.clock import Clock
+from hyperdrift.slot_name import SlotName
 
 _OTHER: Final = "other"
 # Gates have names of the child process, which a person may have exchanged.
@@ -38,13 +39,13 @@ class EventTally:
     """Counts what the daemon announces.
 
     Args:
-        slots: Names of the slots; others are not counted.
+        slots: The slots, which may change; others are not counted.
         clock: Real time; a retrain takes as long as it takes, however fast the venue is.
     """
 
-    def __init__(self, slots: Collection[str], clock: Clock) -> None:
+    def __init__(self, slots: Collection[SlotName], clock: Clock) -> None:
         self._clock = clock
-        self._slots = {*slots, ""}
+        self._slots = slots
         self._names: dict[str, set[str]] = {"gate": set(), "kind": set()}
         self._began_s: dict[str, float] = {}
         self._retrains = counter("hyperdrift_retrains_total")
@@ -55,11 +56,10 @@ class EventTally:
         self._events = counter("hyperdrift_events_total")
         self._took = histogram("hyperdrift_retrain_duration_seconds")
         self._acks = histogram("hyperdrift_swap_ack_seconds")
-        self._begin(slots)
 
-    def _begin(self, slots: Collection[str]) -> None:
+    def _begin(self) -> None:
         """Show 0 for what has not happened yet: from nothing to 1 is no increase to Prometheus."""
-        for slot in slots:
+        for slot in map(str, self._slots):
             self._rollbacks.labels(slot)
             for result in RESULTS:
                 self._retrains.labels(slot, result)
@@ -71,7 +71,7 @@ class EventTally:
     def take(self, told: Announcement) -> None:
         """Count one announcement."""
         slot, kind, fields = told.slot, self._bounded("kind", told.kind), told.fields
-        if slot not in self._slots:
+        if slot and SlotName.parse(slot) not in self._slots:
             return
         self._events.labels(slot, kind).inc()
         if told.severity in _URGENT:
@@ -93,6 +93,7 @@ class EventTally:
 
     def collect(self) -> list[Metric]:
         """Return what was counted so far."""
+        self._begin()
         counters = (self._retrains, self._refusals, self._swaps, self._rollbacks)
         others = (self._alerts, self._events, self._took, self._acks)
         return [family for each in (*counters, *others) for family in each.collect()]

@@ -8,7 +8,7 @@ in between, and whoever does not read at all is let go.
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -132,10 +132,14 @@ class LiveUpdates:
 
     async def _look(self) -> None:
         """Find the slots whose states changed."""
+        slots = self._reading.slots
+        self._end_removed(slots)
         wanted = self._wanted()
         all_slots = not wanted.isdisjoint({"overview", "feed"})
-        for slot in self._reading.slots:
+        for slot in slots:
             if not all_slots and f"slot-{slot}" not in wanted:
+                continue
+            if not self._reading.has(slot):  # it was removed meanwhile
                 continue
             state = msgspec.structs.replace(self._state_of(slot), model_age_s=None, lag_ms=None)
             if self._seen.get(slot) != state:
@@ -144,7 +148,17 @@ class LiveUpdates:
             await self._clock.sleep(0)  # with hundreds of slots, bars go in between
 
     def _wanted(self) -> frozenset[str]:
-        return frozenset[str]().union(*(stream.topics for stream in self._streams))
+        lasting = (stream.topics for stream in self._streams if not stream.ends)
+        return frozenset[str]().union(*lasting)
+
+    def _end_removed(self, slots: Collection[SlotName]) -> None:
+        """End the pages of slots that are no more; who asks again is told so."""
+        for slot in self._seen.keys() - set(slots):
+            del self._seen[slot]
+            self._changed |= {"overview", "feed"}
+            for stream in self._streams:
+                if f"slot-{slot}" in stream.topics:
+                    stream.end()
 
     def _due(self) -> list[str]:
         """Return the topics to push: what changed, and what shows ages that are old by now."""

@@ -41,15 +41,20 @@ class Reading:
 
     Args:
         data: All data.
-        slots: The slots of the daemon.
-
-    Attributes:
-        slots: The same.
+        slots: The slots of the daemon; they may change.
     """
 
     def __init__(self, data: PageData, slots: Collection[SlotName]) -> None:
-        self.slots = tuple(slots)
-        self._data, self._slots = data, {str(slot): slot for slot in slots}
+        self._data, self._slots = data, slots
+
+    @property
+    def slots(self) -> tuple[SlotName, ...]:
+        """The slots of the daemon now."""
+        return tuple(self._slots)
+
+    def has(self, slot: SlotName) -> bool:
+        """Return whether the daemon has a slot now."""
+        return slot in self._slots
 
     def all(self) -> tuple[Read, ...]:
         """Return everything that can be read."""
@@ -69,10 +74,11 @@ class Reading:
         Raises:
             Denied: If there is none of that name.
         """
-        if text in self._slots:
-            return self._slots[text]
-        shown, has = printable(text, _LONGEST), ", ".join(self._slots)
-        remedy = did_you_mean(shown, self._slots, f"this daemon has {has}")
+        names = {str(slot): slot for slot in self._slots}
+        if text in names:
+            return names[text]
+        shown, has = printable(text, _LONGEST), ", ".join(names)
+        remedy = did_you_mean(shown, names, f"this daemon has {has}")
         raise Denied(404, f"there is no slot {shown!r}", remedy)
 
     async def version(self, request: web.Request) -> VersionView:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from structlog.typing import EventDict
 
-from daemon.config.reload import LIVE, Reload, changes
+from daemon.config.reload import LIVE, SLOTS, Reload, changes
 from daemon.config.schema import Config
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
@@ -34,11 +34,29 @@ class FakeRunner:
         self.adopted.append((config, settings))
 
 
+@dataclass
+class FakeSlots:
+    """Writes down which slots it is to run; `fault` is why it cannot."""
+
+    fault: str = ""
+    carried_out: list[list[str]] = field(default_factory=list)
+
+    def plan(self, config: Config) -> Config:
+        if self.fault:
+            raise ConfigError(self.fault)
+        return config
+
+    async def carry_out(self, plan: Config) -> None:
+        self.carried_out.append([str(slot.name) for slot in plan.slots])
+
+
 def changed(**sections: object) -> Config:
     return msgspec.convert({**msgspec.to_builtins(OLD), **sections}, Config)
 
 
-async def reloaded(new: Config | ConfigError, runner: FakeRunner) -> EventDict:
+async def reloaded(
+    new: Config | ConfigError, runner: FakeRunner, slots: FakeSlots | None = None
+) -> EventDict:
     """Ask once, by the real signal; return the line that answers."""
 
     def read() -> Config:
@@ -47,8 +65,10 @@ async def reloaded(new: Config | ConfigError, runner: FakeRunner) -> EventDict:
         return new
 
     reload = Reload(OLD, read)
+    if slots:
+        reload.follow_slots(slots)
     with capture_logs() as logs, reload.listening():
-        running = asyncio.create_task(reload.run([runner]))
+        running = asyncio.create_task(reload.run({SLOT: runner}))
         os.kill(os.getpid(), signal.SIGHUP)
         async with asyncio.timeout(10):
             while not logs:
@@ -80,7 +100,6 @@ async def test_limits_of_policy_gates_retrains_and_the_hook_change_at_once() -> 
     ("new", "key"),
     [
         (changed(mqtt={"port": 1884}), "mqtt.port"),
-        (changed(slots=[{"coin": "ETH"}]), "[[slots]]"),
         (changed(policy={"probation_hours": 1}), "policy.probation_hours"),
         (changed(retrain={"python": "/opt/bot/bin/python"}), "retrain.python"),
         (changed(daemon={"data_dir": "/x"}, policy={"min_bars": 1}), "daemon.data_dir"),
@@ -92,6 +111,43 @@ async def test_a_key_that_needs_a_restart_refuses_all_and_is_named(new: Config, 
     why = f"{key}: needs a restart; nothing of the file is used until then"
     assert (line["event"], line["why"]) == ("config.reload_refused", why)
     assert runner.adopted == []
+
+
+async def test_slots_come_and_go_and_those_that_stay_are_told() -> None:
+    runner, slots = FakeRunner(), FakeSlots()
+    new = changed(slots=[{"coin": "ETH"}, {"coin": "BTC", "history_days": 30}])
+    line = await reloaded(new, runner, slots)
+    assert (line["event"], line["changed"]) == ("config.reloaded", ["[[slots]]"])
+    assert slots.carried_out == [["ETH-5m", "BTC-5m"]]
+    assert [config for config, _ in runner.adopted] == [new]
+
+
+async def test_slots_that_cannot_be_built_leave_everything_as_it_was() -> None:
+    runner, slots = FakeRunner(), FakeSlots("[[slots]] take 1002 subscriptions")
+    new = changed(slots=[{"coin": "ETH"}], policy={"min_bars": 1})
+    line = await reloaded(new, runner, slots)
+    assert (line["event"], line["why"]) == ("config.reload_refused", slots.fault)
+    assert (runner.adopted, slots.carried_out) == ([], [])
+
+
+async def test_a_change_of_slots_during_the_start_is_made_when_the_start_is_over() -> None:
+    runner, slots = FakeRunner(), FakeSlots()
+    reload = Reload(OLD, lambda: changed(slots=[{"coin": "BTC"}, {"coin": "ETH"}]))
+    with capture_logs() as logs:
+        running = asyncio.create_task(reload.run({SLOT: runner}))
+        reload.asked.set()
+        async with asyncio.timeout(10):
+            while not logs:
+                await asyncio.sleep(0.01)
+            assert runner.adopted == []
+            reload.follow_slots(slots)
+            while len(logs) == 1:
+                await asyncio.sleep(0.01)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    assert [line["event"] for line in logs] == ["config.reload_waits", "config.reloaded"]
+    assert slots.carried_out == [["BTC-5m", "ETH-5m"]]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +171,7 @@ def test_every_key_that_may_change_is_a_key() -> None:
         f"{name}.{key}" for name in ("costs", "notify", "retrain", "swap") for key in whole[name]
     }
     known |= {f"policy.{key}" for key in PolicySettings.__dataclass_fields__}
-    assert known >= LIVE
+    assert known | {SLOTS} >= LIVE
 
 
 def test_no_key_differs_between_equal_configurations() -> None:

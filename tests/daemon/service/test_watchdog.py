@@ -63,7 +63,7 @@ async def test_it_asks_for_time_until_it_is_ready_and_says_that_it_stops() -> No
         heart.doing(lambda: "starting: waiting for the venue")
         await clock.pass_one_beat()
         heart.doing(lambda: "BTC-5m: collecting, no model yet")
-        heart.ready([])
+        heart.ready(list)
         await clock.pass_one_beat()
     asked = supervisor.told.index("EXTEND_TIMEOUT_USEC=120000000")
     ready = supervisor.told.index("READY=1")
@@ -88,7 +88,7 @@ async def test_a_start_that_waits_is_ready_after_15_s_and_says_what_it_waits_for
         assert supervisor.told[-2:] == ["READY=1", "WATCHDOG=1"]
         assert heart.start == "waiting for the venue: it does not answer"
         heart.doing(lambda: "BTC-5m: serving")
-        heart.ready([])
+        heart.ready(list)
         assert heart.start == ""
     assert supervisor.told.count("READY=1") == 1
 
@@ -111,7 +111,7 @@ async def test_a_loop_that_is_stuck_in_one_piece_of_work_silences_it_and_is_name
         LoopProgress("keeper-BTC-5m"),
     )
     async with heart.beating():
-        heart.ready([healthy, stuck])
+        heart.ready(lambda: [healthy, stuck])
         with capture_logs() as logs, stuck.working():
             await clock.pass_one_beat()  # at the first look it may just have begun
             told = len(supervisor.told)

@@ -11,6 +11,7 @@ from daemon.mqtt.messages import (
 from daemon.runtime.announcements import Announcement
 from daemon.web.metrics.event_tally import EventTally
 from daemon.web.metrics.families import DaemonReading
+from hyperdrift.slot_name import SlotName
 from retrain import features
 from tests.fakes import FakeClock
 
@@ -84,7 +85,7 @@ def told(kind: str, slot: str = "BTC-5m", **fields: object) -> Announcement:
 
 def busy_tally(*slots: str) -> EventTally:
     """Return a tally in which everything that is counted has happened in each slot."""
-    tally = EventTally(slots, FakeClock())
+    tally = EventTally([SlotName.parse(slot) for slot in slots], FakeClock())
     for slot in slots:
         tally.take(told("retrain_started", slot, job=slot))
         fields = {"job": slot, "passed": False, "refused_by": ["direction"]}

@@ -1,4 +1,5 @@
 from daemon.web.metrics.event_tally import EventTally
+from hyperdrift.slot_name import SlotName
 from tests.daemon.web.metrics.readings import told
 from tests.fakes import FakeClock
 
@@ -18,7 +19,7 @@ def series(tally: EventTally) -> int:
 
 
 def test_what_has_not_happened_yet_is_shown_as_0() -> None:
-    tally = EventTally(["BTC-5m"], FakeClock())
+    tally = EventTally([SlotName("BTC", "5m")], FakeClock())
     for result in ("passed", "refused", "failed", "stopped"):
         assert value(tally, "retrains_total", slot="BTC-5m", result=result) == 0
     assert value(tally, "rollbacks_total", slot="BTC-5m") == 0
@@ -27,7 +28,7 @@ def test_what_has_not_happened_yet_is_shown_as_0() -> None:
 
 def test_a_retrain_is_counted_by_its_result_and_timed_from_its_start() -> None:
     clock = FakeClock()
-    tally = EventTally(["BTC-5m"], clock)
+    tally = EventTally([SlotName("BTC", "5m")], clock)
     tally.take(told("retrain_started", job="j1"))
     clock.ms += 40_000
     gates = ["direction", "overfit"]
@@ -45,7 +46,7 @@ def test_a_retrain_is_counted_by_its_result_and_timed_from_its_start() -> None:
 
 
 def test_a_retrain_whose_start_was_not_heard_is_counted_and_not_timed() -> None:
-    tally = EventTally(["BTC-5m"], FakeClock())
+    tally = EventTally([SlotName("BTC", "5m")], FakeClock())
     tally.take(told("retrain_finished", job="of before", passed=True))
     assert value(tally, "retrains_total", result="passed") == 1
     names = {s.name for family in tally.collect() for s in family.samples}
@@ -53,7 +54,7 @@ def test_a_retrain_whose_start_was_not_heard_is_counted_and_not_timed() -> None:
 
 
 def test_swaps_rollbacks_alerts_and_answers_are_counted() -> None:
-    tally = EventTally(["BTC-5m"], FakeClock())
+    tally = EventTally([SlotName("BTC", "5m")], FakeClock())
     for kind in ("swapped", "swapped", "swap_refused", "rolled_back"):
         tally.take(told(kind))
     tally.take(told("acknowledged", status="loaded", order_to_ack_ms=250.0))
@@ -69,13 +70,13 @@ def test_swaps_rollbacks_alerts_and_answers_are_counted() -> None:
 
 
 def test_an_alert_of_the_whole_daemon_has_no_slot() -> None:
-    tally = EventTally(["BTC-5m"], FakeClock())
+    tally = EventTally([SlotName("BTC", "5m")], FakeClock())
     tally.take(told("alert", slot="", severity="critical"))
     assert value(tally, "alerts_total", slot="", severity="critical") == 1
 
 
 def test_slots_and_names_that_somebody_invents_make_no_series_without_end() -> None:
-    tally = EventTally(["BTC-5m"], FakeClock())
+    tally = EventTally([SlotName("BTC", "5m")], FakeClock())
     before = series(tally)
     tally.take(told("alert", slot="EVIL-5m", severity="critical"))
     assert series(tally) == before
