@@ -99,6 +99,10 @@ class VenueClock:
         """Return the best estimate of the venue's time, ms UTC."""
         return self.at_ms(self._clock.monotonic())
 
+    def monotonic(self) -> float:
+        """Return this moment on the monotonic clock, in s."""
+        return self._clock.monotonic()
+
     def at_ms(self, monotonic: float) -> int:
         """Return the venue's time, ms UTC, at a moment of the monotonic clock, in s."""
         return round(self._carried(monotonic))

@@ -25,6 +25,7 @@ Kind = Literal[
     "connection_dropped",
     "error_answer",
     "stale_answer",
+    "shorter_bars_lacking",
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -40,6 +41,9 @@ _WHY: Final[dict[Kind, str]] = {
     "connection_dropped": "REST dropped a connection without an answer; it was asked again at once",
     "error_answer": "REST answered with an error or not in time; it was asked again",
     "stale_answer": "REST lagged behind and lacked trades of a closed bar; the store has them now",
+    "shorter_bars_lacking": (
+        "the bars of the shorter interval do not tell a longer bar; REST was asked for that one"
+    ),
 }
 
 

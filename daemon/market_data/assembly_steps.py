@@ -95,12 +95,15 @@ class Answer:
     Attributes:
         at: The venue's time now.
         rows: For `AskBars`: bars, ascending, the forming one included.
+        closed_t: For `AskBars`: open time of the newest bar that is certainly closed, ms UTC;
+            None if only a later row or the clock tells that.
         copies: For `FindCopies`: stored bars, ascending.
     """
 
     at: VenueMoment
     rows: Sequence[Bar] = ()
     copies: Sequence[Stored] = ()
+    closed_t: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

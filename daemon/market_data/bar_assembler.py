@@ -109,6 +109,11 @@ class BarAssembler:
         self._stand_ins: set[int] = set()
 
     @property
+    def has_stand_ins(self) -> bool:
+        """Whether bars were handed on that REST has not confirmed."""
+        return bool(self._stand_ins)
+
+    @property
     def refused(self) -> int:
         """Bars refused for their time or their prices."""
         return self.tally.refused + self._prices.refused
@@ -179,6 +184,8 @@ class BarAssembler:
         at, rows = yield from self._without_future(answer)
         rows, most = self._believed(rows, at)
         evident = rows[-1].t - self._step if rows else self.confirmed  # a later bar exists
+        if answer.closed_t is not None:
+            evident = answer.closed_t
         if evident < at.closed_when_asked_t(self._step):
             # Our clock alone counts only after a look at the venue's clock, which may have stopped.
             if at.age_s > _CLOCK_AGE_S:

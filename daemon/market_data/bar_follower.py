@@ -38,6 +38,7 @@ from daemon.market_data.bar_close import VenueMoment, closed_t, grace_ms
 from daemon.market_data.feed_troubles import Troubles
 from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.latency_log import LatencyLog
+from daemon.market_data.longer.shorter_bars import News, ShorterBars
 from daemon.market_data.lost_bars import give_up, warn_of_reach
 from daemon.market_data.price_checks import log_price
 from daemon.market_data.stream_cache import Coverage
@@ -75,6 +76,8 @@ class BarFollower:
     Attributes:
         is_pushed: Whether the venue pushes the slot's candles; without that the stream's
             silence proves nothing.
+        news: Tells of each bar that was handed on or confirmed.
+        shorter: The shorter bars that the slot's bars are merged from; None asks REST.
     """
 
     def __init__(
@@ -101,9 +104,12 @@ class BarFollower:
         self._anomalies = StreamAnomalies(slot, rest.oddities, shown, coverage, venue)
         self._latency = LatencyLog(slot, venue)
         self._is_warned = False
-        self.is_pushed = True
+        self.is_pushed, self.news = True, News()
+        self.shorter: ShorterBars | None = None
         self._record_t: int | None = None
-        self._asked_at = 0.0  # monotonic s, when REST was asked last
+        self._asked_at = 0.0  # monotonic s, when REST or the shorter bars were asked last
+        # Open time of the newest bar that the shorter ones told last, ms UTC; None if REST did.
+        self._merged_t: int | None = None
 
     @property
     def tally(self) -> BarTally:
@@ -125,6 +131,10 @@ class BarFollower:
         """Open time of the newest bar that was handed on or is in a gap, ms UTC; None if none."""
         return self._assembler.after or None
 
+    @property
+    def _is_shown(self) -> bool:
+        return self.is_pushed and self.shorter is None
+
     async def run(self, after: int | None) -> None:
         """Hand on every bar that closes; ends only when cancelled.
 
@@ -136,11 +146,12 @@ class BarFollower:
         waits = delays(_FIRST_DELAY_S, _LONGEST_OWN_S, self._random)
         while True:
             close_ms = self._assembler.next_close_ms(self._moment())
-            late_ms = _RUSH_LEAD_MS if self._in_rush(close_ms) else 0
+            late_ms = _RUSH_LEAD_MS if self._in_rush(close_ms) and not self.shorter else 0
             final_ms = close_ms + grace_ms(self._venue.uncertainty_ms)
-            await self._venue.sleep_until(final_ms + late_ms)
+            await self._wait_until(final_ms + late_ms)
             try:
                 is_done = await self._advance()
+                self.news.tell()
             except HyperdriftError as e:
                 self._troubles.begin(self.slot, e)
                 self._latency.excuse()
@@ -154,6 +165,13 @@ class BarFollower:
             if not is_done:
                 await self._venue.sleep(_ASK_AGAIN_S)
 
+    async def _wait_until(self, final_ms: float) -> None:
+        """Wait until a bar is final, or until a shorter one may confirm a provisional one."""
+        if self.shorter and self._assembler.has_stand_ins:
+            await self.shorter.news.before(self._venue, final_ms)
+        else:
+            await self._venue.sleep_until(final_ms)
+
     async def push(self, bar: Bar) -> None:
         """Keep a bar as the stream shows it; it is not handed on before REST was asked."""
         at = self._moment()
@@ -166,7 +184,7 @@ class BarFollower:
 
     def offer(self, close_ms: int) -> tuple[Bar, Provenance] | None:
         """Return the bar that closed at `close_ms`, ms UTC, if the stream alone proves it final."""
-        return self._assembler.offer(close_ms, self._moment()) if self.is_pushed else None
+        return self._assembler.offer(close_ms, self._moment()) if self._is_shown else None
 
     async def lead(self, bar: Bar, provenance: Provenance) -> None:
         """Hand on a stored bar before REST confirms it; do nothing if REST was faster."""
@@ -190,7 +208,7 @@ class BarFollower:
                 while True:
                     self._tell()
                     rows, copies = await self._carry_out(step)
-                    step = steps.send(Answer(self._moment(), rows, copies))
+                    step = steps.send(Answer(self._moment(), rows, copies, self._merged_t))
             except StopIteration as end:
                 return bool(end.value)
 
@@ -198,11 +216,7 @@ class BarFollower:
         """Carry out a step; return the bars and the stored copies that it asks for."""
         match step:
             case AskBars(from_t, is_behind):
-                priority = Priority.LIVE if is_behind else Priority.ROUTINE
-                rows, self._asked_at = await self._rest.snapshot(
-                    *self.slot, from_t, priority=priority
-                )
-                return rows, ()
+                return await self._ask(from_t, is_behind=is_behind), ()
             case LearnClock():
                 await self._rest.learn_clock()
             case StoreConfirmed(seen, new):
@@ -222,6 +236,33 @@ class BarFollower:
                 await self._hand_on(step)
         return (), ()
 
+    async def _ask(self, from_t: int, *, is_behind: bool) -> Sequence[Bar]:
+        """Return the bars since `from_t`, ms UTC: merged from shorter ones, or else REST's."""
+        self._asked_at, self._merged_t = self._venue.monotonic(), None
+        if (shorter := self.shorter) is not None:
+            bars = await self._ask_shorter(shorter, from_t, is_behind=is_behind)
+            if bars is not None:
+                return bars
+        priority = Priority.LIVE if is_behind else Priority.ROUTINE
+        rows, self._asked_at = await self._rest.snapshot(*self.slot, from_t, priority=priority)
+        return rows
+
+    async def _ask_shorter(
+        self, shorter: ShorterBars, from_t: int, *, is_behind: bool
+    ) -> Sequence[Bar] | None:
+        """Return the bars since `from_t`, ms UTC, as the shorter ones tell; None if REST must."""
+        step = self.slot.interval_ms
+        in_rush = self._in_rush(self._moment().closed_t(step) + step)
+        told = await shorter.ask(from_t, is_behind=is_behind, in_rush=in_rush)
+        for bar, provenance in told.bars.provisional if told else ():
+            await self._store.call(Store.put_bars, self.slot, [bar], provenance)
+            if in_rush:
+                await self.lead(bar, provenance)
+        if told is None or not told.is_enough:
+            return None
+        self._merged_t = told.closed_t
+        return told.bars.whole
+
     async def _confirm(self, seen: Sequence[Bar], new: Sequence[Bar]) -> None:
         """Store REST's bars; count the bars that changed after they were handed on."""
         result = await self._store.call(Store.put_bars, self.slot, seen, Provenance.REST)
@@ -229,15 +270,17 @@ class BarFollower:
         if result.revised:
             log.info("feed.revised", slot=str(self.slot), bars=result.revised)
             self.tally.revised += result.revised
-        if self.is_pushed:
+        if self._is_shown:
             self._anomalies.confirmed([*seen, *new])
         self._record_t = max(self._record_t or 0, *(bar.t for bar in (*seen, *new)))
 
     async def _hand_on(self, step: HandOn) -> None:
         async with self._turn:
-            self._anomalies.handed_on(step.bar, step.provenance, led=step.led)
+            led = step.led or self._merged_t is not None  # REST was not asked
+            self._anomalies.handed_on(step.bar, step.provenance, led=led)
             self._latency.handed_on(step.bar.t)
             await self._emit(self.slot, step.bar)
+        self.news.tell()
 
     async def _keep(self, bar: Bar) -> None:
         """Store a bar as the stream showed it last; REST confirms it later."""

@@ -27,6 +27,7 @@ from daemon.market_data.feed_troubles import Troubles
 from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.histories import Histories
 from daemon.market_data.listed_coins import ListedCoins
+from daemon.market_data.longer.sources import BarSources
 from daemon.market_data.provisional_bars import ProvisionalBars
 from daemon.market_data.stream_cache import Coverage
 from daemon.mqtt.messages import FeedState, VenueState
@@ -82,13 +83,15 @@ class Feed:
         self._followers: dict[SlotName, BarFollower] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._serving: dict[SlotName, asyncio.Task[None]] = {}
-        self._rush = ProvisionalBars(self._followers, rest.weight_per_minute)
+        self._sources = BarSources(self._followers, store, venue, rest.oddities)
+        self._rush = ProvisionalBars(self._sources.asking, rest.weight_per_minute)
         # While the queue is full, the followers wait; no bar is dropped.
         self._bars: asyncio.Queue[tuple[SlotName, Bar]] = asyncio.Queue(_QUEUE_BARS)
         self._settlements = FundingSettlements(
             rest, store, venue, self._followers.keys(), alarm, troubles=self._troubles
         )
         self._followers |= {slot: self._follower(slot) for slot in slots}
+        self._settle_sources()
 
     async def run(self) -> None:
         """Follow all slots; ends only when cancelled."""
@@ -113,6 +116,7 @@ class Feed:
         assert self._tasks is not None
         self._histories.lack(slot, since_ms)
         self._followers[slot] = self._follower(slot)
+        self._settle_sources()
         self._start(self._tasks, slot)
 
     def deepen(self, slot: SlotName, since_ms: int) -> None:
@@ -128,6 +132,7 @@ class Feed:
         await asyncio.wait([task])
         del self._followers[slot]
         self._stream.unwant(self._channels(slot))
+        self._settle_sources()
         self._histories.lack(slot, None)
         self._troubles.forget(slot)
 
@@ -154,6 +159,13 @@ class Feed:
             coverage=self._coverage,
             in_rush=self._rush.is_on,
         )
+
+    def _settle_sources(self) -> None:
+        """Say anew who merges whose bars, and subscribe to what is asked for by that."""
+        changed = self._sources.settle()
+        self._stream.unwant(changed.merging)
+        listed = self._listed
+        self._stream.want(s for s in changed.asking if listed is None or listed.is_listed(s))
 
     def _coins(self) -> Collection[str]:
         """Return the coins that are followed now."""
@@ -182,7 +194,8 @@ class Feed:
 
     def trouble(self, slot: SlotName) -> str:
         """Return what keeps the bars of a slot from coming; empty if nothing is known."""
-        return self._troubles.why(slot)
+        shorter = self._sources.shorter(slot)
+        return self._troubles.why(slot) or (self._troubles.why(shorter) if shorter else "")
 
     def venue_state(self) -> VenueState:
         """Return the state of the connections to the venue, and the weight left this minute."""
@@ -229,7 +242,7 @@ class Feed:
         channels: set[Channel] = {slot, TradesOf(slot.coin)} if self._has_trades else {slot}
         while True:
             await listed.until(slot, listed=True)
-            self._stream.want(channels)
+            self._stream.want(channels if slot in self._sources.asking else channels - {slot})
             follower.is_pushed = True
             async with running(self._follow(slot, after), f"follow-{slot}"):
                 await listed.until(slot, listed=False)

@@ -35,7 +35,7 @@ class ProvisionalBars:
     """Hands on the bars that the stream proves, if REST would confirm them too late.
 
     Args:
-        slots: All slots that are followed; they may change.
+        slots: All slots that ask REST for their bars; they may change.
         weight_per_minute: Weight that REST may spend in a minute.
     """
 
