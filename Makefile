@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check reference pictures docs docs-links chaos fuzz oldest neighbours node run deb wheels install can-install lock clean
+.PHONY: demo test fleet check reference pictures docs docs-links chaos fuzz oldest neighbours node run deb wheels install can-install lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine; ARGS="--hold" keeps its page until Ctrl-C
 	@$(BIN)/hyperdrift demo --until swap $(ARGS)
@@ -38,7 +38,10 @@ run: $(VENV)/.run ## the daemon in the foreground
 	@$(BIN)/hyperdrift run
 
 test: $(VENV)/.dev ## every test, two at a time
-	@$(BIN)/pytest -q -n 2 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m "not fleet"
+
+fleet: $(VENV)/.dev ## many slots, and clusters in network namespaces: a few minutes
+	@$(BIN)/pytest -q -m fleet tests/system
 
 check: $(VENV)/.dev ## format, lint and types
 	@$(BIN)/ruff format --check .

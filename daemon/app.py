@@ -167,6 +167,7 @@ async def _work(shared: SharedParts, ours: VenueSide, host: HostSide) -> None:
         with single_failure():
             async with asyncio.TaskGroup() as tasks:
                 people.start(tasks, shared.config)
+                tasks.create_task(parts.jobs.serve(), name="jobs")
                 host.watchdog.doing(lambda: "starting: asking the interpreter that trains")
                 await parts.compatibility.learn()
                 starts = await _serve(shared, parts, tasks, host)

@@ -11,10 +11,10 @@ from functools import partial
 
 from daemon.config.limits import child_limits, policy_settings
 from daemon.config.schema import Config, SlotSection
-from daemon.config.secrets import secret_paths
 from daemon.core.bars import Alarm
 from daemon.core.clock import VenueClock
 from daemon.core.slot_troubles import SlotTroubles, TroubleChanged
+from daemon.fleet.opening import make_jobs
 from daemon.hyperliquid.frames import TradesOf
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CALM_S, CandleStream
@@ -80,6 +80,7 @@ class SlotParts:
     compatibility: BotCompatibility
     runners: dict[SlotName, SlotRunner]
     build: Callable[[SharedParts, SlotSection, Inbox], SlotRunner]
+    jobs: Jobs
     keepers: dict[SlotName, asyncio.Task[None]] = field(default_factory=dict)
 
 
@@ -130,7 +131,7 @@ def build_slots(shared: SharedParts) -> SlotParts:
     config = shared.config
     signer = own_signer(config.data_dir)
     registry = Registry(config.data_dir / "models", signer, ring=trusted_keys(config.data_dir))
-    jobs = Jobs(config.data_dir / "jobs", child_limits(config.retrain), secret_paths(config))
+    jobs = make_jobs(config, config.data_dir / "jobs", shared.clock)
     jobs.clear()
     inboxes = {section.name: Inbox() for section in config.slots}
     router = MessageRouter(
@@ -165,7 +166,7 @@ def build_slots(shared: SharedParts) -> SlotParts:
             inbox.put_nowait(change)
 
     shared.troubles.listen(tell)
-    return SlotParts(inboxes, router, swap, compatibility, runners, build)
+    return SlotParts(inboxes, router, swap, compatibility, runners, build, jobs)
 
 
 def _runner(

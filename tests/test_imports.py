@@ -32,7 +32,7 @@ ROOMS = (
     *("core", "mqtt", "config", "hyperliquid", "store", "market_data", "ingest", "cohorts"),
     "registry",
     "trade_files",
-    *("training", "scoring", "runtime", "journal", "backtest", "service", "notify", "web"),
+    *("training", "fleet", "scoring", "runtime", "journal", "backtest", "service", "notify", "web"),
     *("admin", "demo"),
     *("wiring", "people_parts", "slot_changes", "app", "cli"),
 )

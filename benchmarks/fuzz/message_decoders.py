@@ -26,7 +26,7 @@ from daemon.runtime.message_router import MessageRouter
 from daemon.runtime.recovery import rebuilt
 from daemon.runtime.trades import TradeBook
 from daemon.store.store import Store
-from daemon.training.jobs import read_challenge, read_verdict
+from daemon.training.last_lines import read_challenge, read_verdict
 from hyperdrift.mqtt import messages
 from hyperdrift.mqtt.messages import BotPresence, SwapAck, SwapOrder
 from hyperdrift.mqtt.topics import Topics

@@ -94,12 +94,14 @@ def retrain(
 ) -> None:
     """Run the pipeline now on the stored bars; exit code 3 if a gate refuses."""
     from daemon.core import logs
+    from daemon.fleet.opening import open_jobs
     from daemon.training.one_shot import retrain_once
     from hyperdrift.clock import SystemClock
 
     logs.configure()
     settings, slot = settings_and_slot(config, coin, interval)
-    work = retrain_once(settings, slot, SystemClock(), deploy=deploy, force=force, quiet=as_json)
+    how = {"deploy": deploy, "force": force, "quiet": as_json}
+    work = retrain_once(settings, slot, SystemClock(), **how, opened=open_jobs)
     result = run_async(work)
     if result is None:
         sys.stderr.write("hyperdrift: interrupted; `hyperdrift models list` shows what is live\n")

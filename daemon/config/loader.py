@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from daemon.config.backend import read_backend
 from daemon.config.notify_times import times_problem
 from daemon.config.schema import (
     LABEL_DEFAULTS,
@@ -140,6 +141,7 @@ def _problem(config: Config) -> str | None:
         if problem:
             return f"[[slots]] {slot.name}: {problem}"
     _check_limits(config)
+    read_backend(config.retrain)
     return (
         _folder_problem(config.daemon.data_dir)
         or _costs_problem(config.costs)
@@ -149,7 +151,6 @@ def _problem(config: Config) -> str | None:
         or _mqtt_problem(config.mqtt)
         or _trades_problem(config.trades)
         or times_problem(config.notify)
-        or _unbuilt(config)
     )
 
 
@@ -312,12 +313,3 @@ def broker_password(mqtt: MqttSection) -> str | None:
         raise ConfigError(
             f"mqtt.password_file {path}: cannot be read ({e.strerror}): write the password there"
         ) from e
-
-
-def _unbuilt(config: Config) -> str | None:
-    """Refuse keys that this version does not implement, rather than ignore them."""
-    asked = {"retrain.backend": config.retrain.backend != "local"}
-    for key, wanted in asked.items():
-        if wanted:
-            return f"{key} is not built yet in this version; remove the key"
-    return None

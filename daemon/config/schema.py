@@ -224,7 +224,14 @@ class RetrainSection(_Section, frozen=True, kw_only=True):
     """Retrains of all slots that run at the same time; the others wait in the queue. They share the
     cores and `memory_mib`."""
     backend: str = "local"
-    """Where a retrain runs: `local`."""
+    """Where retrains run: `local`; `dask`, on workers that the daemon starts on this host; or
+    `dask://host:8786`, on a Dask cluster, with TLS as `dasks://host:8786`."""
+    dask_ca_file: str = ""
+    """Certificate of the authority of a `dasks://` cluster."""
+    dask_cert_file: str = ""
+    """The daemon's certificate for a `dasks://` cluster."""
+    dask_key_file: str = ""
+    """Key of `dask_cert_file`, not encrypted."""
     min_signal_rate: Annotated[float, Meta(gt=0, le=0.2)] = 0.005
     """Least fraction of the bars with a signal of each side. A model that is not expected to earn
     its costs gives no more; the most is 0.2."""

@@ -21,6 +21,7 @@ def secret_paths(config: Config) -> tuple[Path, ...]:
         config.mqtt.password_file,
         config.mqtt.key_file,
         config.web.key_file,
+        config.retrain.dask_key_file,
         urls and str(expanded(urls)),
         credentials,
     )

@@ -5,7 +5,7 @@ from typing import Final
 
 from hyperdrift.errors import ConfigError
 
-_OF: Final = {"pyarrow": "files", "matplotlib": "plots"}
+_OF: Final = {"pyarrow": "files", "matplotlib": "plots", "distributed": "fleet"}
 
 
 def require(library: str, what: str) -> None:

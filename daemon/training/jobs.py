@@ -6,25 +6,25 @@ answers.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 import retrain
 from daemon.core import subprocesses
 from daemon.core.errors import RetrainFailedError
-from daemon.core.outside_text import printable
 from daemon.core.subprocesses import Limits, OnLine, Surroundings
+from daemon.training.last_lines import ChallengeOutcome, read_challenge, read_verdict
 
-__all__ = ["JobOutcome", "Jobs", "Limits"]
+__all__ = ["ChallengeOutcome", "JobOutcome", "Jobs", "Limits"]
 
 Frame = Mapping[str, np.ndarray[Any, Any]]
 
@@ -56,17 +56,6 @@ class JobOutcome:
         return next((str(g["verdict"]) for g in self.gates if g["name"] == "earns"), "not judged")
 
 
-class ChallengeOutcome(msgspec.Struct, frozen=True):
-    """The answer of a quick challenger; log losses in nats, None if nothing was compared."""
-
-    helps: bool | None
-    text: str
-    rows: int = 0
-    champion: float | None = None
-    fresh: float | None = None
-    stale: float | None = None
-
-
 class Jobs:
     """Runs jobs in folders under `root`, at most one child process at a time in each.
 
@@ -83,6 +72,14 @@ class Jobs:
     def limited(self, limits: Limits) -> "Jobs":
         """Return an object for the same folders with other limits."""
         return Jobs(self._root, limits, self._hidden)
+
+    @property
+    def remote_places(self) -> int:
+        """How many jobs other hosts run at once now; 0 if jobs run on this one."""
+        return 0
+
+    async def serve(self) -> None:
+        """Keep up what the jobs need, until cancelled; jobs of this host alone need nothing."""
 
     def clear(self) -> None:
         """Remove the folders that an earlier, killed daemon left."""
@@ -198,6 +195,18 @@ class Jobs:
         """
         return self._surroundings(self._new_place(), writable, ours=False)
 
+    @contextlib.asynccontextmanager
+    async def own_surroundings(self) -> AsyncIterator[tuple[Surroundings, Path]]:
+        """Yield where a child of the daemon's own interpreter runs that may write in `root`.
+
+        With it comes a folder that holds `retrain` alone.
+
+        Raises:
+            RetrainFailedError: If its folders cannot be written.
+        """
+        async with self._placed() as place:
+            yield self._surroundings(place, (self._root,), ours=True), place / "path"
+
     def discard(self, job_id: str) -> None:
         """Remove the folder of a finished job."""
         shutil.rmtree(self._root / job_id, ignore_errors=True)
@@ -238,14 +247,16 @@ class Jobs:
         """Run `python -m module folder ...` and return its line `finished`."""
         ours = module.startswith("daemon.")
         limits = replace(self._limits, python="") if ours else self._limits
+        async with self._placed() as place:
+            where = self._surroundings(place, (folder,), ours=ours)
+            command = ("-m", module, str(folder), *arguments)
+            return await subprocesses.run(command, limits, where, on_line)
+
+    @contextlib.asynccontextmanager
+    async def _placed(self) -> AsyncIterator[Path]:
         place = await asyncio.to_thread(self._new_place)
         try:
-            return await subprocesses.run(
-                ("-m", module, str(folder), *arguments),
-                limits,
-                self._surroundings(place, (folder,), ours=ours),
-                on_line,
-            )
+            yield place
         finally:
             await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
@@ -279,41 +290,6 @@ class Jobs:
 def _is_setting(key: str) -> bool:
     """Whether a variable overrides the configuration: its value may be a secret address."""
     return key.startswith("HYPERDRIFT_") and "__" in key
-
-
-class JobVerdict(msgspec.Struct, frozen=True):
-    """The last line of a child that made a candidate."""
-
-    manifest: str
-    model_id: str
-    passed: bool
-    refused_by: tuple[str, ...]
-
-
-def read_verdict(line: Mapping[str, Any]) -> JobVerdict:
-    """Read the line `finished` of a child that trains.
-
-    Raises:
-        RetrainFailedError: If it is no verdict.
-    """
-    try:
-        return msgspec.convert(line, JobVerdict)
-    except msgspec.ValidationError as e:
-        msg = f"the last line of the retrain process is not a verdict ({printable(str(e))})"
-        raise RetrainFailedError(msg) from e
-
-
-def read_challenge(line: Mapping[str, Any]) -> ChallengeOutcome:
-    """Read the line `finished` of a quick challenger.
-
-    Raises:
-        RetrainFailedError: If it is no answer.
-    """
-    try:
-        return msgspec.convert(line, ChallengeOutcome)
-    except msgspec.ValidationError as e:
-        msg = f"the last line of the challenger is not an answer ({printable(str(e))})"
-        raise RetrainFailedError(msg) from e
 
 
 def _prepare(folder: Path, spec: Mapping[str, Any], frame: Frame) -> None:

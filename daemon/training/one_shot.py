@@ -1,6 +1,9 @@
 """Run one retrain without a daemon, with the same pipeline and the same gates."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -70,8 +73,24 @@ class _Live:
     champion_path: str | None
 
 
+OpenJobs = Callable[[Config, Path, Clock], AbstractAsyncContextManager[Jobs]]
+
+
+@asynccontextmanager
+async def local_jobs(config: Config, root: Path, _clock: Clock) -> AsyncIterator[Jobs]:
+    """Yield what runs jobs on this host, with folders under `root`."""
+    yield Jobs(root, child_limits(config.retrain), secret_paths(config))
+
+
 async def retrain_once(
-    config: Config, slot: SlotName, clock: Clock, *, deploy: bool, force: bool, quiet: bool
+    config: Config,
+    slot: SlotName,
+    clock: Clock,
+    *,
+    deploy: bool,
+    force: bool,
+    quiet: bool,
+    opened: OpenJobs = local_jobs,
 ) -> RetrainResult:
     """Train and judge a candidate on the stored bars; with `deploy`, deploy it if it passes.
 
@@ -82,6 +101,7 @@ async def retrain_once(
         deploy: Deploy the candidate if every gate passes.
         force: Do not ask the policy whether a retrain may start. The gates still judge.
         quiet: Show neither progress nor verdict.
+        opened: Opens what runs the job.
 
     Raises:
         ConfigError: If the slot is not configured.
@@ -105,7 +125,6 @@ async def retrain_once(
             if not force:
                 bars = len(store.store.bars(slot)["t"])
                 _ask_policy(config, registry, slot, newest + slot.interval_ms, bars)
-            training = _training(config, slot, store, registry)
             order = StartRetrain(
                 slot=str(slot),
                 at_ms=_unused(registry, slot, newest + slot.interval_ms),
@@ -113,7 +132,9 @@ async def retrain_once(
                 trigger="command",
                 reason="hyperdrift retrain",
             )
-            outcome = await _watched(training, order, live, quiet=quiet)
+            async with opened(config, config.data_dir / "jobs", clock) as jobs:
+                training = _training(config, slot, store, registry, jobs)
+                outcome = await _watched(training, order, live, quiet=quiet)
             if outcome.passed and deploy:
                 _deploy(registry, store.store, slot, outcome.model_id, clock.now_ms())
         finally:
@@ -128,14 +149,16 @@ def _deploy(registry: Registry, store: Store, slot: SlotName, model_id: str, at_
     deployment_log.note(store, slot, manifest, at_ms)
 
 
-def _training(config: Config, slot: SlotName, store: AsyncStore, registry: Registry) -> Training:
+def _training(
+    config: Config, slot: SlotName, store: AsyncStore, registry: Registry, jobs: Jobs
+) -> Training:
     return Training(
         slot=slot,
         section=config.slot(slot),
         config=config,
         store=store,
         registry=registry,
-        jobs=Jobs(config.data_dir / "jobs", child_limits(config.retrain), secret_paths(config)),
+        jobs=jobs,
         false_alarms_per_month=policy_settings(config.policy, slot).false_alarms_per_month,
     )
 

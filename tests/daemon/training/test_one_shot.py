@@ -65,7 +65,7 @@ def store_bars(config: Config, count: int) -> None:
 
 
 async def retrain(config: Config, **changes: bool) -> RetrainResult:
-    options = {"deploy": True, "force": False, "quiet": False} | changes
+    options: dict[str, Any] = {"deploy": True, "force": False, "quiet": False} | changes
     return await retrain_once(config, SLOT, FakeClock(), **options)
 
 

@@ -1,0 +1,194 @@
+"""Run retrains on the workers of a cluster; what no worker does runs on this host.
+
+A worker that dies, hangs or answers nonsense costs a job one attempt. Then another worker has one,
+then this host. What comes back is checked here, and only the daemon signs and deploys.
+"""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from daemon.core.errors import RetrainFailedError
+from daemon.core.outside_text import printable
+from daemon.core.subprocesses import ChildReport, Limits, OnLine, read_line, why_failed
+from daemon.fleet import checks
+from daemon.fleet.link import ClusterLink
+from daemon.fleet.messages import JobBegan, JobDone, JobPrinted, RunJob
+from daemon.training.jobs import Jobs
+from retrain.computers import BUILTIN
+
+log = structlog.get_logger()
+
+_CALIBRATION: Final = "daemon.training.drift_calibration"
+_WANTED: Final = {"retrain": ("candidate",), _CALIBRATION: ("calibration.json",)}
+_ATTEMPTS: Final = 2
+_BAD_JOB: Final = 2
+
+
+class FleetJobs(Jobs):
+    """Runs jobs on workers, with folders under `root`.
+
+    Args:
+        root: Holds the folders.
+        limits: How a child may run, here or on a worker.
+        hidden: As in `Jobs`.
+        link: Speaks with the cluster.
+        here: Lets as many jobs run on this host at once as it has places for.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        limits: Limits,
+        hidden: Sequence[Path] | None,
+        link: ClusterLink,
+        here: asyncio.Semaphore,
+    ) -> None:
+        super().__init__(root, limits, hidden)
+        self._link, self._here = link, here
+
+    def limited(self, limits: Limits) -> "FleetJobs":
+        """Return an object for the same folders and workers with other limits."""
+        return FleetJobs(self._root, limits, self._hidden, self._link, self._here)
+
+    @property
+    def remote_places(self) -> int:
+        """How many jobs the workers run at once now; 0 if none fits."""
+        return self._link.seen.places
+
+    async def serve(self) -> None:
+        """Follow the cluster until cancelled."""
+        await self._link.run()
+
+    async def _run(
+        self, module: str, folder: Path, on_line: OnLine, *arguments: str
+    ) -> dict[str, Any]:
+        """Let a worker run the job, or this host; return the line `finished`."""
+        if module in _WANTED:
+            spec = await asyncio.to_thread(_spec, folder)
+            if spec.get("computer", BUILTIN) == BUILTIN:
+                job = _RemoteJob(self._order(module, folder, arguments), folder, spec)
+                if (finished := await self._on_workers(job, on_line)) is not None:
+                    return finished
+            else:
+                self._link.say_once("a bot's own features.computer runs on this host only")
+        async with self._here:
+            return await super()._run(module, folder, on_line, *arguments)
+
+    def _order(self, module: str, folder: Path, arguments: tuple[str, ...]) -> RunJob:
+        return RunJob(
+            job=folder.name,
+            folder=str(folder),
+            module=module,
+            arguments=arguments,
+            wanted=_WANTED[module],
+            nice=self._limits.nice,
+            timeout_s=self._limits.timeout_s,
+            memory_mib=self._limits.memory_mib,
+        )
+
+    async def _on_workers(self, job: "_RemoteJob", on_line: OnLine) -> dict[str, Any] | None:
+        """Return the line `finished` of a worker's child; None if this host must do the job.
+
+        Raises:
+            RetrainFailedError: If the job cannot be done, wherever it runs.
+        """
+        await self._link.settled()
+        order, passing = job.order, _Passing(on_line)
+        for _ in range(_ATTEMPTS):
+            answer, why = await self._link.ask(order, passing.take), ""
+            if isinstance(answer, JobDone):
+                lines = job.lines(answer)
+                why = await asyncio.to_thread(job.fault, answer, lines, self._limits)
+                if not why:
+                    return passing.end(lines)
+            await asyncio.to_thread(job.clean)
+            if not answer.address:
+                break
+            why = why or getattr(answer, "why", "")
+            log.warning("fleet.lost", job=order.job, worker=answer.worker, why=printable(why))
+            order = msgspec.structs.replace(order, without=(*order.without, answer.address))
+        return None
+
+
+class _Passing:
+    """Passes the lines of a worker's child on: progress at once, the rest when it is checked."""
+
+    def __init__(self, on_line: OnLine) -> None:
+        self._on_line = on_line
+
+    def take(self, report: JobBegan | JobPrinted) -> None:
+        """Pass on a line of progress."""
+        if isinstance(report, JobBegan):
+            return
+        line = read_line(report.line.encode())
+        if line is not None and line.get("event") == "progress":
+            self._on_line(line)
+
+    def end(self, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Pass on the other lines; return the last one."""
+        for line in lines:
+            if line.get("event") != "progress":
+                self._on_line(line)
+        return _last(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _RemoteJob:
+    """A job for a worker: the order, its folder, and the content of its `job.json`."""
+
+    order: RunJob
+    folder: Path
+    spec: Mapping[str, Any]
+
+    @staticmethod
+    def lines(answer: JobDone) -> list[dict[str, Any]]:
+        """Return the lines of a known form."""
+        return [line for raw in answer.lines if (line := read_line(raw.encode())) is not None]
+
+    def fault(self, answer: JobDone, lines: Sequence[dict[str, Any]], limits: Limits) -> str:
+        """Return why what a worker made cannot be used, "" if it can.
+
+        Raises:
+            RetrainFailedError: If the job cannot be done, wherever it runs.
+        """
+        report = ChildReport(lambda _: None)
+        for line in lines:
+            report.take(line)
+        if report.failed and answer.code == _BAD_JOB and report.failed.kind != "Unusable":
+            raise RetrainFailedError(printable(report.failed.error))
+        if answer.code != 0 or report.finished is None:
+            return why_failed(answer.code, answer.stderr, report, limits)
+        if "--challenge" in self.order.arguments:
+            return checks.challenge_fault(report.finished)
+        if self.order.module == _CALIBRATION:
+            return checks.calibration_fault(self.folder)
+        return checks.candidate_fault(self.folder, report.finished, self.spec)
+
+    def clean(self) -> None:
+        """Remove what a worker sent."""
+        for name in self.order.wanted:
+            path = self.folder / name
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _last(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return next((line for line in reversed(lines) if line.get("event") == "finished"), {})
+
+
+def _spec(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "job.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,161 @@
+"""Keep the cluster process running, and hand jobs over to it.
+
+Only short lines pass between the two, so the event loop is not held by what Dask does.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from daemon.core import subprocesses
+from daemon.core.outside_text import printable
+from daemon.fleet.messages import (
+    CancelJob,
+    ClusterSeen,
+    JobBegan,
+    JobDone,
+    JobLost,
+    JobPrinted,
+    Report,
+    RunJob,
+    report_of,
+)
+from hyperdrift.clock import Clock
+from hyperdrift.errors import HyperdriftError
+
+log = structlog.get_logger()
+
+_AGAIN_S: Final = 5.0
+_SETTLE_S: Final = 20.0
+
+Start = Callable[[], contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]]
+OnReport = Callable[[JobBegan | JobPrinted], None]
+
+
+class _Waiting:
+    """A job that the cluster process has, and who waits for its end."""
+
+    def __init__(self, on_report: OnReport) -> None:
+        self.on_report = on_report
+        self.end: asyncio.Future[JobDone | JobLost] = asyncio.get_running_loop().create_future()
+
+
+class ClusterLink:
+    """The daemon's end of the cluster process.
+
+    Args:
+        start: Starts the process, and ends it.
+        clock: Paces new starts.
+    """
+
+    def __init__(self, start: Start, clock: Clock) -> None:
+        self._start, self._clock = start, clock
+        self._process: asyncio.subprocess.Process | None = None
+        self._jobs: dict[str, _Waiting] = {}
+        self._settled = asyncio.Event()
+        self._refused, self._said = set[tuple[str, str]](), set[str]()
+        self.seen = ClusterSeen("it was not asked yet")
+
+    async def run(self) -> None:
+        """Run the process, again whenever it ends, until cancelled."""
+        while True:
+            try:
+                why = await self._follow()
+            except (HyperdriftError, OSError) as e:
+                why = str(e)
+            self._take(ClusterSeen(f"the process that speaks with Dask ended: {printable(why)}"))
+            await self._clock.sleep(_AGAIN_S)
+
+    async def _follow(self) -> str:
+        """Run the process once; return its last words."""
+        try:
+            async with self._start() as process, asyncio.TaskGroup() as tasks:
+                errors = tasks.create_task(subprocesses.tail(process.stderr), name="fleet-stderr")
+                self._process = process
+                await self._read(process)
+            return errors.result().strip().rpartition("\n")[2] or f"exit {process.returncode}"
+        finally:
+            self._process = None
+            self._lose_all("the process that speaks with Dask ended")
+
+    async def settled(self) -> None:
+        """Wait until it is known which workers there are, but not for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_S):
+                await self._settled.wait()
+        self._settled.set()
+
+    async def ask(self, order: RunJob, on_report: OnReport) -> JobDone | JobLost:
+        """Let a worker run a job; if the caller is cancelled, so is the job.
+
+        Args:
+            order: What to run.
+            on_report: Called when a worker has begun, and with each line of progress.
+        """
+        if self._process is None or not self.seen.places:
+            return JobLost(job=order.job, why=self.seen.trouble or "no worker fits")
+        waiting = self._jobs[order.job] = _Waiting(on_report)
+        try:
+            self._write(order)
+            return await waiting.end
+        finally:
+            del self._jobs[order.job]
+            if not waiting.end.done() or waiting.end.cancelled():
+                self._write(CancelJob(order.job))
+
+    def say_once(self, why: str) -> None:
+        """Log why a job runs on this host, once for each reason."""
+        if why not in self._said:
+            self._said.add(why)
+            log.info("fleet.local", why=why)
+
+    def _write(self, order: msgspec.Struct) -> None:
+        if self._process is None or self._process.stdin is None:
+            return
+        with contextlib.suppress(ConnectionError, RuntimeError):  # it ended; reading says so
+            self._process.stdin.write(msgspec.json.encode(order) + b"\n")
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while True:
+            try:
+                line = await process.stdout.readline()
+                if not line:
+                    return
+                self._take(report_of(line))
+            except (ValueError, msgspec.MsgspecError):  # too long, or no report
+                continue
+
+    def _take(self, report: Report) -> None:
+        match report:
+            case ClusterSeen():
+                self._look(report)
+            case JobBegan() | JobPrinted():
+                if waiting := self._jobs.get(report.job):
+                    waiting.on_report(report)
+            case JobDone() | JobLost():
+                waiting = self._jobs.get(report.job)
+                if waiting is not None and not waiting.end.done():
+                    waiting.end.set_result(report)
+
+    def _look(self, now: ClusterSeen) -> None:
+        """Log once what has changed."""
+        before, self.seen = self.seen, now
+        if now.trouble and (not before.trouble or not self._settled.is_set()):
+            log.warning("fleet.away", why=now.trouble)
+        elif before.trouble and not now.trouble:
+            log.info("fleet.connected", workers=len(now.workers), places=now.places)
+        for worker in now.workers:
+            if worker.why_not and (worker.name, worker.why_not) not in self._refused:
+                self._refused.add((worker.name, worker.why_not))
+                log.warning("fleet.worker_refused", worker=worker.name, why=worker.why_not)
+        self._settled.set()
+
+    def _lose_all(self, why: str) -> None:
+        for job, waiting in self._jobs.items():
+            if not waiting.end.done():
+                waiting.end.set_result(JobLost(job=job, why=why))

@@ -1,0 +1,93 @@
+"""Open what runs jobs: child processes on this host, or the workers of a cluster."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from daemon.config.backend import Backend, read_backend
+from daemon.config.limits import child_limits
+from daemon.config.schema import Config
+from daemon.config.secrets import secret_paths
+from daemon.core import subprocesses
+from daemon.core.subprocesses import Limits
+from daemon.core.tasks import running
+from daemon.fleet.fleet_jobs import FleetJobs
+from daemon.fleet.link import ClusterLink
+from daemon.fleet.process_settings import ProcessSettings
+from daemon.training.jobs import Jobs
+from hyperdrift.clock import Clock
+
+_MODULE: Final = "daemon.fleet.cluster_process"
+
+
+def make_jobs(config: Config, root: Path, clock: Clock, backend: str | None = None) -> Jobs:
+    """Make what runs jobs in folders under `root`; `serve` must run for a cluster to be used.
+
+    Args:
+        config: Its `[retrain]` says where and how.
+        root: Holds the folders; it lies in the data folder.
+        clock: Paces what is tried again.
+        backend: What a command names in place of `retrain.backend`.
+
+    Raises:
+        ConfigError: If there is no such backend, or its library is missing.
+    """
+    limits, hidden = child_limits(config.retrain), secret_paths(config)
+    chosen = read_backend(config.retrain, backend)
+    if chosen.is_local:
+        return Jobs(root, limits, hidden)
+    # The process needs the key of its own certificate, and no other secret.
+    spared = [path for path in hidden if str(path) not in chosen.tls]
+    around = Jobs(root, Limits(config.retrain.python, 0, memory_mib=0), spared)
+    link = ClusterLink(partial(_started, chosen, around, limits.interpreter), clock)
+    return FleetJobs(root, limits, hidden, link, asyncio.Semaphore(config.retrain.parallel))
+
+
+@contextlib.asynccontextmanager
+async def open_jobs(
+    config: Config, root: Path, clock: Clock, backend: str | None = None
+) -> AsyncIterator[Jobs]:
+    """Yield what runs jobs in folders under `root`, and serve it meanwhile.
+
+    Args:
+        config: Its `[retrain]` says where and how.
+        root: Holds the folders; it lies in the data folder.
+        clock: Paces what is tried again.
+        backend: What a command names in place of `retrain.backend`.
+
+    Raises:
+        ConfigError: If there is no such backend, or its library is missing.
+    """
+    jobs = make_jobs(config, root, clock, backend)
+    async with running(jobs.serve(), "jobs"):
+        yield jobs
+
+
+@contextlib.asynccontextmanager
+async def _started(
+    backend: Backend, around: Jobs, trainer: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start the process that speaks with Dask, and end it with all its workers."""
+    async with around.own_surroundings() as (where, retrain_only):
+        settings = ProcessSettings(
+            address=backend.address,
+            trainer=trainer,
+            path=str(retrain_only),
+            tls=backend.tls,
+            workers=len(os.sched_getaffinity(0)),
+        )
+        told = msgspec.json.encode(settings).decode()
+        limits = Limits(sys.executable, nice=0, memory_mib=0)
+        pipe = asyncio.subprocess.PIPE
+        process = await subprocesses.start(("-m", _MODULE, told), limits, where, stdin=pipe)
+        try:
+            yield process
+        finally:
+            await subprocesses.end(process)

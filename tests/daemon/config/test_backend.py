@@ -1,0 +1,59 @@
+"""`retrain.backend` is read once; what cannot be used is one line that says what to write."""
+
+from typing import Any
+
+import pytest
+
+from daemon.config.backend import Backend, read_backend
+from daemon.config.schema import RetrainSection
+from daemon.core import extras
+from hyperdrift.errors import ConfigError
+
+TLS: dict[str, Any] = {"dask_ca_file": "/ca", "dask_cert_file": "/cert", "dask_key_file": "/key"}
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("local", ""),
+        ("dask", ""),
+        ("dask://trainer", "tcp://trainer:8786"),
+        ("dask://10.0.0.2:9000", "tcp://10.0.0.2:9000"),
+        ("dask://[fd00::2]:8786/", "tcp://[fd00::2]:8786"),
+    ],
+)
+def test_a_backend_is_read(text: str, address: str) -> None:
+    found = read_backend(RetrainSection(backend=text, **TLS))
+    assert (found.name, found.address, found.tls) == (text, address, ())
+    assert found.is_local is (text == "local")
+
+
+def test_a_secure_cluster_takes_the_files_of_tls() -> None:
+    found = read_backend(RetrainSection(backend="dasks://trainer", **TLS))
+    assert found == Backend("dasks://trainer", "tls://trainer:8786", ("/ca", "/cert", "/key"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Dask", "tcp://trainer:8786", "dask://", "dask://a:b", "dask://me@a", "dask://a/x"],
+)
+def test_another_backend_is_refused_with_what_to_write(text: str) -> None:
+    with pytest.raises(ConfigError, match='write "local", "dask", "dask://host:8786" or') as e:
+        read_backend(RetrainSection(backend=text))
+    assert "\n" not in str(e.value)
+
+
+def test_a_secure_cluster_without_its_files_is_refused() -> None:
+    with pytest.raises(ConfigError, match="write dask_ca_file, dask_cert_file and dask_key_file"):
+        read_backend(RetrainSection(backend="dasks://trainer", dask_ca_file="/ca"))
+
+
+def test_a_cluster_without_the_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    assert read_backend(RetrainSection()).is_local
+    with pytest.raises(ConfigError, match=r"pip install 'hyperdrift\[fleet\]'"):
+        read_backend(RetrainSection(backend="dask"))
+
+
+def test_a_command_names_another_backend() -> None:
+    assert read_backend(RetrainSection(backend="dask://trainer"), "local").is_local
