@@ -148,6 +148,7 @@ def run(
 @app.command()
 def demo(
     data: DataOption = None,
+    coins: Annotated[int, typer.Option(help="How many coins to make up, each with a slot.")] = 1,
     speed: Annotated[
         float | None, typer.Option(help="Venue seconds per wall second [ten bars a second].")
     ] = None,
@@ -166,6 +167,8 @@ def demo(
 
     if until not in {"", "swap"}:
         raise typer.BadParameter("write --until swap or leave it out")
+    if data and coins != 1:
+        raise typer.BadParameter("write --data or --coins, not both")
     logs.configure(logging.ERROR)  # the demo prints its own lines
     options = Options(
         data=data,
@@ -174,6 +177,7 @@ def demo(
         timeout_s=timeout,
         quiet=as_json,
         hold=hold,
+        coins=coins,
     )
     summary = run_async(run_demo(options, SystemClock()))
     if summary is None:

@@ -5,13 +5,15 @@ features with the function that trained the model, ask the slot, trade on paper,
 tell the daemon what it predicted and what came of it.
 
     python -m daemon.demo.bot --venue-url URL --ws-url URL --broker mqtt://... --slot BTC-5m
+
+With `--slot` again it trades several slots, each with a model of its own.
 """
 
 import argparse
 import asyncio
 import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,20 +93,17 @@ class PaperTrader:
 
 
 class Bot:
-    """Follows one slot's bars, and asks the model for a prediction on each."""
+    """Handles one slot's bars, and asks the model for a prediction on each."""
 
     def __init__(self, slot: ModelSlot, store: AsyncStore, trader: PaperTrader) -> None:
         self._slot, self._store, self._trader = slot, store, trader
 
-    async def follow(self, feed: Feed) -> None:
-        """Handle every closed bar, until cancelled."""
-        async for name, bar in feed.bars():
-            prediction = await self._predict(name, bar)
-            if (trade := self._trader.take(bar, prediction)) is not None:
-                self._slot.publish_trade(trade)
-                log.info(
-                    "trade.closed", side=trade.side, entry=trade.entry, pnl=round(trade.pnl, 4)
-                )
+    async def take(self, name: SlotName, bar: Bar) -> None:
+        """Handle a closed bar."""
+        prediction = await self._predict(name, bar)
+        if (trade := self._trader.take(bar, prediction)) is not None:
+            self._slot.publish_trade(trade)
+            log.info("trade.closed", side=trade.side, entry=trade.entry, pnl=round(trade.pnl, 4))
 
     async def _predict(self, name: SlotName, bar: Bar) -> Prediction | None:
         """Predict one bar and tell the daemon; return None without enough bars or a model."""
@@ -120,33 +119,46 @@ class Bot:
 async def run(options: argparse.Namespace) -> None:
     """Run the bot until cancelled."""
     clock = SystemClock()
-    venue, name = VenueClock(clock, options.speed), SlotName.parse(options.slot)
-    slot = ModelSlot(
+    venue, names = VenueClock(clock, options.speed), [SlotName.parse(one) for one in options.slot]
+    slots = {name: _model_slot(options, name) for name in names}
+    with Store(":memory:") as memory:
+        store = ThreadedStore(memory)
+        bots = {n: Bot(slots[n], store, PaperTrader(n, options.horizon)) for n in names}
+        try:
+            async with RestClient(options.venue_url, clock, venue) as rest:
+                await _learn_clock(rest, clock)
+                feed = Feed(rest, CandleStream(options.ws_url, clock, names), store, venue, names)
+                now_ms = venue.now_ms()
+                since = {n: now_ms - 2 * features.LIVE_BARS * n.interval_ms for n in names}
+                await feed.backfill(since)
+                for slot in slots.values():
+                    await slot.start()
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(feed.run(), name="feed")
+                    tasks.create_task(_follow(feed, bots), name="bots")
+                    tasks.create_task(_keep_time(rest, clock), name="clock")
+        finally:
+            for slot in slots.values():
+                await slot.stop()
+            store.close()
+
+
+async def _follow(feed: Feed, bots: Mapping[SlotName, Bot]) -> None:
+    """Hand every closed bar to its bot, until cancelled."""
+    async for name, bar in feed.bars():
+        await bots[name].take(name, bar)
+
+
+def _model_slot(options: argparse.Namespace, name: SlotName) -> ModelSlot:
+    return ModelSlot(
         options.broker,
-        options.slot,
+        str(name),
         bot_id="paper",
         prefix=options.prefix,
         password=read_password(options.password_file) if options.password_file else None,
         ca_file=options.ca_file,
         public_key=options.public_key,
     )
-    with Store(":memory:") as memory:
-        store = ThreadedStore(memory)
-        try:
-            async with RestClient(options.venue_url, clock, venue) as rest:
-                await _learn_clock(rest, clock)
-                feed = Feed(rest, CandleStream(options.ws_url, clock, [name]), store, venue, [name])
-                since = venue.now_ms() - 2 * features.LIVE_BARS * name.interval_ms
-                await feed.backfill({name: since})
-                await slot.start()
-                bot = Bot(slot, store, PaperTrader(name, options.horizon))
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(feed.run(), name="feed")
-                    tasks.create_task(bot.follow(feed), name="bot")
-                    tasks.create_task(_keep_time(rest, clock), name="clock")
-        finally:
-            await slot.stop()
-            store.close()
 
 
 async def _learn_clock(rest: RestClient, clock: Clock) -> None:
@@ -181,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ws-url", required=True, help="the exchange's WebSocket address")
     parser.add_argument("--speed", type=float, default=1.0, help="venue seconds per second")
     parser.add_argument("--broker", required=True, help="mqtt://user@host:1883")
-    parser.add_argument("--slot", required=True, help="for example BTC-5m")
+    parser.add_argument("--slot", required=True, action="append", help="for example BTC-5m")
     parser.add_argument("--prefix", default="hyperdrift", help="first level of the topics")
     parser.add_argument("--horizon", type=int, default=12, help="bars to hold a position")
     parser.add_argument("--password-file", type=Path, help="password of the broker's user")

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemon.core.tasks import running
-from daemon.demo.event_log import DemoSummary, EventLog
+from daemon.demo.event_log import EventLog
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault, Touched
+from daemon.demo.fleet.cycle import FleetLog, FleetSummary, SlotSummary
 from daemon.demo.fleet.sources import start_of
 from daemon.demo.processes import DemoProcess
 from daemon.demo.recording import Recording
 from daemon.demo.screen import Screen
 from daemon.demo.setup import (
-    CHANGE_AFTER,
     DemoSetup,
     Options,
     compare_store,
@@ -90,7 +90,7 @@ def what_it_did(fault: Fault, touched: Touched) -> str:
     return f"{kind} at {when} changed {touched.times} frames, answers, sockets or bars"
 
 
-async def run_demo(options: Options, clock: Clock) -> DemoSummary:
+async def run_demo(options: Options, clock: Clock) -> FleetSummary:
     """Run the demo until it has reached its end; then stop its processes and remove its files.
 
     Raises:
@@ -105,13 +105,13 @@ async def run_demo(options: Options, clock: Clock) -> DemoSummary:
             return await _play(setup, screen, clock)
 
 
-async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> DemoSummary:
+async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> FleetSummary:
     """Run exchange, daemon, bot and observer until the demo ends, and hold them if asked to."""
     began = clock.monotonic()
-    options, log = setup.options, EventLog(setup.slot, Topics(), screen.tell)
+    options, fleet = setup.options, FleetLog(setup.slots, screen.tell)
     async with contextlib.AsyncExitStack() as stack:
         exchange = ReplayExchange(
-            (setup.recording,), clock, speed=setup.speed, start_ms=setup.first_t
+            setup.recordings, clock, speed=setup.speed, start_ms=setup.first_t
         )
         await stack.enter_async_context(exchange)
         await asyncio.to_thread(write_config, setup, exchange.url, exchange.ws_url)
@@ -119,32 +119,34 @@ async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> DemoSummary:
         for actor in processes:
             await stack.enter_async_context(actor)
         bus = await stack.enter_async_context(_observer(setup, clock))
-        log.listen(bus)
-        operator = Operator(setup, log, bus, clock, screen)
-        demo = _Demo(options, log, screen, processes, exchange, operator, clock)
+        for log in fleet.logs:
+            log.listen(bus)
+        operators = tuple(Operator(setup, log, bus, clock, screen) for log in fleet.logs)
+        demo = _Demo(options, fleet, screen, processes, exchange, operators, clock)
         ended = await demo.watch()
         elapsed_s = clock.monotonic() - began
         if options.hold and ended != _INTERRUPTED:
-            summary = await _summary(setup, log, ended, elapsed_s)
+            summary = await _summary(setup, fleet, ended, elapsed_s)
             screen.close(summary)
             screen.tell(f"{'hold':>9}  {setup.page_url} stays; Ctrl-C ends the demo")
             await demo.hold()
             return summary
-    summary = await _summary(setup, log, ended, elapsed_s)  # the store is at rest now
+    summary = await _summary(setup, fleet, ended, elapsed_s)  # the store is at rest now
     screen.close(summary)
     return summary
 
 
-async def _summary(setup: DemoSetup, log: EventLog, ended: str, elapsed_s: float) -> DemoSummary:
-    checked, equal = await asyncio.to_thread(compare_store, setup)
-    return DemoSummary(
+async def _summary(setup: DemoSetup, fleet: FleetLog, ended: str, elapsed_s: float) -> FleetSummary:
+    slots = []
+    for log, recording in zip(fleet.logs, setup.recordings, strict=True):
+        checked, equal = await asyncio.to_thread(compare_store, setup, recording)
+        models = await asyncio.to_thread(describe_models, setup, log.slot)
+        slots.append(SlotSummary(str(log.slot), log, models, checked, equal))
+    return FleetSummary(
         ended=ended,
         until_swap=setup.options.until_swap,
-        slot=str(setup.slot),
-        log=log,
-        models=await asyncio.to_thread(describe_models, setup),
-        checked_bars=checked,
-        store_equal=equal,
+        slots=tuple(slots),
+        order=tuple(fleet.order),
         elapsed_s=elapsed_s,
     )
 
@@ -154,11 +156,11 @@ class _Demo:
     """Everything that is watched while the demo runs."""
 
     options: Options
-    log: EventLog
+    fleet: FleetLog
     screen: Screen
     processes: tuple[DemoProcess, ...]
     exchange: ReplayExchange
-    operator: "Operator"
+    operators: tuple["Operator", ...]
     clock: Clock
 
     async def watch(self) -> str:
@@ -168,12 +170,14 @@ class _Demo:
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_S):
-                        await self.log.changed.wait()
-                self.log.changed.clear()
-                self.screen.show(self.log)
+                        await self.fleet.changed.wait()
+                self.fleet.changed.clear()
+                self.fleet.look()
+                self.screen.show(self.fleet.logs)
                 for actor in self.processes:
                     actor.check()
-                self.operator.consider()
+                for operator in self.operators:
+                    operator.consider()
                 if end := self._end(self.clock.monotonic() - began):
                     return end
         except asyncio.CancelledError:  # Ctrl-C: print the summary so far, then end
@@ -190,8 +194,7 @@ class _Demo:
         _go_on()
 
     def _end(self, elapsed_s: float) -> str:
-        caused = (swap.trigger not in {"", "first"} for swap in self.log.swaps)
-        if self.options.until_swap and any(caused):
+        if self.options.until_swap and self.fleet.cycle_is_done():
             return "swap"
         if 0 < self.options.timeout_s < elapsed_s:
             return "timeout"
@@ -210,10 +213,10 @@ class Operator:
     def __init__(
         self, setup: DemoSetup, log: EventLog, bus: MqttConnection, clock: Clock, screen: Screen
     ) -> None:
-        self._setup, self._log, self._bus = setup, log, bus
+        self._log, self._bus = log, bus
         self._clock, self._screen = clock, screen
         # A made-up market changes at a known bar: wait for that change too.
-        self._patience = PATIENCE_BARS + (CHANGE_AFTER if setup.options.data is None else 0)
+        self._patience = PATIENCE_BARS + setup.change_after
         self._asked_at = 0
 
     def consider(self) -> None:
@@ -223,14 +226,15 @@ class Operator:
         if not idle or log.bars - self._asked_at < self._patience:
             return
         self._asked_at = log.bars
-        self._screen.tell(f"{'operator':>9}  no swap for a while: asking for a retrain over MQTT")
+        why = f"no swap of {log.slot} for a while: asking for a retrain over MQTT"
+        self._screen.tell(f"{'operator':>9}  {why}")
         request = Command(
             command="retrain",
             request_id=secrets.token_hex(8),
             reason="the demo's operator asked",
             issued_ms=self._clock.now_ms(),
         )
-        self._bus.publish(Topics().command(self._setup.slot), request)
+        self._bus.publish(Topics().command(log.slot), request)
 
 
 def _processes(setup: DemoSetup, exchange: ReplayExchange) -> tuple[DemoProcess, ...]:
@@ -240,7 +244,7 @@ def _processes(setup: DemoSetup, exchange: ReplayExchange) -> tuple[DemoProcess,
     bot = DemoProcess(
         "bot",
         (
-            *("-m", "daemon.demo.bot", "--slot", str(setup.slot)),
+            *("-m", "daemon.demo.bot", *(word for s in setup.slots for word in ("--slot", str(s)))),
             *("--venue-url", exchange.url, "--ws-url", exchange.ws_url),
             *("--speed", str(setup.speed), "--broker", setup.broker_url),
             *("--public-key", str(setup.public_key)),
@@ -261,6 +265,6 @@ async def _observer(setup: DemoSetup, clock: Clock) -> AsyncIterator[MqttConnect
 def _opening(setup: DemoSetup) -> str:
     source = setup.options.data.name if setup.options.data else "a made-up market"
     return (
-        f"{'demo':>9}  {setup.slot} from {source}: {setup.past_bars} bars of history, "
-        f"then {setup.speed:g} x real time"
+        f"{'demo':>9}  {', '.join(map(str, setup.slots))} from {source}: {setup.past_bars} bars of "
+        f"history, then {setup.speed:g} x real time"
     )

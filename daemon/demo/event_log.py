@@ -5,7 +5,7 @@ Nothing here looks into the daemon; only published messages are counted.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -60,11 +60,28 @@ class SwapSummary:
 
 
 class EventLog:
-    """Collects the messages of one slot; `changed` is set after each message."""
+    """Collects the messages of one slot; `changed` is set after each message.
 
-    def __init__(self, slot: SlotName, topics: Topics, tell: Tell) -> None:
-        self._slot, self._topics, self._tell = slot, topics, tell
-        self.changed = asyncio.Event()
+    Args:
+        slot: The slot.
+        topics: Names the topics.
+        tell: Prints a line.
+        changed: Set after each message; None makes an event of its own.
+        several: Whether the lines of other slots stand beside. They name the slot, and leave
+            out the gates that passed and the drift that comes while a retrain is under way.
+    """
+
+    def __init__(
+        self,
+        slot: SlotName,
+        topics: Topics,
+        tell: Tell,
+        *,
+        changed: asyncio.Event | None = None,
+        several: bool = False,
+    ) -> None:
+        self.slot, self._topics, self._tell, self._several = slot, topics, tell, several
+        self.changed = changed or asyncio.Event()
         self.state: dict[str, Any] = {}
         self.retrains: list[RetrainSummary] = []
         self.swaps: list[SwapSummary] = []
@@ -78,11 +95,11 @@ class EventLog:
     def listen(self, bus: MqttConnection) -> None:
         """Subscribe to the topics of the slot."""
         handlers = {
-            self._topics.state(self._slot): self._on_state,
-            self._topics.event(self._slot): self._on_event,
-            self._topics.reply(self._slot): self.replies.append,
-            self._topics.prediction(self._slot): self._on_prediction,
-            self._topics.trade(self._slot): self._on_trade,
+            self._topics.state(self.slot): self._on_state,
+            self._topics.event(self.slot): self._on_event,
+            self._topics.reply(self.slot): self.replies.append,
+            self._topics.prediction(self.slot): self._on_prediction,
+            self._topics.trade(self.slot): self._on_trade,
         }
         for topic, handler in handlers.items():
             bus.subscribe(topic, self._decoded(handler))
@@ -93,7 +110,7 @@ class EventLog:
         last = self.state.get("last_bar_t")
         if last is None or self.first_bar_t is None:
             return 0
-        return int((last - self.first_bar_t) // self._slot.interval_ms + 1)
+        return int((last - self.first_bar_t) // self.slot.interval_ms + 1)
 
     def _decoded(
         self, handler: Callable[[dict[str, Any]], None]
@@ -127,15 +144,17 @@ class EventLog:
                 self._acknowledged[event["model_id"]] = event
                 self._match(event["model_id"])
         # An alert may repeat the text of the event before it: print that text once.
-        if kind in _MARKS and event["text"] != self._last_text:
+        is_known = self._several and kind == "drift" and bool(self.state.get("retrain"))
+        if kind in _MARKS and not is_known and event["text"] != self._last_text:
             self._last_text = event["text"]
-            self._tell(f"{_MARKS[kind]:>9}  {event['text']}")
+            self._say(_MARKS[kind], event["text"])
 
     def _on_verdict(self, event: dict[str, Any]) -> None:
         for gate in event["gates"]:
-            mark = "pass" if gate["passed"] else "FAIL"
-            self._tell(f"{'gate':>9}  {mark}  {gate['verdict']}")
-        self._tell(f"{'verdict':>9}  {event['text']} ({event['seconds']:.1f} s)")
+            if not (self._several and gate["passed"]):
+                mark = "pass" if gate["passed"] else "FAIL"
+                self._say("gate", f"{mark}  {gate['verdict']}")
+        self._say("verdict", f"{event['text']} ({event['seconds']:.1f} s)")
         names = ("job", "trigger", "reason", "model_id", "passed", "gates", "seconds")
         self.retrains.append(RetrainSummary(*(event[name] for name in names)))
 
@@ -156,42 +175,12 @@ class EventLog:
             order_to_ack_ms=ack["order_to_ack_ms"],
         )
         self.swaps.append(swap)
-        self._tell(
-            f"{'bot':>9}  {ack['bot_id']} took over {model_id}: every check passed, "
-            f"{swap.order_to_ack_ms:.0f} ms from order to acknowledgement"
+        self._say(
+            "bot",
+            f"{ack['bot_id']} took over {model_id}: every check passed, "
+            f"{swap.order_to_ack_ms:.0f} ms from order to acknowledgement",
         )
 
-
-@dataclass(frozen=True, slots=True)
-class DemoSummary:
-    """The result of a run of the demo; `elapsed_s` is in wall seconds."""
-
-    ended: str
-    until_swap: bool
-    slot: str
-    log: EventLog
-    models: tuple[dict[str, Any], ...]
-    checked_bars: int
-    store_equal: bool
-    elapsed_s: float
-
-    @property
-    def exit_code(self) -> int:
-        """0 if the run reached its end, 1 if it did not."""
-        reached = self.ended == "swap" if self.until_swap else self.ended != "timeout"
-        return 0 if reached else 1
-
-    def document(self) -> dict[str, Any]:
-        """Return the result for JSON."""
-        return {
-            "ended": self.ended,
-            "slot": self.slot,
-            "bars": self.log.bars,
-            "predictions": self.log.predictions,
-            "trades": self.log.trades,
-            "retrains": [asdict(retrain) for retrain in self.log.retrains],
-            "swaps": [asdict(swap) for swap in self.log.swaps],
-            "models": list(self.models),
-            "store": {"checked_bars": self.checked_bars, "equal_to_recording": self.store_equal},
-            "elapsed_s": round(self.elapsed_s, 1),
-        }
+    def _say(self, mark: str, text: str) -> None:
+        whose = f"{self.slot!s:<9} " if self._several else ""
+        self._tell(f"{mark:>9}  {whose}{text}")

@@ -1,5 +1,6 @@
 """Print the demo: a line that is updated in place on a terminal, plain lines elsewhere."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -11,7 +12,9 @@ from rich.text import Text
 
 from daemon.core.terminal.console import EscapingConsole
 from daemon.core.terminal.records import show_rows
-from daemon.demo.event_log import DemoSummary, EventLog
+from daemon.demo.event_log import EventLog
+from daemon.demo.fleet import fleet_screen
+from daemon.demo.fleet.cycle import FleetSummary
 
 _EVERY_BARS: Final = 50
 _EVERY_PERCENT: Final = 20.0
@@ -51,10 +54,14 @@ class Screen:
         colour = next((c for word, c in _COLOURS.items() if word in words[:2]), "")
         self._console.print(Text(line, style=colour))
 
-    def show(self, log: EventLog) -> None:
+    def show(self, logs: Sequence[EventLog]) -> None:
         """Show the state of the run: in place on a terminal, elsewhere a line at intervals."""
-        if not log.state:
+        if not all(log.state for log in logs):
             return
+        if len(logs) > 1:
+            self._show_several(logs)
+            return
+        (log,) = logs
         if self._live is not None:
             self._live.update(_panel(log))
             return
@@ -66,23 +73,37 @@ class Screen:
             self._told_bars = log.bars
             self.tell(f"{'bars':>9}  {_status(log)}")
 
-    def close(self, summary: DemoSummary) -> None:
-        """Print how the run ended, with a table of the models."""
+    def _show_several(self, logs: Sequence[EventLog]) -> None:
+        if self._live is not None:
+            self._live.update(fleet_screen.panel(logs))
+            return
+        bars = min(log.bars for log in logs)
+        if bars - self._told_bars >= _EVERY_BARS:
+            self._told_bars = bars
+            self.tell(f"{'bars':>9}  {fleet_screen.status(logs)}")
+
+    def close(self, summary: FleetSummary) -> None:
+        """Print how the run ended, with a table of the models, or of the slots if several."""
         if self._live is not None:
             self._live.update("")
-        show_rows(self._console, _TITLES, _models(summary.models))
-        store = "equals the recording" if summary.store_equal else "DIFFERS from the recording"
-        self.tell(
-            f"{'store':>9}  {summary.checked_bars} streamed bars: the store {store}, bar for bar"
-        )
-        log = summary.log
+        if len(summary.slots) == 1:
+            show_rows(self._console, _TITLES, _models(summary.slots[0].models))
+        else:
+            show_rows(self._console, fleet_screen.TITLES, fleet_screen.rows(summary), named=1)
+        equal = all(slot.store_equal for slot in summary.slots)
+        store = "equals the recording" if equal else "DIFFERS from the recording"
+        checked = sum(slot.checked_bars for slot in summary.slots)
+        self.tell(f"{'store':>9}  {checked} streamed bars: the store {store}, bar for bar")
+        logs = [slot.log for slot in summary.slots]
+        phases = ", ".join(sorted({log.state.get("phase", "unknown") for log in logs}))
         ended = {
             "swap": "a whole cycle is done: drift or a command, retrain, gates, swap, acknowledged",
-            "timeout": f"time is up, no such swap yet; phase {log.state.get('phase', 'unknown')}",
+            "timeout": f"time is up, no such swap yet; phase {phases}",
         }.get(summary.ended, summary.ended)
         self.tell(
-            f"{'end':>9}  {ended} ({log.bars} bars, {len(log.retrains)} retrains, "
-            f"{len(log.swaps)} swaps, {summary.elapsed_s:.0f} s)"
+            f"{'end':>9}  {ended} ({sum(log.bars for log in logs)} bars, "
+            f"{sum(len(log.retrains) for log in logs)} retrains, "
+            f"{sum(len(log.swaps) for log in logs)} swaps, {summary.elapsed_s:.0f} s)"
         )
 
 

@@ -1,5 +1,6 @@
 """Prepare the files, the keys and the history of the demo, and check the store at its end."""
 
+import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,14 @@ IMPORT_OVERLAP: Final = 4_000
 CHANGE_AFTER: Final = 400
 SHORTEST: Final = 7_200
 BARS_PER_S: Final = 10
+# Several slots: shorter retrains and a slower market, so that two cores keep up.
+FLEET_HISTORY_BARS: Final = 9_000
+FLEET_STREAM_BARS: Final = 2_640  # after the change
+FLEET_BARS_PER_S: Final = 4
+FLEET_MOST_BARS_PER_S: Final = 32  # of all slots
+# A first model takes about eleven seconds of a core.
+CHANGE_AFTER_PER_COIN: Final = 45
+MOST_PARALLEL: Final = 4
 _DATA: Final = "data"
 
 
@@ -46,6 +55,7 @@ class Options:
         timeout_s: The demo ends after so many wall seconds; 0 is never.
         quiet: Whether the lines go to stderr.
         hold: Whether everything stays up after the end, until it is interrupted.
+        coins: How many coins to make up, each with a slot.
     """
 
     data: Path | None = None
@@ -54,14 +64,15 @@ class Options:
     timeout_s: float = 0.0
     quiet: bool = False
     hold: bool = False
+    coins: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSetup:
-    """The folder of the demo, its recording and its options; `first_t` is in ms UTC."""
+    """The folder of the demo, its recordings and its options; `first_t` is in ms UTC."""
 
     folder: Path
-    recording: Recording
+    recordings: tuple[Recording, ...]
     first_t: int
     options: Options
     mqtt_port: int
@@ -69,9 +80,9 @@ class DemoSetup:
     page_token: str
 
     @property
-    def slot(self) -> SlotName:
-        """The slot that is traded."""
-        return SlotName(self.recording.coin, self.recording.interval)
+    def slots(self) -> tuple[SlotName, ...]:
+        """The slots that are traded, one for each recording."""
+        return tuple(SlotName(r.coin, r.interval) for r in self.recordings)
 
     @property
     def data_dir(self) -> Path:
@@ -101,13 +112,24 @@ class DemoSetup:
     @property
     def speed(self) -> float:
         """Venue seconds per wall second."""
-        ten_a_second = BARS_PER_S * self.recording.interval_ms / 1000
-        return ten_a_second if self.options.speed is None else self.options.speed
+        if self.options.speed is not None:
+            return self.options.speed
+        count, bars_per_s = len(self.recordings), float(BARS_PER_S)
+        if count > 1:
+            bars_per_s = min(FLEET_BARS_PER_S, FLEET_MOST_BARS_PER_S / count)
+        return bars_per_s * self.recordings[0].interval_ms / 1000
 
     @property
     def past_bars(self) -> int:
         """Bars that are past when the exchange starts."""
-        return int((self.recording.t < self.first_t).sum())
+        return int((self.recordings[0].t < self.first_t).sum())
+
+    @property
+    def change_after(self) -> int:
+        """Bars from the start of the exchange to the change of a made-up market; else 0."""
+        if self.options.data is not None:
+            return 0
+        return _change_after(len(self.recordings))
 
 
 def load_recordings(data: Sequence[Path], coins: int = 1) -> tuple[Recording, ...]:
@@ -122,11 +144,17 @@ def load_recordings(data: Sequence[Path], coins: int = 1) -> tuple[Recording, ..
     """
     if data:
         return read_recordings(data)
-    bars = HISTORY_BARS + STREAM_BARS
     if coins != 1:
-        return make_up(coins, bars, SEED, start_ms=START_MS)
-    change_at = HISTORY_BARS + CHANGE_AFTER
+        change_at = FLEET_HISTORY_BARS + _change_after(coins)
+        bars = change_at + FLEET_STREAM_BARS
+        return make_up(coins, bars, SEED, start_ms=START_MS, change_at=change_at)
+    bars, change_at = HISTORY_BARS + STREAM_BARS, HISTORY_BARS + CHANGE_AFTER
     return (generate(bars, 300_000, SEED, start_ms=START_MS, change_at=change_at),)
+
+
+def _change_after(coins: int) -> int:
+    """Return after how many bars a made-up market changes: every slot has a model by then."""
+    return CHANGE_AFTER if coins == 1 else max(CHANGE_AFTER, CHANGE_AFTER_PER_COIN * coins)
 
 
 def _temporary_folder() -> TemporaryDirectory[str]:
@@ -144,15 +172,18 @@ def prepare(options: Options) -> Iterator[DemoSetup]:
     Raises:
         BadInput: If the recording cannot be used.
     """
-    (recording,) = load_recordings([options.data] if options.data else ())
-    if len(recording) < SHORTEST:
-        msg = f"{options.data} has {len(recording)} bars; the demo needs {SHORTEST}"
+    recordings = load_recordings([options.data] if options.data else (), options.coins)
+    bars = len(recordings[0])
+    if bars < SHORTEST:
+        msg = f"{options.data} has {bars} bars; the demo needs {SHORTEST}"
         raise BadInput(msg)
-    history = round(len(recording) * HISTORY_SHARE) if options.data else HISTORY_BARS
+    history = HISTORY_BARS if len(recordings) == 1 else FLEET_HISTORY_BARS
+    if options.data:
+        history = round(bars * HISTORY_SHARE)
     with _temporary_folder() as folder:
-        first_t = int(recording.t[history])
+        first_t = int(recordings[0].t[history])
         token = PageToken(Path(folder) / _DATA).replace()
-        setup = DemoSetup(Path(folder), recording, first_t, options, *_free_ports(), token)
+        setup = DemoSetup(Path(folder), recordings, first_t, options, *_free_ports(), token)
         _fill_store(setup)
         generate_keys(setup.data_dir / "keys" / "hyperdrift.key", setup.public_key)
         yield setup
@@ -160,16 +191,17 @@ def prepare(options: Options) -> Iterator[DemoSetup]:
 
 def write_config(setup: DemoSetup, rest_url: str, ws_url: str) -> None:
     """Write the daemon's settings; the policy's times are short, for a demo of a few days."""
-    threshold = '"auto"' if setup.options.data else "0.005"
-    horizon = LABEL_DEFAULTS.get(setup.slot.interval, LABEL_DEFAULTS["5m"])[0]
+    slot, coins = setup.slots[0], [f'"{slot.coin}"' for slot in setup.slots]
+    several = len(coins) > 1
+    horizon = LABEL_DEFAULTS.get(slot.interval, LABEL_DEFAULTS["5m"])[0]
     text = f"""\
 [daemon]
 data_dir = "{setup.data_dir}"
 [[slots]]
-coin = "{setup.slot.coin}"
-interval = "{setup.slot.interval}"
+coin = {f"[{', '.join(coins)}]" if several else coins[0]}
+interval = "{slot.interval}"
 horizon_bars = {horizon}
-threshold = {threshold}
+threshold = {'"auto"' if setup.options.data else "0.005"}
 history_days = 180
 [hyperliquid]
 rest_url = "{rest_url}"
@@ -187,18 +219,20 @@ min_new_bars = 144
 retry_bars = 144
 probation_hours = 24
 """
+    if several:
+        text += f"[retrain]\nparallel = {min(MOST_PARALLEL, len(coins), os.cpu_count() or 1)}\n"
     setup.config_path.write_text(text)
 
 
-def compare_store(setup: DemoSetup) -> tuple[int, bool]:
-    """Compare the streamed bars in the store with the recording.
+def compare_store(setup: DemoSetup, recording: Recording) -> tuple[int, bool]:
+    """Compare the streamed bars in the store with a recording.
 
     Returns:
         How many bars were compared, and whether all their values are equal.
     """
-    rec = setup.recording
+    rec, slot = recording, SlotName(recording.coin, recording.interval)
     with open_store(setup.data_dir, read_only=True) as store:
-        stored = store.bars(setup.slot, from_t=setup.first_t)
+        stored = store.bars(slot, from_t=setup.first_t)
     past = setup.past_bars
     count = min(len(stored["t"]), len(rec) - past)  # after the recording nobody trades
     equal = all(
@@ -208,10 +242,10 @@ def compare_store(setup: DemoSetup) -> tuple[int, bool]:
     return count, bool(equal)
 
 
-def describe_models(setup: DemoSetup) -> tuple[dict[str, Any], ...]:
-    """Describe the slot's versions, oldest first, for the table of models."""
+def describe_models(setup: DemoSetup, slot: SlotName) -> tuple[dict[str, Any], ...]:
+    """Describe a slot's versions, oldest first, for the table of models."""
     try:
-        versions = Registry(setup.data_dir / "models").versions(setup.slot)
+        versions = Registry(setup.data_dir / "models").versions(slot)
     except HyperdriftError:
         return ()
     return tuple(asdict(version) for version in reversed(versions))
@@ -219,14 +253,15 @@ def describe_models(setup: DemoSetup) -> tuple[dict[str, Any], ...]:
 
 def _fill_store(setup: DemoSetup) -> None:
     """Import the bars beyond the venue's reach, as a user with a file would."""
-    rec, past = setup.recording, setup.past_bars
-    columns = (rec.t, rec.open, rec.high, rec.low, rec.close, rec.volume)
-    rows = zip(*(c[: max(0, past - IMPORT_OVERLAP)].tolist() for c in columns), strict=True)
-    known = rec.funding_t < setup.first_t
-    rates = zip(rec.funding_t[known].tolist(), rec.funding_rate[known].tolist(), strict=True)
+    past = setup.past_bars
     with open_store(setup.data_dir) as store:
-        store.put_bars(setup.slot, [Bar(*row) for row in rows], Provenance.IMPORT)
-        store.put_funding(setup.slot.coin, [Funding(*rate) for rate in rates])
+        for slot, rec in zip(setup.slots, setup.recordings, strict=True):
+            columns = (rec.t, rec.open, rec.high, rec.low, rec.close, rec.volume)
+            rows = zip(*(c[: max(0, past - IMPORT_OVERLAP)].tolist() for c in columns), strict=True)
+            known = rec.funding_t < setup.first_t
+            rates = (rec.funding_t[known].tolist(), rec.funding_rate[known].tolist())
+            store.put_bars(slot, [Bar(*row) for row in rows], Provenance.IMPORT)
+            store.put_funding(slot.coin, [Funding(*rate) for rate in zip(*rates, strict=True)])
 
 
 def _free_ports() -> tuple[int, int]:

@@ -31,7 +31,9 @@ def read_recordings(paths: Sequence[Path]) -> tuple[Recording, ...]:
     return tuple(recording for _, recording in found.values())
 
 
-def make_up(coins: int, bars: int, seed: int, *, start_ms: int) -> tuple[Recording, ...]:
+def make_up(
+    coins: int, bars: int, seed: int, *, start_ms: int, change_at: int | None = None
+) -> tuple[Recording, ...]:
     """Make up recordings of 5m bars for several coins of one market.
 
     Args:
@@ -39,6 +41,7 @@ def make_up(coins: int, bars: int, seed: int, *, start_ms: int) -> tuple[Recordi
         bars: How many bars of each.
         seed: The same seed gives the same recordings.
         start_ms: Open time of the first bar, ms UTC, a multiple of five minutes.
+        change_at: Number of the first bar after the whole market changed; None for no change.
 
     Raises:
         BadInput: If there are no coins, or too many.
@@ -46,7 +49,7 @@ def make_up(coins: int, bars: int, seed: int, *, start_ms: int) -> tuple[Recordi
     if not 1 <= coins <= MOST_COINS:
         msg = f"{coins} coins cannot be made up; write a number from 1 to {MOST_COINS}"
         raise BadInput(msg)
-    return generate_coins(coins, bars, 300_000, seed, start_ms=start_ms)
+    return generate_coins(coins, bars, 300_000, seed, start_ms=start_ms, change_at=change_at)
 
 
 def start_of(recordings: Sequence[Recording], history: int) -> int:

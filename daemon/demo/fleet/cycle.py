@@ -1,0 +1,115 @@
+"""Follow the slots of a demo until each has been through a whole cycle, and sum it up."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from daemon.demo.event_log import EventLog, Tell
+from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
+
+_FIRST = frozenset({"", "first"})
+_RESTING = frozenset({"serving", "probation"})
+
+
+class FleetLog:
+    """The events of all slots; `changed` is set after each message.
+
+    Args:
+        slots: The slots.
+        tell: Prints a line.
+    """
+
+    def __init__(self, slots: Sequence[SlotName], tell: Tell) -> None:
+        self.changed = asyncio.Event()
+        several = len(slots) > 1
+        self.logs = tuple(
+            EventLog(slot, Topics(), tell, changed=self.changed, several=several) for slot in slots
+        )
+        self.order: list[str] = []
+        """The slots in the order of the verdicts after the first."""
+        self._seen = dict.fromkeys(slots, 0)
+
+    def look(self) -> None:
+        """Note which verdicts have come since the last look."""
+        for log in self.logs:
+            new = log.retrains[self._seen[log.slot] :]
+            self._seen[log.slot] = len(log.retrains)
+            self.order += [str(log.slot) for retrain in new if retrain.trigger not in _FIRST]
+
+    def cycle_is_done(self) -> bool:
+        """Say whether every slot has a model, and enough have swapped for a cause and rest.
+
+        A slot alone is done with its swap. Of several at least half have swapped, and nothing
+        is retraining any more; a gate may have refused what the others trained.
+        """
+        if not all(log.swaps for log in self.logs):
+            return False
+        swapped = sum(has_swapped(log) for log in self.logs)
+        resting = len(self.logs) == 1 or all(
+            log.state.get("phase") in _RESTING and not log.state["retrain"] for log in self.logs
+        )
+        return resting and 2 * swapped >= len(self.logs)
+
+
+def has_swapped(log: EventLog) -> bool:
+    """Say whether a slot has swapped for a cause: drift, its win rate or a command."""
+    return any(swap.trigger not in _FIRST for swap in log.swaps)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSummary:
+    """What a run of the demo did with one slot."""
+
+    slot: str
+    log: EventLog
+    models: tuple[dict[str, Any], ...]
+    checked_bars: int
+    store_equal: bool
+
+    def document(self) -> dict[str, Any]:
+        """Return the result for JSON."""
+        return {
+            "slot": self.slot,
+            "bars": self.log.bars,
+            "predictions": self.log.predictions,
+            "trades": self.log.trades,
+            "retrains": [asdict(retrain) for retrain in self.log.retrains],
+            "swaps": [asdict(swap) for swap in self.log.swaps],
+            "models": list(self.models),
+            "store": {"checked_bars": self.checked_bars, "equal_to_recording": self.store_equal},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSummary:
+    """The result of a run of the demo.
+
+    Attributes:
+        ended: What ended it.
+        until_swap: Whether it had to reach a whole cycle.
+        slots: Each slot's part.
+        order: The slots in the order of the verdicts after the first.
+        elapsed_s: Wall seconds.
+    """
+
+    ended: str
+    until_swap: bool
+    slots: tuple[SlotSummary, ...]
+    order: tuple[str, ...]
+    elapsed_s: float
+
+    @property
+    def exit_code(self) -> int:
+        """0 if the run reached its end, 1 if it did not."""
+        reached = self.ended == "swap" if self.until_swap else self.ended != "timeout"
+        return 0 if reached else 1
+
+    def document(self) -> dict[str, Any]:
+        """Return the result for JSON; that of a slot alone has its fields at the top."""
+        run = {"ended": self.ended, "elapsed_s": round(self.elapsed_s, 1)}
+        if len(self.slots) == 1:
+            return {**run, **self.slots[0].document()}
+        documents = [slot.document() for slot in self.slots]
+        return {**run, "order": list(self.order), "slots": documents}
