@@ -17,7 +17,7 @@ from daemon.core.tasks import running
 from daemon.demo.event_log import EventLog
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault, Touched
-from daemon.demo.fleet.cycle import FleetLog, FleetSummary, SlotSummary
+from daemon.demo.fleet.cycle import DemoSlot, DemoSummary, FleetLog
 from daemon.demo.fleet.sources import start_of
 from daemon.demo.processes import DemoProcess
 from daemon.demo.recording import Recording
@@ -90,7 +90,7 @@ def what_it_did(fault: Fault, touched: Touched) -> str:
     return f"{kind} at {when} changed {touched.times} frames, answers, sockets or bars"
 
 
-async def run_demo(options: Options, clock: Clock) -> FleetSummary:
+async def run_demo(options: Options, clock: Clock) -> DemoSummary:
     """Run the demo until it has reached its end; then stop its processes and remove its files.
 
     Raises:
@@ -105,7 +105,7 @@ async def run_demo(options: Options, clock: Clock) -> FleetSummary:
             return await _play(setup, screen, clock)
 
 
-async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> FleetSummary:
+async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> DemoSummary:
     """Run exchange, daemon, bot and observer until the demo ends, and hold them if asked to."""
     began = clock.monotonic()
     options, fleet = setup.options, FleetLog(setup.slots, screen.tell)
@@ -136,13 +136,13 @@ async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> FleetSummary:
     return summary
 
 
-async def _summary(setup: DemoSetup, fleet: FleetLog, ended: str, elapsed_s: float) -> FleetSummary:
+async def _summary(setup: DemoSetup, fleet: FleetLog, ended: str, elapsed_s: float) -> DemoSummary:
     slots = []
     for log, recording in zip(fleet.logs, setup.recordings, strict=True):
         checked, equal = await asyncio.to_thread(compare_store, setup, recording)
         models = await asyncio.to_thread(describe_models, setup, log.slot)
-        slots.append(SlotSummary(str(log.slot), log, models, checked, equal))
-    return FleetSummary(
+        slots.append(DemoSlot(str(log.slot), log, models, checked, equal))
+    return DemoSummary(
         ended=ended,
         until_swap=setup.options.until_swap,
         slots=tuple(slots),

@@ -14,7 +14,7 @@ from daemon.core.terminal.console import EscapingConsole
 from daemon.core.terminal.records import show_rows
 from daemon.demo.event_log import EventLog
 from daemon.demo.fleet import fleet_screen
-from daemon.demo.fleet.cycle import FleetSummary
+from daemon.demo.fleet.cycle import DemoSummary
 
 _EVERY_BARS: Final = 50
 _EVERY_PERCENT: Final = 20.0
@@ -82,7 +82,7 @@ class Screen:
             self._told_bars = bars
             self.tell(f"{'bars':>9}  {fleet_screen.status(logs)}")
 
-    def close(self, summary: FleetSummary) -> None:
+    def close(self, summary: DemoSummary) -> None:
         """Print how the run ended, with a table of the models, or of the slots if several."""
         if self._live is not None:
             self._live.update("")

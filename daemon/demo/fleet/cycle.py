@@ -59,7 +59,7 @@ def has_swapped(log: EventLog) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class SlotSummary:
+class DemoSlot:
     """What a run of the demo did with one slot."""
 
     slot: str
@@ -83,7 +83,7 @@ class SlotSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class FleetSummary:
+class DemoSummary:
     """The result of a run of the demo.
 
     Attributes:
@@ -96,7 +96,7 @@ class FleetSummary:
 
     ended: str
     until_swap: bool
-    slots: tuple[SlotSummary, ...]
+    slots: tuple[DemoSlot, ...]
     order: tuple[str, ...]
     elapsed_s: float
 

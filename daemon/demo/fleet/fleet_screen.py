@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.demo.event_log import EventLog
-from daemon.demo.fleet.cycle import FleetSummary, SlotSummary, has_swapped
+from daemon.demo.fleet.cycle import DemoSlot, DemoSummary, has_swapped
 
 TITLES: Final = ("slot", "bars", "answered", "first model", "then", "retrained", "the bot", "live")
 
@@ -48,7 +48,7 @@ def doing(log: EventLog) -> str:
     return "waiting" if job and job["step"] == "waiting" else str(log.state["phase"])
 
 
-def rows(summary: FleetSummary) -> list[tuple[str, ...]]:
+def rows(summary: DemoSummary) -> list[tuple[str, ...]]:
     """Return the cells of each slot for the table at the end, by `TITLES`."""
     return [_row(slot, summary.order) for slot in summary.slots]
 
@@ -63,7 +63,7 @@ def _progress(log: EventLog) -> Text:
     return Text(f"{job['step']} {job['percent']:.0f} %", style="cyan")
 
 
-def _row(slot: SlotSummary, order: Sequence[str]) -> tuple[str, ...]:
+def _row(slot: DemoSlot, order: Sequence[str]) -> tuple[str, ...]:
     log = slot.log
     first = next((r for r in log.retrains if r.trigger == "first"), None)
     later = [r for r in log.retrains if r.trigger != "first"]

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from daemon.demo.fleet import fleet_screen
-from daemon.demo.fleet.cycle import FleetLog, FleetSummary, SlotSummary
+from daemon.demo.fleet.cycle import DemoSlot, DemoSummary, FleetLog
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 
@@ -46,14 +46,24 @@ class Bus:
 
     def verdict(self, slot: SlotName, trigger: str, *, passed: bool = True) -> None:
         gates = [gate for gate in GATES if gate["passed"] or not passed]
-        made = {"job": "j", "trigger": trigger, "reason": trigger, "model_id": f"{slot}-{trigger}"}
+        made: dict[str, Any] = {
+            "job": "j",
+            "trigger": trigger,
+            "reason": trigger,
+            "model_id": f"{slot}-{trigger}",
+        }
         self.event(slot, "verdict", "a verdict", **made, passed=passed, gates=gates, seconds=9.0)
 
     def swap(self, slot: SlotName, trigger: str) -> None:
         self.verdict(slot, trigger)
         model = f"{slot}-{trigger}"
         self.event(slot, "swapped", f"{model} is live", model_id=model, previous_id=None)
-        ack = {"status": "loaded", "bot_id": "paper", "load_ms": 5.0, "order_to_ack_ms": 40.0}
+        ack: dict[str, Any] = {
+            "status": "loaded",
+            "bot_id": "paper",
+            "load_ms": 5.0,
+            "order_to_ack_ms": 40.0,
+        }
         self.event(slot, "acknowledged", model_id=model, **ack)
 
 
@@ -140,8 +150,8 @@ def test_the_table_at_the_end_has_a_row_for_each_slot_with_its_place_in_the_orde
     bus.swap(ETH, "drift")
     bus.verdict(BTC, "drift", passed=False)
     models = ({"model_id": "m1", "live": True},)
-    slots = tuple(SlotSummary(str(log.slot), log, models, 5, True) for log in bus.fleet.logs)
-    summary = FleetSummary("swap", True, slots, tuple(bus.fleet.order), 200.0)
+    slots = tuple(DemoSlot(str(log.slot), log, models, 5, True) for log in bus.fleet.logs)
+    summary = DemoSummary("swap", True, slots, tuple(bus.fleet.order), 200.0)
     btc, eth = fleet_screen.rows(summary)
     assert len(btc) == len(fleet_screen.TITLES)
     assert btc[3:] == ("passed, 9 s", "drift", "2. of 2, refused, 9 s", "", "m1")
@@ -150,4 +160,4 @@ def test_the_table_at_the_end_has_a_row_for_each_slot_with_its_place_in_the_orde
     assert document["order"] == ["ETH-5m", "BTC-5m"]
     assert [slot["slot"] for slot in document["slots"]] == ["BTC-5m", "ETH-5m"]
     assert summary.exit_code == 0
-    assert FleetSummary("timeout", True, slots, (), 1.0).exit_code == 1
+    assert DemoSummary("timeout", True, slots, (), 1.0).exit_code == 1
