@@ -158,11 +158,13 @@ class HostSide(NamedTuple):
 
 async def _work(shared: SharedParts, ours: VenueSide, host: HostSide) -> None:
     """Run every task that lives as long as the daemon."""
+    shared.queue.adopt(shared.config)
     parts = build_slots(shared)
     people = build_people_parts(shared, parts, host.status, lambda: host.watchdog.start)
     await asyncio.to_thread(people.notifier.prepare, shared.config)
     if host.reload:
         host.reload.tell(people.notifier)
+        host.reload.tell(shared.queue)
     try:
         with single_failure():
             async with asyncio.TaskGroup() as tasks:

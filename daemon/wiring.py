@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from daemon.config.limits import child_limits, policy_settings
+from daemon.config.limits import child_limits, policy_settings, shared_limits
 from daemon.config.schema import Config, SlotSection
 from daemon.core.bars import Alarm
 from daemon.core.clock import VenueClock
@@ -40,6 +40,7 @@ from daemon.store.data_folder import STORE_NAME
 from daemon.store.retrying_store import RetryingStore, SingleAttemptStore
 from daemon.trade_files.trade_file import TradeFile
 from daemon.training.jobs import Jobs
+from daemon.training.retrain_queue import RetrainQueue
 from daemon.training.training import Training
 from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
@@ -65,6 +66,7 @@ class SharedParts:
     book: TradeBook
     troubles: SlotTroubles = field(default_factory=SlotTroubles)
     announcements: Announcements = field(default_factory=Announcements)
+    queue: RetrainQueue = field(default_factory=RetrainQueue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +191,7 @@ def _runner(
         serving=Serving(
             slot, registry, swap, clock=shared.clock, venue=shared.venue, section=section
         ),
-        training=Training(
-            slot=slot,
-            section=section,
-            config=config,
-            store=shared.store.inner,  # a failed retrain is tried again anyway
-            registry=registry,
-            jobs=jobs,
-            false_alarms_per_month=settings.false_alarms_per_month,
-        ),
+        training=_training(shared, section, registry, jobs),
         store=shared.store,
         tried=SingleAttemptStore(shared.store),
         scorer=Scorer(slot, computer),
@@ -208,6 +202,22 @@ def _runner(
         on_deploy=config.swap.on_deploy,
         lacks=partial(shared.troubles.of, slot),
         announcements=shared.announcements,
+    )
+
+
+def _training(
+    shared: SharedParts, section: SlotSection, registry: Registry, jobs: Jobs
+) -> Training:
+    settings = policy_settings(shared.config.policy, section.name)
+    return Training(
+        slot=section.name,
+        section=section,
+        config=shared.config,
+        store=shared.store.inner,  # a failed retrain is tried again anyway
+        registry=registry,
+        jobs=jobs.limited(shared_limits(shared.config.retrain)),
+        false_alarms_per_month=settings.false_alarms_per_month,
+        queue=shared.queue,
     )
 
 

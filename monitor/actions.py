@@ -27,6 +27,20 @@ class StartRetrain(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HurryRetrain(Action):
+    """An operator asks for the retrain that was ordered: if it waits, it is one of the next."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawJob(Action):
+    """Take back a retrain that still waits for its turn, or a quick challenger."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskChallenger(Action):
     """Ask a quick challenger whether a retrain would help; answered by `ChallengerJudged`.
 

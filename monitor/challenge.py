@@ -8,7 +8,7 @@ for some time, or until another feature drifts. If it cannot tell, the retrain s
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monitor.events import ChallengerJudged
+from monitor.events import ChallengerJudged, TurnCame
 from monitor.policy import HOUR_MS
 
 # A question without an answer for this long counts as one that cannot be answered.
@@ -20,17 +20,24 @@ class Challenge:
     """The question about one live model, and its answer.
 
     `job_id` names the question under way; `drifted` is the evidence that it was asked about.
+    While it `waits` for its turn, no answer is overdue.
     """
 
     job_id: str = ""
     asked_ms: int = 0
+    waits: bool = False
     drifted: tuple[str, ...] = ()
     answer: ChallengerJudged | None = None
 
     def ask(self, job_id: str, at_ms: int, drifted: Sequence[str]) -> None:
-        """Ask, and wait for an answer from now on."""
+        """Ask; the question may have to wait for its turn."""
         self.job_id, self.asked_ms, self.answer = job_id, at_ms, None
-        self.drifted = tuple(drifted)
+        self.drifted, self.waits = tuple(drifted), True
+
+    def begun(self, event: TurnCame) -> None:
+        """Wait for an answer from now on."""
+        if self.job_id == event.job_id and self.waits:
+            self.asked_ms, self.waits = event.at_ms, False
 
     def take(self, event: ChallengerJudged) -> bool:
         """Take an answer; return whether it was to the question under way."""
@@ -43,9 +50,16 @@ class Challenge:
         """Stop waiting for an answer."""
         self.job_id = ""
 
+    def withdraw(self) -> str:
+        """Take back a question that waits for its turn; return its job, "" if none does."""
+        if not self.job_id or not self.waits:
+            return ""
+        job_id, self.job_id, self.asked_ms = self.job_id, "", 0
+        return job_id
+
     def pending(self, now_ms: int) -> bool:
         """Whether an answer may still come."""
-        return bool(self.job_id) and now_ms - self.asked_ms < _ANSWER_WITHIN_MS
+        return bool(self.job_id) and (self.waits or now_ms - self.asked_ms < _ANSWER_WITHIN_MS)
 
     def settled(self, now_ms: int, drifted: Sequence[str], hold_ms: int) -> bool:
         """Whether the same question was asked less than `hold_ms` ago and waits no more."""

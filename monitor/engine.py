@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from monitor import events
-from monitor.actions import Action, AskChallenger, Reply
+from monitor.actions import Action, AskChallenger, Reply, WithdrawJob
 from monitor.bots import Bots
 from monitor.errors import BadObservation
 from monitor.outbox import Outbox
@@ -107,6 +107,7 @@ class Engine:
             phase=self.phase.value,
             last_bar_t=self._last_t if self._last_t >= 0 else None,
             job_id=job.job_id if job else None,
+            job_begun=job is not None and job.begun,
             swap_to=self._swaps.pending.model_id if self._swaps.pending else None,
             paused=self._paused,
             waiting_for="; ".join(filter(None, (self._out.decision, self._collecting()))),
@@ -140,6 +141,11 @@ class Engine:
         if swap is not None and swap.kind == "deploy":
             self._retrains.unsuccessful_ms = self._now_ms
 
+    def _on_turn(self, event: events.TurnCame) -> None:
+        self._retrains.begun(event)
+        if self._champion is not None:
+            self._champion.challenge.begun(event)
+
     def _on_retrain_failed(self, event: events.RetrainFailed) -> None:
         stopped = self._retrains.failed(event, self._now_ms)
         if stopped is not None and stopped.forced:  # any other is decided on anew
@@ -163,17 +169,21 @@ class Engine:
 
     def _force_retrain(self, event: events.CommandReceived) -> tuple[bool, str]:
         if (running := self._retrains.join()) is not None:
-            return True, f"joined retrain {running.job_id}, which was already running"
+            state = "was already running" if running.begun else "waits and is now one of the next"
+            return True, f"joined retrain {running.job_id}, which {state}"
         if unservable := self._bots.unservable(self._now_ms):
             return False, unservable
         self._retrains.candidate = None  # the new one will be fresher
         job = self._start(Start("command", event.reason or "an operator asked"), forced=True)
-        return True, f"retrain {job.job_id} started; its gates still decide"
+        return True, f"retrain {job.job_id} ordered; its gates still decide"
 
     def _pause(self, event: events.CommandReceived) -> tuple[bool, str]:
         if self._paused:
             return True, "was paused already"
         self._paused = True
+        self._retrains.withdraw()
+        if self._champion is not None and (asked := self._champion.challenge.withdraw()):
+            self._out.order(WithdrawJob, job_id=asked)
         detail = "no automatic retrain or deploy until resume; forced ones and rollbacks still work"
         self._out.publish("paused", detail, reason=event.reason)
         return True, detail
@@ -257,7 +267,7 @@ class Engine:
     def _under_way(self) -> str:
         job, candidate = self._retrains.job, self._retrains.candidate
         if job is not None:
-            return f"retrain {job.job_id} is running"
+            return f"retrain {job.job_id} is under way"
         if swap := self._swaps.under_way:
             return swap
         if candidate is not None:
@@ -280,6 +290,7 @@ class Engine:
         **dict.fromkeys(Bots.NEWS, lambda self, news: self._out.tell(self._bots.take(news))),
         events.TradeClosed: _on_trade,
         events.ModelServed: lambda self, news: self._swaps.served(news),
+        events.TurnCame: _on_turn,
         events.JudgingBegan: lambda self, news: self._retrains.judging(news),
         events.RetrainFinished: lambda self, news: self._retrains.finished(news, self._now_ms),
         events.RetrainFailed: _on_retrain_failed,

@@ -87,6 +87,16 @@ class TradeClosed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnCame(Event):
+    """A retrain or a quick challenger that was ordered begins; until then it may wait for others.
+
+    An answer to a quick challenger is waited for from then on.
+    """
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgingBegan(Event):
     """A retrain has trained its candidate and now judges it."""
 
@@ -125,7 +135,10 @@ class RetrainFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainFailed(Event):
-    """A retrain ended without a candidate; with `stopped`, because the daemon was told to stop."""
+    """A retrain ended without a candidate; with `stopped`, because it was not let go on, or begin.
+
+    That says nothing about the data or the model.
+    """
 
     job_id: str
     error: str

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from monitor import events
-from monitor.actions import StartRetrain
+from monitor.actions import HurryRetrain, StartRetrain, WithdrawJob
 from monitor.outbox import Outbox
 from monitor.policy import Start
 from monitor.state import JudgedCandidate, Refusal, RetrainJob
@@ -20,7 +20,7 @@ class Retrains:
         per_day: How many may begin within a day; that many start times are kept.
 
     Attributes:
-        job: The running retrain, None if there is none.
+        job: The retrain under way, None if there is none.
         candidate: A model that passed every gate and waits to go live.
         began_ms: When the recent retrains began, oldest first.
         unsuccessful_ms: When the last one that failed or was refused ended, None if none was.
@@ -43,20 +43,33 @@ class Retrains:
         return f"{self._slot}-{now_ms}-{self._questions}"
 
     def start(self, choice: Start, now_ms: int, *, over: str | None, forced: bool) -> RetrainJob:
-        """Order a retrain; `over` is the model that it is to replace."""
+        """Order a retrain, which may wait for its turn; `over` is the model it is to replace."""
         job_id = self.name(now_ms)
         self.job = job = RetrainJob(job_id, choice.trigger, choice.reason, over, forced=forced)
         self.began_ms.append(now_ms)
         self._out.order(StartRetrain, job_id=job_id, trigger=choice.trigger, reason=choice.reason)
-        text = f"retrain {job_id} started: {choice.reason}"
-        self._out.publish("retrain_started", text, job=job_id, trigger=choice.trigger)
         return job
 
+    def begun(self, event: events.TurnCame) -> None:
+        """Note that the retrain has begun."""
+        if self.job is None or self.job.job_id != event.job_id or self.job.begun:
+            return
+        self.job = job = replace(self.job, begun=True)
+        text = f"retrain {job.job_id} started: {job.reason}"
+        self._out.publish("retrain_started", text, job=job.job_id, trigger=job.trigger)
+
     def join(self) -> RetrainJob | None:
-        """Make the running retrain a forced one; return it, None if none runs."""
+        """Make the retrain under way a forced one; return it, None if there is none."""
         if self.job is not None:
             self.job = replace(self.job, forced=True)
+            if not self.job.begun:
+                self._out.order(HurryRetrain, job_id=self.job.job_id)
         return self.job
+
+    def withdraw(self) -> None:
+        """Take back a retrain that waits for its turn, unless an operator asked for it."""
+        if self.job is not None and not self.job.begun and not self.job.forced:
+            self._out.order(WithdrawJob, job_id=self.job.job_id)
 
     def judging(self, event: events.JudgingBegan) -> None:
         """Note that the retrain has trained its candidate."""

@@ -10,13 +10,17 @@ from monitor.watch import Champion
 
 @dataclass(frozen=True, slots=True)
 class RetrainJob:
-    """A retrain under way; `over` is the champion that it set out to replace."""
+    """A retrain under way; `over` is the champion that it set out to replace.
+
+    Until it has `begun` it may wait for its turn.
+    """
 
     job_id: str
     trigger: str
     reason: str
     over: str | None
     forced: bool = False
+    begun: bool = False
     judging: bool = False
 
 
@@ -64,6 +68,7 @@ class EngineSnapshot:
     pnl_7d: float
     last_bar_t: int | None
     job_id: str | None
+    job_begun: bool
     swap_to: str | None
     paused: bool
     waiting_for: str

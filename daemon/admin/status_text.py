@@ -201,7 +201,7 @@ def _probation_facts(probation: dict[str, Any] | None) -> Facts:
 
 def _phase(state: SlotState) -> str:
     job = state.retrain
-    return f"{state.phase} {job.step} {job.percent:.0f} %" if job else state.phase
+    return f"{state.phase} {job.said}" if job else state.phase
 
 
 def age(seconds: int | None) -> str:

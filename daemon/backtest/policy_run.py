@@ -221,6 +221,8 @@ class Run:
         spec = job_spec(self._config, self._section, order, self)
         since = order.at_ms - self._section.history_ms
         frame = self._market.until(order.at_ms, since)
+        began = events.TurnCame(slot=slot, at_ms=order.at_ms, job_id=job)
+        await self._apart(self._handle, began)
         try:
             judged = await self._candidates.judged(spec, frame, self._champion_id, on_line)
         except RetrainFailedError as e:

@@ -4,6 +4,7 @@ The names in `[policy]` and `[gates]` are defined where they are used, in `monit
 `retrain`; this module makes a misspelt one a clear error instead of a limit that is not applied.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
@@ -20,6 +21,8 @@ from monitor.policy import PolicySettings, default_settings
 from retrain.deciding.costs import Costs
 from retrain.judging.gate_limits import EARNS, GateLimits
 
+# More threads take more memory, and the fits of one retrain do not need them.
+_THREADS: Final = 2
 # Lower limits that are fractions: with 55 instead of 0.55 nothing would ever pass.
 _SHARES: Final = frozenset(
     {"train_accuracy", "test_accuracy", "all_classes", "same_bars", "win_rate_floor"}
@@ -29,6 +32,21 @@ _SHARES: Final = frozenset(
 def child_limits(section: RetrainSection) -> subprocesses.Limits:
     """Return the limits of a retrain's child process."""
     return subprocesses.Limits(section.python, section.nice, section.timeout_s, section.memory_mib)
+
+
+def shared_limits(section: RetrainSection) -> subprocesses.Limits:
+    """Return the limits of one of the `retrain.parallel` children that share the memory."""
+    limits = child_limits(section)
+    return replace(limits, memory_mib=limits.memory_mib // section.parallel)
+
+
+def threads_each(sharing: int) -> int:
+    """Return on how many threads a child trains that shares the cores of this host.
+
+    Args:
+        sharing: How many children there are.
+    """
+    return max(1, min(_THREADS, len(os.sched_getaffinity(0)) // sharing))
 
 
 def policy_settings(section: Mapping[str, float], slot: SlotName) -> PolicySettings:

@@ -26,6 +26,7 @@ from daemon.config.schema import (
     FeaturesSection,
     HyperliquidSection,
     MqttSection,
+    RetrainSection,
     SlotSection,
     TradesSection,
 )
@@ -45,6 +46,7 @@ SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift
 # The unit of the service takes the broker's password from here, and so do root's commands.
 CREDSTORE: Final = Path("/etc/credstore/hyperdrift.mqtt-password")
 _PREFIX: Final = "HYPERDRIFT_"
+_LEAST_MIB: Final = 640  # a retrain on 180 days of 5m bars, with one thread
 _COMPUTER: Final = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
 _VOLATILITY: Final = re.compile(r"vol:(\d+(\.\d+)?)")
 
@@ -148,6 +150,7 @@ def _problem(config: Config) -> str | None:
         or _venue_problem(config.hyperliquid)
         or web_problem(config.web)
         or _features_problem(config.features)
+        or _memory_problem(config.retrain)
         or _mqtt_problem(config.mqtt)
         or _trades_problem(config.trades)
         or times_problem(config.notify)
@@ -313,3 +316,15 @@ def broker_password(mqtt: MqttSection) -> str | None:
         raise ConfigError(
             f"mqtt.password_file {path}: cannot be read ({e.strerror}): write the password there"
         ) from e
+
+
+def _memory_problem(retrain: RetrainSection) -> str | None:
+    """Refuse a share of the memory that no retrain can work with."""
+    each = retrain.memory_mib // retrain.parallel
+    if retrain.parallel == 1 or retrain.memory_mib == 0 or each >= _LEAST_MIB:
+        return None
+    return (
+        f"retrain.memory_mib = {retrain.memory_mib} leaves {each} MiB for each of retrain.parallel "
+        f"= {retrain.parallel}, and a retrain needs {_LEAST_MIB}; write at least memory_mib = "
+        f"{_LEAST_MIB * retrain.parallel}, or fewer in parallel"
+    )

@@ -61,6 +61,10 @@ def _trade_closed(of: Fields) -> Said:
     return Said(f"{what}{opened}: {word} {pnl:+,.2f}{share}")
 
 
+def _turn_came(_: Fields) -> Said:
+    return Said("the turn of a retrain, or of a quick test, has come")
+
+
 def _judging_began(_: Fields) -> Said:
     return Said("the candidate is trained and is now being judged")
 
@@ -169,6 +173,7 @@ SENTENCES: Final[dict[str, Callable[[Fields], Said]]] = {
     "BarScored": _bar_scored,
     "ModelServed": _model_served,
     "TradeClosed": _trade_closed,
+    "TurnCame": _turn_came,
     "JudgingBegan": _judging_began,
     "ChallengerJudged": _challenger_judged,
     "RetrainFinished": _retrain_finished,

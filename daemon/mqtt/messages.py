@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from daemon.core.outside_text import decode_json
+from daemon.mqtt.retrain_messages import RetrainProgress, RetrainRefusal
 from hyperdrift.errors import BadInput
 from hyperdrift.mqtt import messages
 from hyperdrift.mqtt.messages import Message
@@ -167,22 +168,6 @@ class CommandReply(Payload, frozen=True, kw_only=True):
     detail: str
 
 
-class RetrainProgress(Payload, frozen=True, kw_only=True):
-    """How far a running retrain is.
-
-    Attributes:
-        job: Names the retrain.
-        step: The current step.
-        percent: The share of the retrain that is done, 0 to 100.
-        reason: Why it was started.
-    """
-
-    job: str
-    step: str
-    percent: float
-    reason: str = ""
-
-
 class FeatureMismatch(Payload, frozen=True, kw_only=True):
     """How a bot's features differ from the daemon's; nothing is deployed meanwhile.
 
@@ -223,28 +208,6 @@ class BotState(Payload, frozen=True, kw_only=True):
     waiting_for: str = ""
     silent_since_ms: int | None = None
     answer: str = ""
-
-
-class RetrainRefusal(Payload, frozen=True, kw_only=True):
-    """A retrain that left no model.
-
-    Attributes:
-        at_ms: When it ended, ms UTC.
-        model_id: The candidate that was refused; empty if there was none.
-        refused_by: The gates that refused it.
-        error: Why the retrain failed; empty if gates refused its candidate.
-        next_ms: When the policy may start another one at the earliest, ms UTC.
-        in_a_row: How many candidates were refused by now, without one that passed.
-        detail: What these gates said, in words; empty from an older daemon.
-    """
-
-    at_ms: int
-    model_id: str
-    refused_by: tuple[str, ...]
-    error: str
-    next_ms: int
-    in_a_row: int = 0
-    detail: str = ""
 
 
 class SlotState(Payload, frozen=True, kw_only=True):

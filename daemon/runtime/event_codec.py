@@ -32,6 +32,7 @@ _EVENTS: dict[str, type[events.Event]] = {
         events.SwapFailed,
         events.Ticked,
         events.TradeClosed,
+        events.TurnCame,
     )
 }
 

@@ -74,7 +74,7 @@ class ModelRecovery:
             unfinished: The engine's last action that a crash may have interrupted, or None.
         """
         if was.job_id is not None:
-            await self._handle(await self._ended(was.job_id))
+            await self._handle(await self._ended(was.job_id, begun=was.job_begun))
         if live is not None and live.model_id != was.model_id:
             await self._handle(await self._serving.found(live, was.model_id))
         elif (was.swap_to or was.challenge_id) and unfinished is not None:
@@ -93,13 +93,16 @@ class ModelRecovery:
         entry, at_ms = {"job_id": job_id}, self._venue.now_ms()
         await self._store.call(Store.append_journal, self._slot, at_ms, STOPPED_IN_RETRAIN, entry)
 
-    async def _ended(self, job_id: str) -> events.RetrainFailed:
-        """Return the event for a retrain that the end of the last daemon ended."""
+    async def _ended(self, job_id: str, *, begun: bool) -> events.RetrainFailed:
+        """Return the event for a retrain that the end of the last daemon ended.
+
+        One that only waited for its turn did not fail, however that daemon ended.
+        """
         noted = await self._store.call(_newest_stop, self._slot)
         stopped = noted is not None and noted.body.get("job_id") == job_id
         why = "the daemon was told to stop" if stopped else "the daemon was stopped meanwhile"
         return events.RetrainFailed(
-            **self._serving.now(), job_id=job_id, error=why, stopped=stopped
+            **self._serving.now(), job_id=job_id, error=why, stopped=stopped or not begun
         )
 
     async def note_move(self) -> None:

@@ -1,20 +1,24 @@
 """Run a slot's training: at most one retrain or one quick challenger at a time.
 
-The tasks run beside the slot's loop and put their results into its inbox. If a child fails,
-the slot keeps the model that it has.
+The tasks run beside the slot's loop and put their results into its inbox. Each waits for its turn
+among those of all slots, and holds no bars meanwhile. If a child fails, the slot keeps the model
+that it has.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 import structlog
 
 from daemon.config.schema import Config
-from daemon.mqtt.messages import RetrainProgress
+from daemon.mqtt.retrain_messages import WAITING, RetrainProgress
 from daemon.runtime.serving import Serving
 from daemon.training.jobs import ChallengeOutcome, JobOutcome
+from daemon.training.retrain_order import CHALLENGE
+from daemon.training.retrain_queue import Ticket
 from daemon.training.training import Training, challenger_judged
 from hyperdrift.errors import HyperdriftError
 from monitor import actions, events
@@ -23,15 +27,25 @@ from retrain.errors import RetrainError
 log = structlog.get_logger()
 
 JUDGING: Final = "judge"
+_WITHDRAWN: Final = "the slot was paused while it waited for its turn"
+
+Ordered: TypeAlias = actions.AskChallenger | actions.StartRetrain
+AnyOrdered = TypeVar("AnyOrdered", actions.AskChallenger, actions.StartRetrain)
+Order: TypeAlias = Ordered | actions.HurryRetrain | actions.WithdrawJob
+
+
+class _Job(NamedTuple):
+    """A retrain or a quick challenger under way, with its ticket of the queue."""
+
+    ticket: Ticket
+    task: asyncio.Task[None]
 
 
 class RetrainTasks:
     """Runs the retrains and quick challengers that the engine orders.
 
-    `progress` is how far the retrain is, None while none runs.
-
     Args:
-        training: Runs a retrain.
+        training: Runs a retrain; its queue gives each its turn.
         serving: The live model, which a candidate is compared with.
         put: Takes the event with the result; may wait.
         put_nowait: Takes an event during the retrain; False if there is no room for it.
@@ -51,43 +65,101 @@ class RetrainTasks:
     ) -> None:
         self._training, self._serving = training, serving
         self._put, self._put_nowait, self._show, self._announce = put, put_nowait, show, announce
+        self._jobs: dict[str, _Job] = {}
         self._challenge: asyncio.Task[None] | None = None
-        self.progress: RetrainProgress | None = None
+        self._progress: RetrainProgress | None = None
+
+    @property
+    def progress(self) -> RetrainProgress | None:
+        """How far the retrain is, or its place in the queue; None while there is none."""
+        now = self._progress
+        job = self._jobs.get(now.job) if now is not None else None
+        place = job.ticket.place if job is not None else None
+        if now is None or place is None:
+            return now
+        return msgspec.structs.replace(now, step=WAITING, **place._asdict())
 
     def reconfigure(self, config: Config) -> None:
         """Use another configuration from now on."""
         self._training = self._training.reconfigured(config)
 
-    def take(
-        self, order: actions.AskChallenger | actions.StartRetrain, tasks: asyncio.TaskGroup
-    ) -> None:
-        """Start the ordered training as a task of `tasks`."""
-        if isinstance(order, actions.AskChallenger):
-            work, name = self._challenged(order), f"challenge-{order.job_id}"
-            self._challenge = tasks.create_task(work, name=name)
-            return
-        if self._challenge is not None:
-            self._challenge.cancel()  # the retrain is forced: its answer is not needed
-        self.progress = RetrainProgress(
-            job=order.job_id, step="start", percent=0.0, reason=order.reason
-        )
-        tasks.create_task(self._retrain(order), name=f"retrain-{order.job_id}")
+    def take(self, order: Order, tasks: asyncio.TaskGroup) -> None:
+        """Carry out an order; a training that it begins is a task of `tasks`."""
+        match order:
+            case actions.HurryRetrain():
+                if (job := self._jobs.get(order.job_id)) is not None:
+                    job.ticket.hurry()
+            case actions.WithdrawJob():
+                self._withdraw(order.job_id, tasks)
+            case actions.AskChallenger():
+                self._challenge = self._begin(order, CHALLENGE, tasks)
+            case actions.StartRetrain():
+                if self._challenge is not None:
+                    self._challenge.cancel()  # the retrain is forced: its answer is not needed
+                self._progress = RetrainProgress(
+                    job=order.job_id, step="start", percent=0.0, reason=order.reason
+                )
+                self._begin(order, order.trigger, tasks)
 
-    async def _retrain(self, order: actions.StartRetrain) -> None:
+    def _begin(self, order: Ordered, kind: str, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
+        """Let an order wait for its turn, in a task; however that ends, its place is free then."""
+        ticket = self._training.queue.enter(kind, moved=self._show, late=self._tell_late)
+        if isinstance(order, actions.AskChallenger):
+            work, name = self._challenged(order, ticket), f"challenge-{order.job_id}"
+        else:
+            work, name = self._retrain(order, ticket), f"retrain-{order.job_id}"
+        task = tasks.create_task(work, name=name)
+        self._jobs[order.job_id] = _Job(ticket, task)
+
+        def ended(_: object) -> None:  # also if it was cancelled before its first step
+            ticket.leave()
+            del self._jobs[order.job_id]
+
+        task.add_done_callback(ended)
+        return task
+
+    def _withdraw(self, job_id: str, tasks: asyncio.TaskGroup) -> None:
+        """End a quick challenger, or a retrain if its turn has not come yet."""
+        job = self._jobs.get(job_id)
+        asks = job is not None and job.task is self._challenge
+        if job is None or (job.ticket.place is None and not asks):
+            return
+        job.task.cancel()
+        if not asks:
+            self._progress = None
+            told = events.RetrainFailed(
+                **self._serving.now(), job_id=job_id, error=_WITHDRAWN, stopped=True
+            )
+            tasks.create_task(self._put_event(told), name=f"withdrawn-{job_id}")
+
+    async def _put_event(self, event: events.Event) -> None:
+        await self._put(event)
+
+    async def _turn(self, order: AnyOrdered, ticket: Ticket) -> tuple[AnyOrdered, int]:
+        """Wait for the turn; return the order as of then, and how many share the host."""
+        waits = ticket.place is not None
+        sharing = await ticket.turn()
+        now = self._serving.now()
+        await self._put(events.TurnCame(**now, job_id=order.job_id))
+        return (replace(order, at_ms=now["at_ms"]) if waits else order), sharing
+
+    async def _retrain(self, order: actions.StartRetrain, ticket: Ticket) -> None:
         self._show()
         ended: events.Event
         try:
-            ended = await self._finished(order)
+            order, sharing = await self._turn(order, ticket)
+            ended = await self._finished(order, sharing)
         except Exception as e:  # noqa: BLE001 - whatever it is, the slot goes on; it is logged
             error = _error(e, order.job_id)
             now = self._serving.now()
             ended = events.RetrainFailed(**now, job_id=order.job_id, error=error)
         finally:
-            self.progress = None
+            self._progress = None
+            ticket.leave()
         await self._put(ended)
 
-    async def _finished(self, order: actions.StartRetrain) -> events.RetrainFinished:
-        outcome = await self._training.run(order, self._serving, self._on_line)
+    async def _finished(self, order: actions.StartRetrain, sharing: int) -> events.RetrainFinished:
+        outcome = await self._training.run(order, self._serving, self._on_line, sharing=sharing)
         now = self._serving.now()
         self._announce(_verdict(order, outcome, now["at_ms"]))
         return events.RetrainFinished(
@@ -99,24 +171,33 @@ class RetrainTasks:
             detail="; ".join(outcome.refusals),
         )
 
-    async def _challenged(self, order: actions.AskChallenger) -> None:
+    async def _challenged(self, order: actions.AskChallenger, ticket: Ticket) -> None:
         try:
-            answer = await self._training.challenge(order, self._serving)
+            order, sharing = await self._turn(order, ticket)
+            answer = await self._training.challenge(order, self._serving, sharing=sharing)
         except Exception as e:  # noqa: BLE001 - whatever it is, the slot goes on; it is logged
             error = _error(e, order.job_id)
             answer = ChallengeOutcome(None, f"the quick challenger failed: {error}")
+        finally:
+            ticket.leave()
         await self._put(challenger_judged(answer, order, self._serving.now()["at_ms"]))
 
     def _on_line(self, line: dict[str, Any]) -> None:
         """Handle one JSON line of the retrain child."""
-        if line.get("event") != "progress" or self.progress is None:
+        if line.get("event") != "progress" or self._progress is None:
             return
-        job, step = self.progress.job, str(line.get("step"))
-        if step == JUDGING != self.progress.step:
+        job, step = self._progress.job, str(line.get("step"))
+        if step == JUDGING != self._progress.step:
             self._put_nowait(events.JudgingBegan(**self._serving.now(), job_id=job))
         percent = float(line.get("percent", 0.0))
-        self.progress = msgspec.structs.replace(self.progress, step=step, percent=percent)
+        self._progress = msgspec.structs.replace(self._progress, step=step, percent=percent)
         self._show()
+
+    def _tell_late(self, text: str) -> None:
+        """Alert that a job has waited too long; the journal has it too."""
+        now, severity = self._serving.now(), "warning"
+        log.warning("alert", slot=now["slot"], severity=severity, why=text)
+        self._announce({"kind": "alert", "at_ms": now["at_ms"], "text": text, "severity": severity})
 
 
 def _error(error: Exception, job_id: str) -> str:

@@ -8,14 +8,8 @@ import structlog
 
 from daemon.core.slot_troubles import TroubleChanged
 from daemon.mqtt.bot_table import KnownBot
-from daemon.mqtt.messages import (
-    BotState,
-    CommandReply,
-    FeatureMismatch,
-    RetrainProgress,
-    RetrainRefusal,
-    SlotState,
-)
+from daemon.mqtt.messages import BotState, CommandReply, FeatureMismatch, SlotState
+from daemon.mqtt.retrain_messages import RetrainProgress, RetrainRefusal
 from daemon.runtime import event_codec
 from daemon.runtime.announcements import Announcements, announced
 from daemon.runtime.command_log import append_answer

@@ -159,9 +159,10 @@ class SlotRunner:
                 await self._scorer.close()
 
     async def note_stop(self) -> None:
-        """Record that the daemon is told to stop, if that ends a retrain."""
-        if (job_id := self._engine.snapshot().job_id) is not None:
-            await self._recovery.note_stop(job_id)
+        """Record that the daemon is told to stop, if that ends a retrain that has begun."""
+        now = self._engine.snapshot()
+        if now.job_id is not None and now.job_begun:
+            await self._recovery.note_stop(now.job_id)
 
     async def _rebuild_and_serve(self, start: SlotStart | None) -> None:
         past = await self._rebuild()
@@ -299,6 +300,8 @@ class SlotRunner:
                     self._tasks.create_task(run_hook(self._on_deploy), name="on-deploy")
             case actions.Alert() | actions.Publish() | actions.Reply():
                 await self._publisher.tell(order)
+            case actions.HurryRetrain() | actions.WithdrawJob():
+                self._retrains.take(order, self._tasks)
 
     # -- state ---------------------------------------------------------------------------
 

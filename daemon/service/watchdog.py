@@ -151,7 +151,8 @@ def _slot_line(state: SlotState) -> str:
         return state.trouble
     doing = state.phase
     if state.retrain is not None:
-        doing += f" ({state.retrain.step}, {state.retrain.percent:.0f} %)"
+        told = state.retrain
+        doing += f" ({told.said if told.waits else f'{told.step}, {told.percent:.0f} %'})"
     if state.model_id is None or state.model_age_s is None:
         why = state.waiting_for.removeprefix("wait: ")
         return f"no model yet, {why}" if why and state.retrain is None else f"{doing}, no model yet"

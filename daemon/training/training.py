@@ -10,14 +10,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 import msgspec
 import structlog
 
-from daemon.config.limits import child_limits
+from daemon.config.limits import shared_limits, threads_each
 from daemon.config.schema import Config, SlotSection
 from daemon.registry import deployment_log
 from daemon.registry.live_labels import LiveLabels
@@ -26,6 +26,7 @@ from daemon.store.async_store import AsyncStore
 from daemon.store.market_closures import training_frame
 from daemon.training.cohort_refresh import refresh_cohorts
 from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
+from daemon.training.retrain_queue import RetrainQueue
 from hyperdrift.loaded_model import LoadedModel
 from hyperdrift.slot_name import SlotName
 from monitor.actions import AskChallenger, StartRetrain
@@ -64,14 +65,24 @@ class Training:
     registry: Registry
     jobs: Jobs
     false_alarms_per_month: float
+    queue: RetrainQueue = field(default_factory=RetrainQueue)
+    """Says when a retrain of this slot may run; all slots have the same."""
 
     def reconfigured(self, config: Config) -> Self:
         """Return a copy with another configuration, which has this slot too."""
-        section, jobs = config.slot(self.slot), self.jobs.limited(child_limits(config.retrain))
+        section, jobs = config.slot(self.slot), self.jobs.limited(shared_limits(config.retrain))
         return replace(self, section=section, config=config, jobs=jobs)
 
-    async def run(self, order: StartRetrain, live: LiveChampion, on_line: OnLine) -> JobOutcome:
+    async def run(
+        self, order: StartRetrain, live: LiveChampion, on_line: OnLine, *, sharing: int = 1
+    ) -> JobOutcome:
         """Train and judge a candidate, calibrate its drift monitor and adopt it.
+
+        Args:
+            order: The engine's order, with its trigger and its time.
+            live: The champion that the candidate is compared with.
+            on_line: Called with each JSON line of the child while it runs.
+            sharing: How many children share the cores of the host.
 
         Raises:
             RetrainFailedError: If the child ended without a candidate; says why.
@@ -81,6 +92,7 @@ class Training:
         others = [section.name for section in self.config.slots]
         frame = await self.store.call(training_frame, self.slot, since, others)
         spec = await asyncio.to_thread(job_spec, self.config, self.section, order, live)
+        spec["jobs"] = threads_each(sharing)
         try:
             outcome = await self.jobs.retrain(order.job_id, spec, frame, on_line)
             await asyncio.to_thread(self.registry.adopt, self.slot, outcome.manifest)
@@ -101,8 +113,15 @@ class Training:
             note, keep = deployment_log.note_pruned, KEEP_VERSIONS
             await self.store.call(note, self.slot, at_ms, removed, keep=keep, by="hyperdrift")
 
-    async def challenge(self, order: AskChallenger, live: LiveChampion) -> ChallengeOutcome:
+    async def challenge(
+        self, order: AskChallenger, live: LiveChampion, *, sharing: int = 1
+    ) -> ChallengeOutcome:
         """Ask a quick challenger whether a retrain would help.
+
+        Args:
+            order: The engine's order, with its time.
+            live: The champion that the challenger is compared with.
+            sharing: How many children share the cores of the host.
 
         Raises:
             RetrainFailedError: If the child ended without an answer; says why.
@@ -111,6 +130,7 @@ class Training:
         others = [section.name for section in self.config.slots]
         frame = await self.store.call(training_frame, self.slot, since, others)
         spec = await asyncio.to_thread(job_spec, self.config, self.section, order, live)
+        spec["jobs"] = threads_each(sharing)
         return await self.jobs.challenge(order.job_id, spec, frame)
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from daemon.journal.line import JournalLine
-from daemon.mqtt.messages import BotState, FeedState, RetrainProgress, SlotState, VenueState
+from daemon.mqtt.messages import BotState, FeedState, SlotState, VenueState
+from daemon.mqtt.retrain_messages import RetrainProgress
 
 Urgency = Literal["ok", "busy", "look", "act"]
 """How much a slot needs its owner: nothing, nothing while it works, a look, an act."""

@@ -23,6 +23,7 @@ _MODULES: Final = (
     "hyperdrift.mqtt.messages",
     "hyperdrift.mqtt.fetch_messages",
     "daemon.mqtt.messages",
+    "daemon.mqtt.retrain_messages",
 )
 _EVENT: Final = """### Payload
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from monitor import events
-from monitor.actions import Action, AskChallenger, Publish, StartRetrain
+from monitor.actions import Action, AskChallenger, Publish, StartRetrain, WithdrawJob
 from monitor.policy import DAY_MS, HOUR_MS
 from tests.monitor.test_engine import BAR_MS, NAMES, Slot, calibrated, kinds, only
 
@@ -70,9 +70,32 @@ def test_a_no_stands_in_the_way_of_drift_alone() -> None:
 def test_what_cannot_be_told_and_what_nobody_answers_leave_the_retrain_to_decide() -> None:
     slot, job_id = drifting()
     assert len(only(answer(slot, job_id, helps=None), StartRetrain)) == 1
-    slot, _ = drifting()
+    slot, job_id = drifting()
+    slot.give(events.TurnCame, job_id=job_id)
     assert only(slot.tick(HOUR_MS - 1), StartRetrain) == []
     assert len(only(slot.tick(1), StartRetrain)) == 1
+
+
+def test_a_question_that_waits_for_its_turn_is_not_overdue() -> None:
+    slot, job_id = drifting()
+    assert slot.tick(5 * HOUR_MS) == ()
+    slot.give(events.TurnCame, job_id="another")
+    assert slot.tick(5 * HOUR_MS) == ()
+    slot.give(events.TurnCame, job_id=job_id)
+    assert slot.tick(HOUR_MS - 1) == ()
+    assert len(only(answer(slot, job_id, helps=True), StartRetrain)) == 1
+
+
+def test_a_pause_takes_back_a_question_that_waits_and_it_is_asked_again_after_it() -> None:
+    slot, job_id = drifting()
+    _, out = slot.command("pause")
+    assert [taken.job_id for taken in only(out, WithdrawJob)] == [job_id]
+    assert answer(slot, job_id, helps=True) == ()
+    _, out = slot.command("resume")
+    (again,) = only(out, AskChallenger)
+    slot.give(events.TurnCame, job_id=again.job_id)
+    _, out = slot.command("pause")
+    assert only(out, WithdrawJob) == []
 
 
 def test_a_force_does_not_wait_for_the_answer_and_a_late_answer_changes_nothing() -> None:

@@ -19,11 +19,13 @@ from monitor.actions import (
     Alert,
     AskChallenger,
     Deploy,
+    HurryRetrain,
     Promote,
     Publish,
     Reply,
     Rollback,
     StartRetrain,
+    WithdrawJob,
 )
 from monitor.bots import KNOWN_BOTS
 from monitor.drift.calibration import calibrate
@@ -283,6 +285,49 @@ def test_a_second_force_joins_the_running_retrain_and_is_told_so() -> None:
     assert only(again, StartRetrain) == []
 
 
+def test_a_retrain_is_said_to_have_started_when_its_turn_has_come_and_once() -> None:
+    slot = Slot()
+    assert "retrain_started" not in kinds(slot.tick())
+    job_id = slot.engine.snapshot().job_id
+    assert (slot.engine.phase, slot.engine.snapshot().job_begun) == ("retraining", False)
+    slot.tick(HOUR_MS)
+    assert slot.engine.snapshot().waiting_for == f"wait: retrain {job_id} is under way"
+    out = slot.give(events.TurnCame, job_id=job_id)
+    assert kinds(out)[0] == "retrain_started"
+    assert slot.engine.snapshot().job_begun
+    assert kinds(slot.give(events.TurnCame, job_id=job_id)) == []
+
+
+def test_a_force_joins_the_retrain_that_waits_and_hurries_it() -> None:
+    slot = Slot()
+    slot.tick()
+    job_id = slot.engine.snapshot().job_id
+    reply, out = slot.command("retrain")
+    assert reply.detail == f"joined retrain {job_id}, which waits and is now one of the next"
+    assert [hurried.job_id for hurried in only(out, HurryRetrain)] == [job_id]
+    slot.give(events.TurnCame, job_id=job_id)
+    reply, out = slot.command("retrain")
+    assert "already running" in reply.detail
+    assert only(out, HurryRetrain) == []
+
+
+def test_a_pause_takes_back_a_retrain_that_waits_unless_it_is_forced_or_has_begun() -> None:
+    slot = Slot()
+    slot.tick()
+    job_id = slot.engine.snapshot().job_id
+    _, out = slot.command("pause")
+    assert [taken.job_id for taken in only(out, WithdrawJob)] == [job_id]
+    out = slot.give(events.RetrainFailed, job_id=job_id, error="it was paused", stopped=True)
+    assert (only(out, StartRetrain), slot.engine.phase) == ([], "paused")
+    _, out = slot.command("resume")
+    assert len(only(out, StartRetrain)) == 1, "no limit counts a retrain that never began"
+    slot.give(events.TurnCame, job_id=slot.engine.snapshot().job_id)
+    assert only(slot.command("pause")[1], WithdrawJob) == []
+    slot = Slot()
+    slot.command("retrain")
+    assert only(slot.command("pause")[1], WithdrawJob) == []
+
+
 def test_a_force_skips_cooldown_and_evidence_but_not_the_gates() -> None:
     slot = serving()
     _, out = slot.command("retrain")
@@ -491,6 +536,8 @@ def test_drift_starts_a_retrain_after_the_cooldown_and_says_why_it_waits(calibra
         row = rng.standard_normal(4)
         row[2] += 4
         out += slot.bar(row=tuple(row.tolist()))
+        for asked in only(out[-3:], AskChallenger):
+            out += slot.give(events.TurnCame, job_id=asked.job_id)
     told = [action for action in only(out, Publish) if action.kind == "drift"]
     assert [action.fields["name"] for action in told] == ["f2"]
     (start,) = only(out, StartRetrain)
@@ -709,6 +756,7 @@ class AnyOrder(RuleBasedStateMachine):
         )
         self.job_id: str | None = None
         self.asked: str | None = None
+        self.withdrawn: str | None = None
         self.helps: bool | None = None
         self.passed: set[str] = set()
         self.swap_to: str | None = None
@@ -727,6 +775,11 @@ class AnyOrder(RuleBasedStateMachine):
             elif isinstance(action, AskChallenger):
                 assert self.job_id is None, "a question while the retrain runs"
                 self.asked, self.helps = action.job_id, None
+            elif isinstance(action, WithdrawJob):
+                assert action.job_id in {self.job_id, self.asked}, "taken back, but not ordered"
+                self.withdrawn = action.job_id
+            elif isinstance(action, HurryRetrain):
+                assert action.job_id == self.job_id
             elif isinstance(action, Deploy):
                 assert action.model_id in self.passed, "a deploy without passed gates"
                 assert self.slot.engine.snapshot().mismatch is None, "a deploy over a mismatch"
@@ -787,6 +840,11 @@ class AnyOrder(RuleBasedStateMachine):
             assert self.job_id is not None
             assert running is None or running == self.job_id
 
+    @precondition(lambda self: self.job_id is not None or self.asked is not None)
+    @rule()
+    def the_turn_comes(self) -> None:
+        self.obey(self.slot.give(events.TurnCame, job_id=self.job_id or self.asked))
+
     @precondition(lambda self: self.job_id is not None)
     @rule(passed=st.booleans(), judged=st.booleans())
     def the_retrain_ends(self, passed: bool, judged: bool) -> None:
@@ -805,6 +863,13 @@ class AnyOrder(RuleBasedStateMachine):
     def the_retrain_fails(self) -> None:
         job_id, self.job_id = self.job_id, None
         self.obey(self.slot.give(events.RetrainFailed, job_id=job_id, error="killed"))
+
+    @precondition(lambda self: self.withdrawn is not None and self.withdrawn == self.job_id)
+    @rule()
+    def a_retrain_that_waited_is_withdrawn(self) -> None:
+        job_id, self.job_id, self.withdrawn = self.job_id, None, None
+        given = {"job_id": job_id, "error": "paused", "stopped": True}
+        self.obey(self.slot.give(events.RetrainFailed, **given))
 
     @precondition(lambda self: self.swap_to is not None)
     @rule(loaded=st.booleans(), worked=st.booleans(), early=st.booleans())

@@ -40,7 +40,7 @@ def page(state: TopState, row: SlotRow, width: int, height: int, now_ms: int) ->
 
 def _title(row: SlotRow, width: int) -> Text:
     job = row.state.retrain
-    doing = f" {job.step} {job.percent:.0f} %" if job else ""
+    doing = f" {job.said}" if job else ""
     title = fitted(f"{row.slot}  {row.state.phase}{doing}", width)
     title.stylize("bold")
     return title

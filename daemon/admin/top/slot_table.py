@@ -26,7 +26,11 @@ class _Column(NamedTuple):
 
 def _phase(row: SlotRow) -> str:
     job = row.state.retrain
-    return f"{row.state.phase} {job.percent:.0f}%" if job else row.state.phase
+    if job is None:
+        return row.state.phase
+    if job.waits:
+        return f"waiting {job.place}/{job.waiting}"
+    return f"{row.state.phase} {job.percent:.0f}%"
 
 
 def _model(row: SlotRow) -> str:

@@ -7,6 +7,7 @@ from daemon.journal.of_events import PROMOTED
 from daemon.journal.said import listed, plural, sentence, without_jobs
 from daemon.market_data.silence import age
 from daemon.mqtt.messages import DaemonStatus, SlotState
+from daemon.mqtt.retrain_messages import ordinal
 from daemon.web.views import SlotSummary, Urgency
 from monitor.earning import LEAST
 from monitor.phases import Phase
@@ -39,9 +40,13 @@ def _training(state: SlotState) -> str:
     what = "it judges a new model" if state.phase == Phase.JUDGING else "it trains a new model"
     if (job := state.retrain) is None:
         return what
+    what, far = f"{what} ({job.percent:.0f} % done)", ""
+    if job.waits:
+        what = "it waits for its turn to train a new model"
+        far = f"; it is {ordinal(job.place)} of {job.waiting} in the queue"
     why = f" {because(job.reason)}" if job.reason else ""
     goes_on = "; the live model goes on" if state.model_id else ""
-    return f"{what} ({job.percent:.0f} % done){why}{goes_on}"
+    return f"{what}{why}{far}{goes_on}"
 
 
 def _probation(state: SlotState) -> str:
@@ -85,7 +90,7 @@ def next_retrain(state: SlotState, now_ms: int) -> str:
         now_ms: The time of the venue.
     """
     if state.phase in _TRAINS:
-        return "One is running."
+        return "One waits for its turn." if _waits(state) else "One is running."
     forced = "you can ask for one at any time"
     if state.phase == Phase.PAUSED:
         return f"None starts by itself while the slot is paused; {forced}."
@@ -154,12 +159,19 @@ def _need(names: list[str]) -> str:
 
 
 def _counted(slots: tuple[SlotSummary, ...]) -> str:
-    busy = [one for one in slots if one.state.phase in _TRAINS]
+    trains = [one.state for one in slots if one.state.phase in _TRAINS]
+    queued = [state for state in trains if _waits(state)]
     none = [one for one in slots if one.state.model_id is None]
     live = len(slots) - len(none)
     counts = [plural(live, "model") + " live" if live else "no model live yet"]
     if none and live:
         counts.append(f"{plural(len(none), 'slot')} without one yet")
-    if busy:
-        counts.append(f"{plural(len(busy), 'retrain')} under way")
+    if busy := len(trains) - len(queued):
+        counts.append(f"{plural(busy, 'retrain')} under way")
+    if queued:
+        counts.append(f"{plural(len(queued), 'retrain')} waiting")
     return listed(counts)
+
+
+def _waits(state: SlotState) -> bool:
+    return state.retrain is not None and state.retrain.waits

@@ -152,8 +152,10 @@ def _slot(page: _Page, slot: str, state: SlotState) -> None:
         page.put("drift_evidence", evidence, slot, feature)
     page.put("lag_seconds", _seconds(state.lag_ms), slot)
     page.put("last_bar_timestamp_seconds", _seconds(state.last_bar_t), slot)
-    page.put("retrain_running", state.retrain is not None, slot)
-    page.put("retrain_progress_ratio", state.retrain and state.retrain.percent / 100, slot)
+    job = state.retrain
+    page.put("retrain_running", job is not None and not job.waits, slot)
+    page.put("retrain_place", job.place if job else 0, slot)
+    page.put("retrain_progress_ratio", job and job.percent / 100, slot)
     page.put("slot_trouble", bool(state.trouble), slot)
     page.put("feature_mismatch", state.mismatch is not None, slot)
     online = [bot for bot in state.bots if bot.online]

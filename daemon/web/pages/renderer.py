@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from daemon.core.outside_text import escaped
 from daemon.journal.said import sentence
+from daemon.mqtt.retrain_messages import ordinal
 from daemon.web.pages import formats, plots, tables, words
 
 _FOLDER: Final = Path(__file__).parent
@@ -20,7 +21,7 @@ LONGEST: Final = 1000
 _FILTERS: Final = (
     *(formats.as_text, formats.clock_time, formats.day_and_time, formats.duration, formats.field),
     *(formats.number, formats.path_part, formats.percent, formats.signed, formats.significant),
-    sentence,
+    *(ordinal, sentence),
 )
 _GLOBALS: Final = (
     *(formats.relative, formats.time_element, formats.trained_at),

@@ -2,8 +2,15 @@
 
 import pytest
 
-from daemon.config.limits import gate_limits, policy_settings, slot_costs
-from daemon.config.schema import Config, CostsSection, SlotSection
+from daemon.config.limits import (
+    child_limits,
+    gate_limits,
+    policy_settings,
+    shared_limits,
+    slot_costs,
+    threads_each,
+)
+from daemon.config.schema import Config, CostsSection, RetrainSection, SlotSection
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 
@@ -55,3 +62,14 @@ def test_a_slot_has_the_costs_of_the_section_where_it_says_nothing_else() -> Non
     slot = SlotSection(coin="HYPE", costs={"slippage_bps": 3.0})
     assert slot_costs(config, slot).round_trip_bps(0) == 1.5 + 4.5 + 3.0
     assert slot_costs(config, SlotSection(coin="BTC")).round_trip_bps(0) == 1.5 + 4.5 + 1.0
+
+
+def test_retrains_that_run_together_share_the_memory_and_the_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone, four = RetrainSection(memory_mib=4096), RetrainSection(memory_mib=4096, parallel=4)
+    assert shared_limits(alone) == child_limits(alone)
+    assert shared_limits(four).memory_mib == 1024
+    assert shared_limits(RetrainSection(memory_mib=0, parallel=4)).memory_mib == 0
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
+    assert [threads_each(sharing) for sharing in (1, 2, 3, 4, 9)] == [2, 2, 1, 1, 1]

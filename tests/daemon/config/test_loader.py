@@ -127,6 +127,11 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ('[[slots]]\ncoin = "BTC"\n[slots.costs]\nexit = "x"', "costs.exit is 'x'; write \"maker"),
         ('[hyperliquid]\nnetwork = "moonnet"', "write mainnet or testnet"),
         ("[retrain]\nnice = 40", "retrain.nice is 40; write a whole number of at most 19"),
+        ("[retrain]\nparallel = 0", "retrain.parallel is 0; write a whole number of at least 1"),
+        (
+            "[retrain]\nparallel = 8",
+            "leaves 512 MiB for each of retrain.parallel = 8, and a retrain needs 640; write at",
+        ),
         ('[retrain]\nmemory_mib = "4G"', "retrain.memory_mib is '4G'; write a whole number"),
         ('[swap]\non_deploy = "x"', """swap.on_deploy is 'x'; write a list, like ["a", "b"]"""),
         ('[gates]\noverfit = 0.2\ncalibrated = "x"', "[gates] calibrated = 'x'; write a number"),

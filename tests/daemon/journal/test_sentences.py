@@ -124,9 +124,10 @@ def test_the_life_of_a_model_reads_without_names_of_jobs() -> None:
         **now, model_id="m2", previous_id=None, reason="promoted: it is better", trained_to_ms=T0,
         horizon_bars=12, threshold=0.005, up=0.3, down=0.3,
     )  # fmt: skip
-    assert told(force, refused, served)[:5] == [
+    turn = events.TurnCame(**now, job_id=job)
+    assert told(force, turn, refused, served)[:5] == [
+        "No new retrain for now: a retrain is under way.",
         "A retrain began: I want it.",
-        "No new retrain for now: a retrain is running.",
         "The candidate m1 was refused by the gates earns and calibrated: it lost 3 bp a signal.",
         "No new retrain for now: collecting bars: the first model needs 5000.",
         "Model m2 was put live by hand: it is better.",

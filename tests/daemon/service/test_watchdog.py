@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from daemon.core.loop_progress import LoopProgress
-from daemon.mqtt.messages import RetrainProgress, SlotState
+from daemon.mqtt.messages import SlotState
+from daemon.mqtt.retrain_messages import RetrainProgress
 from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.watchdog import Watchdog, summary
 from tests.captured import capture_logs

@@ -7,7 +7,8 @@ import pytest
 from daemon.admin.top.screen import Drawn, draw
 from daemon.admin.top.top_state import TopState, heard_line, heard_slot, pressed
 from daemon.journal.line import JournalLine
-from daemon.mqtt.messages import BotState, DaemonStatus, RetrainProgress, VenueState
+from daemon.mqtt.messages import BotState, DaemonStatus, VenueState
+from daemon.mqtt.retrain_messages import RetrainProgress
 from hyperdrift.slot_name import SlotName
 from tests.daemon.admin.top.states import T0, shown, slot_state
 

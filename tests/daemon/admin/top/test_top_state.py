@@ -3,7 +3,8 @@
 from daemon.admin.top import top_state
 from daemon.admin.top.top_state import TopState, heard_daemon, heard_line, heard_slot, pressed
 from daemon.journal.line import JournalLine
-from daemon.mqtt.messages import DaemonStatus, RetrainProgress
+from daemon.mqtt.messages import DaemonStatus
+from daemon.mqtt.retrain_messages import RetrainProgress
 from hyperdrift.slot_name import SlotName
 from tests.daemon.admin.top.states import T0, shown, slot_state
 

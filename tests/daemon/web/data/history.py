@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from daemon.core.bars import Bar, Provenance
-from daemon.mqtt.messages import DaemonStatus, RetrainProgress, SlotState
+from daemon.mqtt.messages import DaemonStatus, SlotState
+from daemon.mqtt.retrain_messages import RetrainProgress
 from daemon.registry.registry import Registry
 from daemon.runtime import event_codec
 from daemon.runtime.recovery import rebuilt
@@ -123,6 +124,8 @@ class Past:
             elif isinstance(order, actions.Alert):
                 body = {"text": order.text, "severity": order.severity}
                 self.store.append_journal(SLOT, order.at_ms, "alert", body)
+            elif isinstance(order, actions.StartRetrain):
+                self.give(events.TurnCame, job_id=order.job_id)
         self.published = None
         return orders
 

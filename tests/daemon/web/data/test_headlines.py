@@ -3,7 +3,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from daemon.mqtt.messages import DaemonStatus, RetrainProgress, SlotState
+from daemon.mqtt.messages import DaemonStatus, SlotState
+from daemon.mqtt.retrain_messages import RetrainProgress
 from daemon.web.data import headlines
 from daemon.web.data.summary import summary
 from daemon.web.views import SlotSummary

@@ -9,12 +9,11 @@ from daemon.mqtt.messages import (
     BotState,
     DaemonStatus,
     FeatureMismatch,
-    RetrainProgress,
-    RetrainRefusal,
     SlotState,
     TradesState,
     VenueState,
 )
+from daemon.mqtt.retrain_messages import RetrainProgress, RetrainRefusal
 from daemon.web.data import needs
 from daemon.web.data.needs import (
     DAEMON_RULES,

@@ -1,13 +1,7 @@
 """A daemon's state made by hand, with something in every field that a metric is of."""
 
-from daemon.mqtt.messages import (
-    BotState,
-    FeatureMismatch,
-    FeedState,
-    RetrainProgress,
-    SlotState,
-    VenueState,
-)
+from daemon.mqtt.messages import BotState, FeatureMismatch, FeedState, SlotState, VenueState
+from daemon.mqtt.retrain_messages import RetrainProgress
 from daemon.runtime.announcements import Announcement
 from daemon.web.metrics.event_tally import EventTally
 from daemon.web.metrics.families import DaemonReading

@@ -99,6 +99,12 @@ CASES = (
         {slot("drift_evidence", feature="mom_1"): "1.2x100 0x500"},
         "9h",
     ),
+    Case(
+        "HyperdriftRetrainWaits",
+        {slot("retrain_place"): "12x30 3x60"},
+        {slot("retrain_place"): "12x30 0 9x30 0x40"},
+        "80m",
+    ),
     Case("HyperdriftRetrainsFail", {FAILS: "0x10 1x10 2x50"}, {FAILS: "0x10 1x50"}, "40m"),
     Case(
         "HyperdriftRolledBack",

@@ -4,7 +4,8 @@ import math
 import random
 
 from daemon.journal.line import JournalLine
-from daemon.mqtt.messages import BotState, FeedState, RetrainProgress, SlotState, VenueState
+from daemon.mqtt.messages import BotState, FeedState, SlotState, VenueState
+from daemon.mqtt.retrain_messages import RetrainProgress
 from daemon.web.views import (
     BarLine,
     DriftBar,
