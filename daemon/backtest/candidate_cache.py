@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -26,11 +26,16 @@ from daemon.core.subprocesses import OnLine
 from daemon.core.tasks import single_failure
 from daemon.store.folder_lock import folder_lock
 from daemon.training import drift_calibration
-from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
+from daemon.training.jobs import ChallengeOutcome, JobOutcome
 from daemon.training.training import calibration_name
 from monitor.errors import BadReference
 from retrain import features
 
+CELL: Final = "cell.json"
+"""The file that says that a cell of a backtest is finished, in a folder beside the candidates."""
+CELL_PREFIX: Final = "cell-"
+UNFINISHED: Final = "unfinished-"
+"""Begins the names of files of backtests that were interrupted."""
 _VERDICT: Final = "verdict.json"
 _FITS: Final = "fits"
 
@@ -54,6 +59,22 @@ class Judged:
         return self.folder / f"manifest_{self.model_id}.json"
 
 
+class CandidateJobs(Protocol):
+    """Runs the jobs of a backtest, here or elsewhere, as `daemon.training.jobs.Jobs` does."""
+
+    async def retrain(
+        self, job_id: str, spec: Mapping[str, Any], frame: Frame, on_line: OnLine
+    ) -> JobOutcome:
+        """Train and judge one candidate; `frame` has columns of shape (n,)."""
+        ...
+
+    async def challenge(
+        self, job_id: str, spec: Mapping[str, Any], frame: Frame
+    ) -> ChallengeOutcome:
+        """Ask a quick challenger; `frame` has columns of shape (n,)."""
+        ...
+
+
 class Candidates:
     """Train candidates, or find those that an earlier run trained from the same input.
 
@@ -64,14 +85,14 @@ class Candidates:
         root: The folder of the cache.
         jobs: Runs the child processes, in the same folder.
         false_alarms_per_month: Rate that the drift monitor is calibrated to.
-        share_fits: Whether to keep fitted base models for other policies.
+        fits: Names a folder of fitted base models for other policies; None keeps none.
     """
 
     def __init__(
-        self, root: Path, jobs: Jobs, false_alarms_per_month: float, *, share_fits: bool = True
+        self, root: Path, jobs: CandidateJobs, false_alarms_per_month: float, fits: str | None
     ) -> None:
         self._root, self._jobs, self._rate = root, jobs, false_alarms_per_month
-        self._share_fits = share_fits
+        self._fits = root / _FITS / fits if fits else None
         self._locks = collections.defaultdict[str, asyncio.Lock](asyncio.Lock)
         self._calibrations, self._failed = dict[str, str](), dict[str, str]()
 
@@ -120,6 +141,9 @@ class Candidates:
             spec: The content of `job.json`.
             frame: The bars that it may see: columns of shape (n_bars,).
             champion_id: Version of the model that is challenged.
+
+        Raises:
+            RetrainFailedError: If the child ended without an answer; another run asks again.
         """
         _, key = await asyncio.to_thread(
             self._keys, {**spec, "challenge": True}, frame, champion_id
@@ -128,10 +152,7 @@ class Candidates:
             found = await asyncio.to_thread(self._find, key)
             if found is not None:
                 return msgspec.convert(found, ChallengeOutcome)
-            try:
-                answer = await self._jobs.challenge(key, spec, frame)
-            except RetrainFailedError as e:
-                return ChallengeOutcome(None, f"the quick challenger failed: {e}")
+            answer = await self._jobs.challenge(key, spec, frame)
             await asyncio.to_thread(_keep, self._root / key, msgspec.to_builtins(answer))
         return answer
 
@@ -158,7 +179,7 @@ class Candidates:
     async def _train(
         self, bars: str, key: str, spec: Mapping[str, Any], frame: Frame, on_line: OnLine
     ) -> dict[str, Any]:
-        job = {**spec, "fits": str(self._root / _FITS)} if self._share_fits else spec
+        job = {**spec, "fits": str(self._fits)} if self._fits else spec
         with single_failure():
             async with asyncio.TaskGroup() as tasks:
                 calibrating: list[asyncio.Task[str]] = []
@@ -194,9 +215,9 @@ def _calibrated(spec: Mapping[str, Any], frame: Frame, rate: float) -> str:
         raise RetrainFailedError(f"drift calibration: {e}") from e
 
 
-def forget_fits(root: Path) -> None:
-    """Remove the cached base models: they are large and serve only policies at the same bar."""
-    shutil.rmtree(root / _FITS, ignore_errors=True)
+def forget_fits(root: Path, fits: str = "") -> None:
+    """Remove cached base models: they are large and serve only policies at the same bar."""
+    shutil.rmtree(root / _FITS / fits, ignore_errors=True)
 
 
 def forget_old(root: Path, before_s: float) -> int:
@@ -209,6 +230,9 @@ def forget_old(root: Path, before_s: float) -> int:
     try:
         with folder_lock(root):
             old = [p for p in root.iterdir() if p.is_dir() and _last_of_use_s(p) < before_s]
+            for path in root.glob(f"{UNFINISHED}*"):
+                if path.stat().st_mtime < before_s:
+                    path.unlink()
             for folder in old:
                 shutil.rmtree(folder, ignore_errors=True)
     except DataFolderBusy:
@@ -217,8 +241,9 @@ def forget_old(root: Path, before_s: float) -> int:
 
 
 def _last_of_use_s(folder: Path) -> float:
-    verdict = folder / _VERDICT  # missing if the job was interrupted
-    return (verdict if verdict.exists() else folder).stat().st_mtime
+    # Neither file is there if the job was interrupted.
+    used = next((p for name in (_VERDICT, CELL) if (p := folder / name).exists()), folder)
+    return used.stat().st_mtime
 
 
 def _verdict(outcome: JobOutcome) -> dict[str, Any]:

@@ -16,10 +16,11 @@ import numpy as np
 from daemon.backtest import performance
 from daemon.backtest.candidate_cache import Candidates, Judged
 from daemon.backtest.market_replay import Market, TrainedVersion
-from daemon.config.schema import Config
+from daemon.config.schema import Config, SlotSection
 from daemon.core.errors import RetrainFailedError
 from daemon.core.subprocesses import OnLine
 from daemon.runtime.serving import Change, change_reason, model_served
+from daemon.training.jobs import ChallengeOutcome
 from daemon.training.training import challenger_judged, job_spec
 from hyperdrift.loaded_model import LoadedModel
 from hyperdrift.slot_name import MINUTE_MS
@@ -37,11 +38,15 @@ OnBars = Callable[[int], None]
 
 @dataclass(slots=True)
 class PolicyRecord:
-    """The events that the daemon would have published under one policy."""
+    """The events that the daemon would have published under one policy.
+
+    `is_whole` is False if a child failed, so that another run may have other events.
+    """
 
     published: list[actions.Publish] = field(default_factory=list)
     trained: list[dict[str, Any]] = field(default_factory=list)
     training_s: float = 0.0
+    is_whole: bool = True
 
     def at(self, kind: str) -> list[int]:
         """Return when events of a kind happened, ms UTC."""
@@ -53,7 +58,8 @@ class Run:
 
     Args:
         market: The bars.
-        config: Labels, gates and retrain settings, as the daemon would use them.
+        config: Gates and retrain settings, as the daemon would use them.
+        section: The slot, with its labels.
         settings: The policy.
         candidates: Trains, or finds what was trained before.
         history_bars: Number of bars before the first that the engine is given.
@@ -67,13 +73,14 @@ class Run:
         self,
         market: Market,
         config: Config,
+        section: SlotSection,
         settings: PolicySettings,
         candidates: Candidates,
         *,
         history_bars: int,
     ) -> None:
         self._market, self._config, self._candidates = market, config, candidates
-        self._section = config.slot(market.slot)
+        self._section = section
         self._start = history_bars
         self._engine = Engine(
             str(market.slot),
@@ -211,7 +218,11 @@ class Run:
         spec = job_spec(self._config, self._section, order, self)
         since = order.at_ms - self._section.history_ms
         frame, champion_id = self._market.until(order.at_ms, since), self._champion_id
-        answer = await self._candidates.challenged(spec, frame, champion_id)
+        try:
+            answer = await self._candidates.challenged(spec, frame, champion_id)
+        except RetrainFailedError as e:
+            self.record.is_whole = False
+            answer = ChallengeOutcome(None, f"the quick challenger failed: {e}")
         judged = challenger_judged(answer, order, order.at_ms)
         await self._apart(self._handle, judged)
 
@@ -226,6 +237,7 @@ class Run:
         try:
             judged = await self._candidates.judged(spec, frame, self._champion_id, on_line)
         except RetrainFailedError as e:
+            self.record.is_whole = False
             failed = events.RetrainFailed(slot=slot, at_ms=done_ms, job_id=job, error=str(e))
             self.record.trained.append({**_begun(order), "passed": False, "error": str(e)})
             await self._apart(self._handle, failed)

@@ -83,7 +83,7 @@ def regrets(tracks: Mapping[str, Track], horizon_bars: int) -> dict[str, Regret]
 
 def _log_loss(track: Track, name: str, other: Track, horizon_bars: int) -> RegretFigure | None:
     both = _compared(track, other)
-    if not _enough(int(both.sum()), horizon_bars):
+    if not has_enough(int(both.sum()), horizon_bars):
         return None
     value, interval = paired_difference(track.loss[both], other.loss[both], horizon_bars)
     return RegretFigure(name, value, *interval)
@@ -91,7 +91,7 @@ def _log_loss(track: Track, name: str, other: Track, horizon_bars: int) -> Regre
 
 def _pnl(track: Track, name: str, other: Track, horizon_bars: int) -> RegretFigure | None:
     began = np.flatnonzero(np.isfinite(track.loss) | np.isfinite(other.loss))
-    if not _enough(len(began), horizon_bars):
+    if not has_enough(len(began), horizon_bars):
         return None
     part = slice(int(began[0]), None)
     value, interval = paired_difference(track.net[part], other.net[part], horizon_bars)
@@ -99,7 +99,8 @@ def _pnl(track: Track, name: str, other: Track, horizon_bars: int) -> RegretFigu
     return RegretFigure(name, bars * value, bars * interval.low, bars * interval.high)
 
 
-def _enough(bars: int, horizon_bars: int) -> bool:
+def has_enough(bars: int, horizon_bars: int) -> bool:
+    """Return whether the bootstrap has enough blocks for an interval that is not too narrow."""
     return bars > 0 and bars >= _LEAST_BLOCKS * block_length(bars, horizon_bars)
 
 

@@ -1,8 +1,9 @@
-"""Show a backtest: a table, and a page with the equity curve of every policy."""
+"""Show a backtest: tables, and for each slot a page with the equity curve of every policy."""
 
 import html
 import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +15,12 @@ from matplotlib.lines import Line2D
 from rich.box import SIMPLE
 from rich.table import Column, Table
 
-from daemon.backtest import coin_table
-from daemon.backtest.backtest import BacktestResult, SlotBacktest
-from daemon.backtest.coin_table import interval, number
+from daemon.backtest import cell_table
+from daemon.backtest.cell_table import interval, number
 from daemon.backtest.regret import RegretFigure
+from daemon.backtest.results import BacktestResult, SlotBacktest, Tracks
+from daemon.backtest.summaries import GridResult, means
+from daemon.core.terminal import records
 from daemon.core.terminal.console import EscapingConsole
 from daemon.core.times import utc
 from retrain.reporting.report import PAGE_POLICY
@@ -46,6 +49,7 @@ _FIGURES: Final = (
     *("regret", "95 %", "drawdown", "time spent training"),
 )
 _WIDE: Final = 160
+_MOST_PATHS: Final = 6
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
@@ -76,67 +80,94 @@ _NOTE: Final = (
 )
 
 
-def show(coins: Sequence[SlotBacktest]) -> None:
-    """Print the table of each coin, and one over all coins if there are several."""
+def show(done: GridResult) -> None:
+    """Print the figures of one slot, or of several a row for each cell and the means."""
     console = EscapingConsole(highlight=False)
+    if len(done.slots) == 1:
+        _show_slot(console, done.slots[0])
+    else:
+        named = cell_table.NAMED
+        records.show_rows(console, cell_table.HEAD, cell_table.rows(done.slots), named=named)
+        console.print("Means over the coins:")
+        means = cell_table.summary_rows(done.summaries)
+        records.show_rows(console, cell_table.SUMMARY_HEAD, means, named=named)
+        console.print(cell_table.tried(done.cells), soft_wrap=True)
+    console.print(note(done.slots), soft_wrap=True)
+
+
+def _show_slot(console: EscapingConsole, slot: SlotBacktest) -> None:
+    policies = (Column(result.policy, justify="right") for result in slot.results)
+    table = Table(Column(str(slot.slot)), *policies, box=SIMPLE)
+    for row in _rows(slot.results):
+        table.add_row(*row)
     if not console.is_terminal:
         console.width = _WIDE
-    for coin in coins:
-        policies = (Column(result.policy, justify="right") for result in coin.results)
-        table = Table(Column(str(coin.slot)), *policies, box=SIMPLE)
-        for row in _rows(coin.results):
-            table.add_row(*row)
-        console.print(table)
-        for line in _earned(coin):
-            console.print(line, soft_wrap=True)
-    if len(coins) > 1:
-        console.print(coin_table.table(coins))
-    console.print(_note(*coins), soft_wrap=True)
+    console.print(table)
+    for line in _earned(slot):
+        console.print(line, soft_wrap=True)
 
 
-def document(coins: Sequence[SlotBacktest], paths: Sequence[Path]) -> dict[str, Any]:
-    """Return the results as plain JSON values: several coins are a list, with their means.
-
-    Args:
-        coins: The results, one coin or more.
-        paths: The page of each.
-    """
+def document(done: GridResult) -> dict[str, Any]:
+    """Return the results as plain JSON values: several slots are a list, with their means."""
     each = [
-        {"report": str(path), "policies": [result.document() for result in coin.results]}
-        for coin, path in zip(coins, paths, strict=True)
+        {
+            "report": str(slot.report) if slot.report else None,
+            "policies": [result.document() for result in slot.results],
+        }
+        for slot in done.slots
     ]
-    if len(coins) == 1:
+    if len(each) == 1:
         return each[0]
-    listed = [{"slot": str(coin.slot), **one} for coin, one in zip(coins, each, strict=True)]
-    return {"coins": listed, "means": coin_table.means(coins)}
+    return {
+        "cells": done.cells,
+        "note": cell_table.tried(done.cells),
+        "coins": [
+            {"slot": str(slot.slot), "horizon_bars": slot.horizon_bars, **one}
+            for slot, one in zip(done.slots, each, strict=True)
+        ],
+        "means": {policy: asdict(one) for policy, one in means(done.slots).items()},
+        "summaries": [one.document() for one in done.summaries],
+    }
 
 
-def write(folder: Path, coin: SlotBacktest) -> Path:
-    """Write the page of a coin, self-contained, and return its path."""
-    slot, results = coin.slot, coin.results
-    path, times = folder / f"{slot}.html", results[0].t
+def written(done: GridResult) -> list[str]:
+    """Say where the pages of the slots are; of many, only in which folder."""
+    paths = [slot.report for slot in done.slots if slot.report]
+    if len(paths) > _MOST_PATHS:
+        return [f"reports: {len(paths)} pages in {paths[0].parent}"]
+    return [f"report: {path}" for path in paths]
+
+
+def write(path: Path, slot: SlotBacktest, tracks: Tracks) -> None:
+    """Write the page of a slot, self-contained."""
+    results, times = slot.results, tracks.t
     span = " to ".join(utc(int(t)) for t in (times[0], times[-1]))
     page = _PAGE.format(
         policy=PAGE_POLICY,
-        slot=html.escape(str(slot)),
-        span=f"{len(times)} bars, {span}",
-        note=html.escape(_note(coin)),
+        slot=html.escape(str(slot.slot)),
+        span=f"{len(times)} bars, {span}, outcomes after {slot.horizon_bars} bars",
+        note=html.escape(note([slot])),
         table=_table(results),
-        earned="".join(f"<li>{html.escape(line)}</li>" for line in _earned(coin)),
-        plot=_plot(results),
+        earned="".join(f"<li>{html.escape(line)}</li>" for line in _earned(slot)),
+        plot=_plot(slot.measured, tracks),
     )
     path.write_text(page, encoding="utf-8")
-    return path
 
 
-def _earned(coin: SlotBacktest) -> list[str]:
-    """Say for each policy whether its signals earn."""
-    return [f"{each.policy} earns: {each.figures.earned}" for each in coin.results]
-
-
-def _note(*coins: SlotBacktest) -> str:
-    costs = dict.fromkeys(f"{coin.cost_bps:g}" for coin in coins)
+def note(slots: Sequence[SlotBacktest]) -> str:
+    """Say what the figures are."""
+    costs = dict.fromkeys(f"{slot.cost_bps:g}" for slot in slots)
     return _NOTE.format(costs=" or ".join(costs))
+
+
+def _earned(slot: SlotBacktest) -> list[str]:
+    """Say for each policy whether its signals earn, or why it has no figures."""
+    return [
+        f"{each.policy} earns: {each.figures.earned}"
+        if each.failure is None
+        else f"{each.policy} has no figures: {each.failure.reason}"
+        for each in slot.results
+    ]
 
 
 def _rows(results: Sequence[BacktestResult]) -> list[tuple[str, ...]]:
@@ -146,12 +177,12 @@ def _rows(results: Sequence[BacktestResult]) -> list[tuple[str, ...]]:
 
 
 def _cells(result: BacktestResult) -> tuple[str, ...]:
-    counts, figures = result.counts(), result.figures
+    counts, figures = result.counts, result.figures
     return (
-        str(counts["retrains"]),
-        str(counts["refusals"]),
-        str(counts["rollbacks"]),
-        str(counts["drift_alarms"]),
+        str(counts.retrains),
+        str(counts.refusals),
+        str(counts.rollbacks),
+        str(counts.drift_alarms),
         number(figures.log_loss, ".4f"),
         *_regret(result.regret.log_loss, "+.4f"),
         number(figures.skill, "+.4f"),
@@ -163,7 +194,7 @@ def _cells(result: BacktestResult) -> tuple[str, ...]:
         interval(figures.pnl_interval, "+.1%"),
         *_regret(result.regret.pnl, "+.1%"),
         number(figures.drawdown, ".1%"),
-        f"{result.record.training_s:.0f} s",
+        f"{result.training_s:.0f} s",
     )
 
 
@@ -187,24 +218,23 @@ def _table(results: Sequence[BacktestResult]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _plot(results: Sequence[BacktestResult]) -> str:
+def _plot(results: Sequence[BacktestResult], tracks: Tracks) -> str:
     """Draw equity over time, and when drift, swaps and rollbacks happened, as SVG text."""
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.subplots()
     axes.patch.set_alpha(0)
+    times = tracks.t.astype("datetime64[ms]")
     for i, result in enumerate(results):
         colour = _COLOURS[i % len(_COLOURS)]
-        times = result.t.astype("datetime64[ms]")
-        axes.plot(
-            times, 100 * result.track.equity, color=colour, linewidth=1.4, label=result.policy
-        )
+        equity = 100 * tracks.of_policy[result.policy].equity
+        axes.plot(times, equity, color=colour, linewidth=1.4, label=result.policy)
         for kind, (marker, _) in _MARKS.items():
-            at = np.array(result.record.at(kind), dtype=np.int64)
-            place = np.clip(np.searchsorted(result.t, at), 0, len(result.t) - 1)
+            at = np.array(result.record.at(kind) if result.record else (), dtype=np.int64)
+            place = np.clip(np.searchsorted(tracks.t, at), 0, len(tracks.t) - 1)
             axes.plot(
                 times[place],
-                100 * result.track.equity[place],
+                equity[place],
                 linestyle="",
                 marker=marker,
                 color=colour,

@@ -13,9 +13,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon.backtest.backtest import SlotBacktest, _first_bar, backtest, policy_settings_of
+from daemon.backtest.backtest import GridBacktest
 from daemon.backtest.policy_run import TRAINING_MS
-from daemon.backtest.report import document, show, write
+from daemon.backtest.report import document, show
+from daemon.backtest.slot_backtest import Span
+from daemon.backtest.summaries import GridResult
 from daemon.config.schema import Config, DaemonSection, FeaturesSection, RetrainSection, SlotSection
 from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.clock import VenueClock
@@ -35,7 +37,6 @@ from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
-from monitor.policy import PolicySettings
 from tests.daemon.small_retrain import interpreter
 from tests.fakes import FakeClock
 from tests.retrain.market import Frame
@@ -204,8 +205,9 @@ async def test_it_decides_what_the_daemon_decides_when_fed_the_same_bars(
     config = configured(tmp_path / "past")
     with open_store(config.data_dir) as store:
         fill(store, frame, BARS)
-    (coin,) = await backtest(config, [SLOT], ["drift"], quiet=True)
-    (result,) = coin.results
+    done = await GridBacktest(config, config.slots, ["drift"], quiet=True).run()
+    (result,) = done.slots[0].results
+    assert result.record is not None
     past = [(p.at_ms // SLOT.interval_ms, p.kind, p.text) for p in result.record.published]
     assert past == decided
     half = len(trained.jobs) // 2
@@ -222,11 +224,11 @@ async def test_it_decides_what_the_daemon_decides_when_fed_the_same_bars(
         "drift",
         "challenge",
     }
-    assert result.counts()["retrains"] >= 2
+    assert result.counts.retrains >= 2
     assert result.figures.bars > 200
-    _look_at_the_report(tmp_path, coin)
-    (more,) = await backtest(config, [SLOT], ["drift", "never"], quiet=True)
-    again = more.results
+    _look_at_the_report(done)
+    more = await GridBacktest(config, config.slots, ["drift", "never"], quiet=True).run()
+    again = more.slots[0].results
     assert again[0].document() | {"regret": result.document()["regret"]} | {
         "engine_s": 0
     } == result.document() | {"engine_s": 0}
@@ -234,12 +236,15 @@ async def test_it_decides_what_the_daemon_decides_when_fed_the_same_bars(
     assert first == other, "the first model is the same for all policies"
 
 
-def _look_at_the_report(folder: Path, coin: SlotBacktest) -> None:
-    page = write(folder, coin).read_text()
+def _look_at_the_report(done: GridResult) -> None:
+    path = done.slots[0].report
+    assert path is not None
+    assert path.name == "BTC-5m.html"
+    page = path.read_text()
     assert "<svg" in page
     for fetched in ("<script", "<link", "<img", "src=", "url(http"):
         assert fetched not in page
-    show([coin])
+    show(done)
 
 
 @pytest.mark.slow
@@ -251,10 +256,10 @@ async def test_several_coins_make_a_list_and_their_first_model_is_trained_once_e
     with open_store(config.data_dir) as store:
         for slot in slots:
             fill(store, frame, len(frame["t"]), slot)
-    coins = await backtest(config, slots, ["never", "monthly"], days=0.1, quiet=True)
-    assert [coin.slot for coin in coins] == slots
-    trained = [result.document()["trained"] for coin in coins for result in coin.results]
-    assert [len(one) for one in trained] == [1] * 4
+    policies = ["never", "monthly"]
+    done = await GridBacktest(config, config.slots, policies, days=0.1, quiet=True).run()
+    assert [one.slot for one in done.slots] == slots
+    assert [each.counts.retrains for one in done.slots for each in one.results] == [1] * 4
     kept = [path.parent for path in (tmp_path / "backtest").glob("*/verdict.json")]
     assert len(kept) == 2
     for one in kept:
@@ -262,20 +267,21 @@ async def test_several_coins_make_a_list_and_their_first_model_is_trained_once_e
         loads = next(gate for gate in json.loads(meta)["gates"] if gate["name"] == "loads")
         assert "a fresh interpreter with scikit-learn" in loads["verdict"], "the first is proved"
     assert not (tmp_path / "backtest" / "fits").exists()
-    said = document(coins, [write(tmp_path, coin) for coin in coins])
+    said = document(done)
     assert [coin["slot"] for coin in said["coins"]] == ["BTC-5m", "SOL-5m"]
     assert said["means"]["never"]["retrains"] == 1
-    show(coins)
+    show(done)
     printed = capsys.readouterr().out
-    assert printed.count("mean of 2") == 2
-    assert printed.count("monthly earns: ") == 2
+    assert printed.count("BTC-5m") == printed.count("SOL-5m") == 2
+    assert "all policies" in printed
+    assert "4 cells were tried" in printed
     assert "a round trip costs 9 basis points" in printed
 
 
 def test_the_newest_days_are_run_and_the_bars_before_them_are_known() -> None:
-    assert _first_bar(10_000, SLOT, 5000, None) == 5000
-    assert _first_bar(10_000, SLOT, 5000, 2) == 10_000 - 576
-    assert _first_bar(10_000, SLOT, 5000, 100) == 5000
+    assert Span(0).first_bar(10_000, SLOT, 5000) == 5000
+    assert Span(0, 2).first_bar(10_000, SLOT, 5000) == 10_000 - 576
+    assert Span(0, 100).first_bar(10_000, SLOT, 5000) == 5000
 
 
 async def test_too_few_bars_are_said_in_one_line(tmp_path: Path) -> None:
@@ -283,23 +289,10 @@ async def test_too_few_bars_are_said_in_one_line(tmp_path: Path) -> None:
     with open_store(config.data_dir) as store:
         fill(store, market(FIRST), FIRST)
     with pytest.raises(BadInput, match=r"BTC-5m has 3400 bars stored; more than .*min_bars = 3400"):
-        await backtest(config, [SLOT], ["never"], quiet=True)
+        await GridBacktest(config, config.slots, ["never"], quiet=True).run()
 
 
-async def test_a_bots_own_features_are_refused_rather_than_replaced(tmp_path: Path) -> None:
+def test_a_bots_own_features_are_refused_rather_than_replaced(tmp_path: Path) -> None:
     own = msgspec.structs.replace(configured(tmp_path), features=FeaturesSection(computer="a.b:C"))
     with pytest.raises(ConfigError, match="built-in features only"):
-        await backtest(own, [SLOT], ["drift"], quiet=True)
-
-
-def test_policies_other_than_the_configured_one_are_deaf_to_evidence() -> None:
-    base = PolicySettings()
-    assert policy_settings_of("drift", base) == base
-    never = policy_settings_of("never", base)
-    assert not never.on_drift
-    assert not never.on_win_rate
-    assert (never.max_age_days, never.schedule_days) == (0, 0)
-    daily = policy_settings_of("daily", base)
-    assert daily == replace(never, schedule_days=1.0, probation_hours=23.0)
-    with pytest.raises(ConfigError, match="--policy 'hourly' is not one of drift, never, monthly"):
-        policy_settings_of("hourly", base)
+        GridBacktest(own, own.slots, ["drift"], quiet=True)

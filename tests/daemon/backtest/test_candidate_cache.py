@@ -49,7 +49,7 @@ class SlowJobs(Jobs):
 
 
 def candidates(root: Path, jobs: Jobs) -> Candidates:
-    return Candidates(root, jobs, 1.0)
+    return Candidates(root, jobs, 1.0, "a slot")
 
 
 async def ask(cache: Candidates, champion: str = "", bars: int = 30) -> str:
@@ -83,7 +83,7 @@ async def test_same_bars_with_another_champion_wait_for_the_fits_of_the_first(
     jobs.go.set()
     assert sorted(await asyncio.gather(*asked)) == ["m1", "m2"]
     assert jobs.most == 1
-    assert {spec["fits"] for spec in jobs.specs} == {str(tmp_path / "fits")}
+    assert {spec["fits"] for spec in jobs.specs} == {str(tmp_path / "fits" / "a slot")}
 
 
 async def test_other_bars_are_trained_beside_each_other(tmp_path: Path) -> None:

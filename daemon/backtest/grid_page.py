@@ -1,0 +1,130 @@
+"""Write a page about all cells of a backtest: sortable, and self-contained.
+
+Names of coins come from elsewhere. They are escaped, and the policy of the page runs no script
+but the one whose digest it names.
+"""
+
+import base64
+import hashlib
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from daemon.backtest import cell_table, report
+from daemon.backtest.summaries import GridResult
+from daemon.core.outside_text import escaped
+
+_SCRIPT: Final = """
+for (const table of document.querySelectorAll("table")) {
+  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
+  const first = [...body.rows];
+  const key = (row, i) => row.cells[i].textContent.trim();
+  const figure = (text) => text === "best" ? 0 : parseFloat(text);
+  const compare = (a, b) => {
+    const x = figure(a), y = figure(b);
+    if (isNaN(x) || isNaN(y)) {
+      return isNaN(x) - isNaN(y) || a.localeCompare(b, "en", {numeric: true});
+    }
+    return x - y;
+  };
+  heads.forEach((head, i) => head.firstElementChild.addEventListener("click", () => {
+    const turn = {none: "ascending", ascending: "descending", descending: "none"};
+    const to = turn[head.getAttribute("aria-sort") || "none"];
+    for (const other of heads) other.setAttribute("aria-sort", "none");
+    head.setAttribute("aria-sort", to);
+    const rows = [...first];
+    const known = (row) => key(row, i) !== "-" && key(row, i) !== "";
+    if (to !== "none") {
+      const way = to === "ascending" ? 1 : -1;
+      rows.sort((a, b) => known(b) - known(a) || way * compare(key(a, i), key(b, i)));
+    }
+    body.append(...rows);
+  }));
+}
+"""
+_DIGEST: Final = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+_POLICY: Final = (
+    f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_DIGEST}'; "
+    "base-uri 'none'; form-action 'none'"
+)
+_STYLE: Final = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
+p { max-width: 62rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+td, th { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #8a8f9855;
+  white-space: nowrap; }
+td:nth-child(1), th:nth-child(1), td:nth-child(3), th:nth-child(3) { text-align: left; }
+td:last-child { text-align: left; white-space: normal; min-width: 12rem; }
+.means td:last-child { text-align: right; min-width: 0; }
+th button { all: unset; cursor: pointer; font-weight: 600; }
+th button:focus-visible { outline: 2px solid; }
+th[aria-sort=ascending] button::after { content: " \\2191"; }
+th[aria-sort=descending] button::after { content: " \\2193"; }
+@media (max-width: 40rem) {
+  body { margin: 1rem auto; padding: 0 .6rem; }
+  thead tr { display: flex; flex-wrap: wrap; gap: .2rem .8rem; }
+  thead th { border: 0; padding: 0; }
+  th button { text-decoration: underline; padding: .3rem 0; }
+  table, thead, tbody { display: block; }
+  tbody tr { display: grid; grid-template-columns: 1fr 1fr; border-bottom: 2px solid #8a8f9855;
+    padding: .4rem 0; }
+  td, .means td { border: 0; padding: .1rem 0; text-align: left !important; white-space: normal;
+    overflow-wrap: anywhere; min-width: 0; }
+  td:nth-child(1) { font-weight: 600; grid-column: 1 / -1; }
+  td:last-child:not(:empty) { grid-column: 1 / -1; }
+  td[data-name]::before { content: attr(data-name) ": "; opacity: .7; }
+}
+"""
+
+
+def write(path: Path, done: GridResult) -> None:
+    """Write the page.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    cells = _table(cell_table.HEAD, cell_table.rows(done.slots))
+    means = _table(cell_table.SUMMARY_HEAD, cell_table.summary_rows(done.summaries))
+    page = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Backtest of {done.cells} cells</title>
+<style>{_STYLE}</style></head><body>
+<h1>Backtest of {done.cells} cells</h1>
+<p><strong>{_text(cell_table.tried(done.cells))}</strong></p>
+<p>{_text(report.note(done.slots))}</p>
+<h2>Means over the coins</h2>
+<div class="wide means">{means}</div>
+<h2>Every cell</h2>
+<div class="wide">{cells}</div>
+<script>{_SCRIPT}</script>
+</body></html>
+"""
+    path.write_text(page, encoding="utf-8")
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    names = [title or "remark" for title in titles]
+    head = "".join(
+        f'<th scope="col"><button type="button">{_text(name)}</button></th>' for name in names
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(_cell(name, cell) for name, cell in zip(names, row, strict=True))
+        + "</tr>\n"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
+
+
+def _cell(name: str, text: str) -> str:
+    named = f' data-name="{html.escape(name)}"' if text else ""
+    return f"<td{named}>{_text(text)}</td>"
+
+
+def _text(text: str) -> str:
+    return html.escape(escaped(text))
