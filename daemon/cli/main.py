@@ -14,6 +14,7 @@ import typer
 from typer._completion_classes import completion_init
 
 from daemon.cli import (
+    backtest_command,
     cohort_commands,
     host_commands,
     import_command,
@@ -282,7 +283,7 @@ def command(
 
 
 for commands in (
-    *(import_command, store_commands, training_commands, model_commands),
+    *(import_command, store_commands, training_commands, backtest_command, model_commands),
     *(cohort_commands, host_commands, notify_commands, watch_commands, web_commands),
 ):
     commands.add(app)

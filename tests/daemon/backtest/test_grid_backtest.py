@@ -103,7 +103,8 @@ async def test_a_rerun_replays_nothing_but_what_failed(
     runs.fails["SOL-5m 12 never"] = RetrainFailedError("it ran out of its memory")
     runs.broken.add("BTC-5m 12 weekly")
     first = await grid(config).run()
-    runs.fails.clear(), runs.asked.clear()
+    runs.fails.clear()
+    runs.asked.clear()
     again = await grid(config, quiet=False).run()
     assert sorted(runs.asked) == ["BTC-5m 12 weekly", "SOL-5m 12 never"]
     assert "hyperdrift: 2 of 4 cells were done before" in capsys.readouterr().err
