@@ -22,6 +22,7 @@ from daemon.backtest.results import SlotBacktest, Tracks
 from daemon.backtest.resume_point import ResumePoint
 from daemon.backtest.slot_backtest import SlotRuns, Span
 from daemon.backtest.summaries import GridResult, Summaries
+from daemon.config.backend import read_backend
 from daemon.config.limits import gate_limits, policy_settings
 from daemon.config.schema import Config, SlotSection
 from daemon.core.tasks import single_failure
@@ -33,6 +34,7 @@ from hyperdrift.errors import BadInput, ConfigError
 from retrain.computers import BUILTIN
 
 _NO_BARS: Final = 2
+_LOOK_S: Final = 5.0
 
 
 class GridBacktest:
@@ -46,7 +48,7 @@ class GridBacktest:
         sections: The slots, with their labels.
         policies: Names of policies.
         days: Only the newest so many days are run; models learn from the bars before, too.
-        backend: What trains, as `[retrain] backend` names it.
+        backend: What trains, in place of `retrain.backend`.
         quiet: Show no progress.
 
     Attributes:
@@ -54,7 +56,7 @@ class GridBacktest:
         done: How many of them are done.
 
     Raises:
-        ConfigError: If there is no such policy, or the bot computes features of its own.
+        ConfigError: If there is no such policy or backend, or the bot computes features of its own.
     """
 
     def __init__(
@@ -64,10 +66,11 @@ class GridBacktest:
         policies: Sequence[str],
         *,
         days: float | None = None,
-        backend: str = backends.LOCAL,
+        backend: str | None = None,
         quiet: bool,
     ) -> None:
         gate_limits(config.gates)
+        read_backend(config.retrain, backend)
         if config.features.computer != BUILTIN:
             msg = "a backtest knows the built-in features only; set features.computer to builtin"
             raise ConfigError(f"{msg} for it")
@@ -91,7 +94,6 @@ class GridBacktest:
         """Run all cells.
 
         Raises:
-            ConfigError: If there is no such backend.
             DataFolderBusy: If another backtest runs on this data folder.
             BadInput: If no slot has enough bars.
         """
@@ -128,27 +130,40 @@ class GridBacktest:
     ) -> tuple[list[SlotBacktest], Summaries]:
         shown = await asyncio.to_thread(self._shown, bars)
         span, summaries = Span(point.until_ms, self._days), Summaries()
-        turns, alone = asyncio.Semaphore(training.places + 1), asyncio.Lock()
+        alone = asyncio.Lock()
 
         async def one(section: SlotSection) -> SlotBacktest:
-            async with turns:
-                runs = SlotRuns(self._config, section, span, training)
-                cells = shown.cells_of(section, self._policies)
-                slot, tracks = await runs.results(self._policies, cells)
-                async with alone:
-                    if tracks is not None and slot.measured:
-                        await asyncio.to_thread(summaries.add, slot, tracks)
-                        slot = await asyncio.to_thread(self._written, section, slot, tracks)
-                    self._found += runs.found
-                    self.done += len(self._policies)
-                    await asyncio.to_thread(point.note, self.done)
-                self._tell(slot, shown)
-                return slot if len(self._sections) == 1 else slot.without_events()
+            runs = SlotRuns(self._config, section, span, training)
+            cells = shown.cells_of(section, self._policies)
+            slot, tracks = await runs.results(self._policies, cells)
+            async with alone:
+                if tracks is not None and slot.measured:
+                    await asyncio.to_thread(summaries.add, slot, tracks)
+                    slot = await asyncio.to_thread(self._written, section, slot, tracks)
+                self._found += runs.found
+                self.done += len(self._policies)
+                await asyncio.to_thread(point.note, self.done)
+            self._tell(slot, shown)
+            return slot if len(self._sections) == 1 else slot.without_events()
 
+        begun = list[asyncio.Task[SlotBacktest]]()
         with single_failure():
             async with asyncio.TaskGroup() as tasks:
-                begun = [tasks.create_task(one(section)) for section in self._sections]
+                for section in self._sections:
+                    await self._room(begun, training)
+                    begun.append(tasks.create_task(one(section), name=f"backtest {section.name}"))
         return [task.result() for task in begun], summaries
+
+    async def _room(
+        self, begun: Sequence[asyncio.Task[SlotBacktest]], training: backends.TrainingPlaces
+    ) -> None:
+        """Wait until one more slot may run; each has its bars in memory."""
+        while True:
+            running = [task for task in begun if not task.done()]
+            if len(running) < training.slots_at_once(len(self._policies)):
+                return
+            ended = asyncio.FIRST_COMPLETED  # workers may come meanwhile
+            await asyncio.wait(running, timeout=_LOOK_S, return_when=ended)
 
     def _shown(self, bars: Progress) -> GridProgress:
         work = dict[str, float]()

@@ -113,7 +113,8 @@ class Candidates:
         """
         on_line({"event": "progress", "step": "waits for a core", "percent": 0.0})
         bars, key = await asyncio.to_thread(self._keys, spec, frame, champion_id)
-        async with self._locks[bars]:
+        # Only candidates that share fits have to wait for each other.
+        async with self._locks[bars if self._fits else key]:
             if key in self._failed:
                 raise RetrainFailedError(self._failed[key])
             found = await asyncio.to_thread(self._find, key)

@@ -29,7 +29,9 @@ Horizons = Annotated[
     typer.Option("--horizon", help="Bars to the outcome; repeatable, or with commas [the slot's]."),
 ]
 Days = Annotated[float | None, typer.Option(min=1, help="Only the newest so many days [all].")]
-BackendName = Annotated[str, typer.Option(help="What trains [as [retrain] backend].")]
+BackendName = Annotated[
+    str | None, typer.Option("--backend", help="local, dask or dask://host:8786 [as configured].")
+]
 PageFile = Annotated[
     Path | None, typer.Option(help="Write all cells to this file, as a page that sorts.")
 ]
@@ -46,7 +48,7 @@ def backtest(
     policy: Policies = "drift,never,monthly,weekly,daily",
     horizon: Horizons = None,
     days: Days = None,
-    backend: BackendName = "",
+    backend: BackendName = None,
     page: PageFile = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -68,7 +70,7 @@ def backtest(
         grid.planned(settings, _listed(coin), names, _horizons(horizon)),
         _listed([policy]),
         days=days,
-        backend=backend or settings.retrain.backend,
+        backend=backend,
         quiet=as_json,
     )
     if (done := run_async(work.run())) is None:

@@ -65,7 +65,7 @@ class Runs:
 
     @asynccontextmanager
     async def opened(self, *_: Any) -> AsyncIterator[Any]:
-        yield backends.TrainingPlaces(object(), self.places, is_here=True)  # type: ignore[arg-type]
+        yield backends.TrainingPlaces(object(), lambda: self.places, is_here=True)  # type: ignore[arg-type]
 
     def made(
         self, market: Any, _config: Any, section: Any, settings: Any, *_: Any, **of: Any

@@ -157,9 +157,9 @@ async def test_two_backtests_on_one_data_folder_are_refused_in_one_line(config: 
         await grid(config).run()
 
 
-async def test_a_backend_that_is_none_is_said(config: Config) -> None:
+def test_a_backend_that_is_none_is_said_before_anything_runs(config: Config) -> None:
     with pytest.raises(ConfigError, match=r"backend.*'moon'"):
-        await grid(config, backend="moon").run()
+        grid(config, backend="moon")
 
 
 def test_an_unknown_policy_is_said_before_anything_runs(config: Config) -> None:
