@@ -18,6 +18,7 @@ from daemon.config.schema import Config
 from daemon.hyperliquid.stream import MOST_SUBSCRIPTIONS
 from daemon.market_data.feed import Feed
 from daemon.market_data.listed_coins import ListedCoins
+from daemon.market_data.longer.aggregation import sources
 from daemon.market_data.order_flow import CohortFlow
 from daemon.runtime.announcements import announced
 from daemon.runtime.inbox import Inbox
@@ -83,7 +84,8 @@ class SlotChanges:
         """
         shared, runners = replace(self._shared, config=config), self._parts.runners
         wanted = {section.name: section for section in config.slots}
-        many = len(wanted) + (len({slot.coin for slot in wanted}) if self._flow else 0)
+        pushed = sum(source is None for source in sources(wanted).values())
+        many = pushed + (len({slot.coin for slot in wanted}) if self._flow else 0)
         if many > MOST_SUBSCRIPTIONS:
             most = f"the {MOST_SUBSCRIPTIONS} that the venue allows"
             raise ConfigError(f"[[slots]] take {many} subscriptions, more than {most}: remove some")

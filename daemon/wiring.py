@@ -20,6 +20,7 @@ from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CALM_S, CandleStream
 from daemon.market_data.feed import Feed
 from daemon.market_data.listed_coins import ListedCoins
+from daemon.market_data.longer.aggregation import sources
 from daemon.market_data.order_flow import CohortFlow, Cohorts
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.keys import command_keys, own_signer, trusted_keys
@@ -109,7 +110,8 @@ def build_feed(
     flow = CohortFlow(cohorts, slots, store, venue, keep_ms) if cohorts or learns else None
     url = shared.config.hyperliquid.urls[1]
     coins = flow.coins if flow else ()
-    stream = CandleStream(url, clock, slots, coins, calm_s=CALM_S / venue.speed)
+    pushed = [slot for slot, source in sources(slots).items() if source is None]
+    stream = CandleStream(url, clock, pushed, coins, calm_s=CALM_S / venue.speed)
     unlisted = [slot for slot in slots if not listed.is_listed(slot)]
     stream.unwant([*unlisted, *(TradesOf(slot.coin) for slot in unlisted)])
     tried = SingleAttemptStore(store)  # the feed waits and tries again itself

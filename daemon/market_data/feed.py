@@ -162,10 +162,10 @@ class Feed:
 
     def _settle_sources(self) -> None:
         """Say anew who merges whose bars, and subscribe to what is asked for by that."""
-        changed = self._sources.settle()
-        self._stream.unwant(changed.merging)
-        listed = self._listed
-        self._stream.want(s for s in changed.asking if listed is None or listed.is_listed(s))
+        self._sources.settle()
+        asking, listed = self._sources.asking, self._listed
+        self._stream.unwant(self._followers.keys() - asking)
+        self._stream.want(slot for slot in asking if listed is None or listed.is_listed(slot))
 
     def _coins(self) -> Collection[str]:
         """Return the coins that are followed now."""

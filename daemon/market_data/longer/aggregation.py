@@ -4,7 +4,7 @@ The venue makes both from the same trades. So a longer bar equals the merged sho
 but only if each of them is of record: one that is missing may hide trades.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -15,23 +15,23 @@ from hyperdrift.slot_name import SlotName
 _STAND_INS = frozenset({Provenance.STREAM, Provenance.FILLED})
 
 
-def shorter_slot(slot: SlotName, followed: Collection[SlotName]) -> SlotName | None:
-    """Return the slot whose bars a slot's bars are merged from; None if there is none.
+def sources(slots: Iterable[SlotName]) -> dict[SlotName, SlotName | None]:
+    """Return the slot whose bars each slot's bars are merged from; None if it asks the venue.
 
     It has the shortest interval of the coin that divides the slot's own. So it is never
     itself merged: what divides its interval divides the longer one too.
 
     Args:
-        slot: The slot.
-        followed: All slots that are followed.
+        slots: All slots that are followed.
     """
-    length = slot.interval_ms
-    dividing = [
-        one
-        for one in followed
-        if one.coin == slot.coin and one.interval_ms < length and length % one.interval_ms == 0
-    ]
-    return min(dividing, key=lambda one: one.interval_ms, default=None)
+    of_coin: dict[str, list[SlotName]] = {}
+    for slot in sorted(slots, key=lambda slot: slot.interval_ms):
+        of_coin.setdefault(slot.coin, []).append(slot)
+    return {
+        slot: next((one for one in same[:k] if not slot.interval_ms % one.interval_ms), None)
+        for same in of_coin.values()
+        for k, slot in enumerate(same)
+    }
 
 
 def merged(bars: Sequence[Bar], t: int) -> Bar:

@@ -19,6 +19,8 @@ from hyperdrift.slot_name import MINUTE_MS, SlotName
 
 # If the shorter bars are so late, REST is asked for the longer bar. A rush takes less.
 _PATIENCE_MS: Final = 10 * MINUTE_MS
+# In a fast replay this much wall time may pass on this machine itself.
+_LEAST_WALL_S: Final = 0.5
 
 
 class News:
@@ -141,10 +143,11 @@ class ShorterBars:
     async def _is_there(self, close_ms: int) -> bool:
         """Wait for the last shorter bar before a time, ms UTC; return False if it is too late."""
         last_t = close_ms - self.slot.interval_ms
+        until_ms = close_ms + max(_PATIENCE_MS, _LEAST_WALL_S * 1000 * self._venue.speed)
         while (self.follower.handed_on_t or 0) < last_t:
-            if self._is_left or self._venue.now_ms() >= close_ms + _PATIENCE_MS:
+            if self._is_left or self._venue.now_ms() >= until_ms:
                 return False
-            await self.news.before(self._venue, close_ms + _PATIENCE_MS)
+            await self.news.before(self._venue, until_ms)
         return True
 
 

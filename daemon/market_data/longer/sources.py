@@ -1,26 +1,18 @@
 """Say which slots get their bars from the venue, and which from the bars of a shorter slot."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import structlog
 
 from daemon.core.clock import VenueClock
 from daemon.hyperliquid.anomaly_log import AnomalyLog
 from daemon.market_data.bar_follower import BarFollower
-from daemon.market_data.longer.aggregation import shorter_slot
+from daemon.market_data.longer.aggregation import sources
 from daemon.market_data.longer.shorter_bars import ShorterBars
 from daemon.store.async_store import AsyncStore
 from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
-
-
-class Changed(NamedTuple):
-    """Slots that ask the venue themselves from now on, and slots that do so no more."""
-
-    asking: set[SlotName]
-    merging: set[SlotName]
 
 
 class BarSources:
@@ -52,25 +44,17 @@ class BarSources:
         bars = self._followers[slot].shorter
         return bars.slot if bars else None
 
-    def settle(self) -> Changed:
+    def settle(self) -> None:
         """Give each follower its source anew; call it whenever the followers change."""
-        before = set(self.asking)
-        self.asking.intersection_update(self._followers)
-        of_coin: dict[str, list[SlotName]] = {}
-        for slot in self._followers:
-            of_coin.setdefault(slot.coin, []).append(slot)
-        for slot, follower in self._followers.items():
-            self._give(follower, shorter_slot(slot, of_coin[slot.coin]))
-        gone = before - self.asking
-        return Changed(self.asking - before, gone & self._followers.keys())
+        found = sources(self._followers)
+        self.asking.clear()
+        self.asking.update(slot for slot, source in found.items() if source is None)
+        for slot, source in found.items():
+            self._give(self._followers[slot], source)
 
     def _give(self, follower: BarFollower, source: SlotName | None) -> None:
         slot, held = follower.slot, follower.shorter
         shorter = None if source is None else self._followers[source]
-        if shorter is None:
-            self.asking.add(slot)
-        else:
-            self.asking.discard(slot)
         if (held.follower if held else None) is shorter:
             return
         follower.shorter = None

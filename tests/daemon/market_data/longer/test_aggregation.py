@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.core.bars import Bar, Provenance
-from daemon.market_data.longer.aggregation import longer_bars, merged, shorter_slot
+from daemon.market_data.longer.aggregation import longer_bars, merged, sources
 from daemon.store.bar_merge import Stored
 from hyperdrift.slot_name import INTERVAL_MS, SlotName
 
@@ -157,8 +157,8 @@ def bar(number: int) -> Bar:
 def test_a_slot_takes_its_bars_from_the_shortest_that_divides_it() -> None:
     followed = [SlotName("BTC", i) for i in ("3m", "5m", "15m", "1h", "12h", "1d")]
     followed += [SlotName("ETH", "1m"), SlotName("ETH", "1d")]
-    found = {str(slot): shorter_slot(slot, followed) for slot in followed}
-    assert {slot: source and str(source) for slot, source in found.items()} == {
+    found = {str(slot): source and str(source) for slot, source in sources(followed).items()}
+    assert found == {
         "BTC-3m": None,
         "BTC-5m": None,
         "BTC-15m": "BTC-3m",

@@ -179,7 +179,8 @@ async def test_a_slot_asks_the_venue_once_its_shorter_slot_is_gone_also_while_it
     async with rig.following():
         await rig.until(1.02)
         del rig.followers[SHORT]
-        assert rig.sources.settle() == ({LONG}, set())
+        rig.sources.settle()
+        assert rig.sources.asking == {LONG}
         await rig.until(2.02)
     assert rig.got[LONG] == hours(bars[:24])
     assert rig.at[LONG][0] < BEGIN + HOUR_MS + 80_000
