@@ -41,6 +41,7 @@ from daemon.runtime.trades import TradeBook
 from daemon.service.broker_connection import broker_connection
 from daemon.service.folder_wait import take_folder
 from daemon.service.home_assistant_devices import announce_devices
+from daemon.service.market_drift import MarketDrift
 from daemon.service.other_daemons import OtherDaemons, identity
 from daemon.service.removed_slots import clear_removed_slots
 from daemon.service.status_publisher import StatusPublisher
@@ -207,6 +208,8 @@ async def _serve(
     tasks.create_task(watch_steps(shared.clock), name="clock-steps")
     tasks.create_task(shared.audit.run(), name="audit")
     tasks.create_task(host.alerts.run(shared.store), name="alert-log")
+    market = MarketDrift(shared.announcements, shared.bus, shared.topics, shared.venue.now_ms)
+    tasks.create_task(market.run(shared.clock), name="market-drift")
     tasks.create_task(parts.swap.run(), name="swap")
     follow = parts.compatibility.follow(parts.swap.tell_again)
     tasks.create_task(follow, name="bot-compatibility")

@@ -213,6 +213,7 @@ SENTENCES: Final[dict[str, Callable[[Fields], Said]]] = {
     "feed_fault": _feed_fault,
     "gap": _critical,
     "hole_closing": _critical,
+    "market_drift": _warned,
     "paused": _paused,
     "resumed": _resumed,
     "retrain_failed": _warned,

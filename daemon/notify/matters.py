@@ -32,6 +32,7 @@ TOPICS: Final = {
     "bot_silent": Topic("bot silent"),
     "bot_refuses": Topic("bot refuses", "Mend the bot: it trades on an older model, or on none."),
     "bot_differs": Topic("needs you", "Nothing is deployed meanwhile."),
+    "market": Topic("market changed", "Nothing to do: the retrains take turns by themselves."),
     "silence": Topic("no bars"),
     "disk": Topic("disk refuses", "Make room or mend its rights; nothing else is needed then."),
     "needs": Topic("needs you", "`hyperdrift status` shows more."),
@@ -43,6 +44,7 @@ _ENDS: Final = {
     "features_agree": "features_differ",
 }
 _TOPIC_OF: Final = {
+    "market_drift": "market",
     "swapped": "live",
     "rolled_back": "back",
     "swap_refused": "bot_refuses",

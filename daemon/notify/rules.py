@@ -19,8 +19,11 @@ from hyperdrift.slot_name import DAY_MS, HOUR_MS
 
 GATHER_MS: Final = 60_000
 """So long a message waits for others of its kind."""
+MARKET_GATHER_MS: Final = 30 * 60_000
+"""So long the news of models that go live wait for others, after a change of the market."""
 CALM_MS: Final = 10 * 60_000
 """So long a trouble must be gone until it is over."""
+_MARKET_MS: Final = 3 * HOUR_MS
 _SHORT_MS: Final = 5 * 60_000
 _AFTER_START_MS: Final = 2 * HOUR_MS
 _TOGETHER_MS: Final = 10_000
@@ -55,6 +58,7 @@ class RulesState(msgspec.Struct, kw_only=True):
     refusals: dict[str, int] = {}
     sent_ms: list[int] = []
     left_out: int = 0
+    market_ms: int = 0
 
 
 class Rules:
@@ -136,6 +140,8 @@ class Rules:
 
     def _take_matter(self, matter: Matter, now_ms: int) -> None:
         state, at = self.state, f"{matter.key}@{matter.at_ms}"
+        if matter.topic == "market":
+            state.market_ms = now_ms
         if (trouble := state.open.get(matter.key)) is not None:
             trouble.gone_ms = None
         elif matter.key not in state.told and at not in state.told:
@@ -189,7 +195,7 @@ class Rules:
             for one in self.state.waiting
             if one.matter.topic == "over" or one.matter.key not in gone
         ]
-        first = [one for one in there if one.held or now_ms - one.since_ms >= GATHER_MS]
+        first = [one for one in there if one.held or self._has_gathered(one, now_ms)]
         since = {one.matter.slot: one.since_ms for one in first}
         topics = {one.matter.topic for one in first}
         topics |= {
@@ -198,6 +204,11 @@ class Rules:
             if one.since_ms - since.get(one.matter.slot, -DAY_MS) < _TOGETHER_MS
         }
         return [one for one in there if one.held or one.matter.topic in topics] if first else []
+
+    def _has_gathered(self, one: Waiting, now_ms: int) -> bool:
+        """Return whether it has waited for its like: longer while all slots get new models."""
+        follows = one.matter.topic == "live" and one.since_ms - self.state.market_ms < _MARKET_MS
+        return now_ms - one.since_ms >= (MARKET_GATHER_MS if follows else GATHER_MS)
 
     def _messages(self, sendable: Iterable[Waiting], most: int) -> list[Notice]:
         """Return at most `most` messages that say all of it."""

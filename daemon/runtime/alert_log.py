@@ -1,4 +1,4 @@
-"""Write those alerts and alarms into the journal that no engine gave: of bars, host and bots."""
+"""Write those alerts and alarms into the journal that no engine gave: of market, host and bots."""
 
 import asyncio
 from typing import Final
@@ -8,7 +8,7 @@ from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 
-_KINDS: Final = frozenset({"alert", "gap", "hole_closing", "trouble_over"})
+_KINDS: Final = frozenset({"alert", "gap", "hole_closing", "market_drift", "trouble_over"})
 # If it is full the disk is slow; the log has every alert anyway.
 _WAITING: Final = 100
 

@@ -60,6 +60,7 @@ _KINDS: Final = {
     "features_agree": "The bot's features agree with the daemon's again.",
     "features_differ": "The features of bot and daemon differ; nothing is deployed meanwhile.",
     "feed_fault": "A feature is frozen or undefined, or drift cannot be watched.",
+    "market_drift": "Several slots drifted within an hour: which `slots`; told once for all.",
     "paused": "An operator paused automatic retrains and deploys.",
     "resumed": "Automatic retrains and deploys go on.",
     "retrain_stopped": "A stop of the daemon ended a retrain; no limit counts it, it begins again.",

@@ -94,6 +94,7 @@ MEANINGS: Final = {
     "model.none_usable": "No version can be put live; `remedy` says what to do.",
     "model.not_asked": "The live model was trained on other features than are computed now.",
     "models.pruned": "Old versions were removed from the registry.",
+    "market.drift": "Several slots drifted within an hour; each slot has its own event too.",
     "notify.back": "A service for messages to people takes them again.",
     "notify.digest_failed": "The weekly digest could not be written: a fault of ours.",
     "notify.failed": "A service for messages to people did not take one; it is tried again.",

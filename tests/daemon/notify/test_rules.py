@@ -225,3 +225,18 @@ def test_each_is_sent_once_none_is_lost_and_no_hour_has_more_than_it_may(
 
 def test_a_trouble_is_calm_only_after_minutes() -> None:
     assert 5 * MINUTE <= CALM_MS <= HOUR_MS
+
+
+def test_after_a_change_of_the_market_the_new_models_of_its_slots_are_one_message() -> None:
+    ours, sent = rules(), list[Notice]()
+    slots = [f"C{number}-5m" for number in range(60)]
+    ours.take(told("market_drift", "the market changed: 60 slots", slot="", slots=slots), NOON)
+    for number, slot in enumerate(slots):
+        now = NOON + number * 12_000
+        ours.take(told("swapped", f"{number} is live", now, slot), now)
+        sent += ours.due(now)
+    sent += sent_until(ours, NOON + 60 * 12_000, NOON + 3 * HOUR_MS)
+    assert [one.title for one in sent] == ["hyperdrift: market changed", "60 slots: model live"]
+    later = NOON + 4 * HOUR_MS
+    ours.take(told("swapped", "61 is live", later), later)
+    assert ours.due(later + GATHER_MS) != []
