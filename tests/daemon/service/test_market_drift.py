@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.notify.matters import Matter, read
@@ -116,6 +116,7 @@ def test_it_does_not_wait_for_a_quiet_moment_that_never_comes() -> None:
     assert told[0].at_ms - NOON <= LONGEST_MS + FEWEST * BAR_MS
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 60)), max_size=80))
 def test_what_is_told_is_always_of_enough_slots_and_never_twice(
     alarms: list[tuple[int, int]],

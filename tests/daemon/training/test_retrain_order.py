@@ -2,7 +2,7 @@
 
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.training.retrain_order import CHALLENGE, LONGEST_WAIT_S, Waiter, in_order
@@ -53,6 +53,7 @@ def test_whoever_has_waited_too_long_gets_every_second_turn() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(
     arrivals=st.lists(
         st.tuples(st.integers(0, 900), st.sampled_from(KINDS)), min_size=1, max_size=60
