@@ -39,6 +39,7 @@ from daemon.runtime.inbox_sources import deliver_bars, deliver_histories, delive
 from daemon.runtime.slot_starts import SlotStarts
 from daemon.runtime.trades import TradeBook
 from daemon.service.broker_connection import broker_connection
+from daemon.service.coin_choice import CoinChoice
 from daemon.service.folder_wait import take_folder
 from daemon.service.home_assistant_devices import announce_devices
 from daemon.service.market_drift import MarketDrift
@@ -273,6 +274,24 @@ async def _follow(
     await _announce(shared, feed, host, parts=parts, loops=loops)
     if host.reload:
         host.reload.follow_slots(changes)
+        choice = _coin_choice(shared, ours.rest, host.reload, status)
+        tasks.create_task(choice.run(), name="coins")
+
+
+def _coin_choice(
+    shared: SharedParts, rest: RestClient, reload: Reload, status: StatusPublisher
+) -> CoinChoice:
+    """Build the part that chooses coins, and let it and the reload tell each other."""
+    choice = CoinChoice(
+        shared.config,
+        rest,
+        shared.venue,
+        changed=reload.follow_coins,
+        tell=status.tell_slots,
+        trouble=status.about("coins"),
+    )
+    reload.tell(choice)
+    return choice
 
 
 async def _announce(

@@ -18,11 +18,11 @@ from daemon.config.schema import Config
 from daemon.hyperliquid.stream import MOST_SUBSCRIPTIONS
 from daemon.market_data.feed import Feed
 from daemon.market_data.listed_coins import ListedCoins
-from daemon.market_data.longer.aggregation import sources
 from daemon.market_data.order_flow import CohortFlow
 from daemon.runtime.announcements import announced
 from daemon.runtime.inbox import Inbox
 from daemon.runtime.slot_runner import SlotRunner, SlotStart
+from daemon.service.coin_choice import subscriptions
 from daemon.service.home_assistant_devices import announce_devices
 from daemon.service.removed_slots import clear_slots
 from daemon.service.status_publisher import StatusPublisher
@@ -84,9 +84,7 @@ class SlotChanges:
         """
         shared, runners = replace(self._shared, config=config), self._parts.runners
         wanted = {section.name: section for section in config.slots}
-        pushed = sum(source is None for source in sources(wanted).values())
-        many = pushed + (len({slot.coin for slot in wanted}) if self._flow else 0)
-        if many > MOST_SUBSCRIPTIONS:
+        if (many := subscriptions(config)) > MOST_SUBSCRIPTIONS:
             most = f"the {MOST_SUBSCRIPTIONS} that the venue allows"
             raise ConfigError(f"[[slots]] take {many} subscriptions, more than {most}: remove some")
         added = {}

@@ -30,7 +30,7 @@ from daemon.config.schema import (
     SlotSection,
     TradesSection,
 )
-from daemon.config.slot_entries import read_entries, sections
+from daemon.config.slot_entries import patterns, read_entries, with_followed
 from daemon.config.validation_errors import explain
 from daemon.config.web_rules import url_fault, web_problem
 from daemon.core.outside_text import printable
@@ -71,7 +71,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     except msgspec.ValidationError as e:
         raise ConfigError(f"{where}: {explain(str(e), raw)}") from e
     try:
-        config = msgspec.structs.replace(config, slots=sections(entries))
+        config = with_followed(msgspec.structs.replace(config, entries=entries))
         problem = _problem(config)
     except BadInput as e:
         raise ConfigError(f"{where}: [[slots]] {e}") from e
@@ -136,9 +136,9 @@ def _is_utf8(text: str) -> bool:
 
 def _problem(config: Config) -> str | None:
     """Check the rules that the types cannot express."""
-    if not config.slots:
+    if not config.entries:
         return "there is no [[slots]]; write one with coin and interval"
-    for slot in config.slots:
+    for slot in (*config.slots, *patterns(config)):
         problem = _slot_problem(slot) or _slot_costs_problem(slot)
         if problem:
             return f"[[slots]] {slot.name}: {problem}"
@@ -199,7 +199,7 @@ def _check_limits(config: Config) -> None:
     from daemon.config import limits  # noqa: PLC0415 - with it come the libraries of a retrain
 
     limits.gate_limits(config.gates)
-    for slot in config.slots:
+    for slot in (*config.slots, *patterns(config)):
         limits.policy_settings(config.policy, slot.name)
 
 

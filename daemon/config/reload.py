@@ -16,6 +16,7 @@ import structlog
 
 from daemon.config.limits import gate_limits, policy_settings
 from daemon.config.schema import Config, CostsSection, NotifySection
+from daemon.config.slot_entries import with_followed
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings
@@ -96,7 +97,7 @@ class Reload:
         self._parties: list[Party] = []
         self._slots: ChangesSlots[Any] | None = None
         self._waits = asyncio.Event()
-        self.asked = asyncio.Event()
+        self._asked, self._reads = asyncio.Event(), False
 
     def tell(self, party: Party) -> None:
         """Let another part follow the configuration too."""
@@ -106,13 +107,22 @@ class Reload:
         """Let the slots change from now on; a change that was asked for before is made now."""
         self._slots = slots
         if self._waits.is_set():
-            self.asked.set()
+            self.ask()
+
+    def ask(self) -> None:
+        """Read the file again."""
+        self._reads = True
+        self._asked.set()
+
+    def follow_coins(self) -> None:
+        """Take the coins that stars stand for by now; what else stands in the file is not read."""
+        self._asked.set()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Take SIGHUP for a request while the block runs."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self.asked.set)
+        loop.add_signal_handler(signal.SIGHUP, self.ask)
         try:
             yield
         finally:
@@ -121,11 +131,12 @@ class Reload:
     async def run(self, runners: Mapping[SlotName, Reconfigurable]) -> None:
         """Serve requests for ever; the runners are those of the slots there are."""
         while True:
-            await self.asked.wait()
-            self.asked.clear()
+            await self._asked.wait()
+            self._asked.clear()
             self._waits.clear()
+            reads, self._reads = self._reads, False
             try:
-                found = await asyncio.to_thread(self._found)
+                found = await asyncio.to_thread(self._found if reads else self._grown)
                 changed = self._check(found)
                 if self._slots is None and SLOTS in changed:
                     self._waits.set()
@@ -139,6 +150,9 @@ class Reload:
             if self._slots:
                 await self._slots.carry_out(plan)
             log.info("config.reloaded", changed=changed)
+
+    def _grown(self) -> Config:
+        return with_followed(self._config)
 
     def _found(self) -> Config:
         found = self._read()
@@ -168,7 +182,7 @@ class Reload:
 
 def changes(old: Config, new: Config) -> list[str]:
     """Return the keys that differ, as `section.key`; the list of slots is one key."""
-    before, after = _flat(old), _flat(new)
+    before, after = (_flat(msgspec.structs.replace(c, entries=())) for c in (old, new))
     return sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
 
 

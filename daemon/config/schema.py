@@ -22,6 +22,9 @@ HISTORY_BARS: Final = 5000
 
 LABEL_DEFAULTS: Final = {"5m": (12, 0.005), "1h": (4, 0.0075), "12h": (1, 0.015), "1d": (1, 0.025)}
 
+AS_WRITTEN: Final = "[[slots]] as written"
+"""No key of a file has this name."""
+
 TRADE_FIELDS: Final = ("trade_id", "side", "opened_ms", "closed_ms", "pnl")
 """What every trade in a file must have, under these names or those of `[trades.columns]`."""
 TRADE_OWNER_FIELDS: Final = ("slot", "coin", "interval")
@@ -312,6 +315,8 @@ class Config(_Section, frozen=True, kw_only=True):
     swap: SwapSection = SwapSection()
     web: WebSection = WebSection()
     notify: NotifySection = NotifySection()
+    entries: tuple[SlotKeys, ...] = msgspec.field(default=(), name=AS_WRITTEN)
+    """The `[[slots]]` as they stand in the file."""
 
     @property
     def data_dir(self) -> Path:

@@ -1,9 +1,10 @@
 """Make one section for each slot of the `[[slots]]` of a file, which may name many at once.
 
-An entry may have lists: it says the same of each of its coins at each of its intervals. What is
-said more narrowly goes first, wherever it stands: of one coin before of a list of coins, and of
-one interval before of a list of intervals. What the narrower entry leaves out is taken from the
-wider one.
+An entry may have lists: it says the same of each of its coins at each of its intervals. The coin
+`*` stands for those that the venue lists and enough is traded of (`followed_coins`). What is said
+more narrowly goes first, wherever it stands: of one coin before of a list, of a list before of
+`*`, and of one interval before of a list of intervals. What the narrower entry leaves out is taken
+from the wider one.
 """
 
 from collections import defaultdict
@@ -14,11 +15,13 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from daemon.config.schema import SlotKeys, SlotSection
+from daemon.config.followed_coins import Followed, read_followed
+from daemon.config.schema import Config, SlotKeys, SlotSection
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName, interval_name
 
 _Text = Annotated[str, Meta(min_length=1)]
+STAR: Final = "*"
 _KEYS: Final = SlotKeys.__struct_fields__
 _LABEL_REMEDY: Final = "write one [[slots]] for each interval"
 
@@ -27,28 +30,53 @@ class SlotEntry(SlotKeys, frozen=True, kw_only=True):
     """`[[slots]]`: one coin at one interval, or lists of them; there may be several."""
 
     coin: _Text | Annotated[tuple[_Text, ...], Meta(min_length=1)]
-    """Name of the coin, as the venue writes it, or a list of names."""
+    """Name of the coin, as the venue writes it, or a list of names, or `"*"` for all that the venue
+    itself lists as perps."""
     interval: str | Annotated[tuple[str, ...], Meta(min_length=1)] = "5m"
     """Length of a bar, or a list: `5m`, `1h`, `12h` and `24h` have measured defaults."""
+    min_volume_usd: Annotated[float, Meta(ge=0)] | None = None
+    """With `coin = "*"`: a coin joins once so many US dollars of it are traded in 24 hours, and
+    leaves at less than half. Default: every coin."""
+    exclude: tuple[_Text, ...] = ()
+    """With `coin = "*"`: coins that it does not stand for."""
 
     @property
-    def slots(self) -> list[SlotName]:
-        """The slots that it names.
+    def is_star(self) -> bool:
+        """Whether it stands for the coins that are chosen by what is traded."""
+        return self.coin == STAR
+
+    @property
+    def intervals(self) -> list[str]:
+        """Its intervals, in the venue's names.
+
+        Raises:
+            BadInput: If the venue has no such interval.
+        """
+        return [interval_name(each) for each in _listed(self.interval)]
+
+    @property
+    def key(self) -> str:
+        """What its coins are kept under, if it is a star: its intervals."""
+        return " ".join(self.intervals)
+
+    def slots(self, followed: Followed) -> list[SlotName]:
+        """Return the slots that it names.
 
         Raises:
             ConfigError: If a list names one twice.
             BadInput: If a coin or an interval cannot be followed.
         """
-        coins, intervals = _listed(self.coin), [interval_name(i) for i in _listed(self.interval)]
-        for key, names in (("coin", coins), ("interval", intervals)):
+        coins = list(followed.get(self.key, ())) if self.is_star else _listed(self.coin)
+        for key, names in (("coin", coins), ("interval", self.intervals)):
             if twice := [name for name in names if names.count(name) > 1]:
                 raise ConfigError(f"[[slots]] {key} has {twice[0]!r} twice; remove one")
-        return [SlotName.parse(f"{c}-{i}") for c, i in product(coins, intervals)]
+        return [SlotName.parse(f"{c}-{i}") for c, i in product(coins, self.intervals)]
 
     @property
-    def narrowness(self) -> tuple[bool, bool]:
+    def narrowness(self) -> tuple[int, bool]:
         """What is compared with other entries of a slot: the greater one goes first."""
-        return isinstance(self.coin, str), isinstance(self.interval, str)
+        of_coin = 0 if self.is_star else 2 if isinstance(self.coin, str) else 1
+        return of_coin, isinstance(self.interval, str)
 
     @property
     def said(self) -> dict[str, Any]:
@@ -72,19 +100,59 @@ def read_entries(raw: dict[str, Any]) -> tuple[SlotEntry, ...]:
     return msgspec.convert({k: v for k, v in raw.items() if k == "slots"}, _Entries).slots
 
 
-def sections(entries: Sequence[SlotEntry]) -> tuple[SlotSection, ...]:
+def sections(entries: Sequence[SlotEntry], followed: Followed) -> tuple[SlotSection, ...]:
     """Return one section for each slot that entries name, in the order of the first mention.
+
+    Args:
+        entries: The entries of a file.
+        followed: The coins that stars stand for.
 
     Raises:
         ConfigError: If two entries say something of a slot and none goes first, or a list does.
         BadInput: If a coin or an interval cannot be followed.
     """
     found: defaultdict[SlotName, list[SlotEntry]] = defaultdict(list)
+    _check_stars(entries)
     for entry in entries:
         _check_labels(entry)
-        for slot in entry.slots:
+        for slot in entry.slots(followed):
             found[slot].append(entry)
     return tuple(_section(slot, of_slot) for slot, of_slot in found.items())
+
+
+def stars(config: Config) -> tuple[SlotEntry, ...]:
+    """Return the entries of a configuration that are stars."""
+    return tuple(e for e in config.entries if isinstance(e, SlotEntry) and e.is_star)
+
+
+def with_followed(config: Config, followed: Followed | None = None) -> Config:
+    """Return a configuration with the slots of these coins, or of those that were chosen last."""
+    entries = [entry for entry in config.entries if isinstance(entry, SlotEntry)]
+    coins = read_followed(config.data_dir) if followed is None else followed
+    return msgspec.structs.replace(config, slots=sections(entries, coins))
+
+
+def patterns(config: Config) -> tuple[SlotSection, ...]:
+    """Return what stars say, as sections of a coin `*`: there may be no coins yet."""
+    return tuple(
+        SlotSection(coin=STAR, interval=interval, **star.said)
+        for star in stars(config)
+        for interval in star.intervals
+    )
+
+
+def _check_stars(entries: Sequence[SlotEntry]) -> None:
+    """Refuse stars that stand beside names, or twice at the same intervals."""
+    for entry in entries:
+        if not entry.is_star and (wrong := [coin for coin in _listed(entry.coin) if STAR in coin]):
+            what = f'[[slots]] coin {wrong[0]!r}: only "*" alone stands for many'
+            raise ConfigError(f"{what}, for all perps of the venue itself; name the others")
+        for key in ("min_volume_usd", "exclude"):
+            if not entry.is_star and getattr(entry, key) not in (None, ()):
+                raise ConfigError(f'[[slots]] {key} belongs to coin = "*"; remove it')
+    keys = [entry.key for entry in entries if entry.is_star]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise ConfigError(f'two [[slots]] have coin = "*" at {twice[0]}; remove one')
 
 
 def _section(slot: SlotName, entries: list[SlotEntry]) -> SlotSection:

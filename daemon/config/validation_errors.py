@@ -7,7 +7,7 @@ in the terms of the file.
 import re
 from typing import Any, Final
 
-from daemon.config.schema import Config
+from daemon.config.schema import AS_WRITTEN, Config
 from daemon.config.slot_entries import SlotEntry
 from daemon.core.msgspec_errors import Misfit, read_misfit
 from daemon.core.outside_text import printable
@@ -93,7 +93,7 @@ def _known_keys(section: str) -> tuple[str, ...]:
     struct: Any = {"": Config, "slots": SlotEntry}.get(name)
     if struct is None:
         struct = type(getattr(Config(), name))
-    return tuple(struct.__struct_fields__)
+    return tuple(key for key in struct.__struct_encode_fields__ if key != AS_WRITTEN)
 
 
 def _lookup(raw: Any, path: str) -> object:

@@ -8,6 +8,7 @@ from daemon.hyperliquid.frames import Channel, TradesOf
 from hyperdrift.slot_name import SlotName
 
 META_REQUEST: Final = b'{"type":"meta"}'
+CONTEXTS: Final = b'{"type":"metaAndAssetCtxs"}'
 DEXS_REQUEST: Final = b'{"type":"perpDexs"}'
 STATUS_REQUEST: Final = b'{"type":"exchangeStatus"}'
 PING: Final = '{"method":"ping"}'

@@ -228,6 +228,10 @@ class RestClient:
         answer = await self._ask(requests.meta_request(dex), _BASE_WEIGHT, Priority.LIVE, what)
         return wire.decode_meta(answer.body)
 
+    async def contexts(self) -> bytes:
+        """Fetch what is traded of the venue's own perps, for `read_traded`; it fails as `meta`."""
+        return (await self._ask(requests.CONTEXTS, _BASE_WEIGHT, Priority.LIVE)).body
+
     async def dexs(self) -> tuple[str, ...]:
         """Fetch the names of the builders' dexes.
 

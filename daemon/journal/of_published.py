@@ -221,6 +221,7 @@ SENTENCES: Final[dict[str, Callable[[Fields], Said]]] = {
     "retrain_started": _retrain_started,
     "retrain_stopped": _own,
     "rolled_back": _rolled_back,
+    "slots_changed": _own,
     "swap_refused": _critical,
     "swapped": _swapped,
     "trouble_over": _trouble_over,

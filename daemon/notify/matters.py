@@ -36,6 +36,7 @@ TOPICS: Final = {
     "silence": Topic("no bars"),
     "disk": Topic("disk refuses", "Make room or mend its rights; nothing else is needed then."),
     "needs": Topic("needs you", "`hyperdrift status` shows more."),
+    "slots": Topic("slots came or went"),
     "over": Topic("over"),
 }
 _ENDS: Final = {
@@ -45,6 +46,7 @@ _ENDS: Final = {
 }
 _TOPIC_OF: Final = {
     "market_drift": "market",
+    "slots_changed": "slots",
     "swapped": "live",
     "rolled_back": "back",
     "swap_refused": "bot_refuses",

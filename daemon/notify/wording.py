@@ -107,7 +107,7 @@ def _without_reasons(matters: Sequence[Matter]) -> Sequence[Matter]:
 def _weight(matters: Sequence[Matter]) -> Weight:
     if any(matter.critical for matter in matters):
         return "critical"
-    calm = {"live", "over"}
+    calm = {"live", "over", "slots"}
     return "info" if all(matter.topic in calm for matter in matters) else "warning"
 
 

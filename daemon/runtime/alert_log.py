@@ -8,7 +8,9 @@ from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 
-_KINDS: Final = frozenset({"alert", "gap", "hole_closing", "market_drift", "trouble_over"})
+_KINDS: Final = frozenset(
+    {"alert", "gap", "hole_closing", "market_drift", "slots_changed", "trouble_over"}
+)
 # If it is full the disk is slow; the log has every alert anyway.
 _WAITING: Final = 100
 

@@ -115,6 +115,10 @@ class StatusPublisher:
         named = {"trouble": trouble} if trouble else {}
         self._tell_all({"kind": "alert", "text": text, "severity": "critical", **named})
 
+    def tell_slots(self, text: str) -> None:
+        """Publish which slots came and went by themselves, and why."""
+        self._tell_all({"kind": "slots_changed", "text": text, "severity": "info"})
+
     def calm(self, text: str, trouble: str) -> None:
         """Publish that a trouble of all slots is over; `text` is that of its alert."""
         self._tell_all({"kind": "trouble_over", "text": text, "trouble": trouble})

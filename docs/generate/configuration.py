@@ -35,6 +35,8 @@ def page() -> str:
     """Return the page."""
     parts = [_HEAD]
     for field in msgspec.structs.fields(Config):
+        if field.name == "entries":
+            continue
         if field.name in _LIMITS:
             parts.append(_limits(field.name, _LIMITS[field.name]))
         else:
@@ -52,7 +54,7 @@ def _section(name: str, section: type[msgspec.Struct]) -> str:
         default = field.default_factory() if callable(field.default_factory) else field.default
         shown = "needed" if default is msgspec.NODEFAULT else code(value(default))
         if default is None:
-            shown = "by the interval"
+            shown = "none" if field.name == "min_volume_usd" else "by the interval"
         kind = type_name(hints[field.name]).replace(" or null", "")
         live = bool({f"{name}.{field.name}", f"[[{name}]]"} & LIVE)
         rows.append(_row(name, field.name, kind, shown, texts, live=live))

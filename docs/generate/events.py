@@ -69,6 +69,7 @@ _KINDS: Final = {
     "retrain_started": "A retrain began: `trigger` and `job`.",
     "rolled_back": "An earlier version is live again.",
     "swap_refused": "A bot or the daemon refused a version.",
+    "slots_changed": 'Coins of `coin = "*"` joined or left: which, and why.',
     "swapped": "A new version is live.",
     "trouble_over": "A trouble that an alert named is over.",
     "verdict": "A candidate was judged: every gate with its figures.",

@@ -31,6 +31,7 @@ MEANINGS: Final = {
     "bus.subscription_refused": "The broker does not let us subscribe: see its access rules.",
     "cohorts.learnt": "Cohorts were learnt anew; they are in force from the bar at `from_t` on.",
     "cohorts.not_learnt": "Cohorts could not be learnt; the retrain goes on with the older ones.",
+    "coins.not_chosen": 'The coins of `coin = "*"` could not be chosen anew; it is tried again.',
     "command.received": "An operator's command was taken.",
     "command.refused": "A command was refused: stale, retained, unsigned, or too many.",
     "config.reload_refused": "A changed configuration is not used, and nothing of it.",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from typing import Any
 import aiohttp
 import numpy as np
 
+from daemon.app import run
+from daemon.config import loader
 from daemon.core.clock import VenueClock
 from daemon.core.slot_troubles import SlotTroubles
 from daemon.demo.exchange import ReplayExchange
@@ -239,3 +242,51 @@ async def test_a_daemon_takes_slots_in_and_out_at_a_reload_and_the_others_miss_n
         for slot in SLOTS:
             scored = [entry.body["t"] for entry in store.journal(slot, kinds=["BarScored"])]
             assert set(np.diff(scored)) == {STEP}, "it was not followed for a while, and caught up"
+
+
+async def test_a_star_follows_what_is_traded_and_knows_it_while_the_venue_is_away(
+    tmp_path: Path,
+) -> None:
+    broker, clock, path = Mosquitto(tmp_path), SystemClock(), tmp_path / "hyperdrift.toml"
+    await broker.start()
+    coins, begin_ms = ("BTC", "ETH", "SOL"), BEGIN_MS + 600 * STEP
+    markets = [generate(4000, STEP, 3, start_ms=BEGIN_MS, coin=coin) for coin in coins]
+    exchange = ReplayExchange(markets, clock, speed=SPEED_OF_PROCESS, start_ms=begin_ms)
+    events: list[dict[str, Any]] = []
+
+    def configure(exclude: str) -> None:
+        path.write_text(
+            f'[daemon]\ndata_dir = "{tmp_path}/data"\n[mqtt]\nbroker = "{broker.url}"\n'
+            f'[[slots]]\ncoin = "*"\nhistory_days = 1\nmin_volume_usd = 1.0\nexclude = {exclude}\n'
+            f"[hyperliquid]\nspeed = {SPEED_OF_PROCESS}\n"
+            f'rest_url = "{exchange.url}"\nws_url = "{exchange.ws_url}"\n'
+        )
+
+    def start() -> asyncio.Task[None]:
+        return asyncio.create_task(run(loader.load(path), clock, lambda: loader.load(path)))
+
+    async with connection(broker.url) as bus, asyncio.timeout(60):
+        status: list[dict[str, Any]] = []
+        bus.subscribe("hyperdrift/status", lambda _t, body, _r: status.append(json.loads(body)))
+        bus.subscribe("hyperdrift/+/event", lambda _t, body, _r: events.append(json.loads(body)))
+
+        def serves(*slots: str) -> bool:
+            return bool(status) and set(status[-1].get("slots", [""])) == set(slots)
+
+        async with exchange:
+            configure('["SOL"]')
+            daemon = start()
+            await until(lambda: serves("BTC-5m", "ETH-5m"), 30)
+            configure('["SOL", "ETH"]')
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: serves("BTC-5m"), 30)
+            [told] = {one["text"] for one in events if one["kind"] == "slots_changed"}
+            assert told.endswith("left: ETH (it is excluded)")
+            daemon.cancel()
+            await asyncio.wait([daemon])
+        status.clear()
+        daemon = start()
+        await until(lambda: serves("BTC-5m") and "venue" in status[-1]["doing"], 30)
+        daemon.cancel()
+        await asyncio.wait([daemon])
+    await broker.stop()

@@ -135,7 +135,7 @@ async def test_a_change_of_slots_during_the_start_is_made_when_the_start_is_over
     reload = Reload(OLD, lambda: changed(slots=[{"coin": "BTC"}, {"coin": "ETH"}]))
     with capture_logs() as logs:
         running = asyncio.create_task(reload.run({SLOT: runner}))
-        reload.asked.set()
+        reload.ask()
         async with asyncio.timeout(10):
             while not logs:
                 await asyncio.sleep(0.01)
