@@ -131,18 +131,22 @@ class GridBacktest:
         shown = await asyncio.to_thread(self._shown, bars)
         span, summaries = Span(point.until_ms, self._days), Summaries()
         alone = asyncio.Lock()
+        await asyncio.to_thread(point.note, 0)
+
+        async def ended(*, found: bool) -> None:
+            async with alone:
+                self.done += 1
+                self._found += found
+                await asyncio.to_thread(point.note, self.done)
 
         async def one(section: SlotSection) -> SlotBacktest:
-            runs = SlotRuns(self._config, section, span, training)
+            runs = SlotRuns(self._config, section, span, training, ended)
             cells = shown.cells_of(section, self._policies)
             slot, tracks = await runs.results(self._policies, cells)
             async with alone:
                 if tracks is not None and slot.measured:
                     await asyncio.to_thread(summaries.add, slot, tracks)
                     slot = await asyncio.to_thread(self._written, section, slot, tracks)
-                self._found += runs.found
-                self.done += len(self._policies)
-                await asyncio.to_thread(point.note, self.done)
             self._tell(slot, shown)
             return slot if len(self._sections) == 1 else slot.without_events()
 
@@ -186,7 +190,8 @@ class GridBacktest:
         """Say which slot is done, where no progress can be shown."""
         if self._quiet or self._console.is_terminal or len(self._sections) == 1:
             return
-        left = f", about {shown.left_s / 60:.0f} min left" if shown.left_s else ""
+        minutes = round((shown.left_s or 0) / 60)
+        left = f", about {minutes} min left" if minutes else ""
         done = f"{self.done} of {self.cells} cells done"
         self._say(f"{done} ({slot.slot}, {slot.horizon_bars} bars){left}")
 

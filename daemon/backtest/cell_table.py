@@ -9,7 +9,7 @@ from typing import Final
 
 from daemon.backtest.regret import RegretFigure
 from daemon.backtest.results import BacktestResult, SlotBacktest
-from daemon.backtest.summaries import Summary
+from daemon.backtest.summaries import GridResult, Summary
 
 HEAD: Final = (
     *("slot", "horizon", "policy", "retrains", "log loss", "log loss regret"),
@@ -48,11 +48,13 @@ def summary_rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
     ]
 
 
-def tried(cells: int) -> str:
+def tried(done: GridResult) -> str:
     """Say what a reader of many cells must know before choosing one."""
-    lucky = max(1, round(_LUCK * cells))
+    have = sum(len(one.measured) for one in done.slots)
+    lucky, verb = max(1, round(_LUCK * have)), "has" if have == 1 else "have"
     return (
-        f"{cells} cells were tried: by luck alone some {lucky} of their 95 % intervals leave 0 "
+        f"{done.cells} cells were tried, {have} {verb} figures: by luck alone some {lucky} of "
+        "their 95 % intervals leave 0 "
         "out, and the best of so many look better than they are. Choose by the means over the "
         "coins, nothing whose interval has 0 inside, and try the choice on newer bars."
     )

@@ -95,7 +95,7 @@ def write(path: Path, done: GridResult) -> None:
 <title>Backtest of {done.cells} cells</title>
 <style>{_STYLE}</style></head><body>
 <h1>Backtest of {done.cells} cells</h1>
-<p><strong>{_text(cell_table.tried(done.cells))}</strong></p>
+<p><strong>{_text(cell_table.tried(done))}</strong></p>
 <p>{_text(report.note(done.slots))}</p>
 <h2>Means over the coins</h2>
 <div class="wide means">{means}</div>

@@ -5,6 +5,7 @@ What failed for a while, such as a child without memory, is not kept and tried a
 """
 
 import hashlib
+import io
 import json
 import zipfile
 from collections.abc import Mapping
@@ -78,10 +79,11 @@ class KeptCells:
         path = folder / CELL
         try:
             content = msgspec.json.decode(path.read_bytes(), type=CellContent)
-            with np.load(folder / _TRACK) as columns:
+            # Of a damaged file that it opened itself numpy leaves the handle open.
+            with np.load(io.BytesIO((folder / _TRACK).read_bytes())) as columns:
                 track = Track(columns["loss"], columns["limit"], columns["net"])
             path.touch()  # its age counts from its last use
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         return KeptCell(content, track, path)
 

@@ -90,8 +90,8 @@ class CellProgress:
         """Show a line for it; `first` is the index of the first bar that is run."""
         return RunningCell(self._grid, self._name, first, bars)
 
-    def found(self) -> None:
-        """Take it out of the estimate: it was done before."""
+    def skip(self) -> None:
+        """Take it out of the estimate: it was done before, or cannot be run."""
         self._grid.drop(self._name)
 
 

@@ -91,7 +91,7 @@ def show(done: GridResult) -> None:
         console.print("Means over the coins:")
         means = cell_table.summary_rows(done.summaries)
         records.show_rows(console, cell_table.SUMMARY_HEAD, means, named=named)
-        console.print(cell_table.tried(done.cells), soft_wrap=True)
+        console.print(cell_table.tried(done), soft_wrap=True)
     console.print(note(done.slots), soft_wrap=True)
 
 
@@ -120,7 +120,7 @@ def document(done: GridResult) -> dict[str, Any]:
         return each[0]
     return {
         "cells": done.cells,
-        "note": cell_table.tried(done.cells),
+        "note": cell_table.tried(done),
         "coins": [
             {"slot": str(slot.slot), "horizon_bars": slot.horizon_bars, **one}
             for slot, one in zip(done.slots, each, strict=True)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from daemon.backtest import performance
 from daemon.backtest.backends import TrainingPlaces
@@ -35,6 +36,15 @@ from daemon.store.data_folder import open_store
 from daemon.store.market_closures import comparison_slots
 from hyperdrift.errors import BadInput, HyperdriftError
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
+from monitor.policy import PolicySettings
+
+
+class CellEnded(Protocol):
+    """Takes note of a cell that is done."""
+
+    async def __call__(self, *, found: bool) -> None:
+        """Take note; `found` if it was kept from before."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +79,24 @@ class SlotRuns:
         section: The slot, with its labels.
         span: Which bars.
         training: Trains the candidates.
-
-    Attributes:
-        found: So many cells were kept from before.
+        ended: Called when a cell is done, `found` if it was kept from before.
     """
 
     def __init__(
-        self, config: Config, section: SlotSection, span: Span, training: TrainingPlaces
+        self,
+        config: Config,
+        section: SlotSection,
+        span: Span,
+        training: TrainingPlaces,
+        ended: CellEnded,
     ) -> None:
         self._config, self._section, self._span, self._training = config, section, span, training
+        self._ended = ended
         self._slot, self._root = section.name, config.data_dir / "backtest"
         self._base = policy_settings(config.policy, self._slot)
         hours = section.horizon * self._slot.interval_ms / HOUR_MS
         self._cost_bps = slot_costs(config, section).round_trip_bps(hours)
         self._label = f"{self._slot} {section.horizon} bars"
-        self.found = 0
 
     async def results(
         self, policies: Sequence[str], shown: Sequence[CellProgress]
@@ -97,6 +110,9 @@ class SlotRuns:
         try:
             market = await asyncio.to_thread(self._market)
         except BadInput as e:
+            for cell in shown:
+                cell.skip()
+                await self._ended(found=False)
             none = (BacktestResult(name, failure=CellFailure.of(e)) for name in policies)
             return self._together(tuple(none)), None
         first = self._span.first_bar(len(market), self._slot, self._base.min_bars)
@@ -138,9 +154,16 @@ class SlotRuns:
         settings = policy_settings_of(name, self._base)
         found = await asyncio.to_thread(shared.kept.find, name, settings)
         if found is not None:
-            self.found += 1
-            progress.found()
+            progress.skip()
+            await self._ended(found=True)
             return found
+        cell = await self._run(name, settings, shared, progress)
+        await self._ended(found=False)
+        return cell
+
+    async def _run(
+        self, name: str, settings: PolicySettings, shared: _Shared, progress: CellProgress
+    ) -> KeptCell | CellFailure:
         market, first = shared.market, shared.first
         run = Run(
             market,

@@ -131,14 +131,14 @@ async def test_an_interrupted_grid_goes_on_with_the_bars_of_its_beginning(
 ) -> None:
     runs.places = 0  # one slot at a time
     stopped = grid(config)
-    await interrupted(stopped, runs, 2)
-    assert stopped.resume.startswith("2 of 4 cells are done and kept; the same command goes on")
+    await interrupted(stopped, runs, 3)
+    assert stopped.resume.startswith("3 of 4 cells are done and kept; the same command goes on")
     runs.asked.clear()
     fill(config.data_dir, "BTC-5m", "SOL-5m", bars=BARS + 20)
     done = await grid(config, quiet=False).run()
-    assert sorted(runs.asked) == named(["SOL-5m 12"], *POLICIES)
+    assert len(runs.asked) == 1
     told = capsys.readouterr().err
-    assert "an interrupted backtest goes on: 2 of 4 cells are done, bars until 2023-" in told
+    assert "an interrupted backtest goes on: 3 of 4 cells are done, bars until 2023-" in told
     assert len({result.figures.bars for one in done.slots for result in one.results}) == 1
     runs.asked.clear()
     await grid(config).run()
