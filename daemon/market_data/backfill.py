@@ -5,6 +5,7 @@ those that the store lacks. Holes that cannot be filled are stored as gaps, so t
 takes them for times without trades.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -18,6 +19,7 @@ from daemon.hyperliquid.rate_limit import Priority
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.bar_close import LONGEST_FILL_BARS, closed_t, flat_bars
 from daemon.market_data.import_checks import tell_bars, tell_rates
+from daemon.market_data.longer.shorter_bars import merge_past
 from daemon.market_data.lost_bars import give_up
 from daemon.market_data.price_checks import INSIST_MS, PriceChecks, log_price
 from daemon.store.async_store import AsyncStore
@@ -32,12 +34,22 @@ _FUNDING_LEAD_MS: Final = 9 * HOUR_MS
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """Fetches past bars and funding into the store; `alarm` reports bars that are lost."""
+    """Fetches past bars and funding into the store.
+
+    Attributes:
+        rest: The venue's REST answers.
+        store: Takes the bars and rates.
+        venue: The venue's clock.
+        alarm: Reports bars that are lost.
+        shorter: Returns the slot whose bars a slot's bars are merged from, None without one. It
+            has its past before.
+    """
 
     rest: RestClient
     store: AsyncStore
     venue: VenueClock
     alarm: Alarm = lambda *_: None
+    shorter: Callable[[SlotName], SlotName | None] = lambda _: None
 
     async def fetch(self, slot: SlotName, from_ms: int) -> None:
         """Store all bars and funding of a slot that the venue serves since `from_ms`, ms UTC.
@@ -52,6 +64,8 @@ class Backfill:
         reach_t = max(from_t, closed_t(slot, self.venue) - (REACH_BARS - 1) * step)
         await self.check_imports(slot, reach_t)
         if (first := await self._first_lacking(slot, reach_t)) is not None:
+            first = await self._merge_bars(slot, first)
+        if first is not None:
             await self._fetch_bars(slot, first)
         await self._mend(slot, from_t, reach_t)
         await self._fetch_funding(slot, from_t)
@@ -82,6 +96,16 @@ class Backfill:
         sure = await self.store.call(lambda s: s.imports.sure_times(slot, from_t, closed))
         lacking = np.setdiff1d(np.arange(from_t, closed + 1, slot.interval_ms), sure)
         return int(lacking[0]) if len(lacking) else None
+
+    async def _merge_bars(self, slot: SlotName, from_t: int) -> int | None:
+        """Merge the bars since `from_t` from shorter ones; return the first that is lacking."""
+        shorter, closed = self.shorter(slot), closed_t(slot, self.venue)
+        # REST has the older ones anyway, and all bars in one answer.
+        if not shorter or from_t < closed - (REACH_BARS - 1) * shorter.interval_ms:
+            return from_t
+        result = await self.store.call(merge_past, slot, shorter, from_t, closed)
+        log.info("feed.backfilled", slot=str(slot), from_t=from_t, **result._asdict())
+        return await self._first_lacking(slot, from_t)
 
     async def _fetch_bars(self, slot: SlotName, from_t: int) -> list[Bar]:
         closed = closed_t(slot, self.venue)
@@ -130,7 +154,8 @@ class Backfill:
         else:
             if oldest - wanted > HOUR_MS:
                 spans.append((wanted, oldest - 1))
-            spans.append((newest + 1, None))
+            if self.venue.now_ms() // HOUR_MS > newest // HOUR_MS:  # one may be settled since
+                spans.append((newest + 1, None))
         for start, end in spans:
             rates = await self.rest.funding(coin, start, end, priority=Priority.BACKFILL)
             await tell_rates(self.store, slot, rates, self.alarm)

@@ -78,12 +78,12 @@ class Feed:
         self._troubles = Troubles(self._slot_troubles, self._doubt)
         self._coverage = Coverage()
         self._loss = LogOnce()
-        history = Backfill(rest, store, venue, alarm)
-        self._histories = Histories(history, venue, self._troubles, alarm)
         self._followers: dict[SlotName, BarFollower] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._serving: dict[SlotName, asyncio.Task[None]] = {}
         self._sources = BarSources(self._followers, store, venue, rest.oddities)
+        history = Backfill(rest, store, venue, alarm, self._sources.shorter)
+        self._histories = Histories(history, venue, self._troubles, alarm)
         self._rush = ProvisionalBars(self._sources.asking, rest.weight_per_minute)
         # While the queue is full, the followers wait; no bar is dropped.
         self._bars: asyncio.Queue[tuple[SlotName, Bar]] = asyncio.Queue(_QUEUE_BARS)

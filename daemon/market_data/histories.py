@@ -56,6 +56,7 @@ class Histories:
     async def fetch(self, since: Mapping[SlotName, int], ready: Collection[SlotName]) -> None:
         """Fetch the past of the slots that are `ready`; put off those that hold up the others.
 
+        A slot whose bars are merged from a shorter slot comes after that one.
         If the venue does not answer, this waits for it, for ten minutes without a slot done.
 
         Args:
@@ -64,9 +65,11 @@ class Histories:
         """
         self._lacking = dict(since)
         async with asyncio.TaskGroup() as tasks:
-            waiting = {
-                tasks.create_task(self._fill(slot, since[slot], once=True)): slot for slot in ready
-            }
+            begun: dict[SlotName | None, asyncio.Task[bool]] = {}
+            for slot in sorted(ready, key=lambda slot: slot.interval_ms):
+                before = begun.get(self._backfill.shorter(slot))
+                begun[slot] = tasks.create_task(self._fill_after(before, slot, since[slot]))
+            waiting = {task: slot for slot, task in begun.items() if slot}
             while waiting:
                 done, _ = await asyncio.wait(
                     waiting, timeout=_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
@@ -98,6 +101,13 @@ class Histories:
         """Yield each slot that was put off as soon as it has its past."""
         while True:
             yield await self._late.get()
+
+    async def _fill_after(
+        self, before: asyncio.Task[bool] | None, slot: SlotName, from_ms: int
+    ) -> bool:
+        if before:
+            await asyncio.wait([before])
+        return await self._fill(slot, from_ms, once=True)
 
     async def _fill(self, slot: SlotName, from_ms: int, *, once: bool = False) -> bool:
         """Fetch the past of a slot; return False if it holds up the others, with `once` only."""

@@ -48,7 +48,7 @@ MEANINGS: Final = {
     "features.failed": "The bot's own feature class failed; its bars are not scored.",
     "features.recovered": "The bot's own feature class works again.",
     "feed.backfill_put_off": "The past of a slot could not be read; it is asked for again later.",
-    "feed.backfilled": "Missing bars were fetched from REST.",
+    "feed.backfilled": "Missing bars were fetched from REST, or merged from shorter ones.",
     "feed.bar_late": "A bar was handed on late; told once, until bars are on time again.",
     "feed.bars_on_time": "Bars are on time again.",
     "feed.funding_back": "Funding that was late has come.",

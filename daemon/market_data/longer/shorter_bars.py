@@ -14,6 +14,7 @@ from daemon.hyperliquid.anomaly_log import AnomalyLog
 from daemon.market_data.bar_close import closed_t
 from daemon.market_data.longer.aggregation import LongerBars, longer_bars
 from daemon.store.async_store import AsyncStore
+from daemon.store.bar_merge import PutResult
 from daemon.store.store import Store
 from hyperdrift.slot_name import MINUTE_MS, SlotName
 
@@ -149,6 +150,25 @@ class ShorterBars:
                 return False
             await self.news.before(self._venue, until_ms)
         return True
+
+
+def merge_past(
+    store: Store, slot: SlotName, shorter: SlotName, from_t: int, to_t: int
+) -> PutResult:
+    """Store the bars of a slot that the stored bars of a shorter one tell as of record.
+
+    Args:
+        store: Holds the bars of both.
+        slot: The slot with the longer bars.
+        shorter: The slot with the shorter bars.
+        from_t: Open time of the first longer bar, ms UTC.
+        to_t: Open time of the last one, ms UTC.
+
+    Raises:
+        StoreUnavailable: If the store cannot be read or written.
+    """
+    times = range(from_t, to_t + 1, slot.interval_ms)
+    return store.put_bars(slot, _read(store, slot, shorter, times)[0].whole, Provenance.REST)
 
 
 def _read(

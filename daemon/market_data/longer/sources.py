@@ -41,8 +41,8 @@ class BarSources:
 
     def shorter(self, slot: SlotName) -> SlotName | None:
         """Return the slot whose bars a slot's bars are merged from; None if it asks the venue."""
-        bars = self._followers[slot].shorter
-        return bars.slot if bars else None
+        follower = self._followers.get(slot)
+        return follower.shorter.slot if follower and follower.shorter else None
 
     def settle(self) -> None:
         """Give each follower its source anew; call it whenever the followers change."""

@@ -1,6 +1,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 
 from daemon.core.bars import Hole, Provenance
 from daemon.core.clock import VenueClock
-from daemon.core.errors import VenueUnreachable
+from daemon.core.errors import SchemaChanged, VenueUnreachable
 from daemon.hyperliquid.rest import RestClient
 from daemon.market_data.backfill import Backfill
 from daemon.market_data.bar_close import flat_bars
@@ -16,7 +16,7 @@ from daemon.store.async_store import ThreadedStore
 from daemon.store.bar_columns import BarColumns
 from daemon.store.imported.rates import Rates
 from daemon.store.store import Store
-from hyperdrift.slot_name import HOUR_MS
+from hyperdrift.slot_name import HOUR_MS, SlotName
 from tests.captured import capture_logs
 from tests.daemon.fake_venue import BTC, START, STEP, FakeVenue, bar, hourly, serving
 from tests.fakes import FakeClock
@@ -46,6 +46,25 @@ async def rig(now: float) -> AsyncIterator[Rig]:
             history = Backfill(rest, keeper, venue_clock, lambda *told: alarms.append(told))
             yield Rig(venue, history, store, alarms)
         keeper.close()
+
+
+async def test_a_slot_with_shorter_bars_asks_rest_only_for_what_those_do_not_reach() -> None:
+    hour = SlotName("BTC", "1h")
+    first = START + 10 * STEP  # on the grid of 1h
+    async with rig(now=50.5) as r:
+        r.venue.put(bar(k, volume=0.1) for k in range(60))
+        history = replace(r.history, shorter={hour: BTC}.get)
+        await history.fetch(BTC, START)
+        asked = len(r.venue.requests)
+        await history.fetch(hour, first)
+        assert r.venue.requests[asked:] == []
+        held = r.store.held(hour, 0, 2**62)
+        assert [copy.bar.t for copy in held] == [first + k * HOUR_MS for k in range(3)]
+        assert {(copy.provenance, copy.bar.volume) for copy in held} == {(Provenance.REST, 1.2)}
+        with pytest.raises(SchemaChanged):  # this venue has 5m bars only
+            await history.fetch(hour, first - HOUR_MS)
+        wanted = r.venue.asked("candleSnapshot")[-1]["req"]
+        assert (wanted["interval"], wanted["startTime"]) == ("1h", first - HOUR_MS)
 
 
 async def test_closed_bars_come_into_an_empty_store_with_their_funding() -> None:

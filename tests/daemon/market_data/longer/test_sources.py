@@ -79,11 +79,13 @@ async def rig(
     begin_ms: int,
     speed: float,
     after: dict[SlotName, int] | None = None,
+    *,
+    runs: bool = True,
 ) -> AsyncIterator[Rig]:
-    """A feed with the shorter bars before `begin_ms` in its store."""
+    """A feed with the shorter bars before `begin_ms` in its store, if it `runs`."""
     clock = SystemClock()
     venue, keeper = VenueClock(clock, speed), ThreadedStore(Store(":memory:"))
-    for tape in tapes:
+    for tape in tapes if runs else ():
         past = list(bars_of(tape, begin_ms - DAY_MS, begin_ms).values())
         keeper.store.put_bars(SlotName(tape.coin, tape.interval), past, Provenance.REST)
     async with (
@@ -95,7 +97,8 @@ async def rig(
         stream = CandleStream(exchange.ws_url, FastClock(20.0), slots)
         feed = Feed(rest, stream, keeper, venue, slots, after=after)
         made = Rig(exchange, feed, rest, keeper.store)
-        tasks = [asyncio.create_task(feed.run()), asyncio.create_task(made.drain())]
+        work = (feed.run(), made.drain()) if runs else ()
+        tasks = [asyncio.create_task(one) for one in work]
         try:
             yield made
         finally:
@@ -145,6 +148,18 @@ async def test_every_longer_bar_equals_the_exchanges_own_also_while_slots_come_a
     own = bars_of(tape.resampled("1h"), 0, 2**62)
     assert [b.t for b in got] == list(range(got[0].t, got[0].t + len(got) * HOUR_MS, HOUR_MS))
     assert got == [own[b.t] for b in got]
+
+
+async def test_at_the_start_longer_bars_are_merged_once_the_shorter_ones_are_there() -> None:
+    slots = [SlotName("BTC", i) for i in ("1d", "1h", "5m")]
+    tape = generate(420, STEP, 3, start_ms=MIDNIGHT)
+    async with rig([tape], slots, MIDNIGHT + DAY_MS + 60_000, 50.0, runs=False) as r:
+        await r.feed.backfill(dict.fromkeys(slots, MIDNIGHT))
+        assert set(r.rest.asked) == {SlotName("BTC", "5m")}
+        for slot in slots[:2]:
+            held = {copy.bar.t: copy.bar for copy in r.store.held(slot, 0, 2**62)}
+            midnight = MIDNIGHT + DAY_MS
+            assert held == bars_of(tape.resampled(slot.interval), MIDNIGHT, midnight)
 
 
 async def test_ten_coins_in_four_timeframes_take_a_quarter_of_the_streams_and_calls(
