@@ -40,7 +40,7 @@ run: $(VENV)/.run ## the daemon in the foreground
 test: $(VENV)/.dev ## every test, two at a time
 	@$(BIN)/pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m "not fleet"
 
-fleet: $(VENV)/.dev ## many slots, and clusters in network namespaces: a few minutes
+fleet: $(VENV)/between/.bot $(VENV)/.dev ## many slots, and clusters in network namespaces: a few minutes
 	@$(BIN)/pytest -q -m fleet tests/system
 
 check: $(VENV)/.dev ## format, lint and types
@@ -104,6 +104,8 @@ lock: ## resolve the pinned requirements again; needs uv
 		--python-version 3.11 --no-header --quiet --upgrade -o requirements.txt
 	uv pip compile pyproject.toml --no-emit-package hyperdrift-client --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet -c requirements.txt -o requirements-service.txt
+	uv pip compile pyproject.toml --extra fleet --extra files --extra plots --no-emit-package hyperdrift-client --generate-hashes --universal --python-version 3.11 \
+		--no-header --quiet -c requirements.txt -o requirements-fleet.txt
 	uv pip compile pyproject.toml --extra dev --extra fleet --extra files --extra plots --no-emit-package hyperdrift-client --generate-hashes --universal --python-version 3.11 \
 		--no-header --quiet -c requirements.txt -o requirements-dev.txt
 	uv pip compile requirements-oldest.in --generate-hashes --universal --python-version 3.11 \

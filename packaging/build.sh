@@ -17,11 +17,12 @@ mkdir -p "$share/doc/hyperdrift" "$client" "$tree/etc/hyperdrift" "$tree/usr/bin
 "$python" -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir "$share" .
 "$python" -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir "$client" ./client
 rm -rf build client/build
-cp requirements.txt requirements-service.txt packaging/prune.sh packaging/size-mib "$share/"
+cp requirements.txt requirements-service.txt requirements-fleet.txt packaging/prune.sh packaging/size-mib "$share/"
 cp -r README.md CHANGELOG.md LICENSE docs/howto/*.md "$share/doc/hyperdrift/"
 cp examples/freqtrade/HyperdriftStrategy.py systemd/bot-5m.service systemd/mosquitto.acl systemd/mosquitto.conf "$share/doc/hyperdrift/"
 cp -r packaging/prometheus packaging/grafana "$client/"
-cp systemd/hyperdrift.service "$tree/lib/systemd/system/"
+cp systemd/hyperdrift.service systemd/hyperdrift-dask-scheduler.service systemd/hyperdrift-dask-worker@.service \
+    "$tree/lib/systemd/system/"
 cp systemd/hyperdrift.sysusers "$tree/usr/lib/sysusers.d/hyperdrift.conf"
 cp systemd/hyperdrift.tmpfiles "$tree/usr/lib/tmpfiles.d/hyperdrift.conf"
 cp systemd/hyperdrift.toml "$tree/etc/hyperdrift/"

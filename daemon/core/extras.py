@@ -6,6 +6,8 @@ from typing import Final
 from hyperdrift.errors import ConfigError
 
 _OF: Final = {"pyarrow": "files", "matplotlib": "plots", "distributed": "fleet"}
+_SERVICE_ONLY: Final = "/etc/hyperdrift/service-only"
+_FLEET: Final = "/etc/hyperdrift/fleet"
 
 
 def require(library: str, what: str) -> None:
@@ -19,8 +21,9 @@ def require(library: str, what: str) -> None:
         ConfigError: If it is not; it says how to install it.
     """
     if find_spec(library) is None:
+        extra = _OF[library]
+        change = f"`sudo touch {_FLEET}`" if extra == "fleet" else f"remove {_SERVICE_ONLY}"
         raise ConfigError(
             f"{what} needs {library}, which this installation leaves out: pip install "
-            f"'hyperdrift[{_OF[library]}]', or remove /etc/hyperdrift/service-only and run "
-            "`sudo dpkg-reconfigure hyperdrift`"
+            f"'hyperdrift[{extra}]', or {change} and run `sudo dpkg-reconfigure hyperdrift`"
         )

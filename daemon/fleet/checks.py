@@ -10,6 +10,7 @@ from hyperdrift import version_files
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.manifest import Manifest
 from monitor.drift.calibration import Calibration
+from monitor.errors import BadReference
 from retrain import features
 from retrain.manifest import manifest_name, model_id
 
@@ -58,6 +59,6 @@ def calibration_fault(folder: Path) -> str:
     """Return why the calibration in the folder of a job cannot be used, "" if it can."""
     try:
         Calibration.from_json((folder / "calibration.json").read_text())
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, BadReference) as e:
         return f"calibration.json: {e}"
     return ""

@@ -29,6 +29,8 @@ from hyperdrift.clock import Clock
 _LOOK_S: Final = 1.0
 _ANSWER_S: Final = 60.0
 _GRACE_S: Final = 30.0
+_PATIENCE: Final = 3
+_FIRST_S: Final = 10.0
 _TOPIC: Final = "hyperdrift-progress"
 
 Say = Callable[[msgspec.Struct], None]
@@ -97,9 +99,11 @@ class Cluster:
         self._client: Client | None = None
         self._peers: dict[str, _Peer] = {}
         self._asked: dict[str, asyncio.Task[None]] = {}
+        self._silences = Counter[str]()
         self._attempts: dict[str, _Attempt] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._told: ClusterSeen | None = None
+        self._since = 0.0
 
     async def use(self, client: Client, tasks: asyncio.TaskGroup) -> None:
         """Follow the workers of a connected client until its scheduler goes away.
@@ -112,7 +116,7 @@ class Cluster:
             ConnectionError: When it did.
         """
         client.subscribe_topic(_TOPIC, self._printed)
-        self._client = client
+        self._client, self._since = client, self._clock.monotonic()
         try:
             while client.status == "running" and client.scheduler is not None:
                 async with asyncio.timeout(_ANSWER_S / 4):
@@ -144,19 +148,23 @@ class Cluster:
         for address in known.keys() - self._asked.keys():
             asking = self._ask(client, address, known[address])
             self._asked[address] = tasks.create_task(asking, name=f"ask-{address}")
-        if all(task.done() for task in self._asked.values()):
-            self._tell()
+        self._tell()
 
     def _leave(self, known: Collection[str]) -> None:
         """Forget the workers whose addresses are not among these."""
         for address in set(self._asked).difference(known):
             self._asked.pop(address).cancel()
             self._peers.pop(address, None)
+            self._silences.pop(address, None)
         for attempt in self._attempts.values():
             if attempt.peer.seen.address not in known:
                 attempt.lose("the worker, or the scheduler, is gone")
 
     def _tell(self) -> None:
+        """Say what is known, first when all have answered or some have had their time."""
+        waited_s = self._clock.monotonic() - self._since
+        if self._told is None and len(self._peers) < len(self._asked) and waited_s < _FIRST_S:
+            return
         workers = tuple(sorted((p.seen for p in self._peers.values()), key=lambda one: one.name))
         found = ClusterSeen("", workers)
         if found != self._told:
@@ -171,6 +179,10 @@ class Cluster:
                 facts = await _facts_of(client, address, self._facts["python"])
             why_not = differences(facts, self._facts)
         except Exception as e:  # noqa: BLE001 - a foreign process may fail in any way
+            self._silences[address] += 1
+            if self._silences[address] < _PATIENCE:  # it may be about to leave: ask it again
+                self._asked.pop(address, None)
+                return
             why_not = f"it does not answer ({type(e).__name__}: {' '.join(str(e).split())})"
         found = seen(address, info, why_not)
         threads = max(1, int(info.get("nthreads", 1)) // max(1, found.places))
@@ -210,6 +222,8 @@ class Cluster:
             self._say(JobDone(**where, code=code, lines=lines, stderr=stderr))
         except Exception as e:  # noqa: BLE001 - a foreign process may fail in any way
             words = " ".join(str(e).split()) or type(e).__name__
+            if client.status != "running":  # no fault of the worker
+                where |= {"address": "", "worker": ""}
             self._say(JobLost(**where, why=words))
         finally:
             del self._attempts[order.job]

@@ -12,13 +12,13 @@ WITHOUT = """
 import sys
 class Without:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"pyarrow", "matplotlib"}:
+        if name.partition(".")[0] in {"pyarrow", "matplotlib", "distributed", "dask"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Without())
 import importlib.util
 real = importlib.util.find_spec
 def found(name, package=None):
-    return None if name in {"pyarrow", "matplotlib"} else real(name, package)
+    return None if name in {"pyarrow", "matplotlib", "distributed"} else real(name, package)
 importlib.util.find_spec = found
 """
 
@@ -68,6 +68,9 @@ def test_the_lists_of_an_installation_agree() -> None:
     whole, service = (_pins(name) for name in ("requirements.txt", "requirements-service.txt"))
     assert service.items() <= whole.items()
     assert {"pyarrow", "matplotlib"} <= whole.keys() - service.keys()
+    fleet = _pins("requirements-fleet.txt")
+    assert whole.items() <= fleet.items()
+    assert {"dask", "distributed"} <= fleet.keys() - whole.keys()
 
 
 def _pins(name: str) -> dict[str, str]:

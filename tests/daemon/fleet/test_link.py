@@ -1,0 +1,112 @@
+"""The daemon's end of the cluster process: its news is logged once, its end loses no job."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+
+from daemon.core.tasks import running
+from daemon.fleet.link import ClusterLink
+from daemon.fleet.messages import JobBegan, JobDone, JobLost, JobPrinted, RunJob
+from hyperdrift.clock import SystemClock
+
+READY = (
+    "say(type='seen', workers=[{'address': 'a', 'name': 'w', 'places': 2},"
+    " {'address': 'b', 'name': 'v', 'why_not': 'numpy 1, here 2'}])\n"
+)
+PREAMBLE = (
+    "import json, sys, time\n"
+    "def say(**told):\n    print(json.dumps(told), flush=True)\n"
+    "def order():\n    return json.loads(sys.stdin.readline())\n"
+)
+ORDER = RunJob(job="job-1", folder="/f", module="retrain", wanted=("candidate",))
+
+
+def link(tmp_path: Path, script: str) -> ClusterLink:
+    """Return one whose process runs a script."""
+    (tmp_path / "process.py").write_text(PREAMBLE + script)
+
+    @asynccontextmanager
+    async def started() -> AsyncIterator[asyncio.subprocess.Process]:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, tmp_path / "process.py", stdin=pipe, stdout=pipe, stderr=pipe
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    return ClusterLink(started, SystemClock())
+
+
+async def test_a_job_is_ordered_and_its_reports_arrive(tmp_path: Path) -> None:
+    script = (
+        "print('no report')\n" + READY + "o = order()\n"
+        "say(type='began', job=o['job'], worker='w')\n"
+        "say(type='printed', job='another', line='x')\n"
+        "say(type='printed', job=o['job'], line='x')\n"
+        "say(type='done', job=o['job'], address='a', worker='w', code=0, lines=['y'], stderr='')\n"
+        "order()\n"
+    )
+    made, said = link(tmp_path, script), list[JobBegan | JobPrinted]()
+    with structlog.testing.capture_logs() as logs:
+        async with running(made.run(), "link"):
+            await made.settled()
+            assert made.seen.places == 2
+            answer = await made.ask(ORDER, said.append)
+    assert isinstance(answer, JobDone)
+    assert (answer.worker, answer.lines) == ("w", ("y",))
+    assert said == [JobBegan("job-1", "w"), JobPrinted("job-1", "x")]
+    assert [line["event"] for line in logs] == ["fleet.connected", "fleet.worker_refused"]
+    assert logs[1]["why"] == "numpy 1, here 2"
+
+
+async def test_a_process_that_dies_loses_its_jobs_and_says_its_last_words(tmp_path: Path) -> None:
+    made = link(tmp_path, READY + "order()\nsys.exit('out of luck')\n")
+    with structlog.testing.capture_logs() as logs:
+        async with running(made.run(), "link"):
+            await made.settled()
+            answer = await made.ask(ORDER, lambda _: None)
+            while not made.seen.trouble:
+                await asyncio.sleep(0)
+    assert isinstance(answer, JobLost)
+    assert answer.address == ""
+    (away,) = [line for line in logs if line["event"] == "fleet.away"]
+    assert "out of luck" in away["why"]
+    assert made.seen.places == 0
+
+
+async def test_a_cancelled_job_is_cancelled_in_the_cluster(tmp_path: Path) -> None:
+    script = READY + "o = order()\nsay(type='began', job=o['job'], worker='w')\n"
+    script += f"open({str(tmp_path / 'said')!r}, 'w').write(json.dumps(order()))\norder()\n"
+    made, began = link(tmp_path, script), asyncio.Event()
+    async with running(made.run(), "link"):
+        await made.settled()
+        asking = asyncio.create_task(made.ask(ORDER, lambda _: began.set()))
+        await began.wait()
+        asking.cancel()
+        await asyncio.wait([asking])
+        while not (said := tmp_path / "said").exists() or not said.read_text():
+            await asyncio.sleep(0.01)
+    assert said.read_text() == '{"type": "cancel", "job": "job-1"}'
+
+
+async def test_a_scheduler_that_is_away_is_told_once_and_so_is_its_return(tmp_path: Path) -> None:
+    away = "say(type='seen', trouble='it does not answer')\n"
+    made = link(tmp_path, f"{away}{away}{READY}{READY}{away}order()\n")
+    with structlog.testing.capture_logs() as logs:
+        async with running(made.run(), "link"):
+            while len(logs) < 4:
+                await asyncio.sleep(0)
+            answer = await made.ask(ORDER, lambda _: None)
+    assert [line["event"] for line in logs] == [
+        *("fleet.away", "fleet.connected", "fleet.worker_refused", "fleet.away")
+    ]
+    assert isinstance(answer, JobLost)
+    assert answer.why == "it does not answer"

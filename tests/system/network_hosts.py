@@ -1,0 +1,73 @@
+"""Hosts of a small network on this machine: a network namespace each, behind one bridge.
+
+Needs root and iproute2; `why_not` says what is missing. Nothing of the machine's own network is
+touched, and all of it goes with the namespaces.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+_NETWORK = "10.77.0"
+
+
+def why_not() -> str:
+    """Say why no such network can be made here; empty if one can."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        return "only root with iproute2 can make network namespaces"
+    probe = f"hyperdrift-probe-{os.getpid()}"
+    made = subprocess.run(("ip", "netns", "add", probe), check=False, capture_output=True)
+    subprocess.run(("ip", "netns", "del", probe), check=False, capture_output=True)
+    return "" if made.returncode == 0 else "network namespaces are not allowed here"
+
+
+class NetworkHost:
+    """A namespace with one address."""
+
+    def __init__(self, namespace: str, address: str) -> None:
+        self.namespace, self.address = namespace, address
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What to put before a command that runs there."""
+        return ("ip", "netns", "exec", self.namespace)
+
+
+@contextmanager
+def network(names: Sequence[str]) -> Iterator[dict[str, NetworkHost]]:
+    """Yield a host for each name; each reaches all others."""
+    tag = f"hd{os.getpid()}"
+    switch = f"{tag}-switch"
+    made = [switch]
+    try:
+        _ip("netns", "add", switch)
+        _ip("-n", switch, "link", "add", "br0", "type", "bridge")
+        _ip("-n", switch, "link", "set", "br0", "up")
+        hosts = {}
+        for number, name in enumerate(names, start=1):
+            host = NetworkHost(f"{tag}-{name}", f"{_NETWORK}.{number}")
+            _ip("netns", "add", host.namespace)
+            made.append(host.namespace)
+            _plug(host, switch, f"p{number}")
+            hosts[name] = host
+        yield hosts
+    finally:
+        for namespace in made:
+            subprocess.run(("ip", "netns", "del", namespace), check=False, capture_output=True)
+
+
+def _plug(host: NetworkHost, switch: str, port: str) -> None:
+    """Connect a host with the bridge."""
+    peer = ("peer", "name", "eth0", "netns", host.namespace)
+    _ip("-n", switch, "link", "add", port, "type", "veth", *peer)
+    _ip("-n", switch, "link", "set", port, "master", "br0", "up")
+    _ip("-n", host.namespace, "address", "add", f"{host.address}/24", "dev", "eth0")
+    for link in ("eth0", "lo"):
+        _ip("-n", host.namespace, "link", "set", link, "up")
+
+
+def _ip(*arguments: str) -> None:
+    done = subprocess.run(("ip", *arguments), check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
