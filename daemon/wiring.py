@@ -130,13 +130,21 @@ def build_feed(
     return feed, flow
 
 
+def _jobs(shared: SharedParts) -> Jobs:
+    """Build what runs jobs; the queue follows how many at once."""
+    jobs = make_jobs(shared.config, shared.config.data_dir / "jobs", shared.clock)
+    jobs.clear()
+    shared.queue.follow(lambda: jobs.remote_places)
+    jobs.listen(shared.queue.look)
+    return jobs
+
+
 def build_slots(shared: SharedParts) -> SlotParts:
     """Build every slot of the configuration; no task runs yet."""
     config = shared.config
     signer = own_signer(config.data_dir)
     registry = Registry(config.data_dir / "models", signer, ring=trusted_keys(config.data_dir))
-    jobs = make_jobs(config, config.data_dir / "jobs", shared.clock)
-    jobs.clear()
+    jobs = _jobs(shared)
     inboxes = {section.name: Inbox() for section in config.slots}
     router = MessageRouter(
         inboxes,

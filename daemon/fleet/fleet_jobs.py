@@ -7,7 +7,7 @@ then this host. What comes back is checked here, and only the daemon signs and d
 import asyncio
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -62,6 +62,10 @@ class FleetJobs(Jobs):
     def remote_places(self) -> int:
         """How many jobs the workers run at once now; 0 if none fits."""
         return self._link.seen.places
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """Let `changed` be called when `remote_places` may have changed."""
+        self._link.changed = changed
 
     async def serve(self) -> None:
         """Follow the cluster until cancelled."""

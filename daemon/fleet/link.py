@@ -59,6 +59,7 @@ class ClusterLink:
         self._settled = asyncio.Event()
         self._refused, self._said = set[tuple[str, str]](), set[str]()
         self.seen = ClusterSeen("it was not asked yet")
+        self.changed: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
         """Run the process, again whenever it ends, until cancelled."""
@@ -154,6 +155,7 @@ class ClusterLink:
                 self._refused.add((worker.name, worker.why_not))
                 log.warning("fleet.worker_refused", worker=worker.name, why=worker.why_not)
         self._settled.set()
+        self.changed()
 
     def _lose_all(self, why: str) -> None:
         for job, waiting in self._jobs.items():

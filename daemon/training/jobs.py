@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,9 @@ class Jobs:
     def remote_places(self) -> int:
         """How many jobs other hosts run at once now; 0 if jobs run on this one."""
         return 0
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """Let `changed` be called when `remote_places` may have changed."""
 
     async def serve(self) -> None:
         """Keep up what the jobs need, until cancelled; jobs of this host alone need nothing."""

@@ -69,6 +69,8 @@ async def test_a_job_is_ordered_and_its_reports_arrive(tmp_path: Path) -> None:
 
 async def test_a_process_that_dies_loses_its_jobs_and_says_its_last_words(tmp_path: Path) -> None:
     made = link(tmp_path, READY + "order()\nsys.exit('out of luck')\n")
+    places = list[int]()
+    made.changed = lambda: places.append(made.seen.places)
     with structlog.testing.capture_logs() as logs:
         async with running(made.run(), "link"):
             await made.settled()
@@ -79,7 +81,7 @@ async def test_a_process_that_dies_loses_its_jobs_and_says_its_last_words(tmp_pa
     assert answer.address == ""
     (away,) = [line for line in logs if line["event"] == "fleet.away"]
     assert "out of luck" in away["why"]
-    assert made.seen.places == 0
+    assert places == [2, 0]
 
 
 async def test_a_cancelled_job_is_cancelled_in_the_cluster(tmp_path: Path) -> None:
