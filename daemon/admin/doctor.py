@@ -22,6 +22,7 @@ from daemon.config.loader import broker_address, operator_login
 from daemon.config.schema import Config
 from daemon.core.clock import VenueClock
 from daemon.core.errors import NoAnswer, Unreachable, VenueUnreachable
+from daemon.core.suggestions import several
 from daemon.core.terminal.console import EscapingConsole
 from daemon.core.times import utc
 from daemon.hyperliquid.connecting import proxy_for, stream_socket
@@ -190,8 +191,7 @@ def _daemon(config: Config, status: dict[str, Any]) -> Check:
         return Check("daemon", f"it is version {runs}, installed is {ours}; {restart}")
     wanted, has = {str(s.name) for s in config.slots}, set(status.get("slots", ()))
     if wanted != has:
-        wrong = f"it follows {', '.join(sorted(has))}, configured is {', '.join(sorted(wanted))}"
-        return Check("daemon", f"{wrong}; {restart}")
+        return Check("daemon", _other_slots(wanted - has, has - wanted))
     if trouble := status.get("trouble"):
         return Check("daemon", trouble)
     if doing := status.get("doing"):
@@ -200,6 +200,12 @@ def _daemon(config: Config, status: dict[str, Any]) -> Check:
     if venue and not venue["connected"]:
         return Check("daemon", "its stream from the venue is down; `journalctl -u hyperdrift`")
     return Check("daemon", note=f"version {runs}, {len(has)} slot{'s' * (len(has) != 1)}")
+
+
+def _other_slots(lacking: set[str], besides: set[str]) -> str:
+    told = {"does not follow": lacking, "still follows": besides}
+    wrong = " and ".join(f"{what} {several(sorted(of))}" for what, of in told.items() if of)
+    return f"it {wrong}: `systemctl reload hyperdrift` takes the configuration of now"
 
 
 def _absent(config: Config) -> Check:

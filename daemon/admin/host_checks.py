@@ -18,6 +18,7 @@ from daemon.config.file_access import unreachable
 from daemon.config.schema import Config
 from daemon.core.confined import landlock_version
 from daemon.core.errors import StoreCorrupt
+from daemon.core.suggestions import several
 from daemon.registry.keys import command_keys, private_path, public_path
 from daemon.registry.signing import Signer
 from daemon.store.data_folder import STORE_NAME
@@ -55,7 +56,7 @@ def configuration(config: Config, file: Path | None = None) -> list[Check]:
     uid = config.data_dir.stat().st_uid if config.data_dir.is_dir() else os.geteuid()
     if problems := unreachable(config, uid, file):
         return [Check("configuration", problem) for problem in problems]
-    return [Check("configuration", note=", ".join(str(slot.name) for slot in config.slots))]
+    return [Check("configuration", note=several(slot.name for slot in config.slots))]
 
 
 def confinement() -> Check:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from daemon.core.suggestions import several
 from hyperdrift.errors import ConfigError
 from hyperdrift.process.home import expanded
 from hyperdrift.slot_name import DAY_MS, SlotName, interval_name
@@ -343,6 +344,6 @@ class Config(_Section, frozen=True, kw_only=True):
         for section in self.slots:
             if section.name == name:
                 return section
-        have = ", ".join(str(s.name) for s in self.slots)
+        have = several(s.name for s in self.slots)
         msg = f"slot {name} is not configured; this configuration has {have}"
         raise ConfigError(msg)

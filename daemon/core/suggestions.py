@@ -1,7 +1,10 @@
-"""Suggest known names for a name that does not exist."""
+"""Suggest known names for a name that does not exist, and list names in a line."""
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
+
+_SHOWN: Final = 8
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
@@ -17,3 +20,10 @@ def nearest(name: str, known: Iterable[str], most: int) -> list[str]:
     """
     by_lower = {each.lower(): each for each in known}
     return [by_lower[each] for each in difflib.get_close_matches(name.lower(), by_lower, most)]
+
+
+def several(names: Iterable[object]) -> str:
+    """Return names in a line, and of many only the first and how many more there are."""
+    texts = [str(name) for name in names]
+    shown = ", ".join(texts[:_SHOWN])
+    return shown if len(texts) <= _SHOWN else f"{shown} and {len(texts) - _SHOWN} more"

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from daemon.core.outside_text import decode_json, printable
+from daemon.core.suggestions import several
 from daemon.mqtt import issue_times
 from daemon.mqtt.messages import Command, CommandReply
 from daemon.registry.signing import KeyRing
@@ -141,7 +142,7 @@ class CommandHandler:
 
     def _transport_problem(self, slot: SlotName, command: Command, *, retained: bool) -> str | None:
         if slot not in self._slots:
-            have = ", ".join(sorted(map(str, self._slots)))
+            have = several(sorted(map(str, self._slots)))
             named = printable(str(slot), _LONGEST_NAME)
             return f"slot {named} is not configured here; this daemon has {have}"
         if retained:

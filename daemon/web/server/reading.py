@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from daemon.core.outside_text import printable
-from daemon.core.suggestions import did_you_mean
+from daemon.core.suggestions import did_you_mean, several
 from daemon.web.server.contract import PageData, PageName
 from daemon.web.server.visits import Denied
 from daemon.web.views import FeedView, JournalView, Overview, SlotView, VersionView, View
@@ -77,7 +77,7 @@ class Reading:
         names = {str(slot): slot for slot in self._slots}
         if text in names:
             return names[text]
-        shown, has = printable(text, _LONGEST), ", ".join(names)
+        shown, has = printable(text, _LONGEST), several(names)
         remedy = did_you_mean(shown, names, f"this daemon has {has}")
         raise Denied(404, f"there is no slot {shown!r}", remedy)
 

@@ -199,7 +199,10 @@ async def test_a_daemon_of_another_version_or_with_other_slots_is_to_be_restarte
     bus.publish(TOPICS.status, online(slots=("SOL-1h",)), retain=True)
     await bus.flush()
     found = await machine.check_up()
-    assert "it follows SOL-1h, configured is BTC-5m; restart" in found["daemon"].problem
+    assert (
+        "it does not follow BTC-5m and still follows SOL-1h: `systemctl reload"
+        in found["daemon"].problem
+    )
 
 
 async def test_a_daemon_that_ended_is_no_good_news_and_one_that_starts_says_how_far_it_is(

@@ -27,3 +27,13 @@ def test_what_was_noted_before_anybody_listens_is_told_too() -> None:
     troubles.listen(lambda slot, change: told.append((slot, change.text)))
     assert told == [(BTC, "it is delisted"), (BTC, "no bar for an hour")]
     assert troubles.of(BTC) == "it is delisted; no bar for an hour"
+
+
+def test_a_removed_slot_is_forgotten_and_what_was_told_of_it_is_over() -> None:
+    troubles, told = SlotTroubles(), list[SlotName]()
+    troubles.begin(BTC, "coin", "BTC is delisted")
+    troubles.begin(ETH, "coin", "ETH is delisted")
+    assert troubles.drop(BTC) == [TroubleChanged("BTC is delisted", is_over=True, kind="coin")]
+    assert troubles.of(BTC) == ""
+    troubles.listen(lambda slot, _change: told.append(slot))
+    assert told == [ETH]

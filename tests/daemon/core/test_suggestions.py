@@ -1,4 +1,4 @@
-from daemon.core.suggestions import did_you_mean, nearest
+from daemon.core.suggestions import did_you_mean, nearest, several
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest_one() -> None:
@@ -15,3 +15,8 @@ def test_names_that_differ_in_case_alone_are_near_and_come_as_they_are_written()
 
 def test_no_more_names_come_than_were_asked_for() -> None:
     assert len(nearest("BTC", ["BTC1", "BTC2", "BTC3"], 2)) == 2
+
+
+def test_of_many_names_the_first_are_shown_and_the_others_counted() -> None:
+    assert several("ABC") == "A, B, C"
+    assert several(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"

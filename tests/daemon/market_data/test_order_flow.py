@@ -230,3 +230,23 @@ async def test_where_cohorts_are_learnt_what_addresses_took_is_kept(store: Threa
     rows = await store.call(lambda s: taker_table.read(s.database, BTC, 0, 2**60))
     assert sorted(rows.signed[rows.t == START].tolist()) == [-3.0, 2.0]
     assert sorted(rows.signed[rows.t == START + STEP].tolist()) == [-3.0, 1.5]
+
+
+async def test_a_slot_that_is_added_counts_from_then_on_and_a_removed_one_no_more(
+    store: ThreadedStore,
+) -> None:
+    clock, eth = FakeClock(START), SlotName("ETH", "5m")
+    flow = collector(store, clock)
+    await flow.begin()
+    flow.take(trade(0, 1, 5.0, TOP, coin="ETH"))
+    await flow.add(eth, 0)
+    flow.take(trade(0, 2, 2.0, TOP, coin="ETH"))
+    flow.take(trade(0, 1, 1.0, TOP))
+    assert flow.coins == {"BTC", "ETH"}
+    await flow.settle(eth, START)
+    assert (await kept(store, [2.0], eth))[0].tolist() == [2.0, 0.0]
+    flow.remove(eth)
+    flow.take(trade(1, 3, 2.0, TOP, coin="ETH"))
+    assert flow.coins == {"BTC"}
+    await flow.settle(BTC, START)
+    assert (await kept(store, [1.0]))[0].tolist() == [1.0, 0.0]

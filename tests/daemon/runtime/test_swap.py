@@ -401,3 +401,21 @@ async def test_the_loop_checks_by_itself(room: Room) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def test_a_slot_that_is_served_no_longer_repeats_nothing_and_knows_its_bots_when_it_returns(
+    room: Room,
+) -> None:
+    await room.bot_is(online=True)
+    room.order()
+    await room.orders_heard(1)
+    room.swap.unwatch(SLOT)
+    room.pass_time(REPEAT_S + 1)
+    await room.orders_heard(1)
+    assert room.silences == []
+    room.bots.clear()
+    room.swap.watch(SLOT)
+    room.pass_time(1)
+    assert [bot.bot_id for bot in room.bots] == ["b"]
+    room.order()
+    await room.orders_heard(2)

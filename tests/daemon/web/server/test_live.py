@@ -52,6 +52,19 @@ async def test_a_page_is_told_of_its_own_slot_only(tmp_path: Path) -> None:
         assert "retraining" in text
 
 
+async def test_a_page_of_a_slot_that_was_removed_ends_and_is_not_found_again(
+    tmp_path: Path,
+) -> None:
+    async with a_page(tmp_path) as place:
+        async with listening(place, "slot-BTC-5m") as told, listening(place, "overview") as others:
+            await asyncio.sleep(0.1)
+            del place.data.states[BTC]
+            assert [topic async for topic, _ in told] == []
+            assert (await anext(others))[0] == "overview"
+        async with Visitor(place) as visitor, visitor.get("/live?topics=slot-BTC-5m") as answer:
+            assert answer.status == 404
+
+
 async def test_what_is_told_in_this_process_changes_the_journal_of_a_page(tmp_path: Path) -> None:
     async with a_page(tmp_path) as place, listening(place, "journal") as told:
         message = {"kind": "alert", "at_ms": 1, "text": "t"}

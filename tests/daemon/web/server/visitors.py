@@ -291,7 +291,7 @@ async def a_page(folder: Path, more: Any = (), **section: Any) -> AsyncIterator[
         not_ready=lambda: place.not_ready,
         clock=clock,
         venue=VenueClock(clock),
-        slots=[slot.name for slot in config.slots],
+        slots=place.data.states,
     )
     place.site = Site(config, sources, PlainPages(), more)
     running = asyncio.create_task(place.site.run())
