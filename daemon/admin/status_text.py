@@ -201,7 +201,9 @@ def _probation_facts(probation: dict[str, Any] | None) -> Facts:
 
 def _phase(state: SlotState) -> str:
     job = state.retrain
-    return f"{state.phase} {job.said}" if job else state.phase
+    if job is None:
+        return state.phase
+    return job.said if job.waits else f"{state.phase} {job.said}"
 
 
 def age(seconds: int | None) -> str:

@@ -34,7 +34,7 @@ class RetrainProgress(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def said(self) -> str:
-        """The step and how far it is, in words: `waiting, 3rd of 12` or `fit 40 %`."""
+        """Where in the queue it is, or step and share: `waiting, 3rd of 12`, `fit 40 %`."""
         if self.waits:
             return f"{WAITING}, {ordinal(self.place)} of {self.waiting}"
         return f"{self.step} {self.percent:.0f} %"

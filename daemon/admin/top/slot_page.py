@@ -40,8 +40,8 @@ def page(state: TopState, row: SlotRow, width: int, height: int, now_ms: int) ->
 
 def _title(row: SlotRow, width: int) -> Text:
     job = row.state.retrain
-    doing = f" {job.said}" if job else ""
-    title = fitted(f"{row.slot}  {row.state.phase}{doing}", width)
+    doing = row.state.phase if job is None else f"{row.state.phase} {job.said}"
+    title = fitted(f"{row.slot}  {job.said if job and job.waits else doing}", width)
     title.stylize("bold")
     return title
 

@@ -47,6 +47,14 @@ def test_it_tells_what_the_labels_of_the_live_model_are(capsys: Any) -> None:
     assert "labels" not in shown(capsys)  # of an older daemon
 
 
+def test_it_says_how_far_a_retrain_is_or_its_place_in_the_queue(capsys: Any) -> None:
+    job = {"job": "j", "step": "fit", "percent": 41.4}
+    assert "BTC-5m: retraining fit 41 %" in shown(capsys, phase="retraining", retrain=job)
+    waits = job | {"step": "waiting", "percent": 0.0, "place": 3, "waiting": 12}
+    text = shown(capsys, phase="retraining", retrain=waits)
+    assert "BTC-5m: waiting, 3rd of 12 " in text
+
+
 def test_it_names_the_gates_that_refused_the_last_candidate_and_when_the_next_may_start(
     capsys: Any,
 ) -> None:

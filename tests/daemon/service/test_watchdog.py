@@ -155,6 +155,8 @@ def test_the_summary_has_age_win_rate_and_what_each_slot_does() -> None:
     assert summary([("BTC-5m", busy)]) == (
         "BTC-5m: retraining (fit, 45 %), model 5 d old, win rate not known yet"
     )
+    waiting = replaced(busy, retrain=replaced(fit, step="waiting", place=2, waiting=9))
+    assert summary([("BTC-5m", waiting)]).startswith("BTC-5m: retraining (waiting, 2nd of 9), mo")
     lost = msgspec.structs.replace(STATE, trouble="its model cannot be used: it is gone")
     assert summary([("BTC-5m", lost)]) == "BTC-5m: its model cannot be used: it is gone"
     assert summary([(str(n), new) for n in range(6)]).endswith("; and 2 more")

@@ -71,6 +71,10 @@ def test_the_page_of_a_slot_has_its_events_its_drift_and_its_bots() -> None:
     for word in ("retraining fit the stack 45 %", "next retrain", "what happened", "200%", "bots"):
         assert word in seen
     assert "##########|##########" in seen
+    queued = RetrainProgress(job="j", step="waiting", percent=0.0, place=3, waiting=12)
+    waits = heard_slot(state, SlotName("C0", "5m"), slot_state(retrain=queued), T0)
+    assert "C0-5m  waiting, 3rd of 12" in text(draw(waits, 80, 60, T0))
+    assert "waiting 3/12" in text(draw(replace(waits, opened=False), 120, 24, T0))
     low = draw(state, 80, 10, T0)
     assert low.most_scrolled > 5
     end = draw(replace(state, scrolled=low.most_scrolled), 80, 10, T0)

@@ -13,6 +13,7 @@ from monitor.phases import Phase
 from tests.daemon.web.data.test_needs import NOW_MS, ONLINE, SERVING
 
 JOB = RetrainProgress(job="BTC-5m-1750000000000-1", step="fit", percent=40.4, reason="drift of x")
+WAITS = msgspec.structs.replace(JOB, step="waiting", percent=0.0, place=3, waiting=12)
 EARNED = {"count": 40, "mean_bp": 3.25, "low_bp": 0.5, "high_bp": 6.0, "verdict": "shown"}
 FEW = {"count": 4, "mean_bp": -7.0, "low_bp": None, "high_bp": None, "verdict": "too few"}
 NONE = {"count": 0, "mean_bp": None, "low_bp": None, "high_bp": None, "verdict": "too few"}
@@ -50,6 +51,13 @@ def state(**fields: Any) -> SlotState:
         (
             {"phase": "judging", "retrain": JOB, "model_id": None},
             "It judges a new model (40 % done) because of drift of x.",
+        ),
+        (
+            {"phase": "retraining", "retrain": WAITS},
+            (
+                "It waits for its turn to train a new model because of drift of x; it is 3rd of 12 "
+                "in the queue; the live model goes on."
+            ),
         ),
         ({"phase": "judging"}, "It judges a new model."),
         (
@@ -130,6 +138,7 @@ def test_whether_it_earns_is_said_of_trades_once_there_are_enough(
             ),
         ),
         ({"phase": "retraining"}, "One is running."),
+        ({"phase": "retraining", "retrain": WAITS}, "One waits for its turn."),
         (
             {"phase": "paused", "causes": CAUSES},
             "None starts by itself while the slot is paused; you can ask for one at any time.",
@@ -165,6 +174,13 @@ EMPTY: dict[str, Any] = {"phase": "collecting", "model_id": None}
         (
             slots({"model_id": None, "phase": "retraining"}),
             "It runs: no model live yet and 1 retrain under way, and nothing needs you.",
+        ),
+        (
+            slots(TRAINS, TRAINS | {"retrain": WAITS}, TRAINS | {"retrain": WAITS}),
+            (
+                "It runs: 3 models live, 1 retrain under way and 2 retrains waiting, and nothing "
+                "needs you."
+            ),
         ),
         (
             slots(TRAINS, EMPTY),
