@@ -68,9 +68,9 @@ MEANINGS: Final = {
     "feed.price_doubted": "A price is far from the last one; REST is asked again first.",
     "feed.recovered": "REST answers for the slot again.",
     "feed.revised": "REST corrected bars that were handed on already.",
-    "feed.source": (
-        "A slot's bars are merged from those of a shorter slot of its coin from now on; with "
-        "`merged_from` empty the slot asks the venue itself."
+    "feed.sources": (
+        "From now on slots have their bars merged from those of a shorter slot of their coin, "
+        "by `merged_from`; where that is empty, the slot asks the venue itself."
     ),
     "feed.start_goes_on": "Nobody's past came for ten minutes; it is fetched after the start.",
     "feed.stream_back": "The stream is back after a loss.",

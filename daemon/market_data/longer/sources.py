@@ -49,18 +49,24 @@ class BarSources:
         found = sources(self._followers)
         self.asking.clear()
         self.asking.update(slot for slot, source in found.items() if source is None)
-        for slot, source in found.items():
-            self._give(self._followers[slot], source)
+        given = {
+            str(slot): str(source or "")
+            for slot, source in found.items()
+            if self._give(self._followers[slot], source)
+        }
+        if given:
+            log.info("feed.sources", merged_from=given)
 
-    def _give(self, follower: BarFollower, source: SlotName | None) -> None:
+    def _give(self, follower: BarFollower, source: SlotName | None) -> bool:
+        """Give a follower its source; return whether it had another one."""
         slot, held = follower.slot, follower.shorter
         shorter = None if source is None else self._followers[source]
         if (held.follower if held else None) is shorter:
-            return
+            return False
         follower.shorter = None
         if held:
             held.leave()
         if shorter:
             args = (self._store, self._venue, self._oddities)
             follower.shorter = ShorterBars(slot, shorter, *args)
-        log.info("feed.source", slot=str(slot), merged_from=str(source or ""))
+        return True

@@ -179,7 +179,10 @@ async def test_a_slot_asks_the_venue_once_its_shorter_slot_is_gone_also_while_it
     async with rig.following():
         await rig.until(1.02)
         del rig.followers[SHORT]
-        rig.sources.settle()
+        with capture_logs() as logs:
+            rig.sources.settle()
+        told = [log["merged_from"] for log in logs if log["event"] == "feed.sources"]
+        assert told == [{"BTC-1h": ""}]
         assert rig.sources.asking == {LONG}
         await rig.until(2.02)
     assert rig.got[LONG] == hours(bars[:24])
