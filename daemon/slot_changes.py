@@ -106,8 +106,8 @@ class SlotChanges:
             self._feed.deepen(slot, now_ms - self._shared.config.slot(slot).history_ms)
         if not plan.added and not plan.removed:
             return
-        for slot in plan.removed:
-            await self._remove(slot)
+        for slot in sorted(plan.removed, key=lambda slot: -slot.interval_ms):
+            await self._remove(slot)  # the longest first: it may be merged from the others
         if plan.removed:
             bus, topics = self._shared.bus, self._shared.topics
             clear_slots(plan.removed, bus, topics, self._parts.inboxes)
@@ -172,7 +172,7 @@ class SlotChanges:
         slots = list(slots)
         if slots:
             await self._listed.add(slots)
-        for slot in slots:
+        for slot in sorted(slots, key=lambda slot: slot.interval_ms):
             if self._flow:
                 await self._flow.add(slot, config.keep_takers_ms)
             self._feed.add(slot, now_ms - config.slot(slot).history_ms)
