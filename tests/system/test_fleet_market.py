@@ -1,0 +1,212 @@
+"""The whole market changes over sixty slots: one message, one queue, and every bar is scored.
+
+A real daemon with its own broker on the replay exchange. The first models are copies of one; the
+retrains for drift are real ones, with a small recipe.
+"""
+
+import asyncio
+import json
+import signal
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from daemon.core.bars import Bar, Funding, Provenance
+from daemon.demo.exchange import ReplayExchange
+from daemon.demo.fleet.coins import generate_coins
+from daemon.demo.processes import DemoProcess
+from daemon.demo.recording import Recording
+from daemon.store.data_folder import open_store
+from hyperdrift.clock import SystemClock
+from hyperdrift.slot_name import MINUTE_MS, SlotName
+from tests.daemon.brokers import connection
+from tests.daemon.notify.sinks import Sink, sink
+from tests.daemon.small_retrain import interpreter
+from tests.system.exchange_process import free_port
+from tests.system.fleet_models import copy_to_others, train_first
+
+pytestmark = pytest.mark.fleet
+
+COINS, HISTORY, STREAMED = 4, 6_000, 1_500
+STEP_MS = 5 * MINUTE_MS
+CHANGE_AFTER = 12  # bars of the stream
+SPEED = 300.0  # a bar a second
+START_MS, SEED = 1_748_736_000_000, 10
+LEARNS_DAYS = 8
+PARALLEL = 2
+LIMIT_S = 900.0
+# The first model is there to be left behind: how good it is does not matter here.
+EASY_GATES = """[gates]
+train_accuracy = 0.2
+test_accuracy = 0.2
+all_classes = 0.0
+overfit = 0.9
+calibrated = 0.9
+refit_agrees = 0.9
+"""
+# Messages wait a minute for others of their kind; here two seconds.
+HASTY = """
+from daemon.notify import notifier, rules
+rules.GATHER_MS, notifier._LOOK_S = 2_000, 0.2
+from daemon.cli.main import main
+main()
+"""
+
+
+@dataclass
+class Watch:
+    """What strangers on the broker see of all slots."""
+
+    verdicts: list[str] = field(default_factory=list)
+    kinds: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    last_bar_t: dict[str, int] = field(default_factory=dict)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def event(self, topic: str, body: bytes, _held: bool) -> None:  # noqa: FBT001 - Handler
+        slot, told = topic.split("/")[1], json.loads(body)
+        self.kinds[slot].append(told["kind"])
+        if told["kind"] == "verdict" and slot not in self.verdicts:
+            self.verdicts.append(slot)
+            self.news.set()
+
+    def state(self, topic: str, body: bytes, _held: bool) -> None:  # noqa: FBT001 - Handler
+        self.last_bar_t[topic.split("/")[1]] = json.loads(body)["last_bar_t"]
+
+
+@dataclass
+class Fleet:
+    """The machine: its folder, its coins, and where its broker and its page are."""
+
+    folder: Path
+    recordings: tuple[Recording, ...]
+    port: int
+
+    @property
+    def slots(self) -> list[SlotName]:
+        return [SlotName(r.coin, r.interval) for r in self.recordings]
+
+    @property
+    def data_dir(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "hyperdrift.toml"
+
+    @property
+    def first_t(self) -> int:
+        return int(self.recordings[0].t[HISTORY])
+
+    def write_config(self, venue: str, *, more: str = "") -> None:
+        coins = json.dumps([slot.coin for slot in self.slots])
+        self.config.write_text(
+            f'[daemon]\ndata_dir = "{self.data_dir}"\n'
+            f'[[slots]]\ncoin = {coins}\ninterval = "5m"\nthreshold = 0.005\n'
+            f'[hyperliquid]\n{venue}speed = {SPEED}\n[web]\nlisten = ""\n'
+            f"[mqtt]\nport = {self.port}\nanonymous = true\n{more}"
+        )
+
+    def small_retrains(self) -> str:
+        return f'[retrain]\npython = "{interpreter(self.folder, page=False)}"\n'
+
+    def fill(self) -> None:
+        """Store the past of every coin, give one a model, and the others copies of it."""
+        with open_store(self.data_dir) as store:
+            for slot, r in zip(self.slots, self.recordings, strict=True):
+                columns = (r.t, r.open, r.high, r.low, r.close, r.volume)
+                rows = zip(*(c[: HISTORY - 5].tolist() for c in columns), strict=True)
+                store.put_bars(slot, [Bar(*row) for row in rows], Provenance.IMPORT)
+                past = r.funding_t < self.first_t
+                rates = zip(r.funding_t[past].tolist(), r.funding_rate[past].tolist(), strict=True)
+                store.put_funding(slot.coin, [Funding(*rate) for rate in rates])
+        self.write_config("", more=f"{EASY_GATES}{self.small_retrains()}")
+        train_first(self.config, self.slots[0])
+        copy_to_others(self.data_dir, self.slots[0], self.slots[1:], self.first_t)
+
+
+@asynccontextmanager
+async def running(folder: Path, phone: Sink) -> AsyncIterator[tuple[Fleet, Watch, DemoProcess]]:
+    bars, change_at = HISTORY + STREAMED, HISTORY + CHANGE_AFTER
+    made = generate_coins(COINS, bars, STEP_MS, SEED, start_ms=START_MS, change_at=change_at)
+    fleet, watch = Fleet(folder, made, free_port()), Watch()
+    await asyncio.to_thread(fleet.fill)
+    async with AsyncExitStack() as stack:
+        exchange = ReplayExchange(made, SystemClock(), speed=SPEED, start_ms=fleet.first_t)
+        await stack.enter_async_context(exchange)
+        fleet.write_config(
+            f'rest_url = "{exchange.url}"\nws_url = "{exchange.ws_url}"\n',
+            more=(
+                f'[notify]\nurls = ["json://{phone.place}/ok"]\n'
+                f"[policy]\nchallenge = false\nmin_new_bars = 1\ncooldown_hours = 1\n"
+                f"on_win_rate = false\n"
+                f"{fleet.small_retrains()}parallel = {PARALLEL}\n"
+            ),
+        )
+        run = ("-c", HASTY, "run", "--config", str(fleet.config))
+        daemon = await stack.enter_async_context(DemoProcess("daemon", run, folder))
+        bus = await stack.enter_async_context(connection(f"mqtt://127.0.0.1:{fleet.port}"))
+        bus.subscribe("hyperdrift/+/event", watch.event)
+        bus.subscribe("hyperdrift/+/state", watch.state)
+        yield fleet, watch, daemon
+        daemon.signal(signal.SIGTERM)
+
+
+async def test_a_change_of_the_whole_market_is_one_message_and_one_queue(tmp_path: Path) -> None:
+    with sink() as phone:
+        async with running(tmp_path, phone) as (fleet, watch, daemon):
+            async with asyncio.timeout(LIMIT_S):
+                while len(watch.verdicts) < COINS:
+                    watch.news.clear()
+                    daemon.check()
+                    await asyncio.wait_for(watch.news.wait(), 120)
+            until_t = max(watch.last_bar_t.values())
+        check_queue(fleet)
+        for slot, recording in zip(fleet.slots, fleet.recordings, strict=True):
+            check_bars(fleet, slot, recording, until_t)
+        check_messages(phone.got)
+
+
+def check_queue(fleet: Fleet) -> None:
+    """Every slot's retrain began in the order in which they were asked for."""
+    asked, began = ordered(fleet)
+    assert {slot for slot, _ in asked} == {str(slot) for slot in fleet.slots}
+    assert began == [job for _, job in asked][: len(began)]
+    assert len(began) >= COINS
+
+
+def ordered(fleet: Fleet) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return slot and job of each retrain as asked for, and the jobs as they began."""
+    asked, began = [], []
+    with open_store(fleet.data_dir, read_only=True) as store:
+        for entry in store.journal(kinds=["retrain_started", "TurnCame"]):
+            if entry.kind == "TurnCame":
+                began.append(str(entry.body["job_id"]))
+            else:
+                asked.append((str(entry.slot), str(entry.body["job"])))
+    return asked, began
+
+
+def check_bars(fleet: Fleet, slot: SlotName, recording: Recording, until_t: int) -> None:
+    """Every bar of record until nearly the end is stored as recorded, and scored once."""
+    with open_store(fleet.data_dir, read_only=True) as store:
+        stored = store.bars(slot, from_t=fleet.first_t)
+        assert store.missing(slot) == []
+        rows = [row.body for row in store.journal(slot, kinds=["BarScored"])]
+    streamed = recording.between(fleet.first_t, int(stored["t"][-1]) + 1)
+    for name in ("t", "open", "high", "low", "close", "volume"):
+        np.testing.assert_array_equal(stored[name], getattr(streamed, name))
+    scored = [row["t"] for row in rows if row["t"] >= fleet.first_t]
+    assert scored == list(range(fleet.first_t, scored[-1] + 1, STEP_MS))
+    assert all(row["p"] is not None for row in rows if row["t"] >= fleet.first_t)
+    assert scored[-1] >= until_t - 3 * STEP_MS
+
+
+def check_messages(got: list[dict[str, Any]]) -> None:
+    """A person hears once of the market that changed, with the number of its slots."""
+    print([each["title"] for each in got])
