@@ -19,6 +19,7 @@ Tell = Callable[[str], None]
 # The events whose text is printed. A verdict is printed gate by gate; others are not printed.
 _MARKS: Final = {
     "drift": "drift",
+    "market_drift": "market",
     "win_rate": "win rate",
     "retrain_started": "retrain",
     "retrain_failed": "retrain",
@@ -147,7 +148,10 @@ class EventLog:
         is_known = self._several and kind == "drift" and bool(self.state.get("retrain"))
         if kind in _MARKS and not is_known and event["text"] != self._last_text:
             self._last_text = event["text"]
-            self._say(_MARKS[kind], event["text"])
+            if kind == "market_drift":  # it names its slots
+                self._tell(f"{_MARKS[kind]:>9}  {event['text']}")
+            else:
+                self._say(_MARKS[kind], event["text"])
 
     def _on_verdict(self, event: dict[str, Any]) -> None:
         for gate in event["gates"]:

@@ -7,7 +7,6 @@ retrains for drift are real ones, with a small recipe.
 import asyncio
 import json
 import signal
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,14 +32,15 @@ from tests.system.fleet_models import copy_to_others, train_first
 
 pytestmark = pytest.mark.fleet
 
-COINS, HISTORY, STREAMED = 4, 6_000, 1_500
+COINS, HISTORY, STREAMED = 60, 6_000, 3_000
 STEP_MS = 5 * MINUTE_MS
 CHANGE_AFTER = 12  # bars of the stream
 SPEED = 300.0  # a bar a second
 START_MS, SEED = 1_748_736_000_000, 10
 LEARNS_DAYS = 8
 PARALLEL = 2
-LIMIT_S = 900.0
+LIMIT_S = 2_400.0  # of a busy host; three minutes on two quiet cores
+MOST_MESSAGES = 4  # that of the market, and new models that go live in a few
 # The first model is there to be left behind: how good it is does not matter here.
 EASY_GATES = """[gates]
 train_accuracy = 0.2
@@ -64,18 +64,16 @@ class Watch:
     """What strangers on the broker see of all slots."""
 
     verdicts: list[str] = field(default_factory=list)
-    kinds: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     last_bar_t: dict[str, int] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def event(self, topic: str, body: bytes, _held: bool) -> None:  # noqa: FBT001 - Handler
+    def event(self, topic: str, body: bytes, _held: bool) -> None:
         slot, told = topic.split("/")[1], json.loads(body)
-        self.kinds[slot].append(told["kind"])
         if told["kind"] == "verdict" and slot not in self.verdicts:
             self.verdicts.append(slot)
             self.news.set()
 
-    def state(self, topic: str, body: bytes, _held: bool) -> None:  # noqa: FBT001 - Handler
+    def state(self, topic: str, body: bytes, _held: bool) -> None:
         self.last_bar_t[topic.split("/")[1]] = json.loads(body)["last_bar_t"]
 
 
@@ -164,7 +162,7 @@ async def test_a_change_of_the_whole_market_is_one_message_and_one_queue(tmp_pat
                 while len(watch.verdicts) < COINS:
                     watch.news.clear()
                     daemon.check()
-                    await asyncio.wait_for(watch.news.wait(), 120)
+                    await asyncio.wait_for(watch.news.wait(), 300)
             until_t = max(watch.last_bar_t.values())
         check_queue(fleet)
         for slot, recording in zip(fleet.slots, fleet.recordings, strict=True):
@@ -173,23 +171,13 @@ async def test_a_change_of_the_whole_market_is_one_message_and_one_queue(tmp_pat
 
 
 def check_queue(fleet: Fleet) -> None:
-    """Every slot's retrain began in the order in which they were asked for."""
-    asked, began = ordered(fleet)
-    assert {slot for slot, _ in asked} == {str(slot) for slot in fleet.slots}
-    assert began == [job for _, job in asked][: len(began)]
-    assert len(began) >= COINS
-
-
-def ordered(fleet: Fleet) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return slot and job of each retrain as asked for, and the jobs as they began."""
-    asked, began = [], []
+    """The retrains of all slots began in the order in which the slots asked for them."""
     with open_store(fleet.data_dir, read_only=True) as store:
-        for entry in store.journal(kinds=["retrain_started", "TurnCame"]):
-            if entry.kind == "TurnCame":
-                began.append(str(entry.body["job_id"]))
-            else:
-                asked.append((str(entry.slot), str(entry.body["job"])))
-    return asked, began
+        entries = list(store.journal(kinds=["decision", "TurnCame"]))
+    asked = [str(one.slot) for one in entries if one.kind == "decision" and one.body["start"]]
+    began = [str(one.slot) for one in entries if one.kind == "TurnCame"]
+    assert set(asked) == {str(slot) for slot in fleet.slots}
+    assert list(dict.fromkeys(began)) == list(dict.fromkeys(asked))
 
 
 def check_bars(fleet: Fleet, slot: SlotName, recording: Recording, until_t: int) -> None:
@@ -198,15 +186,23 @@ def check_bars(fleet: Fleet, slot: SlotName, recording: Recording, until_t: int)
         stored = store.bars(slot, from_t=fleet.first_t)
         assert store.missing(slot) == []
         rows = [row.body for row in store.journal(slot, kinds=["BarScored"])]
+        asked_ms = next(
+            one.at_ms for one in store.journal(slot, kinds=["decision"]) if one.body["start"]
+        )
     streamed = recording.between(fleet.first_t, int(stored["t"][-1]) + 1)
     for name in ("t", "open", "high", "low", "close", "volume"):
         np.testing.assert_array_equal(stored[name], getattr(streamed, name))
     scored = [row["t"] for row in rows if row["t"] >= fleet.first_t]
-    assert scored == list(range(fleet.first_t, scored[-1] + 1, STEP_MS))
+    # What closed before the daemon was up is stored, and scored by nobody.
+    assert scored == list(range(scored[0], scored[-1] + 1, STEP_MS))
     assert all(row["p"] is not None for row in rows if row["t"] >= fleet.first_t)
+    assert scored[0] < asked_ms
     assert scored[-1] >= until_t - 3 * STEP_MS
 
 
 def check_messages(got: list[dict[str, Any]]) -> None:
-    """A person hears once of the market that changed, with the number of its slots."""
-    print([each["title"] for each in got])
+    """A person hears once of the market that changed, with the slots by name."""
+    titles = [each["title"] for each in got]
+    (market,) = [each["message"] for each in got if "market changed" in each["title"]]
+    assert f"{COINS} slots drifted" in market, titles
+    assert len(got) <= MOST_MESSAGES, titles
