@@ -20,8 +20,8 @@ _EVERY_BARS: Final = 50
 _EVERY_PERCENT: Final = 20.0
 _TITLES: Final = ("model", "", "accuracy", "a signal", "skill", "gates")
 _COLOURS: Final = {
-    "FAIL": "red", "alert": "red", "drift": "yellow", "market": "yellow", "retrain": "cyan", "verdict": "bold",
-    "swap": "green", "bot": "green", "operator": "magenta", "rollback": "red",
+    "FAIL": "red", "alert": "red", "drift": "yellow", "market": "yellow", "retrain": "cyan",
+    "verdict": "bold", "swap": "green", "bot": "green", "operator": "magenta", "rollback": "red",
 }  # fmt: skip
 
 
