@@ -4,7 +4,7 @@ Both follow one recipe. The twin was not trained on the test block, so its predi
 serve the refit as out-of-fold rows, and nothing is fitted twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from retrain.dataset import Rows
 from retrain.deciding.block_bootstrap import Interval, interval, resampler
 from retrain.deciding.decision import SignalThreshold
 from retrain.deciding.expectation import DecisionRule, OutOfFold, RuleSettings, choose
+from retrain.deciding.own_answers import moved, wildest
 from retrain.folds import out_of_fold
 from retrain.labels import shares
 from retrain.scores import row_log_loss
@@ -63,9 +64,9 @@ def fit_twin(
     (bases,) = fitting
     # The meta model was fitted to these rows, but a dozen weights cannot overfit thousands.
     said = meta.predict_proba(given[rows.train])
-    rule = _rule(rows, np.arange(len(y)), said, settings)
     given[rows.test] = bases.probabilities(rows.features[rows.test], trainer.names)
     stack = trainer.assemble(bases, meta, x, y)
+    rule = _rule(rows, np.arange(len(y)), said, stack, settings)
     return given, Model(stack, rule, rows.train.stop, _skill(said, y, gap))
 
 
@@ -84,8 +85,8 @@ def refit(
     meta = fit_meta(given, rows.labels, purge=rows.horizon_bars)
     (bases,) = fitting
     known = np.flatnonzero(~np.isnan(given).any(axis=1))
-    rule = _rule(rows, known, meta.predict_proba(given[known]), settings)
     stack = trainer.assemble(bases, meta, rows.features, rows.labels)
+    rule = _rule(rows, known, meta.predict_proba(given[known]), stack, settings)
     return Model(stack, rule, len(rows.labels))
 
 
@@ -97,7 +98,11 @@ def _skill(p: NDArray[np.float64], labels: NDArray[np.int8], horizon_bars: int) 
 
 
 def _rule(
-    rows: Rows, which: NDArray[np.intp], p: NDArray[np.float64], settings: RuleSettings
+    rows: Rows,
+    which: NDArray[np.intp],
+    p: NDArray[np.float64],
+    stack: Stack,
+    settings: RuleSettings,
 ) -> DecisionRule:
     """Choose the decision rule on some rows, given their out-of-fold probabilities."""
     known = OutOfFold(
@@ -107,4 +112,6 @@ def _rule(
         horizon_bars=rows.horizon_bars,
         judged_rows=len(rows.labels[rows.test]),
     )
-    return choose(known, settings)
+    rule, wild = choose(known, settings), wildest(p)
+    own = stack.predict(rows.features[which[wild.ravel()]]).reshape(*wild.shape, -1)
+    return replace(rule, signal=moved(rule.signal, p[wild], own))
