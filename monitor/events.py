@@ -52,6 +52,7 @@ class ModelServed(Event):
     `calibration` is what `monitor.drift.calibrate` made for it, as JSON text, or empty.
     `win_rate` is the share of its signals that won when it was judged, None if unknown;
     `round_trip_bps` the cost of a round trip that it was judged with, basis points.
+    `signal_share` is the share of the bars with a signal that its rule was made for, 0 if unknown.
     `rollback` is whether it was live before and somebody went back to it: it is then trusted
     more than its successor and needs no probation.
     """
@@ -69,6 +70,7 @@ class ModelServed(Event):
     round_trip_bps: float = 9.0
     rollback: bool = False
     previous_threshold: float = 0.0
+    signal_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,7 @@ class EngineSnapshot:
     model_age_s: int | None = None
     trades_before: int = 0
     earning: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    speaking: dict[str, Any] = field(default_factory=dict)
     drift: dict[str, float] = field(default_factory=dict)
     drifted: tuple[str, ...] = ()
     challenge_id: str | None = None

@@ -13,9 +13,10 @@ from monitor.challenge import Challenge
 from monitor.drift.drift_monitor import Calibration, DriftMonitor
 from monitor.earning import Earnings, Source
 from monitor.errors import BadObservation, BadReference
-from monitor.outcomes import SignalBook
+from monitor.outcomes import SignalBook, decision
 from monitor.policy import PolicySettings
 from monitor.probation import Probation
+from monitor.speaking import SpeakingRate
 from monitor.winrate import WinRate, WinRateFell
 
 # So many trades in a row on one side are no chance.
@@ -24,6 +25,7 @@ _PNL_TRADES = 20
 # A price without a change for this many bars means an outage or a market without trades.
 FLAT_BARS = 12
 _GAINS: Final = 500
+_DAY_MS: Final = 86_400_000
 
 
 class SignalGain(NamedTuple):
@@ -94,6 +96,7 @@ class Champion:
 
     served: events.ModelServed
     signals: SignalBook
+    speaking: SpeakingRate
     drift: DriftMonitor | None
     may_fall_back: bool
     probation: Probation | None
@@ -173,6 +176,7 @@ class Watch:
             "model_age_s": max(0, now_ms - champion.served.trained_to_ms) // 1000,
             "drift": drift.scores() if drift else {},
             "drifted": tuple(champion.drifted),
+            "speaking": champion.speaking.document(),
             "challenge_id": champion.challenge.job_id or None,
             "probation_ends_ms": probation.ends_ms if probation else None,
             "probation": probation.estimate() if probation else None,
@@ -198,7 +202,8 @@ class Watch:
             )
         drift, found = self._drift_monitor(served.calibration)
         signals = SignalBook(horizon_ms=horizon_ms, up=served.up, down=served.down)
-        self.champion = Champion(served, signals, drift, not back, probation)
+        speaking = SpeakingRate(served.signal_share, bars_per_day=_DAY_MS // self._interval_ms)
+        self.champion = Champion(served, signals, speaking, drift, not back, probation)
         self.trades_before = 0
         self.trades.reset(served.win_rate)
         self.signals.reset(served.win_rate)
@@ -226,6 +231,8 @@ class Watch:
             total = gain + (self.gains[-1].total if self.gains else 0.0)
             self.gains.append(SignalGain(event.at_ms, gain, total))
             found += self._earned("signals", gain, of_model=True)
+        if p is not None:
+            found += _speaking_findings(champion, p)
         if champion.probation is not None:
             ours = event.shadow_id == champion.probation.shadow_id
             shadow = event.shadow_p if ours else None
@@ -298,6 +305,12 @@ def _win_rate_findings(
         fields = {"cause": fell.kind, "source": source, "rate": fell.rate, "trades": fell.trades}
         found.append(Finding("win_rate", text, fields, alert=True))
     return found
+
+
+def _speaking_findings(champion: Champion, p: tuple[float, float, float]) -> list[Finding]:
+    served, speaking = champion.served, champion.speaking
+    text = speaking.update(signal=decision(p, served.up, served.down) != 0)
+    return [Finding("speaks_often", text, speaking.document(), alert=True)] if text else []
 
 
 def _drift_findings(champion: Champion, event: events.BarScored, *, flat: bool) -> list[Finding]:

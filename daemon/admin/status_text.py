@@ -103,6 +103,7 @@ def _facts(slot: str, state: SlotState) -> Facts:
     yield "trained to", f"{age(state.model_age_s)} ago" if state.model_id else "-"
     yield "win rate", rate + before
     yield from _earning_facts(state.earning)
+    yield from _speaking_facts(state.speaking)
     yield "P&L, 7 days", f"{state.pnl_7d:+.2f}"
     yield "highest drift", f"{drift[0]}, {drift[1]:.0%} of the alarm" if drift else "-"
     yield "lag", _lag(state.lag_ms)
@@ -163,6 +164,15 @@ def _earning_facts(earning: dict[str, Any]) -> Facts:
         yield "earns", _earned(source, model)
         if every["count"] > model["count"]:
             yield "", f"{_earned(source, every)}, since the start"
+
+
+def _speaking_facts(speaking: dict[str, Any]) -> Facts:
+    """Say how often the live model gives a signal, and how often its rule was made for."""
+    share, expected = speaking.get("share"), speaking.get("expected")
+    if share is None or expected is None:
+        return
+    often = "; more than it was made for" if speaking["too_often"] else ""
+    yield "speaks", f"on {share:.1%} of {speaking['bars']} bars, expected {expected:.1%}{often}"
 
 
 def _earned(source: str, record: dict[str, Any]) -> str:

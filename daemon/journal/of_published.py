@@ -222,6 +222,7 @@ SENTENCES: Final[dict[str, Callable[[Fields], Said]]] = {
     "retrain_stopped": _own,
     "rolled_back": _rolled_back,
     "slots_changed": _own,
+    "speaks_often": _warned,
     "swap_refused": _critical,
     "swapped": _swapped,
     "trouble_over": _trouble_over,

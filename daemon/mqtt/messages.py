@@ -12,7 +12,6 @@ from daemon.core.outside_text import decode_json
 from daemon.mqtt.retrain_messages import RetrainProgress, RetrainRefusal
 from hyperdrift.errors import BadInput
 from hyperdrift.mqtt import messages
-from hyperdrift.mqtt.messages import Message
 
 CommandName = Literal["retrain", "rollback", "promote", "pause", "resume"]
 T = TypeVar("T")
@@ -225,9 +224,9 @@ class SlotState(Payload, frozen=True, kw_only=True):
         retrain: The retrain that runs; null if none does.
         pnl_7d: Profit of the bot's trades of the last seven days, quote units.
         trades_before: How many more were opened before the live model; they count as profit only.
-        earning: What `signals` and `trades` earn on average after costs, `of_model` and
-            `since_start` of what the journal keeps: `count`, `mean_bp`, and from 30 on `low_bp` and
-            `high_bp`, a 95 % confidence sequence; `verdict` is too few, not shown, shown or loses.
+        earning: What `signals` and `trades` earn after costs, `of_model`, `since_start`: `mean_bp`
+            of `count`, from 30 on `low_bp`, `high_bp`; `verdict`: too few, not shown, shown, loses.
+        speaking: On what `share` of its `bars` the live model gave a signal, and what was expected.
         waiting_for: The policy's newest decision, and why.
         trouble: What the slot lacks and what to do, model or market data; empty if nothing.
         probation: Evidence against the live model, while it is on probation.
@@ -257,6 +256,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
     pnl_7d: float = 0.0
     trades_before: int = 0
     earning: dict[str, dict[str, dict[str, Any]]] = msgspec.field(default_factory=dict)
+    speaking: dict[str, Any] = {}
     waiting_for: str = ""
     trouble: str = ""
     probation: dict[str, float] | None = None
@@ -302,7 +302,7 @@ def decode(payload: bytes, kind: type[T]) -> T:
     Raises:
         BadInput: If it is no JSON object, or a field is missing or has a wrong type.
     """
-    if issubclass(kind, Message):
+    if issubclass(kind, messages.Message):
         return messages.decode(payload, kind)
     found: T = decode_json(payload, kind)
     return found

@@ -282,6 +282,7 @@ def model_served(
     **now: Any,
 ) -> events.ModelServed:
     """Return the event that a version in `folder` is live; `now` has the slot and the time."""
+    cost = _certified(manifest, folder, "settings", "round_trip_bps")
     return events.ModelServed(
         **now,
         model_id=manifest.model_id,
@@ -295,8 +296,9 @@ def model_served(
         up=manifest.up,
         down=manifest.down,
         calibration=read_calibration(folder, manifest.model_id),
-        win_rate=_judged_win_rate(manifest, folder),
-        round_trip_bps=_round_trip_bps(manifest, folder),
+        win_rate=_certified(manifest, folder, "scores", "test", "decisions", "win_rate"),
+        round_trip_bps=FEE_BPS if cost is None else cost,
+        signal_share=_signal_share(manifest, folder),
     )
 
 
@@ -307,10 +309,7 @@ def _threshold_in_force(manifest: Manifest, folder: Path) -> float:
     """
     if isinstance(manifest.threshold, float):
         return manifest.threshold
-    try:
-        return float(read_certificate(manifest, folder)["settings"]["threshold_in_force"])
-    except (RetrainError, KeyError, TypeError, ValueError):
-        return 0.0
+    return _certified(manifest, folder, "settings", "threshold_in_force") or 0.0
 
 
 def _other_threshold(previous: Manifest, manifest: Manifest) -> float:
@@ -322,22 +321,22 @@ def _other_threshold(previous: Manifest, manifest: Manifest) -> float:
     return 0.0 if scaled == now else scaled
 
 
-def _judged_win_rate(manifest: Manifest, folder: Path) -> float | None:
-    """Return the share of signals that won on the test block, 0 to 1; None if unknown."""
+def _signal_share(manifest: Manifest, folder: Path) -> float:
+    """Return the share of the bars with a signal out of fold, of both sides; 0 if unknown."""
+    up, down = (_certified(manifest, folder, "decision_rule", s, "share") for s in ("up", "down"))
+    return (up or 0.0) + (down or 0.0)
+
+
+def _certified(manifest: Manifest, folder: Path, *keys: str) -> float | None:
+    """Return a number of the certificate; None in a version of older or other software."""
     try:
-        scores = read_certificate(manifest, folder)["scores"]["test"]
-        rate = scores["decisions"]["win_rate"]
-    except (RetrainError, KeyError, TypeError):  # a version made by other software
+        found: Any = read_certificate(manifest, folder)
+        for key in keys:
+            found = found[key]
+        number = float(found)
+    except (RetrainError, KeyError, TypeError, ValueError):
         return None
-    return float(rate) if isinstance(rate, float) and math.isfinite(rate) else None
-
-
-def _round_trip_bps(manifest: Manifest, folder: Path) -> float:
-    """Return the cost of a round trip that a version was judged with, basis points."""
-    try:
-        return float(read_certificate(manifest, folder)["settings"]["round_trip_bps"])
-    except (RetrainError, KeyError, TypeError, ValueError):  # older, or of other software
-        return FEE_BPS
+    return number if math.isfinite(number) else None
 
 
 def change_reason(action: Change) -> str:

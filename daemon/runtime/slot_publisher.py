@@ -155,7 +155,6 @@ def slot_state(
         labels: What the live version's labels are, empty before the first one.
         bots: The bots that were heard of.
     """
-    differs, refusal = now.mismatch, now.refusal
     return SlotState(
         phase=now.phase,
         model_id=now.model_id,
@@ -169,6 +168,7 @@ def slot_state(
         pnl_7d=now.pnl_7d,
         trades_before=now.trades_before,
         earning=now.earning,
+        speaking=now.speaking,
         waiting_for=now.waiting_for,
         trouble=trouble,
         labels=labels,
@@ -182,6 +182,6 @@ def slot_state(
         objection=now.objection,
         bots=tuple(_bot_state(bot, now) for bot in bots),
         probation=now.probation,
-        mismatch=FeatureMismatch(**dataclasses.asdict(differs)) if differs is not None else None,
-        refusal=RetrainRefusal(**dataclasses.asdict(refusal)) if refusal is not None else None,
+        mismatch=FeatureMismatch(**dataclasses.asdict(now.mismatch)) if now.mismatch else None,
+        refusal=RetrainRefusal(**dataclasses.asdict(now.refusal)) if now.refusal else None,
     )

@@ -68,6 +68,7 @@ _KINDS: Final = {
     "retrain_finished": "A retrain left a candidate: `passed`, or `refused_by` which gates.",
     "retrain_started": "A retrain began: `trigger` and `job`.",
     "rolled_back": "An earlier version is live again.",
+    "speaks_often": "The live model gives far more signals than its decision rule was made for.",
     "swap_refused": "A bot or the daemon refused a version.",
     "slots_changed": 'Coins of `coin = "*"` joined or left: which, and why.',
     "swapped": "A new version is live.",

@@ -946,3 +946,22 @@ TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = hypothesis_settings(
     max_examples=100, stateful_step_count=25, deadline=None, derandomize=True
 )
+
+
+def test_a_model_that_speaks_far_more_often_than_its_rule_was_made_for_is_told_once() -> None:
+    slot = Slot()
+    slot.serve("m1", signal_share=0.01)
+    said = [slot.bar(model_id="m1", p=(0.1, 0.4, 0.5)) for _ in range(3 * 288)]
+    told = [one for out in said for one in only(out, Publish) if one.kind == "speaks_often"]
+    assert len(told) == 1
+    assert len(only((action for out in said for action in out), Alert)) >= 1
+    assert not any(only(out, Rollback) for out in said)
+    assert "its rule was made for 1.0%" in str(told[0])
+    assert slot.engine.snapshot().speaking["too_often"]
+    slot.serve("m2", signal_share=0.01)
+    assert slot.engine.snapshot().speaking == {
+        "bars": 0,
+        "share": None,
+        "expected": 0.01,
+        "too_often": False,
+    }

@@ -118,6 +118,13 @@ def test_it_tells_what_signals_and_trades_earn_after_costs(capsys: Any) -> None:
     assert "-1.5 bp a trade after costs on 3 trades: too few, since the start" in text
 
 
+def test_it_tells_how_often_the_live_model_speaks(capsys: Any) -> None:
+    figures = {"bars": 576, "share": 0.1503, "expected": 0.012, "too_often": True}
+    said = "speaks on 15.0% of 576 bars, expected 1.2%; more than it was made for"
+    assert said in shown(capsys, speaking=figures)
+    assert "speaks" not in shown(capsys, speaking=figures | {"expected": None})
+
+
 def test_it_tells_what_became_of_the_bots_trades(capsys: Any) -> None:
     assert "; 7 more were opened before this model" in shown(capsys, trades_before=7)
     counts = {"taken": 3, "no_slot": {"SOL": 2, "ETH": 1}, "bad": {"it is no JSON": 4}, "new": 1}

@@ -374,6 +374,19 @@ def test_a_relative_threshold_reaches_the_engine_as_what_it_was_at_the_newest_ba
 
 
 @pytest.mark.parametrize(
+    ("rule", "share"),
+    [({"up": {"share": 0.005}, "down": {"share": 0.007}}, 0.012), ({"up": None}, 0.0), (None, 0.0)],
+)
+def test_the_engine_is_told_how_often_the_rule_of_the_model_speaks(
+    tmp_path: Path, rule: dict[str, Any] | None, share: float
+) -> None:
+    meta = certificate() | ({} if rule is None else {"decision_rule": rule})
+    manifest = read_manifest(write_version(tmp_path, meta=meta))
+    news = model_served(manifest, tmp_path, previous_id=None, reason="", slot="BTC-5m", at_ms=1)
+    assert news.signal_share == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
     ("before", "now", "told"),
     [(0.0075, 0.005, 0.0075), (0.005, 0.005, 0.0), ("vol:0.8", 0.005, 0.0)],
 )
