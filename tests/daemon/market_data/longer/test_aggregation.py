@@ -1,5 +1,6 @@
 """Longer bars from shorter ones: the rules, and what the venue itself recorded."""
 
+import functools
 import itertools
 import json
 import os
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.core.bars import Bar, Provenance
@@ -30,6 +31,7 @@ def flat(t: int, price: float) -> Bar:
     return Bar(t, price, price, price, price, 0.0)
 
 
+@functools.cache
 def recorded(name: str) -> dict[int, Bar]:
     path = DATA / f"{name}.parquet"
     if not path.exists():
@@ -108,6 +110,7 @@ def test_bars_without_any_trade_keep_their_prices() -> None:
     assert merged(moving, 0) == Bar(0, 9.0, 10.0, 8.0, 10.0, 0.0)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 10**14), min_size=1, max_size=288), st.integers(0, 8))
 def test_volumes_are_added_as_decimals(units: list[int], decimals: int) -> None:
     bars = [
@@ -116,6 +119,7 @@ def test_volumes_are_added_as_decimals(units: list[int], decimals: int) -> None:
     assert merged(bars, 0).volume == float(Decimal(sum(units)).scaleb(-decimals))
 
 
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from([REST, STREAM, FILLED, Provenance.IMPORT, None]), max_size=36),
     st.randoms(use_true_random=False),

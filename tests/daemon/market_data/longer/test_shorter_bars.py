@@ -224,7 +224,7 @@ KINDS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(KINDS, st.integers(0, 14), st.integers(1, 10**6))
 def test_every_hour_comes_once_in_order_and_ends_as_the_venue_has_it(kinds, start, units) -> None:
     bars, close = [], 100.0
