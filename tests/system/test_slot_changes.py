@@ -168,8 +168,8 @@ class Watched:
 
     async def serves(self, *slots: str) -> None:
         status = "hyperdrift/status"
-        await until(lambda: self.of(status).get("slots") == list(slots), 30)
-        await until(lambda: not self.of(status).get("doing"), 30)
+        await until(lambda: self.of(status).get("slots") == list(slots), 60)
+        await until(lambda: not self.of(status).get("doing"), 60)
         shown: set[str] = set()
         while shown != set(slots):
             await asyncio.sleep(0.02)
@@ -186,10 +186,10 @@ class Watched:
         """Wait for a bar that closes from now on."""
         topic = f"hyperdrift/{slot}/state"
         last_t = self.of(topic).get("last_bar_t") or 0
-        await until(lambda: (self.of(topic).get("last_bar_t") or 0) > last_t)
+        await until(lambda: (self.of(topic).get("last_bar_t") or 0) > last_t, 60)
 
     async def logs(self, event: str) -> None:
-        await until(lambda: event in (self.folder / "daemon.log").read_text())
+        await until(lambda: event in (self.folder / "daemon.log").read_text(), 60)
 
 
 def put_version_live(data: Path, made: Path) -> str:
@@ -212,7 +212,7 @@ async def test_a_daemon_takes_slots_in_and_out_at_a_reload_and_the_others_miss_n
     begin_ms = BEGIN_MS + 1000 * STEP
     model_id = put_version_live(data, tmp_path / "made")
     exchange = ReplayExchange(markets, SystemClock(), speed=SPEED_OF_PROCESS, start_ms=begin_ms)
-    async with exchange, connection(broker.url) as bus, asyncio.timeout(60):
+    async with exchange, connection(broker.url) as bus, asyncio.timeout(180):
         seen = Watched(tmp_path, exchange, broker.url)
         for topics in ("hyperdrift/#", "homeassistant/#"):
             bus.subscribe(topics, seen.keep)
@@ -222,7 +222,7 @@ async def test_a_daemon_takes_slots_in_and_out_at_a_reload_and_the_others_miss_n
             assert not any(map(seen.of, OF_BTC))
             seen.configure('["ETH", "BTC"]')
             await seen.serves("ETH-5m", "BTC-5m")
-            await until(lambda: seen.of(DEVICE))
+            await until(lambda: seen.of(DEVICE), 60)
             assert seen.of(OF_BTC[0])["model_id"] == model_id
             await seen.scores_on(BTC)
             seen.configure('["ETH"]', days=-1)
@@ -230,7 +230,7 @@ async def test_a_daemon_takes_slots_in_and_out_at_a_reload_and_the_others_miss_n
             await seen.serves("ETH-5m", "BTC-5m")
             seen.configure('["ETH"]')
             await seen.serves("ETH-5m")
-            await until(lambda: not any(map(seen.of, (*OF_BTC, DEVICE))))
+            await until(lambda: not any(map(seen.of, (*OF_BTC, DEVICE))), 60)
             await seen.scores_on(ETH)
             assert not any(map(seen.of, OF_BTC))
             seen.configure('["ETH", "BTC"]')
@@ -265,7 +265,7 @@ async def test_a_star_follows_what_is_traded_and_knows_it_while_the_venue_is_awa
     def start() -> asyncio.Task[None]:
         return asyncio.create_task(run(loader.load(path), clock, lambda: loader.load(path)))
 
-    async with connection(broker.url) as bus, asyncio.timeout(60):
+    async with connection(broker.url) as bus, asyncio.timeout(180):
         status: list[dict[str, Any]] = []
         bus.subscribe("hyperdrift/status", lambda _t, body, _r: status.append(json.loads(body)))
         bus.subscribe("hyperdrift/+/event", lambda _t, body, _r: events.append(json.loads(body)))
@@ -276,17 +276,17 @@ async def test_a_star_follows_what_is_traded_and_knows_it_while_the_venue_is_awa
         async with exchange:
             configure('["SOL"]')
             daemon = start()
-            await until(lambda: serves("BTC-5m", "ETH-5m"), 30)
+            await until(lambda: serves("BTC-5m", "ETH-5m"), 60)
             configure('["SOL", "ETH"]')
             os.kill(os.getpid(), signal.SIGHUP)
-            await until(lambda: serves("BTC-5m"), 30)
+            await until(lambda: serves("BTC-5m"), 60)
             [told] = {one["text"] for one in events if one["kind"] == "slots_changed"}
             assert told.endswith("left: ETH (it is excluded)")
             daemon.cancel()
             await asyncio.wait([daemon])
         status.clear()
         daemon = start()
-        await until(lambda: serves("BTC-5m") and "venue" in status[-1]["doing"], 30)
+        await until(lambda: serves("BTC-5m") and "venue" in status[-1]["doing"], 60)
         daemon.cancel()
         await asyncio.wait([daemon])
     await broker.stop()
