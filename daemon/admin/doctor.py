@@ -14,6 +14,7 @@ from typing import Any, Final
 from websockets.exceptions import WebSocketException
 
 from daemon.admin import host_checks, local_daemon, page_check, remote_client
+from daemon.admin.fleet_check import check_backend
 from daemon.admin.host_checks import Check
 from daemon.admin.notify_check import check_services
 from daemon.admin.slot_checks import newest_bars, slot_troubles
@@ -58,8 +59,8 @@ async def check_up(config: Config, clock: Clock, file: Path | None = None) -> li
     found = await asyncio.to_thread(host_checks.inspect, config, file)
     time = VenueClock(clock, config.hyperliquid.speed)
     status: dict[str, Any] = {}
-    venue, broker = await asyncio.gather(
-        _venue(config, clock, time), _broker(config, clock, status)
+    venue, broker, backend = await asyncio.gather(
+        _venue(config, clock, time), _broker(config, clock, status), check_backend(config, clock)
     )
     page = await asyncio.to_thread(page_check.page, config)
     services = await asyncio.to_thread(check_services, config)
@@ -67,7 +68,7 @@ async def check_up(config: Config, clock: Clock, file: Path | None = None) -> li
     trades = await asyncio.to_thread(check_trades, config, time, status)
     told = {check.problem for check in venue if check.problem}  # the daemon says the same
     broker = [check for check in broker if check.problem not in told]
-    return [*found, *venue, *broker, page, *services, *bars, *trades]
+    return [*found, *venue, *broker, *backend, page, *services, *bars, *trades]
 
 
 def exit_code(found: list[Check]) -> int:

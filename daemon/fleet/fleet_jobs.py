@@ -20,7 +20,7 @@ from daemon.core.outside_text import printable
 from daemon.core.subprocesses import ChildReport, Limits, OnLine, read_line, why_failed
 from daemon.fleet import checks
 from daemon.fleet.link import ClusterLink
-from daemon.fleet.messages import JobBegan, JobDone, JobPrinted, RunJob
+from daemon.fleet.messages import ClusterSeen, JobBegan, JobDone, JobPrinted, RunJob
 from daemon.training.jobs import Jobs
 from retrain.computers import BUILTIN
 
@@ -66,6 +66,11 @@ class FleetJobs(Jobs):
     def listen(self, changed: Callable[[], None]) -> None:
         """Let `changed` be called when `remote_places` may have changed."""
         self._link.changed = changed
+
+    async def seen(self) -> ClusterSeen:
+        """Return what is there of the cluster, once it was asked."""
+        await self._link.settled()
+        return self._link.seen
 
     async def serve(self) -> None:
         """Follow the cluster until cancelled."""

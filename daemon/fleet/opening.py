@@ -20,6 +20,7 @@ from daemon.core.subprocesses import Limits
 from daemon.core.tasks import running
 from daemon.fleet.fleet_jobs import FleetJobs
 from daemon.fleet.link import ClusterLink
+from daemon.fleet.messages import ClusterSeen
 from daemon.fleet.process_settings import ProcessSettings
 from daemon.training.jobs import Jobs
 from hyperdrift.clock import Clock
@@ -68,6 +69,23 @@ async def open_jobs(
     jobs = make_jobs(config, root, clock, backend)
     async with running(jobs.serve(), "jobs"):
         yield jobs
+
+
+async def look(config: Config, root: Path, clock: Clock) -> ClusterSeen:
+    """Return what is there of the cluster of a configuration.
+
+    Args:
+        config: Its `[retrain]` says where it is.
+        root: A folder to write in.
+        clock: Paces what is tried again.
+
+    Raises:
+        ConfigError: If there is no such backend, or its library is missing.
+    """
+    async with open_jobs(config, root, clock) as jobs:
+        if not isinstance(jobs, FleetJobs):
+            return ClusterSeen()
+        return await jobs.seen()
 
 
 @contextlib.asynccontextmanager

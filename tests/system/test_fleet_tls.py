@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
+from daemon.admin.fleet_check import check_backend
 from daemon.config.schema import Config, DaemonSection, RetrainSection
 from daemon.fleet.fleet_jobs import FleetJobs
 from daemon.fleet.opening import open_jobs
@@ -101,7 +102,11 @@ async def test_a_daemon_with_a_certificate_retrains_there_and_one_without_does_n
     given, folder = files(certificates, "10.0.0.3"), tmp_path / "data"
     there = config(folder, f"dasks://127.0.0.1:{PORT}", given)
     assert [line for line in await retrained(there, folder) if line["event"] == "progress"]
+    (found,) = await check_backend(there, SystemClock())
+    assert (found.problem, found.note) == ("", f"dasks://127.0.0.1:{PORT}: 1 of 1 workers, 1 place")
     plain = config(folder, f"dask://127.0.0.1:{PORT}", ("", "", ""))
+    (away,) = await check_backend(plain, SystemClock())
+    assert f"tcp://127.0.0.1:{PORT} does not answer" in away.problem
     with structlog.testing.capture_logs() as logs:
         async with open_jobs(plain, folder / "jobs", SystemClock()) as jobs:
             assert isinstance(jobs, FleetJobs)

@@ -1,0 +1,146 @@
+"""Jobs on a real scheduler and a real worker of Dask, in this process; their children are ours."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import msgspec
+import pytest
+from distributed import Client, LocalCluster
+
+from daemon.fleet import on_worker
+from daemon.fleet.cluster import Cluster
+from daemon.fleet.handshake import own_facts
+from daemon.fleet.messages import ClusterSeen, JobDone, JobLost, JobPrinted, RunJob
+from hyperdrift.clock import SystemClock
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+
+CHILD = """
+import json, os, pathlib, sys, time
+folder = pathlib.Path(sys.argv[1])
+asked = json.loads((folder / "job.json").read_text())
+print(json.dumps({"event": "progress", "step": f"pid {os.getpid()}", "percent": 1}), flush=True)
+if asked.get("forever"):
+    time.sleep(600)
+(folder / "made.json").write_text((folder / "bars.npz").read_text() + str(asked["jobs"]))
+print(json.dumps({"event": "finished"}))
+"""
+
+
+class Reports:
+    """What the cluster says, and who waits for it."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self._more = asyncio.Event()
+
+    def take(self, report: msgspec.Struct) -> None:
+        self.said.append(report)
+        self._more.set()
+
+    async def of(self, kind: type[Any]) -> Any:
+        async with asyncio.timeout(30):
+            while not (found := [each for each in self.said if isinstance(each, kind)]):
+                self._more.clear()
+                await self._more.wait()
+        return found[0]
+
+
+class Host:
+    """A cluster of one worker, and our side of it."""
+
+    def __init__(self, folder: Path, dask: Any) -> None:
+        self._folder, self._dask = folder, dask
+        facts = own_facts(sys.executable, sys.executable, "")
+        self.reports = Reports()
+        self.cluster = Cluster(facts, SystemClock(), self.reports.take)
+
+    async def connect(self, tasks: asyncio.TaskGroup) -> tuple[Client, asyncio.Task[None]]:
+        client = await Client(self._dask, asynchronous=True, set_as_default=False)
+        using = tasks.create_task(self.cluster.use(client, tasks))
+        await self.reports.of(ClusterSeen)
+        return client, using
+
+    def order(self, **spec: Any) -> RunJob:
+        folder = self._folder / "job"
+        folder.mkdir()
+        (folder / "job.json").write_text(json.dumps(spec))
+        (folder / "bars.npz").write_text("bars")
+        wanted = ("made.json",)
+        return RunJob(job="job", folder=str(folder), module="a_child", wanted=wanted, nice=0)
+
+
+@pytest.fixture
+async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
+    (tmp_path / "a_child.py").write_text(CHILD)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *sys.path)))
+    monkeypatch.chdir(tmp_path)  # Dask makes a folder for its scratch files
+    cloudpickle.register_pickle_by_value(on_worker)
+    async with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        resources={"retrain": 1},
+        dashboard_address="127.0.0.1:0",
+        asynchronous=True,
+    ) as dask:
+        yield Host(tmp_path, dask)
+    cloudpickle.unregister_pickle_by_value(on_worker)
+
+
+async def gone(pid: int) -> bool:
+    """Wait until a process is gone."""
+    for _ in range(500):
+        if not Path(f"/proc/{pid}").exists():
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
+async def test_a_job_travels_to_a_worker_and_its_files_back(host: Host) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        client, using = await host.connect(tasks)
+        (worker,) = (await host.reports.of(ClusterSeen)).workers
+        assert (worker.places, worker.why_not) == (1, "")
+        order = host.order(jobs=7, python="/of/this/host")
+        host.cluster.start(order, tasks)
+        done = await host.reports.of(JobDone)
+        using.cancel()
+        await client.close()
+    assert (done.code, done.stderr) == (0, "")
+    assert [json.loads(line)["event"] for line in done.lines] == ["progress", "finished"]
+    assert (Path(order.folder) / "made.json").read_text() == "bars1"  # one thread, as it has
+
+
+async def test_a_cancelled_job_ends_on_its_worker(host: Host) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        client, using = await host.connect(tasks)
+        host.cluster.start(host.order(forever=True), tasks)
+        printed = await host.reports.of(JobPrinted)
+        pid = int(json.loads(printed.line)["step"].split()[1])
+        assert Path(f"/proc/{pid}").exists()
+        host.cluster.cancel("job")
+        assert await gone(pid)
+        using.cancel()
+        await client.close()
+    assert not [each for each in host.reports.said if isinstance(each, JobDone | JobLost)]
+
+
+async def test_when_the_daemon_is_gone_nothing_is_left_running(host: Host) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        client, using = await host.connect(tasks)
+        host.cluster.start(host.order(forever=True), tasks)
+        printed = await host.reports.of(JobPrinted)
+        pid = int(json.loads(printed.line)["step"].split()[1])
+        assert client.scheduler_comm is not None
+        client.scheduler_comm.comm.abort()  # as when the process is killed
+        assert await gone(pid)
+        host.cluster.cancel("job")
+        using.cancel()
+        await client.close()
