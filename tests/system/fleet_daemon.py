@@ -111,7 +111,7 @@ async def main(folder: Path, backend: str, slots: int, rounds: int) -> dict[str,
     """Retrain every slot `rounds` times; return what happened."""
     fleet, watch = await asyncio.to_thread(Fleet, folder, slots), LoopWatch()
     freeze_gc()  # as the daemon does it
-    section = RetrainSection(backend=backend, nice=0, timeout_s=60.0)
+    section = RetrainSection(backend=backend, nice=0, timeout_s=300.0)
     config = Config(daemon=DaemonSection(data_dir=str(folder)), retrain=section)
     with structlog.testing.capture_logs() as logs:
         async with open_jobs(config, folder / "jobs", SystemClock()) as jobs:
