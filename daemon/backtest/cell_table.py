@@ -53,10 +53,10 @@ def tried(done: GridResult) -> str:
     have = sum(len(one.measured) for one in done.slots)
     lucky, verb = max(1, round(_LUCK * have)), "has" if have == 1 else "have"
     return (
-        f"{done.cells} cells were tried, {have} {verb} figures: by luck alone some {lucky} of "
-        "their 95 % intervals leave 0 "
-        "out, and the best of so many look better than they are. Choose by the means over the "
-        "coins, nothing whose interval has 0 inside, and try the choice on newer bars."
+        f"{done.cells} cells were tried, {have} {verb} figures: by luck alone about {lucky} of "
+        "their 95 % intervals leave 0 out, and the best of so many look better than they are. "
+        "Choose by the means over the coins, nothing whose interval has 0 inside, and try the "
+        "choice on newer bars."
     )
 
 

@@ -19,7 +19,7 @@ _SCRIPT: Final = """
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
   const first = [...body.rows];
-  const key = (row, i) => row.cells[i].textContent.trim();
+  const key = (row, i) => i < row.cells.length - row.dataset.lacks ? row.cells[i].textContent : "-";
   const figure = (text) => text === "best" ? 0 : parseFloat(text);
   const compare = (a, b) => {
     const x = figure(a), y = figure(b);
@@ -34,7 +34,7 @@ for (const table of document.querySelectorAll("table")) {
     for (const other of heads) other.setAttribute("aria-sort", "none");
     head.setAttribute("aria-sort", to);
     const rows = [...first];
-    const known = (row) => key(row, i) !== "-" && key(row, i) !== "";
+    const known = (row) => key(row, i) !== "-";
     if (to !== "none") {
       const way = to === "ascending" ? 1 : -1;
       rows.sort((a, b) => known(b) - known(a) || way * compare(key(a, i), key(b, i)));
@@ -57,8 +57,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #8a8f9855;
   white-space: nowrap; }
 td:nth-child(1), th:nth-child(1), td:nth-child(3), th:nth-child(3) { text-align: left; }
-td:last-child { text-align: left; white-space: normal; min-width: 12rem; }
-.means td:last-child { text-align: right; min-width: 0; }
+td.why { text-align: left; white-space: normal; }
 th button { all: unset; cursor: pointer; font-weight: 600; }
 th button:focus-visible { outline: 2px solid; }
 th[aria-sort=ascending] button::after { content: " \\2191"; }
@@ -71,10 +70,10 @@ th[aria-sort=descending] button::after { content: " \\2193"; }
   table, thead, tbody { display: block; }
   tbody tr { display: grid; grid-template-columns: 1fr 1fr; border-bottom: 2px solid #8a8f9855;
     padding: .4rem 0; }
-  td, .means td { border: 0; padding: .1rem 0; text-align: left !important; white-space: normal;
-    overflow-wrap: anywhere; min-width: 0; }
+  td { border: 0; padding: .1rem 0; text-align: left !important; white-space: normal;
+    overflow-wrap: anywhere; }
   td:nth-child(1) { font-weight: 600; grid-column: 1 / -1; }
-  td:last-child:not(:empty) { grid-column: 1 / -1; }
+  td.why { grid-column: 1 / -1; }
   td[data-name]::before { content: attr(data-name) ": "; opacity: .7; }
 }
 """
@@ -86,7 +85,7 @@ def write(path: Path, done: GridResult) -> None:
     Raises:
         OSError: If the file cannot be written.
     """
-    cells = _table(cell_table.HEAD, cell_table.rows(done.slots))
+    cells = _table(cell_table.HEAD[:-1], cell_table.rows(done.slots))
     means = _table(cell_table.SUMMARY_HEAD, cell_table.summary_rows(done.summaries))
     page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -108,22 +107,24 @@ def write(path: Path, done: GridResult) -> None:
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    names = [title or "remark" for title in titles]
     head = "".join(
-        f'<th scope="col"><button type="button">{_text(name)}</button></th>' for name in names
+        f'<th scope="col"><button type="button">{_text(name)}</button></th>' for name in titles
     )
-    body = "".join(
-        "<tr>"
-        + "".join(_cell(name, cell) for name, cell in zip(names, row, strict=True))
-        + "</tr>\n"
-        for row in rows
-    )
+    body = "".join(_row(titles, row) for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
 
 
-def _cell(name: str, text: str) -> str:
-    named = f' data-name="{html.escape(name)}"' if text else ""
-    return f"<td{named}>{_text(text)}</td>"
+def _row(titles: Sequence[str], row: Sequence[str]) -> str:
+    """Return a row; one cell more than titles says why it has no figures."""
+    why = row[len(titles)] if len(row) > len(titles) else ""
+    shown = row[: cell_table.NAMED] if why else row[: len(titles)]
+    cells = "".join(
+        f'<td data-name="{html.escape(name)}">{_text(cell)}</td>'
+        for name, cell in zip(titles, shown, strict=False)
+    )
+    if why:
+        cells += f'<td class="why" colspan="{len(titles) - len(shown)}">{_text(why)}</td>'
+    return f'<tr data-lacks="{int(bool(why))}">{cells}</tr>\n'
 
 
 def _text(text: str) -> str:
