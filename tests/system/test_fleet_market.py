@@ -50,10 +50,14 @@ overfit = 0.9
 calibrated = 0.9
 refit_agrees = 0.9
 """
-# Messages wait a minute for others of their kind; here two seconds.
+# Messages wait a minute for others of their kind; here two seconds. The drift of sixty slots in one
+# bar takes as many seconds as the host is busy, and ten minutes of the venue are two seconds here.
 HASTY = """
 from daemon.notify import notifier, rules
+from daemon.service import market_drift
 rules.GATHER_MS, notifier._LOOK_S = 2_000, 0.2
+market_drift.QUIET_MS, market_drift.LONGEST_MS = 3_600_000, 10_800_000
+market_drift.WINDOW_MS = 36_000_000
 from daemon.cli.main import main
 main()
 """
@@ -103,9 +107,10 @@ class Fleet:
 
     def write_config(self, venue: str, *, more: str = "") -> None:
         coins = json.dumps([slot.coin for slot in self.slots])
+        days = f"history_days = {LEARNS_DAYS}\n" if venue else ""
         self.config.write_text(
             f'[daemon]\ndata_dir = "{self.data_dir}"\n'
-            f'[[slots]]\ncoin = {coins}\ninterval = "5m"\nthreshold = 0.005\n'
+            f'[[slots]]\ncoin = {coins}\ninterval = "5m"\nthreshold = 0.005\n{days}'
             f'[hyperliquid]\n{venue}speed = {SPEED}\n[web]\nlisten = ""\n'
             f"[mqtt]\nport = {self.port}\nanonymous = true\n{more}"
         )
