@@ -173,7 +173,8 @@ def test_a_block_of_configuration_is_read_by_what_reads_it(block: Block, tmp_pat
     if "faults" in tomllib.loads(block.code):
         assert read_script(tmp_path / "hyperdrift.toml")
     else:
-        assert loader.load(tmp_path / "hyperdrift.toml", {}).slots
+        config = loader.load(tmp_path / "hyperdrift.toml", {})
+        assert config.slots or config.entries  # the venue says what `coin = "*"` is
 
 
 @of("json", "yaml")
