@@ -22,12 +22,12 @@ def decision(p: tuple[float, float, float], up: float, down: float) -> int:
     Args:
         p: Probabilities DOWN, NEUTRAL, UP.
         up: Signal threshold of the UP side, a probability.
-        down: Signal threshold of the DOWN side; the larger excess wins.
+        down: Signal threshold of the DOWN side; the larger excess wins, and equal ones are NEUTRAL.
     """
     over_up, over_down = p[2] - up, p[0] - down
-    if max(over_up, over_down) < 0:
+    if max(over_up, over_down) < 0 or over_up == over_down:
         return 0
-    return 1 if over_up >= over_down else -1
+    return 1 if over_up > over_down else -1
 
 
 class SignalBook:
