@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemon.core.tasks import running
-from daemon.demo.event_log import EventLog
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault, Touched
 from daemon.demo.fleet.cycle import DemoSlot, DemoSummary, FleetLog
@@ -35,6 +34,7 @@ from hyperdrift.clock import Clock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 
 PATIENCE_BARS: Final = 400
 _LOOK_S: Final = 0.5
@@ -121,8 +121,8 @@ async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> DemoSummary:
         bus = await stack.enter_async_context(_observer(setup, clock))
         for log in fleet.logs:
             log.listen(bus)
-        operators = tuple(Operator(setup, log, bus, clock, screen) for log in fleet.logs)
-        demo = _Demo(options, fleet, screen, processes, exchange, operators, clock)
+        operator = Operator(setup, fleet, bus, clock, screen)
+        demo = _Demo(options, fleet, screen, processes, exchange, operator, clock)
         ended = await demo.watch()
         elapsed_s = clock.monotonic() - began
         if options.hold and ended != _INTERRUPTED:
@@ -160,7 +160,7 @@ class _Demo:
     screen: Screen
     processes: tuple[DemoProcess, ...]
     exchange: ReplayExchange
-    operators: tuple["Operator", ...]
+    operator: "Operator"
     clock: Clock
 
     async def watch(self) -> str:
@@ -176,8 +176,7 @@ class _Demo:
                 self.screen.show(self.fleet.logs)
                 for actor in self.processes:
                     actor.check()
-                for operator in self.operators:
-                    operator.consider()
+                self.operator.consider()
                 if end := self._end(self.clock.monotonic() - began):
                     return end
         except asyncio.CancelledError:  # Ctrl-C: print the summary so far, then end
@@ -208,25 +207,28 @@ def _go_on() -> None:
 
 
 class Operator:
-    """Asks for a retrain if nothing triggers one for long."""
+    """Asks for a retrain of a slot if nothing triggers one for long."""
 
     def __init__(
-        self, setup: DemoSetup, log: EventLog, bus: MqttConnection, clock: Clock, screen: Screen
+        self, setup: DemoSetup, fleet: FleetLog, bus: MqttConnection, clock: Clock, screen: Screen
     ) -> None:
-        self._log, self._bus = log, bus
-        self._clock, self._screen = clock, screen
+        self._fleet, self._bus, self._clock, self._screen = fleet, bus, clock, screen
         # A made-up market changes at a known bar: wait for that change too.
         self._patience = PATIENCE_BARS + setup.change_after
-        self._asked_at = 0
+        self._asked_at = dict.fromkeys(setup.slots, 0)
 
     def consider(self) -> None:
-        """Send the command to retrain if no retrain or swap came for long enough."""
-        log = self._log
-        idle = log.swaps and log.state.get("phase") in {"serving", "probation"}
-        if not idle or log.bars - self._asked_at < self._patience:
+        """Send the command to retrain for each slot without a retrain or swap for long enough."""
+        if not self._fleet.all_have_models():  # the command would go before first models
             return
-        self._asked_at = log.bars
-        why = f"no swap of {log.slot} for a while: asking for a retrain over MQTT"
+        for log in self._fleet.logs:
+            idle = log.state.get("phase") in {"serving", "probation"}
+            if idle and log.bars - self._asked_at[log.slot] >= self._patience:
+                self._asked_at[log.slot] = log.bars
+                self._ask(log.slot)
+
+    def _ask(self, slot: SlotName) -> None:
+        why = f"no swap of {slot} for a while: asking for a retrain over MQTT"
         self._screen.tell(f"{'operator':>9}  {why}")
         request = Command(
             command="retrain",
@@ -234,7 +236,7 @@ class Operator:
             reason="the demo's operator asked",
             issued_ms=self._clock.now_ms(),
         )
-        self._bus.publish(Topics().command(log.slot), request)
+        self._bus.publish(Topics().command(slot), request)
 
 
 def _processes(setup: DemoSetup, exchange: ReplayExchange) -> tuple[DemoProcess, ...]:

@@ -38,13 +38,17 @@ class FleetLog:
             self._seen[log.slot] = len(log.retrains)
             self.order += [str(log.slot) for retrain in new if retrain.trigger not in _FIRST]
 
+    def all_have_models(self) -> bool:
+        """Say whether every slot has swapped to its first model."""
+        return all(log.swaps for log in self.logs)
+
     def cycle_is_done(self) -> bool:
         """Say whether every slot has a model, and enough have swapped for a cause and rest.
 
         A slot alone is done with its swap. Of several at least half have swapped, and nothing
         is retraining any more; a gate may have refused what the others trained.
         """
-        if not all(log.swaps for log in self.logs):
+        if not self.all_have_models():
             return False
         swapped = sum(has_swapped(log) for log in self.logs)
         resting = len(self.logs) == 1 or all(

@@ -1,12 +1,15 @@
 """A demo of several slots, told by the messages that a daemon publishes."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 from rich.console import Console
 
+from daemon.demo.demo import PATIENCE_BARS, Operator
 from daemon.demo.fleet import fleet_screen
 from daemon.demo.fleet.cycle import DemoSlot, DemoSummary, FleetLog
+from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 
@@ -161,3 +164,23 @@ def test_the_table_at_the_end_has_a_row_for_each_slot_with_its_place_in_the_orde
     assert [slot["slot"] for slot in document["slots"]] == ["BTC-5m", "ETH-5m"]
     assert summary.exit_code == 0
     assert DemoSummary("timeout", True, slots, (), 1.0).exit_code == 1
+
+
+def test_an_operator_holds_up_no_first_model_and_asks_for_each_slot_once() -> None:
+    bus = Bus(BTC, ETH)
+    sent: list[str] = []
+    bus.publish = lambda topic, _: sent.append(topic)  # type: ignore[attr-defined]
+    setup = SimpleNamespace(change_after=0, slots=(BTC, ETH))
+    screen = SimpleNamespace(tell=bus.told.append)
+    parts: Any = (setup, bus.fleet, bus, SystemClock(), screen)
+    operator = Operator(*parts)
+    for slot in (BTC, ETH):
+        bus.state(slot, last_bar_t=0)
+        bus.state(slot, last_bar_t=(PATIENCE_BARS + 1) * BTC.interval_ms)
+    bus.swap(BTC, "first")
+    operator.consider()
+    assert sent == [], "ETH has no model yet"
+    bus.swap(ETH, "first")
+    operator.consider()
+    operator.consider()
+    assert sent == [Topics().command(BTC), Topics().command(ETH)]
