@@ -123,7 +123,7 @@ def started(served: events.ModelServed, folder: Path) -> float:
         began = time.process_time()
         past = rebuilt(store, SLOT, since_ms, begin)
         took = time.process_time() - began
-    if len(past.bars) != JOURNAL_DAYS * DAY_BARS or past.engine.snapshot().model_id != "new":
+    if past.replayed != JOURNAL_DAYS * DAY_BARS or past.engine.snapshot().model_id != "new":
         raise SystemExit("the journal was not read back as it was written")
     return took
 

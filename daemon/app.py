@@ -50,7 +50,7 @@ from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.venue_greeting import GREETING, greet, require_coins
 from daemon.service.watchdog import Watchdog, summary
 from daemon.slot_changes import SlotChanges
-from daemon.store.async_store import ThreadedStore
+from daemon.store.async_store import ThreadedStore, check_beside
 from daemon.store.data_folder import STORE_NAME
 from daemon.store.properties import record_venue, require_venue
 from daemon.store.retrying_store import RetryingStore, until_available
@@ -272,6 +272,9 @@ async def _follow(
         return [delivery, *(runner.progress for runner in parts.runners.values())]
 
     await _announce(shared, feed, host, parts=parts, loops=loops)
+    if not shared.store.inner.store.database.is_checked:
+        work = check_beside(shared.config.data_dir / STORE_NAME)
+        tasks.create_task(work, name="store-check")
     if host.reload:
         host.reload.follow_slots(changes)
         choice = _coin_choice(shared, ours.rest, host.reload, status)

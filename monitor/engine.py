@@ -90,6 +90,12 @@ class Engine:
         )
 
     @property
+    def is_calm(self) -> bool:
+        """Whether no retrain, swap, question to a challenger or waiting candidate is under way."""
+        asked = self._champion is not None and self._champion.challenge.job_id
+        return not asked and not self._under_way()
+
+    @property
     def gains(self) -> Sequence[SignalGain]:
         """What the newest signals returned after costs, oldest first."""
         return self._watch.gains

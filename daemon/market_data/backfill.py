@@ -28,6 +28,8 @@ from hyperdrift.slot_name import HOUR_MS, SlotName
 
 log = structlog.get_logger()
 
+# The follower of a slot asks for so many bars with the weight of one.
+TAIL_BARS: Final = 60
 # In 2023 rates were settled every eight hours: the newest one may be that old.
 _FUNDING_LEAD_MS: Final = 9 * HOUR_MS
 
@@ -51,8 +53,14 @@ class Backfill:
     alarm: Alarm = lambda *_: None
     shorter: Callable[[SlotName], SlotName | None] = lambda _: None
 
-    async def fetch(self, slot: SlotName, from_ms: int) -> None:
+    async def fetch(self, slot: SlotName, from_ms: int, *, tail_bars: int = 0) -> None:
         """Store all bars and funding of a slot that the venue serves since `from_ms`, ms UTC.
+
+        Args:
+            slot: The slot.
+            from_ms: Since when, ms UTC.
+            tail_bars: If no more than so many bars are missing, and all at the end, they and
+                their funding are left to the slot's follower.
 
         Raises:
             Unreachable: If the venue does not answer.
@@ -65,10 +73,13 @@ class Backfill:
         await self.check_imports(slot, reach_t)
         if (first := await self._first_lacking(slot, reach_t)) is not None:
             first = await self._merge_bars(slot, first)
-        if first is not None:
+        newest = closed_t(slot, self.venue)
+        is_tail = first is not None and reach_t < first and newest - first < tail_bars * step
+        if first is not None and not is_tail:
             await self._fetch_bars(slot, first)
         await self._mend(slot, from_t, reach_t)
-        await self._fetch_funding(slot, from_t)
+        is_left = tail_bars > 0 and (first is None or is_tail)
+        await self._fetch_funding(slot, from_t, to_ms=newest if is_left else None)
 
     async def check_imports(self, slot: SlotName, reach_t: int) -> None:
         """Ask the venue once for the imported bars that it still serves; take and tell its own.
@@ -141,11 +152,12 @@ class Backfill:
             elif hole not in known:
                 await give_up(self.store, slot, hole, self.alarm)
 
-    async def _fetch_funding(self, slot: SlotName, from_t: int) -> None:
-        t = (await self.store.call(Store.bars, slot, from_t=from_t))["t"]
-        if not len(t):
+    async def _fetch_funding(self, slot: SlotName, from_t: int, to_ms: int | None) -> None:
+        """Fetch the rates since the oldest bar, up to the newest or to `to_ms`, ms UTC."""
+        t = await self.store.call(Store.oldest_t, slot, from_t)
+        if t is None:
             return
-        coin, wanted = slot.coin, int(t[0]) - _FUNDING_LEAD_MS
+        coin, wanted = slot.coin, t - _FUNDING_LEAD_MS
         oldest = await self.store.call(Store.oldest_funding_time, coin)
         newest = await self.store.call(Store.newest_funding_time, coin)
         spans: list[tuple[int, int | None]] = []
@@ -154,7 +166,9 @@ class Backfill:
         else:
             if oldest - wanted > HOUR_MS:
                 spans.append((wanted, oldest - 1))
-            if self.venue.now_ms() // HOUR_MS > newest // HOUR_MS:  # one may be settled since
+            is_due = to_ms is None or to_ms - newest > _FUNDING_LEAD_MS
+            # One may be settled since.
+            if is_due and self.venue.now_ms() // HOUR_MS > newest // HOUR_MS:
                 spans.append((newest + 1, None))
         for start, end in spans:
             rates = await self.rest.funding(coin, start, end, priority=Priority.BACKFILL)

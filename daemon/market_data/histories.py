@@ -16,7 +16,8 @@ from daemon.core.bars import Alarm, Provenance
 from daemon.core.clock import VenueClock
 from daemon.core.errors import CoinUnserved
 from daemon.hyperliquid.backoff import delays
-from daemon.market_data.backfill import Backfill
+from daemon.hyperliquid.rest import CONFIRMING_WEIGHT
+from daemon.market_data.backfill import TAIL_BARS, Backfill
 from daemon.market_data.feed_troubles import MISREADINGS, Troubles
 from daemon.market_data.lost_bars import warn_of_reach
 from daemon.store.store import Store
@@ -29,6 +30,8 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S, _LONGEST_OWN_S = 1.0, 60.0, 300.0
 # A start goes on if no slot got its past for so long: the venue may be away.
 _PATIENCE_S: Final = 600.0
 _PAST: Final = "past"
+# The weight that a slot takes at a start: one call for bars and one for funding.
+_START_WEIGHT: Final = 2 * CONFIRMING_WEIGHT
 
 
 class Histories:
@@ -51,19 +54,23 @@ class Histories:
         self._backfill, self._venue = backfill, venue
         self._troubles, self._alarm = troubles, alarm
         self._lacking: dict[SlotName, int] = {}
+        self._tail_bars = 0
         self._late: asyncio.Queue[SlotName] = asyncio.Queue()
 
     async def fetch(self, since: Mapping[SlotName, int], ready: Collection[SlotName]) -> None:
         """Fetch the past of the slots that are `ready`; put off those that hold up the others.
 
         A slot whose bars are merged from a shorter slot comes after that one.
-        If the venue does not answer, this waits for it, for ten minutes without a slot done.
+        If the venue does not answer, this waits for it, for ten minutes without a slot done. If
+        the calls of all slots would take minutes, the newest bars are left to the followers.
 
         Args:
             since: Where to begin, by slot, ms UTC.
             ready: The slots whose coins the venue lists.
         """
         self._lacking = dict(since)
+        is_long = len(ready) * _START_WEIGHT > self._backfill.rest.weight_per_minute
+        self._tail_bars = TAIL_BARS if is_long else 0
         async with asyncio.TaskGroup() as tasks:
             begun: dict[SlotName | None, asyncio.Task[bool]] = {}
             for slot in sorted(ready, key=lambda slot: slot.interval_ms):
@@ -116,7 +123,7 @@ class Histories:
         waits = delays(_FIRST_DELAY_S, _LONGEST_OWN_S, Random())  # noqa: S311 - jitter
         while True:
             try:
-                await self._backfill.fetch(slot, from_ms)
+                await self._backfill.fetch(slot, from_ms, tail_bars=self._tail_bars)
             except HyperdriftError as e:
                 self._troubles.begin(slot, e, _PAST)
                 is_own = isinstance(e, CoinUnserved)

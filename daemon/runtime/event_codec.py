@@ -68,8 +68,11 @@ def event(slot: str, at_ms: int, kind: str, fields: dict[str, Any]) -> events.Ev
         return None
 
 
-def read(store: Store, slot: SlotName, since_ms: int) -> list[events.Event]:
-    """Return the events of a slot since `since_ms`, ms UTC, oldest first."""
-    rows = store.journal(slot, since_ms=since_ms)
+def read(store: Store, slot: SlotName, since_ms: int, after_seq: int = 0) -> list[events.Event]:
+    """Return the events of a slot since `since_ms`, ms UTC, oldest first.
+
+    Those of the journal up to the entry `after_seq` are left out.
+    """
+    rows = store.journal(slot, after_seq, since_ms=since_ms)
     found = (event(str(slot), row.at_ms, row.kind, row.body) for row in rows)
     return [each for each in found if each is not None]

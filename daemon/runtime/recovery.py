@@ -1,12 +1,12 @@
 """Rebuild a slot's engine from the journal, at every start."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, NamedTuple
-
-import numpy as np
 
 from daemon.core.bars import Bar
 from daemon.runtime import event_codec
+from daemon.runtime.checkpoints.engine_keeper import continued
+from daemon.scoring.bot_feature_check import KEPT_BARS
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 from monitor import actions, events
@@ -19,15 +19,23 @@ _RESUMED: Final = (actions.AskChallenger, actions.Deploy, actions.Promote, actio
 
 
 class Rebuilt(NamedTuple):
-    """A rebuilt engine, the bars that it has handled, and its last action of `_RESUMED`.
+    """A rebuilt engine.
 
-    The bars are oldest first; `before` is how many older ones are stored.
+    Attributes:
+        engine: The engine.
+        bars: The newest `KEPT_BARS` that it has handled, oldest first.
+        order: Its last action of `_RESUMED`.
+        first_t: Open time of the first bar that it was ever given, ms UTC; None if none.
+        before: How many older bars are stored; without `first_t` how many at all.
+        replayed: How many bars were handed to it now.
     """
 
     engine: Engine
     bars: list[events.BarScored]
     order: actions.Action | None
+    first_t: int | None
     before: int
+    replayed: int
 
 
 def bars_after(store: Store, slot: SlotName, from_t: int) -> list[Bar]:
@@ -42,31 +50,47 @@ def bars_after(store: Store, slot: SlotName, from_t: int) -> list[Bar]:
     return bars
 
 
-def bars_before(store: Store, slot: SlotName, scored: Sequence[events.BarScored]) -> int:
-    """Return how many bars are stored from before the first that was scored, or at all."""
-    stored = store.bars(slot)["t"]
-    return int(np.count_nonzero(stored < scored[0].t)) if scored else len(stored)
+def bars_before(store: Store, slot: SlotName, first_t: int | None) -> int:
+    """Return how many bars are stored that opened before `first_t`, ms UTC, or at all."""
+    return store.count(slot) if first_t is None else store.count(slot, first_t)
 
 
 def rebuilt(
     store: Store, slot: SlotName, since_ms: int, make_engine: Callable[[int], Engine]
 ) -> Rebuilt:
-    """Hand all events of the journal to a new engine; its actions were carried out before.
+    """Hand the events of the journal to an engine; its actions were carried out before.
 
-    It takes seconds if there are many bars: call it on the store's own thread.
+    The engine is the one that was kept last, with the events since then, or a new one with all.
+    It takes a second if there are many bars: call it on the store's own thread.
 
     Args:
-        store: Holds the journal and the bars.
+        store: Holds the journal, the bars and the kept engine.
         slot: The slot.
         since_ms: Events before this time, ms UTC, are left out.
         make_engine: Makes an engine that begins after so many bars.
     """
-    past = event_codec.read(store, slot, since_ms)
+    kept = continued(store, slot, make_engine(0))
+    past = event_codec.read(store, slot, since_ms, kept.seq if kept else 0)
     bars = [event for event in past if isinstance(event, events.BarScored)]
-    before = bars_before(store, slot, bars)
-    engine, order = make_engine(before), None
+    if kept is not None:
+        first_t, before, engine = kept.first_t, kept.before, kept.engine
+    else:
+        first_t = bars[0].t if bars else None
+        before = bars_before(store, slot, first_t)
+        engine = make_engine(before)
+    order = None
     for event in past:
         for action in engine.handle(event):
             if isinstance(action, _RESUMED):
                 order = action
-    return Rebuilt(engine, bars, order, before)
+    newest = bars[-KEPT_BARS:]
+    if kept is not None and len(bars) < KEPT_BARS:
+        newest = _newest(store, slot)
+    return Rebuilt(engine, newest, order, first_t, before, len(bars))
+
+
+def _newest(store: Store, slot: SlotName) -> list[events.BarScored]:
+    kind = event_codec.kind(events.BarScored)
+    rows = reversed(store.journal_newest(slot, kinds=[kind], limit=KEPT_BARS))
+    found = (event_codec.event(str(slot), row.at_ms, row.kind, row.body) for row in rows)
+    return [event for event in found if isinstance(event, events.BarScored)]

@@ -20,6 +20,7 @@ from daemon.mqtt.messages import SlotState
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.runtime.announcements import Announcements
 from daemon.runtime.bots.bot_watch import BotWatch
+from daemon.runtime.checkpoints.engine_keeper import EngineKeeper
 from daemon.runtime.commands import not_journalled
 from daemon.runtime.deploy_hook import run_hook
 from daemon.runtime.inbox import BotPrediction, HistoryFetched, Inbox, Item
@@ -120,8 +121,8 @@ class SlotRunner:
             show=self._publish_state,
             announce=self._publisher.announce,
         )
-        self.progress = LoopProgress(f"keeper-{slot}")
-        self._tasks = asyncio.TaskGroup()
+        self._keeper, self._is_busy = EngineKeeper(slot, tried or store), True
+        self.progress, self._tasks = LoopProgress(f"keeper-{slot}"), asyncio.TaskGroup()
         self._last_bar_t: int | None = None
         self._lag_ms: int | None = None
 
@@ -150,7 +151,9 @@ class SlotRunner:
             try:
                 self._publish_state()
                 while True:
+                    self._is_busy = False
                     item = await self._inbox.get()
+                    self._is_busy = True
                     with self.progress.working():
                         await self._take(item)
                     if not isinstance(item, BotPrediction):  # there may be thousands of them
@@ -159,10 +162,12 @@ class SlotRunner:
                 await self._scorer.close()
 
     async def note_stop(self) -> None:
-        """Record that the daemon is told to stop, if that ends a retrain that has begun."""
+        """Keep the engine for the next start, or record that the stop ends a retrain."""
         now = self._engine.snapshot()
         if now.job_id is not None and now.job_begun:
             await self._recovery.note_stop(now.job_id)
+        elif not self._is_busy:  # else the journal may lack what the engine has handled
+            await self._keeper.keep(self._engine)
 
     async def _rebuild_and_serve(self, start: SlotStart | None) -> None:
         past = await self._rebuild()
@@ -175,7 +180,7 @@ class SlotRunner:
             self._publish_state()
             start.rebuilt.set()
             await start.goes_on.wait()
-            if await self._store.call(bars_before, self.slot, past.bars) != past.before:
+            if await self._store.call(bars_before, self.slot, past.first_t) != past.before:
                 self._engine = (await self._rebuild()).engine  # older bars came meanwhile
         await self._recovery.reconcile(was, live, past.order)
         await self._score_missed()
@@ -185,6 +190,7 @@ class SlotRunner:
             start is None or self._venue.is_learnt
         ):  # no decision is made on a clock that may be wrong
             await self._handle(events.Ticked(**self._serving.now()))
+        await self._keeper.keep_if_due(self._engine)
 
     async def _score_missed(self) -> None:
         """Score the stored bars that closed while the daemon did not run."""
@@ -195,7 +201,9 @@ class SlotRunner:
 
     async def _rebuild(self) -> Rebuilt:
         since = self._venue.now_ms() - JOURNAL_DAYS * DAY_MS
-        return await self._store.call(rebuilt, self.slot, since, self._make_engine)
+        past = await self._store.call(rebuilt, self.slot, since, self._make_engine)
+        self._keeper.begin(past.engine, past.first_t, past.before, past.replayed)
+        return past
 
     async def _recount(self, item: HistoryFetched) -> None:
         """Let the engine know of bars from before its first, that were stored after the start."""
@@ -212,8 +220,8 @@ class SlotRunner:
         match item:
             case Bar():
                 await self._score(item)
-            case BotPresence():
-                await self._mend()  # at its start the bot may have found no usable model
+            case BotPresence():  # at its start the bot may have found no usable model
+                await self._recovery.mend(self._engine.snapshot())
                 await self._handle(self._bot.seen(item, self._venue.now_ms()))
             case BotPrediction():
                 await self._handle_all(self._bot.predicted(item))
@@ -224,8 +232,9 @@ class SlotRunner:
             case events.CommandReceived():
                 await self._obey(item)
             case events.Ticked() | events.SwapAcked():
-                await self._mend()
+                await self._recovery.mend(self._engine.snapshot())
                 await self._handle(item)
+                await self._keeper.keep_if_due(self._engine)
             case _:
                 await self._handle(item)
 
@@ -241,9 +250,6 @@ class SlotRunner:
 
     def _mismatched(self) -> bool:
         return self._engine.snapshot().mismatch is not None
-
-    async def _mend(self) -> None:
-        await self._recovery.mend(self._engine.snapshot())
 
     async def _score(self, bar: Bar) -> None:
         if self._last_bar_t is not None and bar.t <= self._last_bar_t:
@@ -266,6 +272,7 @@ class SlotRunner:
             shadow_p=score.shadow_p,
         )
         await self._handle(scored)
+        self._keeper.scored(bar.t)
         # A late bar, or one during a lost connection, does not count as a bot's silence.
         counts = self._bus.connected and self._lag_ms < self.slot.interval_ms
         await self._handle_all(self._bot.scored(scored, counts=counts))

@@ -1,11 +1,14 @@
 """Call the store from the event loop without blocking the loop on the disk."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
+from daemon.store.database import Database, StoreUnavailable
 from daemon.store.store import Store
 
 P = ParamSpec("P")
@@ -43,3 +46,19 @@ class ThreadedStore:
         """Wait for the calls that have begun, then close the file."""
         self._thread.shutdown()
         self.store.close()
+
+
+async def check_beside(path: Path) -> None:
+    """Check every page of a file that another connection uses meanwhile.
+
+    Raises:
+        StoreCorrupt: If it is damaged. The next start repairs it, so end the daemon.
+    """
+    beside = Database(path, read_only=True)
+    with contextlib.closing(beside):
+        try:
+            with contextlib.suppress(StoreUnavailable):
+                await asyncio.to_thread(beside.check)
+        except asyncio.CancelledError:
+            beside.interrupt()
+            raise

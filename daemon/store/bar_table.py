@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.bars import Bar, Provenance
+from daemon.core.bars import Bar, Hole, Provenance
 from daemon.store.bar_columns import BarColumns
 from daemon.store.bar_merge import RANK, PutResult, Stored, merge
 from daemon.store.database import Database
@@ -55,6 +55,35 @@ class HeldColumns:
 def held(db: Database, slot: SlotName, from_t: int, to_t: int) -> dict[int, Stored]:
     """Return the bars in force by t, ascending; both ends inclusive, ms UTC."""
     return _stored(db, f"bars WHERE {_SPAN}", (*slot, from_t, to_t))
+
+
+def count(db: Database, slot: SlotName, before_t: int) -> int:
+    """Return how many bars in force opened before a time, ms UTC."""
+    query = "SELECT count(*) FROM bars WHERE coin = ? AND interval = ? AND t < ?"
+    found: int = db.read(query, (*slot, before_t))[0][0]
+    return found
+
+
+def oldest_t(db: Database, slot: SlotName, from_t: int) -> int | None:
+    """Return the open time of the oldest bar since `from_t`, ms UTC; None without any."""
+    query = "SELECT min(t) FROM bars WHERE coin = ? AND interval = ? AND t >= ?"
+    found: int | None = db.read(query, (*slot, from_t))[0][0]
+    return found
+
+
+def holes(db: Database, slot: SlotName, from_t: int) -> list[Hole]:
+    """Return the holes between the bars since `from_t`, ms UTC, oldest first."""
+    step, values = slot.interval_ms, (*slot, from_t)
+    which = "FROM bars WHERE coin = ? AND interval = ? AND t >= ?"
+    span = db.read(f"SELECT count(*), (max(t) - min(t)) / ? + 1 {which}", (step, *values))[0]
+    if span[0] == (span[1] or 0):
+        return []  # as almost always, in a tenth of the time
+    rows = db.read(
+        f"SELECT before, t FROM (SELECT t, lag(t) OVER (ORDER BY t) AS before {which})"  # noqa: S608
+        " WHERE t - before > ? ORDER BY t",
+        (*values, step),
+    )
+    return [Hole(before + step, after - step) for before, after in rows]
 
 
 def columns(db: Database, slot: SlotName, from_t: int, to_t: int) -> HeldColumns:

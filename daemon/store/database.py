@@ -29,6 +29,8 @@ _LOG_BYTES: Final = 16 * 2**20
 _INCREMENTAL: Final = 2
 # A disk with less room is full.
 _LEAST_BYTES: Final = 1 << 20
+# The whole of a larger file is checked after the start: a second for each GiB, or much more.
+_CHECKED_AT_ONCE_BYTES: Final = 512 * 2**20
 # As plain numbers, so many rows take some MiB.
 _FETCHED_ROWS: Final = 20_000
 
@@ -44,6 +46,7 @@ class Database:
 
     Attributes:
         written: Rows that transactions have changed and committed since it was opened.
+        is_checked: Whether every page was checked as it was opened; a large file is not.
         has_imports: Whether the file has the tables of imports; an old one has them after the
             next start.
     """
@@ -57,7 +60,7 @@ class Database:
             StoreUnavailable: If it cannot be opened.
         """
         self._path, self._lock = Path(path), threading.RLock()
-        self.written = 0
+        self.written, self.is_checked = 0, True
         self.has_imports = True
         if read_only and not self._path.is_file():
             msg = f"there is no store at {path}: start the daemon or import bars first"
@@ -155,6 +158,23 @@ class Database:
                 target.close()
             aside.replace(path)
 
+    def check(self) -> None:
+        """Check every page: a second for each GiB, or much more from a slow disk.
+
+        Raises:
+            StoreCorrupt: If the file is damaged; the next start checks it before its first use.
+            StoreUnavailable: If it cannot be read, or `interrupt` was called.
+        """
+        found = self.read("PRAGMA quick_check(1)")[0][0]
+        if found != "ok":
+            _note_doubt(self._path)
+            raise StoreCorrupt(f"{self._path} is damaged: {found}")
+        _doubt(self._path).unlink(missing_ok=True)
+
+    def interrupt(self) -> None:
+        """End what another thread asks the file for."""
+        self._db.interrupt()
+
     def spare_pages(self) -> int:
         """Return the number of empty pages in the file."""
         found: int = self.read("PRAGMA freelist_count")[0][0]
@@ -184,9 +204,9 @@ class Database:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             self._db.execute("PRAGMA synchronous = NORMAL")
-            if (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-                msg = f"{self._path} is damaged: {found}"
-                raise StoreCorrupt(msg)
+            self.is_checked = not _is_checked_later(self._path)
+            if self.is_checked:
+                self.check()
             if 0 < version < SCHEMA:
                 # A copy for the old version, if somebody installs it again.
                 self.backup(self._path.with_name(f"{self._path.name}.v{version}"))
@@ -221,6 +241,7 @@ class Database:
             if type(e) is not sqlite3.DatabaseError:  # its subclasses are bugs of ours
                 raise
             msg = f"{self._path} is damaged or no database ({e})"
+            _note_doubt(self._path)
             raise StoreCorrupt(msg) from e
         except OSError as e:
             msg = f"cannot write beside {self._path} ({e}): check disk space and rights"
@@ -250,6 +271,24 @@ def _make_private(path: Path) -> None:
                 part.chmod(mode & ~0o007)
 
 
+def _is_checked_later(path: Path) -> bool:
+    """Return whether the file is too large to be checked at every start, and not in doubt."""
+    if not path.is_file() or path.stat().st_size <= _CHECKED_AT_ONCE_BYTES:
+        return False
+    return not _doubt(path).exists()
+
+
+def _note_doubt(path: Path) -> None:
+    """Have the whole file checked at the next start, because it may be damaged."""
+    if path.is_file():
+        with contextlib.suppress(OSError):
+            _doubt(path).touch()
+
+
+def _doubt(path: Path) -> Path:
+    return path.with_name(f"{path.name}.doubted")
+
+
 def set_aside(path: Path) -> Path:
     """Rename a damaged file, with its log, to `<name>.corrupt-<n>`; return the new name.
 
@@ -264,6 +303,7 @@ def set_aside(path: Path) -> Path:
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.rename(aside.with_name(aside.name + suffix))
+        _doubt(path).unlink(missing_ok=True)
     except OSError as e:
         msg = f"cannot move the damaged {path} aside ({e}): check the folder's rights"
         raise StoreUnavailable(msg) from e

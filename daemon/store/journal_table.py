@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 # SQLite uses the index `chatter` only if this text equals its definition.
 _CHATTER: Final = f"kind IN ({', '.join(map(repr, CHATTER))})"
+# The same holds for the indexes of everything but scores, and of scores alone.
+_SCORE, _NO_SCORE = f"kind = '{SCORED}'", f"kind <> '{SCORED}'"
 _PAGE_ROWS: Final = 1000
 _MIN_INT: Final = -(2**62)
 
@@ -74,20 +76,46 @@ def read(
     kinds: Collection[str] | None,
     since_ms: int | None,
 ) -> Iterator[JournalEntry]:
-    """Yield entries in the order in which they were written; see `Store.journal`."""
-    if since_ms is not None:
+    """Return entries in the order in which they were written; see `Store.journal`."""
+    since = _MIN_INT if since_ms is None else since_ms
+    if slot is not None:
+        return _of_slot(db, slot, after_seq, kinds, since)
+    return _of_all(db, after_seq, kinds, since)
+
+
+def _of_slot(
+    db: Database, slot: SlotName, after_seq: int, kinds: Collection[str] | None, since_ms: int
+) -> Iterator[JournalEntry]:
+    """Yield a slot's entries by the indexes: the journal of a fleet is too long for a scan."""
+    values = (str(slot), since_ms, after_seq)
+    seqs: list[int] = []
+    wanted = (_SCORE, _NO_SCORE) if kinds is None or SCORED in kinds else (_NO_SCORE,)
+    for which in wanted:
+        query = f"SELECT seq FROM journal WHERE slot = ? AND {which} AND at_ms >= ? AND seq > ?"  # noqa: S608
+        seqs += [seq for (seq,) in db.read(query, values)]
+    seqs.sort()
+    query = "SELECT * FROM journal WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq"
+    for at in range(0, len(seqs), _PAGE_ROWS):
+        page = msgspec.json.encode(seqs[at : at + _PAGE_ROWS]).decode()
+        for row in db.read(query, (page,)):
+            if (kinds is None or row[3] in kinds) and (entry := entry_of(*row)):
+                yield entry
+
+
+def _of_all(
+    db: Database, after_seq: int, kinds: Collection[str] | None, since_ms: int
+) -> Iterator[JournalEntry]:
+    if since_ms > _MIN_INT:
         # Without this the query below would scan the whole table for its first row.
         first = db.read("SELECT min(seq) FROM journal WHERE at_ms >= ?", (since_ms,))
         after_seq = max(after_seq, (first[0][0] or 1) - 1)
-    whose = None if slot is None else str(slot)
     wanted = None if kinds is None else msgspec.json.encode(list(kinds)).decode()
     query = (
-        "SELECT * FROM journal WHERE seq > ?1 AND (?2 IS NULL OR slot = ?2)"
-        " AND (?3 IS NULL OR kind IN (SELECT value FROM json_each(?3)))"
-        " AND at_ms >= ?4 ORDER BY seq LIMIT ?5"
+        "SELECT * FROM journal WHERE seq > ?1"
+        " AND (?2 IS NULL OR kind IN (SELECT value FROM json_each(?2)))"
+        " AND at_ms >= ?3 ORDER BY seq LIMIT ?4"
     )
-    since = _MIN_INT if since_ms is None else since_ms
-    while rows := db.read(query, (after_seq, whose, wanted, since, _PAGE_ROWS)):
+    while rows := db.read(query, (after_seq, wanted, since_ms, _PAGE_ROWS)):
         for row in rows:
             if entry := entry_of(*row):
                 yield entry
@@ -95,10 +123,10 @@ def read(
 
 
 def newest(db: Database, slot: SlotName, kind: str) -> JournalEntry | None:
-    """Return the newest entry of a slot of one kind that can be read, None if there is none."""
+    """Return the newest entry of a slot of one kind, no score; None if none can be read."""
     query = (
-        "SELECT seq, slot, at_ms, kind, body FROM journal WHERE slot = ? AND kind = ?"
-        " ORDER BY seq DESC"
+        f"SELECT seq, slot, at_ms, kind, body FROM journal WHERE slot = ? AND {_NO_SCORE}"  # noqa: S608
+        " AND kind = ? ORDER BY seq DESC"
     )
     entries = (entry_of(*row) for row in db.read(query, (str(slot), kind)))
     return next((entry for entry in entries if entry is not None), None)

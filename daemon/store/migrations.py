@@ -123,6 +123,13 @@ MIGRATIONS: Final = (
     CREATE INDEX news_by_kind ON journal (kind) WHERE kind <> 'BarScored';
     CREATE INDEX news_by_time ON journal (at_ms, kind) WHERE kind <> 'BarScored';
     """,
+    # The engine of each slot as it was a while ago; the journal alone can rebuild it too
+    # (`daemon.store.engine_table`).
+    """
+    CREATE TABLE engines (
+        slot TEXT NOT NULL PRIMARY KEY, seq INTEGER NOT NULL, first_t INTEGER NOT NULL,
+        before INTEGER NOT NULL, key TEXT NOT NULL, state BLOB NOT NULL) STRICT;
+    """,
 )
 
 SCHEMA: Final = len(MIGRATIONS)

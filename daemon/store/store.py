@@ -127,9 +127,17 @@ class Store:
         )
         return rows[0][0] if rows else None
 
+    def oldest_t(self, slot: SlotName, from_t: int) -> int | None:
+        """Return the open time of the oldest bar since `from_t`, ms UTC; None without any."""
+        return bar_table.oldest_t(self._db, slot, from_t)
+
     def held(self, slot: SlotName, from_t: int, to_t: int) -> list[Stored]:
         """Return bars and their provenance, oldest first; open times in ms UTC, both inclusive."""
         return list(bar_table.held(self._db, slot, from_t, to_t).values())
+
+    def count(self, slot: SlotName, before_t: int = _MAX_INT) -> int:
+        """Return how many bars are stored, or how many that opened before a time, ms UTC."""
+        return bar_table.count(self._db, slot, before_t)
 
     def columns(self, slot: SlotName) -> HeldColumns:
         """Return all bars of a slot as columns, with their trust and their source."""
@@ -197,13 +205,7 @@ class Store:
 
     def missing(self, slot: SlotName, from_t: int | None = None) -> list[Hole]:
         """Return the holes between stored bars, oldest first."""
-        rows = self._db.read(
-            "SELECT before, t FROM (SELECT t, lag(t) OVER (ORDER BY t) AS before FROM bars"
-            " WHERE coin = ? AND interval = ? AND t >= ?) WHERE t - before > ? ORDER BY t",
-            (*slot, _MIN_INT if from_t is None else from_t, slot.interval_ms),
-        )
-        step = slot.interval_ms
-        return [Hole(before + step, after - step) for before, after in rows]
+        return bar_table.holes(self._db, slot, _MIN_INT if from_t is None else from_t)
 
     def note_gap(self, slot: SlotName, gap: Hole) -> None:
         """Note bars that no source serves any more."""

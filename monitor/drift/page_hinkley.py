@@ -5,7 +5,7 @@ is the CUSUM of the likelihood ratio, the quickest detector of a known change (G
 Annals of Mathematical Statistics 42, 1971); fed from a cold start it is river's own.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from river.drift import PageHinkley
 
@@ -44,6 +44,14 @@ class AnchoredPageHinkley(PageHinkley):
             self._x_mean.update(self._anchor_mean, w=self._anchor)
             self._min_increase = 0.0
             self._max_decrease = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the method that river picks by the mode."""
+        return {name: value for name, value in vars(self).items() if name != "_test_drift"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._test_drift = self._test_decrease if self.mode == "down" else self._test_both
 
     def take(self, value: float) -> bool:
         """Take one finite observation; return whether it raised an alarm."""

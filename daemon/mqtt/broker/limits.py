@@ -22,7 +22,8 @@ class BrokerLimits:
         login_bytes: The longest first packet.
         connections: Clients that are logged in.
         packet_bytes: The longest packet.
-        subscriptions: Filters of one client.
+        subscriptions: Filters of one client of a user's, and of the daemon, which has some of
+            each slot.
         queued_bytes: What waits for one client.
         kept_sessions: Sessions that are kept for clients that are away.
         retained: Retained topics of a user's, and of the daemon's.
@@ -34,7 +35,7 @@ class BrokerLimits:
     login_bytes: int = 64 * 1024
     connections: int = 500
     packet_bytes: int = MIB
-    subscriptions: int = 1000
+    subscriptions: tuple[int, int] = (1000, 20_000)
     queued_bytes: int = 4 * MIB
     kept_sessions: int = 50
     retained: tuple[int, int] = (1000, 20_000)

@@ -169,7 +169,7 @@ class BrokerServer:
         if message.qos == packets.EXACTLY_ONCE:
             if packet_id not in session.received:
                 self._publish(session.rights, message)
-            if len(session.received) < self._limits.subscriptions:
+            if len(session.received) < session.most:
                 session.received.add(packet_id)
             writer.write(packets.acknowledgement(packets.PUBREC, packet_id))
             return

@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import replace
 from typing import Final
 
-from daemon.mqtt.broker.access import Rights, is_filter, matches
+from daemon.mqtt.broker.access import ANYONE, DAEMON, Rights, is_filter, matches
 from daemon.mqtt.broker.limits import BrokerLimits
 from daemon.mqtt.broker.packets import NO_SUBSCRIPTION, Publication, publish
 
@@ -32,9 +32,14 @@ class Session:
         self._last_id = 0
         self._work = asyncio.Event()
 
+    @property
+    def most(self) -> int:
+        """How many filters, and unreleased packet ids, the client may have."""
+        return self._limits.subscriptions[self.rights.user in {DAEMON, ANYONE}]
+
     def subscribe(self, topic_filter: str, qos: int) -> int:
         """Add a filter; return the QoS that is granted, or that it is refused."""
-        is_full = len(self._filters) >= self._limits.subscriptions
+        is_full = len(self._filters) >= self.most
         if not is_filter(topic_filter) or (is_full and topic_filter not in self._filters):
             return NO_SUBSCRIPTION
         granted = min(qos, 1)

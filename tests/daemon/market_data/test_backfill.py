@@ -201,3 +201,18 @@ async def test_imported_rates_are_held_against_the_venue_and_outranked() -> None
         assert "hyperdrift bars forget --coin BTC --kind funding --source apr.csv" in text
         due = [f for f in r.venue.funding if START - 9 * HOUR_MS <= f.time <= r.venue.now()]
         assert r.store.funding("BTC", 0, 2**62) == due
+
+
+@pytest.mark.parametrize("tail_bars", [0, 10])
+async def test_a_short_end_is_left_to_the_follower_if_asked(tail_bars: int) -> None:
+    async with rig(now=50.5) as r:
+        r.venue.put(bar(k) for k in range(60))
+        await r.history.fetch(BTC, START + 10 * STEP - 1)
+        r.store.database.read("DELETE FROM bars WHERE t >= ?", (START + 45 * STEP,))
+        r.venue.requests.clear()
+        await r.history.fetch(BTC, START + 10 * STEP - 1, tail_bars=tail_bars)
+        kinds = [request["type"] for request in r.venue.requests]
+        assert r.numbers()[-1] == (44 if tail_bars else 49)
+        assert kinds == ([] if tail_bars else ["candleSnapshot"])
+        await r.history.fetch(BTC, START + 5 * STEP, tail_bars=tail_bars)  # the beginning lacks too
+        assert r.numbers() == list(range(5, 50))

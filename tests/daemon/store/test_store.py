@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from daemon.core.bars import Bar, Funding, Hole, Provenance
 from daemon.core.errors import StoreCorrupt
-from daemon.store.async_store import ThreadedStore
+from daemon.store import journal_table
+from daemon.store.async_store import ThreadedStore, check_beside
 from daemon.store.bar_merge import RANK, PutResult, Stored
 from daemon.store.database import StoreUnavailable
 from daemon.store.feature_frame import Flow
@@ -505,3 +506,55 @@ def test_predictions_are_what_the_journal_says_of_scored_bars(store: Store) -> N
     store.append_journal(ETH, START, "BarScored", {"t": START, "model_id": "e", "p": [1, 0, 0]})
     assert [p.p_up for p in store.predictions(BTC)] == [0.5, 0.1]
     assert [p.t for p in store.predictions(BTC, from_t=START + 1)] == [START + 2 * STEP]
+
+
+async def test_a_large_file_is_checked_beside_the_daemon_and_mended_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bars.db"
+    with Store(path) as store:
+        store.put_bars(BTC, [bar(k) for k in range(2000)], Provenance.REST)
+    monkeypatch.setattr("daemon.store.database._CHECKED_AT_ONCE_BYTES", 1000)
+    with Store.open_or_rebuild(path) as store:
+        assert not store.database.is_checked
+        await check_beside(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-8192] + b"\xa5" * 4096 + whole[-4096:])
+    # A start reads nothing of the damaged page.
+    with Store.open_or_rebuild(path), pytest.raises(StoreCorrupt):
+        await check_beside(path)
+    with Store.open_or_rebuild(path) as store:
+        assert 1900 < len(store.held(BTC, 0, 2**62)) < 2000
+    with Store.open_or_rebuild(path) as store:
+        assert not store.database.is_checked  # no longer in doubt
+
+
+def test_a_slots_journal_is_read_without_a_scan(tmp_path: Path) -> None:
+    with Store(tmp_path / "bars.db") as store:
+        for at_ms in range(6):
+            slot, kind = (BTC, ETH)[at_ms % 2], ("BarScored", "Ticked", "BotSeen")[at_ms // 2]
+            store.append_journal(slot, at_ms, kind, {"n": at_ms})
+        asked: list[str] = []
+        store.database._db.set_trace_callback(asked.append)
+        assert [e.at_ms for e in store.journal(BTC)] == [0, 2, 4]
+        assert [e.at_ms for e in store.journal(BTC, since_ms=1)] == [2, 4]
+        assert [e.at_ms for e in store.journal(BTC, after_seq=3)] == [4]
+        assert [e.at_ms for e in store.journal(BTC, kinds=["BarScored", "BotSeen"])] == [0, 4]
+        found = journal_table.newest(store.database, ETH, "BotSeen")
+        assert found is not None
+        assert found.at_ms == 5
+        store.database._db.set_trace_callback(None)
+        plans = [row[3] for q in asked for row in store.database.read(f"EXPLAIN QUERY PLAN {q}")]
+        assert not [plan for plan in plans if plan == "SCAN journal"]
+
+
+@pytest.mark.parametrize("lost", [(), (3,), (3, 4, 9)])
+def test_holes_are_found_between_bars(lost: tuple[int, ...]) -> None:
+    with Store(":memory:") as store:
+        assert store.missing(BTC) == []
+        kept = [bar(k) for k in range(12) if k not in lost]
+        store.put_bars(BTC, kept, Provenance.REST)
+        found = [t for hole in store.missing(BTC) for t in range(hole.from_t, hole.to_t + 1, STEP)]
+        assert found == [bar(k).t for k in lost]
+        assert (store.count(BTC), store.count(BTC, bar(2).t)) == (12 - len(lost), 2)
+        assert store.oldest_t(BTC, bar(3).t) == next(b.t for b in kept if b.t >= bar(3).t)

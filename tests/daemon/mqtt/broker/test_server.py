@@ -294,3 +294,14 @@ async def test_a_topic_of_the_greatest_length_arrives_and_a_subscription_is_answ
         said += await asyncio.wait_for(reader.readuntil(b"bot/y"), 5)
         assert said.count(longest.encode()) == 1
         writer.close()
+
+
+async def test_the_daemon_may_have_more_filters_than_a_bot() -> None:
+    async with broker(BrokerLimits(subscriptions=(2, 5))) as made:
+        for user, most in (("bot", 2), ("daemon", 5)):
+            async with made.client(user) as one:
+                topics = [(f"hyperdrift/S{k}-5m/model", 1) for k in range(6)]
+                granted = await one.subscribe(topics)
+                assert [int(getattr(code, "value", code)) < 128 for code in granted].count(
+                    True
+                ) == most

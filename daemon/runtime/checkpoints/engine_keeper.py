@@ -1,0 +1,108 @@
+"""Keep the state of a slot's engine in the store from time to time, and take it up at a start.
+
+A fleet has millions of scores in its journal, and replaying them all takes minutes. A state is
+kept only while nothing is under way, so a start never misses an action that a crash cut off.
+"""
+
+import contextlib
+import zlib
+from typing import Final, NamedTuple
+
+from daemon.runtime.checkpoints.engine_state import StateUnreadable, engine_of, key_of, state_of
+from daemon.store import engine_table
+from daemon.store.async_store import AsyncStore
+from daemon.store.database import StoreUnavailable
+from daemon.store.engine_table import KeptEngine
+from daemon.store.store import Store
+from hyperdrift.slot_name import SlotName
+from monitor.engine import Engine
+
+EVERY_BARS: Final = 288
+"""A state is kept after so many bars, which a start after a crash replays."""
+_FASTEST: Final = 1
+
+
+class Continued(NamedTuple):
+    """An engine as it was kept.
+
+    Attributes:
+        engine: The engine.
+        seq: The last entry of the journal that it has handled.
+        first_t: Open time of the first bar that it was given, ms UTC.
+        before: How many older bars were stored then.
+    """
+
+    engine: Engine
+    seq: int
+    first_t: int
+    before: int
+
+
+class EngineKeeper:
+    """Keeps the engine of one slot.
+
+    Args:
+        slot: The slot.
+        store: Takes the states; what the disk refuses is left out.
+    """
+
+    def __init__(self, slot: SlotName, store: AsyncStore) -> None:
+        self._slot, self._store = slot, store
+        self._key, self._first_t, self._before, self._bars = "", -1, 0, 0
+
+    def begin(self, engine: Engine, first_t: int | None, before: int, bars: int) -> None:
+        """Take note of a rebuilt engine.
+
+        Args:
+            engine: The engine.
+            first_t: Open time of the first bar that it was given, ms UTC; None if there was none.
+            before: How many older bars were stored then.
+            bars: How many bars were replayed, after those that it was kept with.
+        """
+        self._key, self._before, self._bars = key_of(engine), before, bars
+        self._first_t = -1 if first_t is None else first_t
+
+    def scored(self, t: int) -> None:
+        """Count a bar that the engine was given, by its open time, ms UTC."""
+        self._bars += 1
+        self._first_t = t if self._first_t < 0 else self._first_t
+
+    async def keep_if_due(self, engine: Engine) -> None:
+        """Keep the state if it is due; call it between two events."""
+        if self._bars >= EVERY_BARS:
+            await self.keep(engine)
+
+    async def keep(self, engine: Engine) -> None:
+        """Keep the state, unless nothing is new or something is under way."""
+        is_known = self._first_t >= 0 and self._key == key_of(engine)  # settings may have changed
+        if not (self._bars and is_known and engine.is_calm):
+            return
+        kept = KeptEngine(0, self._first_t, self._before, self._key, state_of(engine))
+        with contextlib.suppress(StoreUnavailable):
+            await self._store.call(_keep, self._slot, kept)
+            self._bars = 0
+
+
+def _keep(store: Store, slot: SlotName, kept: KeptEngine) -> None:
+    small = kept._replace(state=zlib.compress(kept.state, _FASTEST))
+    engine_table.keep(store.database, slot, small)
+
+
+def continued(store: Store, slot: SlotName, fresh: Engine) -> Continued | None:
+    """Return the engine of a slot as it was kept last; None if it is to be built anew.
+
+    Args:
+        store: The store.
+        slot: The slot.
+        fresh: A new engine, whose settings the kept one must have had.
+    """
+    kept = engine_table.kept(store.database, slot)
+    if kept is None or kept.key != key_of(fresh):
+        return None
+    if store.count(slot, kept.first_t) != kept.before:
+        return None  # older bars were stored or forgotten since
+    try:
+        engine = engine_of(zlib.decompress(kept.state))
+    except (StateUnreadable, zlib.error):
+        return None
+    return Continued(engine, kept.seq, kept.first_t, kept.before)

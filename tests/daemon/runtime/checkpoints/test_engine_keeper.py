@@ -1,0 +1,160 @@
+"""An engine that was kept goes on as the journal would have it, or is not used at all."""
+
+import os
+import pickle
+import zlib
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pytest
+
+from daemon.core.bars import Bar, Provenance
+from daemon.runtime import event_codec
+from daemon.runtime.checkpoints.engine_keeper import EngineKeeper
+from daemon.runtime.checkpoints.engine_state import StateUnreadable, engine_of, key_of, state_of
+from daemon.runtime.recovery import Rebuilt, rebuilt
+from daemon.store import engine_table
+from daemon.store.async_store import ThreadedStore
+from daemon.store.store import Store
+from hyperdrift.slot_name import SlotName
+from monitor import events
+from monitor.drift.calibration import calibrate
+from monitor.engine import Engine
+from monitor.policy import PolicySettings
+from retrain import features
+
+SLOT, STEP, START = SlotName("BTC", "5m"), 300_000, 1_750_000_200_000
+SETTINGS = PolicySettings(min_new_bars=10**9, min_bars=10**9)
+ROWS = np.random.default_rng(1).standard_normal((12 * 288, len(features.NAMES)))
+CALIBRATION = calibrate(ROWS, features.NAMES, 288).to_json()
+
+
+def fresh(history_bars: int, settings: PolicySettings = SETTINGS) -> Engine:
+    names = features.NAMES
+    return Engine(str(SLOT), settings, interval_ms=STEP, names=names, history_bars=history_bars)
+
+
+class Slot:
+    """The store of a slot and the engine of its running daemon."""
+
+    def __init__(self) -> None:
+        self.store = Store(":memory:")
+        self.threaded = ThreadedStore(self.store)
+        self.engine, self.bars = fresh(0), 0
+        self.keeper = EngineKeeper(SLOT, self.threaded)
+        self.keeper.begin(self.engine, None, 0, 0)
+        served = events.ModelServed(
+            slot=str(SLOT), at_ms=START, model_id="new", previous_id="old", reason="r",
+            trained_to_ms=START, horizon_bars=12, threshold=0.005, up=0.4, down=0.4,
+            calibration=CALIBRATION,
+        )  # fmt: skip
+        self.give(served)
+
+    def give(self, event: events.Event) -> None:
+        self.engine.handle(event)
+        self.store.append_journal(SLOT, event.at_ms, *event_codec.body(event))
+
+    def score(self, count: int) -> None:
+        for _ in range(count):
+            t, close = START + self.bars * STEP, 100.0 + self.bars % 7
+            row = tuple(ROWS[self.bars % len(ROWS)].tolist())
+            p = (0.5, 0.2, 0.3)
+            bar = Bar(t, close, close, close, close, 1.0)
+            self.store.put_bars(SLOT, [bar], Provenance.REST)
+            self.give(
+                events.BarScored(
+                    slot=str(SLOT), at_ms=t + STEP, t=t, close=close, row=row, model_id="new", p=p,
+                    shadow_id="old", shadow_p=p,
+                )
+            )  # fmt: skip
+            self.keeper.scored(t)
+            self.bars += 1
+
+    async def keep(self) -> None:
+        await self.keeper.keep(self.engine)
+
+    def restarted(self, settings: PolicySettings = SETTINGS) -> Rebuilt:
+        return rebuilt(self.store, SLOT, 0, partial(fresh, settings=settings))
+
+
+@pytest.fixture
+def slot() -> Iterator[Slot]:
+    made = Slot()
+    yield made
+    made.threaded.close()
+
+
+async def test_a_kept_engine_goes_on_as_the_one_that_the_journal_rebuilds(slot: Slot) -> None:
+    slot.score(150)
+    await slot.keep()
+    slot.score(70)
+    kept = slot.restarted()
+    slot.store.database.read("DELETE FROM engines")
+    whole = slot.restarted()
+    assert (kept.replayed, whole.replayed) == (70, 220)
+    assert kept.engine.snapshot() == whole.engine.snapshot() == slot.engine.snapshot()
+    assert list(kept.engine.gains) == list(whole.engine.gains)
+    assert (kept.first_t, kept.before) == (whole.first_t, whole.before)
+    assert kept.bars[-1] == whole.bars[-1]
+
+
+async def test_after_a_stop_that_is_soon_over_the_newest_bars_are_known(slot: Slot) -> None:
+    slot.score(100)
+    await slot.keep()
+    past = slot.restarted()
+    assert past.replayed == 0
+    assert [bar.t for bar in past.bars] == [START + n * STEP for n in range(36, 100)]
+
+
+async def test_other_settings_or_older_bars_build_the_engine_anew(slot: Slot) -> None:
+    slot.score(20)
+    await slot.keep()
+    assert slot.restarted().replayed == 0
+    assert slot.restarted(PolicySettings(min_new_bars=7)).replayed == 20
+    older = Bar(START - STEP, 1.0, 1.0, 1.0, 1.0, 1.0)
+    slot.store.put_bars(SLOT, [older], Provenance.REST)
+    past = slot.restarted()
+    assert (past.replayed, past.before) == (20, 1)
+
+
+async def test_nothing_is_kept_while_a_retrain_is_under_way(slot: Slot) -> None:
+    slot.score(5)
+    asked = events.CommandReceived(
+        slot=str(SLOT), at_ms=START + 5 * STEP, request_id="r", command="retrain", reason="",
+        model_id="", by="",
+    )  # fmt: skip
+    slot.give(asked)
+    assert slot.engine.snapshot().job_id is not None
+    await slot.keep()
+    assert engine_table.kept(slot.store.database, SLOT) is None
+
+
+async def test_nothing_is_kept_under_settings_that_were_changed_meanwhile(slot: Slot) -> None:
+    slot.score(5)
+    slot.engine.settings = PolicySettings(min_new_bars=7)
+    await slot.keep()
+    assert engine_table.kept(slot.store.database, SLOT) is None
+
+
+async def test_a_damaged_state_costs_a_replay_and_nothing_else(slot: Slot) -> None:
+    slot.score(20)
+    await slot.keep()
+    made = engine_table.kept(slot.store.database, SLOT)
+    assert made is not None
+    evil = zlib.compress(pickle.dumps(os.getcwd))
+    for state in (b"", made.state[:-9], evil, zlib.compress(b"\x80\x05N."), b"\x00" + made.state):
+        engine_table.keep(slot.store.database, SLOT, made._replace(state=state))
+        assert slot.restarted().replayed == 20
+
+
+@pytest.mark.parametrize("callable_", [os.system, eval, getattr, partial, key_of])
+def test_a_state_names_no_other_class(callable_: object) -> None:
+    with pytest.raises(StateUnreadable, match="is no part of an engine"):
+        engine_of(pickle.dumps(callable_, protocol=5))
+
+
+def test_a_state_gives_an_equal_engine_back() -> None:
+    engine = fresh(7)
+    assert engine_of(state_of(engine)).snapshot() == engine.snapshot()
+    assert key_of(engine) == key_of(fresh(8)) != key_of(fresh(7, PolicySettings(min_bars=3)))
