@@ -176,6 +176,7 @@ async def _work(shared: SharedParts, ours: VenueSide, host: HostSide) -> None:
                 await parts.compatibility.learn()
                 starts = await _serve(shared, parts, tasks, host)
                 feed, flow = await _meet_venue(shared, ours, host, starts)
+                tasks.create_task(_check_store(shared), name="store-check")
                 await _follow(
                     shared, parts, tasks, feed=feed, flow=flow, ours=ours, host=host, starts=starts
                 )
@@ -272,9 +273,6 @@ async def _follow(
         return [delivery, *(runner.progress for runner in parts.runners.values())]
 
     await _announce(shared, feed, host, parts=parts, loops=loops)
-    if not shared.store.inner.store.database.is_checked:
-        work = check_beside(shared.config.data_dir / STORE_NAME)
-        tasks.create_task(work, name="store-check")
     if host.reload:
         host.reload.follow_slots(changes)
         choice = _coin_choice(shared, ours.rest, host.reload, status)
@@ -323,6 +321,12 @@ async def _announce(
     log.info(
         "daemon.ready", version=version("hyperdrift"), slots=[str(slot) for slot in parts.runners]
     )
+
+
+async def _check_store(shared: SharedParts) -> None:
+    """Check a store that was too large to be checked as it was opened."""
+    if not shared.store.inner.store.database.is_checked:
+        await check_beside(shared.config.data_dir / STORE_NAME)
 
 
 async def _keep_time(rest: RestClient, venue: VenueClock, clock: Clock) -> None:

@@ -72,10 +72,10 @@ def rebuilt(
     kept = continued(store, slot, make_engine(0))
     past = event_codec.read(store, slot, since_ms, kept.seq if kept else 0)
     bars = [event for event in past if isinstance(event, events.BarScored)]
+    first_t = bars[0].t if bars else None
     if kept is not None:
         first_t, before, engine = kept.first_t, kept.before, kept.engine
     else:
-        first_t = bars[0].t if bars else None
         before = bars_before(store, slot, first_t)
         engine = make_engine(before)
     order = None

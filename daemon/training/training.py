@@ -20,6 +20,7 @@ import structlog
 from daemon.config.limits import shared_limits, threads_each
 from daemon.config.schema import Config, SlotSection
 from daemon.registry import deployment_log
+from daemon.registry.fair_pruning import prune_all
 from daemon.registry.live_labels import LiveLabels
 from daemon.registry.registry import Registry
 from daemon.store.async_store import AsyncStore
@@ -108,10 +109,15 @@ class Training:
 
     async def _prune(self, at_ms: int) -> None:
         removed = await asyncio.to_thread(self.registry.prune, self.slot, KEEP_VERSIONS)
-        if removed:
-            log.info("models.pruned", slot=str(self.slot), removed=removed, keep=KEEP_VERSIONS)
+        models = self.config.data_dir / "models"
+        gone = await asyncio.to_thread(prune_all, self.registry, models)
+        gone[self.slot] = (*removed, *gone.get(self.slot, ()))
+        for slot, versions in gone.items():
+            if not versions:
+                continue
+            log.info("models.pruned", slot=str(slot), removed=versions, keep=KEEP_VERSIONS)
             note, keep = deployment_log.note_pruned, KEEP_VERSIONS
-            await self.store.call(note, self.slot, at_ms, removed, keep=keep, by="hyperdrift")
+            await self.store.call(note, slot, at_ms, versions, keep=keep, by="hyperdrift")
 
     async def challenge(
         self, order: AskChallenger, live: LiveChampion, *, sharing: int = 1
