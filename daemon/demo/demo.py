@@ -219,7 +219,7 @@ class Operator:
 
     def consider(self) -> None:
         """Send the command to retrain for each slot without a retrain or swap for long enough."""
-        if not self._fleet.all_have_models():  # the command would go before first models
+        if not self._fleet.first_models_are_done():  # the command would go before first models
             return
         for log in self._fleet.logs:
             idle = log.state.get("phase") in {"serving", "probation"}

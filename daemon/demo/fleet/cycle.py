@@ -10,7 +10,6 @@ from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 
 _FIRST = frozenset({"", "first"})
-_RESTING = frozenset({"serving", "probation"})
 
 
 class FleetLog:
@@ -38,22 +37,22 @@ class FleetLog:
             self._seen[log.slot] = len(log.retrains)
             self.order += [str(log.slot) for retrain in new if retrain.trigger not in _FIRST]
 
-    def all_have_models(self) -> bool:
-        """Say whether every slot has swapped to its first model."""
-        return all(log.swaps for log in self.logs)
+    def first_models_are_done(self) -> bool:
+        """Say whether every slot has its first model, or of several the verdict that refused it."""
+        if len(self.logs) == 1:
+            return bool(self.logs[0].swaps)
+        return all(log.swaps or log.retrains for log in self.logs)
 
     def cycle_is_done(self) -> bool:
-        """Say whether every slot has a model, and enough have swapped for a cause and rest.
+        """Say whether first models are done, and enough slots have swapped for a cause and rest.
 
         A slot alone is done with its swap. Of several at least half have swapped, and nothing
         is retraining any more; a gate may have refused what the others trained.
         """
-        if not self.all_have_models():
+        if not self.first_models_are_done():
             return False
         swapped = sum(has_swapped(log) for log in self.logs)
-        resting = len(self.logs) == 1 or all(
-            log.state.get("phase") in _RESTING and not log.state["retrain"] for log in self.logs
-        )
+        resting = len(self.logs) == 1 or not any(log.state.get("retrain") for log in self.logs)
         return resting and 2 * swapped >= len(self.logs)
 
 

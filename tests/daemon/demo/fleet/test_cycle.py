@@ -95,13 +95,16 @@ def test_several_slots_are_done_when_half_have_swapped_and_nothing_retrains() ->
     assert bus.fleet.order == ["ETH-5m", "BTC-5m", "SOL-5m"]
 
 
-def test_no_cycle_is_done_before_every_slot_has_a_model() -> None:
+def test_no_cycle_is_done_before_every_slot_has_a_model_or_a_verdict_on_it() -> None:
     bus = Bus(BTC, ETH)
     for slot in (BTC, ETH):
         bus.state(slot)
     bus.swap(BTC, "first")
     bus.swap(BTC, "drift")
     assert not bus.fleet.cycle_is_done()
+    bus.verdict(ETH, "first", passed=False)
+    bus.state(ETH, phase="collecting")
+    assert bus.fleet.cycle_is_done()
 
 
 def test_lines_of_several_slots_name_them_and_leave_out_what_is_of_no_news() -> None:
