@@ -1,8 +1,8 @@
 """Wall time of retrains over one and two workers of a Dask cluster, and what a cluster costs a job.
 
-    python -m benchmarks.backend [--jobs 40] [--bars 800] [--json]
+    python -m benchmarks.backend [--jobs 40] [--bars 800] [--pairs 6] [--json]
 
-In one run: the jobs over one worker of one core, over two, and a few in children of this host.
+In one run: the jobs over one worker of one core and over two, and a few in turn there and here.
 Efficiency is the time over one worker, divided by twice the time over two. A retrain is as small as
 a real one can be, so the overhead weighs most.
 """
@@ -30,7 +30,6 @@ from tests.retrain.planted import planted
 PORT = 18797
 ADDRESS = f"127.0.0.1:{PORT}"
 DASK = str(Path(sys.executable).with_name("dask"))
-LOCAL_JOBS = 6
 AT_MS = 1_760_000_000_000
 
 
@@ -83,25 +82,34 @@ async def retrain_all(jobs: Jobs, count: int, bars: int, at_once: int) -> list[f
     return list(await asyncio.gather(*map(one, range(count))))
 
 
-async def over_workers(folder: Path, workers: int, count: int, bars: int) -> dict[str, Any]:
+async def over_workers(folder: Path, workers: int, count: int, bars: int) -> float:
+    """Return the wall time of all jobs, seconds."""
     with cluster(folder, workers):
         async with open_jobs(settings(folder, f"dask://{ADDRESS}"), folder, SystemClock()) as jobs:
             while jobs.remote_places < workers:
                 await asyncio.sleep(0.1)
             began = time.monotonic()
-            each = await retrain_all(jobs, count, bars, workers)
-            return {"wall_s": time.monotonic() - began, "median_s": median(each)}
+            await retrain_all(jobs, count, bars, workers)
+            return time.monotonic() - began
 
 
-async def alone(folder: Path, bars: int) -> float:
-    """Return the median time of a retrain in a child of this host, on one core too."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})
-    try:
-        async with open_jobs(settings(folder, "local"), folder, SystemClock()) as jobs:
-            return median(await retrain_all(jobs, LOCAL_JOBS, bars, 1))
-    finally:
-        os.sched_setaffinity(0, cores)
+async def pairs(folder: Path, count: int, bars: int) -> tuple[list[float], list[float]]:
+    """Run jobs in turn on a worker and in a child of this host, one core each; return seconds."""
+    cores, there, here = os.sched_getaffinity(0), list[float](), list[float]()
+    with cluster(folder, 1):
+        ours, theirs = settings(folder, "local"), settings(folder, f"dask://{ADDRESS}")
+        async with (
+            open_jobs(theirs, folder, SystemClock()) as remote,
+            open_jobs(ours, folder, SystemClock()) as local,
+        ):
+            while not remote.remote_places:
+                await asyncio.sleep(0.1)
+            for _ in range(count):
+                there += await retrain_all(remote, 1, bars, 1)
+                os.sched_setaffinity(0, {min(cores)})
+                here += await retrain_all(local, 1, bars, 1)
+                os.sched_setaffinity(0, cores)
+    return there, here
 
 
 def settings(folder: Path, backend: str) -> Config:
@@ -109,20 +117,22 @@ def settings(folder: Path, backend: str) -> Config:
     return Config(daemon=DaemonSection(data_dir=str(folder.parent)), retrain=section)
 
 
-async def measure(count: int, bars: int) -> dict[str, Any]:
+async def measure(count: int, bars: int, paired: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "data" / "jobs"
         folder.mkdir(parents=True)
+        there, here = await pairs(folder, paired, bars)
         one, two = [await over_workers(folder, workers, count, bars) for workers in (1, 2)]
-        here_s = await alone(folder, bars)
     return {
         "jobs": count,
         "bars": bars,
-        "one_worker": one,
-        "two_workers": two,
-        "efficiency": one["wall_s"] / (2 * two["wall_s"]),
-        "local_median_s": here_s,
-        "overhead_s": one["median_s"] - here_s,
+        "one_worker_s": one,
+        "two_workers_s": two,
+        "efficiency": one / (2 * two),
+        "pairs": paired,
+        "remote_median_s": median(there),
+        "local_median_s": median(here),
+        "overhead_s": median(a - b for a, b in zip(there, here, strict=True)),
     }
 
 
@@ -130,15 +140,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--jobs", type=int, default=40)
     parser.add_argument("--bars", type=int, default=800)
+    parser.add_argument("--pairs", type=int, default=6, help="jobs there and here in turn")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    found = asyncio.run(measure(asked.jobs, asked.bars))
+    found = asyncio.run(measure(asked.jobs, asked.bars, asked.pairs))
     if asked.json:
         print(json.dumps(found))
         return
     print(f"{found['jobs']} retrains of {found['bars']} bars")
-    print(f"one worker   {found['one_worker']['wall_s']:.1f} s")
-    print(f"two workers  {found['two_workers']['wall_s']:.1f} s")
+    print(f"one worker   {found['one_worker_s']:.1f} s")
+    print(f"two workers  {found['two_workers_s']:.1f} s")
     print(f"efficiency   {found['efficiency']:.2f} (at least 0.8)")
     print(f"overhead     {found['overhead_s']:.2f} s a job (below 1 s)")
 
