@@ -219,13 +219,14 @@ def _training(
     shared: SharedParts, section: SlotSection, registry: Registry, jobs: Jobs
 ) -> Training:
     settings = policy_settings(shared.config.policy, section.name)
+    retrain = shared.config.retrain
     return Training(
         slot=section.name,
         section=section,
         config=shared.config,
         store=shared.store.inner,  # a failed retrain is tried again anyway
         registry=registry,
-        jobs=jobs.limited(shared_limits(shared.config.retrain)),
+        jobs=jobs.limited(shared_limits(retrain), retrain.parallel),
         false_alarms_per_month=settings.false_alarms_per_month,
         queue=shared.queue,
     )

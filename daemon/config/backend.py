@@ -46,12 +46,13 @@ def read_backend(section: RetrainSection, name: str | None = None) -> Backend:
     files = (section.dask_ca_file, section.dask_cert_file, section.dask_key_file)
     if text == LOCAL:
         return Backend(text)
-    backend = Backend(text) if text == OWN_CLUSTER else _cluster(text, files)
+    given = name is None and any(files)
+    backend = Backend(text) if text == OWN_CLUSTER else _cluster(text, files, given=given)
     require("distributed", f"retrain.backend = {text!r}")
     return backend
 
 
-def _cluster(text: str, files: tuple[str, ...]) -> Backend:
+def _cluster(text: str, files: tuple[str, ...], *, given: bool) -> Backend:
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port or _PORT
@@ -65,5 +66,8 @@ def _cluster(text: str, files: tuple[str, ...]) -> Backend:
     if secure and not all(files):
         named = "dask_ca_file, dask_cert_file and dask_key_file"
         raise ConfigError(f"retrain.backend is {text!r}; write {named}, which TLS needs, too")
+    if given and not secure:
+        why = "would not be encrypted, though dask_ca_file or the like stands beside it"
+        raise ConfigError(f"retrain.backend is {text!r}, which {why}; write dasks://, or remove it")
     host = f"[{host}]" if ":" in host else host
     return Backend(text, f"{_SCHEMES[parts.scheme]}://{host}:{port}", files if secure else ())

@@ -31,6 +31,8 @@ _ANSWER_S: Final = 60.0
 _GRACE_S: Final = 30.0
 _PATIENCE: Final = 3
 _FIRST_S: Final = 10.0
+# What a worker says must fit into one line of the daemon's pipe.
+_MOST_TEXT: Final = 2000
 _TOPIC: Final = "hyperdrift-progress"
 
 Say = Callable[[msgspec.Struct], None]
@@ -183,8 +185,8 @@ class Cluster:
             if self._silences[address] < _PATIENCE:  # it may be about to leave: ask it again
                 self._asked.pop(address, None)
                 return
-            why_not = f"it does not answer ({type(e).__name__}: {' '.join(str(e).split())})"
-        found = seen(address, info, why_not)
+            why_not = f"it does not answer ({type(e).__name__}: {_words(e)})"
+        found = seen(address, info, why_not[:_MOST_TEXT])
         threads = max(1, int(info.get("nthreads", 1)) // max(1, found.places))
         self._peers[address] = _Peer(found, facts, threads)
         self._tell()
@@ -221,7 +223,7 @@ class Cluster:
             lines, code, stderr = tuple(answer["lines"]), answer["code"], answer["stderr"]
             self._say(JobDone(**where, code=code, lines=lines, stderr=stderr))
         except Exception as e:  # noqa: BLE001 - a foreign process may fail in any way
-            words = " ".join(str(e).split()) or type(e).__name__
+            words = _words(e)
             if client.status != "running":  # no fault of the worker
                 where |= {"address": "", "worker": ""}
             self._say(JobLost(**where, why=words))
@@ -264,7 +266,7 @@ class Cluster:
             if line == "":
                 attempt.begin()
                 self._say(JobBegan(job, attempt.peer.seen.name))
-            elif isinstance(line, str):
+            elif isinstance(line, str) and len(line) < _MOST_TEXT:
                 self._say(JobPrinted(job, line))
 
 
@@ -282,6 +284,11 @@ async def _facts_of(client: Client, address: str, python: str) -> Facts:
         return {"python": theirs}
     answer = await client.run(on_worker.facts, workers=[address], on_error="return")
     return read_facts(answer[address])
+
+
+def _words(error: Exception) -> str:
+    """Return the message of an error in one line that is not too long."""
+    return " ".join(str(error).split())[:_MOST_TEXT] or type(error).__name__
 
 
 def _key(job: str) -> str:

@@ -32,6 +32,33 @@ _ATTEMPTS: Final = 2
 _BAD_JOB: Final = 2
 
 
+class PlacesHere:
+    """Lets a few jobs run on this host at once; the others wait.
+
+    Args:
+        places: How many.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._places, self._running = places, 0
+        self._changed = asyncio.Event()
+
+    def resize(self, places: int) -> None:
+        """Let so many run at once from now on; what runs goes on."""
+        self._places = places
+        self._changed.set()
+
+    async def __aenter__(self) -> None:
+        while self._running >= self._places:
+            self._changed.clear()
+            await self._changed.wait()
+        self._running += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._running -= 1
+        self._changed.set()
+
+
 class FleetJobs(Jobs):
     """Runs jobs on workers, with folders under `root`.
 
@@ -49,13 +76,19 @@ class FleetJobs(Jobs):
         limits: Limits,
         hidden: Sequence[Path] | None,
         link: ClusterLink,
-        here: asyncio.Semaphore,
+        here: PlacesHere,
     ) -> None:
         super().__init__(root, limits, hidden)
         self._link, self._here = link, here
 
-    def limited(self, limits: Limits) -> "FleetJobs":
-        """Return an object for the same folders and workers with other limits."""
+    def limited(self, limits: Limits, parallel: int) -> "FleetJobs":
+        """Return an object for the same folders and workers with other limits.
+
+        Args:
+            limits: How a child may run, here or on a worker.
+            parallel: How many jobs this host runs at once from now on.
+        """
+        self._here.resize(parallel)
         return FleetJobs(self._root, limits, self._hidden, self._link, self._here)
 
     @property

@@ -25,6 +25,7 @@ _LOOK_S: Final = 0.2
 _FACTS_S: Final = 60.0
 _MOST_BYTES: Final = 256 << 20
 _KEEP_STDERR: Final = 4000
+_KEEP_LINES: Final = 64 << 10
 _LONGEST_LINE: Final = 1 << 20
 _KIB: Final = 1 << 10
 _LIMIT: Final = '[ $0 -eq 0 ] || ulimit -d $0 2>/dev/null; exec "$@"'
@@ -206,7 +207,7 @@ def _read(child: "subprocess.Popen[bytes]", lines: list[str], tell: Callable[[st
         if '"event": "progress"' in line:
             tell(line)
         kept += len(line)
-        if kept < _LONGEST_LINE:
+        if kept < _KEEP_LINES:
             lines.append(line)
 
 

@@ -18,12 +18,13 @@ from daemon.config.secrets import secret_paths
 from daemon.core import subprocesses
 from daemon.core.subprocesses import Limits
 from daemon.core.tasks import running
-from daemon.fleet.fleet_jobs import FleetJobs
+from daemon.fleet.fleet_jobs import FleetJobs, PlacesHere
 from daemon.fleet.link import ClusterLink
 from daemon.fleet.messages import ClusterSeen
 from daemon.fleet.process_settings import ProcessSettings
 from daemon.training.jobs import Jobs
 from hyperdrift.clock import Clock
+from hyperdrift.errors import ConfigError
 
 _MODULE: Final = "daemon.fleet.cluster_process"
 
@@ -38,17 +39,21 @@ def make_jobs(config: Config, root: Path, clock: Clock, backend: str | None = No
         backend: What a command names in place of `retrain.backend`.
 
     Raises:
-        ConfigError: If there is no such backend, or its library is missing.
+        ConfigError: If there is no such backend, its library is missing, or a file of TLS.
     """
     limits, hidden = child_limits(config.retrain), secret_paths(config)
     chosen = read_backend(config.retrain, backend)
     if chosen.is_local:
         return Jobs(root, limits, hidden)
+    for path in chosen.tls:
+        if not os.access(path, os.R_OK):
+            msg = f"retrain.backend = {chosen.name!r} needs {path}, which cannot be read"
+            raise ConfigError(f"{msg}; correct its path, or its rights")
     # The process needs the key of its own certificate, and no other secret.
     spared = [path for path in hidden if str(path) not in chosen.tls]
     around = Jobs(root, Limits(config.retrain.python, 0, memory_mib=0), spared)
     link = ClusterLink(partial(_started, chosen, around, limits.interpreter), clock)
-    return FleetJobs(root, limits, hidden, link, asyncio.Semaphore(config.retrain.parallel))
+    return FleetJobs(root, limits, hidden, link, PlacesHere(config.retrain.parallel))
 
 
 @contextlib.asynccontextmanager

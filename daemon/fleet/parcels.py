@@ -14,6 +14,14 @@ from typing import Any, Final
 _CHAMPION: Final = "champion"
 # Paths of this host. `fits` only saves time, and changes no result.
 _OURS: Final = ("python", "onnx_python", "computer_path", "fits")
+# A candidate has some ten files of a few MiB. What is printed must fit into one line of the
+# daemon's pipe, 1 MiB, where JSON writes a character in up to six bytes.
+_MOST_FILES: Final = 100
+_MOST_BYTES: Final = 256 << 20
+_MOST_TEXT: Final = 128 << 10
+_CODES: Final = range(-255, 256)
+
+Names = tuple[str, ...]
 
 
 def pack(folder: Path) -> dict[str, bytes]:
@@ -43,7 +51,7 @@ def _champion(manifest: Path) -> dict[str, bytes]:
     return files | {f"{_CHAMPION}/{manifest.name}": content}
 
 
-def fault(answer: Any, wanted: tuple[str, ...]) -> str:
+def fault(answer: Any, wanted: Names) -> str:
     """Return what is wrong with the answer of a worker, "" if it has the shape that was asked for.
 
     Args:
@@ -55,19 +63,29 @@ def fault(answer: Any, wanted: tuple[str, ...]) -> str:
     kinds = {"code": int, "lines": list, "stderr": str, "files": dict, "sha256": dict}
     if wrong := [name for name, kind in kinds.items() if not isinstance(answer.get(name), kind)]:
         return f"its answer has no usable {wrong[0]}"
+    if answer["code"] not in _CODES:
+        return "its answer has no usable code"
     if not all(isinstance(line, str) for line in answer["lines"]):
         return "its lines are no text"
-    for name, content in answer["files"].items():
-        if not isinstance(name, str) or not isinstance(content, bytes):
-            return "its files are no files"
+    if sum(map(len, (*answer["lines"], answer["stderr"]))) > _MOST_TEXT:
+        return "its child printed too much"
+    return _fault_of_files(answer["files"], answer["sha256"], wanted)
+
+
+def _fault_of_files(files: Mapping[Any, Any], digests: Mapping[Any, Any], wanted: Names) -> str:
+    if not all(isinstance(n, str) and isinstance(c, bytes) for n, c in files.items()):
+        return "its files are no files"
+    if len(files) > _MOST_FILES or sum(map(len, files.values())) > _MOST_BYTES:
+        return "its files are too many, or too large"
+    for name, content in files.items():
         if not _is_wanted(name, wanted):
             return "it sent a file that nobody asked for"
-        if hashlib.sha256(content).hexdigest() != answer["sha256"].get(name):
+        if hashlib.sha256(content).hexdigest() != digests.get(name):
             return f"the digest of {name} does not fit"
     return ""
 
 
-def _is_wanted(name: str, wanted: tuple[str, ...]) -> bool:
+def _is_wanted(name: str, wanted: Names) -> bool:
     path = PurePosixPath(name)
     plain = ".." not in path.parts and str(path) == name and "\0" not in name
     return plain and (name in wanted or str(path.parent) in wanted)

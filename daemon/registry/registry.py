@@ -99,7 +99,8 @@ class Registry:
         version_files.check_slot(manifest, slot)
         contents = version_files.check_files(manifest, manifest_path.parent)
         for path in manifest_path.parent.glob(f"*_{manifest.model_id}.*"):
-            if path != manifest_path:  # files made later, such as a drift calibration
+            # Files made later, such as a drift calibration. A link could lead to a key.
+            if path != manifest_path and path.is_file() and not path.is_symlink():
                 contents.setdefault(path.name, path.read_bytes())
         self._files.make_folder(folder)
         for name, content in contents.items():

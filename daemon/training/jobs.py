@@ -69,8 +69,14 @@ class Jobs:
     def __init__(self, root: Path, limits: Limits, hidden: Sequence[Path] | None = None) -> None:
         self._root, self._limits, self._hidden = root, limits, hidden
 
-    def limited(self, limits: Limits) -> "Jobs":
-        """Return an object for the same folders with other limits."""
+    def limited(self, limits: Limits, parallel: int) -> "Jobs":
+        """Return an object for the same folders with other limits.
+
+        Args:
+            limits: How a child may run.
+            parallel: How many run at once; of jobs that all run here, the queue sees to that.
+        """
+        del parallel
         return Jobs(self._root, limits, self._hidden)
 
     @property

@@ -71,8 +71,9 @@ class Training:
 
     def reconfigured(self, config: Config) -> Self:
         """Return a copy with another configuration, which has this slot too."""
-        section, jobs = config.slot(self.slot), self.jobs.limited(shared_limits(config.retrain))
-        return replace(self, section=section, config=config, jobs=jobs)
+        limits, parallel = shared_limits(config.retrain), config.retrain.parallel
+        jobs = self.jobs.limited(limits, parallel)
+        return replace(self, section=config.slot(self.slot), config=config, jobs=jobs)
 
     async def run(
         self, order: StartRetrain, live: LiveChampion, on_line: OnLine, *, sharing: int = 1

@@ -1,12 +1,15 @@
 """`retrain.backend` is read once; what cannot be used is one line that says what to write."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from daemon.config.backend import Backend, read_backend
-from daemon.config.schema import RetrainSection
+from daemon.config.schema import Config, RetrainSection
 from daemon.core import extras
+from daemon.fleet.opening import make_jobs
+from hyperdrift.clock import SystemClock
 from hyperdrift.errors import ConfigError
 
 TLS: dict[str, Any] = {"dask_ca_file": "/ca", "dask_cert_file": "/cert", "dask_key_file": "/key"}
@@ -23,7 +26,7 @@ TLS: dict[str, Any] = {"dask_ca_file": "/ca", "dask_cert_file": "/cert", "dask_k
     ],
 )
 def test_a_backend_is_read(text: str, address: str) -> None:
-    found = read_backend(RetrainSection(backend=text, **TLS))
+    found = read_backend(RetrainSection(backend=text))
     assert (found.name, found.address, found.tls) == (text, address, ())
     assert found.is_local is (text == "local")
 
@@ -46,6 +49,20 @@ def test_another_backend_is_refused_with_what_to_write(text: str) -> None:
 def test_a_secure_cluster_without_its_files_is_refused() -> None:
     with pytest.raises(ConfigError, match="write dask_ca_file, dask_cert_file and dask_key_file"):
         read_backend(RetrainSection(backend="dasks://trainer", dask_ca_file="/ca"))
+
+
+def test_files_of_tls_beside_a_cluster_without_tls_are_refused() -> None:
+    section = RetrainSection(backend="dask://trainer", **TLS)
+    with pytest.raises(ConfigError, match="would not be encrypted.*; write dasks://"):
+        read_backend(section)
+    assert read_backend(section, "dask://other").tls == ()  # a command says what it wants
+    assert read_backend(RetrainSection(backend="local", **TLS)).is_local
+
+
+def test_a_file_of_tls_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    config = Config(retrain=RetrainSection(backend="dasks://trainer", **TLS))
+    with pytest.raises(ConfigError, match="needs /ca, which cannot be read; correct its path"):
+        make_jobs(config, tmp_path, SystemClock())
 
 
 def test_a_cluster_without_the_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

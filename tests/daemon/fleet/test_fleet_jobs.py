@@ -13,7 +13,7 @@ import structlog
 
 from daemon.core.errors import RetrainFailedError
 from daemon.core.subprocesses import Limits
-from daemon.fleet.fleet_jobs import FleetJobs
+from daemon.fleet.fleet_jobs import FleetJobs, PlacesHere
 from daemon.fleet.link import ClusterLink, OnReport
 from daemon.fleet.messages import ClusterSeen, JobBegan, JobDone, JobLost, JobPrinted, RunJob
 from daemon.fleet.messages import WorkerSeen as Worker
@@ -142,7 +142,7 @@ def make(tmp_path: Path) -> Any:
 
     def made(link: ClusterLink) -> FleetJobs:
         limits = Limits(str(child), nice=0, timeout_s=20, memory_mib=0)
-        return FleetJobs(tmp_path / "jobs", limits, None, link, asyncio.Semaphore(1))
+        return FleetJobs(tmp_path / "jobs", limits, None, link, PlacesHere(1))
 
     return made
 
@@ -232,4 +232,32 @@ async def test_a_calibration_is_made_by_the_second_worker_if_the_first_sends_non
 async def test_the_queue_learns_how_many_places_there_are(make: Any) -> None:
     jobs = make(FakeLink(honest, honest))
     assert jobs.remote_places == 2
-    assert jobs.limited(Limits(nice=3)).remote_places == 2
+    assert jobs.limited(Limits(nice=3), 1).remote_places == 2
+
+
+async def test_a_reload_changes_how_many_jobs_this_host_runs() -> None:
+    here, running = PlacesHere(1), list[int]()
+
+    async def job(number: int) -> None:
+        async with here:
+            running.append(number)
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(job(number)) for number in range(4)]
+    await asyncio.sleep(0)
+    assert running == [0]
+    here.resize(2)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert running == [0, 1]
+    tasks[0].cancel()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert running == [0, 1, 2]
+    here.resize(1)
+    tasks[1].cancel()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert running == [0, 1, 2]
+    for task in tasks:
+        task.cancel()

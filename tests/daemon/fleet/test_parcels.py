@@ -65,6 +65,10 @@ def test_an_honest_answer_is_written_into_the_folder(tmp_path: Path) -> None:
         ({"files": {"/etc/passwd": b"x"}}, "nobody asked for"),
         ({"files": {"candidate/a/b": b"x"}}, "nobody asked for"),
         ({"files": {"job.json": b"{}"}}, "nobody asked for"),
+        ({"code": 1 << 80}, "no usable code"),
+        ({"lines": ["x" * 1000] * 200}, "printed too much"),
+        ({"stderr": "x" * 200_000}, "printed too much"),
+        ({"files": {f"candidate/{i}": b"" for i in range(101)}}, "too many"),
     ],
 )
 def test_garbage_is_told_from_an_answer(change: Any, why: str) -> None:

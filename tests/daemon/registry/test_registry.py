@@ -608,3 +608,13 @@ def test_of_a_manifest_that_is_swapped_while_it_is_checked_only_what_was_signed_
                 loaded += 1
             except VersionRefused:
                 refused += 1
+
+
+def test_a_link_beside_a_candidate_is_not_followed(registry: Registry, tmp_path: Path) -> None:
+    manifest = write_version(tmp_path / "candidate", 1, portable=True)
+    secret = tmp_path / "key"
+    secret.write_text("secret")
+    name = f"notes_{json.loads(manifest.read_text())['model_id']}.txt"
+    (manifest.parent / name).symlink_to(secret)
+    registry.adopt(SLOT, manifest)
+    assert not (registry.folder(SLOT) / name).exists()
