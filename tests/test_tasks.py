@@ -36,12 +36,21 @@ def groups(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.arg) and node.annotation is not None:
             kind, name = f"{ast.unparse(node.annotation)}()", node.arg
         elif isinstance(node, ast.Assign):
-            kind, name = ast.unparse(node.value), ast.unparse(node.targets[0])
+            found |= groups_assigned(node.targets[0], node.value)
+            continue
         else:
             continue
         if kind == "asyncio.TaskGroup()":
             found.add(name)
     return found
+
+
+def groups_assigned(target: ast.expr, value: ast.expr) -> set[str]:
+    """Return the names that get a task group, also of `a, b = ..., asyncio.TaskGroup()`."""
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        pairs = zip(target.elts, value.elts, strict=True)
+        return {name for pair in pairs for name in groups_assigned(*pair)}
+    return {ast.unparse(target)} if ast.unparse(value) == "asyncio.TaskGroup()" else set()
 
 
 def lone_tasks(tree: ast.AST, owned: set[str], where: str = "") -> Iterator[tuple[str, int]]:
@@ -78,6 +87,8 @@ def test_every_task_is_in_a_group_or_its_end_is_told() -> None:
         ("async def f():\n asyncio.get_running_loop().create_task(g())", ["f"]),
         ("async def f():\n async with asyncio.TaskGroup() as t:\n  t.create_task(g())", []),
         ("def f(t: asyncio.TaskGroup):\n t.create_task(g())", []),
+        ("a, t = 1, asyncio.TaskGroup()\ndef f():\n t.create_task(g())", []),
+        ("a, t = asyncio.TaskGroup(), 1\ndef f():\n t.create_task(g())", ["f"]),
     ],
 )
 def test_the_rule_tells_a_lone_task_from_one_in_a_group(code: str, found: list[str]) -> None:
