@@ -80,6 +80,16 @@ class ModelRecovery:
         elif (was.swap_to or was.challenge_id) and unfinished is not None:
             await self._act(unfinished)
 
+    async def end_replayed(self, was: EngineSnapshot, now: EngineSnapshot) -> None:
+        """End the retrain that an engine began while it was rebuilt: nobody carried that out.
+
+        With more bars than before, it may find in a bar of the past that there are enough.
+        """
+        if now.job_id is not None and now.job_id != was.job_id:
+            at, why = self._serving.now(), "it was not begun: older bars came meanwhile"
+            ended = events.RetrainFailed(**at, job_id=now.job_id, error=why, stopped=True)
+            await self._handle(ended)
+
     async def mend(self, was: EngineSnapshot) -> None:
         """Restore files that were lost or damaged since the start, for a bot that starts now."""
         if await self._serving.is_whole():

@@ -186,9 +186,8 @@ class SlotRunner:
         await self._score_missed()
         while not self._inbox.empty():  # bots' presences, before the first decision
             await self._take(await self._inbox.get())
-        if (
-            start is None or self._venue.is_learnt
-        ):  # no decision is made on a clock that may be wrong
+        # No decision is made on a clock that may be wrong.
+        if start is None or self._venue.is_learnt:
             await self._handle(events.Ticked(**self._serving.now()))
         await self._keeper.keep_if_due(self._engine)
 
@@ -207,8 +206,9 @@ class SlotRunner:
 
     async def _recount(self, item: HistoryFetched) -> None:
         """Let the engine know of bars from before its first, that were stored after the start."""
-        settings, self._engine = self._engine.settings, (await self._rebuild()).engine
-        self._engine.settings = settings
+        was, self._engine = self._engine, (await self._rebuild()).engine
+        self._engine.settings = was.settings
+        await self._recovery.end_replayed(was.snapshot(), self._engine.snapshot())
         if item.scored is not None:
             await self._score_missed()
             item.scored.set()

@@ -10,6 +10,7 @@ import numpy as np
 
 from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.clock import VenueClock
+from daemon.core.errors import RetrainFailedError
 from daemon.core.slot_troubles import TroubleChanged
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.runtime.inbox import BotPrediction, HistoryFetched, Inbox
@@ -19,10 +20,12 @@ from daemon.scoring.feature_computers import Builtin, Computer, Rows
 from daemon.scoring.scorer import Scorer
 from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store
+from daemon.training.retrain_queue import RetrainQueue
 from daemon.training.training import Training
 from hyperdrift.mqtt.messages import BotPresence
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
+from monitor.actions import StartRetrain
 from monitor.engine import Engine
 from monitor.policy import PolicySettings
 from retrain import features
@@ -108,9 +111,15 @@ class Life:
 
 @asynccontextmanager
 async def life(
-    store: ThreadedStore, clock: FakeClock, broker: Broker, computer: Computer | None = None
+    store: ThreadedStore,
+    clock: FakeClock,
+    broker: Broker,
+    computer: Computer | None = None,
+    *,
+    training: object = None,
+    min_bars: int = 10**9,
 ) -> AsyncIterator[Life]:
-    settings = PolicySettings(min_bars=10**9)
+    settings = PolicySettings(min_bars=min_bars)
     inbox = Inbox()
     keeper = SlotRunner(
         SLOT,
@@ -119,7 +128,7 @@ async def life(
             str(SLOT), settings, interval_ms=STEP, names=features.NAMES, history_bars=bars
         ),
         serving=cast("Serving", Nothing(clock)),
-        training=cast("Training", None),
+        training=cast("Training", training),
         store=store,
         scorer=Scorer(SLOT, computer or Builtin(SLOT, store)),
         bus=cast("Any", broker),
@@ -278,3 +287,27 @@ async def test_a_past_that_comes_after_the_start_counts_for_the_first_model() ->
         await until(lambda: "; 42 are stored" in alive.keeper.state().waiting_for)
         await alive.bars(2, 1)
         assert "; 43 are stored" in alive.keeper.state().waiting_for
+
+
+class Asked:
+    """A training that is asked, and fails."""
+
+    def __init__(self) -> None:
+        self.queue, self.jobs = RetrainQueue(), list[str]()
+
+    async def run(self, order: StartRetrain, *_: object, **__: object) -> None:
+        self.jobs.append(order.job_id)
+        raise RetrainFailedError("enough")
+
+
+async def test_a_past_that_is_enough_for_the_first_model_begins_its_retrain() -> None:
+    store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    training = Asked()
+    async with life(store, clock, broker, training=training, min_bars=42) as alive:
+        await alive.bars(0, 3)
+        past = [Bar(START_T - k * STEP, 1.0, 1.0, 1.0, 1.0, 1.0) for k in range(1, 41)]
+        await store.call(Store.put_bars, SLOT, past, Provenance.REST)
+        await alive.inbox.put(HistoryFetched())  # the rebuilt engine finds 42 at an older bar
+        await until(lambda: "retrain_failed" in broker.kinds())
+    assert len(training.jobs) == 1
+    assert any("it was not begun" in event["text"] for event in broker.events)
