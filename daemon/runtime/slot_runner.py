@@ -182,7 +182,7 @@ class SlotRunner:
             await start.goes_on.wait()
             if await self._store.call(bars_before, self.slot, past.first_t) != past.before:
                 self._engine = (await self._rebuild()).engine  # older bars came meanwhile
-        await self._recovery.reconcile(was, live, past.order)
+        await self._recovery.reconcile(self._engine.snapshot(), live, past.order)
         await self._score_missed()
         while not self._inbox.empty():  # bots' presences, before the first decision
             await self._take(await self._inbox.get())

@@ -15,7 +15,7 @@ from daemon.core.slot_troubles import TroubleChanged
 from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.runtime.inbox import BotPrediction, HistoryFetched, Inbox
 from daemon.runtime.serving import Serving
-from daemon.runtime.slot_runner import SlotRunner
+from daemon.runtime.slot_runner import SlotRunner, SlotStart
 from daemon.scoring.feature_computers import Builtin, Computer, Rows
 from daemon.scoring.scorer import Scorer
 from daemon.store.async_store import ThreadedStore
@@ -118,6 +118,7 @@ async def life(
     *,
     training: object = None,
     min_bars: int = 10**9,
+    start: SlotStart | None = None,
 ) -> AsyncIterator[Life]:
     settings = PolicySettings(min_bars=min_bars)
     inbox = Inbox()
@@ -137,8 +138,8 @@ async def life(
         compatibility=BotCompatibility(),
     )
     ready = asyncio.Event()
-    task = asyncio.create_task(keeper.run(ready.set))
-    await ready.wait()
+    task = asyncio.create_task(keeper.run(ready.set, start))
+    await (start.rebuilt if start else ready).wait()
     try:
         yield Life(keeper, inbox, clock, store, broker)
     finally:
@@ -311,3 +312,18 @@ async def test_a_past_that_is_enough_for_the_first_model_begins_its_retrain() ->
         await until(lambda: "retrain_failed" in broker.kinds())
     assert len(training.jobs) == 1
     assert any("it was not begun" in event["text"] for event in broker.events)
+
+
+async def test_a_past_that_comes_during_the_start_begins_the_first_retrain_too() -> None:
+    store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    async with life(store, clock, broker) as alive:
+        await alive.bars(0, 3)
+    training, start = Asked(), SlotStart(asyncio.Event())
+    again = life(store, clock, broker, training=training, min_bars=42, start=start)
+    async with again as alive:
+        past = [Bar(START_T - k * STEP, 1.0, 1.0, 1.0, 1.0, 1.0) for k in range(1, 41)]
+        await store.call(Store.put_bars, SLOT, past, Provenance.REST)
+        start.goes_on.set()
+        await alive.bars(3, 1)
+        await until(lambda: "retrain_failed" in broker.kinds())
+    assert len(training.jobs) == 1
