@@ -81,14 +81,17 @@ class ModelRecovery:
             await self._act(unfinished)
 
     async def end_replayed(self, was: EngineSnapshot, now: EngineSnapshot) -> None:
-        """End the retrain that an engine began while it was rebuilt: nobody carried that out.
+        """End the retrain or the challenger that a rebuilt engine ordered: nobody carried it out.
 
         With more bars than before, it may find in a bar of the past that there are enough.
         """
+        at, why = self._serving.now(), "it was not begun: older bars came meanwhile"
         if now.job_id is not None and now.job_id != was.job_id:
-            at, why = self._serving.now(), "it was not begun: older bars came meanwhile"
             ended = events.RetrainFailed(**at, job_id=now.job_id, error=why, stopped=True)
             await self._handle(ended)
+        if now.challenge_id is not None and now.challenge_id != was.challenge_id:
+            asked = now.challenge_id
+            await self._handle(events.ChallengerJudged(**at, job_id=asked, helps=None, detail=why))
 
     async def mend(self, was: EngineSnapshot) -> None:
         """Restore files that were lost or damaged since the start, for a bot that starts now."""

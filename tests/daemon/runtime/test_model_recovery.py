@@ -1,5 +1,6 @@
 """What becomes, at a start, of a retrain that the last daemon left: it waited, or it ran."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -69,3 +70,31 @@ async def test_only_a_retrain_that_had_begun_has_failed_when_the_daemon_was_kill
     again = [one for one in ordered if isinstance(one, actions.StartRetrain)]
     alerts = [one for one in ordered if isinstance(one, actions.Alert)]
     assert (len(again), len(alerts)) == ((1, 0) if stopped else (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "ends"),
+    [
+        ({}, {"job_id": "one"}, events.RetrainFailed),
+        ({}, {"challenge_id": "one"}, events.ChallengerJudged),
+        ({"job_id": "one"}, {"job_id": "one"}, None),
+        ({"challenge_id": "one"}, {"challenge_id": "one"}, None),
+    ],
+)
+async def test_what_a_rebuilt_engine_ordered_ends_and_what_was_under_way_goes_on(
+    known: dict[str, Any], found: dict[str, Any], ends: type[events.Event] | None
+) -> None:
+    store, handled = ThreadedStore(Store(":memory:")), list[events.Event]()
+
+    async def act(_: actions.Action) -> None: ...
+
+    async def handle(event: events.Event) -> None:
+        handled.append(event)
+
+    recovery = ModelRecovery(
+        SLOT, cast("Serving", Now()), store, VenueClock(FakeClock()), handle=handle, act=act
+    )
+    none = replace(left().snapshot(), job_id=None, challenge_id=None)
+    await recovery.end_replayed(replace(none, **known), replace(none, **found))
+    store.close()
+    assert [type(one) for one in handled] == ([ends] if ends else [])
