@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 
 from daemon.web.pages.renderer import STATIC, PageRenderer
-from daemon.web.views import View
+from daemon.web.views import DriftBar, View
 from tests.daemon.web.pages import examples
 from tests.daemon.web.pages.reading_html import Outline
 
@@ -145,6 +146,16 @@ def test_the_first_page_with_four_slots_is_below_100_kilobytes_with_all_its_file
     page = len(rendered("overview", examples.overview()).encode())
     files = sum(path.stat().st_size for path in STATIC.iterdir())
     assert page + files < 100_000
+
+
+@pytest.mark.parametrize("slots", [1, 30])
+def test_no_feature_is_named_for_drift_while_none_has_evidence(slots: int) -> None:
+    calm = msgspec.structs.replace(
+        examples.summary(), top_drift=DriftBar(feature="S_bot", evidence=0.0)
+    )
+    text = Outline(rendered("overview", examples.overview((calm,) * slots))).text
+    assert "0 %" in text
+    assert "S_bot" not in text
 
 
 def test_two_hundred_slots_are_one_table_with_a_filter_that_needs_no_script() -> None:
