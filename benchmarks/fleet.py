@@ -39,6 +39,7 @@ from daemon.core.bars import Bar
 from daemon.demo.exchange import ReplayExchange
 from daemon.market_data.feed import Feed
 from daemon.runtime.slot_runner import SlotRunner
+from daemon.scoring.feature_computers import Builtin
 from daemon.store.database import Database
 from hyperdrift.clock import SystemClock
 
@@ -73,15 +74,19 @@ class Stopwatches:
 
     def attach(self) -> None:
         emit, take, writing = Feed._emit, SlotRunner._take, Database.writing  # noqa: SLF001
+        row, turns = Builtin._row, {}  # noqa: SLF001
 
         async def timed_emit(feed: Feed, slot: Any, bar: Bar) -> None:
             self.handed.append((bar.t, time.monotonic()))
             await emit(feed, slot, bar)
 
+        async def timed_row(computer: Builtin, t: int) -> Any:
+            turns[computer._slot] = time.monotonic()  # noqa: SLF001
+            return await row(computer, t)
+
         async def timed_take(runner: SlotRunner, item: Any) -> None:
-            began = time.monotonic()
             await take(runner, item)
-            if isinstance(item, Bar):
+            if isinstance(item, Bar) and (began := turns.pop(runner.slot, 0.0)):
                 self.decided.append((item.t, began, time.monotonic()))
 
         @contextlib.contextmanager
@@ -92,6 +97,7 @@ class Stopwatches:
             self.wrote.append((began, time.monotonic() - began))
 
         Feed._emit = timed_emit  # type: ignore[method-assign]  # noqa: SLF001
+        Builtin._row = timed_row  # type: ignore[method-assign]  # noqa: SLF001
         SlotRunner._take = timed_take  # type: ignore[method-assign]  # noqa: SLF001
         Database.writing = timed_writing  # type: ignore[method-assign]
 

@@ -313,7 +313,7 @@ async def _announce(
     watchdog.doing(
         lambda: (
             shared.store.trouble
-            or summary(((str(slot), k.state()) for slot, k in runners), shared.bus.trouble)
+            or summary(((str(slot), k.shown) for slot, k in runners), shared.bus.trouble)
         )
     )
     watchdog.ready(loops, excused=lambda: bool(shared.store.trouble))

@@ -34,6 +34,7 @@ from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.swap import SwapCoordinator
 from daemon.runtime.trade_follower import TradeFollower
 from daemon.runtime.trades import TradeBook
+from daemon.scoring.feature_computers import TURNS
 from daemon.scoring.feature_computers import make as make_computer
 from daemon.scoring.scorer import Scorer
 from daemon.service.retention import Retention
@@ -68,6 +69,7 @@ class SharedParts:
     troubles: SlotTroubles = field(default_factory=SlotTroubles)
     announcements: Announcements = field(default_factory=Announcements)
     queue: RetrainQueue = field(default_factory=RetrainQueue)
+    turns: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, TURNS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,9 @@ def _runner(
 ) -> SlotRunner:
     slot, config = section.name, shared.config
     settings, limits = policy_settings(config.policy, slot), child_limits(config.retrain)
-    computer = make_computer(config.features, slot, shared.store, limits, jobs.surroundings)
+    computer = make_computer(
+        config.features, slot, shared.store, limits, jobs.surroundings, turns=shared.turns
+    )
     return SlotRunner(
         slot,
         inbox,

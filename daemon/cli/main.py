@@ -129,7 +129,9 @@ def run(
     logs.configure(logging.DEBUG if verbose else logging.INFO)
     settings = configuration.load(config)
     from daemon import app as daemon
+    from hyperdrift.process.loading import spare_loop
 
+    spare_loop()
     try:
         run_async(daemon.run(settings, SystemClock(), lambda: configuration.load(config)))
     except HyperdriftError:

@@ -1,5 +1,6 @@
 """Rebuild a slot's engine from the journal, at every start."""
 
+import gc
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -86,6 +87,7 @@ def rebuilt(
     newest = bars[-KEPT_BARS:]
     if kept is not None and len(bars) < KEPT_BARS:
         newest = _newest(store, slot)
+    gc.freeze()  # it stays: among many slots, each garbage collection would look at all engines
     return Rebuilt(engine, newest, order, first_t, before, len(bars))
 
 

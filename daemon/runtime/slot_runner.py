@@ -7,6 +7,7 @@ the journal, even after a crash.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import structlog
@@ -51,13 +52,14 @@ class SlotStart:
     """The steps of one slot's start.
 
     Attributes:
+        turns: Who holds one rebuilds its engine and loads its model.
         rebuilt: Set by the slot when its engine is rebuilt and its live model is loaded.
-        goes_on: Set from outside when the bars that were missed are stored, or nobody waits
-            for them any longer.
+        goes_on: Set from outside when nobody waits for bars that were missed any longer.
         recovered: Set by the slot when those that are stored are scored.
     """
 
     goes_on: asyncio.Event
+    turns: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)
     rebuilt: asyncio.Event = field(default_factory=asyncio.Event)
     recovered: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -170,12 +172,13 @@ class SlotRunner:
             await self._keeper.keep(self._engine)
 
     async def _rebuild_and_serve(self, start: SlotStart | None) -> None:
-        past = await self._rebuild()
-        self._engine = past.engine
-        was = self._engine.snapshot()
-        self._bot.recall(was, past.bars)
-        self._last_bar_t = past.bars[-1].t if past.bars else None
-        live = await self._recovery.resume(was)
+        async with start.turns if start else nullcontext():
+            past = await self._rebuild()
+            self._engine = past.engine
+            was = self._engine.snapshot()
+            self._bot.recall(was, past.bars)
+            self._last_bar_t = past.bars[-1].t if past.bars else None
+            live = await self._recovery.resume(was)
         if start is not None:
             self._publish_state()
             start.rebuilt.set()
@@ -186,8 +189,7 @@ class SlotRunner:
         await self._score_missed()
         while not self._inbox.empty():  # bots' presences, before the first decision
             await self._take(await self._inbox.get())
-        # No decision is made on a clock that may be wrong.
-        if start is None or self._venue.is_learnt:
+        if start is None or self._venue.is_learnt:  # else the clock may be wrong
             await self._handle(events.Ticked(**self._serving.now()))
         await self._keeper.keep_if_due(self._engine)
 
@@ -254,9 +256,8 @@ class SlotRunner:
     async def _score(self, bar: Bar) -> None:
         if self._last_bar_t is not None and bar.t <= self._last_bar_t:
             return  # scored before the restart
-        champion, shadow = self._serving.champion, self._serving.shadow
-        if not self._engine.snapshot().probation_ends_ms:
-            shadow = None
+        champion, on_probation = self._serving.champion, self._engine.snapshot().probation_ends_ms
+        shadow = self._serving.shadow if on_probation else None
         score = await self._scorer.score(bar.t, champion, shadow)
         close_ms = bar.t + self.slot.interval_ms
         self._last_bar_t, self._lag_ms = bar.t, self._venue.now_ms() - close_ms
@@ -341,8 +342,7 @@ class SlotRunner:
     @property
     def shown(self) -> SlotState:
         """The state that was published last; the same object until another one is."""
-        if self._shown is None:
-            self._shown = self.state()
+        self._shown = self._shown or self.state()
         return self._shown
 
     def _publish_state(self) -> None:

@@ -7,11 +7,15 @@ answer bots and operators, and score those bars when it is back.
 import asyncio
 import math
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from daemon.runtime.inbox import HistoryFetched, Inbox
 from daemon.runtime.slot_runner import SlotStart
 from hyperdrift.clock import Clock
 from hyperdrift.slot_name import SlotName
+
+TURNS: Final = 2
+"""So many slots load their models at once: each thread more makes the event loop wait longer."""
 
 
 class SlotStarts:
@@ -26,7 +30,8 @@ class SlotStarts:
 
     def __init__(self, slots: Collection[SlotName]) -> None:
         self._go_on = asyncio.Event()
-        self.of = {slot: SlotStart(self._go_on) for slot in slots}
+        turns = asyncio.Semaphore(TURNS)
+        self.of = {slot: SlotStart(self._go_on, turns) for slot in slots}
 
     async def rebuilt(self) -> None:
         """Wait until every engine is rebuilt and every live model is loaded."""

@@ -35,6 +35,8 @@ Rows = NDArray[np.float64]
 
 ANSWER_S: Final = 30.0
 """Time limit in seconds for a bar, or for the first thousand bars of a new instance."""
+TURNS: Final = 3
+"""So many slots compute at once: if all bars close together, the first do not wait for the last."""
 _CHUNK: Final = 1000
 # The cohort flow of a bar is a sum over 12 bars.
 _LEAD_BARS: Final = 11
@@ -63,30 +65,45 @@ def make(
     store: AsyncStore,
     limits: Limits,
     where: Callable[[], Surroundings],
+    *,
+    turns: asyncio.Semaphore | None = None,
 ) -> Computer:
-    """Return the computer that the configuration asks for."""
+    """Return the computer that the configuration asks for; the slots share `turns`."""
     if section.computer == BUILTIN:
-        return Builtin(slot, store)
+        return Builtin(slot, store, turns)
     return BotComputer(slot, store, Conversation(section, limits, where))
 
 
 class Builtin:
-    """Computes the built-in features, in a thread."""
+    """Computes the built-in features, in a thread.
 
-    def __init__(self, slot: SlotName, store: AsyncStore) -> None:
+    Args:
+        slot: The slot.
+        store: Has its bars.
+        turns: Who holds one computes, and the others wait in order; None computes at once.
+    """
+
+    def __init__(
+        self, slot: SlotName, store: AsyncStore, turns: asyncio.Semaphore | None = None
+    ) -> None:
         self._slot, self._store = slot, store
+        self._turns = turns or asyncio.Semaphore(TURNS)
         self.schema_hash: str | None = features.schema_hash()
 
     async def row(self, t: int) -> Rows:
         """Compute the features, shape (17,), from the last `features.LIVE_BARS` bars."""
+        async with self._turns:
+            return await self._row(t)
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+    async def _row(self, t: int) -> Rows:
         frame = await self._store.call(Store.frame, self._slot, to_t=t, last=features.LIVE_BARS)
         if not _ends_at(frame, t):
             return _unknown()
         rows: Rows = await asyncio.to_thread(features.compute, frame)
         return np.asarray(rows[-1])
-
-    async def close(self) -> None:
-        """Nothing to end."""
 
 
 class BotComputer:

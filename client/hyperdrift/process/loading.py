@@ -26,6 +26,16 @@ _lock = threading.Lock()
 _before: list[tuple[float, bool]] = []
 
 
+def spare_loop() -> None:
+    """Let an event loop that shares its process with many threads wait less, from now on.
+
+    The libraries imported so far are left out of every later garbage collection, and the loop
+    gets its turn of the interpreter after 0.5 ms instead of 5 ms. It collects nothing now.
+    """
+    gc.freeze()
+    sys.setswitchinterval(TURN_S)
+
+
 def freeze_gc() -> None:
     """Leave all objects that exist now out of every later garbage collection.
 

@@ -77,14 +77,18 @@ class EngineKeeper:
         is_known = self._first_t >= 0 and self._key == key_of(engine)  # settings may have changed
         if not (self._bars and is_known and engine.is_calm):
             return
-        kept = KeptEngine(0, self._first_t, self._before, self._key, state_of(engine))
+        kept = KeptEngine(0, self._first_t, self._before, self._key, b"")
         with contextlib.suppress(StoreUnavailable):
-            await self._store.call(_keep, self._slot, kept)
+            await self._store.call(_keep, self._slot, kept, engine)
             self._bars = 0
 
 
-def _keep(store: Store, slot: SlotName, kept: KeptEngine) -> None:
-    small = kept._replace(state=zlib.compress(kept.state, _FASTEST))
+def _keep(store: Store, slot: SlotName, kept: KeptEngine, engine: Engine) -> None:
+    """Keep the state, which is made on the store's thread, because all slots keep theirs at once.
+
+    The slot handles no event meanwhile.
+    """
+    small = kept._replace(state=zlib.compress(state_of(engine), _FASTEST))
     engine_table.keep(store.database, slot, small)
 
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from hyperdrift.loaded_model import preload
-from hyperdrift.process.loading import IMPORTS, TURN_S, freeze_gc, gc_paused
+from hyperdrift.process.loading import IMPORTS, TURN_S, freeze_gc, gc_paused, spare_loop
 
 
 def test_others_get_their_turn_soon_and_no_collection_starts_until_the_last_one_leaves() -> None:
@@ -45,6 +45,17 @@ def test_what_stays_is_not_looked_at_again_and_what_comes_after_is() -> None:
         del cycle
         assert gc.collect() >= 1
     finally:
+        gc.unfreeze()
+
+
+def test_a_loop_among_threads_gets_its_turn_soon_and_libraries_are_not_looked_at() -> None:
+    before = sys.getswitchinterval()
+    try:
+        spare_loop()
+        assert sys.getswitchinterval() == pytest.approx(TURN_S, rel=0.1)
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        sys.setswitchinterval(before)
         gc.unfreeze()
 
 

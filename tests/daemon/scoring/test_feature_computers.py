@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,6 +64,27 @@ async def test_a_bar_that_the_store_lacks_or_that_is_damaged_has_no_features(
     for i in (351, 2, 400):
         assert np.isnan(await computer.row(bar(i).t)).all()
     await computer.close()
+
+
+async def test_slots_whose_bars_close_together_compute_in_turn(store: ThreadedStore) -> None:
+    asked: list[str] = []
+
+    class Watched(ThreadedStore):
+        async def call(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+            asked.append(str(args[0]))
+            return await super().call(method, *args, **kwargs)
+
+    turns, watched = asyncio.Semaphore(1), Watched(store.store)
+    slots = [SLOT, SlotName("ETH", "5m")]
+    computers = [feature_computers.Builtin(slot, watched, turns) for slot in slots]
+    rows = [asyncio.create_task(computer.row(bar(350).t)) for computer in computers]
+    while not asked:
+        await asyncio.sleep(0)
+    assert asked == ["BTC-5m"]  # the other one waits without a place at the store
+    known, unknown = await asyncio.gather(*rows)
+    assert asked == ["BTC-5m", "ETH-5m"]
+    assert np.isfinite(known).all()
+    assert np.isnan(unknown).all()
 
 
 async def test_one_instance_is_fed_every_bar_and_begins_again_after_a_hole(
