@@ -11,7 +11,8 @@ It starts three times, at first at the venue's real speed, ten minutes after the
 `start_s` that of a second start. The third is at ten times that speed, and then come some closes of
 all bars. `round_s` is the time from the last bar that the feed hands on until the last slot has
 scored, watched and journalled its own. `decision_ms` is the time of one slot's decision from its
-turn on. `held_ms` is how late the event loop ran a task that is due every five milliseconds.
+turn on. `held_ms` is how late the event loop ran a task that is due every five milliseconds, and
+`held_by_itself_ms` the processor time that it used meanwhile: other programs take no part in that.
 """
 
 import argparse
@@ -70,7 +71,7 @@ class Stopwatches:
         self.handed: list[tuple[int, float]] = []
         self.decided: list[tuple[int, float, float]] = []
         self.wrote: list[tuple[float, float]] = []
-        self.late: list[tuple[float, float]] = []
+        self.late: list[tuple[float, float, float]] = []
 
     def attach(self) -> None:
         emit, take, writing = Feed._emit, SlotRunner._take, Database.writing  # noqa: SLF001
@@ -102,11 +103,11 @@ class Stopwatches:
         Database.writing = timed_writing  # type: ignore[method-assign]
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        due = loop.time() + PROBE_S
+        due, used = loop.time() + PROBE_S, time.thread_time()
 
         def look() -> None:
             if (late := loop.time() - due) > 10 * PROBE_S / 2:
-                self.late.append((loop.time(), late))
+                self.late.append((loop.time(), late, time.thread_time() - used))
             self.watch(loop)
 
         loop.call_at(due, look)
@@ -232,9 +233,17 @@ def rounds(inside: Event, count: int, ready: float) -> Event:
     }
 
 
-def held_ms(inside: Event, since: float) -> float:
-    """Return how late the loop was at most after `since` (monotonic, s)."""
-    return round(max((1000 * late for at, late in inside["late"] if at > since), default=0.0), 1)
+def held(inside: Event, since: float, when: str = "") -> Event:
+    """Return how late the loop was at most after `since` (monotonic, s), by whatever and by itself.
+
+    Args:
+        inside: The figures from inside.
+        since: Monotonic time, s.
+        when: Ends the names.
+    """
+    late = [each for each in inside["late"] if each[0] > since] or [(0.0, 0.0, 0.0)]
+    _, whole, own = (1000 * max(column) for column in zip(*late, strict=True))
+    return {f"held_ms{when}": round(whole, 1), f"held_by_itself_ms{when}": round(own, 1)}
 
 
 def measure(count: int, days: int, many: int) -> Event:
@@ -246,12 +255,12 @@ def measure(count: int, days: int, many: int) -> Event:
         port = free_port()  # the store stays with one venue
         anew = run(folder, count, port, (1.0, STARTS_MS), 0)[0]
         found, inside, _ = run(folder, count, port, (1.0, STARTS_MS), 0)
-        found |= {"first_start_s": anew["start_s"], "held_ms_in_start": held_ms(inside, 0)}
+        found |= {"first_start_s": anew["start_s"], **held(inside, 0, "_in_start")}
         seconds = (many + 1) * STEP_MS / 1000 / SPEED + 15
         pace = SPEED, STARTS_MS + STEP_MS
         later, inside, ready = run(folder, count, port, pace, seconds)
         found |= {name: later[name] for name in ("rss_mib", "rss_mib_peak")}
-        found |= rounds(inside, count, ready) | {"held_ms": held_ms(inside, ready)}
+        found |= rounds(inside, count, ready) | held(inside, ready)
     return {
         "slots": count,
         "days": days,

@@ -1,5 +1,10 @@
-"""Fill the inboxes of the slots with what needs no broker: bars, late histories and the time."""
+"""Fill the inboxes of the slots with what needs no broker: bars, late histories and the time.
 
+One slot at a time gets its bar or the time: if hundreds began to work in one turn of the event
+loop, everything else would wait for them.
+"""
+
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -32,6 +37,7 @@ async def deliver_bars(
                 await flow.settle(slot, bar.t)
             if inbox := inboxes.get(slot):  # it may have been removed meanwhile
                 await inbox.put(bar)
+        await asyncio.sleep(0)  # noqa: TID251 - no time passes
 
 
 async def deliver_histories(feed: Feed, inboxes: Mapping[SlotName, Inbox]) -> None:
@@ -45,5 +51,6 @@ async def deliver_time(inboxes: Mapping[SlotName, Inbox], clock: Clock, venue: V
     """Put clock events into the inboxes, so that engines know the time without bars too."""
     while True:
         await clock.sleep(_TICK_S)
-        for slot, inbox in inboxes.items():
+        for slot, inbox in tuple(inboxes.items()):
             inbox.put_nowait(Ticked(slot=str(slot), at_ms=venue.now_ms()))
+            await asyncio.sleep(0)  # noqa: TID251 - no time passes
