@@ -40,9 +40,9 @@ def freeze_gc() -> None:
     """Leave all objects that exist now out of every later garbage collection.
 
     The objects of libraries are never freed, and each look at them stops all threads for
-    0.2 s. Call it at the end of a start; it collects once itself.
+    0.2 s. Call it at the end of a start; it collects the youngest objects once itself.
     """
-    gc.collect()
+    gc.collect(1)
     gc.freeze()
 
 
