@@ -35,7 +35,7 @@ Rows = NDArray[np.float64]
 
 ANSWER_S: Final = 30.0
 """Time limit in seconds for a bar, or for the first thousand bars of a new instance."""
-TURNS: Final = 3
+TURNS: Final = 2
 """So many slots compute at once: if all bars close together, the first do not wait for the last."""
 _CHUNK: Final = 1000
 # The cohort flow of a bar is a sum over 12 bars.
