@@ -1,12 +1,14 @@
 """Read the last line of a child that trains: a verdict, or the answer of a quick challenger."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from daemon.core.errors import RetrainFailedError
 from daemon.core.outside_text import printable
+
+_Line = TypeVar("_Line", bound=msgspec.Struct)
 
 
 class ChallengeOutcome(msgspec.Struct, frozen=True):
@@ -35,11 +37,7 @@ def read_verdict(line: Mapping[str, Any]) -> JobVerdict:
     Raises:
         RetrainFailedError: If it is no verdict.
     """
-    try:
-        return msgspec.convert(line, JobVerdict)
-    except msgspec.ValidationError as e:
-        msg = f"the last line of the retrain process is not a verdict ({printable(str(e))})"
-        raise RetrainFailedError(msg) from e
+    return _read(line, JobVerdict, "the retrain process is not a verdict")
 
 
 def read_challenge(line: Mapping[str, Any]) -> ChallengeOutcome:
@@ -48,8 +46,11 @@ def read_challenge(line: Mapping[str, Any]) -> ChallengeOutcome:
     Raises:
         RetrainFailedError: If it is no answer.
     """
+    return _read(line, ChallengeOutcome, "the challenger is not an answer")
+
+
+def _read(line: Mapping[str, Any], kind: type[_Line], fault: str) -> _Line:
     try:
-        return msgspec.convert(line, ChallengeOutcome)
+        return msgspec.convert(line, kind)
     except msgspec.ValidationError as e:
-        msg = f"the last line of the challenger is not an answer ({printable(str(e))})"
-        raise RetrainFailedError(msg) from e
+        raise RetrainFailedError(f"the last line of {fault} ({printable(str(e))})") from e
