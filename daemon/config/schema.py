@@ -231,7 +231,7 @@ class RetrainSection(_Section, frozen=True, kw_only=True):
     """Where retrains run: `local`; `dask`, on workers that the daemon starts on this host; or
     `dask://host:8786`, on a Dask cluster, with TLS as `dasks://host:8786`."""
     dask_ca_file: str = ""
-    """Certificate of the authority of a `dasks://` cluster."""
+    """Certificate of the authority of a `dasks://` cluster; refused beside `dask://`."""
     dask_cert_file: str = ""
     """The daemon's certificate for a `dasks://` cluster."""
     dask_key_file: str = ""

@@ -163,9 +163,12 @@ class Cluster:
                 attempt.lose("the worker, or the scheduler, is gone")
 
     def _tell(self) -> None:
-        """Say what is known, first when all have answered or some have had their time."""
-        waited_s = self._clock.monotonic() - self._since
-        if self._told is None and len(self._peers) < len(self._asked) and waited_s < _FIRST_S:
+        """Say what is known, first when all have answered or some have had their time.
+
+        After a restart of the scheduler the first of them needs some seconds to come back.
+        """
+        waited_s, wanted = self._clock.monotonic() - self._since, max(1, len(self._asked))
+        if self._told is None and len(self._peers) < wanted and waited_s < _FIRST_S:
             return
         workers = tuple(sorted((p.seen for p in self._peers.values()), key=lambda one: one.name))
         found = ClusterSeen("", workers)

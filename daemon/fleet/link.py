@@ -5,8 +5,9 @@ Only short lines pass between the two, so the event loop is not held by what Das
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -22,6 +23,7 @@ from daemon.fleet.messages import (
     JobPrinted,
     Report,
     RunJob,
+    WorkerSeen,
     report_of,
 )
 from hyperdrift.clock import Clock
@@ -31,6 +33,9 @@ log = structlog.get_logger()
 
 _AGAIN_S: Final = 5.0
 _SETTLE_S: Final = 20.0
+# So many hosts and reasons are remembered; a worker may come again and again with another name.
+_MOST_REFUSED: Final = 100
+_HERE: Final = "retrains run on this host meanwhile"
 
 Start = Callable[[], contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]]
 OnReport = Callable[[JobBegan | JobPrinted], None]
@@ -57,7 +62,7 @@ class ClusterLink:
         self._process: asyncio.subprocess.Process | None = None
         self._jobs: dict[str, _Waiting] = {}
         self._settled = asyncio.Event()
-        self._refused, self._said = set[tuple[str, str]](), set[str]()
+        self._refused, self._said = dict[tuple[str, str], None](), set[str]()
         self.seen = ClusterSeen("it was not asked yet")
         self.changed: Callable[[], None] = lambda: None
 
@@ -146,16 +151,35 @@ class ClusterLink:
     def _look(self, now: ClusterSeen) -> None:
         """Log once what has changed."""
         before, self.seen = self.seen, now
-        if now.trouble and (not before.trouble or not self._settled.is_set()):
-            log.warning("fleet.away", why=now.trouble)
+        first = not self._settled.is_set()
+        if now.trouble and (first or not before.trouble):
+            log.warning("fleet.away", why=now.trouble, outcome=f"{_HERE}; it is asked again")
         elif before.trouble and not now.trouble:
             log.info("fleet.connected", workers=len(now.workers), places=now.places)
-        for worker in now.workers:
-            if worker.why_not and (worker.name, worker.why_not) not in self._refused:
-                self._refused.add((worker.name, worker.why_not))
-                log.warning("fleet.worker_refused", worker=worker.name, why=worker.why_not)
+        self._tell_refused(now.workers)
+        if not now.trouble and not now.places and (before.trouble or before.places):
+            why = "no worker fits" if now.workers else "the cluster has no worker"
+            remedy = f"{_HERE}; start workers, and look with `hyperdrift doctor`"
+            log.warning("fleet.no_worker", why=why, outcome=remedy)
         self._settled.set()
         self.changed()
+
+    def _tell_refused(self, workers: Collection[WorkerSeen]) -> None:
+        """Log why workers get no job, once for each reason on a host."""
+        for worker in workers:
+            if not worker.why_not:
+                continue
+            host = urlsplit(worker.address).hostname or worker.address
+            told = host, worker.why_not.replace(worker.address, "")
+            is_new = told not in self._refused
+            self._refused.pop(told, None)
+            self._refused[told] = None  # the newest
+            if is_new:
+                log.warning(
+                    "fleet.worker_refused", worker=worker.name, host=host, why=worker.why_not
+                )
+        while len(self._refused) > _MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
 
     def _lose_all(self, why: str) -> None:
         for job, waiting in self._jobs.items():

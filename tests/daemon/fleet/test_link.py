@@ -112,3 +112,46 @@ async def test_a_scheduler_that_is_away_is_told_once_and_so_is_its_return(tmp_pa
     ]
     assert isinstance(answer, JobLost)
     assert answer.why == "it does not answer"
+
+
+async def test_a_refused_worker_is_told_of_once_for_its_host_and_reason_whatever_its_name(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "def seen(n, host, why):\n"
+        "    w = {'address': f'tls://{host}:{40000 + n}', 'name': f'w-{n}', 'places': 1}\n"
+        "    w['why_not'] = f'{why} ({w[\"address\"]})'\n"
+        "    say(type='seen', workers=[w])\n"
+        "for n in range(300):\n    seen(n, '10.0.0.2', 'numpy 1, here 2')\n"
+        "seen(300, '10.0.0.3', 'numpy 1, here 2')\n"
+        "seen(301, '10.0.0.2', 'scipy 1, here 2')\n"
+        "for n in range(400):\n    seen(n, f'10.1.{n}.1', 'x')\norder()\n"
+    )
+    made = link(tmp_path, script)
+    with structlog.testing.capture_logs() as logs:
+        async with running(made.run(), "link"):
+            while not made.seen.workers or "10.1.399.1" not in made.seen.workers[0].address:
+                await asyncio.sleep(0)
+    told = [line for line in logs if line["event"] == "fleet.worker_refused"]
+    assert [(line["worker"], line["host"]) for line in told[:3]] == [
+        ("w-0", "10.0.0.2"), ("w-300", "10.0.0.3"), ("w-301", "10.0.0.2")
+    ]  # fmt: skip
+    assert len(told) == 403
+    assert len(made._refused) == 100
+
+
+async def test_a_cluster_that_has_no_worker_left_is_told_with_what_to_do(tmp_path: Path) -> None:
+    none = "say(type='seen', workers=[])\n"
+    made = link(tmp_path, f"{none}{READY}{READY}{none}{none}order()\n")
+    with structlog.testing.capture_logs() as logs:
+        async with running(made.run(), "link"):
+            while len(logs) < 4:
+                await asyncio.sleep(0)
+    told = [(line["event"], line.get("why", "")) for line in logs]
+    assert told == [
+        ("fleet.connected", ""),
+        ("fleet.no_worker", "the cluster has no worker"),
+        ("fleet.worker_refused", "numpy 1, here 2"),
+        ("fleet.no_worker", "the cluster has no worker"),
+    ]
+    assert "start workers" in logs[-1]["outcome"]
