@@ -288,11 +288,16 @@ def why_failed(code: int, stderr: str, report: ChildReport, limits: Limits) -> s
         return error
     if code < 0:
         memory = "; the kernel does that when memory runs out" if code == -signal.SIGKILL else ""
-        return (
-            f"the retrain process was killed by {signal.Signals(-code).name}{report.place}{memory}"
-        )
+        return f"the retrain process was killed by {_signal_name(-code)}{report.place}{memory}"
     last = stderr.strip().rpartition("\n")[2] or "without a word"
     return f"the retrain process ended with {code}{report.place}: {last}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a worker of a cluster may say anything
+        return f"signal {number}"
 
 
 def _is_about_memory(words: str) -> bool:

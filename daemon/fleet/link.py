@@ -38,6 +38,8 @@ _MOST_REFUSED: Final = 100
 _HERE: Final = "retrains run on this host meanwhile"
 
 Start = Callable[[], contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]]
+_UNASKED: Final = ClusterSeen("it was not asked yet")
+
 OnReport = Callable[[JobBegan | JobPrinted], None]
 
 
@@ -63,7 +65,7 @@ class ClusterLink:
         self._jobs: dict[str, _Waiting] = {}
         self._settled = asyncio.Event()
         self._refused, self._said = dict[tuple[str, str], None](), set[str]()
-        self.seen = ClusterSeen("it was not asked yet")
+        self.seen = _UNASKED
         self.changed: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
@@ -151,8 +153,7 @@ class ClusterLink:
     def _look(self, now: ClusterSeen) -> None:
         """Log once what has changed."""
         before, self.seen = self.seen, now
-        first = not self._settled.is_set()
-        if now.trouble and (first or not before.trouble):
+        if now.trouble and (not before.trouble or before is _UNASKED):
             log.warning("fleet.away", why=now.trouble, outcome=f"{_HERE}; it is asked again")
         elif before.trouble and not now.trouble:
             log.info("fleet.connected", workers=len(now.workers), places=now.places)

@@ -1,9 +1,13 @@
 """Keep the versions of all slots within a limit: the slot that takes most gives up first."""
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from daemon.registry.registry import Registry
+from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 
 MOST_BYTES: Final = 4 * 2**30
@@ -17,6 +21,8 @@ def prune_all(
 ) -> dict[SlotName, tuple[str, ...]]:
     """Remove the oldest version and backup of the slot that takes most, until all fit.
 
+    Folders that are not named as a slot are a person's, and do not count.
+
     Args:
         registry: Removes them.
         models: Its folder.
@@ -25,7 +31,7 @@ def prune_all(
     Returns:
         The removed versions, by slot.
     """
-    slots = [SlotName.parse(folder.name) for folder in models.glob("*-*") if folder.is_dir()]
+    slots = list(_slots_in(models))
     size = {slot: _bytes_in(registry.folder(slot)) for slot in slots}
     removed: dict[SlotName, tuple[str, ...]] = {}
     keep: dict[SlotName, int] = {}
@@ -41,7 +47,20 @@ def prune_all(
     return {slot: gone for slot, gone in removed.items() if gone}
 
 
+def _slots_in(models: Path) -> Iterator[SlotName]:
+    for folder in models.glob("*-*"):
+        with contextlib.suppress(BadInput):
+            if folder.is_dir():
+                yield SlotName.parse(folder.name)
+
+
 def _bytes_in(folder: Path) -> int:
     """Return how many bytes the files take; a file and its links in backup/ count once."""
-    found = (path.stat() for path in folder.rglob("*") if path.is_file())
-    return sum({status.st_ino: status.st_size for status in found}.values())
+    found: dict[int, int] = {}
+    # Other retrains prune and adopt meanwhile: what is gone by now takes nothing.
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                status = Path(place, name).stat()
+                found[status.st_ino] = status.st_size
+    return sum(found.values())

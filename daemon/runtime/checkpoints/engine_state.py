@@ -49,10 +49,13 @@ class _EngineReader(pickle.Unpickler):
         Raises:
             UnpicklingError: If it is another one.
         """
+        is_other = (module, name) in _OTHERS
         found = None
-        if (module, name) in _OTHERS or module.startswith(_MODULES):
+        if is_other or module.startswith(_MODULES):
             found = super().find_class(module, name)
-        if (module, name) not in _OTHERS and not isinstance(found, type):
+        # A module also has what it imports, and through a name with dots all that those import.
+        is_ours = isinstance(found, type) and found.__module__.startswith(_MODULES)
+        if not (is_other or is_ours):
             msg = f"{module}.{name} is no part of an engine"
             raise pickle.UnpicklingError(msg)
         return found

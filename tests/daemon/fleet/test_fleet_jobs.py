@@ -122,13 +122,18 @@ def killed(order: RunJob) -> JobDone:
     return done(order, code=-9)
 
 
+def killed_by_no_signal(order: RunJob) -> JobDone:
+    return done(order, code=-200)
+
+
 def silent(order: RunJob) -> JobDone:
     return done(order)
 
 
 BAD = (
     *(lost, with_other_digest, of_another_slot, of_another_time, without_files),
-    *(of_a_refused_one, with_damage, leading_out, killed, silent),
+    *(of_a_refused_one, with_damage, leading_out, killed),
+    *(killed_by_no_signal, silent),
 )
 
 

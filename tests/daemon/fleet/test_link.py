@@ -99,6 +99,16 @@ async def test_a_cancelled_job_is_cancelled_in_the_cluster(tmp_path: Path) -> No
     assert said.read_text() == '{"type": "cancel", "job": "job-1"}'
 
 
+async def test_a_first_answer_that_comes_late_is_told_as_well(tmp_path: Path) -> None:
+    made = link(tmp_path, "say(type='seen', trouble='it does not answer')\norder()\n")
+    made._settled.set()  # as when nobody waits for the first answer any longer
+    with structlog.testing.capture_logs() as logs:
+        async with asyncio.timeout(20), running(made.run(), "link"):
+            while not logs:
+                await asyncio.sleep(0.01)
+    assert [line["event"] for line in logs] == ["fleet.away"]
+
+
 async def test_a_scheduler_that_is_away_is_told_once_and_so_is_its_return(tmp_path: Path) -> None:
     away = "say(type='seen', trouble='it does not answer')\n"
     made = link(tmp_path, f"{away}{away}{READY}{READY}{away}order()\n")

@@ -45,3 +45,17 @@ def test_the_newest_and_what_may_be_needed_stay_whatever_the_limit(tmp_path: Pat
     assert len(kept) == LEAST_VERSIONS + 2
     assert {one.live for one in kept} == {one.previous for one in kept} == {True, False}
     assert len(registry.versions(ETH)) == 2
+
+
+def test_a_folder_that_a_person_put_there_stops_nothing(tmp_path: Path) -> None:
+    registry, models = filled(tmp_path, {BTC: 6})
+    (models / "BTC-5m-old").mkdir()
+    (models / "BTC-5m-old" / "notes").write_text("x")
+    assert len(prune_all(registry, models, 1)[BTC]) == 1
+    assert (models / "BTC-5m-old" / "notes").exists()
+
+
+def test_a_file_that_goes_away_meanwhile_stops_nothing(tmp_path: Path) -> None:
+    registry, models = filled(tmp_path, {BTC: 1})
+    (models / str(BTC) / "going").symlink_to("gone")  # listed, but not to be looked at any more
+    assert prune_all(registry, models) == {}

@@ -154,6 +154,14 @@ def test_a_state_names_no_other_class(callable_: object) -> None:
         engine_of(pickle.dumps(callable_, protocol=5))
 
 
+@pytest.mark.parametrize("name", ["np.random.mtrand.RandomState", "np.testing.TestCase"])
+def test_a_state_reaches_no_class_through_what_the_monitor_imports(name: str) -> None:
+    named = (f"\x8c{chr(len(text))}{text}" for text in ("monitor.drift.calibration", name))
+    state = "".join(("\x80\x04", *named, "\x93)R.")).encode("latin-1")  # name(), as pickle has it
+    with pytest.raises(StateUnreadable, match="is no part of an engine"):
+        engine_of(state)
+
+
 def test_a_state_gives_an_equal_engine_back() -> None:
     engine = fresh(7)
     assert engine_of(state_of(engine)).snapshot() == engine.snapshot()
