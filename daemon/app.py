@@ -17,7 +17,7 @@ import onnxruntime  # noqa: F401 -- in a thread, later, its import would hold th
 import structlog
 
 from daemon.config.file_access import check_files_named
-from daemon.config.reload import Reload
+from daemon.config.reload import Reload, log_doubts
 from daemon.config.schema import Config
 from daemon.core.clock import VenueClock, watch_steps
 from daemon.core.loop_progress import LoopProgress
@@ -90,6 +90,7 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         AnotherDaemon: If another process holds the data folder.
     """
     await asyncio.to_thread(check_files_named, config)
+    log_doubts(config)
     slots = tuple(section.name for section in config.slots)
     cohort_file = config.features.cohort_file
     cohorts = read_cohorts(cohort_file) if cohort_file else None

@@ -16,7 +16,7 @@ import structlog
 
 from daemon.config.limits import gate_limits, policy_settings
 from daemon.config.schema import Config, CostsSection, NotifySection
-from daemon.config.slot_entries import with_followed
+from daemon.config.slot_entries import doubts, with_followed
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings
@@ -147,6 +147,8 @@ class Reload:
             except ConfigError as e:
                 log.error("config.reload_refused", why=str(e))  # noqa: TRY400 - no trace
                 continue
+            if SLOTS in changed and reads:
+                log_doubts(found)
             if self._slots:
                 await self._slots.carry_out(plan)
             log.info("config.reloaded", changed=changed)
@@ -178,6 +180,12 @@ class Reload:
         for party in self._parties:
             party.adopt(found)
         self._config = found
+
+
+def log_doubts(config: Config) -> None:
+    """Log what a configuration says that may be meant otherwise."""
+    for why in doubts(config):
+        log.warning("config.doubt", why=why)
 
 
 def changes(old: Config, new: Config) -> list[str]:

@@ -7,9 +7,10 @@ more narrowly goes first, wherever it stands: of one coin before of a list, of a
 from the wider one.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import product
+from itertools import combinations, product
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -17,11 +18,13 @@ from msgspec import Meta
 
 from daemon.config.followed_coins import Followed, read_followed
 from daemon.config.schema import Config, SlotKeys, SlotSection
+from daemon.core.coin_names import is_spot
 from hyperdrift.errors import ConfigError
-from hyperdrift.slot_name import SlotName, interval_name
+from hyperdrift.slot_name import INTERVAL_MS, SlotName, interval_name
 
 _Text = Annotated[str, Meta(min_length=1)]
 STAR: Final = "*"
+_INTERVAL: Final = "5m"
 _KEYS: Final = SlotKeys.__struct_fields__
 _LABEL_REMEDY: Final = "write one [[slots]] for each interval"
 
@@ -32,9 +35,10 @@ class SlotEntry(SlotKeys, frozen=True, kw_only=True):
     coin: _Text | Annotated[tuple[_Text, ...], Meta(min_length=1)]
     """Name of the coin, as the venue writes it, or a list of names, or `"*"` for all that the venue
     itself lists as perps."""
-    interval: str | Annotated[tuple[str, ...], Meta(min_length=1)] = "5m"
-    """Length of a bar, or a list: `5m`, `1h`, `12h` and `24h` have measured defaults."""
-    min_volume_usd: Annotated[float, Meta(ge=0)] | None = None
+    interval: str | Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    """Length of a bar, or a list: `5m`, `1h`, `12h` and `24h` have measured defaults. Default:
+    `5m`."""
+    min_volume_usd: Annotated[float, Meta(ge=0, le=1e15)] | None = None
     """With `coin = "*"`: a coin joins once so many US dollars of it are traded in 24 hours, and
     leaves at less than half. Default: every coin."""
     exclude: tuple[_Text, ...] = ()
@@ -52,7 +56,7 @@ class SlotEntry(SlotKeys, frozen=True, kw_only=True):
         Raises:
             BadInput: If the venue has no such interval.
         """
-        return [interval_name(each) for each in _listed(self.interval)]
+        return [interval_name(each) for each in _listed(self.interval or _INTERVAL)]
 
     @property
     def key(self) -> str:
@@ -67,7 +71,8 @@ class SlotEntry(SlotKeys, frozen=True, kw_only=True):
             BadInput: If a coin or an interval cannot be followed.
         """
         coins = list(followed.get(self.key, ())) if self.is_star else _listed(self.coin)
-        for key, names in (("coin", coins), ("interval", self.intervals)):
+        named = (("coin", coins), ("interval", self.intervals), ("exclude", list(self.exclude)))
+        for key, names in named:
             if twice := [name for name in names if names.count(name) > 1]:
                 raise ConfigError(f"[[slots]] {key} has {twice[0]!r} twice; remove one")
         return [SlotName.parse(f"{c}-{i}") for c, i in product(coins, self.intervals)]
@@ -76,7 +81,7 @@ class SlotEntry(SlotKeys, frozen=True, kw_only=True):
     def narrowness(self) -> tuple[int, bool]:
         """What is compared with other entries of a slot: the greater one goes first."""
         of_coin = 0 if self.is_star else 2 if isinstance(self.coin, str) else 1
-        return of_coin, isinstance(self.interval, str)
+        return of_coin, not isinstance(self.interval, tuple)
 
     @property
     def said(self) -> dict[str, Any]:
@@ -114,6 +119,7 @@ def sections(entries: Sequence[SlotEntry], followed: Followed) -> tuple[SlotSect
     found: defaultdict[SlotName, list[SlotEntry]] = defaultdict(list)
     _check_stars(entries)
     for entry in entries:
+        _check_names(entry)
         _check_labels(entry)
         for slot in entry.slots(followed):
             found[slot].append(entry)
@@ -150,9 +156,51 @@ def _check_stars(entries: Sequence[SlotEntry]) -> None:
         for key in ("min_volume_usd", "exclude"):
             if not entry.is_star and getattr(entry, key) not in (None, ()):
                 raise ConfigError(f'[[slots]] {key} belongs to coin = "*"; remove it')
-    keys = [entry.key for entry in entries if entry.is_star]
-    if twice := [key for key in keys if keys.count(key) > 1]:
-        raise ConfigError(f'two [[slots]] have coin = "*" at {twice[0]}; remove one')
+    found = [entry for entry in entries if entry.is_star]
+    for one, other in combinations(found, 2):
+        both = [name for name in one.intervals if name in other.intervals]
+        if both and one.narrowness == other.narrowness:
+            raise ConfigError(f'two [[slots]] have coin = "*" at {both[0]}; remove one')
+
+
+def _check_names(entry: SlotEntry) -> None:
+    """Refuse what can be no name of a perp: several in one text, a slot, or a pattern."""
+    for key, names in (("coin", _listed(entry.coin)), ("exclude", entry.exclude)):
+        for name in names:
+            what, (base, dash, ending) = f"[[slots]] {key} has {name!r}", name.rpartition("-")
+            if re.search(r"[,;\s]", name):
+                quoted = ", ".join(f'"{one}"' for one in re.findall(r"[^,;\s]+", name))
+                raise ConfigError(f"{what}; write {f'[{quoted}]' if ', ' in quoted else quoted}")
+            if dash and ending in {*INTERVAL_MS, "24h"}:
+                said = f'write "{base}", and interval = "{ending}"'
+                raise ConfigError(f"{what}, the name of a slot; {said}")
+            if key == "exclude" and is_spot(name):
+                raise ConfigError(
+                    f'{what}, a spot market, and "*" stands for perps only; remove it'
+                )
+            if key == "exclude" and STAR in name:
+                raise ConfigError(f"{what}; write the name of each coin")
+
+
+def doubts(config: Config) -> list[str]:
+    """Return in words what a configuration says that may be meant otherwise.
+
+    Who leaves the interval out means 5m, or means to change a list that has others.
+    """
+    entries = [one for one in config.entries if isinstance(one, SlotEntry)]
+    found = []
+    for one in entries:
+        if one.interval is not None or one.is_star:
+            continue
+        for coin in _listed(one.coin):
+            wider = [e for e in entries if e is not one and (e.is_star or coin in _listed(e.coin))]
+            others = list(dict.fromkeys(name for entry in wider for name in entry.intervals))
+            if others and _INTERVAL not in others:
+                has = f"changes nothing of {coin} at {', '.join(others)}"
+                slot, remedy = f"{coin}-{_INTERVAL}", f'"{others[0]}" or "{_INTERVAL}"'
+                what = f'[[slots]] coin = "{coin}" without interval is {slot}, and {has}'
+                found.append(f"{what}; write interval = {remedy}")
+    return found
 
 
 def _section(slot: SlotName, entries: list[SlotEntry]) -> SlotSection:
@@ -167,7 +215,7 @@ def _section(slot: SlotName, entries: list[SlotEntry]) -> SlotSection:
 
 def _check_labels(entry: SlotEntry) -> None:
     """Refuse what means something else at each interval."""
-    if len(_listed(entry.interval)) == 1:
+    if len(entry.intervals) == 1:
         return
     if entry.horizon_bars is not None:
         msg = f"[[slots]] horizon_bars = {entry.horizon_bars} is another time at each interval"

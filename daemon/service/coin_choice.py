@@ -15,7 +15,8 @@ from daemon.config.followed_coins import Followed, read_followed, write_followed
 from daemon.config.schema import Config
 from daemon.config.slot_entries import SlotEntry, stars, with_followed
 from daemon.core.clock import VenueClock
-from daemon.core.coin_names import is_spot
+from daemon.core.coin_names import coin_meant, is_spot
+from daemon.core.suggestions import nearest
 from daemon.core.tasks import running
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import MOST_SUBSCRIPTIONS
@@ -73,6 +74,35 @@ def choose(
     return Choice(tuple(coins), joined, left)
 
 
+def mistakes(star: SlotEntry, chosen: Collection[str], traded: Traded) -> list[str]:
+    """Return in words what a star names in vain.
+
+    Args:
+        star: The entry.
+        chosen: Its coins.
+        traded: What the venue says.
+    """
+    found, listed = [], {*traded.usd, *traded.delisted}
+    of_dex = [coin for coin in star.exclude if ":" in coin]
+    unknown = [coin for coin in star.exclude if coin not in listed and coin not in of_dex]
+    if of_dex:
+        why = '"*" stands for no coin of a dex'
+        found.append(f"exclude has {', '.join(of_dex)}, but {why}: remove it")
+    if unknown:
+        named = ", ".join(_with_hint(coin, listed) for coin in unknown)
+        remedy = "mend the spelling, or keep it for a coin to come"
+        found.append(f"exclude has {named}, which the venue does not list: {remedy}")
+    if traded.usd and not chosen:
+        least = f"min_volume_usd = {star.min_volume_usd or 0:.15g}"
+        found.append(f"{least} leaves no coin at {star.key}: lower it")
+    return found
+
+
+def _with_hint(coin: str, listed: Collection[str]) -> str:
+    near = coin_meant(coin, listed) or next(iter(nearest(coin, listed, 1)), "")
+    return f"{coin} (did you mean {near}?)" if near else coin
+
+
 class CoinChoice:
     """Keeps the coins of all stars.
 
@@ -99,6 +129,7 @@ class CoinChoice:
         self._changed, self._tell, (self._begin, self._end) = changed, tell, trouble
         self._woken, self._trouble = asyncio.Event(), ""
         self._missed: frozenset[str] = frozenset()
+        self._mistakes: frozenset[str] = frozenset()
 
     def prepare(self, config: Config) -> None:
         """Read nothing."""
@@ -106,6 +137,7 @@ class CoinChoice:
     def adopt(self, config: Config) -> None:
         """Use another configuration; other stars are looked at soon."""
         if stars(config) != stars(self._config):
+            self._mistakes = frozenset()  # what is still wrong is told again
             self._woken.set()
         self._config = config
 
@@ -147,6 +179,11 @@ class CoinChoice:
             star.key: choose(star, before.get(star.key, ()), traded, self._missed)
             for star in stars(config)
         }
+        self._tell_mistakes(
+            f'[[slots]] coin = "*": {why}'
+            for star in stars(config)
+            for why in mistakes(star, choices[star.key].coins, traded)
+        )
         known = {coin for coins in before.values() for coin in coins}
         self._missed = frozenset(known - traded.usd.keys() - traded.delisted)
         after = {key: choice.coins for key, choice in choices.items()}
@@ -156,6 +193,13 @@ class CoinChoice:
         self._changed()
         if said := _said(choices.values()):
             self._tell(f'the coins of coin = "*" have changed; {said}')
+
+    def _tell_mistakes(self, found: Iterable[str]) -> None:
+        now = tuple(found)
+        for why in now:
+            if why not in self._mistakes:
+                log.warning("coins.doubt", why=why)
+        self._mistakes = frozenset(now)
 
     async def _wake_after(self, seconds: float) -> None:
         await self._venue.sleep(seconds)

@@ -54,7 +54,8 @@ def _section(name: str, section: type[msgspec.Struct]) -> str:
         default = field.default_factory() if callable(field.default_factory) else field.default
         shown = "needed" if default is msgspec.NODEFAULT else code(value(default))
         if default is None:
-            shown = "none" if field.name == "min_volume_usd" else "by the interval"
+            named = {"min_volume_usd": "none", "interval": code(value("5m"))}
+            shown = named.get(field.name, "by the interval")
         kind = type_name(hints[field.name]).replace(" or null", "")
         live = bool({f"{name}.{field.name}", f"[[{name}]]"} & LIVE)
         rows.append(_row(name, field.name, kind, shown, texts, live=live))

@@ -14,6 +14,7 @@ from structlog.typing import EventDict
 
 from daemon.config.reload import LIVE, SLOTS, Reload, changes
 from daemon.config.schema import Config
+from daemon.config.slot_entries import SlotEntry, with_followed
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings
@@ -120,6 +121,22 @@ async def test_slots_come_and_go_and_those_that_stay_are_told() -> None:
     assert (line["event"], line["changed"]) == ("config.reloaded", ["[[slots]]"])
     assert slots.carried_out == [["ETH-5m", "BTC-5m"]]
     assert [config for config, _ in runner.adopted] == [new]
+
+
+async def test_what_may_be_meant_otherwise_is_said_of_slots_that_a_reload_changes() -> None:
+    entries = (SlotEntry(coin="ETH"), SlotEntry(coin=("ETH", "BTC"), interval="1h"))
+    new = with_followed(msgspec.structs.replace(OLD, entries=entries), {})
+    reload, slots = Reload(OLD, lambda: new), FakeSlots()
+    reload.follow_slots(slots)
+    with capture_logs() as logs:
+        running = asyncio.create_task(reload.run({}))
+        reload.ask()
+        async with asyncio.timeout(10):
+            while len(logs) < 2:
+                await asyncio.sleep(0)
+        running.cancel()
+    assert [line["event"] for line in logs] == ["config.doubt", "config.reloaded"]
+    assert 'coin = "ETH" without interval is ETH-5m' in logs[0]["why"]
 
 
 async def test_slots_that_cannot_be_built_leave_everything_as_it_was() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from daemon.config import loader
 from daemon.config.schema import SlotSection
+from daemon.config.slot_entries import doubts
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 
@@ -80,7 +81,19 @@ def test_one_coin_goes_before_a_list_and_one_interval_before_a_list_of_intervals
             'number 2: coin is 5; write text in quotes, or a list, like ["',
         ),
         (entry('["BTC", 5]'), "coin[1] is 5; write text in quotes"),
-        (entry('["BTC", "PURR/USDC"]'), "PURR/USDC is a spot market"),
+        (
+            entry('["BTC", "PURR/USDC"]'),
+            "PURR/USDC is a spot market",
+        ),
+        (entry('"*"', more='exclude = ["@107"]'), "exclude has '@107', a spot market, and"),
+        (entry('"BTC,ETH"'), """coin has 'BTC,ETH'; write ["BTC", "ETH"]"""),
+        (entry('["BTC", " kPEPE"]'), "coin has ' kPEPE'; write \"kPEPE\""),
+        (entry('["ETH-24h"]'), 'the name of a slot; write "ETH", and interval = "24h"'),
+        (entry('"*"', more='exclude = ["DOGE-5m"]'), "exclude has 'DOGE-5m', the name of a slot"),
+        (entry('"*"', more='exclude = ["A", "A"]'), "exclude has 'A' twice; remove one"),
+        (entry('"*"', more='exclude = ["x*"]'), "exclude has 'x*'; write the name of each coin"),
+        (entry('"*"', more="min_volume_usd = inf"), "write a number of at most 1000000000000000"),
+        (entry('"*"', '["5m", "1h"]') + entry('"*"', '["1h", "12h"]'), '"*" at 1h; remove one'),
         (entry('["BTC"]') + entry('["ETH", "BTC"]'), "two [[slots]] name BTC-5m, neither more"),
         (
             entry('"BTC"') + entry('"BTC"'),
@@ -105,3 +118,20 @@ def test_what_is_wrong_with_a_list_is_one_line_that_says_what_to_write(
         slots(tmp_path, text)
     assert told in str(e.value)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("wider", ['["BTC", "ETH"]', '"*"', '"ETH"'])
+def test_an_entry_that_leaves_out_the_interval_of_a_list_is_doubted(
+    tmp_path: Path, wider: str
+) -> None:
+    path = tmp_path / "hyperdrift.toml"
+
+    def doubted(of_list: str, single: str) -> list[str]:
+        path.write_text(entry(wider, of_list) + f'[[slots]]\ncoin = "ETH"\n{single}')
+        return doubts(loader.load(path, {"HYPERDRIFT_DAEMON__DATA_DIR": str(tmp_path)}))
+
+    (told,) = doubted('["1h", "24h"]', "history_days = 30")
+    assert 'coin = "ETH" without interval is ETH-5m, and changes nothing of ETH at 1h, 1d' in told
+    assert 'write interval = "1h" or "5m"' in told
+    assert doubted('["1h", "24h"]', 'interval = "5m"') == []
+    assert doubted('["1h", "5m"]', "history_days = 30") == []

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.config import loader
 from daemon.config.followed_coins import read_followed
@@ -63,14 +64,16 @@ class FakeVenue:
     """Answers `metaAndAssetCtxs` from volumes; None fails."""
 
     def __init__(self) -> None:
+        self.delisted = set[str]()
         self.usd: dict[str, float] | None = {"BTC": 90e6, "ETH": 20e6, "DUST": 1.0}
 
     async def contexts(self) -> bytes:
         if self.usd is None:
             raise VenueUnreachable("the venue does not answer")
-        coins = [{"name": coin} for coin in self.usd]
+        usd = self.usd | dict.fromkeys(self.delisted, 0.0)
+        coins = [{"name": coin, "isDelisted": coin in self.delisted} for coin in usd]
         return json.dumps(
-            [{"universe": coins}, [{"dayNtlVlm": str(v)} for v in self.usd.values()]]
+            [{"universe": coins}, [{"dayNtlVlm": str(v)} for v in usd.values()]]
         ).encode()
 
 
@@ -145,6 +148,39 @@ async def test_two_stars_have_coins_of_their_own_and_a_single_slot_goes_before(
     await told.choice.look()
     found = {str(slot.name): slot.history_days for slot in configured(tmp_path, more).slots}
     assert found == {"BTC-5m": None, "ETH-5m": None, "BTC-1h": 30, "BTC-1d": None}
+
+
+async def test_what_a_star_names_in_vain_is_told_once_and_after_a_reload_that_leaves_it(
+    tmp_path: Path,
+) -> None:
+    vain = 'exclude = ["ETH", "OLD", "dust", "ZZZZZ", "xyz:TSLA"]'
+    config = configured(tmp_path, vain)
+    told = Told(config)
+    told.venue.delisted = {"OLD"}
+
+    async def said() -> list[str]:
+        with capture_logs() as logs:
+            await told.choice.look()
+        return [line["why"] for line in logs if line["event"] == "coins.doubt"]
+
+    of_dex, unlisted = await said()
+    assert 'exclude has xyz:TSLA, but "*" stands for no coin of a dex: remove it' in of_dex
+    assert "exclude has dust (did you mean DUST?), ZZZZZ, which the venue does not" in unlisted
+    assert "mend the spelling, or keep it for a coin to come" in unlisted
+    assert await said() == []
+    told.choice.adopt(config)
+    assert await said() == [], "a reload that says the same of the coins"
+    told.choice.adopt(configured(tmp_path, vain + '\n[[slots]]\ncoin = "*"\ninterval = "1h"'))
+    assert len(await said()) == 2
+
+
+async def test_a_limit_that_leaves_no_coin_is_told(tmp_path: Path) -> None:
+    told = Told(configured(tmp_path))
+    told.venue.usd = {"DUST": 1.0}
+    with capture_logs() as logs:
+        await told.choice.look()
+    (line,) = logs
+    assert "min_volume_usd = 10000000 leaves no coin at 5m: lower it" in line["why"]
 
 
 def wrong_stars() -> Iterator[tuple[str, str]]:
