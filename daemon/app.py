@@ -90,7 +90,6 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         AnotherDaemon: If another process holds the data folder.
     """
     await asyncio.to_thread(check_files_named, config)
-    log_doubts(config)
     slots = tuple(section.name for section in config.slots)
     cohort_file = config.features.cohort_file
     cohorts = read_cohorts(cohort_file) if cohort_file else None
@@ -161,6 +160,7 @@ class HostSide(NamedTuple):
 
 async def _work(shared: SharedParts, ours: VenueSide, host: HostSide) -> None:
     """Run every task that lives as long as the daemon."""
+    log_doubts(shared.config)
     shared.queue.adopt(shared.config)
     parts = build_slots(shared)
     people = build_people_parts(shared, parts, host.status, lambda: host.watchdog.start)
