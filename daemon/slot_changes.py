@@ -135,10 +135,10 @@ class SlotChanges:
         self._listed.remove(slot)
         if self._flow:
             self._flow.remove(slot)
-        await runner.note_stop()
         keeper = self._parts.keepers.pop(slot)
         keeper.cancel()
         await asyncio.wait([keeper])
+        await runner.note_stop()  # nothing changes its engine any more while it is kept
         while not inbox.empty():  # somebody may wait for room
             await inbox.get()
         self._parts.swap.unwatch(slot)

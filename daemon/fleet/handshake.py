@@ -79,7 +79,7 @@ def differences(theirs: Facts, ours: Facts) -> str:
 
 def places(info: Mapping[str, Any]) -> int:
     """Return how many jobs a worker takes at once, by its resource `retrain`."""
-    return int((info.get("resources") or {}).get(RESOURCE, 0))
+    return max(0, int((info.get("resources") or {}).get(RESOURCE, 0)))
 
 
 def seen(address: str, info: Mapping[str, Any], why_not: str) -> WorkerSeen:

@@ -28,6 +28,8 @@ def test_a_worker_without_the_resource_gets_nothing() -> None:
     found = seen("tcp://a:1", {"name": "a", "resources": {"GPU": 1}}, "")
     assert (found.places, "--resources retrain=1" in found.why_not) == (0, True)
     assert seen("tcp://a:1", {"name": "a", "resources": {"retrain": 2}}, "").places == 2
+    less = seen("tcp://a:1", {"name": "a", "resources": {"retrain": -1}}, "")
+    assert (less.places, less.why_not) == (0, found.why_not)
 
 
 @pytest.mark.parametrize("text", [None, b"{}", "[]", "no JSON", '{"python": 3}'])
