@@ -144,8 +144,9 @@ def _jobs(shared: SharedParts) -> Jobs:
 def build_slots(shared: SharedParts) -> SlotParts:
     """Build every slot of the configuration; no task runs yet."""
     config = shared.config
-    signer = own_signer(config.data_dir)
-    registry = Registry(config.data_dir / "models", signer, ring=trusted_keys(config.data_dir))
+    signer, models = own_signer(config.data_dir), config.data_dir / "models"
+    models.mkdir(exist_ok=True)  # a confined process reads no folder that is made after its start
+    registry = Registry(models, signer, ring=trusted_keys(config.data_dir))
     jobs = _jobs(shared)
     inboxes = {section.name: Inbox() for section in config.slots}
     router = MessageRouter(
