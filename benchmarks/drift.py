@@ -26,7 +26,7 @@ from river import drift as river_drift
 
 from monitor.drift.calibration import Calibration, calibrate
 from monitor.drift.drift_monitor import DriftMonitor
-from monitor.drift.reference import DAY_MS
+from monitor.drift.normal_scores import DAY_MS
 from retrain import features
 
 BAR_MS = 300_000

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from monitor.drift.calibration import Calibration, calibrate
 from monitor.drift.drift_monitor import DriftMonitor
 from monitor.drift.feed_health import ALL, FeedHealth
-from monitor.drift.reference import DAY_MS
+from monitor.drift.normal_scores import DAY_MS
 from monitor.watch import FLAT_BARS
 from retrain import features
 

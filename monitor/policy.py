@@ -67,9 +67,9 @@ def default_settings(interval_ms: int) -> PolicySettings:
     return PolicySettings(min_new_bars=14 * per_day, retry_bars=7 * per_day, min_bars=1000)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: one is made of every event, for half the time
 class Situation:
-    """What is known at `now_ms`.
+    """What is known at `now_ms`; nobody changes it.
 
     `trained_to_ms` is None without a live model, `began_ms` holds when the recent
     retrains began, oldest first, `unsuccessful_ms` when the last one failed or was refused,

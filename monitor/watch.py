@@ -341,5 +341,5 @@ def check_bar(event: events.BarScored, width: int) -> None:
     if len(event.row) != width:
         raise BadObservation("row", len(event.row), f"{width} features")
     for p in (event.p, event.shadow_p):
-        if p is not None and not all(0 <= value <= 1 for value in p):
+        if p is not None and not (0 <= p[0] <= 1 and 0 <= p[1] <= 1 and 0 <= p[2] <= 1):
             raise BadObservation("p", p, "three probabilities")

@@ -83,23 +83,41 @@ def read(
     return _of_all(db, after_seq, kinds, since)
 
 
+def rows_of_slot(
+    db: Database, slot: SlotName, after_seq: int, since_ms: int, *, scores: bool = True
+) -> Iterator[tuple[int, str, int, str, str]]:
+    """Yield a slot's rows by the indexes: the journal of a fleet is too long for a scan.
+
+    Args:
+        db: The database.
+        slot: The slot.
+        after_seq: Only later ones.
+        since_ms: Only those at this time or later, ms UTC.
+        scores: Whether the scores of bars are among them.
+
+    Yields:
+        Number, slot, time in ms UTC, kind and JSON text, in the order in which they were written.
+    """
+    seqs: list[int] = []
+    for which in (_SCORE, _NO_SCORE) if scores else (_NO_SCORE,):
+        query = f"SELECT seq FROM journal WHERE slot = ? AND {which} AND at_ms >= ? AND seq > ?"  # noqa: S608
+        seqs += [seq for (seq,) in db.read(query, (str(slot), since_ms, after_seq))]
+    seqs.sort()
+    query = (
+        "SELECT seq, slot, at_ms, kind, body FROM journal"
+        " WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq"
+    )
+    for at in range(0, len(seqs), _PAGE_ROWS):
+        yield from db.read(query, (msgspec.json.encode(seqs[at : at + _PAGE_ROWS]).decode(),))
+
+
 def _of_slot(
     db: Database, slot: SlotName, after_seq: int, kinds: Collection[str] | None, since_ms: int
 ) -> Iterator[JournalEntry]:
-    """Yield a slot's entries by the indexes: the journal of a fleet is too long for a scan."""
-    values = (str(slot), since_ms, after_seq)
-    seqs: list[int] = []
-    wanted = (_SCORE, _NO_SCORE) if kinds is None or SCORED in kinds else (_NO_SCORE,)
-    for which in wanted:
-        query = f"SELECT seq FROM journal WHERE slot = ? AND {which} AND at_ms >= ? AND seq > ?"  # noqa: S608
-        seqs += [seq for (seq,) in db.read(query, values)]
-    seqs.sort()
-    query = "SELECT * FROM journal WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq"
-    for at in range(0, len(seqs), _PAGE_ROWS):
-        page = msgspec.json.encode(seqs[at : at + _PAGE_ROWS]).decode()
-        for row in db.read(query, (page,)):
-            if (kinds is None or row[3] in kinds) and (entry := entry_of(*row)):
-                yield entry
+    scores = kinds is None or SCORED in kinds
+    for row in rows_of_slot(db, slot, after_seq, since_ms, scores=scores):
+        if (kinds is None or row[3] in kinds) and (entry := entry_of(*row)):
+            yield entry
 
 
 def _of_all(

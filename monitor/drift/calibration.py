@@ -14,11 +14,9 @@ from typing import Self
 import numpy as np
 
 from monitor.drift.mixing import Mixing, Stream, cross_fitted, learn_mixing, tolerated
+from monitor.drift.normal_scores import DAY_MS, Floats, Times
 from monitor.drift.reference import (
-    DAY_MS,
-    Floats,
     Reference,
-    Times,
     block_means,
     checked_rows,
     learn_reference,

@@ -16,8 +16,9 @@ import numpy as np
 
 from monitor.drift.calibration import Calibration, calibrate
 from monitor.drift.feed_health import FeedFault, FeedHealth, utc
-from monitor.drift.page_hinkley import AnchoredPageHinkley
-from monitor.drift.reference import Floats, Times, block_means
+from monitor.drift.normal_scores import Floats, Times
+from monitor.drift.reference import block_means
+from monitor.drift.stream_tests import StreamTests
 from monitor.errors import BadObservation
 
 __all__ = ["Calibration", "DriftDetected", "DriftMonitor", "FeedFault", "calibrate"]
@@ -62,32 +63,6 @@ class DriftDetected:
     def fields(self) -> dict[str, object]:
         """Return the figures for an event."""
         return asdict(self)
-
-
-class _FeatureWatch(AnchoredPageHinkley):
-    """Watches one stream, and keeps its values since its evidence began to grow."""
-
-    def __init__(self, threshold: float, tolerance: float, anchor: int) -> None:
-        super().__init__(threshold=threshold, tolerance=tolerance, anchor=anchor)
-        self._began = [0, 0]
-        self._sums = [0.0, 0.0]
-        self._counts = [0, 0]
-
-    def feed(self, t: int, value: float) -> None:
-        """Take the block that began at `t`."""
-        for side, before in enumerate(self.evidence):
-            if before <= 0:
-                self._began[side], self._sums[side], self._counts[side] = t, 0.0, 0
-            self._sums[side] += value
-            self._counts[side] += 1
-        self.take(value)
-
-    def change(self) -> tuple[float, str, int, float]:
-        """Return the evidence, its direction, since when, and the mean since then."""
-        evidence = self.evidence
-        side = int(evidence[1] > evidence[0])
-        mean = self._sums[side] / max(1, self._counts[side])
-        return evidence[side], ("up", "down")[side], self._began[side], mean
 
 
 class DriftMonitor:
@@ -142,9 +117,12 @@ class DriftMonitor:
         self._made, self._streams = made, made.streams
         # How far each residual goes, in sd, when a regressor moves by one.
         self._pull = np.abs(made.mixing.weights) * made.mixing.gain[:, None]
-        limits = zip(made.thresholds.tolist(), made.tolerances.tolist(), strict=True)
-        self._watches = [_FeatureWatch(*limit, made.blocks) for limit in limits]
-        self._muted = [False] * len(self._watches)
+        self._tests = StreamTests(made.thresholds, made.tolerances, made.blocks)
+        self._muted = np.zeros(len(self._streams), dtype=bool)
+        reference = made.reference
+        self._scores, self._width = reference.normal_scores(), len(reference.names)
+        self._bar_ms, self._block_ms = reference.bar_ms, reference.block_ms
+        self._bar_ts = reference.bar_ms * np.arange(reference.block_bars)
         self._origin_t = 0 if made.reference.aligned else None
         self._block_t, self._last_t = 0, -1
         self._block: dict[int, Floats] = {}
@@ -161,9 +139,9 @@ class DriftMonitor:
     def scores(self) -> dict[str, float]:
         """Return the strongest evidence of each feature over its threshold; 1.0 is an alarm."""
         scores = dict.fromkeys(self._made.reference.names, 0.0)
-        for stream, watch, muted in zip(self._streams, self._watches, self._muted, strict=True):
-            if not muted:
-                scores[stream.name] = max(scores[stream.name], *watch.evidence)
+        strongest = np.where(self._muted, 0.0, self._tests.evidence.max(axis=0)).tolist()
+        for stream, evidence in zip(self._streams, strongest, strict=True):
+            scores[stream.name] = max(scores[stream.name], evidence)
         return scores | {name: alarm.score for name, alarm in self._alarms.items()}
 
     def faults(self) -> tuple[FeedFault, ...]:
@@ -183,10 +161,9 @@ class DriftMonitor:
         Raises:
             BadObservation: If time does not move on or the row has another length.
         """
-        reference = self._made.reference
         values = np.array(row, dtype=np.float64)
-        if values.shape != (len(reference.names),):
-            raise BadObservation("row", values.shape, f"{len(reference.names)} numbers")
+        if values.shape != (self._width,):
+            raise BadObservation("row", values.shape, f"{self._width} numbers")
         if t <= self._last_t:
             raise BadObservation("t", t, f"later than {self._last_t}")
         self._last_t = t
@@ -194,43 +171,43 @@ class DriftMonitor:
             self._origin_t = t
         self._faults = self._health.check(t, values, flat=flat)
         found: tuple[DriftDetected, ...] = ()
-        place, bar = divmod(t - self._origin_t, reference.block_ms)
-        block_t = place * reference.block_ms
+        place, since_ms = divmod(t - self._origin_t, self._block_ms)
+        block_t, bar = place * self._block_ms, since_ms // self._bar_ms
         if block_t != self._block_t:
             found = self._close(t)
             self._block_t = block_t
-        self._block[bar // reference.bar_ms] = values
-        if bar // reference.bar_ms == reference.block_bars - 1:
+        self._block[bar] = values
+        if bar == len(self._bar_ts) - 1:
             found += self._close(t)
         return found
 
     def _close(self, t: int) -> tuple[DriftDetected, ...]:
         """Evaluate the block that ended; one with too few bars is ignored."""
-        reference, bars = self._made.reference, self._block
-        self._block = {}
-        if 2 * len(bars) < reference.block_bars or not bars:
+        bars, self._block = self._block, {}
+        if 2 * len(bars) < len(self._bar_ts) or not bars:
             return ()
-        rows = np.full((reference.block_bars, len(reference.names)), np.nan)
+        rows = np.full((len(self._bar_ts), self._width), np.nan)
         rows[list(bars)] = list(bars.values())
-        phase_t = self._block_t + reference.bar_ms * np.arange(reference.block_bars)
-        blocks = self._made.mixing.standardise(block_means(reference.scores(phase_t, rows)[None]))
-        missing = np.isnan(blocks[0])
-        torn = missing[self._made.mixing.of] | (self._pull[:, missing] >= _MATERIAL).any(axis=1)
-        unknown = np.concatenate([missing, torn])
-        blocks = np.nan_to_num(blocks)
-        residuals = np.where(torn, 0.0, self._made.mixing.residuals(blocks)[0])
-        self._recent.append((self._block_t, residuals[: len(missing)]))
-        values = self._made.mixing.streams(blocks)[0].tolist()
-        for i, value in enumerate(values):
-            if not self._muted[i] and not unknown[i]:
-                self._watches[i].feed(self._block_t + (self._origin_t or 0), value)
+        scores = self._scores.of(self._block_t + self._bar_ts, rows)
+        mixing = self._made.mixing
+        blocks = mixing.standardise(block_means(scores[None]))
+        missing, fed = np.isnan(blocks[0]), ~self._muted
+        torn = missing[mixing.of]
+        if missing.any():
+            torn |= (self._pull[:, missing] >= _MATERIAL).any(axis=1)
+            fed &= ~np.concatenate([missing, torn])
+            blocks = np.nan_to_num(blocks)
+        residuals = mixing.residuals(blocks)
+        self._recent.append((self._block_t, np.where(torn, 0.0, residuals[0])[: len(missing)]))
+        began = self._block_t + (self._origin_t or 0)
+        self._tests.feed(began, mixing.clipped(blocks, residuals)[0], fed)
         return self._alarmed(t)
 
     def _alarmed(self, t: int) -> tuple[DriftDetected, ...]:
         fired = [
-            (i, DriftDetected(stream.name, t, *self._watches[i].change(), stream.aspect))
-            for i, stream in enumerate(self._streams)
-            if self._watches[i].drift_detected and not self._muted[i]
+            (i, DriftDetected(self._streams[i].name, t, *self._tests.change(i), aspect))
+            for i in np.flatnonzero(self._tests.fired & ~self._muted).tolist()
+            for aspect in [self._streams[i].aspect]
         ]
         found: list[DriftDetected] = []
         for i, alarm in sorted(fired, key=lambda pair: -pair[1].score):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitor.drift.reference import Floats, Reference
+from monitor.drift.normal_scores import Floats
+from monitor.drift.reference import Reference
 
 ALL = "all features"
 # A feature is frozen if it keeps one value for this many bars on which it should move, and for
@@ -50,11 +51,14 @@ class FeedHealth:
     """
 
     def __init__(self, reference: Reference) -> None:
-        self._names, self._company = reference.names, reference.company
+        self._names = reference.names
+        # By how many features move; on a bar on which none does, all stand still.
+        moved = np.arange(len(self._names) + 1)[:, None]
+        self._counts = np.where(moved > 0, reference.company <= moved, 1.0)
         longest = np.where(reference.longest > _SLOW_BARS, np.inf, reference.longest)
         self.limits = np.maximum(_FROZEN_BARS, np.ceil(_FROZEN_LONGER * longest))
         self._last = np.full(len(self._names), np.nan)
-        self._same = np.zeros(len(self._names), dtype=np.int64)
+        self._same = np.zeros(len(self._names))
         self._since = np.zeros(len(self._names), dtype=np.int64)
         self._faulty = np.zeros(len(self._names), dtype=bool)
 
@@ -67,14 +71,17 @@ class FeedHealth:
             flat: Whether the price has been constant so long that no feature needs to change.
         """
         missing = ~np.isfinite(values)
-        same = (values == self._last) | (missing & np.isnan(self._last))
-        moved = len(same) - int(np.count_nonzero(same))
+        same = values == self._last
+        if np.count_nonzero(missing):
+            same |= missing & np.isnan(self._last)
+        moves = ~same
+        moved = np.count_nonzero(moves)
         if not flat:
-            self._same += (self._company <= moved) if moved else 1
-        self._same[~same] = 1
-        self._since[~same] = t
+            self._same += self._counts[moved]
+        np.copyto(self._same, 1.0, where=moves)
+        np.copyto(self._since, t, where=moves)
         faulty = missing | (self._same >= self.limits) | (self._faulty & same)
-        if not faulty.any():  # as almost always
+        if not np.count_nonzero(faulty):  # as almost always
             self._last, self._faulty = values, faulty
             return ()
         self._last = np.where(missing, np.nan, values)

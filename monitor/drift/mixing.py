@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monitor.drift.reference import Floats, Reference, Times, piece_blocks
+from monitor.drift.normal_scores import Floats, Times
+from monitor.drift.reference import Reference, piece_blocks
 
 # Page-Hinkley's tolerance, in standard deviations of a block: half of what a shift of the
 # feature by one standard deviation does to the block, within these bounds.
@@ -86,7 +87,14 @@ class Mixing:
 
     def streams(self, blocks: Floats) -> Floats:
         """Return the blocks and their residuals, clipped, shape (n, base + residuals)."""
-        return np.clip(np.hstack([blocks, self.residuals(blocks)]), -self.clips, self.clips)
+        return self.clipped(blocks, self.residuals(blocks))
+
+    def clipped(self, blocks: Floats, residuals: Floats) -> Floats:
+        """Return `streams(blocks)` where the residuals are known, shape (n, base + residuals)."""
+        clips = self.clips
+        both = np.concatenate([blocks, residuals], axis=1)
+        streams: Floats = np.minimum(np.maximum(both, -clips), clips)
+        return streams
 
 
 def learn_mixing(means: Floats, learnt: Reference) -> Mixing:

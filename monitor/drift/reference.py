@@ -9,22 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import ndtri
 
+from monitor.drift.normal_scores import DAY_MS, LEVELS, Floats, NormalScores, Times, hour_of
 from monitor.errors import BadReference
-
-DAY_MS = 86_400_000
-
-Floats = NDArray[np.float64]
-Times = NDArray[np.int64]
 
 _HOURS = 24
 _PIECE_BLOCKS = 24
 _MIN_ROWS_PER_HOUR = 40
-# Probabilities of the stored quantiles; beyond the outermost a value counts as these.
-_LEVELS = np.concatenate(([0.001, 0.0025, 0.005], np.arange(1, 100) / 100, [0.995, 0.9975, 0.999]))
-_NORMAL: Floats = ndtri(_LEVELS)
 _BODY = (0.16, 0.5, 0.84)
 _COMPANY = 0.25
 # Subtracted from the usual number: two may stay constant by chance, and a feature that moves with
@@ -80,11 +71,11 @@ class Reference:
             phase_t: ms since some midnight of the reference, shape (n,).
             rows: Features, shape (n, features).
         """
-        hour = _hour(phase_t, len(self.middle))
-        with np.errstate(over="ignore"):  # a huge value counts as the largest one
-            z = (rows - self.middle[hour]) / self.spread[hour]
-        columns = [_normal_scores(z[:, j], grid) for j, grid in enumerate(self.grid)]
-        return np.column_stack(columns)
+        return self.normal_scores().of(phase_t, rows)
+
+    def normal_scores(self) -> NormalScores:
+        """Return what computes the scores, for a caller that does so often."""
+        return NormalScores(self.middle, self.spread, self.grid)
 
 
 def learn_reference(
@@ -102,7 +93,7 @@ def learn_reference(
     groups = min(_HOURS, bars_per_day)
     if len(rows) < groups * _MIN_ROWS_PER_HOUR:
         groups = 1
-    hour = _hour(phase_t, groups)
+    hour = hour_of(phase_t, groups)
     low, middle, high = np.stack(
         [np.quantile(rows[hour == group], _BODY, axis=0) for group in range(groups)], axis=1
     )
@@ -120,7 +111,7 @@ def learn_reference(
         aligned=aligned,
         middle=middle,
         spread=spread,
-        grid=np.quantile(z, _LEVELS, axis=0, method="higher").T.copy(),
+        grid=np.quantile(z, LEVELS, axis=0, method="higher").T.copy(),
         company=company,
         longest=longest,
     )
@@ -168,7 +159,8 @@ def block_means(scores: Floats) -> Floats:
     count = known.sum(axis=1)
     filled = np.where(known, scores, 0.0)
     divisor = np.where(2 * count >= scores.shape[1], count, np.nan)
-    return np.hstack([filled.sum(axis=1) / divisor, np.abs(filled).sum(axis=1) / divisor])
+    means = (filled.sum(axis=1) / divisor, np.abs(filled).sum(axis=1) / divisor)
+    return np.concatenate(means, axis=1)
 
 
 def piece_bars(bars_per_day: int) -> int:
@@ -181,21 +173,6 @@ def piece_bars(bars_per_day: int) -> int:
 def piece_blocks(learnt: Reference) -> int:
     """Number of blocks in a piece: whole days, at least one."""
     return piece_bars(learnt.bars_per_day) // learnt.block_bars
-
-
-def _hour(phase_t: Times, groups: int) -> Times:
-    return (phase_t % DAY_MS) // (DAY_MS // groups)
-
-
-def _normal_scores(z: Floats, grid: Floats) -> Floats:
-    """Interpolate; a value that many rows share gets the middle of its ranks."""
-    between: Floats = np.interp(z, grid, _NORMAL)
-    if (grid[1:] > grid[:-1]).all():
-        return between
-    first, after = grid.searchsorted(z, "left"), grid.searchsorted(z, "right")
-    last = len(grid) - 1
-    tied = (_NORMAL[np.minimum(first, last)] + _NORMAL[np.maximum(after - 1, 0)]) / 2
-    return np.where(after > first, tied, between)
 
 
 def _standstills(rows: Floats) -> tuple[Times, Times]:

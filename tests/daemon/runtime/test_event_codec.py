@@ -7,8 +7,11 @@ import pytest
 
 from daemon.runtime import event_codec
 from daemon.store.journal_kinds import CHATTER, COMMAND_ANSWERED, SCORED
+from daemon.store.store import Store
+from hyperdrift.slot_name import SlotName
 from monitor import events
 
+SLOT = SlotName("BTC", "5m")
 SERVED = events.ModelServed(
     slot="BTC-5m",
     at_ms=9,
@@ -50,6 +53,26 @@ def test_an_event_survives_the_journal_to_the_last_bit(event: events.Event) -> N
     kind, fields = event_codec.body(event)
     again = event_codec.event(event.slot, event.at_ms, kind, json.loads(json.dumps(fields)))
     assert repr(again) == repr(event)  # repr, because nan != nan
+
+
+def test_a_start_reads_scores_as_they_were_also_among_rows_that_cannot_be_read() -> None:
+    bars = [
+        events.BarScored(
+            slot="BTC-5m", at_ms=n, t=n, close=61000.1, row=ROW[k:] * 2, model_id="m", p=p,
+            shadow_id="o", shadow_p=p,
+        )
+        for n, k, p in ((1, 0, None), (2, 1, None), (3, 1, (0.1, 0.7, 0.2)))
+    ]  # fmt: skip
+    store = Store(":memory:")
+    for bar in bars:
+        store.append_journal(SLOT, bar.at_ms, *event_codec.body(bar))
+    rows = [(4, '{"t":'), (5, "{}"), (6, '{"t":1,"close":2,"row":[0.5]}')]
+    with store.database.writing() as db:
+        query = "INSERT INTO journal (slot, at_ms, kind, body) VALUES ('BTC-5m', ?, ?, ?)"
+        db.executemany(query, [(at_ms, SCORED, body) for at_ms, body in rows])
+    last = events.BarScored(slot="BTC-5m", at_ms=6, t=1, close=2.0, row=(0.5,))
+    assert repr(event_codec.read(store, SLOT, 0)) == repr([*bars, last])
+    assert event_codec.read(store, SLOT, 3, after_seq=3) == [last]
 
 
 def test_a_row_of_a_kind_that_this_version_does_not_know_is_passed_over() -> None:

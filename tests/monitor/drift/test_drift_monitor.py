@@ -13,7 +13,7 @@ from scipy.signal import lfilter
 
 from monitor.drift.calibration import Calibration, calibrate
 from monitor.drift.drift_monitor import DriftDetected, DriftMonitor
-from monitor.drift.reference import DAY_MS
+from monitor.drift.normal_scores import DAY_MS
 from monitor.errors import BadObservation, BadReference
 
 BAR_MS = 300_000
