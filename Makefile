@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
+# Compiled modules are kept: a cycle or a test starts many processes of ours.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test fleet check reference pictures docs docs-links chaos fuzz oldest neighbours node run deb wheels install can-install lock clean
 
 demo: $(VENV)/.run ## a whole cycle on this machine; ARGS="--hold" keeps its page until Ctrl-C

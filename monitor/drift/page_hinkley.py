@@ -5,9 +5,24 @@ is the CUSUM of the likelihood ratio, the quickest detector of a known change (G
 Annals of Mathematical Statistics 42, 1971); fed from a cold start it is river's own.
 """
 
-from typing import Any, Literal
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from river.drift import PageHinkley
+import river
+
+if TYPE_CHECKING:
+    from river.drift import PageHinkley
+else:
+    # Of river.drift only this file: its other detectors bring scikit-learn, pandas and scipy.stats,
+    # 70 MiB and half of the time in which a command starts. Who imports all of it later gets this.
+    _NAME: Final = "river.drift.page_hinkley"
+    if _NAME not in sys.modules:
+        _spec = PathFinder.find_spec(_NAME, [f"{path}/drift" for path in river.__path__])
+        sys.modules[_NAME] = module_from_spec(_spec)
+        _spec.loader.exec_module(sys.modules[_NAME])
+    PageHinkley = sys.modules[_NAME].PageHinkley
 
 
 class AnchoredPageHinkley(PageHinkley):

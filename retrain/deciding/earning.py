@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from retrain.deciding.block_bootstrap import interval, resampler
 
@@ -84,7 +84,7 @@ def earns(net: NDArray[np.float64], horizon_bars: int, seed: int = 0) -> SignalE
     pick = resampler(len(net), horizon_bars, seed)
     counted = pick(spoke.astype(np.float64))
     low, high = interval(pick(gained)[counted > 0] / counted[counted > 0])
-    wider = float(student.ppf(0.975, trades - 1)) / _NORMAL
+    wider = float(stdtrit(trades - 1, 0.975)) / _NORMAL
     low, high = mean - wider * (mean - low), mean + wider * (high - mean)
     return SignalEarning(signals, trades, mean, low, high)
 

@@ -41,6 +41,15 @@ def test_the_service_and_its_retrain_need_no_extra() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_daemon_starts_without_the_libraries_of_a_retrain() -> None:
+    dear = {"sklearn", "pandas", "scipy.stats", "scipy.optimize", "pyarrow", "matplotlib"}
+    code = f"import sys, daemon.app\nprint(*{dear} & set(sys.modules))"
+    done = subprocess.run(
+        (sys.executable, "-c", code), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
