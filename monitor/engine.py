@@ -23,6 +23,7 @@ from monitor.policy import (
     collecting,
     decide,
     earliest_ms,
+    lasting,
 )
 from monitor.retrains import Retrains
 from monitor.state import EngineSnapshot, RetrainJob, phase_of
@@ -35,10 +36,14 @@ class Engine:
 
     Args:
         slot: Its name, `BTC-5m`; events of other slots are refused.
-        settings: The limits of the policy; `decide` follows them when they are replaced.
+        settings: The limits of the policy.
         interval_ms: Length of one bar.
         names: Names of the features, in the order of `BarScored.row`.
         history_bars: Bars stored before the first `BarScored` that it will be given.
+
+    Attributes:
+        settings: The limits that `decide` follows.
+        lasting: The settings that its state depends on, whatever `settings` becomes.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Engine:
         history_bars: int = 0,
     ) -> None:
         self._slot, self.settings, self._interval_ms = slot, settings, interval_ms
+        self.lasting = lasting(settings)
         self._names, self._bars = tuple(names), history_bars
         self._now_ms, self._last_t = 0, -1
         self._watch = Watch(settings, interval_ms, self._names)

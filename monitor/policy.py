@@ -67,6 +67,16 @@ def default_settings(interval_ms: int) -> PolicySettings:
     return PolicySettings(min_new_bars=14 * per_day, retry_bars=7 * per_day, min_bars=1000)
 
 
+def lasting(settings: PolicySettings) -> tuple[float, ...]:
+    """Return the settings that an engine's records are made with; all others only `decide` reads.
+
+    Args:
+        settings: The limits.
+    """
+    of_trades = (settings.win_rate_floor, settings.win_rate_trades)
+    return *of_trades, settings.probation_hours, settings.retry_bars, settings.max_retrains_per_day
+
+
 @dataclass(slots=True, kw_only=True)  # not frozen: one is made of every event, for half the time
 class Situation:
     """What is known at `now_ms`; nobody changes it.

@@ -203,7 +203,7 @@ class SlotRunner:
     async def _rebuild(self) -> Rebuilt:
         since = self._venue.now_ms() - JOURNAL_DAYS * DAY_MS
         past = await self._store.call(rebuilt, self.slot, since, self._make_engine)
-        self._keeper.begin(past.engine, past.first_t, past.before, past.replayed)
+        self._keeper.begin(past.first_t, past.before, past.replayed)
         return past
 
     async def _recount(self, item: HistoryFetched) -> None:

@@ -48,18 +48,17 @@ class EngineKeeper:
 
     def __init__(self, slot: SlotName, store: AsyncStore) -> None:
         self._slot, self._store = slot, store
-        self._key, self._first_t, self._before, self._bars = "", -1, 0, 0
+        self._first_t, self._before, self._bars = -1, 0, 0
 
-    def begin(self, engine: Engine, first_t: int | None, before: int, bars: int) -> None:
+    def begin(self, first_t: int | None, before: int, bars: int) -> None:
         """Take note of a rebuilt engine.
 
         Args:
-            engine: The engine.
             first_t: Open time of the first bar that it was given, ms UTC; None if there was none.
             before: How many older bars were stored then.
             bars: How many bars were replayed, after those that it was kept with.
         """
-        self._key, self._before, self._bars = key_of(engine), before, bars
+        self._before, self._bars = before, bars
         self._first_t = -1 if first_t is None else first_t
 
     def scored(self, t: int) -> None:
@@ -74,10 +73,9 @@ class EngineKeeper:
 
     async def keep(self, engine: Engine) -> None:
         """Keep the state, unless nothing is new or something is under way."""
-        is_known = self._first_t >= 0 and self._key == key_of(engine)  # settings may have changed
-        if not (self._bars and is_known and engine.is_calm):
+        if not (self._bars and self._first_t >= 0 and engine.is_calm):
             return
-        kept = KeptEngine(0, self._first_t, self._before, self._key, b"")
+        kept = KeptEngine(0, self._first_t, self._before, key_of(engine), b"")
         with contextlib.suppress(StoreUnavailable):
             await self._store.call(_keep, self._slot, kept, engine)
             self._bars = 0
@@ -98,7 +96,7 @@ def continued(store: Store, slot: SlotName, fresh: Engine) -> Continued | None:
     Args:
         store: The store.
         slot: The slot.
-        fresh: A new engine, whose settings the kept one must have had.
+        fresh: A new engine; the kept one takes over its settings.
     """
     kept = engine_table.kept(store.database, slot)
     if kept is None or kept.key != key_of(fresh):
@@ -109,4 +107,5 @@ def continued(store: Store, slot: SlotName, fresh: Engine) -> Continued | None:
         engine = engine_of(zlib.decompress(kept.state))
     except (StateUnreadable, zlib.error):
         return None
+    engine.settings = fresh.settings
     return Continued(engine, kept.seq, kept.first_t, kept.before)

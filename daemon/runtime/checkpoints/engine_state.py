@@ -82,8 +82,12 @@ def engine_of(state: bytes) -> Engine:
 
 
 def key_of(engine: Engine) -> str:
-    """Return a digest of what a state must have been made with: code, libraries and settings."""
-    return hashlib.sha256(f"{_code()} {engine.settings!r}".encode()).hexdigest()
+    """Return a digest of what a state must have been made with.
+
+    That is the code, the libraries and the settings that the state depends on. Another setting
+    changes only what is decided from now on.
+    """
+    return hashlib.sha256(f"{_code()} {engine.lasting!r}".encode()).hexdigest()
 
 
 @functools.cache

@@ -4,6 +4,7 @@ import os
 import pickle
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -43,7 +44,7 @@ class Slot:
         self.threaded = ThreadedStore(self.store)
         self.engine, self.bars = fresh(0), 0
         self.keeper = EngineKeeper(SLOT, self.threaded)
-        self.keeper.begin(self.engine, None, 0, 0)
+        self.keeper.begin(None, 0, 0)
         served = events.ModelServed(
             slot=str(SLOT), at_ms=START, model_id="new", previous_id="old", reason="r",
             trained_to_ms=START, horizon_bars=12, threshold=0.005, up=0.4, down=0.4,
@@ -107,11 +108,11 @@ async def test_after_a_stop_that_is_soon_over_the_newest_bars_are_known(slot: Sl
     assert [bar.t for bar in past.bars] == [START + n * STEP for n in range(36, 100)]
 
 
-async def test_other_settings_or_older_bars_build_the_engine_anew(slot: Slot) -> None:
+async def test_records_of_other_settings_or_older_bars_build_the_engine_anew(slot: Slot) -> None:
     slot.score(20)
     await slot.keep()
     assert slot.restarted().replayed == 0
-    assert slot.restarted(PolicySettings(min_new_bars=7)).replayed == 20
+    assert slot.restarted(replace(SETTINGS, win_rate_trades=7)).replayed == 20
     older = Bar(START - STEP, 1.0, 1.0, 1.0, 1.0, 1.0)
     slot.store.put_bars(SLOT, [older], Provenance.REST)
     past = slot.restarted()
@@ -130,11 +131,22 @@ async def test_nothing_is_kept_while_a_retrain_is_under_way(slot: Slot) -> None:
     assert engine_table.kept(slot.store.database, SLOT) is None
 
 
-async def test_nothing_is_kept_under_settings_that_were_changed_meanwhile(slot: Slot) -> None:
-    slot.score(5)
-    slot.engine.settings = PolicySettings(min_new_bars=7)
+async def test_another_policy_decides_from_now_on_and_costs_no_replay(slot: Slot) -> None:
+    slot.score(20)
     await slot.keep()
-    assert engine_table.kept(slot.store.database, SLOT) is None
+    slot.score(3)
+    other = replace(SETTINGS, min_new_bars=7, max_age_days=1 / 288)
+    past = slot.restarted(other)
+    assert past.replayed == 3
+    assert past.engine.settings == other
+    assert past.engine.snapshot().job_id is None  # still on probation
+    assert "probation" in past.engine.snapshot().waiting_for
+    slot.engine.settings = other  # as a reload does
+    slot.score(2)
+    await slot.keep()
+    past = slot.restarted(other)
+    assert past.replayed == 0
+    assert past.engine.snapshot() == slot.engine.snapshot()
 
 
 async def test_a_damaged_state_costs_a_replay_and_nothing_else(slot: Slot) -> None:
@@ -165,4 +177,5 @@ def test_a_state_reaches_no_class_through_what_the_monitor_imports(name: str) ->
 def test_a_state_gives_an_equal_engine_back() -> None:
     engine = fresh(7)
     assert engine_of(state_of(engine)).snapshot() == engine.snapshot()
-    assert key_of(engine) == key_of(fresh(8)) != key_of(fresh(7, PolicySettings(min_bars=3)))
+    assert key_of(engine) == key_of(fresh(8)) == key_of(fresh(7, replace(SETTINGS, min_bars=3)))
+    assert key_of(engine) != key_of(fresh(7, replace(SETTINGS, retry_bars=3)))
