@@ -21,16 +21,19 @@ Coins = Annotated[
 ]
 Intervals = Annotated[
     list[str] | None,
-    typer.Option("--interval", help="5m, 1h, ...; repeatable, or with commas [5m]."),
+    typer.Option("--interval", help="5m, 1h, ...; repeatable, or with commas (5m)."),
 ]
 Policies = Annotated[str, typer.Option(help="Which policies, separated by commas.")]
 Horizons = Annotated[
     list[str] | None,
-    typer.Option("--horizon", help="Bars to the outcome; repeatable, or with commas [the slot's]."),
+    typer.Option("--horizon", help="Bars to the outcome; repeatable, or with commas (the slot's)."),
 ]
-Days = Annotated[float | None, typer.Option(min=1, help="Only the newest so many days [all].")]
+Days = Annotated[float | None, typer.Option(min=1, help="Only the newest so many days (all).")]
 BackendName = Annotated[
-    str | None, typer.Option("--backend", help="local, dask or dask://host:8786 [as configured].")
+    str | None,
+    typer.Option(
+        "--backend", help="Where to train: local, dask, dask://host:8786 (retrain.backend)."
+    ),
 ]
 PageFile = Annotated[
     Path | None, typer.Option(help="Write all cells to this file, as a page that sorts.")

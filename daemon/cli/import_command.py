@@ -44,7 +44,7 @@ def import_(
         bool | None,
         typer.Option("--day-first/--month-first", help="How dates like 03/04/2026 begin."),
     ] = None,
-    tz: Annotated[str, typer.Option(help="Zone of times that name none [UTC].")] = "",
+    tz: Annotated[str, typer.Option(help="Zone of times that name none (UTC).")] = "",
     stamp: Annotated[str, typer.Option(help="What times of bars name: open or close.")] = "",
     decimal: Annotated[str, typer.Option(help="Decimal mark of numbers: . or ,")] = "",
     rate: Annotated[str, typer.Option(help="What a rate is: fraction/1h, percent/8h, ...")] = "",

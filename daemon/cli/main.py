@@ -153,7 +153,7 @@ def demo(
     data: DataOption = None,
     coins: Annotated[int, typer.Option(help="How many coins to make up, each with a slot.")] = 1,
     speed: Annotated[
-        float | None, typer.Option(help="Venue seconds per wall second [ten bars a second].")
+        float | None, typer.Option(help="Venue seconds per wall second (ten bars a second).")
     ] = None,
     until: Annotated[str, typer.Option(help="`swap` ends after one whole cycle.")] = "",
     timeout: Annotated[float, typer.Option(help="Give up after so many seconds; 0 never.")] = 0.0,
@@ -196,7 +196,7 @@ def exchange(
         list[Path] | None,
         typer.Option(
             help="Candles: Parquet, CSV or Feather, or a folder of them; may be given again "
-            "[made up]."
+            "(made up)."
         ),
     ] = None,
     coins: Annotated[int, typer.Option(help="How many coins to make up.")] = 1,

@@ -71,7 +71,7 @@ def show(
 @models.command()
 def verify(
     slot: SlotOption,
-    model_id: Annotated[str, typer.Argument(help="One version [the pointer and all].")] = "",
+    model_id: Annotated[str, typer.Argument(help="One version (the pointer and all).")] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -103,7 +103,7 @@ def promote(
 @models.command()
 def rollback(
     slot: SlotOption,
-    to: Annotated[str, typer.Option(help="Version [what was live before].")] = "",
+    to: Annotated[str, typer.Option(help="Version (what was live before).")] = "",
     reason: Annotated[str, typer.Option(help="For the journal and the bots' logs.")] = "",
     key: KeyOption = None,
     config: ConfigOption = None,
@@ -199,7 +199,7 @@ def predictions(
 def keygen(
     out: Annotated[
         Path | None,
-        typer.Option(help="Where to put an operator's key: FILE.key and FILE.pub [the daemon's]."),
+        typer.Option(help="Where to put an operator's key: FILE.key and FILE.pub (the daemon's)."),
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,

@@ -39,7 +39,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         readable=False,  # the error of reading it says more than the parser's
-        help="TOML file [default: hyperdrift.toml, /etc/hyperdrift/hyperdrift.toml]",
+        help="TOML file (default: hyperdrift.toml, /etc/hyperdrift/hyperdrift.toml)",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -48,12 +48,12 @@ SlotOption = Annotated[
 ]
 KeyOption = Annotated[
     Path | None,
-    typer.Option("--key", help="Private key that signs the command [the daemon's, if readable]."),
+    typer.Option("--key", help="Private key that signs the command (the daemon's, if readable)."),
 ]
 CoinOption = Annotated[str, typer.Option("--coin", help="As the venue writes it, e.g. BTC.")]
 IntervalOption = Annotated[str, typer.Option("--interval", help="5m, 1h, 12h, 24h, ...")]
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Candles: Parquet, CSV or Feather [made up].")
+    Path | None, typer.Option("--data", help="Candles: Parquet, CSV or Feather (made up).")
 ]
 
 INTERRUPTED = 130

@@ -18,7 +18,7 @@ KindOption = Annotated[
     typer.Option("--kind", help="Only this kind of entry; again for more; `all` for every one."),
 ]
 LimitOption = Annotated[
-    int, typer.Option("--limit", min=0, help="The newest so many [100, or 10,000 with --since].")
+    int, typer.Option("--limit", min=0, help="The newest so many (100, or 10,000 with --since).")
 ]
 
 
