@@ -75,7 +75,7 @@ class ClusterTraining:
         Raises:
             RetrainFailedError: If no child ended with an answer; says why.
         """
-        return await self._jobs.challenge(job_id, spec, frame)
+        return await self._jobs.challenge(job_id, {**spec, "backtest": True}, frame)
 
 
 @asynccontextmanager

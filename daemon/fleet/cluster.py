@@ -250,6 +250,7 @@ class Cluster:
             workers=[peer.seen.address],
             allow_other_workers=False,
             resources={RESOURCE: 1},
+            priority=-int(order.can_wait),
         )
         try:
             return await attempt.wait(future)

@@ -116,7 +116,10 @@ class FleetJobs(Jobs):
         if module in _WANTED:
             spec = await asyncio.to_thread(_spec, folder)
             if spec.get("computer", BUILTIN) == BUILTIN:
-                job = _RemoteJob(self._order(module, folder, arguments), folder, spec)
+                order = self._order(module, folder, arguments)
+                if spec.get("backtest"):  # a daemon's retrain does not wait for hundreds of them
+                    order = msgspec.structs.replace(order, can_wait=True)
+                job = _RemoteJob(order, folder, spec)
                 if (finished := await self._on_workers(job, on_line)) is not None:
                     return finished
             else:

@@ -30,6 +30,7 @@ class RunJob(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
         timeout_s: Seconds after which it is killed.
         memory_mib: What it may allocate, MiB; 0 sets no limit.
         without: Addresses of workers that failed this job.
+        can_wait: Whether jobs that came later may begin before it.
     """
 
     job: str
@@ -41,6 +42,7 @@ class RunJob(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     timeout_s: float = 3600.0
     memory_mib: int = 0
     without: tuple[str, ...] = ()
+    can_wait: bool = False
 
 
 class CancelJob(msgspec.Struct, frozen=True, tag="cancel"):

@@ -28,6 +28,8 @@ asked = json.loads((folder / "job.json").read_text())
 print(json.dumps({"event": "progress", "step": f"pid {os.getpid()}", "percent": 1}), flush=True)
 if asked.get("forever"):
     time.sleep(600)
+while "until" in asked and not os.path.exists(asked["until"]):
+    time.sleep(0.02)
 (folder / "made.json").write_text((folder / "bars.npz").read_text() + str(asked["jobs"]))
 print(json.dumps({"event": "finished"}))
 """
@@ -45,35 +47,45 @@ class Reports:
         self._more.set()
 
     async def of(self, kind: type[Any]) -> Any:
+        return (await self.several(kind, 1))[0]
+
+    async def several(self, kind: type[Any], count: int) -> list[Any]:
         async with asyncio.timeout(30):
-            while not (found := [each for each in self.said if isinstance(each, kind)]):
+            while len(found := [each for each in self.said if isinstance(each, kind)]) < count:
                 self._more.clear()
                 await self._more.wait()
-        return found[0]
+        return found
 
 
 class Host:
     """A cluster of one worker, and our side of it."""
 
     def __init__(self, folder: Path, dask: Any) -> None:
-        self._folder, self._dask = folder, dask
+        self._folder, self.dask = folder, dask
         facts = own_facts(sys.executable, sys.executable, "")
         self.reports = Reports()
         self.cluster = Cluster(facts, SystemClock(), self.reports.take)
 
     async def connect(self, tasks: asyncio.TaskGroup) -> tuple[Client, asyncio.Task[None]]:
-        client = await Client(self._dask, asynchronous=True, set_as_default=False)
+        client = await Client(self.dask, asynchronous=True, set_as_default=False)
         using = tasks.create_task(self.cluster.use(client, tasks))
         await self.reports.of(ClusterSeen)
         return client, using
 
-    def order(self, **spec: Any) -> RunJob:
-        folder = self._folder / "job"
+    def order(self, name: str = "job", *, can_wait: bool = False, **spec: Any) -> RunJob:
+        folder = self._folder / name
         folder.mkdir()
         (folder / "job.json").write_text(json.dumps(spec))
         (folder / "bars.npz").write_text("bars")
         wanted = ("made.json",)
-        return RunJob(job="job", folder=str(folder), module="a_child", wanted=wanted, nice=0)
+        return RunJob(
+            job=name,
+            folder=str(folder),
+            module="a_child",
+            wanted=wanted,
+            nice=0,
+            can_wait=can_wait,
+        )
 
 
 @pytest.fixture
@@ -92,6 +104,14 @@ async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     ) as dask:
         yield Host(tmp_path, dask)
     cloudpickle.unregister_pickle_by_value(on_worker)
+
+
+async def until_waiting(host: Host, count: int) -> None:
+    """Wait until so many jobs have arrived at the worker."""
+    (worker,) = host.dask.workers.values()
+    async with asyncio.timeout(30):
+        while len(worker.state.tasks) < count:
+            await asyncio.sleep(0.02)
 
 
 async def gone(pid: int) -> bool:
@@ -130,6 +150,21 @@ async def test_a_cancelled_job_ends_on_its_worker(host: Host) -> None:
         using.cancel()
         await client.close()
     assert not [each for each in host.reports.said if isinstance(each, JobDone | JobLost)]
+
+
+async def test_a_job_that_can_wait_lets_later_ones_begin_first(host: Host, tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        client, using = await host.connect(tasks)
+        host.cluster.start(host.order("running", until=str(tmp_path / "go")), tasks)
+        await host.reports.of(JobPrinted)
+        for name, can_wait in (("of-a-backtest", True), ("of-a-daemon", False)):
+            host.cluster.start(host.order(name, can_wait=can_wait), tasks)
+        await until_waiting(host, 3)
+        (tmp_path / "go").touch()
+        done = await host.reports.several(JobDone, 3)
+        using.cancel()
+        await client.close()
+    assert [one.job for one in done] == ["running", "of-a-daemon", "of-a-backtest"]
 
 
 async def test_when_the_daemon_is_gone_nothing_is_left_running(host: Host) -> None:

@@ -167,6 +167,13 @@ async def test_a_worker_makes_the_candidate_and_its_lines_arrive_once(make: Any)
     assert (link.asked[0].module, link.asked[0].wanted) == ("retrain", ("candidate",))
 
 
+async def test_a_job_of_a_backtest_can_wait_for_those_of_a_daemon(make: Any) -> None:
+    link = FakeLink(honest, honest)
+    for is_backtest in (True, False):
+        await retrain(make(link), backtest=is_backtest)
+    assert [order.can_wait for order in link.asked] == [True, False]
+
+
 @pytest.mark.parametrize("bad", BAD)
 async def test_what_a_worker_does_wrongly_costs_one_attempt(make: Any, bad: Behave) -> None:
     link = FakeLink(bad, honest)
