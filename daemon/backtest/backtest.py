@@ -14,8 +14,9 @@ import msgspec
 from rich.progress import Progress
 
 from daemon.backtest import backends, progress, report
-from daemon.backtest.candidate_cache import forget_fits
+from daemon.backtest.candidate_cache import KEPT_BYTES, forget_beyond, forget_fits
 from daemon.backtest.grid import is_as_configured, stored_bars
+from daemon.backtest.kept_cells import cell_settings
 from daemon.backtest.policies import policy_settings_of
 from daemon.backtest.progress import GridProgress
 from daemon.backtest.results import SlotBacktest, Tracks
@@ -53,7 +54,7 @@ class GridBacktest:
 
     Attributes:
         cells: How many cells there are.
-        done: How many of them are done.
+        done: How many of them have ended, with figures or without.
 
     Raises:
         ConfigError: If there is no such policy or backend, or the bot computes features of its own.
@@ -82,12 +83,13 @@ class GridBacktest:
         self._days, self._backend, self._quiet = days, backend, quiet
         self._root = config.data_dir / "backtest"
         self._console = EscapingConsole(stderr=True, highlight=False)
-        self.cells, self.done, self._found = len(self._sections) * len(self._policies), 0, 0
+        self.cells, self.done = len(self._sections) * len(self._policies), 0
+        self._found = self._failed = self._kept = 0
 
     @property
     def resume(self) -> str:
         """Say how an interrupted backtest goes on."""
-        kept = f"{self.done} of {self.cells} cells are done and kept; " if self.done else ""
+        kept = f"{self._kept} of {self.cells} cells are done and kept; " if self._kept else ""
         return f"{kept}the same command goes on from here"
 
     async def run(self) -> GridResult:
@@ -103,26 +105,32 @@ class GridBacktest:
                 results, summaries = await self._slots(bars, point, training)
             point.forget()
             forget_fits(self._root)
+            removed = await asyncio.to_thread(forget_beyond, self._root)
         if self._found and not self._quiet:
             self._say(f"{self._found} of {self.cells} cells were done before")
+        if removed and not self._quiet:
+            most = f"{KEPT_BYTES >> 30} GiB"
+            self._say(
+                f"removed the {removed} candidates that were not used for longest: {most} are kept"
+            )
         done = GridResult(tuple(results), tuple(summaries.rows()))
         if done.exit_code == _NO_BARS:
-            failures = [r.failure for one in done.slots for r in one.results if r.failure]
-            more = f" (and {len(done.slots) - 1} slots more)" if len(done.slots) > 1 else ""
-            raise BadInput(f"{failures[0].reason}{more}")
+            raise BadInput(_no_figures(done.slots))
         return done
 
     def _point(self) -> ResumePoint:
         asked = [
-            [msgspec.to_builtins(section) for section in self._sections],
-            *(self._policies, self._days),
+            [cell_settings(self._config, section) for section in self._sections],
+            *(msgspec.to_builtins(self._config.policy), self._policies, self._days),
         ]
         with open_store(self._config.data_dir, read_only=True) as store:
             ((newest,),) = store.database.read("SELECT coalesce(max(t), 0) FROM bars")
         point = ResumePoint(self._root, asked, newest)
-        if point.before.done and not self._quiet:
-            done = f"{point.before.done} of {self.cells} cells are done"
+        self._kept = len(point.kept)
+        if point.goes_on and not self._quiet:
+            done = f"{self._kept} of {self.cells} cells are done"
             self._say(f"an interrupted backtest goes on: {done}, bars until {utc(point.until_ms)}")
+        point.write()
         return point
 
     async def _slots(
@@ -131,13 +139,12 @@ class GridBacktest:
         shown = await asyncio.to_thread(self._shown, bars)
         span, summaries = Span(point.until_ms, self._days), Summaries()
         alone = asyncio.Lock()
-        await asyncio.to_thread(point.note, 0)
 
-        async def ended(*, found: bool) -> None:
-            async with alone:
-                self.done += 1
-                self._found += found
-                await asyncio.to_thread(point.note, self.done)
+        def ended(name: str, *, kept: bool, found: bool = False) -> None:
+            self.done += 1
+            self._found += found
+            point.note(name, kept=kept)  # at once: what interrupts this finds it counted
+            self._kept = len(point.kept)
 
         async def one(section: SlotSection) -> SlotBacktest:
             runs = SlotRuns(self._config, section, span, training, ended)
@@ -147,6 +154,7 @@ class GridBacktest:
                 if tracks is not None and slot.measured:
                     await asyncio.to_thread(summaries.add, slot, tracks)
                     slot = await asyncio.to_thread(self._written, section, slot, tracks)
+            self._failed += len(slot.results) - len(slot.measured)
             self._tell(slot, shown)
             return slot if len(self._sections) == 1 else slot.without_events()
 
@@ -192,8 +200,19 @@ class GridBacktest:
             return
         minutes = round((shown.left_s or 0) / 60)
         left = f", about {minutes} min left" if minutes else ""
-        done = f"{self.done} of {self.cells} cells done"
+        failed = f", {self._failed} without figures" if self._failed else ""
+        done = f"{self.done} of {self.cells} cells done{failed}"
         self._say(f"{done} ({slot.slot}, {slot.horizon_bars} bars){left}")
 
     def _say(self, text: str) -> None:
         self._console.print(f"hyperdrift: {text}", soft_wrap=True)
+
+
+def _no_figures(slots: Sequence[SlotBacktest]) -> str:
+    """Say why the bars of no slot give figures, by the first one's reason."""
+    first = slots[0]
+    why = next(one.failure.reason for one in first.results if one.failure)
+    if len(slots) == 1:
+        return why
+    named = why if str(first.slot) in why else f"{first.slot}: {why}"
+    return f"{named} (and {len(slots) - 1} slots more)"

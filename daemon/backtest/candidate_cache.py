@@ -8,10 +8,11 @@ ended.
 
 import asyncio
 import collections
+import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.errors import DataFolderBusy, RetrainFailedError
+from daemon.core.errors import DataFolderBusy, RetrainFailedError, UnfitBars
 from daemon.core.subprocesses import OnLine
 from daemon.core.tasks import single_failure
 from daemon.store.folder_lock import folder_lock
@@ -36,7 +37,10 @@ CELL: Final = "cell.json"
 CELL_PREFIX: Final = "cell-"
 UNFINISHED: Final = "unfinished-"
 """Begins the names of files of backtests that were interrupted."""
+KEPT_BYTES: Final = 4 << 30
+"""So much of candidates is kept from one backtest to the next."""
 _VERDICT: Final = "verdict.json"
+_UNFIT: Final = "unfit"
 _FITS: Final = "fits"
 
 Frame = Mapping[str, NDArray[Any]]
@@ -108,6 +112,7 @@ class Candidates:
             on_line: Called with each line of a child that has to run, and with one before.
 
         Raises:
+            UnfitBars: If there is none of these bars, as a child said, now or in an earlier run.
             RetrainFailedError: If the child ended without a candidate, now or for another policy;
                 another run tries again.
         """
@@ -119,11 +124,8 @@ class Candidates:
                 raise RetrainFailedError(self._failed[key])
             found = await asyncio.to_thread(self._find, key)
             if found is None:
-                try:
+                async with self._cleaned(key):
                     found = await self._train(bars, key, spec, frame, on_line)
-                except RetrainFailedError as e:
-                    self._failed[key] = str(e)
-                    raise
         return Judged(
             folder=self._root / key / "candidate",
             model_id=found["model_id"],
@@ -153,7 +155,8 @@ class Candidates:
             found = await asyncio.to_thread(self._find, key)
             if found is not None:
                 return msgspec.convert(found, ChallengeOutcome)
-            answer = await self._jobs.challenge(key, spec, frame)
+            async with self._cleaned(key):
+                answer = await self._jobs.challenge(key, spec, frame)
             await asyncio.to_thread(_keep, self._root / key, msgspec.to_builtins(answer))
         return answer
 
@@ -168,6 +171,20 @@ class Candidates:
         digest.update(champion_id.encode())
         return bars, f"{spec['at_ms']}-{digest.hexdigest()[:16]}"
 
+    @contextlib.asynccontextmanager
+    async def _cleaned(self, key: str) -> AsyncIterator[None]:
+        """Remove what a failed job leaves, bars of megabytes; keep why, if it always fails."""
+        folder = self._root / key
+        try:
+            yield
+        except RetrainFailedError as e:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            if isinstance(e, UnfitBars):
+                await asyncio.to_thread(_keep, folder, {_UNFIT: str(e)})
+            else:
+                self._failed[key] = str(e)
+            raise
+
     def _find(self, key: str) -> dict[str, Any] | None:
         path = self._root / key / _VERDICT
         try:
@@ -175,6 +192,8 @@ class Candidates:
             path.touch()  # its age counts from its last use
         except (OSError, ValueError):
             return None
+        if _UNFIT in found:
+            raise UnfitBars(found[_UNFIT])
         return found
 
     async def _train(
@@ -213,7 +232,7 @@ def _calibrated(spec: Mapping[str, Any], frame: Frame, rate: float) -> str:
     try:
         return drift_calibration.calibrated(rows, frame["t"], spec, rate)
     except BadReference as e:
-        raise RetrainFailedError(f"drift calibration: {e}") from e
+        raise UnfitBars(f"drift calibration: {e}") from e
 
 
 def forget_fits(root: Path, fits: str = "") -> None:
@@ -239,6 +258,22 @@ def forget_old(root: Path, before_s: float) -> int:
     except DataFolderBusy:
         return 0
     return len(old)
+
+
+def forget_beyond(root: Path, most_bytes: int = KEPT_BYTES) -> int:
+    """Remove the candidates that were not used for longest, until the others fit.
+
+    Return how many were removed. The caller holds the lock of the folder.
+    """
+    verdicts = {path: path.stat().st_mtime for path in root.glob(f"*/{_VERDICT}")}
+    total, removed = 0, 0
+    for path in sorted(verdicts, key=verdicts.__getitem__, reverse=True):
+        files = path.parent.rglob("*")
+        total += sum(file.stat().st_size for file in files if file.is_file())
+        if total > most_bytes:
+            shutil.rmtree(path.parent, ignore_errors=True)
+            removed += 1
+    return removed
 
 
 def _last_of_use_s(folder: Path) -> float:

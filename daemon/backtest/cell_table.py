@@ -50,7 +50,9 @@ def summary_rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
 
 def tried(done: GridResult) -> str:
     """Say what a reader of many cells must know before choosing one."""
-    have = sum(len(one.measured) for one in done.slots)
+    have = done.cells - done.failed
+    if not have:
+        return f"{done.cells} cells were tried, none has figures."
     lucky, verb = max(1, round(_LUCK * have)), "has" if have == 1 else "have"
     return (
         f"{done.cells} cells were tried, {have} {verb} figures: by luck alone about {lucky} of "
@@ -64,7 +66,7 @@ def _cells(slot: SlotBacktest, result: BacktestResult) -> tuple[str, ...]:
     names = str(slot.slot), str(slot.horizon_bars), result.policy
     retrains = str(result.counts.retrains)
     if result.failure is not None:
-        return (*names, retrains, *("-",) * (len(HEAD) - NAMED - 2), result.failure.reason)
+        return (*names, retrains, *("",) * (len(HEAD) - NAMED - 2), result.failure.reason)
     figures, regret = result.figures, result.regret
     return (
         *names,

@@ -68,14 +68,17 @@ th[aria-sort=descending] button::after { content: " \\2193"; }
   thead th { border: 0; padding: 0; }
   th button { text-decoration: underline; padding: .3rem 0; }
   table, thead, tbody { display: block; }
-  tbody tr { display: grid; grid-template-columns: 1fr 1fr; border-bottom: 2px solid #8a8f9855;
-    padding: .4rem 0; }
+  tbody tr { display: grid; grid-template-columns: 1fr 1fr; gap: 0 .8rem;
+    border-bottom: 2px solid #8a8f9855; padding: .4rem 0; }
   td { border: 0; padding: .1rem 0; text-align: left !important; white-space: normal;
     overflow-wrap: anywhere; }
   td:nth-child(1) { font-weight: 600; grid-column: 1 / -1; }
   td.why { grid-column: 1 / -1; }
   td[data-name]::before { content: attr(data-name) ": "; opacity: .7; }
 }
+"""
+_MEANS: Final = """<h2>Means over the coins</h2>
+<div class="wide means">{}</div>
 """
 
 
@@ -86,7 +89,8 @@ def write(path: Path, done: GridResult) -> None:
         OSError: If the file cannot be written.
     """
     cells = _table(cell_table.HEAD[:-1], cell_table.rows(done.slots))
-    means = _table(cell_table.SUMMARY_HEAD, cell_table.summary_rows(done.summaries))
+    means = cell_table.summary_rows(done.summaries)
+    shown = _MEANS.format(_table(cell_table.SUMMARY_HEAD, means)) if means else ""
     page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
@@ -96,9 +100,7 @@ def write(path: Path, done: GridResult) -> None:
 <h1>Backtest of {done.cells} cells</h1>
 <p><strong>{_text(cell_table.tried(done))}</strong></p>
 <p>{_text(report.note(done.slots))}</p>
-<h2>Means over the coins</h2>
-<div class="wide means">{means}</div>
-<h2>Every cell</h2>
+{shown}<h2>Every cell</h2>
 <div class="wide">{cells}</div>
 <script>{_SCRIPT}</script>
 </body></html>

@@ -61,16 +61,7 @@ class KeptCells:
     def __init__(
         self, root: Path, config: Config, section: SlotSection, market: Market, first: int
     ) -> None:
-        made_of = {
-            "version": [version("hyperdrift"), source_commit()],
-            "section": msgspec.to_builtins(section),
-            "horizon_bars": section.horizon,
-            "costs": msgspec.to_builtins(config.costs_of(section)),
-            "gates": dict(config.gates),
-            "retrain": [config.retrain.python, config.retrain.seed, config.retrain.min_signal_rate],
-            "first": first,
-            "bars": _digest(market),
-        }
+        made_of = cell_settings(config, section) | {"first": first, "bars": _digest(market)}
         self._root, self._made_of = root, made_of
 
     def find(self, policy: str, settings: PolicySettings) -> KeptCell | None:
@@ -104,6 +95,19 @@ class KeptCells:
         made_of = self._made_of | {"policy": policy, "settings": asdict(settings)}
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
         return self._root / f"{CELL_PREFIX}{digest[:24]}"
+
+
+def cell_settings(config: Config, section: SlotSection) -> dict[str, Any]:
+    """Return what the cells of a slot depend on beside bars and policy, as JSON values."""
+    retrain = config.retrain
+    return {
+        "version": [version("hyperdrift"), source_commit()],
+        "section": msgspec.to_builtins(section),
+        "horizon_bars": section.horizon,
+        "costs": msgspec.to_builtins(config.costs_of(section)),
+        "gates": dict(config.gates),
+        "retrain": [retrain.python, retrain.seed, retrain.min_signal_rate],
+    }
 
 
 def _digest(market: Market) -> str:

@@ -17,7 +17,7 @@ from daemon.backtest import performance
 from daemon.backtest.candidate_cache import Candidates, Judged
 from daemon.backtest.market_replay import Market, TrainedVersion
 from daemon.config.schema import Config, SlotSection
-from daemon.core.errors import RetrainFailedError
+from daemon.core.errors import RetrainFailedError, UnfitBars
 from daemon.core.subprocesses import OnLine
 from daemon.runtime.serving import Change, change_reason, model_served
 from daemon.training.jobs import ChallengeOutcome
@@ -40,7 +40,7 @@ OnBars = Callable[[int], None]
 class PolicyRecord:
     """The events that the daemon would have published under one policy.
 
-    `is_whole` is False if a child failed, so that another run may have other events.
+    `is_whole` is False if a child failed for a while, so that another run may have other events.
     """
 
     published: list[actions.Publish] = field(default_factory=list)
@@ -221,7 +221,7 @@ class Run:
         try:
             answer = await self._candidates.challenged(spec, frame, champion_id)
         except RetrainFailedError as e:
-            self.record.is_whole = False
+            self.record.is_whole &= isinstance(e, UnfitBars)
             answer = ChallengeOutcome(None, f"the quick challenger failed: {e}")
         judged = challenger_judged(answer, order, order.at_ms)
         await self._apart(self._handle, judged)
@@ -237,7 +237,7 @@ class Run:
         try:
             judged = await self._candidates.judged(spec, frame, self._champion_id, on_line)
         except RetrainFailedError as e:
-            self.record.is_whole = False
+            self.record.is_whole &= isinstance(e, UnfitBars)
             failed = events.RetrainFailed(slot=slot, at_ms=done_ms, job_id=job, error=str(e))
             self.record.trained.append({**_begun(order), "passed": False, "error": str(e)})
             await self._apart(self._handle, failed)

@@ -88,11 +88,12 @@ def show(done: GridResult) -> None:
     else:
         named = cell_table.NAMED
         records.show_rows(console, cell_table.HEAD, cell_table.rows(done.slots), named=named)
-        console.print("Means over the coins:")
-        means = cell_table.summary_rows(done.summaries)
-        records.show_rows(console, cell_table.SUMMARY_HEAD, means, named=named)
+        if means := cell_table.summary_rows(done.summaries):
+            console.print("Means over the coins:")
+            records.show_rows(console, cell_table.SUMMARY_HEAD, means, named=named)
         console.print(cell_table.tried(done), soft_wrap=True)
-    console.print(note(done.slots), soft_wrap=True)
+    if done.failed < done.cells:
+        console.print(note(done.slots), soft_wrap=True)
 
 
 def _show_slot(console: EscapingConsole, slot: SlotBacktest) -> None:
@@ -120,6 +121,7 @@ def document(done: GridResult) -> dict[str, Any]:
         return each[0]
     return {
         "cells": done.cells,
+        "failed": done.failed,
         "note": cell_table.tried(done),
         "coins": [
             {"slot": str(slot.slot), "horizon_bars": slot.horizon_bars, **one}

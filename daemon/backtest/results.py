@@ -155,5 +155,6 @@ def failure_of(record: PolicyRecord) -> CellFailure | None:
         last = "the last " if len(judged) > 1 else ""
         return CellFailure(f"the gates refused {many}, {last}by {by}", REFUSED)
     if trained:
-        return CellFailure(f"every retrain failed, the last: {trained[-1]['error']}")
+        why = f"every retrain failed, the last: {trained[-1]['error']}"
+        return CellFailure(why, 2 if record.is_whole else 1)
     return CellFailure("no retrain was due on these bars, so there was no model", 2)

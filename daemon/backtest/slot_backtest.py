@@ -19,7 +19,7 @@ from daemon.backtest.kept_cells import CellContent, KeptCell, KeptCells
 from daemon.backtest.market_replay import Market
 from daemon.backtest.policies import policy_settings_of
 from daemon.backtest.policy_run import Run
-from daemon.backtest.progress import CellProgress
+from daemon.backtest.progress import CellProgress, title
 from daemon.backtest.regret import NO_REGRET, regrets
 from daemon.backtest.results import (
     BacktestResult,
@@ -40,10 +40,10 @@ from monitor.policy import PolicySettings
 
 
 class CellEnded(Protocol):
-    """Takes note of a cell that is done."""
+    """Takes note of a cell that has ended."""
 
-    async def __call__(self, *, found: bool) -> None:
-        """Take note; `found` if it was kept from before."""
+    def __call__(self, name: str, *, kept: bool, found: bool = False) -> None:
+        """Take note; `kept` if no other run has to run it, `found` if this one had not to."""
         ...
 
 
@@ -79,7 +79,7 @@ class SlotRuns:
         section: The slot, with its labels.
         span: Which bars.
         training: Trains the candidates.
-        ended: Called when a cell is done, `found` if it was kept from before.
+        ended: Called when a cell has ended.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class SlotRuns:
         try:
             market = await asyncio.to_thread(self._market)
         except BadInput as e:
-            for cell in shown:
+            for name, cell in zip(policies, shown, strict=True):
                 cell.skip()
-                await self._ended(found=False)
+                self._ended(title(self._section, name), kept=False)
             none = (BacktestResult(name, failure=CellFailure.of(e)) for name in policies)
             return self._together(tuple(none)), None
         first = self._span.first_bar(len(market), self._slot, self._base.min_bars)
@@ -155,10 +155,11 @@ class SlotRuns:
         found = await asyncio.to_thread(shared.kept.find, name, settings)
         if found is not None:
             progress.skip()
-            await self._ended(found=True)
+            self._ended(title(self._section, name), kept=True, found=True)
             return found
         cell = await self._run(name, settings, shared, progress)
-        await self._ended(found=False)
+        kept = isinstance(cell, KeptCell) and cell.content.record.is_whole
+        self._ended(title(self._section, name), kept=kept)
         return cell
 
     async def _run(

@@ -89,10 +89,15 @@ class GridResult:
         return sum(len(one.results) for one in self.slots)
 
     @property
+    def failed(self) -> int:
+        """How many of them have no figures."""
+        return self.cells - sum(len(one.measured) for one in self.slots)
+
+    @property
     def exit_code(self) -> int:
-        """0 if any cell has figures, else the highest code of the reasons."""
-        codes = [r.failure.exit_code if r.failure else 0 for one in self.slots for r in one.results]
-        return 0 if 0 in codes else max(codes)
+        """0 if any cell has figures, 1 if a retrain failed, else the highest code of a reason."""
+        codes = {r.failure.exit_code if r.failure else 0 for one in self.slots for r in one.results}
+        return min(codes) if codes & {0, 1} else max(codes)
 
 
 @dataclass(slots=True)

@@ -110,6 +110,12 @@ class RetrainFailedError(HyperdriftError):
     transient = True
 
 
+class UnfitBars(RetrainFailedError):
+    """The same bars and settings give no candidate, wherever and whenever they are tried."""
+
+    transient = False
+
+
 class HostRefused(HyperdriftError):
     """The host refused what any process needs: room on a disk, open files, temporary files."""
 

@@ -21,8 +21,9 @@ import msgspec
 import structlog
 
 from daemon.core import confined
-from daemon.core.errors import RetrainFailedError
+from daemon.core.errors import RetrainFailedError, UnfitBars
 from daemon.core.outside_text import printable
+from retrain.errors import BadFrame, BadSetting, BadThreshold, ClassMissing, TooFewBars
 
 log = structlog.get_logger()
 
@@ -32,6 +33,9 @@ _KEEP_STDERR: Final = 4000
 _KIB: Final = 1 << 10
 # What an interpreter, the C++ library and a thread library print when memory has run out; an
 # extension module that has none left for its own error makes Python say the last.
+_UNFIT: Final = frozenset(
+    each.__name__ for each in (TooFewBars, ClassMissing, BadFrame, BadSetting, BadThreshold)
+)
 _OUT_OF_MEMORY: Final = (
     *("memoryerror", "bad_alloc", "cannot allocate memory", "memory allocation"),
     *("start new thread", "error return without exception set"),
@@ -136,7 +140,7 @@ async def run(
         await end(process)
     if code == 0 and report.finished:
         return report.finished
-    raise RetrainFailedError(why_failed(code, errors.result(), report, limits))
+    raise failure(code, errors.result(), report, limits)
 
 
 async def start(
@@ -298,6 +302,14 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # a worker of a cluster may say anything
         return f"signal {number}"
+
+
+def failure(code: int, stderr: str, report: ChildReport, limits: Limits) -> RetrainFailedError:
+    """Return the error of a child that ended without a result."""
+    why = why_failed(code, stderr, report, limits)
+    if report.failed and report.failed.kind in _UNFIT and why == report.failed.error:
+        return UnfitBars(why)
+    return RetrainFailedError(why)
 
 
 def _is_about_memory(words: str) -> bool:

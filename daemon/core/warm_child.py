@@ -52,7 +52,7 @@ class WarmChild:
             said = "" if report.finished else await self.end()
         if report.finished:
             return report.finished
-        raise RetrainFailedError(subprocesses.why_failed(code, said, report, self._limits))
+        raise subprocesses.failure(code, said, report, self._limits)
 
     async def end(self) -> str:
         """End the child process, if there is one; return the last part of its stderr."""

@@ -15,9 +15,15 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from daemon.core.errors import RetrainFailedError
 from daemon.core.outside_text import printable
-from daemon.core.subprocesses import ChildReport, Limits, OnLine, read_line, why_failed
+from daemon.core.subprocesses import (
+    ChildReport,
+    Limits,
+    OnLine,
+    failure,
+    read_line,
+    why_failed,
+)
 from daemon.fleet import checks
 from daemon.fleet.link import ClusterLink
 from daemon.fleet.messages import ClusterSeen, JobBegan, JobDone, JobPrinted, RunJob
@@ -208,7 +214,8 @@ class _RemoteJob:
         for line in lines:
             report.take(line)
         if report.failed and answer.code == _BAD_JOB and report.failed.kind != "Unusable":
-            raise RetrainFailedError(printable(report.failed.error))
+            error = failure(answer.code, answer.stderr, report, limits)
+            raise type(error)(printable(str(error)))
         if answer.code != 0 or report.finished is None:
             return why_failed(answer.code, answer.stderr, report, limits)
         if "--challenge" in self.order.arguments:

@@ -1,6 +1,7 @@
 """A candidate is trained once, whoever asks for it, and an interrupted one is trained again."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.backtest.candidate_cache import Candidates
-from daemon.core.errors import RetrainFailedError
+from daemon.backtest.candidate_cache import Candidates, forget_beyond
+from daemon.core.errors import RetrainFailedError, UnfitBars
 from daemon.core.subprocesses import Limits
 from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
 
@@ -28,6 +29,7 @@ class SlowJobs(Jobs):
         self.asked: list[str] = []
         self.under_way = self.most = 0
         self.go, self.fails = asyncio.Event(), False
+        self.error = RetrainFailedError
         self.specs: list[Mapping[str, Any]] = []
 
     async def retrain(self, job_id: str, spec: Any, frame: Any, on_line: Any) -> JobOutcome:
@@ -40,12 +42,32 @@ class SlowJobs(Jobs):
         finally:
             self.under_way -= 1
         if self.fails:
-            raise RetrainFailedError("it ran out of its memory")
+            raise self.error("it ran out of its memory")
         return JobOutcome(Path(), Path(), f"m{len(self.asked)}", False, ("overfit",), (), 1.0)
 
     async def challenge(self, job_id: str, spec: Any, frame: Any) -> ChallengeOutcome:
         self.asked.append(job_id)
         return ChallengeOutcome(True, "it helps", 300, 0.5, 0.4, 0.45)
+
+
+class FailingJobs(Jobs):
+    """Jobs that leave their bars behind, as a child that died does."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, Limits())
+        self.left: list[Path] = []
+
+    def _fail(self, job_id: str) -> RetrainFailedError:
+        self.left.append(self._root / job_id)
+        self.left[-1].mkdir()
+        (self.left[-1] / "bars.npz").write_bytes(b"bars")
+        return RetrainFailedError("it ran out of its memory")
+
+    async def retrain(self, job_id: str, spec: Any, frame: Any, on_line: Any) -> JobOutcome:
+        raise self._fail(job_id)
+
+    async def challenge(self, job_id: str, spec: Any, frame: Any) -> ChallengeOutcome:
+        raise self._fail(job_id)
 
 
 def candidates(root: Path, jobs: Jobs) -> Candidates:
@@ -134,3 +156,39 @@ async def test_a_quick_challenger_is_asked_once(tmp_path: Path) -> None:
         answer = await candidates(tmp_path, jobs).challenged(SPEC, frame(), "m1")
         assert answer == ChallengeOutcome(True, "it helps", 300, 0.5, 0.4, 0.45)
     assert len(jobs.asked) == 1
+
+
+async def test_bars_that_are_unfit_are_tried_once(tmp_path: Path) -> None:
+    jobs = SlowJobs(tmp_path)
+    jobs.go.set()
+    jobs.fails, jobs.error = True, UnfitBars
+    for cache in (candidates(tmp_path, jobs), candidates(tmp_path, jobs)):
+        for _ in range(2):
+            with pytest.raises(UnfitBars, match="it ran out of its memory"):
+                await ask(cache)
+    assert len(jobs.asked) == 1
+
+
+async def test_a_failed_job_leaves_no_bars_behind(tmp_path: Path) -> None:
+    jobs = FailingJobs(tmp_path)
+    cache = candidates(tmp_path, jobs)
+    with pytest.raises(RetrainFailedError):
+        await ask(cache)
+    with pytest.raises(RetrainFailedError):
+        await cache.challenged(SPEC, frame(), "a")
+    assert len(jobs.left) == 2
+    assert not any(folder.exists() for folder in jobs.left)
+
+
+def test_of_too_many_candidates_those_not_used_for_longest_go(tmp_path: Path) -> None:
+    for used_s, name in ((3, "a"), (1, "b"), (2, "c"), (4, "cell-d")):
+        verdict = tmp_path / name / ("cell.json" if name == "cell-d" else "verdict.json")
+        (verdict.parent / "candidate").mkdir(parents=True)
+        (verdict.parent / "candidate" / "model").write_bytes(bytes(1000))
+        verdict.write_text("{}")
+        os.utime(verdict, (used_s, used_s))
+    assert forget_beyond(tmp_path, 3500) == 0
+    assert forget_beyond(tmp_path, 2500) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c", "cell-d"]
+    assert forget_beyond(tmp_path, 0) == 2
+    assert (tmp_path / "cell-d").exists(), "finished cells are small, and kept"

@@ -91,6 +91,11 @@ async def test_a_cell_that_fails_stops_no_other_and_says_why(config: Config, run
 async def test_the_exit_code_says_that_all_cells_failed(config: Config, runs: Runs) -> None:
     runs.refused |= set(named(["BTC-5m 12", "SOL-5m 12"], *POLICIES))
     assert (await grid(config, "BTC", "SOL", "NEW").run()).exit_code == REFUSED
+    runs.fails["SOL-5m 6 never"] = RetrainFailedError("it ran out of its memory")
+    runs.refused |= set(named(["BTC-5m 6", "SOL-5m 6"], *POLICIES))
+    done = await grid(config, "BTC", "SOL", "NEW", horizons=(6,)).run()
+    assert done.exit_code == 1, "another run may have figures"
+    assert report.document(done)["failed"] == 6
     with pytest.raises(BadInput, match=r"NEW-5m has 0 bars stored.*import some$"):
         await grid(config, "NEW").run()
     with pytest.raises(BadInput, match=r"NEW-5m has 0 .* \(and 1 slots more\)"):
@@ -115,11 +120,14 @@ async def test_a_rerun_replays_nothing_but_what_failed(
     assert len(runs.asked) == 4, "other bars are another backtest"
 
 
-async def interrupted(backtest: GridBacktest, runs: Runs, after: int) -> None:
+async def interrupted(
+    backtest: GridBacktest, runs: Runs, after: int, ended: int | None = None
+) -> None:
+    """Interrupt it when `after` cells were run and `ended` have ended, if not as many."""
     runs.ends_after = after
     task = asyncio.create_task(backtest.run())
     async with asyncio.timeout(20):
-        while backtest.done < after:
+        while backtest.done < (ended or after):
             await asyncio.wait([task], timeout=0.01)
     task.cancel()
     await asyncio.wait([task])
@@ -143,6 +151,22 @@ async def test_an_interrupted_grid_goes_on_with_the_bars_of_its_beginning(
     runs.asked.clear()
     await grid(config).run()
     assert len(runs.asked) == 4, "once it is finished, the newest bars count"
+
+
+async def test_both_runs_count_the_same_cells_as_kept(
+    config: Config, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs.places = 0  # one slot at a time
+    runs.fails["BTC-5m 12 never"] = RetrainFailedError("it ran out of its memory")
+    runs.refused.add("BTC-5m 12 weekly")  # a finding, which is kept
+    runs.broken.add("SOL-5m 12 never")
+    stopped = grid(config, "NEW", "BTC", "SOL")
+    await interrupted(stopped, runs, 3, ended=5)
+    assert stopped.resume.startswith("1 of 6 cells are done and kept; ")
+    await grid(config, "NEW", "BTC", "SOL", quiet=False).run()
+    told = capsys.readouterr().err
+    assert "an interrupted backtest goes on: 1 of 6 cells are done, bars until 20" in told
+    assert "1 of 6 cells were done before" in told
 
 
 async def test_few_slots_are_in_memory_at_once(config: Config, runs: Runs) -> None:
