@@ -18,12 +18,14 @@ class Action:
 class StartRetrain(Action):
     """Train and judge a candidate.
 
-    `trigger` is first, drift, win_rate, age, schedule or command.
+    `trigger` is first, drift, win_rate, age, schedule or command. `since_ms` is when its wait for
+    a turn began: before `at_ms` if it waited already when the daemon was stopped.
     """
 
     job_id: str
     trigger: str
     reason: str
+    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +46,12 @@ class WithdrawJob(Action):
 class AskChallenger(Action):
     """Ask a quick challenger whether a retrain would help; answered by `ChallengerJudged`.
 
-    `reason` is the evidence that asks for the retrain.
+    `reason` is the evidence that asks for the retrain, `since_ms` as of `StartRetrain`.
     """
 
     job_id: str
     reason: str
+    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

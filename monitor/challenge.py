@@ -8,7 +8,7 @@ for some time, or until another feature drifts. If it cannot tell, the retrain s
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monitor.events import ChallengerJudged, TurnCame
+from monitor.events import ChallengerJudged, TurnAwaited, TurnCame
 from monitor.policy import HOUR_MS
 
 # A question without an answer for this long counts as one that cannot be answered.
@@ -20,24 +20,32 @@ class Challenge:
     """The question about one live model, and its answer.
 
     `job_id` names the question under way; `drifted` is the evidence that it was asked about.
-    While it `waits` for its turn, no answer is overdue.
+    While it `waits` for its turn, no answer is overdue; `late` says whether an alert told that it
+    waits too long.
     """
 
     job_id: str = ""
     asked_ms: int = 0
     waits: bool = False
+    late: bool = False
     drifted: tuple[str, ...] = ()
     answer: ChallengerJudged | None = None
 
     def ask(self, job_id: str, at_ms: int, drifted: Sequence[str]) -> None:
         """Ask; the question may have to wait for its turn."""
         self.job_id, self.asked_ms, self.answer = job_id, at_ms, None
-        self.drifted, self.waits = tuple(drifted), True
+        self.drifted, self.waits, self.late = tuple(drifted), True, False
 
     def begun(self, event: TurnCame) -> None:
         """Wait for an answer from now on."""
         if self.job_id == event.job_id and self.waits:
             self.asked_ms, self.waits = event.at_ms, False
+
+    def awaited(self, event: TurnAwaited) -> bool:
+        """Return whether it is news that the question waits too long."""
+        is_news = self.job_id == event.job_id and self.waits and not self.late
+        self.late = self.late or is_news
+        return is_news
 
     def take(self, event: ChallengerJudged) -> bool:
         """Take an answer; return whether it was to the question under way."""

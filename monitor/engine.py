@@ -158,6 +158,11 @@ class Engine:
         if self._champion is not None:
             self._champion.challenge.begun(event)
 
+    def _on_turn_awaited(self, event: events.TurnAwaited) -> None:
+        self._retrains.awaited(event)
+        if self._champion is not None and self._champion.challenge.awaited(event):
+            self._out.alert("warning", event.detail)
+
     def _on_retrain_failed(self, event: events.RetrainFailed) -> None:
         stopped = self._retrains.failed(event, self._now_ms)
         if stopped is not None and stopped.forced:  # any other is decided on anew
@@ -246,7 +251,8 @@ class Engine:
         job_id = self._retrains.name(self._now_ms)
         champion.challenge.ask(job_id, self._now_ms, champion.drifted)
         self._out.decide(f"wait: {self._under_way()}", start=False, job=job_id)
-        self._out.order(AskChallenger, job_id=job_id, reason=choice.reason)
+        why = {"reason": choice.reason, "since_ms": self._now_ms}
+        self._out.order(AskChallenger, job_id=job_id, **why)
 
     def _on_challenger(self, event: events.ChallengerJudged) -> None:
         if self._champion is not None and self._champion.challenge.take(event):
@@ -303,6 +309,7 @@ class Engine:
         events.TradeClosed: _on_trade,
         events.ModelServed: lambda self, news: self._swaps.served(news),
         events.TurnCame: _on_turn,
+        events.TurnAwaited: _on_turn_awaited,
         events.JudgingBegan: lambda self, news: self._retrains.judging(news),
         events.RetrainFinished: lambda self, news: self._retrains.finished(news, self._now_ms),
         events.RetrainFailed: _on_retrain_failed,

@@ -99,6 +99,14 @@ class TurnCame(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnAwaited(Event):
+    """A retrain or a quick challenger has waited too long for its turn; `detail` says it all."""
+
+    job_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgingBegan(Event):
     """A retrain has trained its candidate and now judges it."""
 

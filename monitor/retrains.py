@@ -30,6 +30,7 @@ class Retrains:
 
     def __init__(self, slot: str, out: Outbox, per_day: int) -> None:
         self._slot, self._out, self._questions = slot, out, 0
+        self._stopped: tuple[int, RetrainJob] | None = None
         self.job: RetrainJob | None = None
         self.candidate: JudgedCandidate | None = None
         self.began_ms: deque[int] = deque(maxlen=max(2, per_day))
@@ -43,11 +44,20 @@ class Retrains:
         return f"{self._slot}-{now_ms}-{self._questions}"
 
     def start(self, choice: Start, now_ms: int, *, over: str | None, forced: bool) -> RetrainJob:
-        """Order a retrain, which may wait for its turn; `over` is the model it is to replace."""
-        job_id = self.name(now_ms)
-        self.job = job = RetrainJob(job_id, choice.trigger, choice.reason, over, forced=forced)
+        """Order a retrain, which may wait for its turn; `over` is the model it is to replace.
+
+        In place of one that was stopped just now while it waited, it goes on with that one's wait.
+        """
+        job_id, waited = self.name(now_ms), self._stopped
+        job = RetrainJob(
+            job_id, choice.trigger, choice.reason, over, forced=forced, since_ms=now_ms
+        )
+        if waited is not None and waited[0] == now_ms:
+            job = replace(job, since_ms=waited[1].since_ms, late=waited[1].late)
+        self.job = job
         self.began_ms.append(now_ms)
-        self._out.order(StartRetrain, job_id=job_id, trigger=choice.trigger, reason=choice.reason)
+        why = {"trigger": choice.trigger, "reason": choice.reason}
+        self._out.order(StartRetrain, job_id=job_id, **why, since_ms=job.since_ms)
         return job
 
     def begun(self, event: events.TurnCame) -> None:
@@ -57,6 +67,13 @@ class Retrains:
         self.job = job = replace(self.job, begun=True)
         text = f"retrain {job.job_id} started: {job.reason}"
         self._out.publish("retrain_started", text, job=job.job_id, trigger=job.trigger)
+
+    def awaited(self, event: events.TurnAwaited) -> None:
+        """Alert once that the retrain waits too long."""
+        job = self.job
+        if job is not None and job.job_id == event.job_id and not (job.begun or job.late):
+            self.job = replace(job, late=True)
+            self._out.alert("warning", event.detail)
 
     def join(self) -> RetrainJob | None:
         """Make the retrain under way a forced one; return it, None if there is none."""
@@ -106,6 +123,7 @@ class Retrains:
             return None
         if event.stopped:
             self.began_ms.pop()
+            self._stopped = None if job.begun else (now_ms, job)
             text = f"the retrain did not end: {event.error}"
             self._out.publish("retrain_stopped", text, job=job.job_id)
             return job

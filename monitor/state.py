@@ -12,7 +12,8 @@ from monitor.watch import Champion
 class RetrainJob:
     """A retrain under way; `over` is the champion that it set out to replace.
 
-    Until it has `begun` it may wait for its turn.
+    Until it has `begun` it may wait for its turn, since `since_ms`, ms UTC; `late` says whether an
+    alert told that it waits too long.
     """
 
     job_id: str
@@ -22,6 +23,8 @@ class RetrainJob:
     forced: bool = False
     begun: bool = False
     judging: bool = False
+    since_ms: int = 0
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

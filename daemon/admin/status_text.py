@@ -212,7 +212,8 @@ def _probation_facts(probation: dict[str, Any] | None) -> Facts:
 def _phase(state: SlotState) -> str:
     job = state.retrain
     if job is None:
-        return state.phase
+        asked = state.challenge
+        return f"{state.phase}, {asked.said}" if asked else state.phase
     return job.said if job.waits else f"{state.phase} {job.said}"
 
 

@@ -65,6 +65,10 @@ def _turn_came(_: Fields) -> Said:
     return Said("the turn of a retrain, or of a quick test, has come")
 
 
+def _turn_awaited(of: Fields) -> Said:
+    return Said(of.text("detail"))
+
+
 def _judging_began(_: Fields) -> Said:
     return Said("the candidate is trained and is now being judged")
 
@@ -174,6 +178,7 @@ SENTENCES: Final[dict[str, Callable[[Fields], Said]]] = {
     "ModelServed": _model_served,
     "TradeClosed": _trade_closed,
     "TurnCame": _turn_came,
+    "TurnAwaited": _turn_awaited,
     "JudgingBegan": _judging_began,
     "ChallengerJudged": _challenger_judged,
     "RetrainFinished": _retrain_finished,

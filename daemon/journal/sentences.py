@@ -20,7 +20,8 @@ KINDS: Final = tuple(sorted(_SENTENCES, key=str.lower))
 
 QUIET: Final = frozenset(
     (
-        *(journal_kinds.SCORED, "Ticked", "TurnCame", "JudgingBegan", journal_kinds.TRADE_HEADER),
+        *(journal_kinds.SCORED, "Ticked", "TurnCame", "TurnAwaited", "JudgingBegan"),
+        journal_kinds.TRADE_HEADER,
         *("ModelServed", "RetrainFinished", "RetrainFailed", "ChallengerJudged"),
         *("BotSpoke", "BotFellSilent", "FeaturesDiffered", "FeaturesAgreed"),
     )

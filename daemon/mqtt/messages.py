@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from daemon.core.outside_text import decode_json
-from daemon.mqtt.retrain_messages import RetrainProgress, RetrainRefusal
+from daemon.mqtt.retrain_messages import ChallengeProgress, RetrainProgress, RetrainRefusal
 from hyperdrift.errors import BadInput
 from hyperdrift.mqtt import messages
 
@@ -242,6 +242,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
         probation_ends_ms: When the live model is confirmed unless it is worse, ms UTC, or null.
         objection: Why no model is deployed now, by a bot's features or library; empty if one may.
         live_reason: Why the live version was put live; empty before the first one.
+        challenge: The quick challenger that waits or runs; null if none does.
     """
 
     phase: str
@@ -272,6 +273,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
     probation_ends_ms: int | None = None
     objection: str = ""
     live_reason: str = ""
+    challenge: ChallengeProgress | None = None
 
 
 class PayloadReader:

@@ -40,6 +40,33 @@ class RetrainProgress(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.step} {self.percent:.0f} %"
 
 
+class ChallengeProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """A quick challenger that was asked whether a retrain would help.
+
+    Attributes:
+        job: Names it.
+        reason: Why a retrain is considered.
+        place: Its place in the queue while it waits, 1 for the next one; 0 once it runs.
+        waiting: How many wait then, this one counted; 0 once it runs.
+    """
+
+    job: str
+    reason: str
+    place: int = 0
+    waiting: int = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for its turn."""
+        return self.place > 0
+
+    @property
+    def said(self) -> str:
+        """What it does and where in the queue it is."""
+        far = f": {WAITING}, {ordinal(self.place)} of {self.waiting}" if self.waits else ""
+        return f"asks whether a retrain would help{far}"
+
+
 class RetrainRefusal(msgspec.Struct, frozen=True, kw_only=True):
     """A retrain that left no model.
 

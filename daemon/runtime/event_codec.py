@@ -37,6 +37,7 @@ _EVENTS: dict[str, type[events.Event]] = {
         events.SwapFailed,
         events.Ticked,
         events.TradeClosed,
+        events.TurnAwaited,
         events.TurnCame,
     )
 }

@@ -1,6 +1,7 @@
 """Compare the engine with the model files at a start, and restore files damaged later."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from daemon.core.clock import VenueClock
 from daemon.registry import deployment_log
@@ -78,6 +79,8 @@ class ModelRecovery:
         if live is not None and live.model_id != was.model_id:
             await self._handle(await self._serving.found(live, was.model_id))
         elif (was.swap_to or was.challenge_id) and unfinished is not None:
+            if isinstance(unfinished, actions.AskChallenger):  # its wait goes on
+                unfinished = replace(unfinished, at_ms=self._venue.now_ms())
             await self._act(unfinished)
 
     async def end_replayed(self, was: EngineSnapshot, now: EngineSnapshot) -> None:

@@ -8,13 +8,14 @@ that it has.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 import structlog
 
 from daemon.config.schema import Config
-from daemon.mqtt.retrain_messages import WAITING, RetrainProgress
+from daemon.mqtt.retrain_messages import WAITING, ChallengeProgress, RetrainProgress
 from daemon.runtime.serving import Serving
 from daemon.training.jobs import ChallengeOutcome, JobOutcome
 from daemon.training.retrain_order import CHALLENGE
@@ -67,6 +68,7 @@ class RetrainTasks:
         self._put, self._put_nowait, self._show, self._announce = put, put_nowait, show, announce
         self._jobs: dict[str, _Job] = {}
         self._challenge: asyncio.Task[None] | None = None
+        self._asked: actions.AskChallenger | None = None
         self._progress: RetrainProgress | None = None
 
     @property
@@ -78,6 +80,16 @@ class RetrainTasks:
         if now is None or place is None:
             return now
         return msgspec.structs.replace(now, step=WAITING, **place._asdict())
+
+    @property
+    def question(self) -> ChallengeProgress | None:
+        """The quick challenger that waits or runs; None while there is none."""
+        asked = self._asked
+        job = self._jobs.get(asked.job_id) if asked is not None else None
+        if asked is None or job is None:
+            return None
+        where = place._asdict() if (place := job.ticket.place) is not None else {}
+        return ChallengeProgress(job=asked.job_id, reason=asked.reason, **where)
 
     def reconfigure(self, config: Config) -> None:
         """Use another configuration from now on."""
@@ -92,6 +104,7 @@ class RetrainTasks:
             case actions.WithdrawJob():
                 self._withdraw(order.job_id, tasks)
             case actions.AskChallenger():
+                self._asked = order
                 self._challenge = self._begin(order, CHALLENGE, tasks)
             case actions.StartRetrain():
                 if self._challenge is not None:
@@ -103,7 +116,9 @@ class RetrainTasks:
 
     def _begin(self, order: Ordered, kind: str, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
         """Let an order wait for its turn, in a task; however that ends, its place is free then."""
-        ticket = self._training.queue.enter(kind, moved=self._show, late=self._tell_late)
+        waited_ms = order.at_ms - order.since_ms if order.since_ms else 0
+        late = partial(self._tell_late, order.job_id)
+        ticket = self._training.queue.enter(kind, moved=self._show, late=late, waited_ms=waited_ms)
         if isinstance(order, actions.AskChallenger):
             work, name = self._challenged(order, ticket), f"challenge-{order.job_id}"
         else:
@@ -172,6 +187,7 @@ class RetrainTasks:
         )
 
     async def _challenged(self, order: actions.AskChallenger, ticket: Ticket) -> None:
+        self._show()
         try:
             order, sharing = await self._turn(order, ticket)
             answer = await self._training.challenge(order, self._serving, sharing=sharing)
@@ -179,6 +195,7 @@ class RetrainTasks:
             error = _error(e, order.job_id)
             answer = ChallengeOutcome(None, f"the quick challenger failed: {error}")
         finally:
+            self._asked = None
             ticket.leave()
         await self._put(challenger_judged(answer, order, self._serving.now()["at_ms"]))
 
@@ -193,11 +210,9 @@ class RetrainTasks:
         self._progress = msgspec.structs.replace(self._progress, step=step, percent=percent)
         self._show()
 
-    def _tell_late(self, text: str) -> None:
-        """Alert that a job has waited too long; the journal has it too."""
-        now, severity = self._serving.now(), "warning"
-        log.warning("alert", slot=now["slot"], severity=severity, why=text)
-        self._announce({"kind": "alert", "at_ms": now["at_ms"], "text": text, "severity": severity})
+    def _tell_late(self, job_id: str, text: str) -> None:
+        """Let the engine alert that a job has waited too long."""
+        self._put_nowait(events.TurnAwaited(**self._serving.now(), job_id=job_id, detail=text))
 
 
 def _error(error: Exception, job_id: str) -> str:

@@ -9,7 +9,7 @@ import structlog
 from daemon.core.slot_troubles import TroubleChanged
 from daemon.mqtt.bot_table import KnownBot
 from daemon.mqtt.messages import BotState, CommandReply, FeatureMismatch, SlotState
-from daemon.mqtt.retrain_messages import RetrainProgress, RetrainRefusal
+from daemon.mqtt.retrain_messages import ChallengeProgress, RetrainProgress, RetrainRefusal
 from daemon.runtime import event_codec
 from daemon.runtime.announcements import Announcements, announced
 from daemon.runtime.command_log import append_answer
@@ -142,6 +142,7 @@ def slot_state(
     retrain: RetrainProgress | None,
     trouble: str,
     labels: str,
+    challenge: ChallengeProgress | None = None,
     bots: Iterable[KnownBot] = (),
 ) -> SlotState:
     """Return the state of a slot, as it is published.
@@ -153,6 +154,7 @@ def slot_state(
         retrain: How far a retrain is, None if none runs.
         trouble: What the slot lacks, empty if nothing.
         labels: What the live version's labels are, empty before the first one.
+        challenge: The quick challenger that waits or runs, None if none does.
         bots: The bots that were heard of.
     """
     return SlotState(
@@ -165,6 +167,7 @@ def slot_state(
         last_bar_t=last_bar_t,
         lag_ms=lag_ms,
         retrain=retrain,
+        challenge=challenge,
         pnl_7d=now.pnl_7d,
         trades_before=now.trades_before,
         earning=now.earning,

@@ -1,8 +1,7 @@
 """Keep the model of one slot fresh: hand events to the engine and carry out its actions.
 
-Everything that happens to a slot goes through one inbox, in order. The engine handles a single
-sequence of events, and the journal holds the same one. So a start can rebuild the engine from
-the journal, even after a crash.
+Everything that happens to a slot goes through one inbox, in order. The engine and the journal get
+the same sequence of events, so a start can rebuild one from the other, even after a crash.
 """
 
 import asyncio
@@ -327,6 +326,7 @@ class SlotRunner:
             last_bar_t=self._last_bar_t,
             lag_ms=self._lag_now_ms(),
             retrain=self._retrains.progress,
+            challenge=self._retrains.question,
             trouble="; ".join(filter(None, (model, self._lacks()))),
             labels=self._serving.labels_told,
             bots=self._serving.bots,

@@ -153,6 +153,8 @@ def _slot_line(state: SlotState) -> str:
     if state.retrain is not None:
         told = state.retrain
         doing += f" ({told.said if told.waits else f'{told.step}, {told.percent:.0f} %'})"
+    elif state.challenge is not None and state.challenge.waits:
+        doing += f" ({state.challenge.said})"
     if state.model_id is None or state.model_age_s is None:
         why = state.waiting_for.removeprefix("wait: ")
         return f"no model yet, {why}" if why and state.retrain is None else f"{doing}, no model yet"

@@ -6,11 +6,18 @@ once would take the memory of the host, and none of them would end soon.
 
 import asyncio
 import itertools
+import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from daemon.config.schema import Config
-from daemon.training.retrain_order import CHALLENGE, LONGEST_WAIT_S, Waiter, in_order
+from daemon.training.retrain_order import (
+    CHALLENGE,
+    LONGEST_WAIT_S,
+    Waiter,
+    in_order,
+    is_overdue,
+)
 
 # So many of the first in the queue hear that their place changed, once in so many seconds; each
 # publishes its state then. The others show theirs with the next bar, or the next minute.
@@ -34,6 +41,7 @@ class Ticket:
         waiter: How it is ordered.
         moved: Called when its place has changed.
         late: Called once with a sentence if it waits too long.
+        waited_s: How long it has waited before, seconds.
     """
 
     def __init__(
@@ -43,11 +51,13 @@ class Ticket:
         *,
         moved: Callable[[], None],
         late: Callable[[str], None],
+        waited_s: float = 0.0,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self._queue, self.waiter, self.moved, self._late = queue, waiter, moved, late
+        self._queue, self.waiter, self.moved, self.late = queue, waiter, moved, late
         self._turn: asyncio.Future[int] = loop.create_future()
-        self._alarm = loop.call_later(LONGEST_WAIT_S, self._tell_late)
+        left_s = max(0.0, LONGEST_WAIT_S - waited_s)
+        self._alarm = loop.call_later(left_s, queue.tell_late, self)
         self.heard = 0
         """The place that `moved` was called for."""
 
@@ -76,13 +86,6 @@ class Ticket:
         self._alarm.cancel()
         self._turn.set_result(sharing)
 
-    def _tell_late(self) -> None:
-        if (place := self.place) is not None:
-            where = f"it is {place.place} of {place.waiting} in the queue"
-            hours = f"{LONGEST_WAIT_S / 3600:g} h"
-            what = "a quick challenger" if self.waiter.kind == CHALLENGE else "a retrain"
-            self._late(f"{what} has waited {hours} for its turn, {where}: {_REMEDY}")
-
 
 class RetrainQueue:
     """The queue of all slots.
@@ -97,7 +100,8 @@ class RetrainQueue:
         self._numbers = itertools.count()
         self._waiting: dict[Waiter, Ticket] = {}
         self._running: set[Ticket] = set()
-        self._longest_next = True
+        self._longest_next, self._speed = True, 1.0
+        self._late_s, self._late_told = -math.inf, False
         self._order: list[Waiter] | None = None
         self._hearing: asyncio.TimerHandle | None = None
 
@@ -121,7 +125,7 @@ class RetrainQueue:
 
     def adopt(self, config: Config) -> None:
         """Use another configuration from now on; what runs goes on."""
-        self._parallel = config.retrain.parallel
+        self._parallel, self._speed = config.retrain.parallel, config.hyperliquid.speed
         self.look()
 
     def enter(
@@ -130,16 +134,21 @@ class RetrainQueue:
         *,
         moved: Callable[[], None] = lambda: None,
         late: Callable[[str], None] = lambda _: None,
+        waited_ms: int = 0,
     ) -> Ticket:
         """Begin to wait; the turn may have come when this returns.
 
         Args:
             kind: The trigger of the retrain, or `CHALLENGE`.
             moved: Called when its place has changed; not for each change if many wait.
-            late: Called once with a sentence if it waits longer than `LONGEST_WAIT_S`.
+            late: Called once with a sentence if it waits longer than `LONGEST_WAIT_S`, unless
+                another one has just been told of: many wait too long in the same hour.
+            waited_ms: How long it has waited before a restart, ms of the venue's time.
         """
-        waiter = Waiter(kind, self._now(), next(self._numbers))
-        ticket = self._waiting[waiter] = Ticket(self, waiter, moved=moved, late=late)
+        waited_s = waited_ms / 1000 / self._speed
+        waiter = Waiter(kind, self._now() - waited_s, next(self._numbers))
+        ticket = Ticket(self, waiter, moved=moved, late=late, waited_s=waited_s)
+        self._waiting[waiter] = ticket
         self.look()
         return ticket
 
@@ -164,9 +173,29 @@ class RetrainQueue:
             self._running.add(ticket)
             ticket.grant(sharing)
         self._order = None
+        self._look_for_late()
         if self._waiting and self._hearing is None:
             loop = asyncio.get_running_loop()
             self._hearing = loop.call_later(_HEAR_EVERY_S, self._let_hear)
+
+    def tell_late(self, ticket: Ticket) -> None:
+        """Tell that a ticket waits too long, if that is news of the whole queue."""
+        self._look_for_late()
+        if self._late_told or (place := ticket.place) is None:
+            return
+        self._late_told = True
+        hours = f"{max(1.0, (self._now() - ticket.waiter.since_s) / 3600):.1f}".removesuffix(".0")
+        what = "a quick challenger" if ticket.waiter.kind == CHALLENGE else "a retrain"
+        where = f"it is {place.place} of {place.waiting} in the queue"
+        ticket.late(f"{what} has waited {hours} h for its turn, {where}: {_REMEDY}")
+
+    def _look_for_late(self) -> None:
+        """Note whether somebody waits too long; an hour after the last one, the next is news."""
+        now_s = self._now()
+        if now_s - self._late_s >= LONGEST_WAIT_S:
+            self._late_told = False
+        if any(is_overdue(waiter, now_s) for waiter in self._waiting):
+            self._late_s = now_s
 
     def _let_hear(self) -> None:
         self._hearing = None

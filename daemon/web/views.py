@@ -10,7 +10,7 @@ import msgspec
 
 from daemon.journal.line import JournalLine
 from daemon.mqtt.messages import BotState, FeedState, SlotState, VenueState
-from daemon.mqtt.retrain_messages import RetrainProgress
+from daemon.mqtt.retrain_messages import ChallengeProgress, RetrainProgress
 
 Urgency = Literal["ok", "busy", "look", "act"]
 """How much a slot needs its owner: nothing, nothing while it works, a look, an act."""
@@ -196,6 +196,7 @@ class SlotView(View, frozen=True, kw_only=True):
         drift: Every feature, the most evidence first.
         timeline: What happened to the versions, oldest first.
         retrain: How far a retrain is; null if none runs.
+        challenge: The quick challenger that waits or runs; null if none does.
         next_retrain: When the next one may start and what would cause it, in words.
         why_live: Why the live version is live, in one sentence.
         versions: The versions that are kept, newest first.
@@ -210,6 +211,7 @@ class SlotView(View, frozen=True, kw_only=True):
     drift: tuple[DriftBar, ...]
     timeline: tuple[TimelineMark, ...]
     retrain: RetrainProgress | None
+    challenge: ChallengeProgress | None = None
     next_retrain: str
     why_live: str
     versions: tuple[VersionLine, ...]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from monitor import events
-from monitor.actions import Action, AskChallenger, Publish, StartRetrain, WithdrawJob
+from monitor.actions import Action, Alert, AskChallenger, Publish, StartRetrain, WithdrawJob
 from monitor.policy import DAY_MS, HOUR_MS
 from tests.monitor.test_engine import BAR_MS, NAMES, Slot, calibrated, kinds, only
 
@@ -84,6 +84,18 @@ def test_a_question_that_waits_for_its_turn_is_not_overdue() -> None:
     slot.give(events.TurnCame, job_id=job_id)
     assert slot.tick(HOUR_MS - 1) == ()
     assert len(only(answer(slot, job_id, helps=True), StartRetrain)) == 1
+
+
+def test_that_a_question_waits_too_long_is_told_once() -> None:
+    slot, job_id = drifting()
+
+    def alerts() -> int:
+        return len(only(slot.give(events.TurnAwaited, job_id=job_id, detail="late"), Alert))
+
+    assert [alerts(), alerts()] == [1, 0]
+    slot, job_id = drifting()
+    slot.give(events.TurnCame, job_id=job_id)
+    assert alerts() == 0, "it runs already"
 
 
 def test_a_pause_takes_back_a_question_that_waits_and_it_is_asked_again_after_it() -> None:

@@ -298,6 +298,24 @@ def test_a_retrain_is_said_to_have_started_when_its_turn_has_come_and_once() -> 
     assert kinds(slot.give(events.TurnCame, job_id=job_id)) == []
 
 
+def test_a_wait_that_is_too_long_is_told_once_also_if_a_restart_comes_between() -> None:
+    slot = Slot()
+    (order,) = only(slot.tick(), StartRetrain)
+    assert order.since_ms == order.at_ms
+    late = {"detail": "it has waited an hour: add workers"}
+    out = slot.give(events.TurnAwaited, job_id=order.job_id, **late)
+    assert [alert.text for alert in only(out, Alert)] == [late["detail"]]
+    stop = {"error": "the daemon was stopped meanwhile", "stopped": True}
+    slot.now_ms += HOUR_MS
+    (again,) = only(slot.give(events.RetrainFailed, job_id=order.job_id, **stop), StartRetrain)
+    assert (again.at_ms, again.since_ms) == (order.at_ms + HOUR_MS, order.at_ms)
+    assert only(slot.give(events.TurnAwaited, job_id=again.job_id, **late), Alert) == []
+    slot.give(events.TurnCame, job_id=again.job_id)
+    (after,) = only(slot.give(events.RetrainFailed, job_id=again.job_id, **stop), StartRetrain)
+    assert after.since_ms == after.at_ms, "a new wait"
+    assert len(only(slot.give(events.TurnAwaited, job_id=after.job_id, **late), Alert)) == 1
+
+
 def test_a_force_joins_the_retrain_that_waits_and_hurries_it() -> None:
     slot = Slot()
     slot.tick()

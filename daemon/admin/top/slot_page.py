@@ -41,6 +41,8 @@ def page(state: TopState, row: SlotRow, width: int, height: int, now_ms: int) ->
 def _title(row: SlotRow, width: int) -> Text:
     job = row.state.retrain
     doing = row.state.phase if job is None else f"{row.state.phase} {job.said}"
+    if job is None and row.state.challenge is not None:
+        doing = f"{doing}, {row.state.challenge.said}"
     title = fitted(f"{row.slot}  {job.said if job and job.waits else doing}", width)
     title.stylize("bold")
     return title

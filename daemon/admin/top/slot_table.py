@@ -27,7 +27,8 @@ class _Column(NamedTuple):
 def _phase(row: SlotRow) -> str:
     job = row.state.retrain
     if job is None:
-        return row.state.phase
+        asked = row.state.challenge
+        return f"asks {asked.place}/{asked.waiting}" if asked and asked.waits else row.state.phase
     if job.waits:
         return f"waiting {job.place}/{job.waiting}"
     return f"{row.state.phase} {job.percent:.0f}%"

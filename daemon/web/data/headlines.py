@@ -31,6 +31,9 @@ def doing(state: SlotState) -> str:
             return "It is paused by an operator: no retrain and no deploy starts by itself."
         case Phase.PROBATION:
             return sentence(_probation(state))
+        case Phase.SERVING if state.challenge and state.challenge.waits:
+            asked = state.challenge
+            return sentence(f"the live model serves; {short_reason(asked.reason)}: it {asked.said}")
         case Phase.SERVING:
             return sentence(f"the live model serves; {why}" if why else "the live model serves")
     return sentence(f"it is {state.phase}")
@@ -170,6 +173,8 @@ def _counted(slots: tuple[SlotSummary, ...]) -> str:
         counts.append(f"{plural(busy, 'retrain')} under way")
     if queued:
         counts.append(f"{plural(len(queued), 'retrain')} waiting")
+    if asked := sum(one.state.challenge is not None for one in slots):
+        counts.append(f"{plural(asked, 'quick challenger')} asked")
     return listed(counts)
 
 

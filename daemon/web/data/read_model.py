@@ -134,6 +134,7 @@ class Views:
             drift=drift_bars(state.drift),
             timeline=read.history.timeline() if read else (),
             retrain=state.retrain,
+            challenge=state.challenge,
             next_retrain=headlines.next_retrain(state, now_ms),
             why_live=why_live(read.history, state.model_id, versions.live_gates) if read else "",
             versions=versions.lines,

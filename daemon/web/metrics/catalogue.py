@@ -78,7 +78,7 @@ _OF_SLOT: Final = (
     ("lag_seconds", "gauge", "How late the newest bar was scored, or the next one is now.", _SLOT),
     ("last_bar_timestamp_seconds", "gauge", "Open time of the newest bar that was scored.", _SLOT),
     ("retrain_running", "gauge", "1 while a retrain runs.", _SLOT),
-    ("retrain_place", "gauge", "Place of its retrain in the queue; 0 if none waits.", _SLOT),
+    ("retrain_place", "gauge", "Place of its retrain or challenger in the queue, or 0.", _SLOT),
     ("retrain_progress_ratio", "gauge", "Share of the running retrain that is done.", _SLOT),
     ("slot_trouble", "gauge", "1 while the slot lacks something; its page says what.", _SLOT),
     ("feature_mismatch", "gauge", "1 while a bot's features differ from the daemon's.", _SLOT),

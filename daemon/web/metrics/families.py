@@ -154,7 +154,8 @@ def _slot(page: _Page, slot: str, state: SlotState) -> None:
     page.put("last_bar_timestamp_seconds", _seconds(state.last_bar_t), slot)
     job = state.retrain
     page.put("retrain_running", job is not None and not job.waits, slot)
-    page.put("retrain_place", job.place if job else 0, slot)
+    place = job.place if job else state.challenge.place if state.challenge else 0
+    page.put("retrain_place", place, slot)
     page.put("retrain_progress_ratio", job and job.percent / 100, slot)
     page.put("slot_trouble", bool(state.trouble), slot)
     page.put("feature_mismatch", state.mismatch is not None, slot)

@@ -1,6 +1,6 @@
 import pytest
 
-from daemon.mqtt.retrain_messages import RetrainProgress, ordinal
+from daemon.mqtt.retrain_messages import ChallengeProgress, RetrainProgress, ordinal
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,10 @@ def test_progress_is_said_as_a_step_or_as_a_place() -> None:
     assert (runs.said, runs.waits) == ("fit 40 %", False)
     waits = RetrainProgress(job="j", step="waiting", percent=0.0, place=3, waiting=12)
     assert (waits.said, waits.waits) == ("waiting, 3rd of 12", True)
+
+
+def test_a_quick_challenger_is_said_with_its_place_too() -> None:
+    runs = ChallengeProgress(job="j", reason="drift of x")
+    assert (runs.said, runs.waits) == ("asks whether a retrain would help", False)
+    waits = ChallengeProgress(job="j", reason="drift of x", place=3, waiting=12)
+    assert waits.said == "asks whether a retrain would help: waiting, 3rd of 12"

@@ -72,6 +72,25 @@ async def test_only_a_retrain_that_had_begun_has_failed_when_the_daemon_was_kill
     assert (len(again), len(alerts)) == ((1, 0) if stopped else (0, 1))
 
 
+async def test_a_question_that_waited_is_asked_again_and_its_wait_goes_on() -> None:
+    store, acted = ThreadedStore(Store(":memory:")), list[actions.Action]()
+
+    async def act(order: actions.Action) -> None:
+        acted.append(order)
+
+    async def handle(_: events.Event) -> None: ...
+
+    clock = FakeClock()
+    recovery = ModelRecovery(
+        SLOT, cast("Serving", Now()), store, VenueClock(clock), handle=handle, act=act
+    )
+    was = replace(left().snapshot(), job_id=None, challenge_id="c1")
+    asked = actions.AskChallenger(slot="BTC-5m", at_ms=5, job_id="c1", reason="x", since_ms=5)
+    await recovery.reconcile(was, None, asked)
+    store.close()
+    assert acted == [replace(asked, at_ms=clock.now_ms())]
+
+
 @pytest.mark.parametrize(
     ("known", "found", "ends"),
     [

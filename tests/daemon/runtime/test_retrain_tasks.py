@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,13 +12,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.core.errors import RetrainFailedError
-from daemon.mqtt.retrain_messages import RetrainProgress
+from daemon.mqtt.retrain_messages import ChallengeProgress, RetrainProgress
 from daemon.runtime.retrain_tasks import RetrainTasks
 from daemon.runtime.serving import Serving
 from daemon.training.jobs import Jobs, Limits
 from daemon.training.retrain_queue import RetrainQueue
 from daemon.training.training import Training
+from hyperdrift.slot_name import HOUR_MS
 from monitor import actions, events
+from tests import virtual_time
 
 ORDER = actions.StartRetrain(slot="BTC-5m", at_ms=1, job_id="j1", trigger="command", reason="try")
 
@@ -151,7 +154,7 @@ class Slots:
             cast("Training", self.training),
             cast("Serving", Now()),
             put=put,
-            put_nowait=lambda _: True,
+            put_nowait=lambda event: not self.heard.append(event),  # type: ignore[func-returns-value]
             show=show,
             announce=lambda _message: None,
         )
@@ -256,19 +259,41 @@ async def test_a_slot_that_goes_frees_its_place_whether_it_waits_or_runs(steps: 
         assert slots.training.queue.enter("drift").place == (1, 1)
 
 
-async def test_a_wait_that_is_too_long_is_an_alert_on_the_slots_topic() -> None:
-    told: list[Any] = []
+def test_a_wait_that_is_too_long_is_told_to_the_engine_and_goes_on_over_a_restart() -> None:
+    async def waited(since_ms: int) -> list[events.TurnAwaited]:
+        async with several() as slots:
+            await slots.order(slots.slot(), start("j1"))
+            order = replace(start("j2"), at_ms=10 * HOUR_MS, since_ms=since_ms)
+            await slots.order(slots.slot(), order)
+            await asyncio.sleep(1800)
+            return [one for one in slots.heard if isinstance(one, events.TurnAwaited)]
 
-    async def put(_: events.Event) -> None: ...
+    remedy = "raise retrain.parallel, add workers, or follow fewer slots"
+    assert virtual_time.run(waited(10 * HOUR_MS)) == []
+    (told,) = virtual_time.run(waited(9 * HOUR_MS + HOUR_MS // 2))
+    where = "it is 1 of 1 in the queue"
+    text = f"a retrain has waited 1 h for its turn, {where}: {remedy}"
+    assert told == events.TurnAwaited(slot="BTC-5m", at_ms=7, job_id="j2", detail=text)
+    (told,) = virtual_time.run(waited(6 * HOUR_MS + HOUR_MS // 2))
+    assert told.detail.startswith("a retrain has waited 3.5 h for its turn")
 
-    tasks = RetrainTasks(
-        cast("Training", Stuck()),
-        cast("Serving", Now()),
-        put=put,
-        put_nowait=lambda _: True,
-        show=lambda: None,
-        announce=told.append,
-    )
-    tasks._tell_late("it has waited")
-    alert = {"kind": "alert", "at_ms": 7, "text": "it has waited", "severity": "warning"}
-    assert told == [alert]
+
+async def test_a_quick_challenger_shows_its_place_while_it_waits_and_that_it_runs() -> None:
+    async with several() as slots:
+        first, second = slots.slot(), slots.slot()
+        await slots.order(first, start("j1"))
+        before = slots.shown
+        asked = actions.AskChallenger(slot="s", at_ms=1, job_id="c1", reason="drift of x")
+        await slots.order(second, asked)
+        assert slots.shown > before
+        assert second.question == ChallengeProgress(
+            job="c1", reason="drift of x", place=1, waiting=1
+        )
+        await slots.training.ends.put(RetrainFailedError("no"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert second.question == ChallengeProgress(job="c1", reason="drift of x")
+        await slots.training.ends.put(RetrainFailedError("no"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert second.question is None

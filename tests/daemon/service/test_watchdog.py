@@ -7,7 +7,7 @@ import pytest
 
 from daemon.core.loop_progress import LoopProgress
 from daemon.mqtt.messages import SlotState
-from daemon.mqtt.retrain_messages import RetrainProgress
+from daemon.mqtt.retrain_messages import ChallengeProgress, RetrainProgress
 from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.watchdog import Watchdog, summary
 from tests.captured import capture_logs
@@ -157,6 +157,10 @@ def test_the_summary_has_age_win_rate_and_what_each_slot_does() -> None:
     )
     waiting = replaced(busy, retrain=replaced(fit, step="waiting", place=2, waiting=9))
     assert summary([("BTC-5m", waiting)]).startswith("BTC-5m: retraining (waiting, 2nd of 9), mo")
+    asked = ChallengeProgress(job="1", reason="drift", place=2, waiting=9)
+    assert summary([("BTC-5m", replaced(STATE, challenge=asked))]).startswith(
+        "BTC-5m: serving (asks whether a retrain would help: waiting, 2nd of 9), model 3 h"
+    )
     lost = msgspec.structs.replace(STATE, trouble="its model cannot be used: it is gone")
     assert summary([("BTC-5m", lost)]) == "BTC-5m: its model cannot be used: it is gone"
     assert summary([(str(n), new) for n in range(6)]).endswith("; and 2 more")

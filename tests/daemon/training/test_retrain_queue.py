@@ -14,6 +14,10 @@ from daemon.training.retrain_queue import Place, RetrainQueue, Ticket
 from tests import virtual_time
 
 
+def _count(told: list[int], number: int, _: str) -> None:
+    told.append(number)
+
+
 async def settled() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
@@ -138,18 +142,61 @@ async def test_the_first_ten_hear_of_a_new_place_once_a_second_however_much_happ
 async def test_a_wait_that_is_too_long_is_told_once_with_what_helps() -> None:
     queue, told = RetrainQueue(), list[str]()
     queue.enter("drift", late=told.append)
-    waits = [queue.enter(kind, late=told.append) for kind in ("age", "challenge")]
+    waits = queue.enter("challenge", late=told.append)
     gone = queue.enter("drift", late=told.append)
     await asyncio.sleep(LONGEST_WAIT_S - 1)
     gone.leave()
     assert told == []
     await asyncio.sleep(5 * LONGEST_WAIT_S)
     remedy = "raise retrain.parallel, add workers, or follow fewer slots"
-    assert sorted(told) == [
-        f"a quick challenger has waited 1 h for its turn, it is 1 of 2 in the queue: {remedy}",
-        f"a retrain has waited 1 h for its turn, it is 2 of 2 in the queue: {remedy}",
+    assert told == [
+        f"a quick challenger has waited 1 h for its turn, it is 1 of 1 in the queue: {remedy}"
     ]
-    assert [ticket.place for ticket in waits] == [Place(2, 2), Place(1, 2)]
+    assert waits.place == Place(1, 1)
+
+
+@in_virtual_time
+async def test_many_that_wait_too_long_are_told_once_until_an_hour_passed_without_one() -> None:
+    queue, told = RetrainQueue(), list[int]()
+    runs = queue.enter("drift")
+    waits = []
+    for n in range(50):
+        waits.append(queue.enter("age", late=partial(_count, told, n)))
+        await asyncio.sleep(60)
+    await asyncio.sleep(LONGEST_WAIT_S)
+    assert told == [0]
+    for ticket in waits:
+        ticket.leave()
+    queue.enter("age", late=lambda _: told.append(99))
+    await asyncio.sleep(LONGEST_WAIT_S + 1)
+    assert told == [0, 99]
+    runs.leave()
+
+
+@in_virtual_time
+async def test_a_wait_goes_on_where_it_was_before_a_restart() -> None:
+    queue, told = RetrainQueue(), list[str]()
+    queue.enter("drift")
+    new = queue.enter("drift")
+    old = queue.enter("drift", late=told.append, waited_ms=3_000_000)
+    assert (old.place, new.place) == (Place(1, 2), Place(2, 2))
+    await asyncio.sleep(599)
+    assert told == []
+    await asyncio.sleep(2)
+    assert len(told) == 1
+
+
+@in_virtual_time
+async def test_the_wait_before_a_restart_is_of_the_venues_time() -> None:
+    faster = msgspec.structs.replace(Config().hyperliquid, speed=500.0)
+    queue, told = RetrainQueue(), list[str]()
+    queue.adopt(msgspec.structs.replace(Config(), hyperliquid=faster))
+    queue.enter("drift")
+    queue.enter("drift", late=told.append, waited_ms=3_600_000)  # 7.2 s
+    await asyncio.sleep(LONGEST_WAIT_S - 10)
+    assert told == []
+    await asyncio.sleep(5)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("parallel", [0, -1])

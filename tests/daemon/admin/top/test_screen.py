@@ -8,7 +8,7 @@ from daemon.admin.top.screen import Drawn, draw
 from daemon.admin.top.top_state import TopState, heard_line, heard_slot, pressed
 from daemon.journal.line import JournalLine
 from daemon.mqtt.messages import BotState, DaemonStatus, VenueState
-from daemon.mqtt.retrain_messages import RetrainProgress
+from daemon.mqtt.retrain_messages import ChallengeProgress, RetrainProgress
 from hyperdrift.slot_name import SlotName
 from tests.daemon.admin.top.states import T0, shown, slot_state
 
@@ -75,6 +75,10 @@ def test_the_page_of_a_slot_has_its_events_its_drift_and_its_bots() -> None:
     waits = heard_slot(state, SlotName("C0", "5m"), slot_state(retrain=queued), T0)
     assert "C0-5m  waiting, 3rd of 12" in text(draw(waits, 80, 60, T0))
     assert "waiting 3/12" in text(draw(replace(waits, opened=False), 120, 24, T0))
+    asked = ChallengeProgress(job="j", reason="drift of x", place=3, waiting=12)
+    asks = heard_slot(state, SlotName("C0", "5m"), slot_state(challenge=asked), T0)
+    assert f"serving, {asked.said}" in text(draw(asks, 80, 60, T0))
+    assert "asks 3/12" in text(draw(replace(asks, opened=False), 120, 24, T0))
     low = draw(state, 80, 10, T0)
     assert low.most_scrolled > 5
     end = draw(replace(state, scrolled=low.most_scrolled), 80, 10, T0)

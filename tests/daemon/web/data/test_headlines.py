@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from daemon.mqtt.messages import DaemonStatus, SlotState
-from daemon.mqtt.retrain_messages import RetrainProgress
+from daemon.mqtt.retrain_messages import ChallengeProgress, RetrainProgress
 from daemon.web.data import headlines
 from daemon.web.data.summary import summary
 from daemon.web.views import SlotSummary
@@ -14,6 +14,7 @@ from tests.daemon.web.data.test_needs import NOW_MS, ONLINE, SERVING
 
 JOB = RetrainProgress(job="BTC-5m-1750000000000-1", step="fit", percent=40.4, reason="drift of x")
 WAITS = msgspec.structs.replace(JOB, step="waiting", percent=0.0, place=3, waiting=12)
+ASKS = ChallengeProgress(job="j", reason="drift of a, b, c, d", place=3, waiting=12)
 EARNED = {"count": 40, "mean_bp": 3.25, "low_bp": 0.5, "high_bp": 6.0, "verdict": "shown"}
 FEW = {"count": 4, "mean_bp": -7.0, "low_bp": None, "high_bp": None, "verdict": "too few"}
 NONE = {"count": 0, "mean_bp": None, "low_bp": None, "high_bp": None, "verdict": "too few"}
@@ -39,6 +40,13 @@ def state(**fields: Any) -> SlotState:
         (
             {"waiting_for": "wait: drift of a, b, c, d; would a retrain help?"},
             "The live model serves; drift of a, b and 2 more; would a retrain help?",
+        ),
+        (
+            {"challenge": ASKS, "waiting_for": "wait: drift of a, b, c, d; would a retrain help?"},
+            (
+                "The live model serves; drift of a, b and 2 more: it asks whether a retrain would "
+                "help: waiting, 3rd of 12."
+            ),
         ),
         (
             {"phase": "collecting", "model_id": None, "waiting_for": "wait: 4 of 9 bars"},

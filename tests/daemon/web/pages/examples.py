@@ -5,7 +5,7 @@ import random
 
 from daemon.journal.line import JournalLine
 from daemon.mqtt.messages import BotState, FeedState, SlotState, VenueState
-from daemon.mqtt.retrain_messages import RetrainProgress
+from daemon.mqtt.retrain_messages import ChallengeProgress, RetrainProgress
 from daemon.web.views import (
     BarLine,
     DriftBar,
@@ -74,6 +74,9 @@ def slot_state(phase: str = "probation") -> SlotState:
         lag_ms=840,
         retrain=RetrainProgress(job="7", step="fitting the twin", percent=41.0)
         if phase == "retraining"
+        else None,
+        challenge=ChallengeProgress(job="8", reason="drift of mom_1", place=3, waiting=12)
+        if phase == "serving"
         else None,
         pnl_7d=1234.5,
         waiting_for="Waits: no drift, win rate 54 % above the floor, cooling down until 15:05.",
@@ -241,6 +244,7 @@ def slot_view(urgency: Urgency = "ok", phase: str = "probation") -> SlotView:
         ),
         timeline=marks(),
         retrain=slot_state(phase).retrain,
+        challenge=slot_state(phase).challenge,
         next_retrain="The next one may start at 15:05; drift, a win rate below 45 % or an age of "
         "7 days would cause it.",
         why_live=f"It replaced {OLD} on 1 Aug 09:05 because gk_volatility changed (evidence 2.0 x "

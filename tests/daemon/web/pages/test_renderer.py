@@ -89,6 +89,12 @@ def test_a_paused_slot_can_only_be_resumed() -> None:
     assert "/slots/BTC-5m/resume" in page.values("action")
 
 
+def test_a_quick_challenger_that_waits_shows_its_place() -> None:
+    view = examples.slot_view("ok", "serving")
+    said = "Would a retrain help? A quick challenger waits for its turn, 3rd of 12"
+    assert said in " ".join(Outline(rendered("slot", view)).text.split())
+
+
 def test_the_version_that_is_live_is_not_offered_for_promotion() -> None:
     text = rendered("slot", examples.slot_view(), signed_in=True)
     forms = text.split('id="order-promote"')[1].split("</form>")[0]
