@@ -163,7 +163,6 @@ def slot_state(
         model_age_s=now.model_age_s,
         win_rate=now.win_rate,
         trades=now.trades,
-        drift={name: round(score, 4) for name, score in now.drift.items()},
         last_bar_t=last_bar_t,
         lag_ms=lag_ms,
         retrain=retrain,
@@ -185,6 +184,14 @@ def slot_state(
         objection=now.objection,
         bots=tuple(_bot_state(bot, now) for bot in bots),
         probation=now.probation,
-        mismatch=FeatureMismatch(**dataclasses.asdict(now.mismatch)) if now.mismatch else None,
-        refusal=RetrainRefusal(**dataclasses.asdict(now.refusal)) if now.refusal else None,
+        **_converted(now),
     )
+
+
+def _converted(now: EngineSnapshot) -> dict[str, Any]:
+    """Return what the state says in other types than the engine."""
+    return {
+        "drift": {name: round(score, 4) for name, score in now.drift.items()},
+        "mismatch": FeatureMismatch(**dataclasses.asdict(now.mismatch)) if now.mismatch else None,
+        "refusal": RetrainRefusal(**dataclasses.asdict(now.refusal)) if now.refusal else None,
+    }
