@@ -92,11 +92,15 @@ class EventTally:
                 self._acks.labels(status).observe(fields["order_to_ack_ms"] / 1000)
 
     def collect(self) -> list[Metric]:
-        """Return what was counted so far."""
+        """Return what was counted so far, of the slots that there are."""
         self._begin()
         counters = (self._retrains, self._refusals, self._swaps, self._rollbacks)
         others = (self._alerts, self._events, self._took, self._acks)
-        return [family for each in (*counters, *others) for family in each.collect()]
+        families = [family for each in (*counters, *others) for family in each.collect()]
+        shown = {"", *map(str, self._slots)}
+        for family in families:
+            family.samples = [s for s in family.samples if s.labels.get("slot", "") in shown]
+        return families
 
     def _start(self, job: str) -> None:
         self._began_s[job] = self._clock.monotonic()

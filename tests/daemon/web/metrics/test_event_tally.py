@@ -75,6 +75,20 @@ def test_an_alert_of_the_whole_daemon_has_no_slot() -> None:
     assert value(tally, "alerts_total", slot="", severity="critical") == 1
 
 
+def test_a_slot_that_is_removed_has_no_series_and_goes_on_where_it_was_when_it_is_back() -> None:
+    btc = SlotName("BTC", "5m")
+    slots = {btc: None, SlotName("ETH", "5m"): None}
+    tally = EventTally(slots, FakeClock())
+    tally.take(told("swapped"))
+    before = series(tally)
+    del slots[btc]
+    shown = {s.labels.get("slot") for family in tally.collect() for s in family.samples}
+    assert shown == {"ETH-5m"}
+    slots[btc] = None
+    assert series(tally) == before
+    assert value(tally, "swaps_total", slot="BTC-5m", result="live") == 1
+
+
 def test_slots_and_names_that_somebody_invents_make_no_series_without_end() -> None:
     tally = EventTally([SlotName("BTC", "5m")], FakeClock())
     before = series(tally)
