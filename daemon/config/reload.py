@@ -16,7 +16,7 @@ import structlog
 
 from daemon.config.limits import gate_limits, policy_settings
 from daemon.config.schema import Config, CostsSection, NotifySection
-from daemon.config.slot_entries import doubts, with_followed
+from daemon.config.slot_entries import begin_stars, doubts, with_followed
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings
@@ -157,7 +157,7 @@ class Reload:
         return with_followed(self._config)
 
     def _found(self) -> Config:
-        found = self._read()
+        found = begin_stars(self._read(), self._config)
         for party in self._parties:
             party.prepare(found)
         return found

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from daemon.config.followed_coins import Followed, read_followed
+from daemon.config.followed_coins import Followed, read_followed, write_followed
 from daemon.config.schema import Config, SlotKeys, SlotSection
 from daemon.core.coin_names import is_spot
 from hyperdrift.errors import ConfigError
@@ -77,6 +77,11 @@ class SlotEntry(SlotKeys, frozen=True, kw_only=True):
                 raise ConfigError(f"[[slots]] {key} has {twice[0]!r} twice; remove one")
         return [SlotName.parse(f"{c}-{i}") for c, i in product(coins, self.intervals)]
 
+    def may_be(self, slot: SlotName) -> bool:
+        """Return whether a star can stand for the coin of a slot that is followed."""
+        is_own = ":" not in slot.coin and slot.coin not in self.exclude
+        return is_own and slot.interval in self.intervals
+
     @property
     def narrowness(self) -> tuple[int, bool]:
         """What is compared with other entries of a slot: the greater one goes first."""
@@ -136,6 +141,34 @@ def with_followed(config: Config, followed: Followed | None = None) -> Config:
     entries = [entry for entry in config.entries if isinstance(entry, SlotEntry)]
     coins = read_followed(config.data_dir) if followed is None else followed
     return msgspec.structs.replace(config, slots=sections(entries, coins))
+
+
+def begin_stars(config: Config, before: Config) -> Config:
+    """Let a star that is new begin with the coins of now, until the venue is asked for its own.
+
+    Otherwise their slots would end and come back as soon as the coins are chosen.
+
+    Args:
+        config: What was read.
+        before: What the daemon runs with.
+
+    Raises:
+        ConfigError: If the choice cannot be kept in the data folder.
+    """
+    known, now = {star.key for star in stars(before)}, [section.name for section in before.slots]
+    begun = {
+        star.key: tuple(dict.fromkeys(slot.coin for slot in now if star.may_be(slot)))
+        for star in stars(config)
+        if star.key not in known
+    }
+    if not any(begun.values()):
+        return config
+    coins = {**read_followed(config.data_dir), **begun}
+    try:
+        write_followed(config.data_dir, coins)
+    except OSError as e:
+        raise ConfigError(f"{config.data_dir}: cannot be written ({e.strerror})") from e
+    return with_followed(config, coins)
 
 
 def patterns(config: Config) -> tuple[SlotSection, ...]:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from daemon.config import loader
-from daemon.config.schema import SlotSection
-from daemon.config.slot_entries import doubts
+from daemon.config.followed_coins import read_followed, write_followed
+from daemon.config.schema import Config, SlotSection
+from daemon.config.slot_entries import begin_stars, doubts
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 
@@ -135,3 +136,32 @@ def test_an_entry_that_leaves_out_the_interval_of_a_list_is_doubted(
     assert 'write interval = "1h" or "5m"' in told
     assert doubted('["1h", "24h"]', 'interval = "5m"') == []
     assert doubted('["1h", "5m"]', "history_days = 30") == []
+
+
+def star(folder: Path, interval: str = '"5m"') -> Config:
+    path = folder / "hyperdrift.toml"
+    path.write_text(f'[daemon]\ndata_dir = "{folder}"\n' + entry('"*"', interval, EXCLUDE))
+    return loader.load(path, {})
+
+
+EXCLUDE = 'exclude = ["DOGE"]'
+
+
+def test_a_star_that_is_new_begins_with_the_coins_that_are_followed_at_its_intervals(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "before.toml"
+    path.write_text(entry('["BTC", "DOGE", "xyz:TSLA"]') + entry('"ETH"', '"1h"'))
+    before = loader.load(path, {})
+    new = begin_stars(star(tmp_path), before)
+    assert [str(slot.name) for slot in new.slots] == ["BTC-5m"]
+    assert star(tmp_path).slots == new.slots, "a command that reads the file knows them too"
+    wider = begin_stars(star(tmp_path, '["5m", "1h"]'), before)
+    assert {str(slot.name) for slot in wider.slots} == {"BTC-5m", "BTC-1h", "ETH-5m", "ETH-1h"}
+
+
+def test_a_star_that_was_there_keeps_its_choice(tmp_path: Path) -> None:
+    write_followed(tmp_path, {"5m": ("SOL",)})
+    before = star(tmp_path)
+    assert begin_stars(star(tmp_path), before) == before
+    assert read_followed(tmp_path) == {"5m": ("SOL",)}
