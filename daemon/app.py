@@ -276,23 +276,24 @@ async def _follow(
     await _announce(shared, feed, host, parts=parts, loops=loops)
     if host.reload:
         host.reload.follow_slots(changes)
-        choice = _coin_choice(shared, ours.rest, host.reload, status)
+        choice = _coin_choice(shared, ours, host.reload, status)
         tasks.create_task(choice.run(), name="coins")
 
 
 def _coin_choice(
-    shared: SharedParts, rest: RestClient, reload: Reload, status: StatusPublisher
+    shared: SharedParts, ours: VenueSide, reload: Reload, status: StatusPublisher
 ) -> CoinChoice:
-    """Build the part that chooses coins, and let it and the reload tell each other."""
+    """Build the part that chooses coins, and let it hear of reloads and delistings."""
     choice = CoinChoice(
         shared.config,
-        rest,
+        ours.rest,
         shared.venue,
         changed=reload.follow_coins,
         tell=status.tell_slots,
         trouble=status.about("coins"),
     )
     reload.tell(choice)
+    ours.listed.on_delisted = choice.wake
     return choice
 
 

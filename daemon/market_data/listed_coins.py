@@ -8,7 +8,7 @@ that appears is followed without a restart.
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +48,9 @@ class ListedCoins:
         clock: Real time; the times of this class are `speed` times faster.
         venue: The venue's clock.
         troubles: Takes what is wrong with a coin, for each of its slots.
+
+    Attributes:
+        on_delisted: Called when the venue says of a coin that it is delisted.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class ListedCoins:
         self._doubts: set[str] = set()
         self._changed, self._doubted = asyncio.Condition(), asyncio.Event()
         self._suspicions, self._outage = LogOnce(), LogOnce()
+        self.on_delisted: Callable[[], None] = lambda: None
 
     @property
     def coins(self) -> frozenset[str]:
@@ -169,6 +173,8 @@ class ListedCoins:
             is_sure = lasts = False  # its bars come: the list is short
         self._lacks[coin] = _Lack(fault, since_s, is_sure)
         if is_sure or lasts:
+            if fault.kind == "delisted" and coin in self._followed:
+                self.on_delisted()
             self._followed.discard(coin)
             for slot in self._of(coin):
                 self._troubles.begin(slot, COIN_TROUBLE, fault.text)

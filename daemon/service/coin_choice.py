@@ -18,8 +18,8 @@ from daemon.core.clock import VenueClock
 from daemon.core.coin_names import coin_meant, is_spot
 from daemon.core.suggestions import nearest
 from daemon.core.tasks import running
+from daemon.hyperliquid.held_channels import MOST_SUBSCRIPTIONS
 from daemon.hyperliquid.rest import RestClient
-from daemon.hyperliquid.stream import MOST_SUBSCRIPTIONS
 from daemon.hyperliquid.traded import Traded, read_traded
 from daemon.market_data.longer.aggregation import sources
 from hyperdrift.errors import ConfigError, HyperdriftError
@@ -140,6 +140,10 @@ class CoinChoice:
             self._mistakes = frozenset()  # what is still wrong is told again
             self._woken.set()
         self._config = config
+
+    def wake(self) -> None:
+        """Choose soon: a coin was delisted."""
+        self._woken.set()
 
     async def run(self) -> None:
         """Choose each hour of venue time, until cancelled."""

@@ -1,5 +1,6 @@
 """`coin = "*"` stands for what is traded: coins join, leave, and do not flap."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,9 +81,9 @@ class FakeVenue:
 class Told:
     """A choice beside a venue, and what came of it."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: FakeClock | None = None) -> None:
         self.venue, self.changes, self.texts = FakeVenue(), 0, list[str]()
-        clock = FakeClock()
+        clock = clock or FakeClock()
         self.choice = CoinChoice(
             config,
             cast("RestClient", self.venue),
@@ -117,6 +118,29 @@ async def test_what_is_chosen_stands_in_the_configuration_and_is_told_once(tmp_p
     await told.choice.look()
     assert read_followed(tmp_path) == {"5m": ("BTC",)}
     assert "left: ETH (4.0 million USD in 24 hours)" in told.texts[-1]
+
+
+class StillClock(FakeClock):
+    """Time does not pass."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_the_venue_is_asked_before_the_hour_is_over_if_a_coin_was_delisted(
+    tmp_path: Path,
+) -> None:
+    told = Told(configured(tmp_path), StillClock())
+    running = asyncio.create_task(told.choice.run())
+    async with asyncio.timeout(10):
+        while told.changes < 1:
+            await asyncio.sleep(0.01)
+        told.venue.usd = {"BTC": 90e6, "ETH": 1.0}
+        told.choice.wake()
+        while told.changes < 2:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert read_followed(tmp_path) == {"5m": ("BTC",)}
 
 
 async def test_without_an_answer_the_coins_stay(tmp_path: Path) -> None:
