@@ -320,9 +320,7 @@ async def _announce(
     )
     watchdog.ready(loops, excused=lambda: bool(shared.store.trouble))
     host.status.tell(feed)  # before the report: a reader of "ready" must not see "starting"
-    log.info(
-        "daemon.ready", version=version("hyperdrift"), slots=[str(slot) for slot in parts.runners]
-    )
+    log.info("daemon.ready", version=version("hyperdrift"), slots=list(map(str, parts.runners)))
 
 
 async def _check_store(shared: SharedParts) -> None:

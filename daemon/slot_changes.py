@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from daemon.config.schema import Config
-from daemon.hyperliquid.stream import MOST_SUBSCRIPTIONS
+from daemon.hyperliquid.held_channels import MOST_SUBSCRIPTIONS
 from daemon.market_data.feed import Feed
 from daemon.market_data.listed_coins import ListedCoins
 from daemon.market_data.order_flow import CohortFlow

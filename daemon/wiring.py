@@ -16,8 +16,9 @@ from daemon.core.clock import VenueClock
 from daemon.core.slot_troubles import SlotTroubles, TroubleChanged
 from daemon.fleet.opening import make_jobs
 from daemon.hyperliquid.frames import TradesOf
+from daemon.hyperliquid.odd_frames import CALM_S
 from daemon.hyperliquid.rest import RestClient
-from daemon.hyperliquid.stream import CALM_S, CandleStream
+from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
 from daemon.market_data.listed_coins import ListedCoins
 from daemon.market_data.longer.aggregation import sources

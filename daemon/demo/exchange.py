@@ -270,7 +270,7 @@ class ReplayExchange:
             case Subscribe():
                 return self._subscriptions.subscribe(client, frame.subscription)
             case Unsubscribe():
-                self._subscriptions.end(client, frame)
+                return self._subscriptions.end(client, frame)
         return True
 
     def _posted(self, frame: Post) -> bytes:

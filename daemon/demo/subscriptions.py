@@ -48,19 +48,23 @@ class Subscriptions:
         due = (stream.source.next_ms(stream.position) for stream in self._channels.values())
         return min((at_ms for at_ms in due if at_ms is not None), default=None)
 
-    def end(self, client: Client, frame: Unsubscribe) -> None:
-        """Answer a request to unsubscribe."""
+    def end(self, client: Client, frame: Unsubscribe) -> bool:
+        """Answer a request to unsubscribe; return False if the venue closes the socket for it.
+
+        Whether it does so for a coin that it does not know was never seen. The worse is played.
+        """
+        if not self._is_listed(frame.subscription.coin):
+            return False
         if frame.subscription not in client.held:
             client.post(error_frame(f"Already unsubscribed: {_text(frame.subscription)}"))
-            return
+            return True
         self.unsubscribe(client, frame.subscription)
         client.post(channel("subscriptionResponse", msgspec.json.encode(frame)))
+        return True
 
     def subscribe(self, client: Client, wanted: Subscription) -> bool:
         """Serve a subscription; return False if the venue closes the socket for it."""
-        if unlisted := self._faults.active(Unlisted, self._moment(), wanted.coin):
-            self._faults.touch(unlisted, self._moment())
-        if unlisted or not self._venue.knows(wanted.coin):
+        if not self._is_listed(wanted.coin):
             return False
         if wanted in client.held:
             client.post(error_frame(f"Already subscribed: {_text(wanted)}"))
@@ -79,6 +83,11 @@ class Subscriptions:
         if source:
             self._listen(client, wanted, source)
         return True
+
+    def _is_listed(self, coin: str) -> bool:
+        if unlisted := self._faults.active(Unlisted, self._moment(), coin):
+            self._faults.touch(unlisted, self._moment())
+        return not unlisted and self._venue.knows(coin)
 
     def _source(self, wanted: Subscription) -> Series | TradeGenerator | None:
         match wanted:

@@ -58,11 +58,12 @@ def _parsed(proxy: str, variable: str) -> Proxy:
 
 
 def stream_socket(url: str, proxy: str | None, **options: Any) -> connect:
-    """Return the opening of a WebSocket.
+    """Return the opening of a WebSocket, without pings: the venue counts its own of JSON alone.
 
     Args:
         url: Address of the stream.
         proxy: What `proxy_for` returned for it.
         options: Those of `websockets.asyncio.client.connect`.
     """
-    return connect(url, proxy=proxy, happy_eyeballs_delay=_NEXT_ADDRESS_S, **options)
+    plain: dict[str, Any] = {"compression": None, "ping_interval": None}
+    return connect(url, proxy=proxy, happy_eyeballs_delay=_NEXT_ADDRESS_S, **plain, **options)

@@ -74,9 +74,10 @@ class Trades(NamedTuple):
 
 
 class Acknowledged(NamedTuple):
-    """The venue confirms a subscription; it echoes more keys than were sent."""
+    """The venue confirms a subscription, or its end; it echoes more keys than were sent."""
 
     subscription: Mapping[str, object]
+    ends: bool = False
 
 
 class ErrorFrame(NamedTuple):

@@ -41,5 +41,14 @@ def subscription(wanted: Channel) -> dict[str, str]:
 
 def subscribe(wanted: Channel) -> str:
     """Ask for a slot's candles, or a coin's trades."""
-    frame = {"method": "subscribe", "subscription": subscription(wanted)}
+    return _of_subscription("subscribe", wanted)
+
+
+def unsubscribe(held: Channel) -> str:
+    """Ask to end a slot's candles, or a coin's trades."""
+    return _of_subscription("unsubscribe", held)
+
+
+def _of_subscription(method: str, channel: Channel) -> str:
+    frame = {"method": method, "subscription": subscription(channel)}
     return msgspec.json.encode(frame).decode()

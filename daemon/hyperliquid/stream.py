@@ -7,7 +7,6 @@ between: the listener has to fetch the bars that closed in it.
 """
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable
 from random import Random
@@ -17,13 +16,13 @@ import structlog
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from daemon.core.clock import VenueClock
 from daemon.core.errors import SchemaChanged
 from daemon.core.outside_text import printable
 from daemon.core.tasks import in_own_task
 from daemon.hyperliquid import requests, wire
 from daemon.hyperliquid.backoff import delays
 from daemon.hyperliquid.connecting import proxy_for, stream_socket
+from daemon.hyperliquid.deadly_channels import DeadlyChannels
 from daemon.hyperliquid.frames import (
     Acknowledged,
     Candles,
@@ -34,7 +33,14 @@ from daemon.hyperliquid.frames import (
     Trades,
     TradesOf,
 )
-from daemon.hyperliquid.rate_limit import Priority, WeightBudget
+from daemon.hyperliquid.held_channels import (
+    MOST_SUBSCRIPTIONS,
+    HeldChannels,
+    acknowledges,
+    check_many,
+)
+from daemon.hyperliquid.odd_frames import CALM_S, OddFrames
+from daemon.hyperliquid.paced_messages import PacedMessages
 from daemon.hyperliquid.stream_events import (
     Connected,
     Disconnected,
@@ -43,7 +49,6 @@ from daemon.hyperliquid.stream_events import (
     Unserved,
 )
 from hyperdrift.clock import Clock
-from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
@@ -55,17 +60,7 @@ _RETRY_S: Final = 60.0  # what the venue refused is asked for again
 _LASTED_S: Final = 60.0  # after a connection of this length the delays begin at the first again
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
 _CLOSE_S: Final = 2.0
-_DEATHS: Final = 2  # sockets that a subscription ends alone before it is given up
-_BURST, _BURST_PAUSE_S = 20, 0.1
 _QUEUE_FRAMES: Final = 1024
-CALM_S: Final = 600.0
-"""After so many wall seconds without a kind of faulty frame, the next one is logged."""
-
-MOST_SUBSCRIPTIONS: Final = 1000
-"""The venue's limit for one address."""
-
-# The venue takes 2000 messages a minute from one address; other programs may send some.
-_MESSAGES_PER_MINUTE: Final = 1800
 
 
 class _Dead(Exception):
@@ -101,25 +96,20 @@ class CandleStream:
         *,
         calm_s: float = CALM_S,
     ) -> None:
-        self._url, self._clock, self._calm_s = url, clock, calm_s
+        self._url, self._clock, self._odd = url, clock, OddFrames(clock, calm_s)
         self._proxy = proxy_for(url)
         self._wanted: set[Channel] = set()
         self._unsent: set[Channel] = set()  # wanted, and not asked for on the present socket
-        self._sends = asyncio.Event()
-        self.want([*wanted, *map(TradesOf, trades_of)])
-        # In wall time, as sockets are. One limit for all connections counts reconnects too.
-        self._messages = WeightBudget(clock, VenueClock(clock), _MESSAGES_PER_MINUTE)
-        self.refused: Counter[SlotName] = Counter()
-        self._random = Random()  # noqa: S311 - jitter, no secret
+        self._held, self._deadly, self._sends = HeldChannels(), DeadlyChannels(), asyncio.Event()
         self._heard_at = self._asked_at = 0.0
         self._unacknowledged: set[Channel] = set()
+        self._is_whole = False  # whether `Connected` was told of the present socket
+        self.want([*wanted, *map(TradesOf, trades_of)])
+        self._paced = PacedMessages(clock)
+        self.refused: Counter[SlotName] = Counter()
+        self._random = Random()  # noqa: S311 - jitter, no secret
         self._unanswered: set[Channel] = set()  # on the socket before
         self._unserved: set[Channel] = set()
-        # The subscription at which the last sockets ended, and those that ended several.
-        self._suspect: Channel | None = None
-        self._deaths, self._deadly = 0, set[Channel]()
-        self._is_whole = False  # whether `Connected` was told of the present socket
-        self._odd: dict[str, float] = {}  # kinds of faulty frames, and when the last one came
         self.events: asyncio.Queue[StreamEvent] = asyncio.Queue(_QUEUE_FRAMES)
 
     def want(self, channels: Iterable[Channel]) -> None:
@@ -129,23 +119,42 @@ class CandleStream:
             BadInput: If the subscriptions are more than the venue allows.
         """
         new = set(channels) - self._wanted
-        if (many := len(self._wanted) + len(new)) > MOST_SUBSCRIPTIONS:
-            msg = (
-                f"{many} subscriptions are more than the {MOST_SUBSCRIPTIONS} that the"
-                " venue allows: remove slots"
-            )
-            raise BadInput(msg)
+        check_many(len(self._wanted) + len(new))
         self._wanted |= new
-        self._unsent |= new
+        for one in new:
+            if self._held.take_back(one):
+                self._is_whole = False  # what came of it meanwhile was ignored
+                if not self._held.is_confirmed(one):
+                    self._unacknowledged.add(one)
+                continue
+            self._unsent.add(one)
+            if one in self._held.ending:  # it is asked for as soon as that is confirmed
+                self._unacknowledged.add(one)
+                self._asked_at = self._clock.monotonic()
+        self._sends.set()
+
+    def leave(self, channels: Iterable[Channel]) -> None:
+        """Ignore what comes of these channels, and end their subscriptions after a minute."""
+        now_s = self._clock.monotonic()
+        for one in set(channels) & self._wanted:
+            self._ignore(one)
+            self._held.leave(one, now_s)
         self._sends.set()
 
     def unwant(self, channels: Iterable[Channel]) -> None:
-        """Ignore what comes of these channels, and subscribe no more to them."""
+        """Ignore what comes of these channels; their subscriptions end with the socket.
+
+        For coins that the venue lists no more: it may close the socket for their names.
+        """
         for one in channels:
-            self._wanted.discard(one)
-            for of in (self._unsent, self._unacknowledged, self._unserved, self._deadly):
-                of.discard(one)
+            self._ignore(one)
+            self._held.forget(one)
         self._sends.set()
+
+    def _ignore(self, channel: Channel) -> None:
+        self._deadly.found.discard(channel)
+        for of in (self._wanted, self._unsent, self._unacknowledged, self._unserved):
+            of.discard(channel)
 
     async def run(self) -> None:
         """Connect, listen, reconnect; ends only when cancelled."""
@@ -155,8 +164,8 @@ class CandleStream:
             ended = await in_own_task(self._connection())
             await self.events.put(ended)
             if ended.expected:
-                self._deadly.clear()  # they are tried once more
-            for one in self._deadly - self._unserved:
+                self._deadly.found.clear()  # they are tried once more
+            for one in self._deadly.found - self._unserved:
                 self._unserved.add(one)
                 await self.events.put(Unserved(one, "the venue closes the socket for it"))
             if self._clock.monotonic() - began > _LASTED_S:
@@ -167,20 +176,13 @@ class CandleStream:
         """Serve one connection until it ends; return why it ended."""
         ended = Disconnected("the stream ended")
         try:
-            # The WebSocket protocol's pings are off: the venue counts only its JSON pings.
             async with (
-                stream_socket(
-                    self._url,
-                    self._proxy,
-                    compression=None,
-                    ping_interval=None,
-                    close_timeout=_CLOSE_S,
-                ) as socket,
+                stream_socket(self._url, self._proxy, close_timeout=_CLOSE_S) as socket,
                 asyncio.TaskGroup() as tasks,
             ):
-                self._heard_at = self._clock.monotonic()
-                self._asked_at = self._heard_at
-                self._unsent = self._wanted - self._deadly
+                self._heard_at = self._asked_at = self._clock.monotonic()
+                self._unsent = self._wanted - self._deadly.found
+                self._held.renew()
                 self._unacknowledged, self._is_whole = self._wanted - self._unserved, False
                 tasks.create_task(self._subscribe(socket), name="stream-subscribe")
                 tasks.create_task(self._keep_alive(socket), name="stream-ping")
@@ -195,22 +197,30 @@ class CandleStream:
 
     async def _subscribe(self, socket: ClientConnection) -> None:
         while True:
+            self._sends.clear()
             await self._settle(())  # without any, the socket is kept for what may be wanted later
-            for number, channel in enumerate(sorted(self._unsent, key=self._order), start=1):
+            await self._end_left(socket)
+            due = self._unsent - self._held.ending
+            async for channel in self._paced.each(sorted(due, key=self._deadly.order)):
                 if channel not in self._unsent:  # no longer wanted
                     continue
-                await self._messages.take(1, Priority.LIVE)
                 self._unsent.discard(channel)
+                self._held.asked.add(channel)
                 if channel not in self._unserved:
                     self._unacknowledged.add(channel)
                     self._is_whole = False
                 self._asked_at = self._clock.monotonic()
                 await socket.send(requests.subscribe(channel))
-                if number % _BURST == 0:
-                    await self._clock.sleep(_BURST_PAUSE_S)
-            self._sends.clear()
-            if not self._unsent:
+            if not self._unsent - self._held.ending:
                 await self._sends.wait()
+
+    async def _end_left(self, socket: ClientConnection) -> None:
+        """Unsubscribe from what is not wanted any more."""
+        is_full = len(self._held.asked | self._wanted) > MOST_SUBSCRIPTIONS
+        due = self._held.due(self._clock.monotonic(), at_once=is_full)
+        async for channel in self._paced.each(due):
+            if self._held.end(channel):
+                await socket.send(requests.unsubscribe(channel))
 
     async def _keep_alive(self, socket: ClientConnection) -> None:
         retried_at = self._clock.monotonic()
@@ -223,9 +233,10 @@ class CandleStream:
             if self._unacknowledged and now - self._asked_at > _UNACKNOWLEDGED_S:
                 await self._give_up_unanswered()
             if self._unserved and now - retried_at > _RETRY_S:
-                retried_at, self._unsent = now, self._unsent | self._unserved - self._deadly
+                retried_at, self._unsent = now, self._unsent | self._unserved - self._deadly.found
                 self._sends.set()
             await socket.send(requests.PING)
+            await self._end_left(socket)
 
     async def _listen(self, socket: ClientConnection) -> None:
         while True:
@@ -261,54 +272,51 @@ class CandleStream:
         if bar.slot in self._wanted:
             self.refused[bar.slot] += 1
             self._report("stream.bar_refused", text)
-        else:
+        elif bar.slot not in self._held.asked:
             text = f"a candle of {printable(text)}, which nobody asked for"
             self._report("stream.schema_changed", text, kind="candle frame")
 
     def _closed(self, closed: Exception) -> Disconnected:
         if self._unacknowledged:
             # For an unknown coin the venue closes the socket without a close frame or an error.
-            self._suspect_one()
+            self._deadly.socket_ended(self._unacknowledged, self._wanted)
             why = f"{closed}, before {_names(self._unacknowledged)} was acknowledged"
             return Disconnected(why, doubted=frozenset(self._unacknowledged))
         # The venue closes every socket after about three hours, and says `Expired`.
         return Disconnected(str(closed), expected="Expired" in str(closed))
 
-    def _order(self, channel: Channel) -> tuple[bool, str]:
-        return channel == self._suspect, str(channel)
-
-    def _suspect_one(self) -> None:
-        """Find the subscription at which sockets end: the venue confirms them in order.
-
-        It is asked for last. If again and again only it is missing, it is asked for no more.
-        """
-        if self._unacknowledged == {self._suspect} != self._wanted:
-            self._deaths += 1
-        else:
-            self._suspect, self._deaths = min(self._unacknowledged, key=self._order), 0
-        if self._deaths >= _DEATHS and self._suspect is not None:
-            self._deadly.add(self._suspect)
-
     async def _take_error(self, text: str) -> None:
-        self._report("stream.refused", text)
         named = wire.named_subscription(text)
-        if named and text.startswith(wire.ALREADY_SUBSCRIBED):
-            await self._acknowledge(named)
-        elif named:
-            await self._unserve(self._meant(named), f"the venue refuses it ({text})")
+        ends = text.startswith(wire.ALREADY_UNSUBSCRIBED)
+        is_so = named and (ends or text.startswith(wire.ALREADY_SUBSCRIBED))
+        if named and is_so and await self._acknowledge(named._replace(ends=ends)):
+            return
+        self._report("stream.refused", text)
+        if named and not self._end(named):
+            for one in (meant := self._meant(named)):
+                self._held.forget(one)
+            await self._unserve(meant, f"the venue refuses it ({text})")
 
     def _meant(self, echo: Acknowledged) -> set[Channel]:
         waiting = self._unacknowledged | self._unserved
-        return {one for one in waiting if wire.acknowledges(echo, one)}
+        return {one for one in waiting if acknowledges(echo, one)}
 
-    async def _acknowledge(self, echo: Acknowledged) -> None:
+    def _end(self, echo: Acknowledged) -> bool:
+        self._sends.set()  # it may be wanted again
+        return self._held.ended(echo)
+
+    async def _acknowledge(self, echo: Acknowledged) -> bool:
+        """Take what the venue confirms; return whether it was asked for."""
+        if echo.ends:
+            return self._end(echo)
+        self._held.confirm(echo)
         for one in (meant := self._meant(echo)) & self._unserved:
             self._unserved.discard(one)
             await self.events.put(Served(one))
         await self._settle(meant)
+        return bool(meant)
 
     async def _unserve(self, channels: Collection[Channel], why: str) -> None:
-        """Go on without some channels; `why` says what the venue did."""
         for one in set(channels) - self._unserved:
             self._unserved.add(one)
             await self.events.put(Unserved(one, why))
@@ -334,13 +342,8 @@ class CandleStream:
         await self._unserve(unanswered, "the venue does not acknowledge it")
 
     def _report(self, event: str, text: str, kind: str = "") -> None:
-        """Log a faulty frame when its kind begins: there may be one with every frame."""
-        now, key = self._clock.monotonic(), f"{event} {kind or text}"
-        if now - self._odd.get(key, -math.inf) >= self._calm_s:
+        if self._odd.begins(f"{event} {kind or text}"):
             log.warning(event, text=text)
-            if len(self._odd) >= _QUEUE_FRAMES:
-                self._odd.clear()
-        self._odd[key] = now
 
 
 def _names(channels: Iterable[Channel]) -> str:

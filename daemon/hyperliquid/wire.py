@@ -18,7 +18,6 @@ from daemon.hyperliquid.frames import (
     Acknowledged,
     CandleFrame,
     Candles,
-    Channel,
     ErrorFrame,
     Frame,
     FundingPage,
@@ -27,7 +26,6 @@ from daemon.hyperliquid.frames import (
     Trade,
     Trades,
 )
-from daemon.hyperliquid.requests import subscription
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import INTERVAL_MS, SlotName
 from retrain.bar_limits import LARGEST_VOLUME
@@ -35,8 +33,8 @@ from retrain.bar_limits import LARGEST_VOLUME
 FUNDING_PAGE_ROWS: Final = 500
 """Most rows of one `fundingHistory` answer."""
 
-ALREADY_SUBSCRIBED: Final = "Already subscribed"
-"""How the error frame begins that in truth confirms a subscription."""
+ALREADY_SUBSCRIBED, ALREADY_UNSUBSCRIBED = "Already subscribed", "Already unsubscribed"
+"""How the error frames begin that in truth confirm a subscription, or its end."""
 
 _GREETING: Final = b"Websocket connection established"
 """The first frame of a connection; no other frame may be plain text."""
@@ -104,6 +102,7 @@ class _Envelope(msgspec.Struct):
 
 class _Echo(msgspec.Struct):
     subscription: dict[str, Any]
+    method: str = ""
 
 
 def decode_candles(body: bytes, slot: SlotName) -> Candles:
@@ -213,7 +212,8 @@ def decode_frame(text: bytes) -> Frame:
         case "trades":
             return _trades(_decode(envelope.data, list[_Trade], "trades"))
         case "subscriptionResponse":
-            return Acknowledged(_decode(envelope.data, _Echo, "acknowledgement").subscription)
+            echo: _Echo = _decode(envelope.data, _Echo, "acknowledgement")
+            return Acknowledged(echo.subscription, ends=echo.method == "unsubscribe")
         case "error":
             told = _decode(envelope.data, object, "error frame")
             return ErrorFrame(printable(told if isinstance(told, str) else bytes(envelope.data)))
@@ -229,11 +229,6 @@ def named_subscription(text: str) -> Acknowledged | None:
         return None
     named = quoted.get("subscription", quoted)
     return Acknowledged(named) if isinstance(named, dict) else None
-
-
-def acknowledges(echo: Acknowledged, wanted: Channel) -> bool:
-    """Tell whether an acknowledgement confirms this subscription; it may have more keys."""
-    return subscription(wanted).items() <= echo.subscription.items()
 
 
 def _listed(raw: msgspec.Raw) -> _Listed | None:

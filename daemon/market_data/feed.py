@@ -131,7 +131,8 @@ class Feed:
         task.cancel()
         await asyncio.wait([task])
         del self._followers[slot]
-        self._stream.unwant(self._channels(slot))
+        is_listed = self._listed is None or self._listed.is_listed(slot)
+        (self._stream.leave if is_listed else self._stream.unwant)(self._channels(slot))
         self._settle_sources()
         self._histories.lack(slot, None)
         self._troubles.forget(slot)
@@ -164,7 +165,7 @@ class Feed:
         """Say anew who merges whose bars, and subscribe to what is asked for by that."""
         self._sources.settle()
         asking, listed = self._sources.asking, self._listed
-        self._stream.unwant(self._followers.keys() - asking)
+        self._stream.leave(self._followers.keys() - asking)
         self._stream.want(slot for slot in asking if listed is None or listed.is_listed(slot))
 
     def _coins(self) -> Collection[str]:

@@ -102,6 +102,11 @@ class Run:
     link: Link
     emitted: dict[SlotName, list[Bar]] = field(default_factory=lambda: {s: [] for s in SLOTS})
 
+    @property
+    def bars(self) -> float:
+        """How many bars of time the replay has shown."""
+        return (self.exchange.now_ms() - NOW_MS) / STEP
+
     async def until(self, venue_ms: float) -> None:
         while self.exchange.now_ms() < venue_ms:
             await asyncio.sleep(0.1)

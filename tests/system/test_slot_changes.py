@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from daemon.config import loader
 from daemon.core.clock import VenueClock
 from daemon.core.slot_troubles import SlotTroubles
 from daemon.demo.exchange import ReplayExchange
+from daemon.demo.faults import Delisted, ShortMeta, Unlisted
 from daemon.demo.market import generate
 from daemon.demo.processes import DemoProcess
 from daemon.hyperliquid.listings import Listings
@@ -130,6 +132,77 @@ def test_a_coin_that_is_added_under_a_wrong_name_is_a_trouble_of_its_slot_alone(
     beside_btc(work)
 
 
+def pushed_to(run: Run) -> set[str]:
+    """Return the coins of the candles that the exchange pushes."""
+    clients = run.exchange._clients
+    return {held.coin for client in clients for held in client.held}
+
+
+def test_the_venue_pushes_no_candles_of_a_slot_that_is_gone_and_those_of_one_that_is_back() -> None:
+    async def work(run: Run, listed: ListedCoins, troubles: SlotTroubles) -> None:
+        for gone_for in (1, 6):  # a bar lasts twenty seconds
+            await listed.add([ETH])
+            run.feed.add(ETH, START_MS)
+            await pass_bars(run, run.bars + 2)
+            assert pushed_to(run) == {"BTC", "ETH"}
+            await run.feed.remove(ETH)
+            listed.remove(ETH)
+            await pass_bars(run, run.bars + gone_for)
+            assert pushed_to(run) == ({"BTC", "ETH"} if gone_for == 1 else {"BTC"})
+        await listed.add([ETH])
+        run.feed.add(ETH, START_MS)
+        await pass_bars(run, run.bars + 3)
+        assert pushed_to(run) == {"BTC", "ETH"}
+        assert [run.wrong(slot) for slot in SLOTS] == [[], []]
+        assert run.logged("stream.refused") == []
+        assert run.feed.venue_state().reconnects == 0
+
+    beside_btc(work)
+
+
+def test_a_slot_whose_coin_the_venue_does_not_know_any_more_goes_without_the_others_socket() -> (
+    None
+):
+    async def work(run: Run, listed: ListedCoins, troubles: SlotTroubles) -> None:
+        await listed.add([ETH])
+        run.feed.add(ETH, START_MS)
+        await pass_bars(run, 2)
+        delisted: list[str] = []
+        listed.on_delisted = lambda: delisted.append("ETH")
+        span: dict[str, Any] = {
+            "at_ms": run.exchange.now_ms() - NOW_MS + 1000,
+            "for_ms": 100 * STEP,
+            "coin": "ETH",
+        }
+        run.exchange.add_faults([ShortMeta(**span), Unlisted(**span)])
+        listed.doubt("ETH")
+        await until(lambda: not listed.is_listed(ETH), 60)
+        assert delisted == []
+        await run.feed.remove(ETH)
+        listed.remove(ETH)
+        await pass_bars(run, run.bars + 8)
+        assert run.feed.venue_state().reconnects == 0
+        assert run.wrong(BTC) == []
+
+    beside_btc(work)
+
+
+def test_a_delisting_is_told_once_to_who_chooses_the_coins() -> None:
+    async def work(run: Run, listed: ListedCoins, troubles: SlotTroubles) -> None:
+        told: list[str] = []
+        listed.on_delisted = lambda: told.append("a coin")
+        at_ms = run.exchange.now_ms() - NOW_MS + 1000
+        run.exchange.add_faults([Delisted(at_ms=at_ms, for_ms=100 * STEP, coin="BTC")])
+        await pass_bars(run, 1)
+        for bars in (2, 4):
+            listed.doubt("BTC")
+            await pass_bars(run, bars)
+            assert told == ["a coin"]
+        assert pushed_to(run) == {"BTC"}, "it ends with the socket, and nothing comes of it"
+
+    beside_btc(work)
+
+
 SPEED_OF_PROCESS = 600.0
 BEGIN_MS = 1_750_000_200_000
 
@@ -182,6 +255,12 @@ class Watched:
         async with aiohttp.ClientSession() as http, http.get(url) as answer:
             return {one["slot"] for one in (await answer.json())["slots"]}
 
+    async def measured(self) -> set[str]:
+        """Return the slots that the metrics have."""
+        url = f"http://{self.page}/metrics"
+        async with aiohttp.ClientSession() as http, http.get(url) as answer:
+            return set(re.findall(r'slot="([^"]+)"', await answer.text()))
+
     async def scores_on(self, slot: SlotName) -> None:
         """Wait for a bar that closes from now on."""
         topic = f"hyperdrift/{slot}/state"
@@ -232,6 +311,7 @@ async def test_a_daemon_takes_slots_in_and_out_at_a_reload_and_the_others_miss_n
             await seen.serves("ETH-5m")
             await until(lambda: not any(map(seen.of, (*OF_BTC, DEVICE))), 60)
             await seen.scores_on(ETH)
+            assert {"ETH-5m"} == await seen.measured(), "no series stands still"
             assert not any(map(seen.of, OF_BTC))
             seen.configure('["ETH", "BTC"]')
             await seen.serves("ETH-5m", "BTC-5m")

@@ -193,6 +193,12 @@ async def test_subscribing_twice_or_leaving_twice_is_an_error_that_closes_nothin
     assert await bench.after(900) == []
 
 
+async def test_leaving_what_the_venue_does_not_know_ends_the_socket(bench: Bench) -> None:
+    unknown = {**CANDLES, "coin": "NOPE"}
+    await bench.send({"method": "unsubscribe", "subscription": unknown})
+    assert await ended(bench.ws) == 1006
+
+
 async def test_an_echo_carries_the_defaults_of_the_venue(bench: Bench) -> None:
     await bench.send(subscribe({"type": "l2Book", "coin": "BTC"}))
     await bench.send(subscribe({"type": "bbo", "coin": "BTC"}))

@@ -10,8 +10,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from daemon.core.bars import Bar
-from daemon.hyperliquid.frames import CandleFrame, Trade, Trades
-from daemon.hyperliquid.stream import CALM_S, CandleStream
+from daemon.hyperliquid.frames import CandleFrame, Trade, Trades, TradesOf
+from daemon.hyperliquid.odd_frames import CALM_S
+from daemon.hyperliquid.stream import CandleStream
 from daemon.hyperliquid.stream_events import (
     Connected,
     Disconnected,
@@ -46,17 +47,22 @@ class Socket:
     async def send(self, frame: object) -> None:
         await self.connection.send(frame if isinstance(frame, str) else json.dumps(frame))
 
-    async def acknowledge(self, subscription: dict[str, Any]) -> None:
+    async def acknowledge(self, subscription: dict[str, Any], method: str = "subscribe") -> None:
         echo = {"fast": False} | dict(reversed(subscription.items()))
-        data = {"method": "subscribe", "subscription": echo}
+        data = {"method": method, "subscription": echo}
         await self.send({"channel": "subscriptionResponse", "data": data})
+
+    def changes(self) -> list[str]:
+        """Return what was subscribed to and ended, in order."""
+        named = [f for f in self.received if f["method"] != "ping"]
+        return [f"{f['method']} {f['subscription'].get('interval', 'trades')}" for f in named]
 
 
 async def polite(socket: Socket, frame: dict[str, Any]) -> None:
     if frame["method"] == "ping":
         await socket.send({"channel": "pong"})
     else:
-        await socket.acknowledge(frame["subscription"])
+        await socket.acknowledge(frame["subscription"], frame["method"])
 
 
 Answer = Callable[[Socket, dict[str, Any]], Awaitable[None]]
@@ -400,3 +406,98 @@ async def test_what_is_no_longer_wanted_is_not_waited_for() -> None:
         await asyncio.sleep(5 / FAST)
         r.stream.unwant([HOUR])
         assert await r.next() == Connected()
+
+
+MINUTE = 80 / FAST
+"""A little more than a minute and a ping, in seconds of this machine."""
+
+
+async def test_what_is_left_is_ended_after_a_minute_and_is_asked_for_anew_after_that() -> None:
+    async with rig(BTC, HOUR, trades_of=["BTC"]) as r:
+        assert await r.next() == Connected()
+        r.stream.leave([HOUR, TradesOf("BTC")])
+        await asyncio.sleep(MINUTE)
+        [socket] = r.sockets
+        assert socket.changes()[3:] == ["unsubscribe 1h", "unsubscribe trades"]
+        r.stream.want([HOUR])
+        assert await r.next() == Connected()
+        assert socket.changes()[5:] == ["subscribe 1h"]
+        hour = Bar(bar(0).t - bar(0).t % HOUR.interval_ms, 1.0, 1.0, 1.0, 1.0, 1.0, 1)
+        await socket.push(hour, HOUR)
+        assert await r.next() == CandleFrame(HOUR, hour)
+        assert r.sockets == [socket]
+
+
+async def test_what_is_wanted_again_within_the_minute_costs_no_message() -> None:
+    async with rig(BTC, HOUR) as r:
+        assert await r.next() == Connected()
+        r.stream.leave([HOUR])
+        r.stream.want([HOUR])
+        assert await r.next() == Connected(), "what came of it meanwhile was ignored"
+        await asyncio.sleep(MINUTE)
+        assert r.sockets[0].changes() == ["subscribe 1h", "subscribe 5m"]
+
+
+async def test_what_is_wanted_again_while_it_ends_waits_until_the_venue_says_so() -> None:
+    async def slow(socket: Socket, frame: dict[str, Any]) -> None:
+        if frame["method"] != "unsubscribe":
+            await polite(socket, frame)
+
+    async with rig(BTC, HOUR, answer=slow) as r:
+        assert await r.next() == Connected()
+        r.stream.leave([HOUR])
+        await asyncio.sleep(MINUTE)
+        r.stream.want([HOUR])
+        await asyncio.sleep(10 / FAST)
+        [socket] = r.sockets
+        assert socket.changes()[2:] == ["unsubscribe 1h"]
+        await socket.acknowledge(socket.subscriptions()[0], "unsubscribe")
+        assert await r.next() == Connected()
+        assert socket.changes()[3:] == ["subscribe 1h"]
+
+
+async def test_an_end_that_the_venue_never_confirms_costs_the_socket_and_no_channel() -> None:
+    async def deaf(socket: Socket, frame: dict[str, Any]) -> None:
+        if frame["method"] != "unsubscribe":
+            await polite(socket, frame)
+
+    async with rig(BTC, HOUR, answer=deaf) as r:
+        assert await r.next() == Connected()
+        r.stream.leave([HOUR])
+        await asyncio.sleep(MINUTE)
+        r.stream.want([HOUR])
+        lost = await r.next()
+        assert isinstance(lost, Disconnected)
+        assert "no acknowledgement for BTC-1h" in lost.why
+        assert await r.next() == Connected()
+        assert len(r.sockets[1].subscriptions()) == 2
+
+
+async def test_a_channel_of_a_coin_that_is_listed_no_more_ends_with_the_socket() -> None:
+    async with rig(BTC, HOUR) as r:
+        assert await r.next() == Connected()
+        r.stream.leave([HOUR])
+        r.stream.unwant([HOUR])
+        await asyncio.sleep(MINUTE)
+        assert r.sockets[0].changes() == ["subscribe 1h", "subscribe 5m"]
+
+
+@pytest.mark.parametrize("text", ["Already subscribed: ", "Already unsubscribed: "])
+async def test_an_error_that_says_what_was_asked_for_is_true_is_no_line(text: str) -> None:
+    async def sure(socket: Socket, frame: dict[str, Any]) -> None:
+        wanted = frame.get("subscription", {})
+        if text.lower().split()[1].startswith(frame["method"]) and wanted["interval"] == "1h":
+            await socket.send({"channel": "error", "data": text + json.dumps(wanted)})
+        else:
+            await polite(socket, frame)
+
+    with capture_logs() as logs:
+        async with rig(BTC, HOUR, answer=sure) as r:
+            assert await r.next() == Connected()
+            r.stream.leave([HOUR])
+            await asyncio.sleep(MINUTE)
+            r.stream.want([HOUR])
+            assert await r.next() == Connected()
+            changes = ["subscribe 1h", "subscribe 5m", "unsubscribe 1h", "subscribe 1h"]
+            assert r.sockets[0].changes() == changes
+    assert logs == []

@@ -21,6 +21,7 @@ from daemon.hyperliquid.frames import (
     Trades,
     TradesOf,
 )
+from daemon.hyperliquid.held_channels import acknowledges
 from hyperdrift.slot_name import HOUR_MS, SlotName
 
 FIXTURES = Path(os.environ.get("HYPERDRIFT_DATA", "../shared/data/hyperliquid")).parents[1] / (
@@ -150,9 +151,9 @@ def test_an_acknowledgement_with_more_keys_than_were_sent_is_recognised() -> Non
         frame({"method": "subscribe", "subscription": echo}, "subscriptionResponse")
     )
     assert isinstance(ack, Acknowledged)
-    assert wire.acknowledges(ack, BTC)
-    assert not wire.acknowledges(ack, SlotName("BTC", "1h"))
-    assert not wire.acknowledges(ack, SlotName("ETH", "5m"))
+    assert acknowledges(ack, BTC)
+    assert not acknowledges(ack, SlotName("BTC", "1h"))
+    assert not acknowledges(ack, SlotName("ETH", "5m"))
 
 
 def test_frames_that_are_no_candles_are_told_apart() -> None:
@@ -290,12 +291,19 @@ def test_a_trade_of_another_shape_is_a_changed_schema(change: dict[str, object])
         wire.decode_frame(frame([TRADE | change], "trades"))
 
 
-def test_a_trades_channel_is_named_and_acknowledged_by_coin() -> None:
+def test_a_trades_channel_is_named_by_its_coin() -> None:
     wanted = {"type": "trades", "coin": "BTC"}
-    assert json.loads(requests.subscribe(TradesOf("BTC")))["subscription"] == wanted
-    assert wire.acknowledges(Acknowledged(wanted | {"more": 1}), TradesOf("BTC"))
-    assert not wire.acknowledges(Acknowledged(wanted), TradesOf("ETH"))
-    assert not wire.acknowledges(Acknowledged(wanted), BTC)
+    asked = {"method": "subscribe", "subscription": wanted}
+    assert json.loads(requests.subscribe(TradesOf("BTC"))) == asked
+    assert json.loads(requests.unsubscribe(TradesOf("BTC"))) == asked | {"method": "unsubscribe"}
+
+
+def test_the_end_of_a_subscription_is_told_from_its_beginning() -> None:
+    for method, ends in (("subscribe", False), ("unsubscribe", True)):
+        echo = {"method": method, "subscription": {"type": "trades", "coin": "BTC"}}
+        ack = wire.decode_frame(frame(echo, "subscriptionResponse"))
+        assert isinstance(ack, Acknowledged)
+        assert ack.ends is ends
 
 
 @recorded
