@@ -87,7 +87,7 @@ deb: $(BIN)/python ## a Debian package in dist/
 
 wheels: $(BIN)/python ## the pinned packages as files in dist/wheels, for a host without a network
 	@rm -rf dist/wheels
-	@$(BIN)/pip --disable-pip-version-check download --quiet --require-hashes --no-deps -r requirements.txt -d dist/wheels
+	@$(BIN)/pip --disable-pip-version-check download --quiet --require-hashes --no-deps -r requirements-fleet.txt -d dist/wheels
 	@echo "on the host: HYPERDRIFT_WHEELS=/path/to/wheels apt install ./hyperdrift_<version>_all.deb"
 
 install: can-install deb ## that package, on this machine, by apt, also over one with the same version

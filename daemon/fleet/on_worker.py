@@ -130,7 +130,8 @@ def run_job(job: Mapping[str, Any]) -> dict[str, Any]:
             worker.log_event(job["topic"], {"key": job["key"], "line": line})
 
     tell("")  # it has begun
-    folder = Path(tempfile.mkdtemp(prefix="hyperdrift-"))  # only this user may look into it
+    # Only this user may look into it. If the worker is killed, the next one removes what it left.
+    folder = Path(tempfile.mkdtemp(prefix="hyperdrift-", dir=worker.local_directory))
     try:
         _unpack(folder, job)
         code, lines, said = _run(folder, job, released, tell)

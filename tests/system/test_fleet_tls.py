@@ -19,6 +19,7 @@ from daemon.fleet.opening import open_jobs
 from hyperdrift.clock import SystemClock
 from tests.docs.blocks import blocks
 from tests.retrain.planted import planted
+from tests.system.exchange_process import free_port
 from tests.system.fleet_daemon import spec
 from tests.system.systemd_ns import HOME, machine, why_not
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.fleet
 
 DASK = str(Path(sys.executable).with_name("dask"))
 ROOT = Path(__file__).parents[2]
-PORT = 18786
+PORT = free_port()
 UNITS = ("hyperdrift-dask-scheduler.service", "hyperdrift-dask-worker@.service")
 
 

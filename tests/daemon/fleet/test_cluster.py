@@ -72,6 +72,12 @@ class Host:
         await self.reports.of(ClusterSeen)
         return client, using
 
+    @property
+    def left(self) -> list[Path]:
+        """The folders of jobs on the worker."""
+        (worker,) = self.dask.workers.values()
+        return list(Path(worker.local_directory).glob("hyperdrift-*"))
+
     def order(self, name: str = "job", *, can_wait: bool = False, **spec: Any) -> RunJob:
         folder = self._folder / name
         folder.mkdir()
@@ -145,6 +151,7 @@ async def test_a_cancelled_job_ends_on_its_worker(host: Host) -> None:
         printed = await host.reports.of(JobPrinted)
         pid = int(json.loads(printed.line)["step"].split()[1])
         assert Path(f"/proc/{pid}").exists()
+        assert len(host.left) == 1  # where Dask itself removes what a killed worker left
         host.cluster.cancel("job")
         assert await gone(pid)
         using.cancel()
