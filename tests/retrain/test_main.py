@@ -120,7 +120,7 @@ def test_a_bar_column_that_is_missing_is_named(
 def test_a_surprise_is_reported_too_and_its_traceback_goes_to_stderr(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepare(tmp_path, 3_000)
+    prepare(tmp_path, 1_000)
     (tmp_path / "candidate").write_text("a file where the folder should be")
     assert main(tmp_path) == 1
     captured = capsys.readouterr()

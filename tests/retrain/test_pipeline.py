@@ -99,13 +99,13 @@ def test_the_same_bars_and_seed_give_the_same_model_bytes(tmp_path: Path) -> Non
     frame = planted(1_500, seed=3)
     digests = []
     for name in "ab":
-        made = run(job(frame), tmp_path / name)
+        made = run(job(frame, backtest=True), tmp_path / name)
         digests.append(made.manifest["sha256"][made.manifest["meta_classifier"]])
     assert digests[0] == digests[1]
 
 
 def test_a_market_about_which_nothing_can_be_known_gives_no_model(tmp_path: Path) -> None:
-    refused = run(job(planted(2_000, seed=5, strength=0.0)), tmp_path)
+    refused = run(job(planted(2_000, seed=5, strength=0.0), backtest=True), tmp_path)
     assert "beats_prior" in refused.refused_by
 
 
@@ -121,7 +121,7 @@ def champion(
     """Train on the older bars, so that the newest 700 are new to it."""
     folder = tmp_path_factory.mktemp("champion")
     older = {name: column[:4_300] for name, column in market.items()}
-    return champion_of(run(job(older), folder), folder)
+    return champion_of(run(job(older, backtest=True), folder), folder)
 
 
 def test_only_bars_newer_than_the_champions_training_are_compared(
@@ -171,7 +171,7 @@ def test_an_equal_challenger_is_not_worse_and_a_champion_that_knows_more_stays(
 def test_a_champion_is_scored_on_the_rows_that_are_compared(
     market: dict[str, np.ndarray], champion: ChampionModel, tmp_path: Path
 ) -> None:
-    made = run(job(market, champion=champion), tmp_path)
+    made = run(job(market, champion=champion, backtest=True), tmp_path)
     gate = next(gate for gate in made.gates if gate.name == "beats_champion")
     assert gate.value is not None
     assert f"on {made.meta['scores']['champion']['rows']} rows" in gate.verdict

@@ -76,7 +76,7 @@ def configured(folder: Path, *coins: str) -> Config:
         ),
         policy=dict(POLICY),
         gates=dict(GATES),
-        retrain=RetrainSection(python=interpreter(folder)),
+        retrain=RetrainSection(python=interpreter(folder, page=False)),
     )
 
 

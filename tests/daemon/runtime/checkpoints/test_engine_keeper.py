@@ -5,7 +5,7 @@ import pickle
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -27,8 +27,13 @@ from retrain import features
 
 SLOT, STEP, START = SlotName("BTC", "5m"), 300_000, 1_750_000_200_000
 SETTINGS = PolicySettings(min_new_bars=10**9, min_bars=10**9)
+
 ROWS = np.random.default_rng(1).standard_normal((12 * 288, len(features.NAMES)))
-CALIBRATION = calibrate(ROWS, features.NAMES, 288).to_json()
+
+
+@cache
+def calibration() -> str:
+    return calibrate(ROWS, features.NAMES, 288).to_json()
 
 
 def fresh(history_bars: int, settings: PolicySettings = SETTINGS) -> Engine:
@@ -48,7 +53,7 @@ class Slot:
         served = events.ModelServed(
             slot=str(SLOT), at_ms=START, model_id="new", previous_id="old", reason="r",
             trained_to_ms=START, horizon_bars=12, threshold=0.005, up=0.4, down=0.4,
-            calibration=CALIBRATION,
+            calibration=calibration(),
         )  # fmt: skip
         self.give(served)
 
