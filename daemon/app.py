@@ -55,13 +55,7 @@ from daemon.store.data_folder import STORE_NAME
 from daemon.store.properties import record_venue, require_venue
 from daemon.store.retrying_store import RetryingStore, until_available
 from daemon.store.store import Store
-from daemon.wiring import (
-    SharedParts,
-    SlotParts,
-    build_feed,
-    build_slots,
-    retention,
-)
+from daemon.wiring import SharedParts, SlotParts, build_feed, build_slots, replays_ahead, retention
 from hyperdrift.clock import Clock
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.mqtt.topics import Topics
@@ -194,12 +188,13 @@ async def _serve(
 ) -> SlotStarts:
     """Rebuild every slot and serve its model; start the tasks that need no venue."""
     host.say("starting: rebuilding from the journal")
-    starts = SlotStarts(parts.runners)
-    for slot, runner in parts.runners.items():
-        start = starts.of[slot]
-        keeper = runner.run(start.recovered.set, start)
-        parts.keepers[slot] = tasks.create_task(keeper, name=f"keeper-{slot}")
-    await starts.rebuilt()
+    async with replays_ahead(shared) as ahead:
+        starts = SlotStarts(parts.runners)
+        for slot, runner in parts.runners.items():
+            run = partial(runner.run, starts.of[slot].recovered.set, starts.of[slot])
+            keeper = ahead.replay(slot, then=run)
+            parts.keepers[slot] = tasks.create_task(keeper, name=f"keeper-{slot}")
+        await starts.rebuilt()
     await parts.router.recall(shared.store)
     parts.router.listen()
     others = OtherDaemons(host.status.online, shared.bus, shared.topics, shared.clock)

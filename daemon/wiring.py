@@ -27,9 +27,11 @@ from daemon.registry.bot_compatibility import BotCompatibility
 from daemon.registry.keys import command_keys, own_signer, trusted_keys
 from daemon.registry.registry import Registry
 from daemon.runtime.announcements import Announcements
+from daemon.runtime.checkpoints.replays_ahead import ReplaysAhead
 from daemon.runtime.command_log import CommandLog
 from daemon.runtime.inbox import Inbox
 from daemon.runtime.message_router import MessageRouter
+from daemon.runtime.recovery import new_engine
 from daemon.runtime.serving import Serving
 from daemon.runtime.slot_runner import SlotRunner
 from daemon.runtime.swap import SwapCoordinator
@@ -49,10 +51,7 @@ from hyperdrift.clock import Clock
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
-from monitor.engine import Engine
 from monitor.events import TradeClosed
-from monitor.policy import PolicySettings
-from retrain import features
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +202,7 @@ def _runner(
     return SlotRunner(
         slot,
         inbox,
-        make_engine=partial(_engine, slot, settings),
+        make_engine=partial(new_engine, slot, settings),
         serving=Serving(
             slot, registry, swap, clock=shared.clock, venue=shared.venue, section=section
         ),
@@ -238,14 +237,12 @@ def _training(
     )
 
 
-def _engine(slot: SlotName, settings: PolicySettings, history_bars: int) -> Engine:
-    return Engine(
-        str(slot),
-        settings,
-        interval_ms=slot.interval_ms,
-        names=features.NAMES,
-        history_bars=history_bars,
-    )
+def replays_ahead(shared: SharedParts) -> ReplaysAhead:
+    """Build the part that replays the journals of a fleet before its slots are rebuilt."""
+    config = shared.config
+    settings = {one.name: policy_settings(config.policy, one.name) for one in config.slots}
+    now_ms = shared.venue.now_ms()
+    return ReplaysAhead(config.data_dir / STORE_NAME, shared.store, settings, now_ms)
 
 
 def retention(shared: SharedParts, slots: Collection[SlotName]) -> Retention:

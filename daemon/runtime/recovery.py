@@ -12,6 +12,8 @@ from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 from monitor import actions, events
 from monitor.engine import Engine
+from monitor.policy import PolicySettings
+from retrain import features
 
 # Older events no longer influence any decision.
 JOURNAL_DAYS: Final = 45
@@ -37,6 +39,23 @@ class Rebuilt(NamedTuple):
     first_t: int | None
     before: int
     replayed: int
+
+
+def new_engine(slot: SlotName, settings: PolicySettings, history_bars: int) -> Engine:
+    """Return an engine without a past.
+
+    Args:
+        slot: The slot.
+        settings: Its limits.
+        history_bars: Bars stored before the first that it will be given.
+    """
+    return Engine(
+        str(slot),
+        settings,
+        interval_ms=slot.interval_ms,
+        names=features.NAMES,
+        history_bars=history_bars,
+    )
 
 
 def bars_after(store: Store, slot: SlotName, from_t: int) -> list[Bar]:

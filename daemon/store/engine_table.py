@@ -10,7 +10,7 @@ class KeptEngine(NamedTuple):
     """A row of the table.
 
     Attributes:
-        seq: The newest entry of the journal when it was kept.
+        seq: The newest entry of the journal that the engine has handled.
         first_t: Open time of the first bar that the engine was given, ms UTC.
         before: How many older bars were stored then.
         key: What the state was made with; another version or setting has another key.
@@ -25,7 +25,7 @@ class KeptEngine(NamedTuple):
 
 
 def keep(db: Database, slot: SlotName, engine: KeptEngine) -> None:
-    """Write a state in place of the slot's last one, with the newest `seq` of the journal.
+    """Write a state in place of the slot's last one; a `seq` of 0 becomes the journal's newest.
 
     Raises:
         StoreUnavailable: If the disk is full or the file not writable.
@@ -33,8 +33,8 @@ def keep(db: Database, slot: SlotName, engine: KeptEngine) -> None:
     with db.writing() as connection:
         connection.execute(
             "INSERT OR REPLACE INTO engines (slot, seq, first_t, before, key, state)"
-            " SELECT ?, coalesce(max(seq), 0), ?, ?, ?, ? FROM journal",
-            (str(slot), *engine[1:]),
+            " SELECT ?, coalesce(nullif(?, 0), max(seq), 0), ?, ?, ?, ? FROM journal",
+            (str(slot), *engine),
         )
 
 

@@ -123,6 +123,9 @@ MEANINGS: Final = {
     ),
     "slots.changed": "Slots were added and removed while the daemon runs.",
     "slots.removed": "What slots left on the broker was cleared: they are not configured any more.",
+    "start.replays_here": (
+        "A child process could not replay a slot's journal; the daemon replays all that are left."
+    ),
     "store.back": "The store can be written again.",
     "store.corrupt": "The database was damaged; it was set aside, and a new one begun.",
     "store.salvaged": "What could be read of the damaged database is in the new one.",

@@ -75,19 +75,31 @@ class EngineKeeper:
         """Keep the state, unless nothing is new or something is under way."""
         if not (self._bars and self._first_t >= 0 and engine.is_calm):
             return
-        kept = KeptEngine(0, self._first_t, self._before, key_of(engine), b"")
         with contextlib.suppress(StoreUnavailable):
-            await self._store.call(_keep, self._slot, kept, engine)
+            await self._store.call(_keep, self._slot, engine, self._first_t, self._before)
             self._bars = 0
 
 
-def _keep(store: Store, slot: SlotName, kept: KeptEngine, engine: Engine) -> None:
+def packed(engine: Engine, first_t: int, before: int, seq: int = 0) -> KeptEngine:
+    """Return the row of the store that keeps an engine.
+
+    Args:
+        engine: The engine; it handles no event meanwhile.
+        first_t: Open time of the first bar that it was given, ms UTC.
+        before: How many older bars were stored then.
+        seq: The last entry of the journal that it has handled; 0 is the newest when it is written.
+    """
+    return KeptEngine(
+        seq, first_t, before, key_of(engine), zlib.compress(state_of(engine), _FASTEST)
+    )
+
+
+def _keep(store: Store, slot: SlotName, engine: Engine, first_t: int, before: int) -> None:
     """Keep the state, which is made on the store's thread, because all slots keep theirs at once.
 
     The slot handles no event meanwhile.
     """
-    small = kept._replace(state=zlib.compress(state_of(engine), _FASTEST))
-    engine_table.keep(store.database, slot, small)
+    engine_table.keep(store.database, slot, packed(engine, first_t, before))
 
 
 def continued(store: Store, slot: SlotName, fresh: Engine) -> Continued | None:
