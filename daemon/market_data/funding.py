@@ -23,7 +23,7 @@ from daemon.core.errors import CoinUnserved
 from daemon.core.log_once import LogOnce
 from daemon.core.times import utc
 from daemon.hyperliquid.rate_limit import Priority
-from daemon.hyperliquid.rest import RestClient
+from daemon.hyperliquid.rest import CONFIRMING_WEIGHT, RestClient
 from daemon.market_data.feed_troubles import Troubles
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
@@ -35,6 +35,8 @@ log = structlog.get_logger()
 _WAITS_S: Final = (0.0, 2.0, 4.0)
 # A settlement is stamped up to half a second after the hour.
 _SETTLED_MS: Final = 2_000
+# Then the bars that closed on the hour are confirmed, as many as a minute's weight allows.
+_CONFIRMED_MS: Final = 70_000
 _STALE_MS: Final = 3 * HOUR_MS
 _FUNDING: Final = "funding"
 # The spacing is the shorter one of the last two: a missed settlement does not lengthen it.
@@ -73,14 +75,19 @@ class FundingSettlements:
         self._late, self._stale = LogOnce(), LogOnce()
 
     async def run(self, coins: Callable[[], Collection[str]]) -> None:
-        """Fetch each hour's rates as soon as they are settled, before a bar needs them.
+        """Fetch each hour's rates once they are settled, before a bar needs them.
+
+        If the rates of all coins and the bars that close on the hour take more weight than a
+        minute has, the bars go first: the rates would hold them up for minutes.
 
         Args:
             coins: Returns the coins that are followed now.
         """
         while True:
             hour_ms = (self._venue.now_ms() // HOUR_MS + 1) * HOUR_MS
-            await self._venue.sleep_until(hour_ms + _SETTLED_MS)
+            weight = 2 * CONFIRMING_WEIGHT * len(coins())  # a call for a few rates takes as much
+            is_much = weight > self._rest.weight_per_minute
+            await self._venue.sleep_until(hour_ms + (_CONFIRMED_MS if is_much else _SETTLED_MS))
             await asyncio.gather(*(self._prepare(coin, hour_ms) for coin in coins()))
 
     async def require(self, coin: str, close_ms: int, priority: Priority = Priority.LIVE) -> None:

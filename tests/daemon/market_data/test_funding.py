@@ -1,5 +1,6 @@
 """Funding that is not settled any more: told of once, with since when, and only with a cause."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ class Desk:
     venue: FakeVenue
     clock: FakeClock
     settlements: FundingSettlements
+    rest: RestClient
     store: Store
     alarms: list[tuple[SlotName, str, Hole, str]] = field(default_factory=list)
     lines: list[Any] = field(default_factory=list)
@@ -51,7 +53,7 @@ async def desk() -> AsyncIterator[Desk]:
         settlements = FundingSettlements(
             rest, keeper, venue_clock, SLOTS, lambda *told: made[0].alarms.append(told)
         )
-        made.append(Desk(venue, clock, settlements, keeper.store))
+        made.append(Desk(venue, clock, settlements, rest, keeper.store))
         yield made[0]
         keeper.close()
 
@@ -144,3 +146,24 @@ async def test_a_bar_has_the_newest_rate_settled_before_its_close_however_they_l
         settled = [r.rate for r in rates if r.time <= bar.t + HOUR_MS]
         assert rate == settled[-1]
     assert column[6] != column[8]
+
+
+@pytest.mark.parametrize(("many", "after_s"), [(1, 2), (23, 2), (24, 70)])
+async def test_rates_give_way_to_the_bars_of_the_hour_if_not_all_fit_into_a_minute(
+    desk: Desk, many: int, after_s: int
+) -> None:
+    asked = asyncio.Event()
+    asks: list[float] = []
+
+    async def funding(coin: str, *_: object, **__: object) -> list[Funding]:
+        asks.append((desk.clock.ms - START - HOUR_MS) / 1000)
+        asked.set()
+        return await asyncio.Event().wait() or []
+
+    desk.rest.funding = funding  # type: ignore[method-assign, assignment]
+    running = asyncio.create_task(desk.settlements.run(lambda: [f"C{k}" for k in range(many)]))
+    async with asyncio.timeout(10):
+        await asked.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert asks[0] == after_s
