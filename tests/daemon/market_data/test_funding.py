@@ -150,7 +150,7 @@ async def test_a_bar_has_the_newest_rate_settled_before_its_close_however_they_l
 
 @pytest.mark.parametrize(("many", "after_s"), [(1, 2), (23, 2), (24, 70)])
 async def test_rates_give_way_to_the_bars_of_the_hour_if_not_all_fit_into_a_minute(
-    desk: Desk, many: int, after_s: int
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, many: int, after_s: int
 ) -> None:
     asked = asyncio.Event()
     asks: list[float] = []
@@ -158,9 +158,10 @@ async def test_rates_give_way_to_the_bars_of_the_hour_if_not_all_fit_into_a_minu
     async def funding(coin: str, *_: object, **__: object) -> list[Funding]:
         asks.append((desk.clock.ms - START - HOUR_MS) / 1000)
         asked.set()
-        return await asyncio.Event().wait() or []
+        await asyncio.Event().wait()
+        return []
 
-    desk.rest.funding = funding  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(desk.rest, "funding", funding)
     running = asyncio.create_task(desk.settlements.run(lambda: [f"C{k}" for k in range(many)]))
     async with asyncio.timeout(10):
         await asked.wait()
