@@ -155,7 +155,7 @@ class ClusterLink:
         before, self.seen = self.seen, now
         if now.trouble and (not before.trouble or before is _UNASKED):
             log.warning("fleet.away", why=now.trouble, outcome=f"{_HERE}; it is asked again")
-        elif before.trouble and not now.trouble:
+        elif not now.trouble and (before.trouble or now.places > before.places == 0):
             log.info("fleet.connected", workers=len(now.workers), places=now.places)
         self._tell_refused(now.workers)
         if not now.trouble and not now.places and (before.trouble or before.places):

@@ -155,12 +155,13 @@ async def test_a_cluster_that_has_no_worker_left_is_told_with_what_to_do(tmp_pat
     made = link(tmp_path, f"{none}{READY}{READY}{none}{none}order()\n")
     with structlog.testing.capture_logs() as logs:
         async with running(made.run(), "link"):
-            while len(logs) < 4:
+            while len(logs) < 5:
                 await asyncio.sleep(0)
     told = [(line["event"], line.get("why", "")) for line in logs]
     assert told == [
         ("fleet.connected", ""),
         ("fleet.no_worker", "the cluster has no worker"),
+        ("fleet.connected", ""),
         ("fleet.worker_refused", "numpy 1, here 2"),
         ("fleet.no_worker", "the cluster has no worker"),
     ]
