@@ -192,7 +192,7 @@ def _check_stars(entries: Sequence[SlotEntry]) -> None:
     found = [entry for entry in entries if entry.is_star]
     for one, other in combinations(found, 2):
         both = [name for name in one.intervals if name in other.intervals]
-        if both and one.narrowness == other.narrowness:
+        if both and (one.narrowness == other.narrowness or one.key == other.key):
             raise ConfigError(f'two [[slots]] have coin = "*" at {both[0]}; remove one')
 
 

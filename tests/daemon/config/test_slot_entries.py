@@ -95,6 +95,7 @@ def test_one_coin_goes_before_a_list_and_one_interval_before_a_list_of_intervals
         (entry('"*"', more='exclude = ["x*"]'), "exclude has 'x*'; write the name of each coin"),
         (entry('"*"', more="min_volume_usd = inf"), "write a number of at most 1000000000000000"),
         (entry('"*"', '["5m", "1h"]') + entry('"*"', '["1h", "12h"]'), '"*" at 1h; remove one'),
+        (entry('"*"', '["5m"]') + entry('"*"'), '"*" at 5m; remove one'),
         (entry('["BTC"]') + entry('["ETH", "BTC"]'), "two [[slots]] name BTC-5m, neither more"),
         (
             entry('"BTC"') + entry('"BTC"'),
