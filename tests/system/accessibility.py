@@ -53,7 +53,7 @@ const stay = {preventScroll: true};
 at.blur();
 const plain = looks(at);
 at.focus(stay);
-return {tag, what, marked: focused !== plain};
+return {tag, what, skip: at.className === 'skip', marked: focused !== plain};
 """
 _MOST_STOPS = 400
 
@@ -71,13 +71,10 @@ def focus_stops(driver: Chrome) -> tuple[int, list[str]]:
     ActionChains(driver).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
     while stops < _MOST_STOPS:
         at: dict[str, Any] = driver.execute_script(_MARKED)
-        if at["tag"] in {"BODY", "HTML"}:
-            break
+        if at["tag"] in {"BODY", "HTML"} or (stops > 1 and at["skip"]):
+            break  # the browser begins again
         stops += 1
         if not at["marked"]:
             unseen.append(at["what"])
         ActionChains(driver).send_keys(Keys.TAB).perform()
-        first = driver.execute_script("return document.activeElement.className === 'skip'")
-        if stops > 1 and first:  # the browser begins again
-            break
     return stops, unseen

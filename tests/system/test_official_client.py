@@ -2,6 +2,7 @@
 
 import asyncio
 import queue
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -36,8 +37,11 @@ def client(url: str, *, streams: bool = False) -> Iterator[Any]:
             yield info
         finally:
             if streams:
-                info.disconnect_websocket()
+                # A close alone wakes nobody: its thread would look again after ten seconds.
+                info.ws_manager.ws.sock.sock.shutdown(socket.SHUT_RDWR)
                 info.ws_manager.join(10)
+                info.disconnect_websocket()
+                assert not info.ws_manager.is_alive()
 
 
 async def ask(exchange: ReplayExchange, what: Callable[[Any], Any]) -> Any:
