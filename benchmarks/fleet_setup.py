@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from hyperdrift.slot_name import DAY_MS, HOUR_MS, MINUTE_MS, SlotName
 from hyperdrift.version_files import read_manifest
 from monitor.events import BarScored, ModelServed
 from retrain import features
+from tests.system.fleet_models import copy_version
 
 STEP_MS = 5 * MINUTE_MS
 # The newest stored bar closes at the last midnight, because a start believes the host's clock
@@ -87,7 +87,7 @@ def fill(folder: Path, names: Sequence[SlotName], days: int) -> None:
     manifest = _train(folder, names[0])
     registry = Registry(data / "models", own_signer(data), ring=trusted_keys(data))
     for slot in names[1:]:
-        _copy_version(registry, manifest, names[0], slot)
+        give_version(registry, manifest, names[0], slot)
     with open_store(data) as store:
         store.database.read("PRAGMA synchronous = OFF")
         _copy_bars(store, names)
@@ -149,22 +149,16 @@ def _train(folder: Path, slot: SlotName) -> Manifest:
         raise SystemExit(f"no model: {done.stdout[-500:]}{done.stderr[-500:]}")
     registry = Registry(models.parent, own_signer(folder / "data"))
     manifest = read_manifest(found[-1])
-    registry.deploy(
-        slot, manifest.model_id, reason="first", by="bench", at_ms=NOW_MS, promoted_by="bench"
-    )
+    _put_live(registry, slot, manifest.model_id)
     return manifest
 
 
-def _copy_version(registry: Registry, manifest: Manifest, first: SlotName, slot: SlotName) -> None:
-    """Give a slot the version of the first one, signed as its own."""
-    folder, model_id = registry.folder(slot), manifest.model_id
-    folder.mkdir(parents=True)
-    for path in registry.folder(first).glob(f"*_{model_id}.*"):
-        shutil.copy(path, folder / path.name)
-    document = {**manifest.document, "slot": str(slot)}
-    signer = own_signer(folder.parent.parent)
-    document["signature"] = signer.sign({k: v for k, v in document.items() if k != "signature"})
-    registry.manifest_path(slot, model_id).write_text(json.dumps(document))
+def give_version(registry: Registry, manifest: Manifest, first: SlotName, slot: SlotName) -> None:
+    """Give a slot the version of the first one, signed as its own, and put it live."""
+    _put_live(registry, slot, copy_version(registry, first, manifest, slot))
+
+
+def _put_live(registry: Registry, slot: SlotName, model_id: str) -> None:
     registry.deploy(slot, model_id, reason="first", by="bench", at_ms=NOW_MS, promoted_by="bench")
 
 

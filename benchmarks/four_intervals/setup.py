@@ -66,7 +66,7 @@ def fill(folder: Path, tapes: Iterable[Recording]) -> None:
     manifest = fleet_setup._train(folder, names[0])  # noqa: SLF001
     registry = Registry(data / "models", own_signer(data), ring=trusted_keys(data))
     for slot in names[1:]:
-        fleet_setup._copy_version(registry, manifest, names[0], slot)  # noqa: SLF001
+        fleet_setup.give_version(registry, manifest, names[0], slot)
     with open_store(data) as store:
         for slot in names:
             if (live := registry.live(slot)) is not None:

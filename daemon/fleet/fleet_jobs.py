@@ -164,7 +164,10 @@ class FleetJobs(Jobs):
             if not answer.address:
                 break
             why = why or getattr(answer, "why", "")
-            log.warning("fleet.lost", job=order.job, worker=answer.worker, why=printable(why))
+            found, outcome = printable(why), "another worker does it, or this host"
+            log.warning(
+                "fleet.lost", job=order.job, worker=answer.worker, why=found, outcome=outcome
+            )
             order = msgspec.structs.replace(order, without=(*order.without, answer.address))
         return None
 

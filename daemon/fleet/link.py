@@ -172,13 +172,13 @@ class ClusterLink:
                 continue
             host = urlsplit(worker.address).hostname or worker.address
             told = host, worker.why_not.replace(worker.address, "")
-            is_new = told not in self._refused
+            if told not in self._refused:
+                why, outcome = worker.why_not, "it gets no jobs until that is mended"
+                log.warning(
+                    "fleet.worker_refused", worker=worker.name, host=host, why=why, outcome=outcome
+                )
             self._refused.pop(told, None)
             self._refused[told] = None  # the newest
-            if is_new:
-                log.warning(
-                    "fleet.worker_refused", worker=worker.name, host=host, why=worker.why_not
-                )
         while len(self._refused) > _MOST_REFUSED:
             del self._refused[next(iter(self._refused))]
 

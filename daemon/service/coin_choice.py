@@ -28,6 +28,8 @@ log = structlog.get_logger()
 
 # Venue seconds between two looks, and after one that failed.
 _EVERY_S, _AGAIN_S = 3600.0, 60.0
+# A call that fails once wakes nobody at night: so many in a row, a minute apart, are an alert.
+_ALERT_AFTER: Final = 5
 _LEAVES_BELOW: Final = 0.5
 _NAMED: Final = 12
 
@@ -127,7 +129,7 @@ class CoinChoice:
     ) -> None:
         self._config, self._rest, self._venue = config, rest, venue
         self._changed, self._tell, (self._begin, self._end) = changed, tell, trouble
-        self._woken, self._trouble = asyncio.Event(), ""
+        self._woken, self._trouble, self._failed = asyncio.Event(), "", 0
         self._missed: frozenset[str] = frozenset()
         self._mistakes: frozenset[str] = frozenset()
 
@@ -150,11 +152,14 @@ class CoinChoice:
         while True:
             self._woken.clear()
             why = await self._why_not() if stars(self._config) else ""
-            if why and not self._trouble:
-                self._begin(why)
+            self._failed = self._failed + 1 if why else 0
+            if why and (self._trouble or self._failed >= _ALERT_AFTER):
+                if not self._trouble:
+                    self._begin(why)
+                self._trouble = why
             elif self._trouble and not why:
                 self._end(self._trouble)
-            self._trouble = why
+                self._trouble = ""
             async with running(self._wake_after(_AGAIN_S if why else _EVERY_S), "coins-wait"):
                 await self._woken.wait()
 
@@ -163,7 +168,7 @@ class CoinChoice:
         try:
             await self.look()
         except (HyperdriftError, OSError) as e:
-            if not self._trouble:
+            if not self._failed:
                 outcome = "the coins of before are followed"
                 log.warning("coins.not_chosen", why=str(e), outcome=outcome)
             return f'the coins of coin = "*" stay as they are: {e}'

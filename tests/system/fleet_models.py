@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,18 +35,21 @@ def copy_to_others(data_dir: Path, first: SlotName, others: Sequence[SlotName], 
     live = registry.live(first)
     assert live is not None
     for slot in others:
-        candidate = _candidate(registry.folder(first), live, slot, data_dir / "candidates")
-        model_id = registry.adopt(slot, candidate)
+        model_id = copy_version(registry, first, live, slot)
         registry.deploy(slot, model_id, reason="a copy", by="test", at_ms=at_ms)
-        shutil.rmtree(candidate.parent)
 
 
-def _candidate(source: Path, live: Manifest, slot: SlotName, folder: Path) -> Path:
+def copy_version(registry: Registry, first: SlotName, version: Manifest, slot: SlotName) -> str:
+    """Make a version of `first` one of another slot too, signed as its own; return its id."""
+    with tempfile.TemporaryDirectory() as folder:
+        return registry.adopt(slot, _candidate(registry.folder(first), version, slot, Path(folder)))
+
+
+def _candidate(source: Path, version: Manifest, slot: SlotName, folder: Path) -> Path:
     """Write the files of a version as a candidate of another slot; return its manifest."""
-    folder.mkdir()
-    for path in source.glob(f"*_{live.model_id}.*"):
+    for path in source.glob(f"*_{version.model_id}.*"):
         shutil.copy(path, folder / path.name)
-    manifest = folder / manifest_name(live.model_id)
+    manifest = folder / manifest_name(version.model_id)
     document = json.loads(manifest.read_text()) | {"slot": str(slot)}
     manifest.write_text(json.dumps({k: v for k, v in document.items() if k != "signature"}))
     return manifest

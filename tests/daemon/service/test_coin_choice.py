@@ -15,6 +15,7 @@ from daemon.config.schema import Config
 from daemon.config.slot_entries import SlotEntry
 from daemon.core.clock import VenueClock
 from daemon.core.errors import VenueUnreachable
+from daemon.core.tasks import running
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.traded import Traded
 from daemon.service.coin_choice import Choice, CoinChoice, choose
@@ -68,8 +69,11 @@ class FakeVenue:
         self.delisted = set[str]()
         self.usd: dict[str, float] | None = {"BTC": 90e6, "ETH": 20e6, "DUST": 1.0}
 
+        self.fails = 0
+
     async def contexts(self) -> bytes:
-        if self.usd is None:
+        self.fails -= 1
+        if self.usd is None or self.fails >= 0:
             raise VenueUnreachable("the venue does not answer")
         usd = self.usd | dict.fromkeys(self.delisted, 0.0)
         coins = [{"name": coin, "isDelisted": coin in self.delisted} for coin in usd]
@@ -141,6 +145,22 @@ async def test_the_venue_is_asked_before_the_hour_is_over_if_a_coin_was_delisted
             await asyncio.sleep(0.01)
     running.cancel()
     assert read_followed(tmp_path) == {"5m": ("BTC",)}
+
+
+@pytest.mark.parametrize(("failing", "alerts"), [(4, 0), (5, 1), (60, 1)])
+async def test_a_call_that_fails_now_and_then_is_no_alert_and_a_lasting_failure_is_one(
+    tmp_path: Path, failing: int, alerts: int
+) -> None:
+    told = Told(configured(tmp_path))
+    await told.choice.look()
+    told.texts.clear()
+    told.venue.fails = failing
+    async with running(told.choice.run(), "coins"):
+        while told.venue.fails >= 0:
+            await asyncio.sleep(0)
+        for _ in range(50):
+            await asyncio.sleep(0)
+    assert ["stay as they are" in text for text in told.texts] == [True, True] * alerts
 
 
 async def test_without_an_answer_the_coins_stay(tmp_path: Path) -> None:
