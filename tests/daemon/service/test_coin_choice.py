@@ -151,14 +151,13 @@ async def test_the_venue_is_asked_before_the_hour_is_over_if_a_coin_was_delisted
 async def test_a_call_that_fails_now_and_then_is_no_alert_and_a_lasting_failure_is_one(
     tmp_path: Path, failing: int, alerts: int
 ) -> None:
-    told = Told(configured(tmp_path))
+    clock = FakeClock()
+    told = Told(configured(tmp_path), clock)
     await told.choice.look()
     told.texts.clear()
     told.venue.fails = failing
     async with running(told.choice.run(), "coins"):
-        while told.venue.fails >= 0:
-            await asyncio.sleep(0)
-        for _ in range(50):
+        while 3600.0 not in clock.slept:  # until a look that went well
             await asyncio.sleep(0)
     assert ["stay as they are" in text for text in told.texts] == [True, True] * alerts
 
