@@ -38,6 +38,7 @@ _FIGURES: Final = (
     *(
         "retrains",
         "refused by a gate",
+        "failed",
         "rollbacks",
         "drift alarms",
         "log loss",
@@ -163,13 +164,18 @@ def note(slots: Sequence[SlotBacktest]) -> str:
 
 
 def _earned(slot: SlotBacktest) -> list[str]:
-    """Say for each policy whether its signals earn, or why it has no figures."""
-    return [
-        f"{each.policy} earns: {each.figures.earned}"
-        if each.failure is None
-        else f"{each.policy} has no figures: {each.failure.reason}"
-        for each in slot.results
-    ]
+    """Say for each policy whether its signals earn, or why it has no figures, and what failed."""
+    lines = list[str]()
+    for each in slot.results:
+        if each.failure is not None:
+            lines.append(f"{each.policy} has no figures: {each.failure.reason}")
+            continue
+        lines.append(f"{each.policy} earns: {each.figures.earned}")
+        trained = each.record.trained if each.record else ()
+        if errors := [item["error"] for item in trained if "error" in item]:
+            count = f"{len(errors)} of {len(trained)} retrains failed"
+            lines.append(f"{each.policy}: {count}, the last: {errors[-1]}")
+    return lines
 
 
 def _rows(results: Sequence[BacktestResult]) -> list[tuple[str, ...]]:
@@ -183,6 +189,7 @@ def _cells(result: BacktestResult) -> tuple[str, ...]:
     return (
         str(counts.retrains),
         str(counts.refusals),
+        str(counts.failures),
         str(counts.rollbacks),
         str(counts.drift_alarms),
         number(figures.log_loss, ".4f"),

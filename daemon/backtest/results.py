@@ -51,10 +51,14 @@ class CellFailure:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How often each kind of event happened under a policy."""
+    """How often each kind of event happened under a policy.
+
+    Of the `retrains`, the gates refused `refusals`; `failures` ended without a candidate.
+    """
 
     retrains: int = 0
     refusals: int = 0
+    failures: int = 0
     rollbacks: int = 0
     drift_alarms: int = 0
 
@@ -63,7 +67,8 @@ class Counts:
         """Count the events of a record."""
         return cls(
             retrains=len(record.trained),
-            refusals=sum(not item["passed"] for item in record.trained),
+            refusals=sum(not item["passed"] and "error" not in item for item in record.trained),
+            failures=sum("error" in item for item in record.trained),
             rollbacks=len(record.at("rolled_back")),
             drift_alarms=len(record.at("drift")),
         )

@@ -159,7 +159,7 @@ async def test_both_runs_count_the_same_cells_as_kept(
     runs.places = 0  # one slot at a time
     runs.fails["BTC-5m 12 never"] = RetrainFailedError("it ran out of its memory")
     runs.refused.add("BTC-5m 12 weekly")  # a finding, which is kept
-    runs.broken.add("SOL-5m 12 never")
+    runs.broken |= set(named(["SOL-5m 12"], *POLICIES))
     stopped = grid(config, "NEW", "BTC", "SOL")
     await interrupted(stopped, runs, 3, ended=5)
     assert stopped.resume.startswith("1 of 6 cells are done and kept; ")

@@ -3,12 +3,15 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from daemon.backtest import grid_page, report
+from daemon.backtest.policy_run import PolicyRecord
 from daemon.backtest.results import BacktestResult, CellFailure, SlotBacktest, Tracks
 from daemon.backtest.summaries import GridResult, Summaries
 from hyperdrift.slot_name import SlotName
@@ -59,6 +62,29 @@ def test_the_terminal_gets_the_same_rows_and_nothing_that_it_obeys(
     assert "\x1b" not in out
     assert "2 cells were tried" in out
     assert "no bars of </td>" in out
+
+
+def test_a_grid_without_figures_says_so_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = replace(done(), slots=(done().slots[1],) * 2, summaries=())
+    report.show(failed)
+    out, _ = capsys.readouterr()
+    assert out.endswith("2 cells were tried, none has figures.\n")
+    grid_page.write(tmp_path / "grid.html", failed)
+    for text in (out, (tmp_path / "grid.html").read_text()):
+        assert "Means over the coins" not in text
+
+
+def test_the_reader_of_one_slot_is_told_why_retrains_failed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trained: list[Any] = [{"passed": False, "error": "UP is too rare"}, {"passed": True}]
+    record = PolicyRecord([], trained, 1.0)
+    one = replace(result("never", np.full(500, 1e-4)), record=record)
+    report.show(GridResult((SlotBacktest(SlotName("BTC", "5m"), 12, (one,), 9.0),), ()))
+    out, _ = capsys.readouterr()
+    assert "never: 1 of 2 retrains failed, the last: UP is too rare" in out
 
 
 def test_the_page_of_a_slot_says_which_policies_have_no_figures(tmp_path: Path) -> None:

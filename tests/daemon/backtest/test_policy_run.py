@@ -8,7 +8,7 @@ import pytest
 
 from daemon.backtest.market_replay import Market
 from daemon.backtest.policy_run import Run
-from daemon.backtest.results import failure_of
+from daemon.backtest.results import Counts, failure_of
 from daemon.core.errors import RetrainFailedError, UnfitBars
 from monitor.policy import PolicySettings
 from tests.daemon.backtest.made_up_grid import FIRST_T, configured
@@ -49,6 +49,7 @@ async def test_only_a_failure_that_lasts_leaves_a_record_whole(
     await run.through(lambda _: None, lambda _: None)
     assert [item["error"] for item in run.record.trained] == [str(error)]
     assert run.record.is_whole is is_whole
+    assert (Counts.of(run.record).refusals, Counts.of(run.record).failures) == (0, 1)
     failed = failure_of(run.record)
     assert failed is not None
     assert failed.reason == f"every retrain failed, the last: {error}"
