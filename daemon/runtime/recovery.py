@@ -98,7 +98,7 @@ def rebuilt(
     else:
         before = bars_before(store, slot, first_t)
         engine = make_engine(before)
-    order = None
+    order = kept.order if kept is not None else None
     for event in past:
         for action in engine.handle(event):
             if isinstance(action, _RESUMED):

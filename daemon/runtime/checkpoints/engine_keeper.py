@@ -15,6 +15,7 @@ from daemon.store.database import StoreUnavailable
 from daemon.store.engine_table import KeptEngine
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
+from monitor.actions import Action
 from monitor.engine import Engine
 
 EVERY_BARS: Final = 288
@@ -30,12 +31,14 @@ class Continued(NamedTuple):
         seq: The last entry of the journal that it has handled.
         first_t: Open time of the first bar that it was given, ms UTC.
         before: How many older bars were stored then.
+        order: What it had ordered last, where that may not have been carried out.
     """
 
     engine: Engine
     seq: int
     first_t: int
     before: int
+    order: Action | None
 
 
 class EngineKeeper:
@@ -80,7 +83,9 @@ class EngineKeeper:
             self._bars = 0
 
 
-def packed(engine: Engine, first_t: int, before: int, seq: int = 0) -> KeptEngine:
+def packed(
+    engine: Engine, first_t: int, before: int, seq: int = 0, order: Action | None = None
+) -> KeptEngine:
     """Return the row of the store that keeps an engine.
 
     Args:
@@ -88,10 +93,10 @@ def packed(engine: Engine, first_t: int, before: int, seq: int = 0) -> KeptEngin
         first_t: Open time of the first bar that it was given, ms UTC.
         before: How many older bars were stored then.
         seq: The last entry of the journal that it has handled; 0 is the newest when it is written.
+        order: What it ordered last, where that may not have been carried out.
     """
-    return KeptEngine(
-        seq, first_t, before, key_of(engine), zlib.compress(state_of(engine), _FASTEST)
-    )
+    state = zlib.compress(state_of(engine, order), _FASTEST)
+    return KeptEngine(seq, first_t, before, key_of(engine), state)
 
 
 def _keep(store: Store, slot: SlotName, engine: Engine, first_t: int, before: int) -> None:
@@ -116,8 +121,8 @@ def continued(store: Store, slot: SlotName, fresh: Engine) -> Continued | None:
     if store.count(slot, kept.first_t) != kept.before:
         return None  # older bars were stored or forgotten since
     try:
-        engine = engine_of(zlib.decompress(kept.state))
+        engine, order = engine_of(zlib.decompress(kept.state))
     except (StateUnreadable, zlib.error):
         return None
     engine.settings = fresh.settings
-    return Continued(engine, kept.seq, kept.first_t, kept.before)
+    return Continued(engine, kept.seq, kept.first_t, kept.before, order)

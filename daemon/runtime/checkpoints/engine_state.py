@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import monitor
 from hyperdrift.errors import HyperdriftError
+from monitor.actions import Action
 from monitor.engine import Engine
 
 _MODULES: Final = "monitor."
@@ -61,24 +62,24 @@ class _EngineReader(pickle.Unpickler):
         return found
 
 
-def state_of(engine: Engine) -> bytes:
-    """Return the state of an engine; takes a millisecond."""
-    return pickle.dumps(engine, protocol=5)
+def state_of(engine: Engine, order: Action | None = None) -> bytes:
+    """Return the state of an engine and what it ordered last; takes a millisecond."""
+    return pickle.dumps((engine, order), protocol=5)
 
 
-def engine_of(state: bytes) -> Engine:
-    """Return the engine whose state `state_of` returned.
+def engine_of(state: bytes) -> tuple[Engine, Action | None]:
+    """Return the engine and the order whose state `state_of` returned.
 
     Raises:
         StateUnreadable: If it is anything else.
     """
     try:
-        found = _EngineReader(io.BytesIO(state)).load()
+        engine, order = _EngineReader(io.BytesIO(state)).load()
     except Exception as e:  # damaged bytes may raise any error
         raise StateUnreadable(f"the state of an engine cannot be read ({e!r})") from e
-    if not isinstance(found, Engine):
+    if not isinstance(engine, Engine) or not isinstance(order, Action | None):
         raise StateUnreadable("the state is of something else than an engine")
-    return found
+    return engine, order
 
 
 def key_of(engine: Engine) -> str:

@@ -24,7 +24,8 @@ from monitor.policy import PolicySettings
 def replayed(store: Store, asked: dict[str, Any]) -> dict[str, Any]:
     """Replay the journal of a slot; return the fields of its `KeptEngine`.
 
-    Without bars, or while something is under way, there are none: a start must see the orders.
+    Without bars there are none. What may be under way goes with the state: a replay from the
+    middle of a journal often ends so, because it never saw which model was live before.
 
     Args:
         store: Holds the journal.
@@ -33,9 +34,9 @@ def replayed(store: Store, asked: dict[str, Any]) -> dict[str, Any]:
     slot, settings = SlotName.parse(asked["slot"]), PolicySettings(**asked["settings"])
     seq = newest_seq(store.database)
     past = rebuilt(store, slot, asked["since_ms"], partial(new_engine, slot, settings))
-    if past.first_t is None or not past.engine.is_calm:
+    if past.first_t is None:
         return {}
-    kept = packed(past.engine, past.first_t, past.before, seq)
+    kept = packed(past.engine, past.first_t, past.before, seq, past.order)
     return {**kept._asdict(), "state": base64.b64encode(kept.state).decode()}
 
 

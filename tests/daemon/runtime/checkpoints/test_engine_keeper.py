@@ -181,6 +181,8 @@ def test_a_state_reaches_no_class_through_what_the_monitor_imports(name: str) ->
 
 def test_a_state_gives_an_equal_engine_back() -> None:
     engine = fresh(7)
-    assert engine_of(state_of(engine)).snapshot() == engine.snapshot()
+    again, order = engine_of(state_of(engine))
+    assert again.snapshot() == engine.snapshot()
+    assert order is None
     assert key_of(engine) == key_of(fresh(8)) == key_of(fresh(7, replace(SETTINGS, min_bars=3)))
     assert key_of(engine) != key_of(fresh(7, replace(SETTINGS, retry_bars=3)))

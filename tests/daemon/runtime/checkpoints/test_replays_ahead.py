@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,7 +16,7 @@ from daemon.runtime.recovery import JOURNAL_DAYS, Rebuilt, new_engine, rebuilt
 from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store
 from hyperdrift.slot_name import DAY_MS, SlotName
-from monitor import events
+from monitor import actions, events
 from monitor.policy import PolicySettings
 from retrain import features
 
@@ -36,14 +37,18 @@ def fill(store: Store, slot: SlotName) -> None:
         scored = events.BarScored(slot=str(slot), at_ms=t + STEP, t=t, close=close, row=row)
         store.append_journal(slot, scored.at_ms, *event_codec.body(scored))
     if slot == BUSY:
-        news = events.CommandReceived(
-            slot=str(slot),
-            at_ms=START + BARS * STEP,
-            request_id="r",
-            command="retrain",
-            reason="now",
-        )
-        store.append_journal(slot, news.at_ms, *event_codec.body(news))
+        now: dict[str, Any] = {"slot": str(slot), "at_ms": START + BARS * STEP}
+        asked: dict[str, Any] = {"request_id": "r", "command": "retrain", "reason": "now"}
+        job: dict[str, Any] = {
+            "job_id": f"{slot}-{now['at_ms']}-1",
+            "model_id": "m",
+            "passed": True,
+        }
+        for news in (
+            events.CommandReceived(**now, **asked),
+            events.RetrainFinished(**now, **job),
+        ):
+            store.append_journal(slot, news.at_ms, *event_codec.body(news))
 
 
 @pytest.fixture
@@ -82,13 +87,13 @@ async def test_children_keep_what_each_slot_would_have_rebuilt(
     assert sorted(await start(tmp_path / "store.sqlite", store)) == SLOTS
     for slot, own in alone.items():
         past = restarted(store, slot)
-        assert past.replayed == (own.replayed if slot == BUSY else 0)
+        assert (past.replayed, own.replayed) == (0, BARS - 4)
         assert past.engine.snapshot() == own.engine.snapshot()
         assert past.engine.settings == own.engine.settings == SETTINGS
+        assert past.order == own.order
         found = (past.bars[-1], past.first_t, past.before)
         assert found == (own.bars[-1], own.first_t, own.before)
-    assert alone[BUSY].replayed == BARS - 4
-    assert alone[BUSY].engine.snapshot().job_id is not None
+    assert isinstance(alone[BUSY].order, actions.Deploy)  # a start must not miss it
 
 
 async def test_a_child_that_fails_costs_one_warning_and_every_slot_goes_on(
