@@ -47,12 +47,14 @@ def read_backend(section: RetrainSection, name: str | None = None) -> Backend:
     if text == LOCAL:
         return Backend(text)
     given = name is None and any(files)
-    backend = Backend(text) if text == OWN_CLUSTER else _cluster(text, files, given=given)
-    require("distributed", f"retrain.backend = {text!r}")
+    key = "retrain.backend" if name is None else "--backend"
+    said = f"{key} is {text!r}"
+    backend = Backend(text) if text == OWN_CLUSTER else _cluster(text, files, said, given=given)
+    require("distributed", f"{key} = {text!r}")
     return backend
 
 
-def _cluster(text: str, files: tuple[str, ...], *, given: bool) -> Backend:
+def _cluster(text: str, files: tuple[str, ...], said: str, *, given: bool) -> Backend:
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port or _PORT
@@ -61,13 +63,13 @@ def _cluster(text: str, files: tuple[str, ...], *, given: bool) -> Backend:
     rest = parts.username or parts.path.strip("/") or parts.query or parts.fragment
     if parts.scheme not in _SCHEMES or not host or rest:
         choices = f'"{LOCAL}", "{OWN_CLUSTER}", "dask://host:{_PORT}" or "dasks://host:{_PORT}"'
-        raise ConfigError(f"retrain.backend is {text!r}; write {choices}")
+        raise ConfigError(f"{said}; write {choices}")
     secure = parts.scheme == "dasks"
     if secure and not all(files):
         named = "dask_ca_file, dask_cert_file and dask_key_file"
-        raise ConfigError(f"retrain.backend is {text!r}; write {named}, which TLS needs, too")
+        raise ConfigError(f"{said}; write {named}, which TLS needs, too")
     if given and not secure:
         why = "would not be encrypted, though dask_ca_file or the like stands beside it"
-        raise ConfigError(f"retrain.backend is {text!r}, which {why}; write dasks://, or remove it")
+        raise ConfigError(f"{said}, which {why}; write dasks://, or remove it")
     host = f"[{host}]" if ":" in host else host
     return Backend(text, f"{_SCHEMES[parts.scheme]}://{host}:{port}", files if secure else ())

@@ -182,7 +182,7 @@ async def test_two_backtests_on_one_data_folder_are_refused_in_one_line(config: 
 
 
 def test_a_backend_that_is_none_is_said_before_anything_runs(config: Config) -> None:
-    with pytest.raises(ConfigError, match=r"backend.*'moon'"):
+    with pytest.raises(ConfigError, match=r"^--backend is 'moon'; write "):
         grid(config, backend="moon")
 
 
