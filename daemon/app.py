@@ -50,10 +50,10 @@ from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.venue_greeting import GREETING, greet, require_coins
 from daemon.service.watchdog import Watchdog, summary
 from daemon.slot_changes import SlotChanges
-from daemon.store.async_store import ThreadedStore, check_beside
-from daemon.store.data_folder import STORE_NAME
+from daemon.store.async_store import check_beside
+from daemon.store.data_folder import STORE_NAME, connections
 from daemon.store.properties import record_venue, require_venue
-from daemon.store.retrying_store import RetryingStore, until_available
+from daemon.store.retrying_store import RetryingStore
 from daemon.store.store import Store
 from daemon.wiring import SharedParts, SlotParts, build_feed, build_slots, replays_ahead, retention
 from hyperdrift.clock import Clock
@@ -95,11 +95,9 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         await stack.enter_async_context(watchdog.beating())
         watchdog.doing(lambda: "starting: opening the store")
         await take_folder(stack, config.data_dir, clock, watchdog)
-        opened = partial(Store.open_or_rebuild, config.data_dir / STORE_NAME)
-        store = ThreadedStore(await until_available(opened, clock, watchdog.waits))
-        stack.callback(store.close)
-        await store.call(require_venue, config.hyperliquid.venue, config.data_dir, any_port=True)
-        closed_ms = await store.call(_newest_close, slots)
+        threaded, reader = await connections(stack, config.data_dir, clock, watchdog.waits)
+        await threaded.call(require_venue, config.hyperliquid.venue, config.data_dir, any_port=True)
+        closed_ms = await threaded.call(_newest_close, slots)
         venue = VenueClock(clock, config.hyperliquid.speed, closed_ms)
         rest_url, budget = config.hyperliquid.urls[0], config.hyperliquid.weight_per_minute
         rest = await stack.enter_async_context(RestClient(rest_url, clock, venue, budget))
@@ -114,11 +112,11 @@ async def run(config: Config, clock: Clock, read: Callable[[], Config] | None = 
         refusals.alert_by(status.alert)
         troubles = SlotTroubles()
         listed = ListedCoins(Listings(rest), slots, clock, venue, troubles)
-        retrying = RetryingStore(store, clock, *status.about("disk"))
-        status.disk = lambda: retrying.trouble
-        audit = CommandLog(retrying, clock, venue)
+        store = RetryingStore(threaded, clock, *status.about("disk"))
+        status.disk = lambda: store.trouble
+        audit = CommandLog(store, clock, venue)
         shared = SharedParts(
-            config, clock, venue, retrying, bus, topics, audit, book, troubles, announcements
+            config, clock, venue, store, bus, topics, audit, book, troubles, announcements, reader
         )
         host = HostSide(status, watchdog, reload, alerts)
         await _work(shared, VenueSide(rest, listed, cohorts), host)

@@ -41,6 +41,7 @@ from daemon.scoring.feature_computers import TURNS
 from daemon.scoring.feature_computers import make as make_computer
 from daemon.scoring.scorer import Scorer
 from daemon.service.retention import Retention
+from daemon.store.async_store import AsyncStore
 from daemon.store.data_folder import STORE_NAME
 from daemon.store.retrying_store import RetryingStore, SingleAttemptStore
 from daemon.trade_files.trade_file import TradeFile
@@ -56,7 +57,11 @@ from monitor.events import TradeClosed
 
 @dataclass(frozen=True, slots=True)
 class SharedParts:
-    """The parts that all slots share."""
+    """The parts that all slots share.
+
+    `reader` has a connection and a thread of its own: a bar that is to be scored does not wait for
+    what others write. None reads by `store`.
+    """
 
     config: Config
     clock: Clock
@@ -68,6 +73,7 @@ class SharedParts:
     book: TradeBook
     troubles: SlotTroubles = field(default_factory=SlotTroubles)
     announcements: Announcements = field(default_factory=Announcements)
+    reader: AsyncStore | None = None
     queue: RetrainQueue = field(default_factory=RetrainQueue)
     turns: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, TURNS))
 
@@ -197,7 +203,12 @@ def _runner(
     slot, config = section.name, shared.config
     settings, limits = policy_settings(config.policy, slot), child_limits(config.retrain)
     computer = make_computer(
-        config.features, slot, shared.store, limits, jobs.surroundings, turns=shared.turns
+        config.features,
+        slot,
+        shared.reader or shared.store,
+        limits,
+        jobs.surroundings,
+        turns=shared.turns,
     )
     return SlotRunner(
         slot,

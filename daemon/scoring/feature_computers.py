@@ -36,7 +36,7 @@ Rows = NDArray[np.float64]
 ANSWER_S: Final = 30.0
 """Time limit in seconds for a bar, or for the first thousand bars of a new instance."""
 TURNS: Final = 2
-"""So many slots compute at once: if all bars close together, the first do not wait for the last."""
+"""So many slots ask at once: one computes and the next is ready, the others wait in order."""
 _CHUNK: Final = 1000
 # The cohort flow of a bar is a sum over 12 bars.
 _LEAD_BARS: Final = 11
@@ -75,7 +75,7 @@ def make(
 
 
 class Builtin:
-    """Computes the built-in features, in a thread.
+    """Computes the built-in features, on the thread of the store that it reads.
 
     Args:
         slot: The slot.
@@ -99,11 +99,15 @@ class Builtin:
         """Nothing to end."""
 
     async def _row(self, t: int) -> Rows:
-        frame = await self._store.call(Store.frame, self._slot, to_t=t, last=features.LIVE_BARS)
-        if not _ends_at(frame, t):
-            return _unknown()
-        rows: Rows = await asyncio.to_thread(features.compute, frame)
-        return np.asarray(rows[-1])
+        return await self._store.call(_built_in_row, self._slot, t)
+
+
+def _built_in_row(store: Store, slot: SlotName, t: int) -> Rows:
+    frame = store.frame(slot, to_t=t, last=features.LIVE_BARS)
+    if not _ends_at(frame, t):
+        return _unknown()
+    rows: Rows = features.compute(frame)
+    return np.asarray(rows[-1])
 
 
 class BotComputer:
