@@ -5,6 +5,7 @@ full disk, not as a traceback. `daemon.store.store` deals with rows only.
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -65,8 +66,10 @@ class Database:
         if read_only and not self._path.is_file():
             msg = f"there is no store at {path}: start the daemon or import bars first"
             raise BadInput(msg)
-        if read_only:
-            self._path.open("rb").close()  # SQLite does not say why it may not
+        # SQLite does not say why it may not. The file is not opened to find out: closing it would
+        # drop the locks of this process's other connections, and another process their log.
+        if read_only and not os.access(self._path, os.R_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         try:
             self._open(read_only=read_only)
         except StoreUnavailable:

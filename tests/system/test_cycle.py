@@ -86,7 +86,7 @@ async def every_topic_is_as_documented(bus: Listener, model_id: str) -> None:
         "lag_ms", "retrain", "pnl_7d", "waiting_for", "trouble", "probation", "mismatch",
         "trades_before", "earning", "labels", "bots", "refusal", "causes", "live_reason",
         "live_since_ms", "may_retrain_ms", "objection", "probation_ends_ms", "win_rate_count",
-        "win_rate_of", "speaking",
+        "win_rate_of", "speaking", "challenge",
     }  # fmt: skip
 
 

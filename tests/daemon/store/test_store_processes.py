@@ -1,6 +1,8 @@
 """One writer and many readers, each a process of its own, and a writer that is killed."""
 
 import multiprocessing
+import subprocess
+import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -63,6 +65,30 @@ def test_readers_in_other_processes_see_whole_batches_while_the_daemon_writes(
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
+
+
+COUNT = """
+import sqlite3, sys
+print(sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM bars").fetchone()[0])
+"""
+
+
+def counted_elsewhere(path: Path) -> int:
+    """Count the bars in another process, which is the last to close the file, as it thinks."""
+    command = (sys.executable, "-S", "-c", COUNT, str(path))
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_a_reader_in_the_process_of_the_writer_leaves_the_writer_its_log(tmp_path: Path) -> None:
+    path = tmp_path / "bars.db"
+    with Store(path) as writer:
+        Store(path, read_only=True).close()
+        with Store(path, read_only=True) as reader:
+            writer.put_bars(BTC, [bar(0)], Provenance.REST)
+            assert counted_elsewhere(path) == 1
+            writer.put_bars(BTC, [bar(1)], Provenance.REST)
+            assert len(reader.bars(BTC)["t"]) == 2
+        assert counted_elsewhere(path) == 2
 
 
 def test_a_writer_killed_at_any_moment_leaves_whole_batches(tmp_path: Path) -> None:
