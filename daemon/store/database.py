@@ -58,6 +58,7 @@ class Database:
         Raises:
             StoreCorrupt: If the file is damaged or no database.
             BadInput: If a newer hyperdrift wrote it, or `read_only` and it is not there.
+            PermissionError: If `read_only` and this user may not read it.
             StoreUnavailable: If it cannot be opened.
         """
         self._path, self._lock = Path(path), threading.RLock()
