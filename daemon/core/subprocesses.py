@@ -31,11 +31,12 @@ log = structlog.get_logger()
 _LONGEST_LINE: Final = 1 << 20
 _KEEP_STDERR: Final = 4000
 _KIB: Final = 1 << 10
-# What an interpreter, the C++ library and a thread library print when memory has run out; an
-# extension module that has none left for its own error makes Python say the last.
+# Errors of a child that the same bars and settings always give.
 _UNFIT: Final = frozenset(
     each.__name__ for each in (TooFewBars, ClassMissing, BadFrame, BadSetting, BadThreshold)
 )
+# What an interpreter, the C++ library and a thread library print when memory has run out; an
+# extension module that has none left for its own error makes Python say the last.
 _OUT_OF_MEMORY: Final = (
     *("memoryerror", "bad_alloc", "cannot allocate memory", "memory allocation"),
     *("start new thread", "error return without exception set"),

@@ -37,9 +37,9 @@ _SETTLE_S: Final = 20.0
 _MOST_REFUSED: Final = 100
 _HERE: Final = "retrains run on this host meanwhile"
 
-Start = Callable[[], contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]]
 _UNASKED: Final = ClusterSeen("it was not asked yet")
 
+Start = Callable[[], contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]]
 OnReport = Callable[[JobBegan | JobPrinted], None]
 
 

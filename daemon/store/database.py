@@ -50,6 +50,7 @@ class Database:
         is_checked: Whether every page was checked as it was opened; a large file is not.
         has_imports: Whether the file has the tables of imports; an old one has them after the
             next start.
+        read_only: Whether it only reads.
     """
 
     def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
@@ -63,7 +64,7 @@ class Database:
         """
         self._path, self._lock = Path(path), threading.RLock()
         self.written, self.is_checked = 0, True
-        self.has_imports = True
+        self.has_imports, self.read_only = True, read_only
         if read_only and not self._path.is_file():
             msg = f"there is no store at {path}: start the daemon or import bars first"
             raise BadInput(msg)

@@ -123,7 +123,9 @@ class RetryingStore:
 
     def _note_success(self) -> None:
         """Declare the disk usable after it wrote a row and refused nothing for a while."""
-        if not self.trouble or self._rows() == self._rows_written:
+        if not self.trouble:
+            return
+        if not self.inner.store.database.read_only and self._rows() == self._rows_written:
             return  # reading, or writing what is there already, proves nothing
         self._rows_written = self._rows()
         if self._clock.monotonic() - self._refused_at_s < _RETRY_S:

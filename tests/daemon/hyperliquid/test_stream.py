@@ -438,12 +438,13 @@ async def test_what_is_wanted_again_within_the_minute_costs_no_message() -> None
         assert r.sockets[0].changes() == ["subscribe 1h", "subscribe 5m"]
 
 
-async def test_what_is_wanted_again_while_it_ends_waits_until_the_venue_says_so() -> None:
-    async def slow(socket: Socket, frame: dict[str, Any]) -> None:
-        if frame["method"] != "unsubscribe":
-            await polite(socket, frame)
+async def silent_about_ends(socket: Socket, frame: dict[str, Any]) -> None:
+    if frame["method"] != "unsubscribe":
+        await polite(socket, frame)
 
-    async with rig(BTC, HOUR, answer=slow) as r:
+
+async def test_what_is_wanted_again_while_it_ends_waits_until_the_venue_says_so() -> None:
+    async with rig(BTC, HOUR, answer=silent_about_ends) as r:
         assert await r.next() == Connected()
         r.stream.leave([HOUR])
         await asyncio.sleep(MINUTE)
@@ -457,11 +458,7 @@ async def test_what_is_wanted_again_while_it_ends_waits_until_the_venue_says_so(
 
 
 async def test_an_end_that_the_venue_never_confirms_costs_the_socket_and_no_channel() -> None:
-    async def deaf(socket: Socket, frame: dict[str, Any]) -> None:
-        if frame["method"] != "unsubscribe":
-            await polite(socket, frame)
-
-    async with rig(BTC, HOUR, answer=deaf) as r:
+    async with rig(BTC, HOUR, answer=silent_about_ends) as r:
         assert await r.next() == Connected()
         r.stream.leave([HOUR])
         await asyncio.sleep(MINUTE)

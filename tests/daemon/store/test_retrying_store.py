@@ -192,3 +192,23 @@ async def test_other_faults_are_not_waited_for() -> None:
 
     with pytest.raises(ValueError, match=r"^$"):
         await until_available(fail, FakeClock())
+
+
+async def test_a_reader_that_was_refused_is_told_of_again_once_it_was_back(tmp_path: Path) -> None:
+    Store(tmp_path / "db").close()
+    reader, clock = ThreadedStore(Store(tmp_path / "db", read_only=True)), FakeClock()
+    retrying = RetryingStore(reader, clock)
+    refusals = 1
+
+    def read(store: Store) -> int:
+        nonlocal refusals
+        refusals -= 1
+        if refusals >= 0:
+            raise StoreUnavailable("disk I/O error")
+        return store.count(SLOT)
+
+    with capture_logs() as logs:
+        for _ in range(2):
+            refusals = 1
+            assert await retrying.call(read) == 0
+    assert [entry["event"] for entry in logs] == ["store.unavailable", "store.back"] * 2
