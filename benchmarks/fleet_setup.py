@@ -84,7 +84,7 @@ def fill(folder: Path, names: Sequence[SlotName], days: int) -> None:
     data, tape = folder / "data", market(days)
     with open_store(data) as store:
         _put_bars(store, names[0], tape)
-    manifest = _train(folder, names[0])
+    manifest = train(folder, names[0])
     registry = Registry(data / "models", own_signer(data), ring=trusted_keys(data))
     for slot in names[1:]:
         give_version(registry, manifest, names[0], slot)
@@ -127,7 +127,7 @@ def _copy_bars(store: Store, names: Sequence[SlotName]) -> None:
             )
 
 
-def _train(folder: Path, slot: SlotName) -> Manifest:
+def train(folder: Path, slot: SlotName) -> Manifest:
     """Train one model as an operator does, and put it live."""
     config = folder / "first.toml"
     config.write_text(

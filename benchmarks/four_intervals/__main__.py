@@ -25,12 +25,12 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from benchmarks.endurance.setup import free_port
+from benchmarks.fleet import memory_mib
 from benchmarks.fleet_setup import NOW_MS, STEP_MS
 from benchmarks.four_intervals.observing import (
     Event,
     Seen,
     differing,
-    memory_mib,
     rounds,
     unscored,
     until,
@@ -87,7 +87,7 @@ class Stage:
         self.found[when] = {
             "slots": len(slots_now),
             "subscriptions": len(self.seen.subscriptions()),
-            "mib": memory_mib(self.pid),
+            "mib": round(memory_mib(self.pid, "VmRSS")),
             "told": dict(self.seen.told),
             "warnings": dict(self.seen.warnings()),
         }

@@ -116,11 +116,6 @@ def unscored(seen: Seen, names: Iterable[SlotName], since_ms: int) -> list[str]:
     return lacking
 
 
-def memory_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return round(float(next(k for k in lines if k.startswith("VmRSS")).split()[1]) / 1024)
-
-
 def rounds(folder: Path, anchor: tuple[float, int], speed: float) -> Event:
     """Return the figures of each close, and those of single decisions, in ms."""
     inside = json.loads((folder / "stopwatches.json").read_text())

@@ -63,7 +63,7 @@ def fill(folder: Path, tapes: Iterable[Recording]) -> None:
             rates = [Funding(*rate) for rate in settled if rate[0] < STORED_MS]
             store.put_funding(tape.coin, rates)
     names = slots(tape.coin for tape in tapes)
-    manifest = fleet_setup._train(folder, names[0])  # noqa: SLF001
+    manifest = fleet_setup.train(folder, names[0])
     registry = Registry(data / "models", own_signer(data), ring=trusted_keys(data))
     for slot in names[1:]:
         fleet_setup.give_version(registry, manifest, names[0], slot)
