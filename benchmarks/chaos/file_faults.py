@@ -23,18 +23,24 @@ class FileFaults(FaultGroup):
         self._disk = asyncio.Lock()
 
     async def disk_full(self, planned: Planned) -> str:
-        """Fill the disk to the last byte, also the space that is freed meanwhile."""
+        """Fill the disk to the last byte, also the space that is freed meanwhile.
+
+        It begins when something does not fit any more: the store has some room of its own.
+        """
         async with self._one_at_a_time(self._disk, planned):
             filler, until = self._setup.disk / "filler", time.monotonic() + planned.for_s
-            is_whole, began = False, time.time()
+            is_whole, is_told, began = True, False, time.time()
             try:
                 while time.monotonic() < until:
                     await asyncio.to_thread(_fill, filler)
                     await asyncio.sleep(0.2)
-                is_whole = await asyncio.to_thread(self._setup.is_stored)
+                    is_told = bool(self._setup.journal.when(TRACES["disk_full"].line, began))
+                    is_whole = not is_told and await asyncio.to_thread(self._setup.is_stored)
+                    if is_whole:
+                        self.began[planned.kind] = time.time()
             finally:
                 filler.unlink(missing_ok=True)
-        if is_whole and not self._setup.journal.when(TRACES["disk_full"].line, began):
+        if is_whole:
             return "untouched: all that was written fitted into room that the store had"
         return f"for {planned.for_s:g} s"
 

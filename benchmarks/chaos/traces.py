@@ -97,7 +97,7 @@ TRACES: Mapping[str, Trace] = {
     ),
     "bot_never_answers": Trace(r"swap\.unanswered", _BUS, lasts_s=41.5, after_s=5.0),
     "disk_full": Trace(
-        r"disk is full|No space left|disk I/O error", ("daemon",), until=r"store\.back"
+        r"disk is full|No space left|disk I/O error", ("daemon", "link"), until=r"store\.back"
     ),
     "read_only": Trace(
         r"readonly|[Rr]ead-only|Permission denied|unable to open database", until=r"store\.back"
