@@ -1,22 +1,28 @@
-"""A reader beside the writer of the same store."""
+"""A reader beside the writer, and a log that is copied into the file beside both."""
 
 import asyncio
 import contextlib
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from daemon.core.bars import Provenance
-from daemon.store.data_folder import STORE_NAME, Connections, connections
+from daemon.store.data_folder import CHECKPOINT_BYTES, STORE_NAME, Connections, connections
 from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from tests.daemon.fake_venue import BTC, START, STEP, bar
+from tests.fakes import FakeClock
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Connections]:
+async def opened(
+    folder: Path, clock: FakeClock | SystemClock | None = None
+) -> AsyncIterator[Connections]:
     async with contextlib.AsyncExitStack() as stack:
-        yield await connections(stack, folder, SystemClock(), print)
+        yield await connections(stack, folder, clock or SystemClock(), print)
 
 
 async def test_a_read_does_not_wait_for_a_write_and_sees_what_was_committed(
@@ -40,6 +46,75 @@ async def test_a_read_does_not_wait_for_a_write_and_sees_what_was_committed(
         assert not len((await reader.call(Store.bars, BTC))["t"])
         await writer.call(Store.put_bars, BTC, [bar(1)], Provenance.REST)
         assert (await reader.call(Store.bars, BTC))["t"].tolist() == [START + STEP]
+
+
+async def grow(stores: Connections, rows: int) -> None:
+    text = {"text": "x" * CHECKPOINT_BYTES}
+    for n in range(rows):
+        await stores.writer.call(Store.append_journal, BTC, n, "decision", text)
+
+
+class Stopped(FakeClock):
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_the_log_is_copied_into_the_file_by_nobody_who_writes(tmp_path: Path) -> None:
+    file = tmp_path / STORE_NAME
+    async with opened(tmp_path, Stopped()) as stores:
+        empty = file.stat().st_size
+        await grow(stores, 8)
+        assert file.stat().st_size == empty
+    async with opened(tmp_path, FakeClock()) as stores:
+        full = file.stat().st_size
+        await grow(stores, 2)
+        async with asyncio.timeout(30):
+            while file.stat().st_size < full + 2 * CHECKPOINT_BYTES:
+                await asyncio.sleep(0.01)
+
+
+async def test_the_writer_copies_it_if_nobody_else_does(tmp_path: Path) -> None:
+    async with opened(tmp_path, Stopped()) as stores:
+        await grow(stores, 18)
+        assert (tmp_path / STORE_NAME).stat().st_size > 14 * CHECKPOINT_BYTES
+
+
+async def test_a_disk_that_refuses_a_checkpoint_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[Path]()
+
+    def refused(path: Path) -> None:
+        asked.append(path)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr("daemon.store.data_folder._checkpoint", refused)
+    async with opened(tmp_path, FakeClock()) as stores, asyncio.timeout(30):
+        await grow(stores, 2)
+        while len(asked) < 2:
+            await asyncio.sleep(0)
+        await grow(stores, 1)
+
+
+async def test_a_log_that_was_copied_is_left_alone_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[Path]()
+
+    def copied(path: Path) -> bool:
+        asked.append(path)
+        return True
+
+    monkeypatch.setattr("daemon.store.data_folder._checkpoint", copied)
+    async with opened(tmp_path, FakeClock()) as stores, asyncio.timeout(30):
+        await grow(stores, 2)
+        await asyncio.sleep(0.05)
+        looked = len(asked)
+        await asyncio.sleep(0.05)
+        assert len(asked) == looked > 0
+        await grow(stores, 1)
+        while len(asked) == looked:
+            await asyncio.sleep(0)
 
 
 async def test_a_damaged_store_is_repaired_before_anybody_reads_it(tmp_path: Path) -> None:
