@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import cloudpickle
@@ -24,32 +25,44 @@ from daemon.core.tasks import single_failure
 from daemon.fleet import on_worker
 from daemon.fleet.cluster import Cluster, Say
 from daemon.fleet.handshake import RESOURCE, own_facts
-from daemon.fleet.messages import CancelJob, ClusterSeen, RunJob, order_of
+from daemon.fleet.messages import CancelJob, ClusterSeen, RunJob, TlsFiles, TlsWanted, order_of
 from daemon.fleet.process_settings import ProcessSettings
+from daemon.fleet.tls_files import as_files
 from hyperdrift.clock import Clock, SystemClock
 
 _CONNECT_S: Final = 5.0
 _AGAIN_S: Final = 3.0
 _LONGEST_LINE: Final = 1 << 20
 
+AskTls = Callable[[], Awaitable[TlsFiles]]
+
 
 async def serve(settings: ProcessSettings, clock: Clock, say: Say) -> None:
     """Follow the cluster and run jobs until stdin ends."""
     cloudpickle.register_pickle_by_value(on_worker)
     facts = await asyncio.to_thread(own_facts, settings.trainer, sys.executable, settings.path)
-    cluster = Cluster(facts, clock, say)
+    cluster, handed = Cluster(facts, clock, say), asyncio.Queue[TlsFiles]()
+
+    async def tls() -> TlsFiles:
+        say(TlsWanted())
+        return await handed.get()
+
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_follow(settings, cluster, clock, say), name="follow")
+        tasks.create_task(_follow(settings, cluster, clock, say, tls), name="follow")
         async for line in _stdin():
             match order_of(line):
                 case RunJob() as order:
                     cluster.start(order, tasks)
                 case CancelJob(job=job):
                     cluster.cancel(job)
+                case TlsFiles() as files:
+                    handed.put_nowait(files)
         sys.exit()  # the daemon is gone
 
 
-async def _follow(settings: ProcessSettings, cluster: Cluster, clock: Clock, say: Say) -> None:
+async def _follow(
+    settings: ProcessSettings, cluster: Cluster, clock: Clock, say: Say, tls: AskTls
+) -> None:
     """Connect with the scheduler, again whenever it went away."""
     async with contextlib.AsyncExitStack() as stack:
         peer: Any = settings.address
@@ -57,7 +70,8 @@ async def _follow(settings: ProcessSettings, cluster: Cluster, clock: Clock, say
             peer = await stack.enter_async_context(_own_cluster(settings.workers))
         while True:
             try:
-                await _connected(settings, cluster, peer)
+                with _security(await tls() if settings.secure else None) as security:
+                    await _connected(cluster, peer, security)
             except (OSError, ValueError, RuntimeError) as e:
                 where = settings.address or "the cluster of this host"
                 words = " ".join(str(e).split()) or type(e).__name__
@@ -65,13 +79,12 @@ async def _follow(settings: ProcessSettings, cluster: Cluster, clock: Clock, say
             await clock.sleep(_AGAIN_S)
 
 
-async def _connected(settings: ProcessSettings, cluster: Cluster, peer: Any) -> None:
+async def _connected(cluster: Cluster, peer: Any, security: Security | None) -> None:
     """Use one connection for as long as it lasts.
 
     Raises:
         OSError: If the scheduler does not answer, or no longer.
     """
-    security = _security(settings.tls) if settings.tls else None
     client = Client(
         peer,
         asynchronous=True,
@@ -106,14 +119,25 @@ def _own_cluster(workers: int) -> LocalCluster:
     )
 
 
-def _security(tls: tuple[str, ...]) -> Security:
-    authority, certificate, key = tls
-    return Security(
-        tls_ca_file=authority,
-        tls_client_cert=certificate,
-        tls_client_key=key,
-        require_encryption=True,
-    )
+@contextlib.contextmanager
+def _security(files: TlsFiles | None) -> Iterator[Security | None]:
+    """Yield what Dask connects with, None without TLS.
+
+    Raises:
+        OSError: If the files cannot be read.
+    """
+    if files is None:
+        yield None
+        return
+    if files.why:
+        raise OSError(files.why)
+    with as_files(files.authority, files.certificate, files.key) as (authority, certificate, key):
+        yield Security(
+            tls_ca_file=authority,
+            tls_client_cert=certificate,
+            tls_client_key=key,
+            require_encryption=True,
+        )
 
 
 async def _stdin() -> Any:

@@ -23,6 +23,8 @@ from daemon.fleet.messages import (
     JobPrinted,
     Report,
     RunJob,
+    TlsFiles,
+    TlsWanted,
     WorkerSeen,
     report_of,
 )
@@ -57,10 +59,13 @@ class ClusterLink:
     Args:
         start: Starts the process, and ends it.
         clock: Paces new starts.
+        read_tls: Reads the files of TLS, which the process cannot.
     """
 
-    def __init__(self, start: Start, clock: Clock) -> None:
-        self._start, self._clock = start, clock
+    def __init__(
+        self, start: Start, clock: Clock, read_tls: Callable[[], TlsFiles] = TlsFiles
+    ) -> None:
+        self._start, self._clock, self._read_tls = start, clock, read_tls
         self._process: asyncio.subprocess.Process | None = None
         self._jobs: dict[str, _Waiting] = {}
         self._settled = asyncio.Event()
@@ -134,7 +139,11 @@ class ClusterLink:
                 line = await process.stdout.readline()
                 if not line:
                     return
-                self._take(report_of(line))
+                report = report_of(line)
+                if isinstance(report, TlsWanted):
+                    self._write(await asyncio.to_thread(self._read_tls))
+                else:
+                    self._take(report)
             except (ValueError, msgspec.MsgspecError):  # too long, or no report
                 continue
 

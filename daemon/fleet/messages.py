@@ -12,6 +12,8 @@ __all__ = [
     "JobLost",
     "JobPrinted",
     "RunJob",
+    "TlsFiles",
+    "TlsWanted",
     "WorkerSeen",
     "order_of",
     "report_of",
@@ -51,6 +53,15 @@ class CancelJob(msgspec.Struct, frozen=True, tag="cancel"):
     job: str
 
 
+class TlsFiles(msgspec.Struct, frozen=True, kw_only=True, tag="tls"):
+    """Order: connect with these; the texts of files, or `why` they cannot be read."""
+
+    authority: str = ""
+    certificate: str = ""
+    key: str = ""
+    why: str = ""
+
+
 class WorkerSeen(msgspec.Struct, frozen=True, kw_only=True):
     """A worker; `places` is how many jobs it takes at once, `why_not` why it gets none."""
 
@@ -70,6 +81,10 @@ class ClusterSeen(msgspec.Struct, frozen=True, tag="seen"):
     def places(self) -> int:
         """How many jobs may run at once."""
         return sum(worker.places for worker in self.workers if not worker.why_not)
+
+
+class TlsWanted(msgspec.Struct, frozen=True, tag="tls_wanted"):
+    """The files of TLS are needed as they are now; `TlsFiles` answers."""
 
 
 class JobBegan(msgspec.Struct, frozen=True, tag="began"):
@@ -109,8 +124,8 @@ class JobLost(msgspec.Struct, frozen=True, kw_only=True, tag="lost"):
     worker: str = ""
 
 
-Order = RunJob | CancelJob
-Report = ClusterSeen | JobBegan | JobPrinted | JobDone | JobLost
+Order = RunJob | CancelJob | TlsFiles
+Report = ClusterSeen | TlsWanted | JobBegan | JobPrinted | JobDone | JobLost
 _ORDERS: Final[msgspec.json.Decoder[Order]] = msgspec.json.Decoder(Order)
 _REPORTS: Final[msgspec.json.Decoder[Report]] = msgspec.json.Decoder(Report)
 

@@ -22,6 +22,7 @@ from daemon.fleet.fleet_jobs import FleetJobs, PlacesHere
 from daemon.fleet.link import ClusterLink
 from daemon.fleet.messages import ClusterSeen
 from daemon.fleet.process_settings import ProcessSettings
+from daemon.fleet.tls_files import read_tls
 from daemon.training.jobs import Jobs
 from hyperdrift.clock import Clock
 from hyperdrift.errors import ConfigError
@@ -49,10 +50,9 @@ def make_jobs(config: Config, root: Path, clock: Clock, backend: str | None = No
         if not os.access(path, os.R_OK):
             msg = f"retrain.backend = {chosen.name!r} needs {path}, which cannot be read"
             raise ConfigError(f"{msg}; correct its path, or its rights")
-    # The process needs the key of its own certificate, and no other secret.
-    spared = [path for path in hidden if str(path) not in chosen.tls]
-    around = Jobs(root, Limits(config.retrain.python, 0, memory_mib=0), spared)
-    link = ClusterLink(partial(_started, chosen, around, limits.interpreter), clock)
+    around = Jobs(root, Limits(config.retrain.python, 0, memory_mib=0), hidden)
+    start = partial(_started, chosen, around, limits.interpreter)
+    link = ClusterLink(start, clock, partial(read_tls, chosen.tls))
     return FleetJobs(root, limits, hidden, link, PlacesHere(config.retrain.parallel))
 
 
@@ -103,7 +103,7 @@ async def _started(
             address=backend.address,
             trainer=trainer,
             path=str(retrain_only),
-            tls=backend.tls,
+            secure=bool(backend.tls),
             workers=len(os.sched_getaffinity(0)),
         )
         told = msgspec.json.encode(settings).decode()

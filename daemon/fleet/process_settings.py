@@ -10,12 +10,12 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
         address: The scheduler's, "" for processes on this host.
         trainer: The interpreter that trains here.
         path: Folder that holds `retrain` alone, for that interpreter.
-        tls: Files of the authority, of our certificate and of its key; empty without TLS.
+        secure: Whether TLS is spoken; its files are handed over, for a renewed one is a new file.
         workers: How many processes on this host.
     """
 
     address: str
     trainer: str
     path: str
-    tls: tuple[str, ...] = ()
+    secure: bool = False
     workers: int = 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import structlog
 
 from daemon.admin.fleet_check import check_backend
-from daemon.config.schema import Config, DaemonSection, RetrainSection
+from daemon.config.schema import Config, DaemonSection, MqttSection, RetrainSection
 from daemon.fleet.fleet_jobs import FleetJobs
 from daemon.fleet.opening import open_jobs
 from hyperdrift.clock import SystemClock
@@ -68,7 +69,7 @@ def cluster(certificates: Path, tmp_path: Path) -> Iterator[None]:
         yield
 
 
-def config(folder: Path, address: str, tls: tuple[str, ...]) -> Config:
+def config(folder: Path, address: str, tls: tuple[str, ...], password: str = "") -> Config:
     authority, certificate, key = tls
     section = RetrainSection(
         backend=address,
@@ -77,7 +78,8 @@ def config(folder: Path, address: str, tls: tuple[str, ...]) -> Config:
         dask_key_file=key,
         nice=0,
     )
-    return Config(daemon=DaemonSection(data_dir=str(folder)), retrain=section)
+    mqtt = MqttSection(broker="mqtt://a@b", password_file=password)
+    return Config(daemon=DaemonSection(data_dir=str(folder)), retrain=section, mqtt=mqtt)
 
 
 async def retrained(settings: Config, folder: Path) -> list[dict[str, Any]]:
@@ -113,6 +115,26 @@ async def test_a_daemon_with_a_certificate_retrains_there_and_one_without_does_n
             assert isinstance(jobs, FleetJobs)
             await jobs._link.settled()
     assert [line["event"] for line in logs] == ["fleet.away"]
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_files_that_were_renewed_by_rename_beside_a_password_are_used(
+    certificates: Path, tmp_path: Path
+) -> None:
+    given = tuple(str(shutil.copy(path, tmp_path)) for path in files(certificates, "10.0.0.3"))
+    key, password = Path(given[2]), tmp_path / "password"
+    right = key.rename(tmp_path / "renewed")
+    for path in (key, password):
+        path.write_text("of another\n")
+    there = config(tmp_path / "data", f"dasks://127.0.0.1:{PORT}", given, str(password))
+    (tmp_path / "data").mkdir()
+    async with asyncio.timeout(60), open_jobs(there, tmp_path / "data/jobs", SystemClock()) as jobs:
+        assert isinstance(jobs, FleetJobs)
+        while not (await jobs.seen()).trouble:
+            await asyncio.sleep(0.1)
+        right.rename(key)
+        while not jobs.remote_places:
+            await asyncio.sleep(0.1)
 
 
 async def test_the_units_run_a_hardened_scheduler_and_a_worker_that_retrains(

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import structlog
 
 from daemon.core.tasks import running
 from daemon.fleet.link import ClusterLink
-from daemon.fleet.messages import JobBegan, JobDone, JobLost, JobPrinted, RunJob
+from daemon.fleet.messages import JobBegan, JobDone, JobLost, JobPrinted, RunJob, TlsFiles
 from hyperdrift.clock import SystemClock
 
 READY = (
@@ -25,7 +25,7 @@ PREAMBLE = (
 ORDER = RunJob(job="job-1", folder="/f", module="retrain", wanted=("candidate",))
 
 
-def link(tmp_path: Path, script: str) -> ClusterLink:
+def link(tmp_path: Path, script: str, read_tls: Callable[[], TlsFiles] = TlsFiles) -> ClusterLink:
     """Return one whose process runs a script."""
     (tmp_path / "process.py").write_text(PREAMBLE + script)
 
@@ -42,7 +42,7 @@ def link(tmp_path: Path, script: str) -> ClusterLink:
                 process.kill()
             await process.wait()
 
-    return ClusterLink(started, SystemClock())
+    return ClusterLink(started, SystemClock(), read_tls)
 
 
 async def test_a_job_is_ordered_and_its_reports_arrive(tmp_path: Path) -> None:
@@ -97,6 +97,18 @@ async def test_a_cancelled_job_is_cancelled_in_the_cluster(tmp_path: Path) -> No
         while not (said := tmp_path / "said").exists() or not said.read_text():
             await asyncio.sleep(0.01)
     assert said.read_text() == '{"type": "cancel", "job": "job-1"}'
+
+
+async def test_files_of_tls_are_handed_over_whenever_they_are_asked_for(tmp_path: Path) -> None:
+    said, files = tmp_path / "said", [TlsFiles(key="old"), TlsFiles(key="new")]
+    ask = "say(type='tls_wanted')\nkeys.append(order()['key'])\n"
+    script = (
+        f"keys = []\n{ask}{ask}open({str(said)!r}, 'w').write(' '.join(keys))\n{READY}order()\n"
+    )
+    made = link(tmp_path, script, lambda: files.pop(0))
+    async with running(made.run(), "link"):
+        await made.settled()
+    assert said.read_text() == "old new"
 
 
 async def test_a_first_answer_that_comes_late_is_told_as_well(tmp_path: Path) -> None:
