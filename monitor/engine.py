@@ -159,8 +159,10 @@ class Engine:
             self._champion.challenge.begun(event)
 
     def _on_turn_awaited(self, event: events.TurnAwaited) -> None:
-        self._retrains.awaited(event)
-        if self._champion is not None and self._champion.challenge.awaited(event):
+        champion = self._champion
+        asked = champion is not None and champion.challenge.awaited(event)
+        if self._retrains.awaited(event) or asked:
+            self._out.publish("retrain_late", event.detail, job=event.job_id)
             self._out.alert("warning", event.detail)
 
     def _on_retrain_failed(self, event: events.RetrainFailed) -> None:

@@ -68,12 +68,13 @@ class Retrains:
         text = f"retrain {job.job_id} started: {job.reason}"
         self._out.publish("retrain_started", text, job=job.job_id, trigger=job.trigger)
 
-    def awaited(self, event: events.TurnAwaited) -> None:
-        """Alert once that the retrain waits too long."""
+    def awaited(self, event: events.TurnAwaited) -> bool:
+        """Return whether it is news that the retrain waits too long."""
         job = self.job
-        if job is not None and job.job_id == event.job_id and not (job.begun or job.late):
-            self.job = replace(job, late=True)
-            self._out.alert("warning", event.detail)
+        if job is None or job.job_id != event.job_id or job.begun or job.late:
+            return False
+        self.job = replace(job, late=True)
+        return True
 
     def join(self) -> RetrainJob | None:
         """Make the retrain under way a forced one; return it, None if there is none."""

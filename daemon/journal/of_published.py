@@ -218,6 +218,7 @@ SENTENCES: Final[dict[str, Callable[[Fields], Said]]] = {
     "resumed": _resumed,
     "retrain_failed": _warned,
     "retrain_finished": _retrain_finished,
+    "retrain_late": _warned,
     "retrain_started": _retrain_started,
     "retrain_stopped": _own,
     "rolled_back": _rolled_back,

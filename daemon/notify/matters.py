@@ -33,6 +33,7 @@ TOPICS: Final = {
     "bot_refuses": Topic("bot refuses", "Mend the bot: it trades on an older model, or on none."),
     "bot_differs": Topic("needs you", "Nothing is deployed meanwhile."),
     "market": Topic("market changed", "Nothing to do: the retrains take turns by themselves."),
+    "queue": Topic("retrains wait", "The live models stay meanwhile."),
     "silence": Topic("no bars"),
     "disk": Topic("disk refuses", "Make room or mend its rights; nothing else is needed then."),
     "needs": Topic("needs you", "`hyperdrift status` shows more."),
@@ -46,6 +47,7 @@ _ENDS: Final = {
 }
 _TOPIC_OF: Final = {
     "market_drift": "market",
+    "retrain_late": "queue",
     "slots_changed": "slots",
     "swapped": "live",
     "rolled_back": "back",

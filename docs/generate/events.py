@@ -66,6 +66,7 @@ _KINDS: Final = {
     "retrain_stopped": "A stop of the daemon ended a retrain; no limit counts it, it begins again.",
     "retrain_failed": "A retrain ended without a candidate; the live model stays.",
     "retrain_finished": "A retrain left a candidate: `passed`, or `refused_by` which gates.",
+    "retrain_late": "A retrain or a quick challenger, `job`, has waited an hour for its turn.",
     "retrain_started": "A retrain began: `trigger` and `job`.",
     "rolled_back": "An earlier version is live again.",
     "speaks_often": "The live model gives far more signals than its decision rule was made for.",

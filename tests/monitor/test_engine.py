@@ -305,6 +305,8 @@ def test_a_wait_that_is_too_long_is_told_once_also_if_a_restart_comes_between() 
     late = {"detail": "it has waited an hour: add workers"}
     out = slot.give(events.TurnAwaited, job_id=order.job_id, **late)
     assert [alert.text for alert in only(out, Alert)] == [late["detail"]]
+    (told,) = [told for told in only(out, Publish) if told.kind == "retrain_late"]
+    assert (told.text, told.fields) == (late["detail"], {"job": order.job_id})
     stop = {"error": "the daemon was stopped meanwhile", "stopped": True}
     slot.now_ms += HOUR_MS
     (again,) = only(slot.give(events.RetrainFailed, job_id=order.job_id, **stop), StartRetrain)

@@ -65,6 +65,21 @@ def test_drift_refusals_and_decisions_are_not_told() -> None:
     assert sent_until(ours, NOON, NOON + HOUR_MS) == []
 
 
+def test_a_retrain_that_waits_too_long_for_its_turn_is_told_once_and_not_at_night() -> None:
+    text = "a retrain has waited 1 h for its turn, it is 9 of 40 in the queue: add workers"
+    late, alert = told("retrain_late", text, job="j"), told("alert", text, severity="warning")
+    ours = rules()
+    for one in (late, alert, late):
+        ours.take(one, NOON)
+    (message,) = sent_until(ours, NOON, NOON + HOUR_MS)
+    assert (message.title, message.weight) == ("BTC-5m: retrains wait", "warning")
+    assert text in message.text
+    ours, night = rules(NIGHT), NOON + 11 * HOUR_MS
+    ours.take(told("retrain_late", text, night, job="j"), night)
+    assert sent_until(ours, night, night + 7 * HOUR_MS) == []
+    assert len(sent_until(ours, night + 7 * HOUR_MS, night + 9 * HOUR_MS)) == 1
+
+
 def test_three_retrains_in_a_row_without_a_model_are_told_once() -> None:
     ours = rules()
     for hour in range(5):
