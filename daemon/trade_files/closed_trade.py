@@ -19,16 +19,23 @@ LONGEST_NAME: Final = 200
 """As in the messages of a bot: names are stored."""
 
 _SIDES: Final = {
-    **dict.fromkeys(("buy", "long", "b", "bid"), "buy"),
-    **dict.fromkeys(("sell", "short", "a", "ask"), "sell"),  # the venue itself uses B and A
+    **dict.fromkeys(("buy", "long", "b", "bid", "l"), "buy"),
+    **dict.fromkeys(("sell", "short", "a", "ask", "s"), "sell"),  # the venue itself uses B and A
 }
+# Words beside a side that change nothing: `open_long`, `BUY_LONG`, `Short position`.
+_BESIDE_SIDES: Final = frozenset({"open", "entry", "enter", "position", "order", "market", "limit"})
 # A number is a time in s, ms, us or ns, whichever puts it into the years 1973 to 5138.
 _UNITS: Final = ((1e11, 1000.0), (1e14, 1.0), (1e17, 1e-3), (1e20, 1e-6))
 _FIRST_MS: Final = 946_684_800_000  # 2000: nobody traded a perpetual before
 _LAST_MS: Final = 4_102_444_800_000  # 2100
 _DECIMAL_COMMA: Final = re.compile(r"[-+]?\d+,\d+")
+# So written, a comma is a decimal one in any file.
+_SURELY_DECIMAL: Final = re.compile(r"[-+]?(\d+,(\d{1,2}|\d{4,})|0,\d+|\d{1,3}(\.\d{3})+,\d+)")
 _THOUSANDS: Final = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
-_CURRENCY: Final = re.compile(r"^\$|\s*(usd[ct]?|\$)$", re.IGNORECASE)
+_CURRENCY: Final = re.compile(r"(?<![^-+])\$|\s*(usd[ct]?|\$)$", re.IGNORECASE)
+_IN_BRACKETS: Final = re.compile(r"\((.+)\)")  # as accountants write losses
+_ODD_SPACES: Final = re.compile("[\u00a0\u202f]")
+_UTC: Final = re.compile(r"\s*(UTC|GMT)$")
 
 
 class BadTrade(BadInput):
@@ -136,8 +143,10 @@ def side(value: object) -> str:
     Raises:
         BadTrade: If it is neither.
     """
-    word = str(value).strip().lower() if isinstance(value, str) else ""
-    if (found := _SIDES.get(word)) is None:
+    words = re.findall(r"[a-z]+", value.lower()) if isinstance(value, str) else []
+    meant = {_SIDES.get(word) for word in words if word not in _BESIDE_SIDES}
+    found = meant.pop() if len(meant) == 1 else None
+    if found is None:
         text = f"side is {value!r:.80}, must be buy or sell (long and short will do)"
         raise BadTrade("side is neither buy nor sell", text)
     return found
@@ -198,7 +207,7 @@ def moment(value: object, field: str) -> int:
 def _moment(value: Any) -> int:
     if isinstance(value, bool) or value is None:
         return 0
-    text = str(value).strip()
+    text = _UTC.sub("+00:00", str(value).strip())
     try:
         count = float(text)
     except ValueError:
@@ -216,9 +225,10 @@ def _moment(value: Any) -> int:
 
 def _plain(text: str, *, comma: bool) -> str:
     """Return the text of a number as Python reads it."""
+    text = _IN_BRACKETS.sub(r"-\1", _ODD_SPACES.sub("", text).replace("\u2212", "-"))
     text = _CURRENCY.sub("", text)
-    if comma and _DECIMAL_COMMA.fullmatch(text):
-        return text.replace(",", ".")
+    if (comma and _DECIMAL_COMMA.fullmatch(text)) or _SURELY_DECIMAL.fullmatch(text):
+        return text.replace(".", "").replace(",", ".")
     if _THOUSANDS.fullmatch(text) and ("." in text or text.count(",") > 1):
         return text.replace(",", "")
     return text.replace("_", "?")  # Python alone reads 1_000 as a number

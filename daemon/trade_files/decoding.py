@@ -1,6 +1,7 @@
 """Decode the bytes of a text file whose encoding only its first bytes tell."""
 
 import codecs
+import io
 from collections.abc import Mapping
 from typing import Final
 
@@ -35,11 +36,14 @@ class Decoder:
 
     def __init__(self) -> None:
         self._head = b""
-        self._decoder: codecs.IncrementalDecoder | None = None
+        self._decoder: io.IncrementalNewlineDecoder | None = None
         self.fault = ""
 
     def feed(self, data: bytes, *, ends: bool = False) -> str:
-        """Return the text of more bytes; what is no character becomes a question mark."""
+        """Return the text of more bytes, its lines ended by newlines alone.
+
+        What is no character becomes a question mark.
+        """
         if self._decoder is None:
             self._head += data
             if self._head.startswith(_HOLE):  # copytruncate left it
@@ -50,7 +54,8 @@ class Decoder:
             self.fault = next(
                 (what for magic, what in _NO_TEXT.items() if self._head.startswith(magic)), ""
             )
-            self._decoder = codecs.getincrementaldecoder(_encoding(self._head))(errors="replace")
+            decoder = codecs.getincrementaldecoder(_encoding(self._head))(errors="replace")
+            self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
             data, self._head = self._head, b""
         return "" if self.fault else self._decoder.decode(data, final=ends)
 

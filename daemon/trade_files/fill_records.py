@@ -23,7 +23,32 @@ _SELLS: Final = ("open short", "close long", "long > short", "sell")
 # The position is closed by the venue, at a loss or at a settled price.
 _FORCED: Final = ("liquidat", "auto-delever", "settlement", "adl")
 _CCXT_FEE: Final = re.compile(r"['\"]cost['\"]:\s*['\"]?([-\d.eE]+)")
+_UNIT: Final = re.compile(r"(?<=\d) +[A-Za-z:]+$")  # `0.3 BTC`
 _ZERO_HASH: Final = re.compile(r"0x0*")
+
+
+# What the venue's page calls its columns, and other spellings, without marks and case.
+_VENUE: Final[Mapping[str, str]] = {
+    **{each.casefold(): each for each in ("time", "coin", "dir", "px", "sz", "ntl", "fee", "side",
+                                          "closedPnl", "startPosition", "tid", "oid", "hash")},
+    "direction": "dir", "price": "px", "size": "sz", "tradevalue": "ntl",
+}  # fmt: skip
+
+
+def folded(name: str) -> str:
+    """Return a name of a column without case and marks."""
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def with_venue_names(record: Record) -> Record:
+    """Return a fill of the venue under its own names of columns, and anything else as it is."""
+    if is_fill(record) or "trade_id" in record:
+        return record
+    names = {folded(name): name for name in record}
+    if not {"px", "sz"} <= names.keys() and names.keys().isdisjoint({"dir", "direction"}):
+        return record
+    found = {_VENUE.get(fold, name): record[name] for fold, name in names.items()}
+    return found if is_fill(found) and "time" in found else record
 
 
 def is_fill(record: Record) -> bool:
@@ -116,11 +141,6 @@ def _ccxt(record: Record, repeats: Counter[str], *, comma: bool) -> Fill:
     px = number(record.get("price"), "price", comma=comma)
     if size <= 0 or px <= 0:
         raise BadTrade("size or price is not above 0", f"amount is {size}, price is {px}")
-    fee = record.get("fee", record.get("fee.cost", record.get("fee_cost")))
-    if isinstance(fee, Mapping):
-        fee = fee.get("cost")
-    elif isinstance(fee, str) and (cost := _CCXT_FEE.search(fee)):
-        fee = cost[1]
     at = record.get("timestamp")
     key = _key(record, repeats)
     return Fill(
@@ -129,10 +149,24 @@ def _ccxt(record: Record, repeats: Counter[str], *, comma: bool) -> Fill:
         at_ms=moment(record.get("datetime") if _is_empty(at) else at, "timestamp"),
         bought=size if side(record.get("side")) == "buy" else -size,
         px=px,
-        fee=number(fee or 0, "fee", comma=comma),
+        fee=_ccxt_fee(record, comma=comma),
         pnl=None,
         interval=str(record.get("timeframe") or ""),
     )
+
+
+def _ccxt_fee(record: Record, *, comma: bool) -> float:
+    """Return the fee of a fill of ccxt, or the sum of its fees where it has several."""
+    fee = record.get("fee", record.get("fee.cost", record.get("fee_cost")))
+    if isinstance(fee, Mapping):
+        fee = fee.get("cost")
+    elif isinstance(fee, str) and (cost := _CCXT_FEE.search(fee)):
+        fee = cost[1]
+    several = record.get("fees")
+    if _is_empty(fee) and isinstance(several, list):
+        costs = [each.get("cost") for each in several if isinstance(each, Mapping)]
+        return sum(number(cost or 0, "fee", comma=comma) for cost in costs)
+    return number(fee or 0, "fee", comma=comma)
 
 
 def _key(record: Record, repeats: Counter[str]) -> str:
@@ -159,6 +193,7 @@ def _decimal(value: object, field: str) -> Decimal:
         BadTrade: If it is no finite number.
     """
     text = str(value).strip() if not isinstance(value, bool) else ""
+    text = _UNIT.sub("", text)
     try:
         found = Decimal(text if "," not in text else str(number(text, field, comma=True)))
     except InvalidOperation:

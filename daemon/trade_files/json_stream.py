@@ -18,7 +18,9 @@ _SCALAR: Final = re.compile(r"[-+.\w]*")
 # An error so near the end may only mean that the rest has not come, characters.
 _NEAR: Final = 12
 # The keys under which other programs keep their records, and those that lead to them.
-_RECORDS: Final = frozenset({"trades", "fills", "data", "result", "rows", "closed_trades"})
+_RECORDS: Final = frozenset(
+    {"trades", "fills", "data", "result", "rows", "closed_trades", "fill", "trade"}
+)
 _ON_THE_WAY: Final = frozenset({"strategy"})
 # The channels of the venue's stream that carry fills.
 _CHANNELS: Final = frozenset({"userFills", "user", "userEvents"})
@@ -160,9 +162,12 @@ def _records(value: Any, under: str) -> Iterator[dict[str, Any] | JsonBad]:
         if key in _ON_THE_WAY:
             held = list(held.values()) if isinstance(held, dict) else []  # noqa: PLW2901
         for each in held if isinstance(held, list) else [held]:
+            objects = (
+                [one for one in each if isinstance(one, dict)] if isinstance(each, list) else []
+            )
             if isinstance(each, dict):
                 yield from _records(each, "" if key in _ON_THE_WAY else key)
-            elif isinstance(each, list):
-                continue
+            elif objects:
+                yield from objects
             else:
                 yield JsonBad(repr(each)[:200])

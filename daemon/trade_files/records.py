@@ -21,7 +21,8 @@ from daemon.trade_files.fills import Fill
 
 Record = Mapping[str, Any]
 
-_COINS: Final = ("symbol", "pair", "market", "instrument", "asset", "ticker")
+_COINS: Final = ("symbol", "pair", "market", "instrument", "asset", "ticker", "product", "contract",
+                 "instid", "tradingpair", "currencypair")  # fmt: skip
 _INTERVALS: Final = ("timeframe", "tf")
 # Headers of files that are known, for one that was lost: ours, and the venue's page.
 _HEADERS: Final = (
@@ -52,8 +53,8 @@ class RecordReader:
 
     def is_known(self, names: Sequence[str]) -> bool:
         """Return whether the names of columns are those of something that can be read."""
-        record = dict.fromkeys(names)
-        ours = sum(self._names[field] in record for field in TRADE_FIELDS)
+        record = self.named(dict.fromkeys(names))
+        ours = sum(_found(record, self._names[field]) is not None for field in TRADE_FIELDS)
         return ours > 2 or fill_records.is_fill(record) or freqtrade.is_freqtrade(record)  # noqa: PLR2004
 
     def guess(self, cells: Sequence[str]) -> Sequence[str] | None:
@@ -72,6 +73,10 @@ class RecordReader:
                 continue
             return names
         return None
+
+    def named(self, record: Record) -> Record:
+        """Return a record with the venue's names of columns, if it is a fill of the venue."""
+        return record if self._is_mapped else fill_records.with_venue_names(record)
 
     def read(self, record: Record, *, comma: bool = False) -> FileTrade | Fill:
         """Read one record.
@@ -117,19 +122,25 @@ class RecordReader:
 
     def _field(self, record: Record, field: str) -> Any:
         named = self._names[field]
-        if named in record:
-            return record[named]
-        for each in record:
-            if each.casefold() == named.casefold():
-                return record[each]
+        if (column := _found(record, named)) is not None:
+            return record[column]
         has = ", ".join(list(record)[:12])[:160] or "none"
         raise BadTrade(f"no column {named!r:.80}", f"no column {named!r:.80}; it has {has}")
 
     def _owner(self, record: Record, field: str, others: Sequence[str]) -> str:
         named = self._names[field]
-        if named != field:
-            return _text(record.get(named))
-        return next((text for each in (field, *others) if (text := _text(record.get(each)))), "")
+        options = (named,) if named != field else (field, *others)
+        columns = (_found(record, each) for each in options)
+        texts = (_text(record[column]) for column in columns if column is not None)
+        return next(filter(None, texts), "")
+
+
+def _found(record: Record, name: str) -> str | None:
+    """Return the column of a name, whose case and marks do not count; None without one."""
+    if name in record:
+        return name
+    plain = fill_records.folded(name)
+    return next((each for each in record if fill_records.folded(each) == plain), None)
 
 
 def _text(value: object) -> str:

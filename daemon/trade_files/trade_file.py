@@ -178,7 +178,7 @@ class TradeFile:
         return CsvRows(header, is_known=self._reader.is_known, guess=self._reader.guess)
 
     def _read(self, record: Mapping[str, Any]) -> FileTrade | None:
-        comma = self._comma
+        comma, record = self._comma, self._reader.named(record)
         try:
             if self._fills.holds(record, comma=comma):
                 return None

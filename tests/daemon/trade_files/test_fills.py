@@ -145,6 +145,45 @@ def write(path: Path, fills: list[dict[str, Any]]) -> list[FileTrade]:
     return read(path)
 
 
+_SOME = market(
+    [Leg(Decimal(size), Decimal(100 + i)) for i, size in enumerate(["1", "-1", "2", "-3", "1"])]
+)
+
+
+@pytest.mark.parametrize("form", ["capitals", "page_table", "twap", "ccxt_fees"])
+def test_fills_under_other_names_give_the_same_trades(tmp_path: Path, form: str) -> None:
+    rows: list[Any] = _SOME.fills
+    if form == "capitals":
+        rows = [{name.upper(): value for name, value in row.items()} for row in rows]
+    elif form == "page_table":  # what the page shows, and not its export
+        names = {"px": "Price", "sz": "Size", "dir": "Direction", "closedPnl": "Closed PNL"}
+        rows = [
+            {
+                names.get(k, k.title()): v
+                for k, v in row.items()
+                if k in {*names, "time", "coin", "fee"}
+            }
+            | {"Size": f"{row['sz']} BTC"}
+            for row in rows
+        ]
+    elif form == "twap":
+        rows = [{"fill": row, "twapId": 7} for row in rows]
+    else:
+        rows = [
+            {
+                **ccxt(row, info=False),
+                "fee": None,
+                "fees": [{"cost": row["fee"], "currency": "USDC"}],
+            }
+            for row in rows
+        ]
+    path = tmp_path / "fills.json"
+    path.write_text(json.dumps(rows))
+    found = read(path)
+    assert [trade.side for trade in found] == [known.side for known in _SOME.trades]
+    assert [trade.pnl for trade in found] == pytest.approx([known.pnl for known in _SOME.trades])
+
+
 def test_openings_alone_are_no_trade_and_a_close_in_pieces_waits_for_the_last(
     tmp_path: Path,
 ) -> None:

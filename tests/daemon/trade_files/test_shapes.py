@@ -82,6 +82,9 @@ SHAPES: dict[str, bytes | str] = {
     "latin1.csv": table([{**each, "note": "Gewähr"} for each in TRADES]).encode("latin-1"),
     "hole_of_copytruncate.jsonl": bytes(5000) + lines(TRADES).encode(),
     "other_case.csv": table(TRADES).replace("trade_id,side", "Trade_ID,Side"),
+    "spaced_names.csv": table(TRADES).replace("trade_id,side", "Trade ID,Side"),
+    "carriage_returns.csv": table(TRADES, end="\r") + "\n",
+    "tab_and_decimal_comma.tsv": table([{**each, "pnl": "1,50"} for each in TRADES], "\t"),
     "seconds.jsonl": lines([{**t, "closed_ms": t["closed_ms"] / 1000} for t in TRADES]),
     "us.jsonl": lines([{**t, "closed_ms": t["closed_ms"] * 1000} for t in TRADES]),
     "ns.csv": table([{**t, "closed_ms": t["closed_ms"] * 1_000_000} for t in TRADES]),
@@ -96,6 +99,37 @@ def test_a_file_is_read_whatever_its_container_and_units(opened: Opened, name: s
     assert [each.closed_ms for each in found] == [each["closed_ms"] for each in TRADES]
     assert {each.pnl for each in found} == {1.5}
     assert not file.counts.bad
+
+
+def test_words_for_sides_and_signs_of_losses_are_understood(opened: Opened) -> None:
+    rows = [
+        trade(0, side="S", pnl="(1,234.50)"),
+        trade(1, side="open_short", pnl="-$2.5"),
+        trade(2, side="SELL_SHORT", pnl="\u22122.5 USDC"),
+        trade(3, side="Short position", pnl="-1.234,50"),
+        trade(4, side="close long"),
+        trade(5, pnl="1,234"),  # a decimal or thousands
+    ]
+    file = opened("words.jsonl", lines(rows))
+    found = read(file)
+    assert {each.side for each in found} == {"sell"}
+    assert [each.pnl for each in found] == [-1234.5, -2.5, -2.5, -1234.5]
+    assert dict(file.counts.bad) == {"side is neither buy nor sell": 1, "pnl is no number": 1}
+
+
+@pytest.mark.parametrize("name", ["Coin", "SYMBOL", "Trading Pair", "instId"])
+def test_the_column_of_the_coin_is_seen_however_its_name_is_written(
+    opened: Opened, name: str
+) -> None:
+    rows = [{**{k: v for k, v in each.items() if k != "coin"}, name: "ETH"} for each in TRADES]
+    assert {each.coin for each in read(opened("eth.csv", table(rows)))} == {"ETH"}
+
+
+def test_rows_without_names_are_told_of(opened: Opened) -> None:
+    split = {"columns": list(TRADES[0]), "data": [list(each.values()) for each in TRADES]}
+    file = opened("split.json", json.dumps(split))
+    assert read(file) == []
+    assert file.counts.bad.total() == 3
 
 
 def test_an_array_that_is_written_anew_with_each_trade_counts_no_line_twice(
