@@ -79,7 +79,7 @@ def build(
     values = features.compute(frame) if computed is None else computed.rows
     told("labels")
     close = np.asarray(frame["close"], dtype=np.float64)
-    known = np.isfinite(values).all(axis=1) & ~_reaches_across(np.asarray(frame["t"]), horizon_bars)
+    known = np.isfinite(values).all(axis=1) & ~reaches_across(np.asarray(frame["t"]), horizon_bars)
     block = training_closes(close, known[:-horizon_bars])
     threshold = labels.resolve_threshold(setting, block, horizon_bars, previous)
     made = labels.label(close, horizon_bars, threshold.per_bar(close, horizon_bars))
@@ -127,8 +127,13 @@ def _lacking(frame: Frame) -> str:
     return worst if unknown[worst] > _MOST else ""
 
 
-def _reaches_across(t: NDArray[Any], horizon_bars: int) -> NDArray[np.bool_]:
-    """Return for which bars the horizon ends beyond a hole in `t`, shape (n,)."""
+def reaches_across(t: NDArray[Any], horizon_bars: int) -> NDArray[np.bool_]:
+    """Return for which bars the horizon ends beyond a hole, shape (n,).
+
+    Args:
+        t: Open times of the bars, ms UTC, shape (n,), ascending.
+        horizon_bars: Bars that a label spans.
+    """
     across = np.zeros(len(t), dtype=bool)
     if len(t) > horizon_bars:
         took = t[horizon_bars:] - t[:-horizon_bars]

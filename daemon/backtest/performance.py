@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from monitor.outcomes import decision
 from retrain import labels
+from retrain.dataset import reaches_across
 from retrain.deciding.earning import SignalEarning, earns
 from retrain.scores import row_log_loss
 
@@ -110,6 +111,7 @@ def measure(answers: Answers, horizon_bars: int, cost_bps: float) -> tuple[Perfo
     close = answers.close
     future = labels.future_return(close, horizon_bars)
     made = labels.label(close, horizon_bars, answers.limit)
+    made[reaches_across(answers.t, horizon_bars)] = labels.UNKNOWN
     known = np.isfinite(answers.p).all(axis=1) & (made != labels.UNKNOWN)
     loss = np.full(len(close), np.nan)
     loss[known] = row_log_loss(made[known], answers.p[known])
@@ -137,7 +139,7 @@ def measure(answers: Answers, horizon_bars: int, cost_bps: float) -> tuple[Perfo
 
 def trades(answers: Answers, horizon_bars: int) -> list[SimulatedTrade]:
     """Follow the signals one at a time, as the daemon's own record does."""
-    step = int(np.median(np.diff(answers.t))) if len(answers.t) > 1 else 0
+    across = reaches_across(answers.t, horizon_bars)
     spoke = np.flatnonzero((answers.p[:, 2] >= answers.up) | (answers.p[:, 0] >= answers.down))
     done, free = [], 0
     for i in spoke.tolist():
@@ -145,7 +147,7 @@ def trades(answers: Answers, horizon_bars: int) -> list[SimulatedTrade]:
         if i < free or end >= len(answers.t):
             continue
         free = end
-        if answers.t[end] - answers.t[i] != horizon_bars * step:
+        if across[i]:
             continue  # bars are missing in between, so the result is not known
         down, neutral, up = answers.p[i].tolist()
         side = decision((down, neutral, up), float(answers.up[i]), float(answers.down[i]))

@@ -47,6 +47,14 @@ def test_a_signal_whose_outcome_lies_in_a_gap_is_not_counted() -> None:
     assert trades(told, 2) == []
 
 
+def test_an_answer_whose_outcome_lies_in_a_gap_is_not_judged() -> None:
+    told = answers([100, 101, 102, 103, 104], dict.fromkeys(range(5), NEUTRAL))
+    told.t[2:] += 10 * STEP
+    figures, track = measure(told, 2, cost_bps=0)
+    assert figures.bars == 1
+    assert np.isfinite(track.loss).tolist() == [False, False, True, False, False]
+
+
 def test_drawdown_is_the_largest_fall_from_a_peak() -> None:
     close = [100, 101, 101, 99, 99, 98]
     figures, _ = measure(answers(close, {0: UP, 2: UP, 4: UP}), 1, cost_bps=0)
