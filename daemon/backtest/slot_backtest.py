@@ -55,10 +55,11 @@ class Span:
     days: float | None = None
 
     def first_bar(self, bars: int, slot: SlotName, min_bars: int) -> int:
-        """Return the first bar to run; the daemon knows those before it."""
+        """Return the first bar to run; the daemon knows those before it, one at least."""
+        least = max(1, min_bars)  # the close of the one before is when the run begins
         if self.days is None:
-            return min_bars
-        return max(min_bars, bars - math.ceil(self.days * DAY_MS / slot.interval_ms))
+            return least
+        return max(least, bars - math.ceil(self.days * DAY_MS / slot.interval_ms))
 
 
 @dataclass(frozen=True, slots=True)
