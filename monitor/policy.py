@@ -23,7 +23,8 @@ class PolicySettings:
 
     Attributes:
         cooldown_hours: No automatic retrain sooner than this after the last one began.
-        max_retrains_per_day: Automatic retrains stop at this many begun within 24 h.
+        max_retrains_per_day: Automatic retrains stop at this many begun within 24 h; at 0 only the
+            first model is trained without an operator.
         min_new_bars: Bars that the live model has not learnt from, before another is trained.
         min_bars: Bars stored before the first model is trained.
         max_age_days: A model whose newest training bar is older is renewed; 0 never.
@@ -153,7 +154,7 @@ def earliest_ms(settings: PolicySettings, now: Situation) -> int:
         limits.append(now.trained_to_ms + settings.min_new_bars * now.interval_ms)
         if now.began_ms:
             limits.append(now.began_ms[-1] + round(settings.cooldown_hours * HOUR_MS))
-        if len(now.began_ms) >= settings.max_retrains_per_day:
+        if 0 < settings.max_retrains_per_day <= len(now.began_ms):
             limits.append(now.began_ms[-settings.max_retrains_per_day] + DAY_MS)
     return max(limits)
 

@@ -27,6 +27,10 @@ _THREADS: Final = 2
 _SHARES: Final = frozenset(
     {"train_accuracy", "test_accuracy", "all_classes", "same_bars", "win_rate_floor"}
 )
+# A share of no trades is none.
+_FROM_ONE: Final = frozenset({"win_rate_trades"})
+# Who writes more means "never". A time that far away has no date, and infinity is no JSON.
+_MOST: Final = 1_000_000
 
 
 def child_limits(section: RetrainSection) -> subprocesses.Limits:
@@ -95,6 +99,9 @@ def _wanted(key: str, value: Any, kind: type) -> str:
         return "a number of at least 0"
     if kind is bool:
         return "" if value in {0, 1} else "true or false"
-    if isinstance(value, bool) or not value >= 0 or (kind is int and value % 1 != 0):
-        return "a whole number of at least 0" if kind is int else "a number of at least 0"
+    least = 1 if key in _FROM_ONE else 0
+    if isinstance(value, bool) or not value >= least or (kind is int and value % 1 != 0):
+        return f"a {'whole ' * (kind is int)}number of at least {least}"
+    if value > _MOST:
+        return f"a number up to {_MOST:,}"
     return "a fraction, like 0.55 for 55 %" if key in _SHARES and value > 1 else ""

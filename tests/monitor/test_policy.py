@@ -81,6 +81,12 @@ def test_each_refusal_in_a_row_doubles_the_wait_beside_a_live_model(
     assert trigger(replace(drifted, unsuccessful_ms=NOW_MS - days * DAY_MS)) == "drift"
 
 
+def test_a_limit_of_no_retrain_a_day_lets_none_start_and_breaks_nothing() -> None:
+    none, now = replace(LIMITS, max_retrains_per_day=0), replace(CALM, drifted=("rv_1h",))
+    assert reason(now, none) == "already 0 retrains within 24 h"
+    assert earliest_ms(none, replace(now, began_ms=())) >= now.now_ms
+
+
 def test_what_would_cause_a_retrain_is_what_the_settings_let_start_one() -> None:
     assert causes(LIMITS, has_model=False) == (f"{LIMITS.min_bars} stored bars",)
     everything = replace(LIMITS, schedule_days=7.0)

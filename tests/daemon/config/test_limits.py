@@ -39,6 +39,8 @@ def test_what_the_section_says_is_taken() -> None:
         ({"on_drift": 0.5}, r"\[policy\] on_drift = 0.5; write true or false"),
         ({"win_rate_floor": 45.0}, r"win_rate_floor = 45.0; write a fraction, like 0.55 for 55 %"),
         ({"max_age_days": -1.0}, r"\[policy\] max_age_days = -1.0; write a number of at least 0"),
+        ({"probation_hours": float("inf")}, r"probation_hours = inf; write a number up to 1,000"),
+        ({"win_rate_trades": 0}, r"win_rate_trades = 0; write a whole number of at least 1"),
     ],
 )
 def test_a_wrong_limit_of_the_policy_is_refused(section: dict[str, float], sentence: str) -> None:
@@ -49,6 +51,11 @@ def test_a_wrong_limit_of_the_policy_is_refused(section: dict[str, float], sente
 def test_a_misspelt_gate_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"\[gates\] 'test_acuracy' .* 'test_accuracy'"):
         gate_limits({"test_acuracy": 0.6})
+
+
+def test_a_gate_without_an_end_is_refused_as_the_child_that_judges_would() -> None:
+    with pytest.raises(ConfigError, match=r"\[gates\] overfit = inf; write a number up to 1,000"):
+        gate_limits({"overfit": float("inf")})
 
 
 def test_a_share_in_per_cent_is_refused_as_no_model_would_ever_pass() -> None:
