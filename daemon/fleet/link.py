@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 _AGAIN_S: Final = 5.0
 _SETTLE_S: Final = 20.0
+_SLACK_S: Final = 300.0
 # So many hosts and reasons are remembered; a worker may come again and again with another name.
 _MOST_REFUSED: Final = 100
 _HERE: Final = "retrains run on this host meanwhile"
@@ -114,11 +115,22 @@ class ClusterLink:
         waiting = self._jobs[order.job] = _Waiting(on_report)
         try:
             self._write(order)
-            return await waiting.end
+            # Its own limits are one time to wait for a worker, and another one to train.
+            async with asyncio.timeout(2 * order.timeout_s + _SLACK_S):
+                return await waiting.end
+        except TimeoutError:
+            self._end_hung()
+            return JobLost(job=order.job, why="the process that speaks with Dask hangs")
         finally:
             del self._jobs[order.job]
             if not waiting.end.done() or waiting.end.cancelled():
                 self._write(CancelJob(order.job))
+
+    def _end_hung(self) -> None:
+        """End a process that answers no more; `run` starts another one."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
 
     def say_once(self, why: str) -> None:
         """Log why a job runs on this host, once for each reason."""

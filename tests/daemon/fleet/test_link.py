@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+import pytest
 import structlog
 
 from daemon.core.tasks import running
@@ -82,6 +84,27 @@ async def test_a_process_that_dies_loses_its_jobs_and_says_its_last_words(tmp_pa
     (away,) = [line for line in logs if line["event"] == "fleet.away"]
     assert "out of luck" in away["why"]
     assert places == [2, 0]
+
+
+async def test_a_process_that_gives_no_answer_is_ended_and_its_jobs_are_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.fleet.link._SLACK_S", 0.05)
+    made = link(tmp_path, READY + "order()\ntime.sleep(600)\n")
+    hasty = msgspec.structs.replace(ORDER, timeout_s=0.0)
+    with structlog.testing.capture_logs() as logs:
+        async with asyncio.timeout(20), running(made.run(), "link"):
+            await made.settled()
+            one, other = await asyncio.gather(
+                made.ask(hasty, lambda _: None),
+                made.ask(msgspec.structs.replace(ORDER, job="job-2"), lambda _: None),
+            )
+            while not made.seen.trouble:
+                await asyncio.sleep(0)
+    assert isinstance(one, JobLost)
+    assert isinstance(other, JobLost)
+    assert one.address == other.address == ""
+    assert [line["event"] for line in logs][-1] == "fleet.away"
 
 
 async def test_a_cancelled_job_is_cancelled_in_the_cluster(tmp_path: Path) -> None:
