@@ -44,7 +44,7 @@ from daemon.service.folder_wait import take_folder
 from daemon.service.home_assistant_devices import announce_devices
 from daemon.service.market_drift import MarketDrift
 from daemon.service.other_daemons import OtherDaemons, identity
-from daemon.service.removed_slots import clear_removed_slots
+from daemon.service.removed_slots import clear_removed_slots, known_slots
 from daemon.service.status_publisher import StatusPublisher
 from daemon.service.systemd_notify import SystemdNotifier
 from daemon.service.venue_greeting import GREETING, greet, require_coins
@@ -198,8 +198,9 @@ async def _serve(
     others = OtherDaemons(host.status.online, shared.bus, shared.topics, shared.clock)
     host.status.trouble = others.trouble
     tasks.create_task(host.status.run_start(shared.clock), name="start-status")
-    await clear_removed_slots(shared.store, shared.bus, shared.topics, parts.inboxes)
-    devices = announce_devices(shared.config, shared.store, shared.bus, version("hyperdrift"))
+    config, bus, known = shared.config, shared.bus, await known_slots(shared.store)
+    parts.held[:] = await clear_removed_slots(known, bus, shared.topics, parts.inboxes, config)
+    devices = announce_devices(config, shared.store, bus, version("hyperdrift"), parts.held)
     tasks.create_task(devices, name="home-assistant")
     tasks.create_task(watch_steps(shared.clock), name="clock-steps")
     tasks.create_task(shared.audit.run(), name="audit")

@@ -24,7 +24,7 @@ from daemon.runtime.inbox import Inbox
 from daemon.runtime.slot_runner import SlotRunner, SlotStart
 from daemon.service.coin_choice import subscriptions
 from daemon.service.home_assistant_devices import announce_devices
-from daemon.service.removed_slots import clear_slots
+from daemon.service.removed_slots import clear_removed_slots, clear_slots
 from daemon.service.status_publisher import StatusPublisher
 from daemon.trade_files.trade_counts import TradeCounts
 from daemon.wiring import SharedParts, SlotParts, trade_follower
@@ -104,7 +104,10 @@ class SlotChanges:
         self._shared, now_ms = plan.shared, plan.shared.venue.now_ms()
         for slot in plan.deeper:
             self._feed.deepen(slot, now_ms - self._shared.config.slot(slot).history_ms)
+        settled = await self._settle_held()
         if not plan.added and not plan.removed:
+            if settled:
+                self._announce_devices()
             return
         for slot in sorted(plan.removed, key=lambda slot: -slot.interval_ms):
             await self._remove(slot)  # the longest first: it may be merged from the others
@@ -118,6 +121,16 @@ class SlotChanges:
         self._announce_devices()
         await self.follow_trades()
         log.info("slots.changed", added=_names(plan.added), removed=_names(plan.removed))
+
+    async def _settle_held(self) -> bool:
+        """Clear what was left of slots that no star chose; return whether there were any."""
+        held, parts, shared = list(self._parts.held), self._parts, self._shared
+        if held:
+            wanted = [section.name for section in shared.config.slots]
+            parts.held[:] = await clear_removed_slots(
+                held, shared.bus, shared.topics, wanted, shared.config
+            )
+        return held != parts.held
 
     async def follow_trades(self) -> None:
         """Read the file of trades, if there is one, from its beginning for the slots of now."""
@@ -181,7 +194,8 @@ class SlotChanges:
         if self._devices is not None:
             self._devices.cancel()
         shared = self._shared
-        devices = announce_devices(shared.config, shared.store, shared.bus, version("hyperdrift"))
+        config, ours = shared.config, version("hyperdrift")
+        devices = announce_devices(config, shared.store, shared.bus, ours, self._parts.held)
         self._devices = _begun(self._tasks, devices, "home-assistant")
 
 

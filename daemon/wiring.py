@@ -82,7 +82,8 @@ class SharedParts:
 class SlotParts:
     """The slots, and the parts that exchange messages with bots and operators.
 
-    `build` makes the runner of one more slot, and `keepers` are the tasks of those that run.
+    `build` makes the runner of one more slot, and `keepers` are the tasks of those that run. `held`
+    are slots that ran before, and may run again once the coins of a star are chosen.
     """
 
     inboxes: dict[SlotName, Inbox]
@@ -93,6 +94,7 @@ class SlotParts:
     build: Callable[[SharedParts, SlotSection, Inbox], SlotRunner]
     jobs: Jobs
     keepers: dict[SlotName, asyncio.Task[None]] = field(default_factory=dict)
+    held: list[SlotName] = field(default_factory=list)
 
 
 def build_feed(

@@ -9,7 +9,7 @@ from the wider one.
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations, product
 from typing import Annotated, Any, Final
 
@@ -134,6 +134,13 @@ def sections(entries: Sequence[SlotEntry], followed: Followed) -> tuple[SlotSect
 def stars(config: Config) -> tuple[SlotEntry, ...]:
     """Return the entries of a configuration that are stars."""
     return tuple(e for e in config.entries if isinstance(e, SlotEntry) and e.is_star)
+
+
+def may_come(config: Config, slots: Iterable[SlotName]) -> list[SlotName]:
+    """Return those slots that a star may still stand for, because its coins were never chosen."""
+    known = read_followed(config.data_dir)
+    open_stars = [star for star in stars(config) if star.key not in known]
+    return [slot for slot in slots if any(star.may_be(slot) for star in open_stars)]
 
 
 def with_followed(config: Config, followed: Followed | None = None) -> Config:

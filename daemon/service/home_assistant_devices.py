@@ -4,7 +4,7 @@ What was published is retained, so it outlives the daemon. The store keeps the t
 broker has forgotten them: a slot that is gone, or a daemon that is switched off, leaves no device.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 import structlog
@@ -16,6 +16,7 @@ from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
+from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
 
@@ -23,7 +24,11 @@ _PROPERTY = "home_assistant_topics"
 
 
 async def announce_devices(
-    config: Config, store: AsyncStore, bus: MqttConnection, version: str
+    config: Config,
+    store: AsyncStore,
+    bus: MqttConnection,
+    version: str,
+    held: Collection[SlotName] = (),
 ) -> None:
     """Publish the devices, and clear those that are no longer; return when the broker has it all.
 
@@ -32,14 +37,17 @@ async def announce_devices(
         store: Remembers what was published.
         bus: The connection to the broker.
         version: The version of hyperdrift.
+        held: Slots that are not served yet; a device that one has already is left.
     """
     wanted = dict(_devices(config, version))
+    topics = Topics(config.mqtt.prefix)
+    spared = {discovery(slot, topics, version)[0] for slot in held if config.mqtt.homeassistant}
     known = await store.call(_published)
     if not wanted and not known:
         return
     if not wanted.keys() <= known:
         await store.call(_remember, known | wanted.keys())
-    gone = sorted(known - wanted.keys())
+    gone = sorted(known - wanted.keys() - spared)
     for topic in gone:
         bus.publish(topic, None, retain=True)
     for topic, payload in wanted.items():
@@ -48,7 +56,7 @@ async def announce_devices(
         log.info("home_assistant.cleared", topics=gone)
     await bus.flush()
     if gone:
-        await store.call(_remember, wanted.keys())
+        await store.call(_remember, wanted.keys() | (known & spared))
 
 
 def _devices(config: Config, version: str) -> Iterable[tuple[str, object]]:

@@ -2,13 +2,17 @@
 
 A retained order would be obeyed by each bot that starts, for ever, and a retained state would
 be shown as if somebody kept it fresh. Only slots that the journal of this daemon knows are
-cleared: another daemon may serve others.
+cleared: another daemon may serve others. What a star may still stand for is left until its coins
+are chosen.
 """
 
+import asyncio
 from collections.abc import Collection
 
 import structlog
 
+from daemon.config.schema import Config
+from daemon.config.slot_entries import may_come
 from daemon.mqtt.messages import PayloadReader
 from daemon.store import journal_table
 from daemon.store.async_store import AsyncStore
@@ -21,21 +25,35 @@ from hyperdrift.slot_name import SlotName
 log = structlog.get_logger()
 
 
+async def known_slots(store: AsyncStore) -> list[SlotName]:
+    """Return the slots that were ever served."""
+    return await store.call(_known)
+
+
 async def clear_removed_slots(
-    store: AsyncStore, bus: MqttConnection, topics: Topics, configured: Collection[SlotName]
+    known: Collection[SlotName],
+    bus: MqttConnection,
+    topics: Topics,
+    configured: Collection[SlotName],
+    config: Config,
 ) -> list[SlotName]:
-    """Clear the retained topics of slots that are not configured any more; return the slots.
+    """Clear the retained topics of slots that are not configured any more.
 
     Args:
-        store: Holds the journal.
+        known: The slots that may have left something.
         bus: The connection to the broker.
         topics: Gives the names of the topics.
         configured: The slots that are served.
+        config: Its stars may stand for more of them soon.
+
+    Returns:
+        The slots that are left as they are until the coins of a star are chosen.
     """
-    removed = [slot for slot in await store.call(_known) if slot not in configured]
-    if removed:
+    gone = [slot for slot in known if slot not in configured]
+    held = await asyncio.to_thread(may_come, config, gone)
+    if removed := [slot for slot in gone if slot not in held]:
         clear_slots(removed, bus, topics, configured)
-    return removed
+    return held
 
 
 def clear_slots(

@@ -122,13 +122,16 @@ async def test_devices_go_when_their_slot_or_the_whole_is_switched_off(broker: S
     store = ThreadedStore(Store(":memory:"))
     async with login(broker, "operator") as operator:
         house = HomeAssistant(operator)
-        for slots, on, left in (
-            ((BTC, ETH), True, {BTC_TOPIC, ETH_TOPIC}),
-            ((BTC,), True, {BTC_TOPIC}),
-            ((BTC,), False, set[str]()),
+        both = {BTC_TOPIC, ETH_TOPIC}
+        for slots, on, held, left in (
+            ((BTC, ETH), True, [], both),
+            ((), True, [ETH.name, BTC.name, SlotName("SOL", "5m")], both),
+            ((BTC,), True, [ETH.name], both),
+            ((BTC,), True, [], {BTC_TOPIC}),
+            ((BTC,), False, [BTC.name], set[str]()),
         ):
             async with login(broker, "hyperdrift") as bus:  # each is another start
-                await announce_devices(config(*slots, on=on), store, bus, "1.0")
+                await announce_devices(config(*slots, on=on), store, bus, "1.0", held)
                 await until(lambda left=left: house.devices.keys() == left)  # type: ignore[misc]
         async with login(broker, "operator") as later:
             after = HomeAssistant(later)
