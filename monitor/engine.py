@@ -148,6 +148,10 @@ class Engine:
     def _on_trade(self, event: events.TradeClosed) -> None:
         self._out.tell(self._watch.trade(event))
 
+    def _on_served(self, event: events.ModelServed) -> None:
+        self._swaps.served(event)
+        self._retrains.replaced(event.model_id)
+
     def _on_swap_failed(self, event: events.SwapFailed) -> None:
         swap = self._swaps.failed(event)
         if swap is not None and swap.kind == "deploy":
@@ -309,7 +313,7 @@ class Engine:
         events.BarScored: _on_bar,
         **dict.fromkeys(Bots.NEWS, lambda self, news: self._out.tell(self._bots.take(news))),
         events.TradeClosed: _on_trade,
-        events.ModelServed: lambda self, news: self._swaps.served(news),
+        events.ModelServed: _on_served,
         events.TurnCame: _on_turn,
         events.TurnAwaited: _on_turn_awaited,
         events.JudgingBegan: lambda self, news: self._retrains.judging(news),

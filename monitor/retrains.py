@@ -89,6 +89,14 @@ class Retrains:
         if self.job is not None and not self.job.begun and not self.job.forced:
             self._out.order(WithdrawJob, job_id=self.job.job_id)
 
+    def replaced(self, live: str) -> None:
+        """Take back a retrain that waits to replace another model than the one that is live now.
+
+        The evidence was against that one. Its candidate would be judged, and never deployed.
+        """
+        if self.job is not None and self.job.over != live:
+            self.withdraw()
+
     def judging(self, event: events.JudgingBegan) -> None:
         """Note that the retrain has trained its candidate."""
         if self.job is not None and self.job.job_id == event.job_id:

@@ -28,7 +28,7 @@ from retrain.errors import RetrainError
 log = structlog.get_logger()
 
 JUDGING: Final = "judge"
-_WITHDRAWN: Final = "the slot was paused while it waited for its turn"
+_WITHDRAWN: Final = "it was taken back while it waited for its turn"
 
 Ordered: TypeAlias = actions.AskChallenger | actions.StartRetrain
 AnyOrdered = TypeVar("AnyOrdered", actions.AskChallenger, actions.StartRetrain)

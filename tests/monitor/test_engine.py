@@ -384,6 +384,19 @@ def test_an_automatic_candidate_judged_against_a_replaced_model_is_dropped() -> 
     assert any("another live model" in a.text for a in only(out, Publish))
 
 
+def test_a_retrain_that_waits_to_replace_another_model_is_taken_back_unless_it_is_forced() -> None:
+    slot = serving(max_age_days=1.0)
+    (start,) = only(slot.tick(2 * DAY_MS), StartRetrain)
+    slot.command("promote", "hand")
+    taken = only(slot.serve("hand", "m1"), WithdrawJob)
+    assert [order.job_id for order in taken] == [start.job_id]
+    out = slot.give(events.RetrainFailed, job_id=start.job_id, error="taken back", stopped=True)
+    assert only(out, StartRetrain) == [], "the new model is on probation"
+    slot.command("retrain")
+    slot.command("rollback")
+    assert only(slot.serve("m1", rollback=True), WithdrawJob) == []
+
+
 def test_a_candidate_that_passes_during_a_rollback_waits_for_it() -> None:
     slot = on_probation()
     slot.command("retrain")

@@ -217,7 +217,7 @@ async def test_a_retrain_that_waits_is_withdrawn_at_once_and_one_that_runs_goes_
         (failed,) = slots.heard
         assert isinstance(failed, events.RetrainFailed)
         assert (failed.job_id, failed.stopped) == ("j2", True)
-        assert failed.error == "the slot was paused while it waited for its turn"
+        assert failed.error == "it was taken back while it waited for its turn"
         assert waiting.progress is None
         assert (far(after).place, far(after).waiting) == (1, 1)
         await slots.order(running, actions.WithdrawJob(slot="s", at_ms=2, job_id="j1"))
