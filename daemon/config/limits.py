@@ -12,9 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from daemon.config.schema import Config, RetrainSection, SlotSection
-from daemon.config.validation_errors import shown
+from daemon.config.validation_errors import shown, unknown
 from daemon.core import subprocesses
-from daemon.core.suggestions import did_you_mean
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import PolicySettings, default_settings
@@ -53,7 +52,7 @@ def threads_each(sharing: int) -> int:
     return max(1, min(_THREADS, len(os.sched_getaffinity(0)) // sharing))
 
 
-def policy_settings(section: Mapping[str, float], slot: SlotName) -> PolicySettings:
+def policy_settings(section: Mapping[str, Any], slot: SlotName) -> PolicySettings:
     """Return the policy of a slot: the section, and the defaults of its interval.
 
     Raises:
@@ -83,8 +82,7 @@ def _checked(name: str, section: Mapping[str, Any], default: Any) -> dict[str, A
     checked: dict[str, Any] = {}
     for key, value in section.items():
         if key not in known:
-            hint = did_you_mean(key, known, f"there are {', '.join(known)}")
-            raise ConfigError(f"[{name}] {key!r} is not a setting; {hint}")
+            raise ConfigError(unknown(name, key))
         if wanted := _wanted(key, value, kind := type(known[key])):
             raise ConfigError(f"[{name}] {key} = {shown(value)}; write {wanted}")
         checked[key] = kind(value)
@@ -95,12 +93,11 @@ def _wanted(key: str, value: Any, kind: type) -> str:
     """Return what to write instead of a value, "" if its type is right."""
     if kind is str:
         return "" if value in EARNS else " or ".join(f'"{one}"' for one in EARNS)
-    if isinstance(value, str):
-        return "a number of at least 0"
     if kind is bool:
-        return "" if value in {0, 1} else "true or false"
+        return "" if value in (0, 1) else "true or false"
     least = 1 if key in _FROM_ONE else 0
-    if isinstance(value, bool) or not value >= least or (kind is int and value % 1 != 0):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not value >= least or (kind is int and value % 1 != 0):
         return f"a {'whole ' * (kind is int)}number of at least {least}"
     if value > _MOST:
         return f"a number up to {_MOST:,}"

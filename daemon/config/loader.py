@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from daemon.config.backend import read_backend
+from daemon.config.environment import override, variable_of
 from daemon.config.notify_times import times_problem
 from daemon.config.schema import (
     LABEL_DEFAULTS,
@@ -45,8 +46,21 @@ from hyperdrift.process.home import expanded
 SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift.toml"))
 # The unit of the service takes the broker's password from here, and so do root's commands.
 CREDSTORE: Final = Path("/etc/credstore/hyperdrift.mqtt-password")
-_PREFIX: Final = "HYPERDRIFT_"
+_VENUE_WEIGHT: Final = 1200
 _LEAST_MIB: Final = 640  # a retrain on 180 days of 5m bars, with one thread
+# What to write, by a part of the parser's message.
+_TOML_REMEDIES: Final = {
+    "Invalid value": "write text in quotes, and true and false in small letters",
+    "Cannot declare": "write each section once, with all of its keys below it",
+    "Cannot overwrite a value": "write each key once",
+    "Expected '='": "write key = value",
+    "Expected newline": "write one key = value a line, with text in quotes",
+    "Unclosed array": "close the list with ]",
+    "Illegal character": "close the quotes on the line where they begin",
+    "Unterminated string": "close the quotes on the line where they begin",
+    "Unescaped": "write text with a \\ in single quotes",
+    "Invalid hex": "write text with a \\ in single quotes",
+}
 _COMPUTER: Final = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
 _VOLATILITY: Final = re.compile(r"vol:(\d+(\.\d+)?)")
 
@@ -63,22 +77,26 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     """
     path = find(path)
     raw = _read(path) if path is not None else {}
-    _override(raw, os.environ if environ is None else environ)
-    where = str(path) if path is not None else "configuration"
+    used = override(raw, os.environ if environ is None else environ)
+    try:
+        return _checked(raw)
+    except ConfigError as e:
+        where = variable_of(str(e), used) or path or "configuration"
+        raise ConfigError(f"{where}: {e}") from e
+
+
+def _checked(raw: dict[str, Any]) -> Config:
     try:
         entries = read_entries(raw)
         config = msgspec.convert({k: v for k, v in raw.items() if k != "slots"}, Config)
     except msgspec.ValidationError as e:
-        raise ConfigError(f"{where}: {explain(str(e), raw)}") from e
+        raise ConfigError(explain(str(e), raw)) from e
     try:
         config = with_followed(msgspec.structs.replace(config, entries=entries))
-        problem = _problem(config)
     except BadInput as e:
-        raise ConfigError(f"{where}: [[slots]] {e}") from e
-    except ConfigError as e:
-        raise ConfigError(f"{where}: {e}") from e
-    if problem:
-        raise ConfigError(f"{where}: {problem}")
+        raise ConfigError(f"[[slots]] {e}") from e
+    if problem := _problem(config):
+        raise ConfigError(problem)
     return config
 
 
@@ -103,35 +121,11 @@ def _read(path: Path) -> dict[str, Any]:
         remedy = f"{sudo}give a file with --config"
         raise ConfigError(f"{path}: cannot be read ({e.strerror}); {remedy}") from e
     except (ValueError, RecursionError) as e:  # of TOML, of UTF-8, or a number of 5000 digits
-        raise ConfigError(f"{path}: is not TOML: {printable(str(e))}") from e
+        raise ConfigError(f"{path}: is not TOML: {printable(str(e))}{_toml_remedy(str(e))}") from e
 
 
-def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
-    for name, text in environ.items():
-        section, separator, key = name.removeprefix(_PREFIX).lower().partition("__")
-        if not name.startswith(_PREFIX) or not separator:
-            continue
-        if not f"{name}{text}".isascii() and not _is_utf8(name + text):
-            raise ConfigError(f"{printable(name)}: is not UTF-8; write it anew")
-        table = raw.setdefault(section, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"{name}: [[{section}]] is a list; set it in the file")
-        table[key] = _value(text)
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
-        return text  # an unquoted string, as in a shell
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _toml_remedy(error: str) -> str:
+    return next((f"; {remedy}" for part, remedy in _TOML_REMEDIES.items() if part in error), "")
 
 
 def _problem(config: Config) -> str | None:
@@ -167,7 +161,8 @@ def _slot_problem(slot: SlotSection) -> str | None:
         return None
     if isinstance(threshold, str):
         if threshold != "auto" and not _VOLATILITY.fullmatch(threshold):
-            return f'threshold is {threshold!r}; write a fraction like 0.005, "auto" or "vol:0.8"'
+            wanted = 'a fraction like 0.005, without quotes, or "auto" or "vol:0.8"'
+            return f"threshold is {threshold!r}; write {wanted}"
     elif not 0 < threshold < 1:
         return f"threshold is {threshold}; write a fraction between 0 and 1, like 0.005 for 0.5 %"
     return None
@@ -223,6 +218,11 @@ def _venue_problem(venue: HyperliquidSection) -> str | None:
             return f"hyperliquid.{name} is {url!r}: {fault}; write {scheme}s://host or host:port"
     if venue.ws_url and not venue.rest_url:
         return "hyperliquid.ws_url is given without rest_url; write both, of the same venue"
+    if venue.weight_per_minute > _VENUE_WEIGHT and not venue.rest_url:
+        return (
+            f"hyperliquid.weight_per_minute is {venue.weight_per_minute}; write at most "
+            f"{_VENUE_WEIGHT}, all that the venue allows an address"
+        )
     return None
 
 
@@ -259,7 +259,7 @@ def _mqtt_problem(mqtt: MqttSection) -> str | None:
     try:
         broker_address(mqtt)
     except ConfigError as e:
-        return str(e)
+        return str(e).replace("in a file", "in a file that mqtt.password_file names")
     return None
 
 

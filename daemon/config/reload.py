@@ -7,6 +7,7 @@ them refuses the whole file, so that the daemon never runs on a mixture of two f
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol, TypeVar
@@ -14,6 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 import structlog
 
+from daemon.config.environment import misspelt
 from daemon.config.limits import gate_limits, policy_settings
 from daemon.config.schema import Config, CostsSection, NotifySection
 from daemon.config.slot_entries import begin_stars, doubts, with_followed
@@ -183,8 +185,8 @@ class Reload:
 
 
 def log_doubts(config: Config) -> None:
-    """Log what a configuration says that may be meant otherwise."""
-    for why in doubts(config):
+    """Log what a configuration, or a variable, says that may be meant otherwise."""
+    for why in (*doubts(config), *misspelt(os.environ)):
         log.warning("config.doubt", why=why)
 
 

@@ -5,6 +5,7 @@ in the terms of the file.
 """
 
 import re
+from dataclasses import fields
 from typing import Any, Final
 
 from daemon.config.schema import AS_WRITTEN, Config
@@ -21,6 +22,8 @@ _WORDS: Final = {
     "array": 'a list, like ["a", "b"]',
     "object": "it as a section of its own, in [brackets]",
 }
+_KINDS: Final[dict[type, str]] = {str: "text", list: "a list", dict: "a section", bool: "a switch"}
+_NUMBER: Final = re.compile(r"[-+]?[\d_]+(\.\d*)?")
 _BOUNDS: Final = {
     "": "",
     ">=": " of at least {}",
@@ -40,22 +43,34 @@ def explain(error: str, raw: dict[str, Any]) -> str:
     misfit = read_misfit(error)
     path = misfit.path
     if misfit.unknown:
-        return _unknown(misfit.unknown, path)
+        return unknown(path, misfit.unknown)
     if lacking := misfit.missing:
         return f'{_section(path)} has no {lacking}; write one, like {lacking} = "BTC"'
     if path == "slots" and not isinstance(raw["slots"], list):
         return "write [[slots]], in two brackets, above the keys of each slot"
     path = _of_table(path, raw)
     name = re.sub(r"slots\[(\d+)\]\.?", lambda n: f"[[slots]] number {int(n[1]) + 1}: ", path)
+    value, wanted = _lookup(raw, path), _wanted(misfit)
     if path.startswith("notify.urls"):  # most addresses hold a secret
-        return f"{name} is something else; write {_wanted(misfit)}"
-    return f"{name} is {shown(_lookup(raw, path))}; write {_wanted(misfit)}"
+        return f"{name} is {_KINDS.get(type(value), 'a number')}; write {wanted}"
+    if isinstance(value, str) and _NUMBER.fullmatch(value) and "number" in wanted:
+        wanted += ", without quotes"
+    return f"{name} is {shown(value)}; write {wanted}"
 
 
-def _unknown(key: str, path: str) -> str:
-    listing = f"the settings here are {', '.join(sorted(_known_keys(path)))}"
-    hint = did_you_mean(key, _known_keys(path), listing)
-    return f"{_section(path)} {key!r} is not a setting; {hint}".strip()
+def unknown(section: str, key: str) -> str:
+    """Say that a section has no such key, and which key was meant, or where it belongs.
+
+    Args:
+        section: The section, "" for none.
+        key: The key as it was written.
+    """
+    known = known_keys(section)
+    if others := [f"[{name}]" for name in known_keys("") if key in known_keys(name)]:
+        hint = f"it belongs to {' or '.join(others)}"
+    else:
+        hint = did_you_mean(key, known, f"the settings here are {', '.join(sorted(known))}")
+    return f"{_section(section)} {key!r} is not a setting; {hint}".strip()
 
 
 def _section(path: str) -> str:
@@ -84,16 +99,25 @@ def _of_table(path: str, raw: dict[str, Any]) -> str:
     table = _lookup(raw, name)
     if name == path or not isinstance(table, dict):
         return path
-    fits = {"policy": {bool, int, float}, "gates": {bool, int, float, str}}.get(name, {str})
-    return next((f"{name}.{key}" for key in table if type(table[key]) not in fits), name)
+    return next((f"{name}.{key}" for key in table if type(table[key]) is not str), name)
 
 
-def _known_keys(section: str) -> tuple[str, ...]:
+def known_keys(section: str) -> tuple[str, ...]:
+    """Return the names of the settings of a section; of "" the sections."""
     name = section.partition("[")[0].partition(".")[0]
+    if name in {"policy", "gates"}:
+        return _settings_of(name)
     struct: Any = {"": Config, "slots": SlotEntry}.get(name)
     if struct is None:
         struct = type(getattr(Config(), name))
     return tuple(key for key in struct.__struct_encode_fields__ if key != AS_WRITTEN)
+
+
+def _settings_of(section: str) -> tuple[str, ...]:
+    from monitor.policy import PolicySettings  # noqa: PLC0415 - heavy, and needed for errors only
+    from retrain.judging.gate_limits import GateLimits  # noqa: PLC0415
+
+    return tuple(f.name for f in fields(PolicySettings if section == "policy" else GateLimits))
 
 
 def _lookup(raw: Any, path: str) -> object:

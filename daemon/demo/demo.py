@@ -16,7 +16,7 @@ from typing import Final
 from daemon.core.tasks import running
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault, Touched
-from daemon.demo.fleet.cycle import DemoSlot, DemoSummary, FleetLog
+from daemon.demo.fleet.cycle import INTERRUPTED, DemoSlot, DemoSummary, FleetLog
 from daemon.demo.fleet.sources import start_of
 from daemon.demo.processes import DemoProcess
 from daemon.demo.recording import Recording
@@ -38,7 +38,6 @@ from hyperdrift.slot_name import SlotName
 
 PATIENCE_BARS: Final = 400
 _LOOK_S: Final = 0.5
-_INTERRUPTED: Final = "interrupted"
 _OPEN: Final = "   broker  {} is open to every user of this host, as a service's is not"
 
 
@@ -125,7 +124,7 @@ async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> DemoSummary:
         demo = _Demo(options, fleet, screen, processes, exchange, operator, clock)
         ended = await demo.watch()
         elapsed_s = clock.monotonic() - began
-        if options.hold and ended != _INTERRUPTED:
+        if options.hold and ended != INTERRUPTED:
             summary = await _summary(setup, fleet, ended, elapsed_s)
             screen.close(summary)
             screen.tell(f"{'hold':>9}  {setup.page_url} stays; Ctrl-C ends the demo")
@@ -181,7 +180,7 @@ class _Demo:
                     return end
         except asyncio.CancelledError:  # Ctrl-C: print the summary so far, then end
             _go_on()
-            return _INTERRUPTED
+            return INTERRUPTED
 
     async def hold(self) -> None:
         """Keep everything as it is until Ctrl-C, as long as the processes run."""

@@ -15,6 +15,7 @@ from daemon.core.terminal.records import show_rows
 from daemon.demo.event_log import EventLog
 from daemon.demo.fleet import fleet_screen
 from daemon.demo.fleet.cycle import DemoSummary
+from daemon.journal.said import plural
 
 _EVERY_BARS: Final = 50
 _EVERY_PERCENT: Final = 20.0
@@ -101,9 +102,9 @@ class Screen:
             "timeout": f"time is up, no such swap yet; phase {phases}",
         }.get(summary.ended, summary.ended)
         self.tell(
-            f"{'end':>9}  {ended} ({sum(log.bars for log in logs)} bars, "
-            f"{sum(len(log.retrains) for log in logs)} retrains, "
-            f"{sum(len(log.swaps) for log in logs)} swaps, {summary.elapsed_s:.0f} s)"
+            f"{'end':>9}  {ended} ({plural(sum(log.bars for log in logs), 'bar')}, "
+            f"{plural(sum(len(log.retrains) for log in logs), 'retrain')}, "
+            f"{plural(sum(len(log.swaps) for log in logs), 'swap')}, {summary.elapsed_s:.0f} s)"
         )
 
 

@@ -27,6 +27,7 @@ from hyperdrift.slot_name import DAY_MS, SlotName
 _REMEMBERED_TRADES: Final = 1024
 _ADDRESS: Final = re.compile(r"0x[0-9a-f]{40}")
 _COLUMNS: Final = ("address", "cohort")
+_REMEDY: Final = 'write a CSV with the columns address,cohort there, or "" for none'
 _TOP, _BOTTOM = "top", "bottom"
 
 
@@ -77,7 +78,7 @@ def read_cohorts(path: Path | str) -> Cohorts:
                 found[address] = cohort
     except (OSError, UnicodeDecodeError, csv.Error) as e:
         why = e.strerror if isinstance(e, OSError) else e
-        raise ConfigError(f"features.cohort_file {path}: cannot be read ({why})") from e
+        raise ConfigError(f"features.cohort_file {path}: cannot be read ({why}); {_REMEDY}") from e
     if not found:
         raise ConfigError(f"features.cohort_file {path}: no addresses; write one a line")
     top, bottom = (

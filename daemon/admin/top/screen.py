@@ -8,6 +8,7 @@ from rich.text import Text
 from daemon.admin.top import slot_page, slot_table
 from daemon.admin.top.top_state import SORTS, SlotRow, TopState
 from daemon.core.terminal.folding import folded
+from daemon.journal.said import plural
 from daemon.web.data import headlines, needs
 from daemon.web.data.needs import DaemonFacts
 
@@ -57,7 +58,7 @@ def _head(state: TopState, width: int) -> list[Text]:
     daemon = state.daemon
     if daemon is None:
         return folded(state.trouble or "waiting for the daemon", width, style="bold")
-    parts = [f"hyperdrift {daemon.version}", daemon.state, f"{len(state.rows)} slots"]
+    parts = [f"hyperdrift {daemon.version}", daemon.state, plural(len(state.rows), "slot")]
     if venue := daemon.venue:
         parts.append("venue connected" if venue.connected else "venue away")
         parts.append(f"weight {venue.weight_left} of {venue.weight_per_minute} left")

@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from daemon.demo.event_log import EventLog, Tell
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
+
+INTERRUPTED: Final = "interrupted"
+"""How a run ends that a person stops."""
 
 _FIRST = frozenset({"", "first"})
 
@@ -104,7 +107,9 @@ class DemoSummary:
 
     @property
     def exit_code(self) -> int:
-        """0 if the run reached its end, 1 if it did not."""
+        """0 if the run reached its end, 130 if it was interrupted before, else 1."""
+        if self.ended == INTERRUPTED and self.until_swap:
+            return 130
         reached = self.ended == "swap" if self.until_swap else self.ended != "timeout"
         return 0 if reached else 1
 

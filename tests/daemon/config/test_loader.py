@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from daemon.config import loader as config
+from daemon.config.environment import misspelt
 from daemon.config.schema import Config, MqttSection, SlotSection
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
@@ -139,7 +140,32 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ('[gates]\nearns = "yes"', """[gates] earns = 'yes'; write "tell" or "refuse\""""),
         ("[retrain]\nsignal_rate = 0.05", "did you mean 'min_signal_rate'?"),
         ("[gates]\nover_fit = 0.2", "[gates] 'over_fit' is not a setting; did you mean 'overfit'?"),
-        ('[policy]\non_drift = "no"', "policy.on_drift is 'no'; write a number, or true or false"),
+        ('[policy]\non_drift = "no"', "[policy] on_drift = 'no'; write true or false"),
+        ('[policy]\ncooldown_hours = ["3"]', "[policy] cooldown_hours = ['3']; write a number of"),
+        ("[policy]\nparallel = 2", "[policy] 'parallel' is not a setting; it belongs to [retrain]"),
+        (
+            "[retrain]\ncooldown_hours = 2",
+            "'cooldown_hours' is not a setting; it belongs to [policy]",
+        ),
+        ('broker = "embedded"', "'broker' is not a setting; it belongs to [mqtt]"),
+        ('[daemon]\ncert_file = "c"', "is not a setting; it belongs to [mqtt] or [web]"),
+        ('[mqtt]\nport = "1883"', "mqtt.port is '1883'; write a whole number, without quotes"),
+        ('[notify]\nurls = "tgram://TOKEN/1"', "notify.urls is text; write a list, like"),
+        (
+            "[hyperliquid]\nweight_per_minute = 5000",
+            "is 5000; write at most 1200, all that the venue",
+        ),
+        (
+            "[daemon]\ndata_dir = /var/lib",
+            "Invalid value (at line 2, column 12); write text in quotes",
+        ),
+        ("[policy]\non_drift = True", "write text in quotes, and true and false in small letters"),
+        ("[web]\n[web]", "; write each section once, with all of its keys below it"),
+        ("[web]\nproxy: true", "; write key = value"),
+        ('[web]\nnames = ["a", "b"', "; close the list with ]"),
+        ('[retrain]\npython = "C:\\py"', "; write text with a \\ in single quotes"),
+        ('[retrain]\npython = "/usr/bin', "; close the quotes on the line where they begin"),
+        ("[retrain]\ntimeout_s = 60 s", "; write one key = value a line, with text in quotes"),
         ("[policy]\ncooldown_hours = true", "cooldown_hours = true; write a number of at least 0"),
         ("[policy]\ncooldown = 3", "[policy] 'cooldown' is not a setting; did you mean"),
         ('[daemon]\ndata_dir = "data"', "daemon.data_dir is 'data'; write a whole path"),
@@ -190,6 +216,34 @@ def test_a_mistake_is_one_sentence_that_says_what_to_write(
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "hyperdrift.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("HYPERDRIFT_MQTT__PORT", "abc", ": mqtt.port is 'abc'; write a whole number"),
+        ("HYPERDRIFT_POLICY__ON_DRIFT", "no", ": [policy] on_drift = 'no'; write true or false"),
+        ("HYPERDRIFT_RETRAIN__PARALEL", "2", ": [retrain] 'paralel' is not a setting; did you"),
+        ("HYPERDRIFT_RETRAN__NICE", "2", ": 'retran' is not a setting; did you mean 'retrain'?"),
+        ("HYPERDRIFT_RETRAIN__BACKEND", "dusk://x", ": retrain.backend is 'dusk://x'; write"),
+        ("HYPERDRIFT_SLOTS__COIN", "ETH", ": [[slots]] is a list; set it in the file"),
+    ],
+)
+def test_a_mistake_in_a_variable_names_the_variable(name: str, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load(Path("/dev/null"), {"HYPERDRIFT_MQTT__PREFIX": "p", name: text})
+    assert str(caught.value).startswith(f"{name}{sentence}")
+
+
+def test_a_variable_with_one_underscore_for_two_is_told() -> None:
+    right = ("HYPERDRIFT_DATA", "HYPERDRIFT_MQTT__PORT")
+    wrong = ("HYPERDRIFT_MQTT_BROKER", "HYPERDRIFT_POLICY_MIN_BARS")
+    broker, bars = misspelt(dict.fromkeys((*right, *wrong), "1"))
+    assert broker == (
+        "the variable HYPERDRIFT_MQTT_BROKER is not used; write HYPERDRIFT_MQTT__BROKER, with two "
+        "underscores"
+    )
+    assert "; write HYPERDRIFT_POLICY__MIN_BARS, with two underscores" in bars
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

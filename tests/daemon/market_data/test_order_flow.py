@@ -206,7 +206,9 @@ def test_a_bad_cohort_file_is_one_line_that_names_the_place(tmp_path, text, sent
 
 
 def test_a_cohort_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"features\.cohort_file .*none\.csv: cannot be read"):
+    with pytest.raises(
+        ConfigError, match=r"features\.cohort_file .*none\.csv: cannot be read.*; write a"
+    ):
         read_cohorts(tmp_path / "none.csv")
 
 

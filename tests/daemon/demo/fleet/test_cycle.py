@@ -165,6 +165,8 @@ def test_the_table_at_the_end_has_a_row_for_each_slot_with_its_place_in_the_orde
     assert [slot["slot"] for slot in document["slots"]] == ["BTC-5m", "ETH-5m"]
     assert summary.exit_code == 0
     assert DemoSummary("timeout", True, slots, (), 1.0).exit_code == 1
+    assert DemoSummary("interrupted", True, slots, (), 1.0).exit_code == 130
+    assert DemoSummary("interrupted", False, slots, (), 1.0).exit_code == 0
 
 
 def test_an_operator_holds_up_no_first_model_and_asks_for_each_slot_once() -> None:
