@@ -67,21 +67,44 @@ class Earned:
 class EarningRecord:
     """The returns of one source: of a model's signals, or of a bot's trades.
 
-    They must not overlap in time; then what is still unknown has the same mean, whatever
-    happened before.
+    Those that overlap in time share what the market did, as the parts of one position do, and
+    counted one by one they would look like evidence. So what is open together with the trade that
+    came first is one return, of all their value.
     """
 
     def __init__(self) -> None:
         self._count, self._mean, self._squares = 0, 0.0, 0.0
+        self._before = (0, 0.0, 0.0)  # without the newest return
+        self._opened_ms = self._closed_ms = 0
+        self._gained = self._value = 0.0
 
-    def update(self, gain: float) -> None:
+    def update(
+        self, gain: float, *, value: float = 1.0, opened_ms: int = 0, closed_ms: int = 0
+    ) -> None:
         """Take one return after costs, a fraction.
+
+        Args:
+            gain: The return.
+            value: What it was earned on, above 0, in any unit.
+            opened_ms: When that was opened, ms UTC.
+            closed_ms: When it was closed; as `opened_ms` where it overlaps with nothing.
 
         Raises:
             BadObservation: If it is not finite.
         """
         if not math.isfinite(gain):
             raise BadObservation("gain", gain, "a finite number")
+        if opened_ms < self._closed_ms and closed_ms > self._opened_ms:
+            self._count, self._mean, self._squares = self._before
+        else:
+            self._before = self._count, self._mean, self._squares
+            self._opened_ms, self._closed_ms = opened_ms, closed_ms
+            self._gained = self._value = 0.0
+        self._gained += gain * value
+        self._value += value
+        self._add(self._gained / self._value)
+
+    def _add(self, gain: float) -> None:
         # Welford (1962): sums of squares would lose the digits of small returns.
         self._count += 1
         before = gain - self._mean
@@ -110,13 +133,16 @@ class Earnings:
         self._of_model: dict[Source, EarningRecord] = {}
         self._told: dict[Source, str] = {}
 
-    def update(self, source: Source, gain: float, *, of_model: bool) -> Earned | None:
+    def update(
+        self, source: Source, gain: float, *, of_model: bool, **of_trade: Any
+    ) -> Earned | None:
         """Take one return after costs.
 
         Args:
             source: Where it comes from.
             gain: A fraction.
             of_model: Whether the live model was asked for it.
+            of_trade: What else `EarningRecord.update` takes.
 
         Returns:
             The estimate of the live model where it now surely earns or surely loses, and did not
@@ -125,11 +151,11 @@ class Earnings:
         Raises:
             BadObservation: If it is not finite.
         """
-        self._since_start.setdefault(source, EarningRecord()).update(gain)
+        self._since_start.setdefault(source, EarningRecord()).update(gain, **of_trade)
         if not of_model:
             return None
         record = self._of_model.setdefault(source, EarningRecord())
-        record.update(gain)
+        record.update(gain, **of_trade)
         earned = record.earned()
         if earned.verdict not in {"shown", "loses"} or self._told.get(source) == earned.verdict:
             return None

@@ -259,11 +259,13 @@ class Watch:
     def _earned_by_trade(self, event: events.TradeClosed, *, of_model: bool) -> list[Finding]:
         if event.notional <= 0:
             return []
-        return self._earned("trades", event.pnl / event.notional, of_model=of_model)
+        span = {"opened_ms": event.opened_ms, "closed_ms": min(event.closed_ms, event.at_ms)}
+        gain, value = event.pnl / event.notional, event.notional
+        return self._earned("trades", gain, of_model=of_model, value=value, **span)
 
-    def _earned(self, source: Source, gain: float, *, of_model: bool) -> list[Finding]:
+    def _earned(self, source: Source, gain: float, **of: Any) -> list[Finding]:
         """Take a return after costs; return a finding when the model surely earns, or loses."""
-        news = self.earnings.update(source, gain, of_model=of_model)
+        news = self.earnings.update(source, gain, **of)
         if news is None:
             return []
         fields = {"source": source, **news.document()}

@@ -226,6 +226,7 @@ class SlotState(Payload, frozen=True, kw_only=True):
         trades_before: How many more were opened before the live model; they count as profit only.
         earning: What `signals` and `trades` earn after costs, `of_model`, `since_start`: `mean_bp`
             of `count`, from 30 on `low_bp`, `high_bp`; `verdict`: too few, not shown, shown, loses.
+            Trades that were open together are one return.
         speaking: On what `share` of its `bars` the live model gave a signal, and what was expected.
         waiting_for: The policy's newest decision, and why.
         trouble: What the slot lacks and what to do, model or market data; empty if nothing.

@@ -76,6 +76,41 @@ def test_of_records_without_a_mean_at_most_one_in_twenty_is_ever_called_otherwis
     assert 1.3 < _half_width(200) / fixed < 1.7
 
 
+def trades_of(positions: int, parts: int) -> EarningRecord:
+    """Return a record of positions without a mean, each closed in so many parts."""
+    rng, made = np.random.default_rng(3), EarningRecord()
+    for k, moved in enumerate(rng.normal(0, 0.01, positions).tolist()):
+        opened_ms = 10 * k
+        for part in range(1, parts + 1):
+            made.update(moved, value=5.0, opened_ms=opened_ms, closed_ms=opened_ms + part)
+    return made
+
+
+def test_the_parts_of_a_position_are_one_return_and_no_evidence_of_their_own() -> None:
+    few, many = trades_of(12, 9).earned(), trades_of(60, 9).earned()
+    assert (few.count, few.verdict) == (12, "too few")
+    assert many.count == 60
+    assert many.low_bp == pytest.approx(trades_of(60, 1).earned().low_bp)
+
+
+def test_trades_that_are_open_together_are_one_return_of_all_their_value() -> None:
+    made = EarningRecord()
+    made.update(0.03, value=100.0, opened_ms=0, closed_ms=20)
+    made.update(-0.01, value=300.0, opened_ms=10, closed_ms=30)
+    assert made.earned().count == 1
+    assert made.earned().mean_bp == pytest.approx(0)
+    made.update(0.02, value=50.0, opened_ms=20, closed_ms=40)  # as the first one closed
+    assert made.earned().count == 2
+    assert made.earned().mean_bp == pytest.approx(100)
+
+
+def test_a_file_with_the_newest_trades_first_has_as_many_returns() -> None:
+    made = EarningRecord()
+    for k in reversed(range(5)):
+        made.update(0.01, opened_ms=10 * k, closed_ms=10 * k + 10)
+    assert made.earned().count == 5
+
+
 def test_a_return_that_is_no_number_is_refused() -> None:
     with pytest.raises(BadObservation, match="gain"):
         EarningRecord().update(math.nan)
@@ -188,3 +223,16 @@ def test_trades_earn_their_profit_over_their_value_and_older_ones_count_since_th
         2,
         pytest.approx(-5),
     )
+
+
+def test_parts_of_one_position_of_the_bot_are_no_verdict() -> None:
+    market = Market()
+    market.t = 10 * BAR_MS
+    market.serve("m1")
+    opened_ms, market.t = market.t, 11 * BAR_MS
+    for number in range(2 * LEAST):
+        market.trade(number, opened_ms=opened_ms, pnl=-2.0, notional=1000.0)
+    of_model = market.earning()["trades"]["of_model"]
+    assert (of_model["count"], of_model["verdict"]) == (1, "too few")
+    assert of_model["mean_bp"] == pytest.approx(-20)
+    assert not market.told()
