@@ -15,7 +15,7 @@ from daemon.ingest.tables.bar_tables import read_bars
 from daemon.ingest.tables.funding_tables import read_funding
 from daemon.ingest.tables.reading import Wanted
 from daemon.ingest.taker_volumes import TakerVolumes
-from daemon.ingest.venue_archive import SUFFIX, read_archive
+from daemon.ingest.venue_archive import is_archive, read_archive
 from daemon.market_data.order_flow import Cohorts
 from daemon.store import taker_table
 from daemon.store.bar_columns import BarColumns, Overlap
@@ -158,13 +158,13 @@ def import_files(
     wanted = replace(
         wanted or Wanted(), coin=slot.coin, interval_ms=slot.interval_ms, now_ms=now_ms
     )
-    archives = [path for path in files if path.suffix == SUFFIX]
+    archives = [path for path in files if is_archive(path)]
     if archives and kind == "funding":
         raise BadInput(f"{archives[0]} holds trades, not funding: leave out --kind")
     if archives:
         yield _import_archive(into, archives, cohorts, keep_takers_ms, on_bytes)
     for path in files:
-        if path.suffix != SUFFIX:
+        if not is_archive(path):
             if kind == "bars":
                 yield _import_bars(into, path, wanted, on_bytes)
             else:

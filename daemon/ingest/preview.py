@@ -10,7 +10,7 @@ from daemon.ingest.stored_stamps import require_open_stamps
 from daemon.ingest.tables.bar_tables import TableOfBars, read_bars
 from daemon.ingest.tables.funding_tables import TableOfFunding, read_funding
 from daemon.ingest.tables.reading import OnBytes, TableReport, Wanted
-from daemon.ingest.venue_archive import SUFFIX
+from daemon.ingest.venue_archive import is_archive
 from daemon.store.bar_columns import Overlap
 from daemon.store.data_folder import STORE_NAME, open_store
 from daemon.store.imported.rates import Rates
@@ -100,7 +100,7 @@ def preview(
         raise BadInput(f"--kind {kind!r} is not bars or funding")
     wanted = replace(wanted, coin=slot.coin, interval_ms=slot.interval_ms, now_ms=now_ms)
     for path in files:
-        if path.suffix == SUFFIX:
+        if is_archive(path):
             raise BadInput(f"{path} is a file of the venue's archive: --dry-run cannot show those")
         if kind == "bars":
             table = read_bars(path, wanted, on_bytes)

@@ -22,7 +22,8 @@ from daemon.store.feature_frame import Flow
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 
-SUFFIX: Final = ".lz4"
+_SUFFIX: Final = ".lz4"
+_TABLES: Final = frozenset({".csv", ".txt", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"})
 # Some coin trades every second: after a longer time without trades a part of a file is missing.
 _SILENCE_MS: Final = 60_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,6 +33,11 @@ _SIZE_DECIMALS: Final = 8
 OnBytes = Callable[[int], None]
 OnTaker = Callable[[int, str, float], None]
 """Takes a time, ms UTC, a taker's address and its signed size in base units."""
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a name is one of the archive's; `bars.csv.lz4` is a packed table."""
+    return path.suffix == _SUFFIX and Path(path.stem).suffix not in _TABLES
 
 
 class _Fill(msgspec.Struct):

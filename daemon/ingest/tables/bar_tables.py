@@ -26,12 +26,14 @@ from daemon.ingest.tables.row_times import RowTimes, row_times
 from daemon.ingest.tables.unnamed import name_bar_columns
 from daemon.store.bar_columns import BarColumns
 from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import INTERVAL_MS
 
 PRICES: Final = ("open", "high", "low", "close")
 COLUMNS: Final = (*PRICES, "volume")
 # More crossed rows than this say that the columns are others than they seem.
 _MOST_CROSSED, _MOST_CROSSED_UNNAMED = 0.5, 0.02
-_TRUE: Final = ("true", "1", "1.0", "yes", "t")
+_TRUE: Final = frozenset({"true", "1", "1.0", "yes", "t"})
+_TRUTHS: Final = _TRUE | {"false", "0", "0.0", "no", "f", "none", "", "nan"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ def read_bars(
     said_ms = _sift_identity(path, table, columns, wanted, sieve)
     _drop_unclosed(table, columns, sieve)
     times = row_times(table, columns, wanted, sieve)
+    if said_ms is None and times.lengths is not None:
+        said_ms = _sift_lengths(times.lengths, wanted.interval_ms, sieve)
     texts = {name: table.column(columns.values[name]) for name in COLUMNS}
     values, judged = read_numbers(table.path, texts, wanted.decimal, table.separator)
     del texts
@@ -135,11 +139,29 @@ def _sift_identity(
     return said_ms
 
 
+def _sift_lengths(lengths: Ints, wanted_ms: int | None, sieve: RowSieve) -> int | None:
+    """Leave out bars of other lengths by their open and close; return the length that is left.
+
+    Args:
+        lengths: How long bars are, ms, shape (rows,).
+        wanted_ms: The interval that is wanted; None takes all rows.
+        sieve: Takes the rows that are left out.
+    """
+    known = set(np.unique(lengths[sieve.good]).tolist()) & set(INTERVAL_MS.values())
+    if wanted_ms not in known or len(known) == 1:
+        return None
+    others = ", ".join(spacing.interval_text(ms) for ms in sorted(known - {wanted_ms}))
+    sieve.drop(np.isin(lengths, list(known - {wanted_ms})), f"of other intervals ({others})")
+    return wanted_ms
+
+
 def _drop_unclosed(table: RawTable, columns: Columns, sieve: RowSieve) -> None:
     import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s, and other commands do not need it
 
     for name in columns.closed:
         texts = table.column(name).cast(pa.string()).to_pylist()
+        if not {str(text).strip().lower() for text in texts} <= _TRUTHS:
+            continue  # it says something else
         open_rows = [text is not None and text.strip().lower() not in _TRUE for text in texts]
         sieve.drop(np.array(open_rows, dtype=np.bool_), f"not closed yet by {name}")
 

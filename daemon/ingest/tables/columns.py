@@ -12,21 +12,22 @@ from hyperdrift.errors import BadInput
 # Names without spaces, marks and case, in the order in which they are preferred.
 OPEN_TIMES: Final = (
     *("opentime", "opentimestamp", "timeperiodstart", "timeopen", "candlebegintime", "starttime"),
-    *("start", "startat", "startts", "begin", "periodstart", "bucket"),
+    *("start", "startat", "startts", "begin", "periodstart", "bucket", "startedat", "beginsat"),
+    *("topen", "dateopen", "openat", "opendt"),
 )
 TIMES: Final = (
     *("unix", "unixtime", "unixtimestamp", "epoch", "timestampms", "timems", "ts", "timestamp"),
     *("t", "time", "datetime", "date", "dateutc", "timeutc", "datetimeutc", "utctime", "utc"),
     *("gmttime", "localtime", "candletime", "ticks", "dt", "day", "dtyyyymmdd"),
-    *("timestamputc", "timestampunix", "dateandtime", "datetimeoriginal"),
+    *("epochs", "timestamputc", "timestampunix", "dateandtime", "datetimeoriginal"),
 )
 FUNDING_TIMES: Final = (
     *("fundingtime", "calctime", "settletime", "settledat", "fundingtimestamp"),
-    *("fundingratetimestamp", "timestampoffunding"),
+    *("fundingratetimestamp", "timestampoffunding", "effectiveat"),
 )
 CLOSE_TIMES: Final = (
     *("closetime", "closetimestamp", "timeperiodend", "timeclose", "candleendtime", "endtime"),
-    *("end", "periodend"),
+    *("end", "periodend", "closedat", "closeat", "endat", "endedat", "tclose"),
 )
 _INDEXES: Final = ("", "index", "unnamed0", "level0", "price")  # the last as yfinance has it
 _DAYS: Final = ("date", "day", "dtyyyymmdd")
@@ -36,7 +37,8 @@ _PRICES: Final[Mapping[str, tuple[str, ...]]] = {
     for name in ("open", "high", "low", "close")
 }
 VOLUME: Final = ("volume", "v", "vol", "basevolume", "volumebase", "volumefrom", "volumetraded",
-                 "volumeinbase", "baseassetvolume", "volumecoin")  # fmt: skip
+                 "volumeinbase", "baseassetvolume", "volumecoin", "basetokenvolume",
+                 "realvolume")  # fmt: skip
 _QUOTE_VOLUME: Final = re.compile(
     r"quote|volumeto$|turnover|notional|currency|usd|eur|volccy|amount|^q$"
 )
@@ -49,6 +51,19 @@ _COINS: Final = ("coin", "symbol", "s", "pair", "ticker", "tic", "instid", "inst
                  "baseasset", "basecoin")  # fmt: skip
 # Names that also stand for something else, and count where none of the others is there.
 _PERHAPS_COINS: Final = ("asset", "instrument", "contract", "market", "product")
+# Names that may be of a column of coins, which its values tell, where none of those is there.
+_MAYBE_COINS: Final = re.compile(
+    r"^(name|names|code|sym|id|key|perp|slug|underlying)$|"
+    r"symbol|ticker|coin|pair|token|crypto|asset|market|instrument|contract|security|product"
+)
+_NEVER_COINS: Final = re.compile(
+    r"quote|margin|settle|fee|collateral|cap|vol|price|rate|time|date|count|num|type|size|value"
+)
+TIME_ZONES: Final = frozenset({"tz", "timezone", "tzname", "timezonename"})
+# What stands around the name of a time: `kline_open_time`, `open_time_ms`, `ts_ms`.
+_AROUND_TIME: Final = re.compile(
+    r"^(?:kline|candle|bar|interval|window|timestamp)?(\w{2,}?)(?:ms|us|ns|sec|utc)?$"
+)
 _INTERVALS: Final = ("i", "interval", "timeframe", "tf", "resolution", "granularity", "barsize",
                      "per", "periodid", "candleinterval", "kline", "frequency", "freq")  # fmt: skip
 _CLOSED: Final = ("x", "closed", "isclosed", "isfinal", "final", "confirm", "confirmed",
@@ -83,6 +98,7 @@ class Columns:
         day: The column of the day, if the time of day stands in `clock`.
         clock: The column of the time of day.
         coins: Columns that name a coin or pair.
+        maybe_coins: Columns that may do so, where no column surely does.
         intervals: Columns that name an interval.
         closed: Columns that tell whether a bar has closed.
         quotes: Columns that name the currency of prices.
@@ -96,6 +112,7 @@ class Columns:
     day: str = ""
     clock: str = ""
     coins: list[str] = field(default_factory=list)
+    maybe_coins: list[str] = field(default_factory=list)
     intervals: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     quotes: list[str] = field(default_factory=list)
@@ -105,7 +122,7 @@ class Columns:
 
 def folded(name: str) -> str:
     """Return a name without case, marks and numbering; one letter keeps its case."""
-    name = re.sub(r"^\d+[a-z]?\.\s+", "", name.strip().strip("<>\"'#").strip())
+    name = re.sub(r"^\d+[a-z]?\.\s+", "", name.strip().strip("<>\"'#*").strip())
     plain = re.sub(r"[\s_\-./()\[\]:,]+", "", name)
     return plain if plain in _CASED else plain.casefold()
 
@@ -113,12 +130,17 @@ def folded(name: str) -> str:
 def _time_name(name: str) -> str:
     """Return the folded name of a time without what stands in brackets; "" if it is no time."""
     bare = folded(re.sub(r"\s*[(\[].*", "", name))
-    return bare if bare in (*OPEN_TIMES, *TIMES, *CLOSE_TIMES, "T") else ""
+    known = (*OPEN_TIMES, *TIMES, *CLOSE_TIMES)
+    if bare in {*known, "T"}:
+        return bare
+    around = _AROUND_TIME.fullmatch(bare)
+    return around[1] if around and around[1] in known and not bare.isdecimal() else ""
 
 
 def is_known(name: str) -> bool:
     """Return whether a word is a name that the header of a table may have."""
-    return _is_useful(folded(name), name)
+    plain = folded(name)
+    return plain not in TIME_ZONES and _has_role(plain, name)
 
 
 def useful(names: Sequence[str], wanted: Wanted) -> list[int]:
@@ -134,6 +156,10 @@ def useful(names: Sequence[str], wanted: Wanted) -> list[int]:
 
 
 def _is_useful(plain: str, name: str) -> bool:
+    return _has_role(plain, name) or plain in TIME_ZONES or _may_name_coins(plain)
+
+
+def _has_role(plain: str, name: str) -> bool:
     single = (*OPEN_TIMES, *TIMES, *FUNDING_TIMES, *CLOSE_TIMES, *_CLOCKS, "T", *VOLUME, *_COUNTS,
               *_COINS, *_PERHAPS_COINS, *_INTERVALS, *_CLOSED, *_QUOTES, *OWN_MONEY)  # fmt: skip
     if plain in single or _time_name(name) or any(plain in names for names in _PRICES.values()):
@@ -143,6 +169,10 @@ def _is_useful(plain: str, name: str) -> bool:
         or _with_unit(plain, "high") or _with_unit(plain, "low")
         or plain in FUNDING_HOURS
     )  # fmt: skip
+
+
+def _may_name_coins(plain: str) -> bool:
+    return bool(_MAYBE_COINS.search(plain)) and not _NEVER_COINS.search(plain)
 
 
 def _with_unit(plain: str, role: str) -> bool:
@@ -179,6 +209,8 @@ def assign(table: RawTable, wanted: Wanted) -> Columns:
         found.times = _all(by_fold, (*OPEN_TIMES, *FUNDING_TIMES, *TIMES))
         found.closes = _all(by_fold, (*CLOSE_TIMES, "T"))
         found.coins = _all(by_fold, _COINS) or _all(by_fold, _PERHAPS_COINS)
+        if not found.coins:
+            found.maybe_coins = [name for name in table.names if _may_name_coins(folded(name))]
         found.intervals = _all(by_fold, _INTERVALS)
         found.closed, found.quotes = _all(by_fold, _CLOSED), _all(by_fold, _QUOTES)
         found.day = next(iter(_all(by_fold, _DAYS)), "")
@@ -188,7 +220,10 @@ def assign(table: RawTable, wanted: Wanted) -> Columns:
             found.values["rate"] = min(rates, key=lambda name: bool(RATE_UNIT.search(name)))
         if not found.times and not found.closes:
             # Some exporters put the time into an index without a name.
-            found.times = _all(by_fold, _INDEXES)
+            found.times = [
+                name for name in _all(by_fold, _INDEXES)
+                if folded(name) != "price" or name == table.names[0]
+            ]  # fmt: skip
     _obey(table, found, by_fold, wanted)
     return found
 
@@ -262,6 +297,7 @@ def _obey(
                 found.day = name
             case "coin":
                 found.coins, found.quotes = ([name] if name else []), []
+                found.maybe_coins = []
             case "interval":
                 found.intervals = [name] if name else []
             case _:

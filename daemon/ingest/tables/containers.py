@@ -20,6 +20,7 @@ from hyperdrift.errors import BadInput
 HEAD_BYTES: Final = 1 << 18
 _MOST_LAYERS: Final = 4
 _ARROW_CODECS: Final = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
+_ARROW_STREAM: Final = b"\xff\xff\xff\xff"
 _OPENERS: Final[dict[bytes, Callable[[BinaryIO], Any]]] = {
     b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
     b"BZh": bz2.BZ2File,
@@ -32,6 +33,7 @@ _NO_TABLE: Final = {
     b"\x80\x04\x95": "a pickle: convert it to Parquet",
     b"\x80\x05\x95": "a pickle: convert it to Parquet",
     b"\x93NUMPY": "a NumPy array: write it as CSV with a header",
+    b"ORC": "an ORC file: convert it to Parquet",
     b"7z\xbc\xaf": "a 7z archive: unpack it",
     b"Rar!": "a RAR archive: unpack it",
     b"%PDF": "a PDF document: export CSV",
@@ -50,7 +52,7 @@ _DAMAGED: Final = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZip
 class Content(NamedTuple):
     """The unpacked content of a file: its format, and a stream at its beginning."""
 
-    kind: Literal["text", "parquet", "feather"]
+    kind: Literal["text", "parquet", "feather", "stream"]
     stream: BinaryIO
     encoding: str
 
@@ -154,6 +156,8 @@ def _content(path: Path, stream: BinaryIO) -> Content:
         return Content("parquet", stream, "")
     if head.startswith((b"ARROW1", b"FEA1")):
         return Content("feather", stream, "")
+    if head.startswith(_ARROW_STREAM):
+        return Content("stream", stream, "")
     for magic, what in _NO_TABLE.items():
         if head.startswith(magic):
             raise BadInput(f"{path} is {what}")

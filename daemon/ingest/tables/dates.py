@@ -15,8 +15,8 @@ _FIRST_MS, _LAST_MS = (  # their first days, as ms since 1970
     int(np.datetime64(str(year)).astype("datetime64[ms]").astype(np.int64))
     for year in (_FIRST_YEAR, _LAST_YEAR)
 )
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov",
-                  "dec")  # fmt: skip
+_MONTHS: Final = ("january", "february", "march", "april", "may", "june", "july", "august",
+                  "september", "october", "november", "december")  # fmt: skip
 _CLOCK: Final = (
     r"(?:(?:T|t|,?[ ]*|[ _-])(?P<H>\d{1,2})"
     r"(?:[:hH]?(?P<M>\d{2})(?::?(?P<S>\d{2})(?:[.,:](?P<f>\d{1,9}))?)?)?"
@@ -187,8 +187,8 @@ def _fraction_ms(text: str) -> float:
 
 
 def _month(text: str) -> float:
-    short = text[:3].lower()
-    return _MONTHS.index(short) + 1 if short in _MONTHS else np.nan
+    word = text.lower()  # whole or cut; `mars` and `marraskuu` are no English months
+    return next((i for i, month in enumerate(_MONTHS, 1) if month.startswith(word)), np.nan)
 
 
 def _offset_ms(text: str) -> float:

@@ -76,7 +76,7 @@ def _is_json(content: Content) -> bool:
 
 
 def _read_columnar(path: Path, content: Content) -> RawTable:
-    """Read a Parquet or Feather file; every column as it is typed, without dictionaries.
+    """Read Parquet, Feather or a stream of Arrow; every column as typed, without dictionaries.
 
     Raises:
         BadInput: If the file is damaged.
@@ -88,6 +88,8 @@ def _read_columnar(path: Path, content: Content) -> RawTable:
         source = pa.PythonFile(content.stream, mode="r")
         if content.kind == "parquet":
             table = parquet.read_table(source)
+        elif content.kind == "stream":
+            table = pa.ipc.open_stream(source).read_all()
         else:
             table = feather.read_table(pa.BufferReader(content.stream.read()))
     except (pa.ArrowException, OSError, ValueError) as e:

@@ -1,5 +1,6 @@
 """Read settled funding rates from files of other programs, as hourly fractions."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -70,16 +71,17 @@ def read_funding(
     sieve.drop(times.t > wanted.now_ms, "in the future")
     sieve.require("settled rate")
     raw, percent_signs, notes = _numbers(table, name, wanted, sieve)
-    unit = _unit(table, name, wanted, times.t[sieve.good], percent_signs=percent_signs)
-    hours = None if wanted.rate else _row_hours(table)
+    hours = None if wanted.rate else _row_hours(table, columns)
+    sure = hours is not None or set(table.names) >= _VENUES
+    unit = _unit(table, name, wanted, times.t[sieve.good], percent_signs=percent_signs, sure=sure)
     notes = [*table.notes, *times.notes, *notes, *unit.notes]
     if hours is not None:
         sieve.drop(~np.isfinite(hours), "without the hours of its rate", bad=True)
         notes.append("rates for the hours that their rows say, scaled to the hour")
     factor = unit.scale * (unit.hours if hours is None else hours)
     rate = raw if np.all(factor == 1) else raw / factor
-    sure = bool(wanted.rate) or set(table.names) >= _VENUES
-    rate_units.require_plausible(table.path, name, rate[sieve.good], sure=sure)
+    is_venues = bool(wanted.rate) or set(table.names) >= _VENUES
+    rate_units.require_plausible(table.path, name, rate[sieve.good], sure=is_venues)
     sieve.drop(np.abs(rate) > rate_units.CAP, "above the venue's cap of 4 % an hour", bad=True)
     sieve.require("settled rate")
     none = np.zeros(len(rate), dtype=np.int64)
@@ -99,20 +101,28 @@ def _numbers(
 
 
 def _unit(
-    table: RawTable, name: str, wanted: Wanted, t: NDArray[np.int64], *, percent_signs: bool
+    table: RawTable,
+    name: str,
+    wanted: Wanted,
+    t: NDArray[np.int64],
+    *,
+    percent_signs: bool,
+    sure: bool,
 ) -> rate_units.RateUnit:
     """Return what a rate is; rows that say their hours need no regular times."""
     if wanted.rate:
         return rate_units.said_unit(wanted.rate)
-    by_row = any(folded(column) in FUNDING_HOURS for column in table.names)
-    sure = by_row or set(table.names) >= _VENUES
     apart = None if sure else rate_units.hours_apart(table.path, t)
     return rate_units.judged_unit(table.path, name, apart, percent_signs=percent_signs, sure=sure)
 
 
 def _refuse_payments(table: RawTable) -> None:
     """Raise if a table has payments of a person, whose rates are shown rounded or not at all."""
-    own = [name for name in table.names if folded(name) in OWN_MONEY]
+    own = [
+        name
+        for name in table.all_names or table.names
+        if folded(name) in OWN_MONEY or folded(re.sub(r"[(\[].*", "", name)) in OWN_MONEY
+    ]
     if own and not set(table.names) >= _VENUES:
         raise BadInput(
             f"{table.path} holds payments of a person ({', '.join(own[:4])}), no settled rates: "
@@ -168,10 +178,11 @@ def _without_percent(column: Any) -> tuple[Any, bool]:
     return pc.if_else(signs, bare, pa.scalar(None, pa.string())), True
 
 
-def _row_hours(table: RawTable) -> Floats | None:
+def _row_hours(table: RawTable, columns: Columns) -> Floats | None:
     """Return the hours of each row's rate, shape (rows,); None if no column says them."""
     name = next((name for name in table.names if folded(name) in FUNDING_HOURS), None)
     if name is None:
-        return None
+        lengths = identity.row_intervals(table, columns)
+        return None if lengths is None else rate_units.hours_of_rows(lengths)
     values, _ = read_numbers(table.path, {name: table.column(name)})
     return rate_units.hours_of_rows(values[name])

@@ -9,10 +9,11 @@ import numpy as np
 
 from daemon.core.coin_names import coin_meant
 from daemon.ingest.tables.columns import Columns, folded
-from daemon.ingest.tables.reading import Bools, RawTable, printable
+from daemon.ingest.tables.reading import Bools, Floats, RawTable, printable
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
 
+_WITH_INTERVAL: Final = re.compile(r"([A-Za-z]{2,9})(\d{1,2}(?:m|min|h|d))")
 _EXCHANGES: Final = re.compile(
     r"^(?:binance|binanceus|coinbase|bitstamp|bitfinex|kraken|bybit|okx|okex|bitget|gateio|gate|"
     r"kucoin|mexc|bitmex|deribit|crypto|cryptocom|gemini|htx|huobi|phemex|dydx|index|x):",
@@ -23,11 +24,19 @@ _ALIASES: Final = (
     (re.compile(r"^XXBTZ(?=USD)|^X?XBT(?![A-Z]{5})"), "BTC"),
     (re.compile(r"^XETHZ(?=USD)"), "ETH"),
     (re.compile(r"^t(?=[A-Z]{3,5}USD)"), ""),
+    (re.compile(r"^P[FI]_XBT(?=USD)"), "BTC"),
+    (re.compile(r"^P[FI]_(?=[A-Z0-9]+USD)"), ""),
 )
+_FULL_NAMES: Final = {
+    "bitcoin": "BTC", "ethereum": "ETH", "ether": "ETH", "solana": "SOL", "dogecoin": "DOGE",
+    "ripple": "XRP", "litecoin": "LTC", "cardano": "ADA", "avalanche": "AVAX",
+}  # fmt: skip
 _COIN: Final = re.compile(r"k?[A-Z0-9]*[A-Z][A-Z0-9]*")
 _PAIR: Final = re.compile(r"(?:1000)?[A-Z0-9]{2,10}(?:EUR|GBP|BTC|ETH)(?:PERP)?")
 _DOLLAR_PAIR: Final = re.compile(r"(?:1000)?[A-Z0-9]{2,10}(?:USDT|USDC|BUSD|FDUSD|USD)(?:PERP)?")
 _QUOTE: Final = frozenset({"USDT", "USDC", "USD", "BUSD", "FDUSD", "EUR", "GBP", "PERP"})
+_MOST_COINS: Final = 1000
+_NO_VALUES: Final = frozenset({"nan", "null", "none", "-", "n/a", "true", "false"})
 # Words in names of files that stand where a coin could.
 _NO_COINS: Final = _QUOTE | {
     *("OHLCV", "OHLC", "DATA", "PRICE", "PRICES", "HISTORY", "CANDLE", "CANDLES", "BAR", "BARS"),
@@ -54,7 +63,7 @@ _INTERVAL: Final = re.compile(
 def is_coin(name: str, coin: str) -> bool:
     """Return whether a name of a coin, pair or market means the coin, priced in dollars."""
     name = name.strip()
-    if coin_meant(name, (coin,)):
+    if coin_meant(name, (coin,)) or _FULL_NAMES.get(name.casefold()) == coin:
         return True
     bare = _EXCHANGES.sub("", name)
     for pattern, known_as in _ALIASES:
@@ -91,7 +100,9 @@ def of_coin(table: RawTable, columns: Columns, coin: str) -> tuple[Bools, list[s
     others: list[str] = []
     if not coin:
         return rows, others, False
+    maybe = ((name, _texts(table.column(name))) for name in columns.maybe_coins)
     names = [_texts(table.column(name)) for name in columns.coins]
+    names += [texts for name, texts in maybe if _are_coins(name, texts[0], coin)]
     if columns.quotes and columns.coins and folded(columns.coins[0]).startswith("base"):
         names[0] = _joined(names[0], _texts(table.column(columns.quotes[0])))
     for texts in names:
@@ -103,6 +114,20 @@ def of_coin(table: RawTable, columns: Columns, coin: str) -> tuple[Bools, list[s
         if not is_coin(name, coin):
             raise BadInput(f"{table.path} says that it is of {name}, not {coin}")
     return rows, others, bool(names or said)
+
+
+def _are_coins(column: str, names: Iterable[str], coin: str) -> bool:
+    """Return whether the values of a column are names of coins, as far as they are known."""
+    values = [name for name in names if name and name.casefold() not in _NO_VALUES]
+    if len(values) > _MOST_COINS:
+        return False
+    sure = re.search(r"symbol|ticker|coin|pair|token|crypto", folded(column)) is not None
+    known = [
+        name for name in values
+        if is_coin(name, coin) or name.casefold() in _FULL_NAMES or _named_coins(name)
+        or (sure and _COIN.fullmatch(name) and name.upper() not in _NO_COINS)
+    ]  # fmt: skip
+    return bool(known) and 2 * len(known) >= len(values)
 
 
 def of_interval(
@@ -139,6 +164,17 @@ def of_interval(
     return here, target, others
 
 
+def row_intervals(table: RawTable, columns: Columns) -> Floats | None:
+    """Return the interval of each row, ms, shape (rows,); None if a row does not surely say it."""
+    if not columns.intervals:
+        return None
+    names, where = _texts(table.column(columns.intervals[0]))
+    meant = [interval_ms(name) for name in names]
+    if any(len(ms) != 1 for ms in meant):
+        return None
+    return np.array([min(ms) for ms in meant], dtype=np.float64)[where]
+
+
 def _target(meant: Mapping[str, set[int]], wanted_ms: int) -> int | None:
     """Return the interval to take: the wanted one, or the longest that divides it."""
     if any(wanted_ms in ms for ms in meant.values()):
@@ -171,7 +207,11 @@ def _bare(text: str) -> str:
 def _named_coins(text: str) -> list[str]:
     tokens = re.split(r"[^A-Za-z0-9]+", text)
     found = []
-    for first, second in zip(tokens, [*tokens[1:], ""], strict=True):
+    for token, after in zip(tokens, [*tokens[1:], ""], strict=True):
+        first, second = token, after
+        if glued := _WITH_INTERVAL.fullmatch(token):  # ETH5m
+            first, second = glued[1], glued[2]
+        first = _FULL_NAMES.get(first.casefold(), first)
         if first.upper() in _NO_COINS:
             continue
         if second.upper() in _QUOTE and _COIN.fullmatch(first):
@@ -179,10 +219,16 @@ def _named_coins(text: str) -> list[str]:
         elif _PAIR.fullmatch(first) or _DOLLAR_PAIR.fullmatch(first.upper()):
             found.append(first)
         else:
-            begins = first == tokens[0] and _COIN.fullmatch(first) is not None
+            begins = token == tokens[0] and _COIN.fullmatch(first) is not None
             before_interval = begins and interval_token(second) is not None
             found += [first] * (first.upper() in _MAJOR or before_interval)
     return found
+
+
+def looks_like_coin(name: str) -> bool:
+    """Return whether a word may be the name of a coin or pair."""
+    is_word = _COIN.fullmatch(name) is not None and name.upper() not in _NO_COINS
+    return is_word or bool(_named_coins(name))
 
 
 def interval_token(token: str) -> int | None:

@@ -83,6 +83,8 @@ class ColumnMaker:
             return [flat]
         rows = self._rows(inner, depth + 1)
         self.lost[_NO_ROWS] += not rows
+        if isinstance(inner, dict) and _carried(inner) is not None:
+            return rows  # a message says all of itself; around it stands when it came
         return [flat | row for row in rows]
 
     def _keep(self, columns: Mapping[str, list[Any]], length: int) -> None:

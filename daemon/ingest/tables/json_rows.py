@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from daemon.ingest.tables.containers import Content, as_utf8
+from daemon.ingest.tables.identity import interval_ms, looks_like_coin
 from daemon.ingest.tables.json_columns import CANDLE, ColumnMaker, is_row
 from daemon.ingest.tables.reading import RawTable, reasons_text
 from hyperdrift.errors import BadInput
@@ -20,6 +22,7 @@ _DEEPEST: Final = 6
 # A status in the place of a name, as chart sites answer.
 _STATUS: Final = frozenset({"ok", "success", "true", "false", ""})
 _BROKEN: Final = object()
+_BETWEEN: Final = re.compile(r"[\s,]*")
 _decode_lines: Final = msgspec.json.Decoder().decode_lines
 
 Layer = Mapping[str, msgspec.Raw]
@@ -67,8 +70,11 @@ def _found(path: Path, data: bytes, lost: Counter[str]) -> _Found:
         if len(first) < len(data.strip()) and _decoded(first) is not _BROKEN:
             return _Found(_lines(data, lost), None, {})
         value = _decoded(data)
+        if value is _BROKEN and (rows := _documents(data)):
+            return _Found(_cut(rows), None, {})
         if value is _BROKEN:
-            raise BadInput(f"{path} cannot be read: it is no JSON ({error})") from error
+            why = f"it is no JSON ({error}): fetch or write it again"
+            raise BadInput(f"{path} cannot be read: {why}") from error
         return _peel(path, msgspec.Raw(json.dumps(value).encode()), {}, 0)
 
 
@@ -82,6 +88,20 @@ def _decoded(text: bytes) -> Any:
         return _plain(json.loads(text))
     except (ValueError, RecursionError):
         return _BROKEN
+
+
+def _documents(data: bytes) -> list[Any]:
+    """Return the rows of documents that follow each other without lines; [] if they are none."""
+    decoder, found, at = json.JSONDecoder(), list[Any](), 0
+    try:
+        text = data.decode()
+        while (at := _BETWEEN.match(text, at).end()) < len(text):  # type: ignore[union-attr]
+            value, at = decoder.raw_decode(text, at)
+            is_rows = isinstance(value, list) and value and isinstance(value[0], list | dict)
+            found += value if is_rows else [value]
+    except (ValueError, RecursionError):
+        return []
+    return [_plain(each) for each in found] if all(type(x) in {list, dict} for x in found) else []
 
 
 def _plain(value: Any) -> Any:
@@ -202,6 +222,8 @@ def _wrapped(path: Path, tables: Layer, says: dict[str, str], depth: int) -> _Fo
             says = says | _said(fields)  # what an answer says of itself
     if records and not found:
         return _Found(_cut(records), None, says)
+    if len(found) > 1 and not records and (rows := _rows_by_key(found)):
+        return _Found(_cut(rows), None, says)
     if len(found) != 1 or records:
         keys = ", ".join(list(found)[:8])
         held = f"several tables ({keys})" if found else "nothing that is a table"
@@ -209,3 +231,21 @@ def _wrapped(path: Path, tables: Layer, says: dict[str, str], depth: int) -> _Fo
     ((key, value),) = found.items()
     keys = f"{says.get('', '')} {key}".strip()  # one of them may name a coin
     return _peel(path, value, says | {"": keys}, depth + 1)
+
+
+def _rows_by_key(tables: Layer) -> list[Any]:
+    """Return the records of several lists with the coin or interval that their keys name.
+
+    [] if the keys name neither, or the lists hold no records.
+    """
+    if all(len(interval_ms(key)) == 1 for key in tables):
+        role = "interval"
+    elif all(map(looks_like_coin, tables)):
+        role = "coin"
+    else:
+        return []
+    lists = {key: msgspec.json.decode(value) for key, value in tables.items()}
+    rows = [(key, row) for key, value in lists.items() for row in value]
+    if not all(isinstance(row, dict) for _, row in rows):
+        return []
+    return [{role: key} | row for key, row in rows]

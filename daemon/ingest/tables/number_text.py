@@ -8,7 +8,10 @@ import numpy as np
 from daemon.ingest.tables.reading import Floats, printable
 from hyperdrift.errors import BadInput
 
-_SPACE: Final = "[ \u00a0\u202f']"
+_SPACE: Final = "[ \u00a0\u2009\u202f'\u2019]"
+# What is no missing value: `1.2K`, `60000 USD`; with a word alone a row is only left out.
+_SHORTENED: Final = r"^[^\s0-9]?[0-9][0-9.,]*\s*[KkMmBbTt](?:n|io|rd|ln)?\.?$"
+_MOST_ODD: Final = 0.1
 _EXPONENT: Final = "(?:[eE][+-]?[0-9]+)?"
 _NULLS: Final = r"(?i)^(|nan|nat|null|none|na|n/a|<na>|-|inf|-inf|infinity)$"
 # Text that is a number with one decimal mark only: what the other mark would make of it is none.
@@ -80,6 +83,8 @@ def _cast(column: Any) -> Floats | None:
 
     if pa.types.is_temporal(column.type) or pa.types.is_boolean(column.type):
         return None
+    if pa.types.is_float32(column.type):  # 59911.3 is meant, not 59911.30078125
+        column = column.cast(pa.string())
     try:
         numbers = column.cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -154,6 +159,12 @@ def _parsed(path: str, name: str, text: Any, mark: str) -> Floats:
         if not pc.all(empty).as_py():
             value = printable(text.filter(pc.invert(empty))[0].as_py())
             raise BadInput(f"{path}: {name} {value!r} is no number; write it as 1234.5")
+    odd = pc.and_(pc.invert(match), pc.match_substring_regex(text, "[0-9]"))
+    shortened = pc.and_(odd, pc.match_substring_regex(text, _SHORTENED))
+    share = pc.mean(odd.cast(pa.float64())).as_py() or 0.0
+    if share > _MOST_ODD or pc.any(shortened).as_py():
+        value = printable(text.filter(odd if share > _MOST_ODD else shortened)[0].as_py())
+        raise BadInput(f"{path}: {name} {value!r} is no number; write it as 1234.5")
     cleaned = pc.if_else(match, text, pa.scalar(None, pa.string()))
     cleaned = pc.replace_substring_regex(cleaned, f"{_OTHER[mark]}|{_SPACE}", "")
     if mark == ",":

@@ -73,7 +73,8 @@ def hours_apart(path: str, t: Ints) -> int | None:
         counts[steps == 60 * other].sum() > max(_MOST_HOLES, _HOLES_SHARE * counts.sum())
         for other in _PERIODS - {hours}
     )
-    if changed or np.mean(np.diff(stamps) % step <= 1) < _REGULAR:
+    beside = np.diff(stamps) % step
+    if changed or np.mean(np.minimum(beside, step - beside) <= 1) < _REGULAR:
         raise BadInput(f"{path} has rates at changing intervals: {_OPTION}")
     return hours
 

@@ -13,6 +13,7 @@ from hyperdrift.errors import BadInput
 # The years 2008 to 2103 in seconds; the ranges of the units do not touch.
 _FIRST_S, _LAST_S = 1.2e9, 4.2e9
 _UNITS: Final = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+NO_ZONE: Final = "times without a zone read as UTC"
 _ROUNDED: Final = r"^[0-9](?:[.,][0-9]{0,8})?[eE]\+?[0-9]+$"
 _DAY_NUMBERS: Final = (20_000, 80_000)  # of a spreadsheet, the years 1954 to 2119
 # Numbers that are dates: 20260301, 202603010000, 20260301000000.
@@ -77,7 +78,7 @@ def _of_zone(  # noqa: PLR0917 - as `to_utc`
 ) -> ReadTimes:
     """Turn times that carry no zone into UTC."""
     local = to_utc(path, name, t, known, zone)
-    notes = [*(notes or []), *(local.notes or ["times without a zone read as UTC"])]
+    notes = [*(notes or []), *(local.notes or [NO_ZONE])]
     bad = {
         "at a local time that does not exist": local.missing,
         "at a local time that exists twice": local.twice,

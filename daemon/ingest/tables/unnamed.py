@@ -41,12 +41,15 @@ def name_bar_columns(table: RawTable, wanted: Wanted) -> None:
 
 
 def name_rate_columns(table: RawTable, wanted: Wanted) -> None:
-    """Give the two columns of funding rates their names.
+    """Give the columns of funding rates their names: time and rate, or those of candles.
 
     Raises:
-        BadInput: If there are more or fewer than two.
+        BadInput: If there is another number of them.
     """
     if wanted.columns:
+        return
+    if len(table.names) == len(_BARS):  # freqtrade's, with the rates as opens
+        table.names, table.header = list(_BARS), True
         return
     if len(table.names) != 2:  # noqa: PLR2004 - time and rate
         raise BadInput(

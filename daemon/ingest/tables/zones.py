@@ -18,6 +18,7 @@ _ZONE_IN_NAME: Final = re.compile(
     r"jst|kst|ist|hkt|sgt|bst|et|ct|pt)\b",
     re.IGNORECASE,
 )
+_IANA: Final = re.compile(r"[A-Za-z]+(?:/[A-Za-z_]+)+")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,9 +46,9 @@ def to_utc(path: str, name: str, local: Ints, known: Bools, zone: str) -> LocalT
     """
     none = np.zeros(len(local), dtype=np.bool_)
     if not zone:
-        if said := _ZONE_IN_NAME.search(name.replace("_", " ")):
+        if said := _zone_in(name):
             raise BadInput(
-                f"{path}: {name} names a time zone ({said[0]}): say which with --tz, "
+                f"{path}: {name} names a time zone ({said}): say which with --tz, "
                 "such as --tz Europe/Berlin"
             )
         return LocalTimes(local, none, none, [])
@@ -63,6 +64,24 @@ def to_utc(path: str, name: str, local: Ints, known: Bools, zone: str) -> LocalT
     missing = np.array([one[1] for one in judged], dtype=np.bool_)[where] & known
     twice = np.array([one[2] for one in judged], dtype=np.bool_)[where] & known
     return LocalTimes(local - offset, missing, twice, [f"times of {zone}"])
+
+
+def is_utc(zone: str) -> bool:
+    """Return whether a name of a zone means UTC."""
+    return zone.strip().casefold() in {*_UTC_NAMES, "+00:00", "+0000", "0", ""}
+
+
+def _zone_in(name: str) -> str:
+    """Return the zone other than UTC that the name of a column says; "" if it says none."""
+    for found in _IANA.findall(name):
+        try:
+            ZoneInfo(found)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            continue
+        if not is_utc(found):
+            return str(found)
+    said = _ZONE_IN_NAME.search(name.replace("_", " "))
+    return said[0] if said else ""
 
 
 def _judged(local_ms: int, zone: ZoneInfo) -> tuple[int, bool, bool]:

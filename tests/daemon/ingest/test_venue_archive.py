@@ -17,7 +17,7 @@ from daemon.demo.market import generate
 from daemon.demo.tape import Tape
 from daemon.demo.trades import TRADERS, TradeGenerator
 from daemon.ingest.importer import BarsReport, import_files
-from daemon.ingest.venue_archive import read_archive
+from daemon.ingest.venue_archive import is_archive, read_archive
 from daemon.market_data.order_flow import Cohorts
 from daemon.store.store import Store
 from hyperdrift.errors import BadInput
@@ -253,3 +253,8 @@ def test_a_trade_of_an_address_with_itself_has_no_taker(
     assert flow.seen == pytest.approx(
         sum(float(row["sz"]) for row in rows if row["time"] // STEP * STEP == bar)
     )
+
+
+def test_a_packed_table_is_no_file_of_the_archive() -> None:
+    names = ("8.lz4", "20260301-08.lz4", "bars.csv.lz4", "candles.json.lz4")
+    assert [is_archive(Path(name)) for name in names] == [True, True, False, False]

@@ -271,7 +271,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "keyed.json": (json.dumps({"ETH": RECORDS}), {}, "names ETH, not BTC"),
     "inner.json": (json.dumps({"data": {"ETH": {"candles": RECORDS}}}), {}, "names ETH, not BTC"),
     "says.json": (json.dumps({"symbol": "ETH-USD", "candles": RECORDS}), {}, "of ETH-USD, not BTC"),
-    "several.json": (json.dumps({"BTC": RECORDS, "ETH": RECORDS}), {}, r"tables \(BTC, ETH\)"),
+    "several.json": (json.dumps({"old": RECORDS, "new": RECORDS}), {}, r"tables \(old, new\)"),
     "hours.json": (json.dumps(venue(interval="1h")), {}, "bars of 1h: give it with that"),
     "hours.csv": (csv(candles(step=3_600_000)), {}, "bars 1h apart, not 5m: say --interval 1h"),
     "weeks.csv": (csv(candles(step=7 * 86_400_000)), {"ms": 86_400_000}, "7d apart"),

@@ -1,0 +1,145 @@
+"""Further shapes that other programs write, each of a kind that was once read wrongly."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet as arrow_parquet
+
+from daemon.ingest.tables.bar_tables import TableOfBars, read_bars
+from daemon.ingest.tables.funding_tables import read_funding
+from daemon.ingest.tables.reading import described
+from hyperdrift.errors import BadInput
+from tests.daemon.ingest.tables.shapes import (
+    HEADER,
+    NOW,
+    ROWS,
+    START,
+    STEP,
+    Row,
+    csv,
+    dated,
+    lines,
+    pushed,
+    venue,
+    written,
+)
+
+VALUES = HEADER[1:]
+HOUR = 3_600_000
+RECORDS = [dict(zip(HEADER.split(","), row, strict=True)) for row in ROWS]
+ETHS = [{**record, "open": 1} for record in RECORDS]
+UNNAMED = [{k: v for k, v in row.items() if k not in "si"} for row in venue()]
+COLUMNS = {name: [row[i] for row in ROWS] for i, name in enumerate(HEADER.split(","))}
+
+
+def read(path: Path, **said: Any) -> TableOfBars:
+    wanted = replace(described(**said), coin="BTC", interval_ms=STEP, now_ms=NOW)
+    return read_bars(path, wanted)
+
+
+def rows_of(table: TableOfBars) -> list[Row]:
+    return [(b.t, b.open, b.high, b.low, b.close, b.volume) for b in table.bars.bars()]
+
+
+def stream() -> bytes:
+    sink = pa.BufferOutputStream()
+    table = pa.table(COLUMNS)
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def single_floats() -> bytes:
+    sink = pa.BufferOutputStream()
+    columns = {k: pa.array(v, pa.int64() if k == "t" else pa.float32()) for k, v in COLUMNS.items()}
+    arrow_parquet.write_table(pa.table(columns), sink)
+    return bytes(sink.getvalue())
+
+
+def headed(name: str, row: Any = lambda r: r) -> str:
+    return csv(header=name + VALUES, row=row)
+
+
+READ: dict[str, str | bytes] = {
+    "of_arrow.arrows": stream(),
+    "single_floats.parquet": single_floats(),
+    **{f"{name}.csv": headed(name) for name in (
+        "open_time_ms", "klineOpenTime", "ts_ms", "epoch_s", "startedAt", "bar_start")},
+    "both_are_closes.csv": headed("time,close_time", lambda r: [r[0] + STEP, r[0] + STEP, *r[1:]]),
+    "bar_end.csv": headed("bar_end", lambda r: [r[0] + STEP, *r[1:]]),
+    "stars.csv": csv(header="Date,Open*,High,Low,Close**,Volume"),
+    "swiss.csv": csv(sep=";", row=lambda r: [
+        r[0], *(f"{v:,.5f}".replace(",", "\u2019") for v in r[1:])]),
+    "said_to_be_utc.csv": dated("%Y-%m-%d %H:%M", "date").replace("date", "date,tz" + VALUES, 1)
+    .replace('",', '",UTC,'),
+    "two_arrays.json": json.dumps(RECORDS[:9]) + json.dumps(RECORDS[9:]),
+    "comma_lines.json": ",\n".join(map(json.dumps, RECORDS)) + ",\n",
+    "by_coin.json": json.dumps({"BTC": RECORDS, "ETH": ETHS}),
+    "by_interval.json": json.dumps({"BTC": {"5m": RECORDS, "1h": ETHS[:3]}}),
+    "received.jsonl": lines([{"ts": row["data"]["T"] + 70, "msg": row} for row in pushed(venue())]),
+    "lengths_by_close.json": json.dumps(
+        UNNAMED + [{**row, "T": row["t"] + HOUR - 1, "o": "1", "l": "1"} for row in UNNAMED[::12]]),
+    "of_something_else.csv": csv(header=HEADER + ",x", row=lambda r: [*r, "abc"]),
+    "name.csv": csv(header=HEADER + ",Name", row=lambda r: [*r, "Bitcoin"]),
+    "no_names.csv": csv(header=HEADER + ",market_type,pair_id", row=lambda r: [*r, "spot", 7]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_a_program_wrote_is_read_to_the_last_bit(name: str, tmp_path: Path) -> None:
+    assert rows_of(read(written(tmp_path / name, READ[name]))) == ROWS
+
+
+REFUSED: dict[str, tuple[str, str]] = {
+    **{f"{column}.csv": (csv(header=f"{HEADER},{column}", row=lambda r: [*r, "ETHUSDT"]),
+                         "is of ETHUSDT, not BTC") for column in (
+        "Name", "trading_pair", "token", "sym", "contract_code", "id")},
+    "full_name.csv": (csv(header=HEADER + ",crypto", row=lambda r: [*r, "Ethereum"]), "is of Ethe"),
+    "solana.csv": (csv(), "names SOL, not BTC"),
+    "ETH5m.csv": (csv(), "names ETH, not BTC"),
+    "city.csv": (dated("%Y-%m-%d %H:%M", "Date (America/New_York)" + VALUES), "say which with"),
+    "zones.csv": (dated("%Y-%m-%d %H:%M", "date").replace("date", "date,timezone" + VALUES, 1)
+                  .replace('",', '",Europe/Berlin,'), "timezone says Europe/Berlin: say --tz"),
+    "shortened.csv": (csv(row=lambda r: [*r[:5], "1.2K" if r[5] > 40 else r[5]]), "'1.2K' is no"),
+    "mars.csv": (dated("%d mars %Y %H:%M"), "time is not understood"),
+    "half_an_array.json": (json.dumps(RECORDS)[:-30], "fetch or write it again"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_could_be_taken_for_something_else_is_refused(name: str, tmp_path: Path) -> None:
+    content, sentence = REFUSED[name]
+    with pytest.raises(BadInput, match=sentence) as caught:
+        read(written(tmp_path / name, content))
+    assert "\n" not in str(caught.value)
+
+
+RATES = [(START + 37 + k * HOUR, 1e-5 + k * 1e-7) for k in range(24)]
+FUNDING: dict[str, str] = {
+    "freqtrade.json": json.dumps([[*rate, 0.0, 0.0, 0.0, 0.0] for rate in RATES]),
+    "by_coin.json": json.dumps({
+        coin: [{"time": t, "fundingRate": rate * factor} for t, rate in RATES]
+        for coin, factor in (("BTC", 1), ("ETH", 2))}),
+    "for_8h.csv": csv(RATES, "time,fundingRate,interval", row=lambda r: [r[0], r[1] * 8, "8h"]),
+    "effective.json": json.dumps([
+        {"ticker": "BTC-USD", "rate": str(rate), "price": "60000", "effectiveAt": t}
+        for t, rate in RATES]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNDING)
+def test_rates_as_other_programs_write_them_are_hourly_fractions(name: str, tmp_path: Path) -> None:
+    wanted = replace(described(), coin="BTC", now_ms=NOW)
+    table = read_funding(written(tmp_path / name, FUNDING[name]), wanted)
+    assert table.time.tolist() == [t for t, _ in RATES]
+    assert table.rate.tolist() == pytest.approx([rate for _, rate in RATES])
+
+
+def test_payments_are_known_also_with_their_currency(tmp_path: Path) -> None:
+    paid = csv(RATES, "time,payment (USDC),rate", row=lambda r: [r[0], -1, r[1]])
+    with pytest.raises(BadInput, match="payments of a person"):
+        read_funding(written(tmp_path / "paid.csv", paid), replace(described(), now_ms=NOW))
