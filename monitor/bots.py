@@ -10,8 +10,8 @@ from typing import ClassVar
 from monitor import events
 from monitor.drift.feed_health import utc
 from monitor.events import CLEAN_BARS
+from monitor.outbox import Finding
 from monitor.policy import DAY_MS
-from monitor.watch import Finding
 
 # More than anybody runs; a client could otherwise fill the memory with new names.
 KNOWN_BOTS = 100

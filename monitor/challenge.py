@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monitor.events import ChallengerJudged, TurnAwaited, TurnCame
+from monitor.outbox import Finding
 from monitor.policy import HOUR_MS
 
 # A question without an answer for this long counts as one that cannot be answered.
@@ -81,3 +82,12 @@ class Challenge:
         if self.answer is None or self.answer.helps is not False:
             return ""
         return f"a retrain would not help: {self.answer.detail}"
+
+
+def challenge_finding(event: ChallengerJudged) -> Finding:
+    """Return the finding of a quick challenger, with its figures."""
+    would = {True: "would help", False: "would not help", None: "may help"}[event.helps]
+    fields = {
+        name: getattr(event, name) for name in ("helps", "rows", "champion", "fresh", "stale")
+    }
+    return Finding("challenge", f"a retrain {would}: {event.detail}", fields)

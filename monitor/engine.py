@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from monitor import events
 from monitor.actions import Action, AskChallenger, Reply, WithdrawJob
 from monitor.bots import Bots
+from monitor.challenge import challenge_finding
 from monitor.errors import BadObservation
 from monitor.outbox import Outbox
 from monitor.phases import Phase
@@ -28,7 +29,7 @@ from monitor.policy import (
 from monitor.retrains import Retrains
 from monitor.state import EngineSnapshot, RetrainJob, phase_of
 from monitor.swaps import Swaps
-from monitor.watch import Champion, SignalGain, Watch, challenge_finding, check_bar
+from monitor.watch import Champion, SignalGain, Watch, check_bar
 
 
 class Engine:
@@ -43,7 +44,7 @@ class Engine:
 
     Attributes:
         settings: The limits that `decide` follows.
-        lasting: The settings that its state depends on, whatever `settings` becomes.
+        lasting: The settings that all its records depend on, whatever `settings` becomes.
     """
 
     def __init__(
@@ -62,10 +63,9 @@ class Engine:
         self._watch = Watch(settings, interval_ms, self._names)
         self._bots = Bots()
         self._paused = False
-        self._hold_ms = settings.retry_bars * interval_ms
         self._out = Outbox(slot)
         self._swaps = Swaps(self._out, self._watch, self._bots)
-        self._retrains = Retrains(slot, self._out, settings.max_retrains_per_day)
+        self._retrains = Retrains(slot, self._out)
 
     def handle(self, event: events.Event) -> tuple[Action, ...]:
         """Take one event; return the actions that follow, in order.
@@ -87,6 +87,18 @@ class Engine:
         self._deploy_candidate()
         self._consider_retrain()
         return self._out.taken()
+
+    def adopt(self, settings: PolicySettings) -> bool:
+        """Go on under other settings; those of `lasting` must be the same.
+
+        Args:
+            settings: The limits from now on.
+
+        Returns:
+            Whether its state is the one that its events would have led to under them.
+        """
+        self.settings = settings
+        return self._watch.adopt(settings, self._now_ms)
 
     @property
     def phase(self) -> Phase:
@@ -134,6 +146,11 @@ class Engine:
     @property
     def _champion(self) -> Champion | None:
         return self._watch.champion
+
+    @property
+    def _hold_ms(self) -> int:
+        """How long the answer of a quick challenger holds."""
+        return self.settings.retry_bars * self._interval_ms
 
     # Events.
 

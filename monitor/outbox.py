@@ -1,10 +1,20 @@
 """Collect the actions that follow from one event, in order."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from monitor.actions import Action, Alert, Publish, Severity
-from monitor.watch import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An event to publish: kind, text and fields; `alert` if a person has to know it."""
+
+    kind: str
+    text: str
+    fields: dict[str, object]
+    alert: bool = False
 
 
 class Outbox:

@@ -69,13 +69,15 @@ def default_settings(interval_ms: int) -> PolicySettings:
 
 
 def lasting(settings: PolicySettings) -> tuple[float, ...]:
-    """Return the settings that an engine's records are made with; all others only `decide` reads.
+    """Return the settings that an engine's records are made with: those of the win rate.
+
+    What was told of a fall, and the evidence for it, follow from each past trade. How long a
+    probation lasts matters to the present one only; all others only `decide` reads.
 
     Args:
         settings: The limits.
     """
-    of_trades = (settings.win_rate_floor, settings.win_rate_trades)
-    return *of_trades, settings.probation_hours, settings.retry_bars, settings.max_retrains_per_day
+    return settings.win_rate_floor, settings.win_rate_trades
 
 
 @dataclass(slots=True, kw_only=True)  # not frozen: one is made of every event, for half the time

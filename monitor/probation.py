@@ -55,6 +55,11 @@ def log_loss_excess(p: Probabilities, shadow: Probabilities, label: int) -> floa
     return math.log(max(shadow[label], _TINY)) - math.log(max(p[label], _TINY))
 
 
+def end_of(began_ms: int, hours: float) -> int:
+    """Return when a probation ends that nothing speaks against, ms UTC."""
+    return began_ms + round(hours * HOUR_MS)
+
+
 class Probation:
     """Compares a new model with its predecessor on non-overlapping label horizons.
 
@@ -82,7 +87,7 @@ class Probation:
     ) -> None:
         self.shadow_id = shadow_id
         self.began_ms = began_ms
-        self.ends_ms = began_ms + round(hours * HOUR_MS)
+        self.ends_ms = end_of(began_ms, hours)
         self._horizon_ms, self._level = horizon_ms, level
         self._threshold, self._times = threshold, (1.0, 1.0)
         if threshold and shadow_threshold not in {0.0, threshold}:

@@ -7,8 +7,11 @@ from typing import Any
 from monitor import events
 from monitor.actions import HurryRetrain, StartRetrain, WithdrawJob
 from monitor.outbox import Outbox
-from monitor.policy import Start
+from monitor.policy import DAY_MS, Start
 from monitor.state import JudgedCandidate, Refusal, RetrainJob
+
+# If the last one is only stopped, it does not count, and the one before is the last.
+_FEWEST = 2
 
 
 class Retrains:
@@ -17,23 +20,22 @@ class Retrains:
     Args:
         slot: Name of the slot.
         out: Collects the orders and events.
-        per_day: How many may begin within a day; that many start times are kept.
 
     Attributes:
         job: The retrain under way, None if there is none.
         candidate: A model that passed every gate and waits to go live.
-        began_ms: When the recent retrains began, oldest first.
+        began_ms: When the retrains of the last day, and at least the last two, began, oldest first.
         unsuccessful_ms: When the last one that failed or was refused ended, None if none was.
         refusals: How many in a row were refused.
         refusal: What became of the last one, if it failed or was refused; else None.
     """
 
-    def __init__(self, slot: str, out: Outbox, per_day: int) -> None:
+    def __init__(self, slot: str, out: Outbox) -> None:
         self._slot, self._out, self._questions = slot, out, 0
         self._stopped: tuple[int, RetrainJob] | None = None
         self.job: RetrainJob | None = None
         self.candidate: JudgedCandidate | None = None
-        self.began_ms: deque[int] = deque(maxlen=max(2, per_day))
+        self.began_ms: deque[int] = deque()
         self.unsuccessful_ms: int | None = None
         self.refusals = 0
         self.refusal: Refusal | None = None
@@ -56,6 +58,8 @@ class Retrains:
             job = replace(job, since_ms=waited[1].since_ms, late=waited[1].late)
         self.job = job
         self.began_ms.append(now_ms)
+        while len(self.began_ms) > _FEWEST and now_ms - self.began_ms[0] >= DAY_MS:
+            self.began_ms.popleft()
         why = {"trigger": choice.trigger, "reason": choice.reason}
         self._out.order(StartRetrain, job_id=job_id, **why, since_ms=job.since_ms)
         return job

@@ -13,9 +13,10 @@ from monitor.challenge import Challenge
 from monitor.drift.drift_monitor import Calibration, DriftMonitor
 from monitor.earning import Earnings, Source
 from monitor.errors import BadObservation, BadReference
+from monitor.outbox import Finding
 from monitor.outcomes import SignalBook, decision
 from monitor.policy import PolicySettings
-from monitor.probation import Probation
+from monitor.probation import Probation, end_of
 from monitor.speaking import SpeakingRate
 from monitor.winrate import WinRate, WinRateFell
 
@@ -37,16 +38,6 @@ class SignalGain(NamedTuple):
     at_ms: int
     gain: float
     total: float
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """An event to publish: kind, text and fields; `alert` if a person has to know it."""
-
-    kind: str
-    text: str
-    fields: dict[str, object]
-    alert: bool = False
 
 
 @dataclass(slots=True)
@@ -118,6 +109,11 @@ class Champion:
         return self.probation is not None
 
     @property
+    def was_on_probation(self) -> bool:
+        """Whether it is or was on probation: it has a predecessor, and is not one itself."""
+        return self.previous_id is not None and self.may_fall_back
+
+    @property
     def previous_id(self) -> str | None:
         """The version to roll back to, None if there is none."""
         return self.served.previous_id
@@ -181,6 +177,23 @@ class Watch:
             "probation_ends_ms": probation.ends_ms if probation else None,
             "probation": probation.estimate() if probation else None,
         }
+
+    def adopt(self, settings: PolicySettings, now_ms: int) -> bool:
+        """Go on under other settings; return whether the probation of now is as under them.
+
+        Args:
+            settings: The limits of the slot.
+            now_ms: Event time, ms UTC.
+        """
+        before, self._settings = self._settings.probation_hours, settings
+        hours, champion = settings.probation_hours, self.champion
+        if hours == before or champion is None or not champion.was_on_probation:
+            return True
+        ends_ms = end_of(champion.served.at_ms, hours)
+        if champion.probation is None:  # it ended; under a longer one it might go on
+            return hours < before or ends_ms <= now_ms
+        champion.probation.ends_ms = ends_ms
+        return now_ms < ends_ms
 
     def begin(self, served: events.ModelServed, *, back: bool) -> list[Finding]:
         """Begin to watch a model that went live; return findings about faults of its calibration.
@@ -285,15 +298,6 @@ class Watch:
         return WinRate(
             None, floor=self._settings.win_rate_floor, floor_trades=self._settings.win_rate_trades
         )
-
-
-def challenge_finding(event: events.ChallengerJudged) -> Finding:
-    """Return the finding of a quick challenger, with its figures."""
-    would = {True: "would help", False: "would not help", None: "may help"}[event.helps]
-    fields = {
-        name: getattr(event, name) for name in ("helps", "rows", "champion", "fresh", "stale")
-    }
-    return Finding("challenge", f"a retrain {would}: {event.detail}", fields)
 
 
 def _win_rate_findings(

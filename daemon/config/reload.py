@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 _POLICY: Final = (
     *("cooldown_hours", "min_new_bars", "min_bars", "max_age_days", "schedule_days"),
-    *("on_drift", "on_win_rate", "challenge"),
+    *("on_drift", "on_win_rate", "challenge", "retry_bars", "max_retrains_per_day"),
 )
 _COSTS: Final = CostsSection.__struct_fields__
 _RETRAIN: Final = ("nice", "timeout_s", "memory_mib", "parallel", "min_signal_rate", "seed")

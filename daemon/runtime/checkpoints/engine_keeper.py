@@ -124,5 +124,6 @@ def continued(store: Store, slot: SlotName, fresh: Engine) -> Continued | None:
         engine, order = engine_of(zlib.decompress(kept.state))
     except (StateUnreadable, zlib.error):
         return None
-    engine.settings = fresh.settings
+    if not engine.adopt(fresh.settings):
+        return None
     return Continued(engine, kept.seq, kept.first_t, kept.before, order)

@@ -85,8 +85,8 @@ def engine_of(state: bytes) -> tuple[Engine, Action | None]:
 def key_of(engine: Engine) -> str:
     """Return a digest of what a state must have been made with.
 
-    That is the code, the libraries and the settings that the state depends on. Another setting
-    changes only what is decided from now on.
+    That is the code, the libraries and the settings that each state depends on. Whether it can
+    go on under the others, `Engine.adopt` says.
     """
     return hashlib.sha256(f"{_code()} {engine.lasting!r}".encode()).hexdigest()
 

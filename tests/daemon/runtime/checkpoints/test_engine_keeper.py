@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from daemon.runtime.checkpoints.engine_state import StateUnreadable, engine_of, 
 from daemon.runtime.recovery import Rebuilt, rebuilt
 from daemon.store import engine_table
 from daemon.store.async_store import ThreadedStore
+from daemon.store.journal_pages import newest_seq
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 from monitor import events
@@ -26,6 +28,7 @@ from monitor.policy import PolicySettings
 from retrain import features
 
 SLOT, STEP, START = SlotName("BTC", "5m"), 300_000, 1_750_000_200_000
+DAY = 288
 SETTINGS = PolicySettings(min_new_bars=10**9, min_bars=10**9)
 
 ROWS = np.random.default_rng(1).standard_normal((12 * 288, len(features.NAMES)))
@@ -44,10 +47,10 @@ def fresh(history_bars: int, settings: PolicySettings = SETTINGS) -> Engine:
 class Slot:
     """The store of a slot and the engine of its running daemon."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: PolicySettings = SETTINGS) -> None:
         self.store = Store(":memory:")
         self.threaded = ThreadedStore(self.store)
-        self.engine, self.bars = fresh(0), 0
+        self.engine, self.bars = fresh(0, settings), 0
         self.keeper = EngineKeeper(SLOT, self.threaded)
         self.keeper.begin(None, 0, 0)
         served = events.ModelServed(
@@ -76,6 +79,16 @@ class Slot:
             )  # fmt: skip
             self.keeper.scored(t)
             self.bars += 1
+
+    def retrain(self) -> None:
+        """Begin a retrain as an operator asks; it is stopped, begins again and fails."""
+        common: Any = {"slot": str(SLOT), "at_ms": START + self.bars * STEP + 1}
+        asked: Any = dict.fromkeys(("request_id", "reason", "model_id", "by"), "x")
+        self.give(events.CommandReceived(**common, command="retrain", **asked))
+        for stopped in (True, False):
+            job_id = self.engine.snapshot().job_id or ""
+            ended: Any = {**common, "job_id": job_id, "error": "it failed", "stopped": stopped}
+            self.give(events.RetrainFailed(**ended))
 
     async def keep(self) -> None:
         await self.keeper.keep(self.engine)
@@ -136,6 +149,69 @@ async def test_nothing_is_kept_while_a_retrain_is_under_way(slot: Slot) -> None:
     assert engine_table.kept(slot.store.database, SLOT) is None
 
 
+async def same_under(slot: Slot, settings: PolicySettings) -> bool:
+    """Return whether the kept engine goes on under other settings; then as a replayed one."""
+    await slot.keep()
+    kept = slot.restarted(settings)
+    slot.store.database.read("DELETE FROM engines")
+    whole = slot.restarted(settings)
+    for at in range(3):
+        assert kept.engine.snapshot() == whole.engine.snapshot(), at
+        seq = newest_seq(slot.store.database)
+        slot.score(30)
+        for one in event_codec.read(slot.store, SLOT, 0, seq):
+            assert kept.engine.handle(one) == whole.engine.handle(one)
+    assert kept.engine.lasting == whole.engine.lasting
+    return kept.replayed == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "may_at"),
+    [
+        *(({"retry_bars": 0}, 120 + DAY), ({"retry_bars": 1000}, 160 + 1000)),
+        *(
+            ({"max_retrains_per_day": most}, bar + DAY)
+            for most, bar in ((1, 160), (3, 80), (4, 40))
+        ),
+        *(({"max_retrains_per_day": most}, 251) for most in (0, 9)),
+    ],
+)
+async def test_what_only_decides_costs_no_replay_and_decides_as_after_one(
+    change: dict[str, Any], may_at: int
+) -> None:
+    settings = replace(
+        SETTINGS, min_new_bars=0, cooldown_hours=0.0, probation_hours=1.0, retry_bars=2
+    )
+    slot = Slot(settings)
+    for _ in range(4):
+        slot.score(40)
+        slot.retrain()
+    slot.score(1)
+    other = replace(settings, **change)
+    assert await same_under(slot, other)
+    may_retrain_ms = slot.restarted(other).engine.snapshot().may_retrain_ms
+    assert round((may_retrain_ms - START) / STEP) == may_at
+    slot.threaded.close()
+
+
+@pytest.mark.parametrize(
+    ("bars", "hours", "goes_on"),
+    [
+        *((20, 3.0, True), (20, 1.7, True), (20, 1.0, False)),  # after 100 minutes of 2 h
+        *((30, 1.0, True), (30, 2.4, True), (30, 5.0, False)),  # half an hour after its end
+        (30, 2.0, True),
+    ],
+)
+async def test_another_length_of_probation_costs_a_replay_where_the_present_one_differs(
+    bars: int, hours: float, goes_on: bool
+) -> None:
+    settings = replace(SETTINGS, probation_hours=2.0)
+    slot = Slot(settings)
+    slot.score(bars)
+    assert await same_under(slot, replace(settings, probation_hours=hours)) is goes_on
+    slot.threaded.close()
+
+
 async def test_another_policy_decides_from_now_on_and_costs_no_replay(slot: Slot) -> None:
     slot.score(20)
     await slot.keep()
@@ -185,4 +261,4 @@ def test_a_state_gives_an_equal_engine_back() -> None:
     assert again.snapshot() == engine.snapshot()
     assert order is None
     assert key_of(engine) == key_of(fresh(8)) == key_of(fresh(7, replace(SETTINGS, min_bars=3)))
-    assert key_of(engine) != key_of(fresh(7, replace(SETTINGS, retry_bars=3)))
+    assert key_of(engine) != key_of(fresh(7, replace(SETTINGS, win_rate_floor=0.4)))
