@@ -15,7 +15,7 @@ from monitor.earning import Earnings, Source
 from monitor.errors import BadObservation, BadReference
 from monitor.outbox import Finding
 from monitor.outcomes import SignalBook, decision
-from monitor.policy import PolicySettings
+from monitor.policy import DAY_MS, PolicySettings
 from monitor.probation import Probation, end_of
 from monitor.speaking import SpeakingRate
 from monitor.winrate import WinRate, WinRateFell
@@ -26,7 +26,6 @@ _PNL_TRADES = 20
 # A price without a change for this many bars means an outage or a market without trades.
 FLAT_BARS = 12
 _GAINS: Final = 500
-_DAY_MS: Final = 86_400_000
 
 
 class SignalGain(NamedTuple):
@@ -185,8 +184,8 @@ class Watch:
             settings: The limits of the slot.
             now_ms: Event time, ms UTC.
         """
-        before, self._settings = self._settings.probation_hours, settings
-        hours, champion = settings.probation_hours, self.champion
+        before, hours = self._settings.probation_hours, settings.probation_hours
+        self._settings, champion = settings, self.champion
         if hours == before or champion is None or not champion.was_on_probation:
             return True
         ends_ms = end_of(champion.served.at_ms, hours)
@@ -215,7 +214,7 @@ class Watch:
             )
         drift, found = self._drift_monitor(served.calibration)
         signals = SignalBook(horizon_ms=horizon_ms, up=served.up, down=served.down)
-        speaking = SpeakingRate(served.signal_share, bars_per_day=_DAY_MS // self._interval_ms)
+        speaking = SpeakingRate(served.signal_share, bars_per_day=DAY_MS // self._interval_ms)
         self.champion = Champion(served, signals, speaking, drift, not back, probation)
         self.trades_before = 0
         self.trades.reset(served.win_rate)
