@@ -1,6 +1,7 @@
 """Decide which column is what, by its name or by what a person says."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,6 +20,7 @@ TIMES: Final = (
     *("unix", "unixtime", "unixtimestamp", "epoch", "timestampms", "timems", "ts", "timestamp"),
     *("t", "time", "datetime", "date", "dateutc", "timeutc", "datetimeutc", "utctime", "utc"),
     *("gmttime", "localtime", "candletime", "ticks", "dt", "day", "dtyyyymmdd"),
+    *("datum", "zeit", "zeitstempel", "horodatage", "fecha", "data"),
     *("epochs", "timestamputc", "timestampunix", "dateandtime", "datetimeoriginal"),
 )
 FUNDING_TIMES: Final = (
@@ -30,15 +32,26 @@ CLOSE_TIMES: Final = (
     *("end", "periodend", "closedat", "closeat", "endat", "endedat", "tclose"),
 )
 _INDEXES: Final = ("", "index", "unnamed0", "level0", "price")  # the last as yfinance has it
-_DAYS: Final = ("date", "day", "dtyyyymmdd")
-_CLOCKS: Final = ("time", "hour", "timeofday", "clock", "timestamp")
+_DAYS: Final = ("date", "day", "dtyyyymmdd", "datum", "fecha", "data")
+_CLOCKS: Final = ("time", "hour", "timeofday", "clock", "timestamp", "uhrzeit", "zeit", "heure",
+                  "hora", "ora")  # fmt: skip
+# Beside open, high and low these are the close: of chart sites, whose fourth price is the newest.
+_NEWEST: Final = ("last", "lastprice", "price", "zuletzt", "dernier", "ultimo")
+# Spreadsheets of other languages; accents do not count.
+_TRANSLATED: Final[Mapping[str, tuple[str, ...]]] = {
+    "open": ("eroffnung", "eroffnungskurs", "ouverture", "apertura", "abertura"),
+    "high": ("hoch", "hochst", "hochstkurs", "haut", "plushaut", "maximo", "maxima", "massimo"),
+    "low": ("tief", "tiefst", "tiefstkurs", "bas", "plusbas", "minimo", "minima"),
+    "close": ("schluss", "schlusskurs", "cloture", "fermeture", "cierre", "chiusura",
+              "fechamento", *_NEWEST),
+}  # fmt: skip
 _PRICES: Final[Mapping[str, tuple[str, ...]]] = {
-    name: (name[0], name, f"{name}price", f"price{name}", f"{name}px")
+    name: (name[0], name, f"{name}price", f"price{name}", f"{name}px", *_TRANSLATED[name])
     for name in ("open", "high", "low", "close")
 }
 VOLUME: Final = ("volume", "v", "vol", "basevolume", "volumebase", "volumefrom", "volumetraded",
                  "volumeinbase", "baseassetvolume", "volumecoin", "basetokenvolume",
-                 "realvolume")  # fmt: skip
+                 "realvolume", "volumen")  # fmt: skip
 _QUOTE_VOLUME: Final = re.compile(
     r"quote|volumeto$|turnover|notional|currency|usd|eur|volccy|amount|^q$"
 )
@@ -121,7 +134,11 @@ class Columns:
 
 
 def folded(name: str) -> str:
-    """Return a name without case, marks and numbering; one letter keeps its case."""
+    """Return a name without case, accents, marks and numbering; one letter keeps its case."""
+    if not name.isascii():
+        name = "".join(
+            c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c)
+        )
     name = re.sub(r"^\d+[a-z]?\.\s+", "", name.strip().strip("<>\"'#*").strip())
     plain = re.sub(r"[\s_\-./()\[\]:,]+", "", name)
     return plain if plain in _CASED else plain.casefold()
@@ -203,6 +220,8 @@ def assign(table: RawTable, wanted: Wanted) -> Columns:
         ):  # fmt: skip
             if chosen := _one(table, by_fold, role, options):
                 found.values[role] = chosen
+        if folded(close := found.values.get("close", "")) in _NEWEST:
+            found.notes.append(f"close from {close}")
         _choose_volume(found, by_fold, wanted.coin)
         if not _IN_DOLLARS.isdisjoint(map(folded, table.all_names or table.names)):
             found.values.pop("volume", None)

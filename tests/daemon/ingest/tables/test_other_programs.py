@@ -24,6 +24,7 @@ from tests.daemon.ingest.tables.shapes import (
     dated,
     lines,
     pushed,
+    utc,
     venue,
     written,
 )
@@ -71,6 +72,14 @@ READ: dict[str, str | bytes] = {
         "open_time_ms", "klineOpenTime", "ts_ms", "epoch_s", "startedAt", "bar_start")},
     "both_are_closes.csv": headed("time,close_time", lambda r: [r[0] + STEP, r[0] + STEP, *r[1:]]),
     "bar_end.csv": headed("bar_end", lambda r: [r[0] + STEP, *r[1:]]),
+    "german.csv": csv(
+        header="Datum,Uhrzeit,Eröffnung,Hoch,Tief,Schlusskurs,Volumen", sep=";",
+        row=lambda r: [utc(r[0], "%Y-%m-%d"), utc(r[0], "%H:%M"), *(
+            str(v).replace(".", ",") for v in r[1:])]).encode("cp1252"),
+    "french.csv": csv(header="Date,Ouverture,Plus haut,Plus bas,Clôture,Volume", sep=";"),
+    "spanish.csv": csv(header="Fecha,Apertura,Máximo,Mínimo,Último,Volumen"),
+    "newest_price.csv": csv(header="Date,Price,Open,High,Low,Vol.", row=lambda r: [
+        r[0], r[4], *r[1:4], r[5]]),
     "stars.csv": csv(header="Date,Open*,High,Low,Close**,Volume"),
     "swiss.csv": csv(sep=";", row=lambda r: [
         r[0], *(f"{v:,.5f}".replace(",", "\u2019") for v in r[1:])]),

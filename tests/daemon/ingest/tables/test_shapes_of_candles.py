@@ -220,7 +220,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "bytes.csv": (bytes(range(256)) * 9, {}, "is neither text nor Parquet"),
     "other_marks.csv": (csv(header="").join([HEADER.replace(",", ";") + "\n", ""]), {},
                         "above its rows, which have other columns"),
-    "short.csv": ("Datum,Auf,Hoch,Tief\n" + csv(header=""), {}, "above its rows"),
+    "short.csv": ("Aika,Auf,Oben,Unten\n" + csv(header=""), {}, "above its rows"),
     "received.csv": (csv(header="received_at" + HEADER[1:]), {}, "no column for the time"),
     "commas.csv": (csv(row=lambda r: [str(v).replace(".", ",") for v in r]), {},
                    "header of 6 columns over rows of 11"),
