@@ -28,7 +28,11 @@ _KEEP_STDERR: Final = 4000
 _KEEP_LINES: Final = 64 << 10
 _LONGEST_LINE: Final = 1 << 20
 _KIB: Final = 1 << 10
-_LIMIT: Final = '[ $0 -eq 0 ] || ulimit -d $0 2>/dev/null; exec "$@"'
+# When memory runs out, the kernel ends the process with the highest score first: not the worker, nor
+# a bot beside it.
+_LIMIT: Final = (
+    '{ echo 800 >/proc/self/oom_score_adj; [ $0 -eq 0 ] || ulimit -d $0; } 2>/dev/null; exec "$@"'
+)
 
 # Runs in the interpreter of a worker and in the one that trains here; equal answers mean that
 # both make the same files of the same job.
