@@ -67,9 +67,9 @@ class Earned:
 class EarningRecord:
     """The returns of one source: of a model's signals, or of a bot's trades.
 
-    Those that overlap in time share what the market did, as the parts of one position do, and
-    counted one by one they would look like evidence. So what is open together with the trade that
-    came first is one return, of all their value.
+    Those that overlap in time share what the market did, as the parts of one position do. Counted
+    one by one they would look like evidence. So what is open together with the trade that came
+    first is one return, of all their value.
     """
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 The calibration computes for seconds, and the daemon's event loop must not wait for it. It needs
 both `retrain` (the features) and `monitor` (the detectors), which do not import each other.
 
-    python -m daemon.calibration JOB_DIR FALSE_ALARMS_PER_MONTH
+    python -m daemon.training.drift_calibration JOB_DIR FALSE_ALARMS_PER_MONTH
 """
 
 import json

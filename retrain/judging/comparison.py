@@ -33,7 +33,7 @@ def champion_rows(
     """Return the rows to compare on, or why there are none.
 
     They close after the champion's newest training bar, so no label of its training reaches
-    into them, and lie in the test block, before which the challenger can be trained.
+    into them. They lie in the test block, before which the challenger can be trained.
 
     Args:
         champion: The live model.
