@@ -28,8 +28,8 @@ _KEEP_STDERR: Final = 4000
 _KEEP_LINES: Final = 64 << 10
 _LONGEST_LINE: Final = 1 << 20
 _KIB: Final = 1 << 10
-# When memory runs out, the kernel ends the process with the highest score first: not the worker, nor
-# a bot beside it.
+# When memory runs out, the kernel ends the process with the highest score first: not the worker,
+# nor a bot beside it.
 _LIMIT: Final = (
     '{ echo 800 >/proc/self/oom_score_adj; [ $0 -eq 0 ] || ulimit -d $0; } 2>/dev/null; exec "$@"'
 )
