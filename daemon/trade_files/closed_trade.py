@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from daemon.trade_files.page_dates import plain
@@ -211,7 +212,7 @@ def _moment(value: Any) -> int:
     try:
         count = float(text)
     except ValueError:
-        at = datetime.fromisoformat(text)
+        at = _date(text)
         aware = at if at.tzinfo else at.replace(tzinfo=UTC)
         return round(aware.timestamp() * 1000)
     if not math.isfinite(count):
@@ -221,6 +222,14 @@ def _moment(value: Any) -> int:
     if exact and factor and factor < 1:  # ns do not fit a float exactly
         return int(text) // round(1 / factor)
     return round(count * factor)
+
+
+def _date(text: str) -> datetime:
+    """Read ISO 8601, or a date as mails have it: `Sat, 28 Nov 2026 01:59:21 GMT`."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return parsedate_to_datetime(text)
 
 
 def _plain(text: str, *, comma: bool) -> str:

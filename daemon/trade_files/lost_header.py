@@ -1,6 +1,8 @@
 """Find the header of a CSV file in the files that a rotation set aside."""
 
 import contextlib
+import gzip
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -29,8 +31,8 @@ def header_of_earlier(path: Path, is_known: Callable[[Sequence[str]], bool]) -> 
 
 def _headers(path: Path, is_known: Callable[[Sequence[str]], bool]) -> Iterator[Header]:
     for each in set_aside(path):
-        with contextlib.suppress(OSError):
-            with each.open("rb") as file:
+        with contextlib.suppress(OSError, EOFError, zlib.error):
+            with gzip.open(each) if each.suffix == ".gz" else each.open("rb") as file:
                 text = file.read(_FIRST_BYTES).decode("utf-8-sig", errors="replace")
             rows = CsvRows(None, is_known=is_known, guess=lambda _: None)
             for _ in rows.feed(text.partition("\n")[0] + "\n"):

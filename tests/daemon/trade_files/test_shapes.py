@@ -1,6 +1,7 @@
 """Files of trades as other programs write them are read, or told of in one line."""
 
 import datetime as dt
+import gzip
 import json
 import os
 import sqlite3
@@ -85,6 +86,7 @@ SHAPES: dict[str, bytes | str] = {
     "spaced_names.csv": table(TRADES).replace("trade_id,side", "Trade ID,Side"),
     "carriage_returns.csv": table(TRADES, end="\r") + "\n",
     "tab_and_decimal_comma.tsv": table([{**each, "pnl": "1,50"} for each in TRADES], "\t"),
+    "mail_dates.jsonl": lines([{**t, "opened_ms": "4 Jan 2020 00:00:01 UTC"} for t in TRADES]),
     "seconds.jsonl": lines([{**t, "closed_ms": t["closed_ms"] / 1000} for t in TRADES]),
     "us.jsonl": lines([{**t, "closed_ms": t["closed_ms"] * 1000} for t in TRADES]),
     "ns.csv": table([{**t, "closed_ms": t["closed_ms"] * 1_000_000} for t in TRADES]),
@@ -163,6 +165,13 @@ def test_a_header_that_a_rotation_lost_is_remembered(
     assert ids(file) == ["t1", "t2"]
     again = opened("trades.csv", columns=columns, header=file.header)  # after a restart
     assert ids(again)[-2:] == ["t1", "t2"]
+    if form == "renamed":
+        packed = gzip.compress((tmp_path / "trades.csv.1").read_bytes())
+        (tmp_path / "trades.csv.2.gz").write_bytes(packed)
+        (tmp_path / "trades.csv.1").unlink()
+        assert ids(opened("trades.csv", columns=columns)) == ["t1", "t2"]
+        (tmp_path / "trades.csv.2.gz").rename(tmp_path / "old.gz")
+        (tmp_path / "trades.csv.1").write_text(head + first)
     unaware = opened("trades.csv", columns=columns)
     assert ids(unaware) == (["t0", "t1", "t2"] if form == "renamed" else [])
     assert dict(unaware.counts.bad) == ({} if form == "renamed" else {"the file has no header": 2})
