@@ -34,6 +34,8 @@ _FIRST_S: Final = 10.0
 # What a worker says must fit into one line of the daemon's pipe.
 _MOST_TEXT: Final = 2000
 _TOPIC: Final = "hyperdrift-progress"
+# Dask's states of a task that a worker has yet to end.
+_UNDONE: Final = ("waiting", "ready", "constrained", "executing", "long-running")
 
 Say = Callable[[msgspec.Struct], None]
 
@@ -102,6 +104,7 @@ class Cluster:
         self._peers: dict[str, _Peer] = {}
         self._asked: dict[str, asyncio.Task[None]] = {}
         self._silences = Counter[str]()
+        self._loads: dict[str, int] = {}
         self._attempts: dict[str, _Attempt] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._told: ClusterSeen | None = None
@@ -147,6 +150,7 @@ class Cluster:
     ) -> None:
         """Take over which workers there are; ask those that are new."""
         self._leave(known)
+        self._loads = {address: _load(info) for address, info in known.items()}
         for address in known.keys() - self._asked.keys():
             asking = self._ask(client, address, known[address])
             self._asked[address] = tasks.create_task(asking, name=f"ask-{address}")
@@ -195,7 +199,7 @@ class Cluster:
         self._tell()
 
     def _pick(self, order: RunJob) -> _Peer | None:
-        """Choose the worker that has most free places."""
+        """Choose the worker that has most free places, and of equals what others use least."""
         busy = Counter(attempt.peer.seen.address for attempt in self._attempts.values())
         fit = [
             peer
@@ -204,7 +208,12 @@ class Cluster:
             and address not in order.without
             and (order.module == "retrain" or self._calibrates(peer))
         ]
-        return max(fit, key=lambda p: p.seen.places - busy[p.seen.address], default=None)
+
+        def fitness(peer: _Peer) -> tuple[int, int]:
+            address = peer.seen.address
+            return peer.seen.places - busy[address], -self._loads.get(address, 0)
+
+        return max(fit, key=fitness, default=None)
 
     def _calibrates(self, peer: _Peer) -> bool:
         ours = self._facts.get(CALIBRATION, "")
@@ -288,6 +297,12 @@ async def _facts_of(client: Client, address: str, python: str) -> Facts:
         return {"python": theirs}
     answer = await client.run(on_worker.facts, workers=[address], on_error="return")
     return read_facts(answer[address])
+
+
+def _load(info: Mapping[str, Any]) -> int:
+    """Return how many jobs of anybody a worker has, as it told the scheduler last."""
+    counts = (info.get("metrics") or {}).get("task_counts") or {}
+    return sum(n for state in _UNDONE if isinstance(n := counts.get(state), int))
 
 
 def _words(error: Exception) -> str:

@@ -14,9 +14,9 @@ import pytest
 from distributed import Client, LocalCluster
 
 from daemon.fleet import on_worker
-from daemon.fleet.cluster import Cluster
+from daemon.fleet.cluster import Cluster, _Peer
 from daemon.fleet.handshake import own_facts
-from daemon.fleet.messages import ClusterSeen, JobDone, JobLost, JobPrinted, RunJob
+from daemon.fleet.messages import ClusterSeen, JobDone, JobLost, JobPrinted, RunJob, WorkerSeen
 from hyperdrift.clock import SystemClock
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
@@ -186,3 +186,20 @@ async def test_when_the_daemon_is_gone_nothing_is_left_running(host: Host) -> No
         host.cluster.cancel("job")
         using.cancel()
         await client.close()
+
+
+@pytest.mark.parametrize(("busy", "idle"), [("a", "b"), ("b", "a")])
+async def test_of_workers_that_are_free_for_us_one_that_others_leave_idle_is_chosen(
+    tmp_path: Path, busy: str, idle: str
+) -> None:
+    cluster = Cluster({"python": "3"}, SystemClock(), lambda _: None)
+    for address in ("a", "b"):
+        cluster._peers[address] = _Peer(WorkerSeen(address=address, name="", places=1), {}, 1)
+        cluster._asked[address] = asyncio.create_task(asyncio.sleep(0))
+    known = {idle: {"metrics": {}}, busy: {"metrics": {"task_counts": {"executing": 1}}}}
+    order = RunJob(job="j", folder=str(tmp_path), module="retrain", wanted=())
+    async with asyncio.TaskGroup() as tasks:
+        cluster._look(None, known, tasks)  # type: ignore[arg-type] # nobody has to be asked
+    chosen = cluster._pick(order)
+    assert chosen is not None
+    assert chosen.seen.address == idle
