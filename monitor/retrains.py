@@ -142,7 +142,7 @@ class Retrains:
             return job
         self.unsuccessful_ms = now_ms
         self.refusal = Refusal(now_ms, error=event.error, in_a_row=self.refusals)
-        text = f"the retrain failed, the live model stays: {event.error}"
+        text = f"the retrain failed and changed nothing: {event.error}"
         self._out.publish("retrain_failed", text, job=job.job_id, error=event.error)
         self._out.alert("warning", text)
         return None

@@ -294,7 +294,8 @@ def why_failed(code: int, stderr: str, report: ChildReport, limits: Limits) -> s
     if code < 0:
         memory = "; the kernel does that when memory runs out" if code == -signal.SIGKILL else ""
         return f"the retrain process was killed by {_signal_name(-code)}{report.place}{memory}"
-    last = stderr.strip().rpartition("\n")[2] or "without a word"
+    mute = f"without a word; is {limits.interpreter} a Python? correct retrain.python if not"
+    last = stderr.strip().rpartition("\n")[2] or mute
     return f"the retrain process ended with {code}{report.place}: {last}"
 
 

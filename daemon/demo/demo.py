@@ -16,7 +16,7 @@ from typing import Final
 from daemon.core.tasks import running
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault, Touched
-from daemon.demo.fleet.cycle import INTERRUPTED, DemoSlot, DemoSummary, FleetLog
+from daemon.demo.fleet.cycle import INTERRUPTED, DemoSlot, DemoSummary, FleetLog, has_swapped
 from daemon.demo.fleet.sources import start_of
 from daemon.demo.processes import DemoProcess
 from daemon.demo.recording import Recording
@@ -214,13 +214,19 @@ class Operator:
         self._fleet, self._bus, self._clock, self._screen = fleet, bus, clock, screen
         # A made-up market changes at a known bar: wait for that change too.
         self._patience = PATIENCE_BARS + setup.change_after
+        self._until_swap = setup.options.until_swap
         self._asked_at = dict.fromkeys(setup.slots, 0)
 
     def consider(self) -> None:
-        """Send the command to retrain for each slot without a retrain or swap for long enough."""
+        """Send the command to retrain for each slot without a retrain or swap for long enough.
+
+        A slot that has swapped for a cause is done, if that is the end of the run.
+        """
         if not self._fleet.first_models_are_done():  # the command would go before first models
             return
         for log in self._fleet.logs:
+            if self._until_swap and has_swapped(log):
+                continue
             idle = log.state.get("phase") in {"serving", "probation"}
             if idle and log.bars - self._asked_at[log.slot] >= self._patience:
                 self._asked_at[log.slot] = log.bars

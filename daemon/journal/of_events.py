@@ -106,7 +106,7 @@ def _retrain_failed(of: Fields) -> Said:
     error = of.text("error", "no reason was given")
     if of.flag("stopped"):
         return Said(f"a retrain was cut short: {error}")
-    return Said(f"a retrain failed, and the live model stays: {error}", "warning")
+    return Said(f"a retrain failed and changed nothing: {error}", "warning")
 
 
 def _swap_acked(of: Fields) -> Said:

@@ -64,7 +64,7 @@ _KINDS: Final = {
     "paused": "An operator paused automatic retrains and deploys.",
     "resumed": "Automatic retrains and deploys go on.",
     "retrain_stopped": "A stop of the daemon ended a retrain; no limit counts it, it begins again.",
-    "retrain_failed": "A retrain ended without a candidate; the live model stays.",
+    "retrain_failed": "A retrain ended without a candidate and changed nothing.",
     "retrain_finished": "A retrain left a candidate: `passed`, or `refused_by` which gates.",
     "retrain_late": "A retrain or a quick challenger, `job`, has waited an hour for its turn.",
     "retrain_started": "A retrain began: `trigger` and `job`.",

@@ -173,7 +173,7 @@ def _failed(facts: SlotFacts) -> str:
     refusal = facts.state.refusal
     if facts.state.model_id is None or refusal is None or not refusal.error:
         return ""
-    return f"the last retrain failed, and the live model stays: {refusal.error}"
+    return f"the last retrain failed and changed nothing: {refusal.error}"
 
 
 def _refused_again(facts: SlotFacts) -> str:

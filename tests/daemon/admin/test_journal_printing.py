@@ -16,7 +16,7 @@ LINE = JournalLine(
     at_ms=1_753_963_200_000,
     slot="BTC-5m",
     kind="retrain_failed",
-    text="The retrain failed, the live model stays: it ran out of its 300 MiB of memory; " * 3,
+    text="The retrain failed and changed nothing: it ran out of its 300 MiB of memory; " * 3,
     severity="warning",
     fields={"job": "x"},
 )

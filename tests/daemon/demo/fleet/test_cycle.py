@@ -173,7 +173,8 @@ def test_an_operator_holds_up_no_first_model_and_asks_for_each_slot_once() -> No
     bus = Bus(BTC, ETH)
     sent: list[str] = []
     bus.publish = lambda topic, _: sent.append(topic)  # type: ignore[attr-defined]
-    setup = SimpleNamespace(change_after=0, slots=(BTC, ETH))
+    options = SimpleNamespace(until_swap=True)
+    setup = SimpleNamespace(change_after=0, slots=(BTC, ETH), options=options)
     screen = SimpleNamespace(tell=bus.told.append)
     parts: Any = (setup, bus.fleet, bus, SystemClock(), screen)
     operator = Operator(*parts)
@@ -187,3 +188,8 @@ def test_an_operator_holds_up_no_first_model_and_asks_for_each_slot_once() -> No
     operator.consider()
     operator.consider()
     assert sent == [Topics().command(BTC), Topics().command(ETH)]
+    bus.swap(BTC, "drift")
+    for slot in (BTC, ETH):
+        bus.state(slot, last_bar_t=(2 * PATIENCE_BARS + 2) * BTC.interval_ms)
+    operator.consider()
+    assert sent[2:] == [Topics().command(ETH)], "BTC has done what it was to show"

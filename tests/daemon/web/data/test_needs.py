@@ -109,7 +109,7 @@ SLOT_CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "the last retrain failed": (
         {"refusal": refusal(error="the disk is full")},
-        "The last retrain failed, and the live model stays: the disk is full.",
+        "The last retrain failed and changed nothing: the disk is full.",
     ),
     "three candidates or more refused in a row": (
         {"refusal": refusal(in_a_row=3, refused_by=("overfit",))},
