@@ -17,6 +17,7 @@ import onnxruntime  # noqa: F401 -- in a thread, later, its import would hold th
 import structlog
 
 from daemon.config.file_access import check_files_named
+from daemon.config.limits import fetched_ms
 from daemon.config.reload import Reload, log_doubts
 from daemon.config.schema import Config
 from daemon.core.clock import VenueClock, watch_steps
@@ -243,10 +244,10 @@ async def _follow(
     starts: SlotStarts,
 ) -> None:
     """Fetch and score what was missed, then follow the venue."""
-    venue, watchdog = shared.venue, host.watchdog
+    venue, watchdog, config = shared.venue, host.watchdog, shared.config
     tasks.create_task(host.status.run(feed, shared.clock), name="presence")
     watchdog.doing(lambda: "starting: fetching the bars that are missing")
-    await feed.backfill({s.name: venue.now_ms() - s.history_ms for s in shared.config.slots})
+    await feed.backfill({s.name: venue.now_ms() - fetched_ms(config, s) for s in config.slots})
     if flow:
         await flow.begin()
     watchdog.doing(lambda: "starting: scoring what was missed")

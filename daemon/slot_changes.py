@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from daemon.config.limits import fetched_ms
 from daemon.config.schema import Config
 from daemon.hyperliquid.held_channels import MOST_SUBSCRIPTIONS
 from daemon.market_data.feed import Feed
@@ -92,10 +93,10 @@ class SlotChanges:
             if slot not in runners:
                 inbox = Inbox()
                 added[slot] = inbox, self._parts.build(shared, section, inbox)
-        had = {section.name: section.history_ms for section in self._shared.config.slots}
-        deeper = tuple(
-            s for s, new in wanted.items() if new.history_ms > had.get(s, new.history_ms)
-        )
+        before = self._shared.config
+        had = {section.name: fetched_ms(before, section) for section in before.slots}
+        now = {slot: fetched_ms(config, section) for slot, section in wanted.items()}
+        deeper = tuple(slot for slot, new in now.items() if new > had.get(slot, new))
         removed = tuple(slot for slot in runners if slot not in wanted)
         return SlotPlan(shared, deeper, added, removed)
 
@@ -103,7 +104,7 @@ class SlotChanges:
         """Remove and add slots as planned; return when those that are added serve their models."""
         self._shared, now_ms = plan.shared, plan.shared.venue.now_ms()
         for slot in plan.deeper:
-            self._feed.deepen(slot, now_ms - self._shared.config.slot(slot).history_ms)
+            self._feed.deepen(slot, now_ms - self._fetched_ms(slot))
         settled = await self._settle_held()
         if not plan.added and not plan.removed:
             if settled:
@@ -188,7 +189,10 @@ class SlotChanges:
         for slot in sorted(slots, key=lambda slot: slot.interval_ms):
             if self._flow:
                 await self._flow.add(slot, config.keep_takers_ms)
-            self._feed.add(slot, now_ms - config.slot(slot).history_ms)
+            self._feed.add(slot, now_ms - self._fetched_ms(slot))
+
+    def _fetched_ms(self, slot: SlotName) -> int:
+        return fetched_ms(self._shared.config, self._shared.config.slot(slot))
 
     def _announce_devices(self) -> None:
         if self._devices is not None:

@@ -62,6 +62,16 @@ def policy_settings(section: Mapping[str, Any], slot: SlotName) -> PolicySetting
     return replace(default, **_checked("policy", section, default))
 
 
+def fetched_ms(config: Config, slot: SlotSection) -> int:
+    """Return how far back the bars of a slot are fetched, ms.
+
+    What a model learns from, and as much as its first one waits for: it would wait for months
+    where `history_days` is shorter.
+    """
+    least = policy_settings(config.policy, slot.name).min_bars * slot.name.interval_ms
+    return max(slot.history_ms, least)
+
+
 def slot_costs(config: Config, slot: SlotSection) -> Costs:
     """Return the costs of a slot; their `round_trip_bps` is what every figure subtracts."""
     return Costs(**msgspec.structs.asdict(config.costs_of(slot)))

@@ -7,6 +7,7 @@ import pytest
 
 from daemon.config import loader as config
 from daemon.config.environment import misspelt
+from daemon.config.limits import fetched_ms
 from daemon.config.schema import Config, MqttSection, SlotSection
 from hyperdrift.errors import ConfigError
 from hyperdrift.slot_name import SlotName
@@ -325,6 +326,15 @@ def test_slots_of_long_bars_learn_from_as_many_bars_as_the_venue_serves(
 ) -> None:
     assert SlotSection(coin="BTC", interval=interval).history_ms == round(days * 86_400_000)
     assert SlotSection(coin="BTC", interval=interval, history_days=2).history_ms == 172_800_000
+
+
+def test_as_many_bars_are_fetched_as_a_first_model_waits_for(tmp_path: Path) -> None:
+    slots = '[[slots]]\ncoin = "BTC"\ninterval = ["5m", "1h"]\nhistory_days = 120\n'
+    found = read(tmp_path, slots)
+    days = [fetched_ms(found, slot) / 86_400_000 for slot in found.slots]
+    assert days == [120, 5000 / 24], "120 days of 1h are 2880 bars, and the first model needs 5000"
+    less = read(tmp_path, f"{slots}[policy]\nmin_bars = 1000\n")
+    assert [fetched_ms(less, slot) for slot in less.slots] == [120 * 86_400_000] * 2
 
 
 @pytest.mark.parametrize("listen", ["", "127.0.0.1:8377", "localhost:80", "[::1]:8377"])
