@@ -166,6 +166,8 @@ class Engine:
         self._out.tell(self._watch.trade(event))
 
     def _on_served(self, event: events.ModelServed) -> None:
+        if self._champion is not None and self._champion.model_id != event.model_id:
+            self._withdraw_question()
         self._swaps.served(event)
         self._retrains.replaced(event.model_id)
 
@@ -222,8 +224,7 @@ class Engine:
             return True, "was paused already"
         self._paused = True
         self._retrains.withdraw()
-        if self._champion is not None and (asked := self._champion.challenge.withdraw()):
-            self._out.order(WithdrawJob, job_id=asked)
+        self._withdraw_question()
         detail = "no automatic retrain or deploy until resume; forced ones and rollbacks still work"
         self._out.publish("paused", detail, reason=event.reason)
         return True, detail
@@ -276,6 +277,11 @@ class Engine:
         self._out.decide(f"wait: {self._under_way()}", start=False, job=job_id)
         why = {"reason": choice.reason, "since_ms": self._now_ms}
         self._out.order(AskChallenger, job_id=job_id, **why)
+
+    def _withdraw_question(self) -> None:
+        """Take back the question to a challenger that waits for its turn."""
+        if self._champion is not None and (asked := self._champion.challenge.withdraw()):
+            self._out.order(WithdrawJob, job_id=asked)
 
     def _on_challenger(self, event: events.ChallengerJudged) -> None:
         if self._champion is not None and self._champion.challenge.take(event):

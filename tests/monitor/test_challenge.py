@@ -130,3 +130,13 @@ def test_the_question_can_be_switched_off() -> None:
     slot = Slot(max_age_days=0.0, min_new_bars=0, challenge=False)
     slot.serve("m1", calibration=calibrated())
     assert drift(slot, 0) == ""
+
+
+def test_a_question_that_waits_is_taken_back_when_the_model_it_is_about_is_gone() -> None:
+    slot, asked = drifting()
+    slot.command("promote", "hand")
+    assert [order.job_id for order in only(slot.serve("hand", "m1"), WithdrawJob)] == [asked]
+    slot, asked = drifting()
+    assert only(slot.serve("m1"), WithdrawJob) == [], "the same model again, as after a restart"
+    slot.give(events.TurnCame, job_id=asked)
+    assert only(slot.serve("hand", "m1"), WithdrawJob) == [], "it is soon answered"
