@@ -90,7 +90,7 @@ def _venue(record: Record, repeats: Counter[str], *, comma: bool) -> Fill:
         raise OtherMarket(
             f"spot {coin[:40]}", f"{coin[:40]} is a spot market, which is not followed"
         )
-    size = _decimal(record.get("sz"), "sz")
+    size = _decimal(record.get("sz"), "sz", comma=comma)
     start = record.get("startPosition")
     closed = record.get("closedPnl")
     px = number(record.get("px"), "px", comma=comma)
@@ -105,7 +105,7 @@ def _venue(record: Record, repeats: Counter[str], *, comma: bool) -> Fill:
         fee=number(record.get("fee") or 0, "fee", comma=comma),
         pnl=None if _is_empty(closed) else number(closed, "closedPnl", comma=comma),
         net="ntl" in record and _is_empty(start),
-        start=None if _is_empty(start) else _decimal(start, "startPosition"),
+        start=None if _is_empty(start) else _decimal(start, "startPosition", comma=comma),
         opens=_opens(way),
         interval=str(record.get("interval") or ""),
     )
@@ -137,7 +137,7 @@ def _signed(size: Decimal, record: Record, way: str) -> Decimal | None:
 
 
 def _ccxt(record: Record, repeats: Counter[str], *, comma: bool) -> Fill:
-    size = _decimal(record.get("amount"), "amount")
+    size = _decimal(record.get("amount"), "amount", comma=comma)
     px = number(record.get("price"), "price", comma=comma)
     if size <= 0 or px <= 0:
         raise BadTrade("size or price is not above 0", f"amount is {size}, price is {px}")
@@ -186,7 +186,7 @@ def _key(record: Record, repeats: Counter[str]) -> str:
     return f"fill-{digest}-{repeats[digest]}"
 
 
-def _decimal(value: object, field: str) -> Decimal:
+def _decimal(value: object, field: str, *, comma: bool) -> Decimal:
     """Return a size exactly as it is written, so that sums of pieces are the whole.
 
     Raises:
@@ -195,7 +195,7 @@ def _decimal(value: object, field: str) -> Decimal:
     text = str(value).strip() if not isinstance(value, bool) else ""
     text = _UNIT.sub("", text)
     try:
-        found = Decimal(text if "," not in text else str(number(text, field, comma=True)))
+        found = Decimal(text if "," not in text else str(number(text, field, comma=comma)))
     except InvalidOperation:
         found = Decimal("nan")
     if not found.is_finite() or abs(found.adjusted()) > 40:  # noqa: PLR2004 - no such size

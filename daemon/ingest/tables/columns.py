@@ -66,7 +66,7 @@ _COINS: Final = ("coin", "symbol", "s", "pair", "ticker", "tic", "instid", "inst
 _PERHAPS_COINS: Final = ("asset", "instrument", "contract", "market", "product")
 # Names that may be of a column of coins, which its values tell, where none of those is there.
 _MAYBE_COINS: Final = re.compile(
-    r"^(name|names|code|sym|id|key|perp|slug|underlying)$|"
+    r"^(name|names|code|sym|id|key|perp|slug|underlying|currency)$|"
     r"symbol|ticker|coin|pair|token|crypto|asset|market|instrument|contract|security|product"
 )
 _NEVER_COINS: Final = re.compile(
@@ -81,7 +81,7 @@ _INTERVALS: Final = ("i", "interval", "timeframe", "tf", "resolution", "granular
                      "per", "periodid", "candleinterval", "kline", "frequency", "freq")  # fmt: skip
 _CLOSED: Final = ("x", "closed", "isclosed", "isfinal", "final", "confirm", "confirmed",
                   "complete", "iscomplete")  # fmt: skip
-_QUOTES: Final = ("quote", "quotecurrency", "quoteasset", "quotecoin")
+_QUOTES: Final = ("quote", "quotecurrency", "quoteasset", "quotecoin", "currency", "pricecurrency")
 _RATES: Final = ("rate", "fundingrate", "funding", "lastfundingrate", "realizedrate",
                  "realisedrate", "fundingraterealized", "")  # fmt: skip
 _DOLLARS: Final = frozenset({"usd", "usdc", "usdt", "usde", "usdh", "busd", "fdusd", "$"})
@@ -225,26 +225,33 @@ def assign(table: RawTable, wanted: Wanted) -> Columns:
         _choose_volume(found, by_fold, wanted.coin)
         if not _IN_DOLLARS.isdisjoint(map(folded, table.all_names or table.names)):
             found.values.pop("volume", None)
-        found.times = _all(by_fold, (*OPEN_TIMES, *FUNDING_TIMES, *TIMES))
-        found.closes = _all(by_fold, (*CLOSE_TIMES, "T"))
+        _assign_times(table, by_fold, found)
         found.coins = _all(by_fold, _COINS) or _all(by_fold, _PERHAPS_COINS)
         if not found.coins:
             found.maybe_coins = [name for name in table.names if _may_name_coins(folded(name))]
         found.intervals = _all(by_fold, _INTERVALS)
         found.closed, found.quotes = _all(by_fold, _CLOSED), _all(by_fold, _QUOTES)
-        found.day = next(iter(_all(by_fold, _DAYS)), "")
-        found.clock = next(iter(_all(by_fold, _CLOCKS)), "")
         rates = [name for name in table.names if _rate_base(name) is not None]
         if rates:
             found.values["rate"] = min(rates, key=lambda name: bool(RATE_UNIT.search(name)))
-        if not found.times and not found.closes:
-            # Some exporters put the time into an index without a name.
-            found.times = [
-                name for name in _all(by_fold, _INDEXES)
-                if folded(name) != "price" or name == table.names[0]
-            ]  # fmt: skip
     _obey(table, found, by_fold, wanted)
     return found
+
+
+def _assign_times(table: RawTable, by_fold: Mapping[str, list[str]], found: Columns) -> None:
+    found.times = _all(by_fold, (*OPEN_TIMES, *FUNDING_TIMES, *TIMES))
+    found.closes = _all(by_fold, (*CLOSE_TIMES, "T"))
+    found.day = next(iter(_all(by_fold, _DAYS)), "")
+    found.clock = next(iter(_all(by_fold, _CLOCKS)), "")
+    if "homenotional" in map(folded, table.all_names or table.names):
+        # Only BitMEX has it, which stamps its bars by their close.
+        found.times, found.closes = [], found.closes or found.times
+    elif not found.times and not found.closes:
+        # Some exporters put the time into an index without a name.
+        found.times = [
+            name for name in _all(by_fold, _INDEXES)
+            if folded(name) != "price" or name == table.names[0]
+        ]  # fmt: skip
 
 
 def _all(by_fold: Mapping[str, list[str]], options: Sequence[str]) -> list[str]:

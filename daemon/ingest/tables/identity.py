@@ -36,6 +36,11 @@ _PAIR: Final = re.compile(r"(?:1000)?[A-Z0-9]{2,10}(?:EUR|GBP|BTC|ETH)(?:PERP)?"
 _DOLLAR_PAIR: Final = re.compile(r"(?:1000)?[A-Z0-9]{2,10}(?:USDT|USDC|BUSD|FDUSD|USD)(?:PERP)?")
 _QUOTE: Final = frozenset({"USDT", "USDC", "USD", "BUSD", "FDUSD", "EUR", "GBP", "PERP"})
 _MOST_COINS: Final = 1000
+_OTHER_MONEY: Final = frozenset(
+    {"EUR", "GBP", "JPY", "KRW", "CHF", "AUD", "CAD", "NZD", "CNY", "CNH", "HKD", "SGD", "INR",
+     "RUB", "TRY", "BRL", "MXN", "ZAR", "PLN", "SEK", "NOK", "DKK", "CZK", "HUF", "THB", "IDR"}
+)  # fmt: skip
+_PAIRED: Final = frozenset({"BTC", "ETH", "BNB"})
 _NO_VALUES: Final = frozenset({"nan", "null", "none", "-", "n/a", "true", "false"})
 # Words in names of files that stand where a coin could.
 _NO_COINS: Final = _QUOTE | {
@@ -109,11 +114,28 @@ def of_coin(table: RawTable, columns: Columns, coin: str) -> tuple[Bools, list[s
         here, others_here = _matching(texts, lambda name: is_coin(name, coin))
         rows &= here
         others += others_here
+    for name in columns.quotes:
+        texts = _texts(table.column(name))
+        here, other_quotes = _matching(texts, lambda q, name=name: _may_be_dollars(q, name))
+        rows &= here
+        others += [f"{coin} priced in {quote}" for quote in other_quotes]
+    for quote in _said(table, ("quote", "quotecurrency", "quoteasset", "currency")):
+        if not _may_be_dollars(quote, "currency"):
+            raise BadInput(f"{table.path} says that its prices are in {quote}, not in dollars")
     said = _said(table, ("coin", "symbol", "s", "pair", "ticker", "instid", "base"))
     for name in said:
         if not is_coin(name, coin):
             raise BadInput(f"{table.path} says that it is of {name}, not {coin}")
     return rows, others, bool(names or said)
+
+
+def _may_be_dollars(quote: str, column: str) -> bool:
+    """Return whether a currency of prices is not surely another one than dollars.
+
+    A column `currency` may also hold the coin itself.
+    """
+    coins = _PAIRED if folded(column).startswith("quote") else frozenset[str]()
+    return quote.upper() not in _OTHER_MONEY | coins
 
 
 def _are_coins(column: str, names: Iterable[str], coin: str) -> bool:

@@ -108,6 +108,11 @@ REFUSED: dict[str, tuple[str, str]] = {
                          "is of ETHUSDT, not BTC") for column in (
         "Name", "trading_pair", "token", "sym", "contract_code", "id")},
     "full_name.csv": (csv(header=HEADER + ",crypto", row=lambda r: [*r, "Ethereum"]), "is of Ethe"),
+    "euros.csv": (csv(header=HEADER + ",symbol,currency", row=lambda r: [*r, "BTC", "EUR"]),
+                  "is of BTC priced in EUR, not BTC"),
+    "currency.csv": (csv(header=HEADER + ",currency", row=lambda r: [*r, "ETH"]), "is of ETH, not"),
+    "meta.json": (json.dumps({"meta": {"symbol": "BTC", "currency": "EUR"}, "rows": RECORDS}),
+                  "prices are in EUR, not in dollars"),
     "solana.csv": (csv(), "names SOL, not BTC"),
     "ETH5m.csv": (csv(), "names ETH, not BTC"),
     "city.csv": (dated("%Y-%m-%d %H:%M", "Date (America/New_York)" + VALUES), "say which with"),
@@ -146,6 +151,13 @@ def test_rates_as_other_programs_write_them_are_hourly_fractions(name: str, tmp_
     table = read_funding(written(tmp_path / name, FUNDING[name]), wanted)
     assert table.time.tolist() == [t for t, _ in RATES]
     assert table.rate.tolist() == pytest.approx([rate for _, rate in RATES])
+
+
+def test_bitmex_stamps_its_bars_by_their_close(tmp_path: Path) -> None:
+    header = "timestamp,symbol" + VALUES + ",homeNotional"
+    rows = csv(header=header, row=lambda r: [r[0] + STEP, "XBTUSD", *r[1:5], 1e6, r[5]])
+    table = read(written(tmp_path / "xbt.csv", rows), columns="volume=homeNotional")
+    assert rows_of(table) == ROWS
 
 
 def test_payments_are_known_also_with_their_currency(tmp_path: Path) -> None:
