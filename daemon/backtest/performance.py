@@ -144,13 +144,13 @@ def trades(answers: Answers, horizon_bars: int) -> list[SimulatedTrade]:
     done, free = [], 0
     for i in spoke.tolist():
         end = i + horizon_bars
-        if i < free or end >= len(answers.t):
+        down, neutral, up = answers.p[i].tolist()
+        side = decision((down, neutral, up), float(answers.up[i]), float(answers.down[i]))
+        if not side or i < free or end >= len(answers.t):
             continue
         free = end
         if across[i]:
             continue  # bars are missing in between, so the result is not known
-        down, neutral, up = answers.p[i].tolist()
-        side = decision((down, neutral, up), float(answers.up[i]), float(answers.down[i]))
         done.append(SimulatedTrade(end, side * float(answers.close[end] / answers.close[i] - 1)))
     return done
 

@@ -47,6 +47,11 @@ def test_a_signal_whose_outcome_lies_in_a_gap_is_not_counted() -> None:
     assert trades(told, 2) == []
 
 
+def test_an_answer_between_both_sides_is_no_signal() -> None:
+    told = answers([100, 101, 102], {0: (0.6, 0.0, 0.6)})
+    assert trades(told, 1) == []
+
+
 def test_an_answer_whose_outcome_lies_in_a_gap_is_not_judged() -> None:
     told = answers([100, 101, 102, 103, 104], dict.fromkeys(range(5), NEUTRAL))
     told.t[2:] += 10 * STEP
