@@ -18,6 +18,7 @@ from daemon.ingest.tables.reading import OnBytes
 from hyperdrift.errors import BadInput
 
 HEAD_BYTES: Final = 1 << 18
+_PIECE: Final = 1 << 22
 _MOST_LAYERS: Final = 4
 _ARROW_CODECS: Final = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
 _ARROW_STREAM: Final = b"\xff\xff\xff\xff"
@@ -189,6 +190,19 @@ def _encoding(head: bytes) -> str:
     return ""
 
 
+def is_utf8(content: Content) -> bool:
+    """Return whether text that was presumed to be UTF-8 is; true for other encodings."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    content.stream.seek(0)
+    try:
+        while content.encoding.startswith("utf-8") and (piece := content.stream.read(_PIECE)):
+            decoder.decode(piece)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def as_utf8(content: Content, *, latin: bool = False) -> BinaryIO:
     """Return the text of a file in UTF-8 without a mark at its beginning.
 
@@ -201,7 +215,8 @@ def as_utf8(content: Content, *, latin: bool = False) -> BinaryIO:
     """
     content.stream.seek(0)
     if latin:
-        return io.BytesIO(content.stream.read().decode("latin-1").encode())
+        data = content.stream.read().removeprefix(codecs.BOM_UTF8)
+        return io.BytesIO(data.decode("latin-1").encode())
     if content.encoding == "utf-8":
         return content.stream
     if content.encoding == "utf-8-sig":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from daemon.ingest.tables.containers import HEAD_BYTES, Content, as_utf8
+from daemon.ingest.tables.containers import HEAD_BYTES, Content, as_utf8, is_utf8
 from daemon.ingest.tables.reading import RawTable, printable
 from hyperdrift.errors import BadInput
 
@@ -52,17 +52,13 @@ def read_delimited(path: Path, content: Content, known: Known, useful: Useful) -
     """
     import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s, and other commands do not need it
 
+    latin = not is_utf8(content)  # Arrow itself fails in odd ways on a bad row that is none
     try:
-        return _read(path, as_utf8(content), known, useful)
-    except UnicodeDecodeError:
-        latin = True
+        table = _read(path, as_utf8(content, latin=latin), known, useful)
     except pa.ArrowInvalid as e:
-        latin = "UTF8" in str(e)
-        if not latin:
-            raise BadInput(f"{path} cannot be read ({str(e).splitlines()[0]})") from e
-    assert latin
-    table = _read(path, as_utf8(content, latin=True), known, useful)
-    table.notes.append("read as Latin-1 text, because it is no UTF-8")
+        raise BadInput(f"{path} cannot be read ({str(e).splitlines()[0]})") from e
+    if latin:
+        table.notes.append("read as Latin-1 text, because it is no UTF-8")
     return table
 
 

@@ -141,6 +141,8 @@ def _may_be_dollars(quote: str, column: str) -> bool:
 def _are_coins(column: str, names: Iterable[str], coin: str) -> bool:
     """Return whether the values of a column are names of coins, as far as they are known."""
     values = [name for name in names if name and name.casefold() not in _NO_VALUES]
+    if any(re.search(r"(?<!\d)(19|20)\d\d", name) for name in values):
+        return False  # they name rows, with their dates
     if len(values) > _MOST_COINS:
         return False
     sure = re.search(r"symbol|ticker|coin|pair|token|crypto", folded(column)) is not None

@@ -20,6 +20,7 @@ from tests.daemon.ingest.tables.shapes import (
     START,
     STEP,
     Row,
+    candles,
     csv,
     dated,
     lines,
@@ -94,6 +95,7 @@ READ: dict[str, str | bytes] = {
         UNNAMED + [{**row, "T": row["t"] + HOUR - 1, "o": "1", "l": "1"} for row in UNNAMED[::12]]),
     "of_something_else.csv": csv(header=HEADER + ",x", row=lambda r: [*r, "abc"]),
     "name.csv": csv(header=HEADER + ",Name", row=lambda r: [*r, "Bitcoin"]),
+    "row_names.csv": csv(header=HEADER + ",id", row=lambda r: [*r, utc(r[0], "BTC-%Y-%m-%d-%H%M")]),
     "no_names.csv": csv(header=HEADER + ",market_type,pair_id", row=lambda r: [*r, "spot", 7]),
 }  # fmt: skip
 
@@ -164,3 +166,11 @@ def test_payments_are_known_also_with_their_currency(tmp_path: Path) -> None:
     paid = csv(RATES, "time,payment (USDC),rate", row=lambda r: [r[0], -1, r[1]])
     with pytest.raises(BadInput, match="payments of a person"):
         read_funding(written(tmp_path / "paid.csv", paid), replace(described(), now_ms=NOW))
+
+
+def test_a_late_line_in_latin_is_counted_and_spoils_nothing(tmp_path: Path) -> None:
+    rows = candles(600)
+    text = csv(rows) + "Quelle: B\u00f6rse\n"
+    table = read(written(tmp_path / "late.csv", text.encode("latin-1")))
+    assert rows_of(table) == rows
+    assert table.report.left_out == {"with 1 columns instead of 6": 1}
