@@ -77,6 +77,7 @@ def read_funding(
     notes = [*table.notes, *times.notes, *notes, *unit.notes]
     if hours is not None:
         sieve.drop(~np.isfinite(hours), "without the hours of its rate", bad=True)
+        sieve.require("settled rate")
         notes.append("rates for the hours that their rows say, scaled to the hour")
     factor = unit.scale * (unit.hours if hours is None else hours)
     rate = raw if np.all(factor == 1) else raw / factor

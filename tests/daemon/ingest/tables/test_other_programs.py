@@ -155,6 +155,12 @@ def test_rates_as_other_programs_write_them_are_hourly_fractions(name: str, tmp_
     assert table.rate.tolist() == pytest.approx([rate for _, rate in RATES])
 
 
+def test_rates_for_no_time_that_the_venue_knows_are_refused(tmp_path: Path) -> None:
+    odd = csv(RATES, "time,fundingRate,interval", row=lambda r: [*r, "5m"])
+    with pytest.raises(BadInput, match="24 without the hours of its rate"):
+        read_funding(written(tmp_path / "odd.csv", odd), replace(described(), now_ms=NOW))
+
+
 def test_bitmex_stamps_its_bars_by_their_close(tmp_path: Path) -> None:
     header = "timestamp,symbol" + VALUES + ",homeNotional"
     rows = csv(header=header, row=lambda r: [r[0] + STEP, "XBTUSD", *r[1:5], 1e6, r[5]])
