@@ -39,7 +39,8 @@ def checks(name: str, seen: ClusterSeen) -> list[Check]:
     refused = [worker for worker in seen.workers if worker.why_not]
     fit = len(seen.workers) - len(refused)
     if not fit:
-        backend = Check("backend", f"{name} has no worker that fits; {_HERE}")
+        what = "no worker that fits" if refused else "no worker: start one"
+        backend = Check("backend", f"{name} has {what}; {_HERE}")
     else:
         places = f"{seen.places} place{'s' * (seen.places != 1)}"
         backend = Check("backend", note=f"{name}: {fit} of {len(seen.workers)} workers, {places}")

@@ -156,7 +156,9 @@ def demo(
         float | None, typer.Option(help="Venue seconds per wall second (ten bars a second).")
     ] = None,
     until: Annotated[str, typer.Option(help="`swap` ends after one whole cycle.")] = "",
-    timeout: Annotated[float, typer.Option(help="Give up after so many seconds; 0 never.")] = 0.0,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Give up after so many seconds; 0 never.")
+    ] = 0.0,
     hold: Annotated[
         bool, typer.Option("--hold", help="Keep the status page after the end, until Ctrl-C.")
     ] = False,
@@ -200,7 +202,7 @@ def exchange(
         ),
     ] = None,
     coins: Annotated[int, typer.Option(help="How many coins to make up.")] = 1,
-    port: Annotated[int, typer.Option(help="TCP port on 127.0.0.1.")] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on 127.0.0.1.")] = 8765,
     speed: Annotated[float, typer.Option(help="Venue seconds per wall second.")] = 1.0,
     history: Annotated[
         int, typer.Option(help="Bars, of the shortest, that are past when it starts.")

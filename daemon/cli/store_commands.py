@@ -38,7 +38,9 @@ def add(app: typer.Typer) -> None:
 def backfill(
     coin: CoinOption,
     interval: IntervalOption = "5m",
-    days: Annotated[float, typer.Option(help="How far back; the venue has 5000 bars.")] = 180.0,
+    days: Annotated[
+        float, typer.Option(min=0, max=36500, help="How far back; the venue has 5000 bars.")
+    ] = 180.0,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -45,8 +45,10 @@ class SignalEarning:
         if self.low_bp is not None:
             text += f"95 % {self.low_bp:+.1f} to {self.high_bp:+.1f} "
         text += f"on {self.signals:,} signal{'s' * (self.signals != 1)}"
-        few = f", of {self.trades} trades too few for an interval" * (self.low_bp is None)
-        return f"{text}{few}: {self.verdict}"
+        if self.low_bp is None:
+            trades = f"{self.trades:,} trade{'s' * (self.trades != 1)}"
+            text += f" in {trades}, too few for an interval"
+        return f"{text}: {self.verdict}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

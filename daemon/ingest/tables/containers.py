@@ -78,6 +78,8 @@ def unpacked(path: Path, on_bytes: OnBytes = lambda _: None) -> Iterator[Content
     except PermissionError as e:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from e
     except _DAMAGED as e:
+        if isinstance(e, FileNotFoundError):
+            raise BadInput(f"{path} is not there; write the name of a file") from e
         why = str(e).splitlines()[0] if str(e) else repr(e)
         raise BadInput(f"{path} cannot be read ({why}): fetch or write it again") from e
 

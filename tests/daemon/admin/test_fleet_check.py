@@ -23,6 +23,11 @@ def test_a_cluster_without_a_worker_that_fits_is_a_fault() -> None:
     )
 
 
+def test_a_cluster_without_any_worker_wants_one() -> None:
+    (backend,) = checks(NAME, ClusterSeen("", ()))
+    assert f"{NAME} has no worker: start one; retrains run on this host" in backend.problem
+
+
 def test_a_scheduler_that_is_away_is_a_fault_with_what_to_do() -> None:
     (backend,) = checks(NAME, ClusterSeen("tcp://trainer:8786 does not answer (refused)"))
     assert "start its scheduler, or open the port" in backend.problem

@@ -136,7 +136,7 @@ def test_a_trouble_of_something_else_hides_no_silence() -> None:
 
 def test_in_a_fast_replay_the_machine_itself_has_time() -> None:
     desk = Desk(Bars({BTC: START - STEP}), speed=3000)
-    desk.clock.ms = START + 4900  # four hours of the recording
+    desk.clock.ms = START + 19_900  # sixteen hours of the recording
     desk.watch.look()
     assert desk.told == []
 

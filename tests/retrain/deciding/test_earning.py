@@ -50,7 +50,7 @@ def test_a_few_trades_show_nothing_however_much_they_gained() -> None:
     net[100:108] = net[500:508] = 0.02
     found = earns(net, H)
     assert (found.signals, found.trades, found.verdict) == (16, 2, "not shown")
-    assert str(found).endswith("on 16 signals, of 2 trades too few for an interval: not shown")
+    assert str(found).endswith("on 16 signals in 2 trades, too few for an interval: not shown")
 
 
 def test_without_a_signal_nothing_is_shown() -> None:
