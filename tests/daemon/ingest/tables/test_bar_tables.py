@@ -158,7 +158,7 @@ def test_what_cannot_be_used_is_said_in_one_sentence(tmp_path: Path) -> None:
 def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
     for suffix in ("csv", "parquet", "feather", "jsonl", "json"):
         path = tmp_path / f"bad.{suffix}"
-        with pytest.raises(BadInput, match="cannot be read"):
+        with pytest.raises(BadInput, match=f"{path} is not there; write the name of a file"):
             read_bars(path)
         path.write_bytes(b"\x00\xff\xfe{{{")
         with pytest.raises(BadInput):
