@@ -91,7 +91,9 @@ async def checkpoints(path: Path, clock: Clock) -> None:
 
 def _checkpoint(path: Path) -> bool:
     """Return whether the whole log was copied: nobody read an older state."""
-    with contextlib.closing(sqlite3.connect(path, timeout=0)) as beside:
+    # Opened so, a file that was moved away is not made again.
+    place = f"{path.absolute().as_uri()}?mode=rw"
+    with contextlib.closing(sqlite3.connect(place, uri=True, timeout=0)) as beside:
         beside.execute("PRAGMA synchronous = NORMAL")
         _, pages, copied = beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         return bool(pages == copied)

@@ -2,15 +2,22 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from daemon.core.bars import Provenance
-from daemon.store.data_folder import CHECKPOINT_BYTES, STORE_NAME, Connections, connections
+from daemon.store.data_folder import (
+    CHECKPOINT_BYTES,
+    STORE_NAME,
+    Connections,
+    checkpoints,
+    connections,
+)
 from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from tests.daemon.fake_venue import BTC, START, STEP, bar
@@ -96,25 +103,56 @@ async def test_a_disk_that_refuses_a_checkpoint_ends_nothing(
         await grow(stores, 1)
 
 
+class Ended(Exception):
+    """The last turn is over."""
+
+
+class Turns(FakeClock):
+    """Does one of these at each pause, and ends the task at the next one."""
+
+    def __init__(self, *turns: Callable[[], None]) -> None:
+        super().__init__()
+        self._turns = list(turns)
+
+    async def sleep(self, seconds: float) -> None:
+        if not self._turns:
+            raise Ended
+        self._turns.pop(0)()
+
+
 async def test_a_log_that_was_copied_is_left_alone_until_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = list[Path]()
+    file, asked, told = tmp_path / STORE_NAME, list[Path](), list[int]()
 
     def copied(path: Path) -> bool:
         asked.append(path)
         return True
 
+    def look() -> None:
+        told.append(len(asked))
+
+    def change() -> None:
+        os.utime(file.with_name(f"{STORE_NAME}-wal"), (0, 0))
+
     monkeypatch.setattr("daemon.store.data_folder._checkpoint", copied)
-    async with opened(tmp_path, FakeClock()) as stores, asyncio.timeout(30):
+    async with opened(tmp_path, Stopped()) as stores:
         await grow(stores, 2)
-        await asyncio.sleep(0.05)
-        looked = len(asked)
-        await asyncio.sleep(0.05)
-        assert len(asked) == looked > 0
-        await grow(stores, 1)
-        while len(asked) == looked:
-            await asyncio.sleep(0)
+        with pytest.raises(Ended):
+            await checkpoints(file, Turns(look, look, look, change, look))
+    assert told == [0, 1, 1, 2]
+    assert asked == [file, file]
+
+
+async def test_a_store_that_was_moved_away_is_not_made_again(tmp_path: Path) -> None:
+    file = tmp_path / STORE_NAME
+    async with opened(tmp_path, Stopped()) as stores:
+        await grow(stores, 2)
+        file.rename(tmp_path / "moved")
+        with pytest.raises(Ended):
+            await checkpoints(file, Turns(lambda: None))
+        assert not file.exists()
+        (tmp_path / "moved").rename(file)
 
 
 async def test_a_damaged_store_is_repaired_before_anybody_reads_it(tmp_path: Path) -> None:
