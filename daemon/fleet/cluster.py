@@ -105,6 +105,7 @@ class Cluster:
         self._asked: dict[str, asyncio.Task[None]] = {}
         self._silences = Counter[str]()
         self._loads: dict[str, int] = {}
+        self._folders: dict[str, str | None] = {}
         self._attempts: dict[str, _Attempt] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._told: ClusterSeen | None = None
@@ -149,7 +150,10 @@ class Cluster:
         self, client: Client, known: Mapping[str, Mapping[str, Any]], tasks: asyncio.TaskGroup
     ) -> None:
         """Take over which workers there are; ask those that are new."""
-        self._leave(known)
+        # A worker that was started again may have its address back at once, but no folder twice.
+        folders = {address: info.get("local_directory") for address, info in known.items()}
+        self._leave([a for a, folder in folders.items() if self._folders.get(a, folder) == folder])
+        self._folders = folders
         self._loads = {address: _load(info) for address, info in known.items()}
         for address in known.keys() - self._asked.keys():
             asking = self._ask(client, address, known[address])

@@ -203,3 +203,18 @@ async def test_of_workers_that_are_free_for_us_one_that_others_leave_idle_is_cho
     chosen = cluster._pick(order)
     assert chosen is not None
     assert chosen.seen.address == idle
+
+
+async def test_a_worker_that_was_started_again_is_asked_again_though_its_address_is_the_same() -> (
+    None
+):
+    cluster = Cluster({"python": "3"}, SystemClock(), lambda _: None)
+    cluster._peers["a"] = _Peer(WorkerSeen(address="a", name="", places=1), {}, 1)
+    cluster._asked["a"] = asking = asyncio.create_task(asyncio.sleep(0))
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(2):
+            cluster._look(None, {"a": {"local_directory": "one"}}, tasks)  # type: ignore[arg-type]
+            assert cluster._asked["a"] is asking
+        cluster._look(None, {"a": {"local_directory": "two"}}, tasks)  # type: ignore[arg-type]
+        assert "a" not in cluster._peers
+        assert cluster._asked["a"] is not asking
