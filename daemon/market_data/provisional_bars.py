@@ -6,7 +6,7 @@ is stored and handed on as soon as the stream alone proves it final. REST confir
 after the bars that the stream cannot prove.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import structlog
@@ -29,6 +29,11 @@ log = structlog.get_logger()
 _SHARE: Final = 0.9
 _LOOK_AGAIN_S: Final = 1.0
 _LOOKS: Final = 20
+# What others write, also the first decisions, waits for so many bars and not for all.
+_STORED_AT_ONCE: Final = 8
+
+
+Offer = tuple[BarFollower, Bar, Provenance]
 
 
 class ProvisionalBars:
@@ -70,17 +75,22 @@ class ProvisionalBars:
             if not self.is_on(close_ms):
                 continue
             for _ in range(_LOOKS):
-                offers = [(f, offer) for f in followers if (offer := f.offer(close_ms))]
-                try:
-                    await store.call(_put, [(f.slot, *offer) for f, offer in offers])
-                except HyperdriftError as e:
-                    troubles.begin(offers[0][0].slot, e)
-                    offers = []
-                for follower, offer in offers:
-                    await follower.lead(*offer)
+                offers = [(f, *offer) for f in followers if (offer := f.offer(close_ms))]
+                for first in range(0, len(offers), _STORED_AT_ONCE):
+                    await _hand_on(offers[first : first + _STORED_AT_ONCE], store, troubles)
                 await venue.sleep(_LOOK_AGAIN_S)
 
 
-def _put(store: Store, offers: Collection[tuple[SlotName, Bar, Provenance]]) -> None:
-    for slot, bar, provenance in offers:
-        store.put_bars(slot, [bar], provenance)
+async def _hand_on(offers: Sequence[Offer], store: AsyncStore, troubles: Troubles) -> None:
+    try:
+        await store.call(_put, offers)
+    except HyperdriftError as e:
+        troubles.begin(offers[0][0].slot, e)
+        return
+    for follower, bar, provenance in offers:
+        await follower.lead(bar, provenance)
+
+
+def _put(store: Store, offers: Sequence[Offer]) -> None:
+    for follower, bar, provenance in offers:
+        store.put_bars(follower.slot, [bar], provenance)
