@@ -82,7 +82,7 @@ class Stopwatches:
             await emit(feed, slot, bar)
 
         async def timed_row(computer: Builtin, t: int) -> Any:
-            turns[computer._slot] = time.monotonic()  # noqa: SLF001
+            turns[computer._bars.slot] = time.monotonic()  # noqa: SLF001
             return await row(computer, t)
 
         async def timed_take(runner: SlotRunner, item: Any) -> None:

@@ -22,6 +22,7 @@ from daemon.core.errors import ComputingFailed, RetrainFailedError
 from daemon.core.log_once import LogOnce
 from daemon.core.outside_text import printable
 from daemon.core.subprocesses import Limits, Surroundings
+from daemon.scoring.recent_bars import RecentBars
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
@@ -35,8 +36,8 @@ Rows = NDArray[np.float64]
 
 ANSWER_S: Final = 30.0
 """Time limit in seconds for a bar, or for the first thousand bars of a new instance."""
-TURNS: Final = 2
-"""So many slots ask at once: one computes and the next is ready, the others wait in order."""
+TURNS: Final = 1
+"""So many slots compute at once, and the others wait in order: more would share one thread."""
 _CHUNK: Final = 1000
 # The cohort flow of a bar is a sum over 12 bars.
 _LEAD_BARS: Final = 11
@@ -86,7 +87,7 @@ class Builtin:
     def __init__(
         self, slot: SlotName, store: AsyncStore, turns: asyncio.Semaphore | None = None
     ) -> None:
-        self._slot, self._store = slot, store
+        self._store, self._bars = store, RecentBars(slot, features.LIVE_BARS)
         self._turns = turns or asyncio.Semaphore(TURNS)
         self.schema_hash: str | None = features.schema_hash()
 
@@ -99,11 +100,11 @@ class Builtin:
         """Nothing to end."""
 
     async def _row(self, t: int) -> Rows:
-        return await self._store.call(_built_in_row, self._slot, t)
+        return await self._store.call(_built_in_row, self._bars, t)
 
 
-def _built_in_row(store: Store, slot: SlotName, t: int) -> Rows:
-    frame = store.frame(slot, to_t=t, last=features.LIVE_BARS)
+def _built_in_row(store: Store, bars: RecentBars, t: int) -> Rows:
+    frame = bars.frame(store, t)
     if not _ends_at(frame, t):
         return _unknown()
     rows: Rows = features.compute(frame)

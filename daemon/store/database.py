@@ -128,6 +128,21 @@ class Database:
                     self._db.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Have all reads inside see one state of the file; none may write.
+
+        Raises:
+            StoreUnavailable: If it cannot be read.
+        """
+        with self._lock, self._translated():
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._db.in_transaction:  # an error of the disk may have ended it
+                    self._db.execute("COMMIT")
+
     def read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of a query."""
         with self._lock, self._translated():

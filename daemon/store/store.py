@@ -198,7 +198,11 @@ class Store:
             rate), s_top and s_bot (0 where no flow was recorded, NaN where too little of it
             was seen), each of shape (n_bars,). A bar with impossible numbers is left out.
         """
-        frame = usable(self.bars(slot, from_t, to_t, last))
+        return self.frame_of(slot, self.bars(slot, from_t, to_t, last))
+
+    def frame_of(self, slot: SlotName, bars: Columns) -> Columns:
+        """Return a frame, as `frame` does, of the bars in `bars`, columns of shape (n_bars,)."""
+        frame = usable(bars)
         t = frame["t"]
         funding = {"funding": funding_column(self._db, slot, t)}
         return frame | funding | flow_columns(self._db, slot, t, frame["volume"])

@@ -71,7 +71,7 @@ async def test_slots_whose_bars_close_together_compute_in_turn(store: ThreadedSt
 
     class Watched(ThreadedStore):
         async def call(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-            asked.append(str(args[0]))
+            asked.append(str(args[0].slot))
             return await super().call(method, *args, **kwargs)
 
     turns, watched = asyncio.Semaphore(1), Watched(store.store)
