@@ -258,10 +258,10 @@ async def _follow(
     tasks.create_task(deliver_time(parts.inboxes, shared.clock, venue), name="tick")
     tasks.create_task(retention(shared, parts.inboxes).run(), name="housekeeping")
     tasks.create_task(feed.run(), name="feed")
-    silence = SilenceWatch(feed, shared.troubles, venue)
-    tasks.create_task(silence.run(), name="silence")
+    tasks.create_task(SilenceWatch(feed, shared.troubles, venue).run(), name="silence")
     delivery = LoopProgress("deliver")
-    tasks.create_task(deliver_bars(feed, parts.inboxes, flow, delivery), name="deliver")
+    bars = deliver_bars(feed, parts.inboxes, flow, delivery, shared.turns)
+    tasks.create_task(bars, name="deliver")
     tasks.create_task(deliver_histories(feed, parts.inboxes), name="histories")
     tasks.create_task(_keep_time(ours.rest, venue, shared.clock), name="clock")
 

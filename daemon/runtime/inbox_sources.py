@@ -21,7 +21,11 @@ _TICK_S: Final = 60.0
 
 
 async def deliver_bars(
-    feed: Feed, inboxes: Mapping[SlotName, Inbox], flow: CohortFlow | None, progress: LoopProgress
+    feed: Feed,
+    inboxes: Mapping[SlotName, Inbox],
+    flow: CohortFlow | None,
+    progress: LoopProgress,
+    turns: asyncio.Semaphore,
 ) -> None:
     """Put each bar into its slot's inbox, for ever.
 
@@ -30,6 +34,7 @@ async def deliver_bars(
         inboxes: Slot -> its inbox.
         flow: Order flow of cohorts; what belongs to a bar is settled before the bar is handed on.
         progress: Notes that this works.
+        turns: Who holds one computes features; the next bar waits for it.
     """
     async for slot, bar in feed.bars():
         with progress.working():
@@ -38,6 +43,8 @@ async def deliver_bars(
             if inbox := inboxes.get(slot):  # it may have been removed meanwhile
                 await inbox.put(bar)
         await asyncio.sleep(0)  # noqa: TID251 - no time passes
+        async with turns:
+            pass  # all slots at once would slow down the one whose turn it is
 
 
 async def deliver_histories(feed: Feed, inboxes: Mapping[SlotName, Inbox]) -> None:

@@ -34,14 +34,31 @@ async def test_no_two_slots_begin_with_the_time_in_one_turn_of_the_loop() -> Non
     task.cancel()
 
 
-async def test_no_two_slots_begin_with_a_bar_in_one_turn_of_the_loop() -> None:
-    class Full:
-        async def bars(self) -> AsyncIterator[tuple[SlotName, Bar]]:
-            for slot in SLOTS:
-                yield slot, Bar(0, 1.0, 1.0, 1.0, 1.0, 1.0)
+class Full:
+    """A feed with a bar of each slot."""
 
+    async def bars(self) -> AsyncIterator[tuple[SlotName, Bar]]:
+        for slot in SLOTS:
+            yield slot, Bar(0, 1.0, 1.0, 1.0, 1.0, 1.0)
+
+
+async def test_no_two_slots_begin_with_a_bar_in_one_turn_of_the_loop() -> None:
     inboxes = {slot: Inbox() for slot in SLOTS}
-    feed, progress = cast("Feed", Full()), LoopProgress("deliver")
-    task = asyncio.create_task(deliver_bars(feed, inboxes, None, progress))
+    feed, progress, turns = cast("Feed", Full()), LoopProgress("deliver"), asyncio.Semaphore(1)
+    task = asyncio.create_task(deliver_bars(feed, inboxes, None, progress, turns))
     assert await most_in_one_turn(inboxes) == 1
     await task
+
+
+async def test_a_bar_waits_until_the_slot_before_has_computed_its_features() -> None:
+    inboxes = {slot: Inbox() for slot in SLOTS}
+    feed, progress, turns = cast("Feed", Full()), LoopProgress("deliver"), asyncio.Semaphore(1)
+    await turns.acquire()
+    task = asyncio.create_task(deliver_bars(feed, inboxes, None, progress, turns))
+    for _ in range(30):
+        await asyncio.sleep(0)
+    assert [inbox.empty() for inbox in inboxes.values()] == [False, True, True]
+    assert progress.is_alive()
+    turns.release()
+    await task
+    assert not any(inbox.empty() for inbox in inboxes.values())
