@@ -265,11 +265,10 @@ class BarFollower:
 
     async def _confirm(self, seen: Sequence[Bar], new: Sequence[Bar]) -> None:
         """Store REST's bars; count the bars that changed after they were handed on."""
-        result = await self._store.call(Store.put_bars, self.slot, seen, Provenance.REST)
-        await self._store.call(Store.put_bars, self.slot, new, Provenance.REST)
-        if result.revised:
-            log.info("feed.revised", slot=str(self.slot), bars=result.revised)
-            self.tally.revised += result.revised
+        revised = await self._store.call(_put_confirmed, self.slot, seen, new)
+        if revised:
+            log.info("feed.revised", slot=str(self.slot), bars=revised)
+            self.tally.revised += revised
         if self._is_shown:
             self._anomalies.confirmed([*seen, *new])
         self._record_t = max(self._record_t or 0, *(bar.t for bar in (*seen, *new)))
@@ -306,3 +305,10 @@ class BarFollower:
         self._is_warned = self._is_warned or warn_of_reach(
             self.slot, self._assembler.confirmed, self._venue, self._alarm
         )
+
+
+def _put_confirmed(store: Store, slot: SlotName, seen: Sequence[Bar], new: Sequence[Bar]) -> int:
+    """Store both in one turn of the store's thread; return how many of `seen` changed."""
+    result = store.put_bars(slot, seen, Provenance.REST)
+    store.put_bars(slot, new, Provenance.REST)
+    return result.revised
