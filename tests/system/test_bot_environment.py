@@ -191,13 +191,15 @@ async def test_a_bot_without_scikit_learn_swaps_live_models(
         )
         assert process.stdout
         said = [json.loads(await asyncio.wait_for(process.stdout.readline(), 90))]
+        await until(lambda: desk.acks)
         second = desk.order(2)
         said.append(json.loads(await asyncio.wait_for(process.stdout.readline(), 90)))
         assert await asyncio.wait_for(process.wait(), 30) == 0
         for number, (model_id, p_up) in enumerate(said, start=1):
             assert model_id == (first, second)[number - 1]
             assert p_up == pytest.approx(expected(number), abs=1e-9)
-        assert [ack.status for ack in desk.acks] == ["loaded"] * 2
+        await until(lambda: len(desk.acks) == 2)
+        assert {ack.status for ack in desk.acks} == {"loaded"}
 
 
 @pytest.mark.skipif(not NEIGHBOURS, reason="`make neighbours` names the interpreter")

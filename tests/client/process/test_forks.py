@@ -16,7 +16,7 @@ from tests.daemon.brokers import Mosquitto, until
 from tests.daemon.versions import write_version
 
 BOT = """
-import os, sys, threading, time
+import faulthandler, os, sys, threading, time
 from hyperdrift import BlockingModelSlot, ModelSlot, PointerSlot
 
 def say(line):
@@ -42,6 +42,7 @@ busy = [threading.Thread(target=lambda: [told(slot) for _ in range(200)]) for _ 
 for one in busy:
     one.start()
 if os.fork() == 0:
+    faulthandler.dump_traceback_later(20)  # where it hangs, if it does
     say(f"child {told(slot)}")
     say(f"child {told(slot, before)}")
     slot.stop()

@@ -2,7 +2,6 @@ import asyncio
 import shutil
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -78,9 +77,7 @@ async def test_promtool_finds_nothing_to_say_about_a_scrape(tmp_path: Path) -> N
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-async def test_a_scrape_of_200_slots_is_made_in_a_thread_within_a_tenth_of_a_second(
-    tmp_path: Path,
-) -> None:
+async def test_a_scrape_of_200_slots_is_made_in_a_thread(tmp_path: Path) -> None:
     slots = [f"C{number}-5m" for number in range(200)]
     found, held = reading(*slots), threading.get_ident()
     where: list[int] = []
@@ -96,15 +93,10 @@ async def test_a_scrape_of_200_slots_is_made_in_a_thread_within_a_tenth_of_a_sec
     page = Exporter(
         lambda: found, Store(tmp_path / "store.db"), busy_tally(*slots), LoopDelay(FakeClock())
     )
-    took, body = [], b""
-    for _ in range(3):
-        began = time.process_time()
-        body, _ = await page.scrape(OPEN)
-        took.append(time.process_time() - began)
+    body, _ = await page.scrape(OPEN)
     assert where
     assert held not in where
     assert body.count(b"\n") > 10_000
-    assert min(took) < 0.1 * 2  # of processor time; twice that on a machine that is busy
 
 
 async def test_the_delay_of_the_event_loop_is_how_late_a_sleep_ends() -> None:
