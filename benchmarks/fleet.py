@@ -1,6 +1,6 @@
 """Measure how the cost of a fleet grows: start, round of a bar close, memory, writes.
 
-python -m benchmarks.fleet [--slots 1,10,50,200] [--days 180] [--rounds 3] [--json]
+python -m benchmarks.fleet [--slots 1,10,50,200] [--days 180] [--rounds 3] [--speed 10] [--json]
 
 The store is filled with `days` days of bars for each slot and with the scores that a daemon keeps
 (90 days). Every slot serves a version of the full stack with its drift calibration. The real daemon
@@ -8,11 +8,13 @@ runs in a process of its own, with its embedded broker and its page, on the repl
 
 It starts three times, at first at the venue's real speed, ten minutes after the newest stored bar.
 `first_start_s` is the time until `daemon.ready` where the journal alone rebuilds the engines, and
-`start_s` that of a second start. The third is at ten times that speed, and then come some closes of
-all bars. `round_s` is the time from the last bar that the feed hands on until the last slot has
-scored, watched and journalled its own. `decision_ms` is the time of one slot's decision from its
-turn on. `held_ms` is how late the event loop ran a task that is due every five milliseconds, and
-`held_by_itself_ms` the processor time that it used meanwhile: other programs take no part in that.
+`start_s` that of a second start. The third is at `speed` times the real one, and then come some
+closes of all bars. Whatever else the daemon does for the venue is denser too: at ten times, the
+pushes and the answers of REST of ten seconds come in one. `round_s` is the time from the last bar
+that the feed hands on until the last slot has scored, watched and journalled its own. `decision_ms`
+is the time of one slot's decision from its turn on. `held_ms` is how late the event loop ran a task
+that is due every five milliseconds, and `held_by_itself_ms` the processor time that it used
+meanwhile: other programs take no part in that.
 """
 
 import argparse
@@ -246,7 +248,7 @@ def held(inside: Event, since: float, when: str = "") -> Event:
     return {f"held_ms{when}": round(whole, 1), f"held_by_itself_ms{when}": round(own, 1)}
 
 
-def measure(count: int, days: int, many: int) -> Event:
+def measure(count: int, days: int, many: int, speed: float) -> Event:
     with tempfile.TemporaryDirectory(prefix="hyperdrift-fleet-") as name:
         folder, began = Path(name), time.monotonic()
         fill(folder, slots(count), days)
@@ -256,14 +258,15 @@ def measure(count: int, days: int, many: int) -> Event:
         anew = run(folder, count, port, (1.0, STARTS_MS), 0)[0]
         found, inside, _ = run(folder, count, port, (1.0, STARTS_MS), 0)
         found |= {"first_start_s": anew["start_s"], **held(inside, 0, "_in_start")}
-        seconds = (many + 1) * STEP_MS / 1000 / SPEED + 15
-        pace = SPEED, STARTS_MS + STEP_MS
+        seconds = (many + 1) * STEP_MS / 1000 / speed + 15
+        pace = speed, STARTS_MS + STEP_MS
         later, inside, ready = run(folder, count, port, pace, seconds)
         found |= {name: later[name] for name in ("rss_mib", "rss_mib_peak")}
         found |= rounds(inside, count, ready) | held(inside, ready)
     return {
         "slots": count,
         "days": days,
+        "speed": speed,
         "filled_s": round(filled_s, 1),
         "store_mib": round(size / 2**20),
         **{name: round(value, 2) for name, value in found.items()},
@@ -297,7 +300,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--play", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--speed", type=float, default=SPEED, help=argparse.SUPPRESS)
+    parser.add_argument("--speed", type=float, default=SPEED)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--begin", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--run-daemon", help=argparse.SUPPRESS)
@@ -310,7 +313,7 @@ def main() -> None:
         return
     found = []
     for count in map(int, options.slots.split(",")):
-        found.append(measure(count, options.days, options.rounds))
+        found.append(measure(count, options.days, options.rounds, options.speed))
         print(json.dumps(found[-1]), file=sys.stderr, flush=True)
     ends = {"slope": slopes(found), "within_limits": all(map(within, found))}
     if options.json:
