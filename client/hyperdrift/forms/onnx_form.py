@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hyperdrift.errors import VersionRefused
 from hyperdrift.manifest import Manifest
+from hyperdrift.process.forks import lock_for_forks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 GOLDEN_TOLERANCE: Final = 1e-6
 INPUT: Final = "features"
 OUTPUT: Final = "probabilities"
+# onnxruntime has locks of its own. A child that is forked while a thread is inside would wait for
+# them for ever at its first prediction.
+_INSIDE: Final = lock_for_forks()
 
 
 class OnnxModel:
@@ -39,7 +43,8 @@ class OnnxModel:
         if not all(map(math.isfinite, rows.ravel().tolist())):
             msg = "a feature is NaN or infinite; ask for a bar whose features are all known"
             raise ValueError(msg)
-        given: NDArray[np.float64] = self._session.run([OUTPUT], {INPUT: rows})[0]
+        with _INSIDE:
+            given: NDArray[np.float64] = self._session.run([OUTPUT], {INPUT: rows})[0]
         return given
 
 
@@ -61,7 +66,8 @@ def load_onnx(manifest: Manifest, content: bytes) -> OnnxModel:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = ["CPUExecutionProvider"]
-    session = onnxruntime.InferenceSession(content, options, providers=providers)
+    with _INSIDE:
+        session = onnxruntime.InferenceSession(content, options, providers=providers)
     _check(manifest, session)
     return OnnxModel(session)
 

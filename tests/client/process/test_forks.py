@@ -55,6 +55,33 @@ slot.stop()
 os.wait()
 """
 
+FORKS = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from hyperdrift.loaded_model import load_version
+
+model = load_version(Path(sys.argv[1]), "onnx")
+over = threading.Event()
+
+def ask():
+    while not over.is_set():
+        model.predict([[0.0] * 17])
+
+busy = [threading.Thread(target=ask) for _ in range(3)]
+for one in busy:
+    one.start()
+for number in range(150):
+    time.sleep(0.002)
+    if (child := os.fork()) == 0:
+        signal.alarm(10)
+        model.predict([[0.0] * 17])
+        os._exit(0)
+    if os.waitpid(child, 0)[1] != 0:
+        print(f"child {number} hangs")
+        break
+over.set()
+"""
+
 
 def ordered(root: Path, number: int) -> str:
     registry = Registry(root / "models")
@@ -123,6 +150,14 @@ async def test_a_fork_of_a_bot_on_a_broker_follows_orders_under_a_name_of_its_ow
     assert names[1].startswith("mine-")
     assert all(ack.status == "loaded" for ack in desk.acks)
     await bot.end()
+
+
+async def test_a_process_that_is_forked_while_threads_predict_predicts_too(tmp_path: Path) -> None:
+    ordered(tmp_path, 1)
+    pointer = tmp_path / "models" / str(SLOT) / "LATEST.json"
+    command = [sys.executable, "-c", FORKS, str(pointer)]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 async def test_a_slot_of_asyncio_says_once_in_a_fork_that_it_does_not_follow(
