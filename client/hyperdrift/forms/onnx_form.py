@@ -18,8 +18,9 @@ GOLDEN_TOLERANCE: Final = 1e-6
 INPUT: Final = "features"
 OUTPUT: Final = "probabilities"
 # onnxruntime has locks of its own. A child that is forked while a thread is inside would wait for
-# them for ever at its first prediction.
-_INSIDE: Final = lock_for_forks()
+# them for ever at its first prediction. Two locks, so that no prediction waits for a load.
+_PREDICTING: Final = lock_for_forks()
+_LOADING: Final = lock_for_forks()
 
 
 class OnnxModel:
@@ -43,7 +44,7 @@ class OnnxModel:
         if not all(map(math.isfinite, rows.ravel().tolist())):
             msg = "a feature is NaN or infinite; ask for a bar whose features are all known"
             raise ValueError(msg)
-        with _INSIDE:
+        with _PREDICTING:
             given: NDArray[np.float64] = self._session.run([OUTPUT], {INPUT: rows})[0]
         return given
 
@@ -66,7 +67,7 @@ def load_onnx(manifest: Manifest, content: bytes) -> OnnxModel:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = ["CPUExecutionProvider"]
-    with _INSIDE:
+    with _LOADING:
         session = onnxruntime.InferenceSession(content, options, providers=providers)
     _check(manifest, session)
     return OnnxModel(session)

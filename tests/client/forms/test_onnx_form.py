@@ -3,9 +3,12 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from hyperdrift import loaded_model
@@ -43,6 +46,20 @@ def test_both_forms_answer_alike_and_the_portable_one_is_usual(both: Path) -> No
     assert (one.form, other.form, installed_forms()[0]) == ("onnx", "joblib", "onnx")
     assert np.abs(one.predict(rows()) - other.predict(rows())).max() < 1e-12
     assert one.predict(rows()[0:1].tolist()).shape == (1, 3)
+
+
+def test_the_live_model_answers_while_another_one_is_loaded(
+    both: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, made = load_version(both), onnxruntime.InferenceSession
+    with ThreadPoolExecutor(1) as thread:
+
+        def slow(*args: Any, **options: Any) -> onnxruntime.InferenceSession:
+            thread.submit(live.predict, rows()).result(timeout=10)
+            return made(*args, **options)
+
+        monkeypatch.setattr(onnxruntime, "InferenceSession", slow)
+        assert load_version(both).form == "onnx"
 
 
 def test_it_needs_nothing_but_numpy_and_onnxruntime(both: Path) -> None:
