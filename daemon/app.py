@@ -260,8 +260,8 @@ async def _follow(
     tasks.create_task(feed.run(), name="feed")
     tasks.create_task(SilenceWatch(feed, shared.troubles, venue).run(), name="silence")
     delivery = LoopProgress("deliver")
-    bars = deliver_bars(feed, parts.inboxes, flow, delivery, shared.turns)
-    tasks.create_task(bars, name="deliver")
+    delivering = deliver_bars(feed, parts.inboxes, flow, delivery, shared.turns)
+    tasks.create_task(delivering, name="deliver")
     tasks.create_task(deliver_histories(feed, parts.inboxes), name="histories")
     tasks.create_task(_keep_time(ours.rest, venue, shared.clock), name="clock")
 

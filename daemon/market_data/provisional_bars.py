@@ -32,7 +32,6 @@ _LOOKS: Final = 20
 # What others write, also the first decisions, waits for so many bars and not for all.
 _STORED_AT_ONCE: Final = 8
 
-
 Offer = tuple[BarFollower, Bar, Provenance]
 
 

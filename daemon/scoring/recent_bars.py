@@ -14,8 +14,11 @@ from daemon.store.feature_frame import Columns
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 
+# A trade that the venue moves to the next bar leaves the sum of the volumes as it was, but both
+# bars count as revised. What an import changes has another source.
 _SUMS: Final = (
-    "SELECT count(*), total(open), total(high), total(low), total(close), total(volume) FROM bars"
+    "SELECT count(*), sum(t), sum(revisions), sum(source),"
+    " total(open), total(high), total(low), total(close), total(volume) FROM bars"
     " WHERE coin = ? AND interval = ? AND t BETWEEN ? AND ?"
 )
 

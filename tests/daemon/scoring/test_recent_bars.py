@@ -116,3 +116,12 @@ def test_only_new_bars_are_fetched_until_a_bar_changes(
     writer.put_bars(SLOT, [bar(8, 3.0)], Provenance.REST)
     assert recent.frame(reader, bar(9).t)["volume"].tolist() == [1.0, 1.0, 3.0, 1.0]
     assert fetched[5:] == [LAST]
+
+
+def test_a_trade_that_moves_from_one_bar_to_the_next_is_seen(stores: tuple[Store, Store]) -> None:
+    writer, reader = stores
+    writer.put_bars(SLOT, [bar(at, 2.0 if at == 7 else 1.0) for at in range(10)], Provenance.STREAM)
+    recent = RecentBars(SLOT, LAST)
+    same(recent, reader, 9)
+    writer.put_bars(SLOT, [bar(7, 1.0), bar(8, 2.0)], Provenance.REST)  # the sums are the same
+    same(recent, reader, 9)
