@@ -46,6 +46,7 @@ class ClusterTraining:
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
+        self._training = dict[str, asyncio.Event]()  # set when the retrain is over
 
     async def retrain(
         self, job_id: str, spec: Mapping[str, Any], frame: Frame, on_line: OnLine
@@ -62,9 +63,13 @@ class ClusterTraining:
             began.append(now())
             on_line(line)
 
-        outcome = await self._jobs.retrain(
-            job_id, {**spec, "jobs": 1, "backtest": True}, frame, noted
-        )
+        over = self._training[job_id] = asyncio.Event()
+        try:
+            job = {**spec, "jobs": 1, "backtest": True}
+            outcome = await self._jobs.retrain(job_id, job, frame, noted)
+        finally:
+            del self._training[job_id]
+            over.set()
         return replace(outcome, seconds=now() - began[0]) if began else outcome
 
     async def challenge(
@@ -76,6 +81,18 @@ class ClusterTraining:
             RetrainFailedError: If no child ended with an answer; says why.
         """
         return await self._jobs.challenge(job_id, {**spec, "backtest": True}, frame)
+
+    async def calibrate(self, job_id: str, false_alarms_per_month: float) -> str:
+        """Calibrate the drift monitor for the candidate of `job_id`; return JSON text.
+
+        It begins when the retrain is over: a cluster does one job of a folder at a time.
+
+        Raises:
+            RetrainFailedError: If no child ended with a calibration; says why.
+        """
+        if training := self._training.get(job_id):
+            await training.wait()
+        return await self._jobs.calibrate(job_id, false_alarms_per_month)
 
 
 @asynccontextmanager

@@ -26,11 +26,8 @@ from daemon.core.errors import DataFolderBusy, RetrainFailedError, UnfitBars
 from daemon.core.subprocesses import OnLine
 from daemon.core.tasks import single_failure
 from daemon.store.folder_lock import folder_lock
-from daemon.training import drift_calibration
 from daemon.training.jobs import ChallengeOutcome, JobOutcome
 from daemon.training.training import calibration_name
-from monitor.errors import BadReference
-from retrain import features
 
 CELL: Final = "cell.json"
 """The file that says that a cell of a backtest is finished, in a folder beside the candidates."""
@@ -76,6 +73,10 @@ class CandidateJobs(Protocol):
         self, job_id: str, spec: Mapping[str, Any], frame: Frame
     ) -> ChallengeOutcome:
         """Ask a quick challenger; `frame` has columns of shape (n,)."""
+        ...
+
+    async def calibrate(self, job_id: str, false_alarms_per_month: float) -> str:
+        """Calibrate the drift monitor for the candidate of `job_id`; return JSON text."""
         ...
 
 
@@ -207,32 +208,24 @@ class Candidates:
                 def line(told: dict[str, Any]) -> None:
                     # The refit is fitted only if every gate has passed so far; it leaves time.
                     if told.get("step") == "refit" and not calibrating:
-                        work = self._calibration(bars, spec, frame)
+                        work = self._calibration(bars, key)
                         calibrating.append(tasks.create_task(work, name="calibration"))
                     on_line(told)
 
                 outcome = await self._jobs.retrain(key, job, frame, line)
                 if outcome.passed:
-                    begun = calibrating[0] if calibrating else self._calibration(bars, spec, frame)
+                    begun = calibrating[0] if calibrating else self._calibration(bars, key)
                     path = outcome.folder / calibration_name(outcome.model_id)
                     await asyncio.to_thread(path.write_text, await begun)
         verdict = _verdict(outcome)
         await asyncio.to_thread(_keep, self._root / key, verdict)
         return verdict
 
-    async def _calibration(self, bars: str, spec: Mapping[str, Any], frame: Frame) -> str:
+    async def _calibration(self, bars: str, key: str) -> str:
         """Return the calibration of the drift monitor, which is the same for all champions."""
         if bars not in self._calibrations:
-            self._calibrations[bars] = await asyncio.to_thread(_calibrated, spec, frame, self._rate)
+            self._calibrations[bars] = await self._jobs.calibrate(key, self._rate)
         return self._calibrations[bars]
-
-
-def _calibrated(spec: Mapping[str, Any], frame: Frame, rate: float) -> str:
-    rows = features.compute({name: np.asarray(column) for name, column in frame.items()})
-    try:
-        return drift_calibration.calibrated(rows, frame["t"], spec, rate)
-    except BadReference as e:
-        raise UnfitBars(f"drift calibration: {e}") from e
 
 
 def forget_fits(root: Path, fits: str = "") -> None:

@@ -14,9 +14,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from daemon.core.errors import UnfitBars
 from daemon.core.subprocesses import Limits, OnLine
 from daemon.core.warm_child import WarmChild
+from daemon.training import drift_calibration
 from daemon.training.jobs import JobOutcome, Jobs
+from monitor.errors import BadReference
 
 Frame = Mapping[str, np.ndarray[Any, Any]]
 
@@ -74,6 +77,22 @@ class WarmJobs(Jobs):
             return replace(outcome, seconds=self._took_s.pop(job_id, outcome.seconds))
         finally:
             self._asked -= 1
+
+    async def calibrate(self, job_id: str, false_alarms_per_month: float) -> str:
+        """Calibrate the drift monitor for the candidate of `job_id`; return JSON text.
+
+        It takes a second, and a new child for it would take two more: a thread does it.
+
+        Raises:
+            UnfitBars: If the candidate's bars allow none.
+        """
+        folder = self._root / job_id
+        try:
+            return await asyncio.to_thread(
+                drift_calibration.calibrate, folder, false_alarms_per_month
+            )
+        except BadReference as e:
+            raise UnfitBars(f"drift calibration: {e}") from e
 
     async def _run(
         self, module: str, folder: Path, on_line: OnLine, *arguments: str

@@ -23,6 +23,7 @@ import structlog
 from daemon.core import confined
 from daemon.core.errors import RetrainFailedError, UnfitBars
 from daemon.core.outside_text import printable
+from monitor.errors import BadReference
 from retrain.errors import BadFrame, BadSetting, BadThreshold, ClassMissing, TooFewBars
 
 log = structlog.get_logger()
@@ -33,7 +34,8 @@ _KEEP_STDERR: Final = 4000
 _KIB: Final = 1 << 10
 # Errors of a child that the same bars and settings always give.
 _UNFIT: Final = frozenset(
-    each.__name__ for each in (TooFewBars, ClassMissing, BadFrame, BadSetting, BadThreshold)
+    each.__name__
+    for each in (TooFewBars, ClassMissing, BadFrame, BadSetting, BadThreshold, BadReference)
 )
 # What an interpreter, the C++ library and a thread library print when memory has run out; an
 # extension module that has none left for its own error makes Python say the last.

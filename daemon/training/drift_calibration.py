@@ -8,15 +8,13 @@ both `retrain` (the features) and `monitor` (the detectors), which do not import
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor.drift.calibration import calibrate as calibrate_drift
+from monitor.errors import BadReference
 from retrain import features
 
 # Older rows describe the present market less well. At 5m this is 139 days.
@@ -24,37 +22,24 @@ REFERENCE_ROWS = 40_000
 
 
 def calibrate(folder: Path, false_alarms_per_month: float) -> str:
-    """Return the calibration, as JSON text, for the bars and settings of one job folder."""
+    """Return the calibration, as JSON text, for the bars and settings of one job folder.
+
+    Raises:
+        BadReference: If the bars allow none.
+    """
     job = json.loads((folder / "job.json").read_text())
     with np.load(folder / "bars.npz") as bars:
         frame = {name: bars[name] for name in bars.files}
     # The retrain ran a bot's own feature class, in the interpreter that has its libraries.
     theirs = folder / "features.npy"
     rows = np.load(theirs) if theirs.exists() else features.compute(frame)
-    return calibrated(rows, frame["t"], job, false_alarms_per_month)
-
-
-def calibrated(
-    rows: NDArray[np.float64],
-    t: NDArray[np.int64],
-    job: Mapping[str, Any],
-    false_alarms_per_month: float,
-) -> str:
-    """Return the calibration, as JSON text.
-
-    Args:
-        rows: Features, shape (n, 17), NaN where they are not known.
-        t: Open times of their bars in ms UTC, shape (n,).
-        job: Its `slot` and `seed` count.
-        false_alarms_per_month: Bound for all features together.
-    """
     known = np.isfinite(rows).all(axis=1)
     interval_ms = SlotName.parse(job["slot"]).interval_ms
     calibration = calibrate_drift(
         rows[known][-REFERENCE_ROWS:],
         features.NAMES,
         DAY_MS // interval_ms,
-        reference_t=t[known][-REFERENCE_ROWS:],
+        reference_t=frame["t"][known][-REFERENCE_ROWS:],
         false_alarms_per_month=false_alarms_per_month,
         seed=int(job.get("seed", 0)),
     )
@@ -64,7 +49,12 @@ def calibrated(
 def main(arguments: list[str]) -> int:
     """Write `calibration.json` into the job folder and print one JSON line."""
     folder, rate = Path(arguments[0]), float(arguments[1])
-    (folder / "calibration.json").write_text(calibrate(folder, rate))
+    try:
+        (folder / "calibration.json").write_text(calibrate(folder, rate))
+    except BadReference as e:
+        line = {"event": "failed", "kind": type(e).__name__, "error": str(e)}
+        sys.stdout.write(json.dumps(line) + "\n")
+        return 2
     sys.stdout.write(json.dumps({"event": "finished"}) + "\n")
     return 0
 

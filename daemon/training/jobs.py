@@ -168,7 +168,7 @@ class Jobs:
         try:
             await self._run("daemon.training.drift_calibration", folder, lambda _: None, rate)
         except RetrainFailedError as e:
-            raise RetrainFailedError(f"drift calibration: {e}") from e
+            raise type(e)(f"drift calibration: {e}") from e
         return await asyncio.to_thread((folder / "calibration.json").read_text)
 
     async def ask_ours(

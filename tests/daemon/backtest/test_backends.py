@@ -19,13 +19,19 @@ class WaitingJobs(Jobs):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, Limits())
-        self.asked = dict[str, Any]()
+        self.asked, self.told = dict[str, Any](), list[str]()
 
     async def retrain(self, job_id: str, spec: Any, frame: Any, on_line: Any) -> JobOutcome:
         self.asked = dict(spec)
         await asyncio.sleep(0.05)
         on_line({"event": "progress", "step": "fit", "percent": 1.0})
+        await asyncio.sleep(0)  # what was begun meanwhile begins
+        self.told.append("trained")
         return JobOutcome(Path(), Path(), "m1", True, (), (), 0.05)
+
+    async def calibrate(self, job_id: str, false_alarms_per_month: float) -> str:
+        self.told.append("calibrated")
+        return "a calibration"
 
 
 async def test_a_clusters_job_is_one_of_a_backtest_and_its_wait_does_not_count(
@@ -37,6 +43,20 @@ async def test_a_clusters_job_is_one_of_a_backtest_and_its_wait_does_not_count(
     assert jobs.asked == {"seed": 7, "jobs": 1, "backtest": True}
     assert (outcome.model_id, len(told)) == ("m1", 1)
     assert outcome.seconds < 0.05
+
+
+async def test_a_cluster_calibrates_when_the_retrain_of_that_folder_is_over(
+    tmp_path: Path,
+) -> None:
+    jobs, begun = WaitingJobs(tmp_path), list[asyncio.Task[str]]()
+    training = ClusterTraining(jobs)
+
+    def line(_: Any) -> None:
+        begun.append(asyncio.create_task(training.calibrate("1-a", 1.0)))
+
+    await training.retrain("1-a", {}, {"t": np.arange(2)}, line)
+    assert await begun[0] == "a calibration"
+    assert jobs.told == ["trained", "calibrated"]
 
 
 async def test_on_this_host_children_stay_and_share_their_files(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from daemon.backtest.candidate_cache import Candidates, forget_beyond
 from daemon.core.errors import RetrainFailedError, UnfitBars
 from daemon.core.subprocesses import Limits
 from daemon.training.jobs import ChallengeOutcome, JobOutcome, Jobs
+from daemon.training.training import calibration_name
 
 SPEC = {"slot": "BTC-5m", "at_ms": 1_760_000_000_000, "reason": "a test"}
 
@@ -48,6 +49,26 @@ class SlowJobs(Jobs):
     async def challenge(self, job_id: str, spec: Any, frame: Any) -> ChallengeOutcome:
         self.asked.append(job_id)
         return ChallengeOutcome(True, "it helps", 300, 0.5, 0.4, 0.45)
+
+
+class PassingJobs(Jobs):
+    """Jobs whose candidates pass; `told` has what they did, in order."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, Limits())
+        self.told = list[str]()
+
+    async def retrain(self, job_id: str, spec: Any, frame: Any, on_line: Any) -> JobOutcome:
+        folder = self._root / job_id / "candidate"
+        folder.mkdir(parents=True)
+        on_line({"event": "progress", "step": "refit", "percent": 80.0})
+        await asyncio.sleep(0)  # what was begun meanwhile begins
+        self.told.append("trained")
+        return JobOutcome(folder, Path(), "m1", True, (), (), 1.0)
+
+    async def calibrate(self, job_id: str, false_alarms_per_month: float) -> str:
+        self.told.append(f"calibrated to {false_alarms_per_month}")
+        return "a calibration"
 
 
 class FailingJobs(Jobs):
@@ -156,6 +177,16 @@ async def test_a_quick_challenger_is_asked_once(tmp_path: Path) -> None:
         answer = await candidates(tmp_path, jobs).challenged(SPEC, frame(), "m1")
         assert answer == ChallengeOutcome(True, "it helps", 300, 0.5, 0.4, 0.45)
     assert len(jobs.asked) == 1
+
+
+async def test_bars_are_calibrated_once_by_the_jobs_and_beside_the_refit(tmp_path: Path) -> None:
+    jobs = PassingJobs(tmp_path)
+    cache = candidates(tmp_path, jobs)
+    folders = [(await cache.judged(SPEC, frame(), name, print)).folder for name in "ab"]
+    assert jobs.told == ["calibrated to 1.0", "trained", "trained"], "the same for all champions"
+    assert {(folder / calibration_name("m1")).read_text() for folder in folders} == {
+        "a calibration"
+    }
 
 
 async def test_bars_that_are_unfit_are_tried_once(tmp_path: Path) -> None:

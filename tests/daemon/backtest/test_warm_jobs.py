@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from daemon.backtest.warm_jobs import WarmJobs
+from daemon.core.errors import UnfitBars
 from daemon.core.subprocesses import Limits
 
 SCRIPT = """
@@ -57,3 +59,15 @@ async def test_jobs_wait_for_a_core_and_share_two_children(tmp_path: Path) -> No
     assert threads == [2, 1, 1]
     for child in jobs._idle:
         await child.end()
+
+
+async def test_bars_that_allow_no_calibration_are_unfit_for_any_policy(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "job.json").write_text(json.dumps({"slot": "BTC-5m"}))
+    t = np.arange(600) * 300_000
+    frame = {"t": t, **dict.fromkeys(("open", "high", "low", "close"), np.full(600, 100.0))}
+    frame |= {name: np.zeros(600) for name in ("volume", "funding", "s_top", "s_bot")}
+    np.savez(folder / "bars.npz", **frame)  # type: ignore[arg-type]
+    with pytest.raises(UnfitBars, match="drift calibration: "):
+        await WarmJobs(tmp_path, Limits(), cores=1).calibrate("a", 1.0)
