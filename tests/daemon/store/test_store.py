@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import json
 import math
@@ -6,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -397,6 +399,32 @@ async def test_calls_from_the_event_loop_run_on_one_other_thread() -> None:
     threads = {await store.call(lambda _: threading.current_thread().name) for _ in range(3)}
     assert len(threads) == 1
     assert threading.current_thread().name not in threads
+    store.close()
+
+
+async def test_an_entry_of_the_journal_goes_before_calls_that_wait() -> None:
+    store, go, done = ThreadedStore(Store(":memory:")), threading.Event(), list[str]()
+
+    async def ask(name: str, method: Any, *args: Any) -> None:
+        await store.call(method, *args)
+        done.append(name)
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask("runs", lambda _: go.wait(10)))
+        await asyncio.sleep(0)
+        tasks.create_task(ask("waits", Store.put_bars, BTC, [bar(0)], Provenance.REST))
+        cancelled = tasks.create_task(
+            ask("cancelled", Store.put_bars, BTC, [bar(1)], Provenance.REST)
+        )
+        for number in range(2):
+            tasks.create_task(ask(f"entry {number}", Store.append_journal, BTC, number, "kind", {}))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.sleep(0)
+        go.set()
+    assert done == ["runs", "entry 0", "entry 1", "waits"]
+    assert [entry.at_ms for entry in store.store.journal(BTC)] == [0, 1]
+    assert store.store.bars(BTC)["t"].tolist() == [bar(0).t]
     store.close()
 
 
