@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import aiomqtt
+from paho.mqtt.matcher import MQTTMatcher
 
 from hyperdrift.clock import Clock
 from hyperdrift.logs import EventLogger
@@ -87,7 +88,8 @@ class MqttConnection:
         # The process keeps one client id. So a broker drops a half-open older connection at
         # once. Otherwise that connection's last will would overwrite our presence later.
         self._client_id = f"{name}-{secrets.token_hex(4)}"
-        self._handlers: dict[str, list[Handler]] = {}
+        # The same lists twice: by filter, and by topic, because a fleet has a thousand filters.
+        self._handlers, self._handlers_of = dict[str, list[Handler]](), MQTTMatcher()
         self._faulty: set[Handler] = set()
         self._unsubscribed: dict[str, None] = {}
         self.queue, self._up = SendQueue(), asyncio.Event()
@@ -133,7 +135,8 @@ class MqttConnection:
         """
         if topic_filter not in self._handlers:
             self._unsubscribed[topic_filter] = None
-        self._handlers.setdefault(topic_filter, []).append(handler)
+            self._handlers_of[topic_filter] = self._handlers[topic_filter] = []
+        self._handlers[topic_filter].append(handler)
         self.queue.wake()
 
     async def run(self) -> None:
@@ -241,13 +244,12 @@ class MqttConnection:
     async def _receive(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
             _acknowledge_segments(client)
-            topic, body = message.topic, message.payload
+            topic, body = message.topic.value, message.payload
             if not isinstance(body, bytes):
                 continue
-            for topic_filter, handlers in list(self._handlers.items()):
-                if topic.matches(topic_filter):
-                    for handler in handlers:
-                        self._call(handler, topic.value, body, retained=message.retain)
+            for handlers in list(self._handlers_of.iter_match(topic)):
+                for handler in handlers:
+                    self._call(handler, topic, body, retained=message.retain)
 
     def _call(self, handler: Handler, topic: str, body: bytes, *, retained: bool) -> None:
         try:

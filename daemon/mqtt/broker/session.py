@@ -5,6 +5,8 @@ from collections import deque
 from dataclasses import replace
 from typing import Final
 
+from paho.mqtt.matcher import MQTTMatcher
+
 from daemon.mqtt.broker.access import ANYONE, DAEMON, Rights, is_filter, matches
 from daemon.mqtt.broker.limits import BrokerLimits
 from daemon.mqtt.broker.packets import NO_SUBSCRIPTION, Publication, publish
@@ -25,7 +27,8 @@ class Session:
     def __init__(self, rights: Rights, limits: BrokerLimits, *, clean: bool) -> None:
         self.rights, self.clean, self._limits = rights, clean, limits
         self.received: set[int] = set()
-        self._filters: dict[str, tuple[tuple[str, ...], int]] = {}
+        # The QoS of each filter twice: by filter, and by topic, because a daemon has thousands.
+        self._filters, self._qos_of = dict[str, int](), MQTTMatcher()
         self._queue: deque[tuple[Publication, bool]] = deque()
         self._queued_bytes = 0
         self._unacknowledged: dict[int, Publication] = {}
@@ -43,12 +46,13 @@ class Session:
         if not is_filter(topic_filter) or (is_full and topic_filter not in self._filters):
             return NO_SUBSCRIPTION
         granted = min(qos, 1)
-        self._filters[topic_filter] = tuple(topic_filter.split("/")), granted
+        self._filters[topic_filter] = self._qos_of[topic_filter] = granted
         return granted
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Remove a filter, if there is one."""
-        self._filters.pop(topic_filter, None)
+        if self._filters.pop(topic_filter, None) is not None:
+            del self._qos_of[topic_filter]
 
     def wants(self, topic: str, topic_filter: str | None = None) -> int | None:
         """Return the QoS in which the client wants a topic; None if it does not, or may not.
@@ -57,11 +61,12 @@ class Session:
             topic: The topic.
             topic_filter: Asks about this filter alone.
         """
-        filters = self._filters.values()
-        if topic_filter is not None:
-            filters = {topic_filter: self._filters[topic_filter]}.values()
-        levels = topic.split("/")
-        qos = max((qos for pattern, qos in filters if matches(pattern, levels)), default=None)
+        qos: int | None
+        if topic_filter is None:
+            qos = max(self._qos_of.iter_match(topic), default=None)
+        else:
+            fits = matches(tuple(topic_filter.split("/")), topic.split("/"))
+            qos = self._filters[topic_filter] if fits else None
         return qos if qos is not None and self.rights.may_read(topic) else None
 
     def put(self, message: Publication, *, always: bool = False) -> bool:
