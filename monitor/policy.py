@@ -44,7 +44,7 @@ class PolicySettings:
     max_retrains_per_day: int = 2
     min_new_bars: int = 288
     min_bars: int = 5000
-    max_age_days: float = 30.0
+    max_age_days: float = 7.0
     schedule_days: float = 0.0
     on_drift: bool = True
     challenge: bool = True
@@ -65,7 +65,9 @@ def default_settings(interval_ms: int) -> PolicySettings:
     per_day = max(1, DAY_MS // interval_ms)
     if per_day >= _RARE_BARS_PER_DAY:
         return PolicySettings(min_new_bars=per_day, retry_bars=per_day)
-    return PolicySettings(min_new_bars=14 * per_day, retry_bars=7 * per_day, min_bars=1000)
+    return PolicySettings(
+        min_new_bars=14 * per_day, retry_bars=7 * per_day, min_bars=1000, max_age_days=30.0
+    )
 
 
 def lasting(settings: PolicySettings) -> tuple[float, ...]:

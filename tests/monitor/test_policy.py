@@ -134,6 +134,8 @@ def test_defaults_suit_the_interval() -> None:
     assert default_settings(300_000) == PolicySettings()
     assert default_settings(HOUR_MS).min_new_bars == 24
     assert default_settings(DAY_MS).min_bars == 1_000
+    ages = {each: default_settings(each).max_age_days for each in (300_000, HOUR_MS, DAY_MS)}
+    assert ages == {300_000: 7, HOUR_MS: 7, DAY_MS: 30}, "few bars are new in a week of days"
 
 
 def test_collecting_has_the_count_the_pace_the_date_and_what_is_faster() -> None:
