@@ -6,6 +6,7 @@ file, or one under a home folder, which a service cannot see, would be noticed w
 
 import os
 import pwd
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,13 +51,13 @@ def check_files_named(config: Config) -> None:
 
 def _named(config: Config) -> Iterator[tuple[str, Path, str]]:
     """Yield the key, the path and the needed access of each file that is named."""
-    mqtt, python, cohorts = config.mqtt, config.retrain.python, config.features.cohort_file
-    urls = config.notify.urls_file
+    mqtt, cohorts, urls = config.mqtt, config.features.cohort_file, config.notify.urls_file
     for key, name, flag in (
         ("trades.file", config.trades.file and str(config.trades.path), _READ),
         ("features.cohort_file", str(expanded(cohorts)) if cohorts else "", _READ),
         ("features.path", config.features.folder, _ENTER),
-        ("retrain.python", python if "/" in python else "", _ENTER),
+        ("retrain.python", _program(config.retrain.python), _ENTER),
+        ("swap.on_deploy", _program(*config.swap.on_deploy[:1]), _ENTER),
         ("mqtt.password_file", mqtt.password_file, _READ),
         ("mqtt.ca_file", mqtt.ca_file, _READ),
         ("mqtt.cert_file", mqtt.cert_file, _READ),
@@ -71,6 +72,11 @@ def _named(config: Config) -> Iterator[tuple[str, Path, str]]:
     ):
         if name:
             yield key, Path(name), flag
+
+
+def _program(name: str = "") -> str:
+    """Return a program that is named by its path, or is not found; else ""."""
+    return "" if "/" not in name and shutil.which(name) else name
 
 
 def _hidden(key: str, path: Path, data_dir: Path) -> str:

@@ -11,6 +11,7 @@ from daemon.config.schema import (
     DaemonSection,
     FeaturesSection,
     RetrainSection,
+    SwapSection,
     TradesSection,
 )
 
@@ -29,7 +30,19 @@ def test_what_is_not_there_is_named_with_its_key_but_trades_may_come_later(tmp_p
         f"features.cohort_file: {tmp_path}/cohorts.csv is not there: {PUT}",
         f"retrain.python: {tmp_path}/python is not there: {PUT}",
     ]
-    assert unreachable(Config(retrain=RetrainSection(python="python3"))) == []
+
+
+def test_a_program_is_looked_for_where_the_shell_would() -> None:
+    def said(python: str, *command: str) -> list[str]:
+        section = RetrainSection(python=python)
+        return unreachable(Config(retrain=section, swap=SwapSection(on_deploy=command)))
+
+    assert said("sh", "sh", "-c", "true") == []
+    assert said("pyton3", "sytemctl", "restart", "bot") == [
+        f"retrain.python: pyton3 is not there: {PUT}",
+        f"swap.on_deploy: sytemctl is not there: {PUT}",
+    ]
+    assert said("", "/opt/bot/restart") == [f"swap.on_deploy: /opt/bot/restart is not there: {PUT}"]
 
 
 @ROOT_ONLY
