@@ -18,6 +18,8 @@
     ├── ComputingFailed      a bot's own feature class failed
     ├── NotNow               exit 3: the policy says to wait with a retrain
     └── RetrainFailedError   the child process ended without a candidate
+        ├── UnfitBars        the same bars and settings never give one
+        └── NoInterpreter    exit 2: `retrain.python` is no program
 
 Each class has `transient`: whether the same call may work in a minute. It also has
 `exit_code`: what a command exits with if it does not handle the error.
@@ -114,6 +116,12 @@ class UnfitBars(RetrainFailedError):
     """The same bars and settings give no candidate, wherever and whenever they are tried."""
 
     transient = False
+
+
+class NoInterpreter(RetrainFailedError):
+    """`retrain.python` names no program that can be started."""
+
+    exit_code = 2
 
 
 class HostRefused(HyperdriftError):

@@ -21,7 +21,7 @@ import msgspec
 import structlog
 
 from daemon.core import confined
-from daemon.core.errors import RetrainFailedError, UnfitBars
+from daemon.core.errors import NoInterpreter, RetrainFailedError, UnfitBars
 from daemon.core.outside_text import printable
 from monitor.errors import BadReference
 from retrain.errors import BadFrame, BadSetting, BadThreshold, ClassMissing, TooFewBars
@@ -156,11 +156,11 @@ async def start(
     """Start a child within its limits; the caller reads and writes its pipes.
 
     Raises:
-        RetrainFailedError: If there is no such interpreter.
+        NoInterpreter: If there is no such interpreter.
     """
     if shutil.which(limits.interpreter) is None:
         msg = f"{limits.interpreter} is no program that can be started; correct retrain.python"
-        raise RetrainFailedError(msg)
+        raise NoInterpreter(msg)
     return await asyncio.create_subprocess_exec(
         *(*where.prefix, *_priority_prefix(limits), limits.interpreter, *arguments),
         stdin=stdin,

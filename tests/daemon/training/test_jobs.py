@@ -14,7 +14,7 @@ import pytest
 from daemon.config.schema import Config, DaemonSection, NotifySection
 from daemon.config.secrets import secret_paths
 from daemon.core.confined import landlock_version
-from daemon.core.errors import RetrainFailedError
+from daemon.core.errors import NoInterpreter, RetrainFailedError
 from daemon.training.jobs import Jobs, Limits
 from tests.retrain.planted import planted
 
@@ -220,8 +220,9 @@ async def test_a_verdict_without_one_of_its_fields_is_none(jobs: Any, missing: s
 @pytest.mark.parametrize("python", ["/nowhere/python", "/etc/passwd"])
 async def test_an_interpreter_that_cannot_be_started_is_named(tmp_path: Path, python: str) -> None:
     told = f"{python} is no program that can be started; correct retrain.python"
-    with pytest.raises(RetrainFailedError, match=told):
+    with pytest.raises(NoInterpreter, match=told) as caught:
         await run(Jobs(tmp_path / "jobs", Limits(python)))
+    assert caught.value.exit_code == 2, "a person corrects the configuration"
 
 
 @pytest.mark.parametrize("mib", [160, 285])  # imports do not fit; they do, and OpenBLAS does not
