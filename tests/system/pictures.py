@@ -5,8 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from selenium.webdriver.common.by import By
-
 from tests.system.browser import DESK, PHONE, Scheme, show_as
 from tests.system.watched_demo import WatchedDemo, watched_demo
 
@@ -27,8 +25,7 @@ PICTURES: Final[dict[str, tuple[str, tuple[int, int], Scheme]]] = {
 def take(demo: WatchedDemo, folder: Path) -> None:
     """Write each picture of a demo that has done its cycle."""
     demo.open(SLOT)
-    version = demo.driver.find_element(By.CSS_SELECTOR, "a[href*='/versions/']")
-    versions = str(version.get_attribute("href")).removeprefix(demo.url)
+    versions = demo.address("a[href*='/versions/']").removeprefix(demo.url)
     for name, (path, size, scheme) in PICTURES.items():
         show_as(demo.driver, size, scheme, scale=2.0 if size == PHONE else 1.0)
         demo.open(versions if path == "version" else path)

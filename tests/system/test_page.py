@@ -47,9 +47,9 @@ def on_a_desk(demo: WatchedDemo) -> None:
 
 def pages(demo: WatchedDemo) -> list[str]:
     demo.open(SLOT)
-    links = demo.driver.find_elements(By.CSS_SELECTOR, "a[href*='/versions/']")
-    version = links[0].get_attribute("href") or ""
-    return ["", SLOT, version.removeprefix(demo.url), "feed", "journal", "sign-in", "nothing-here"]
+    version = demo.address("a[href*='/versions/']").removeprefix(demo.url)
+    assert version
+    return ["", SLOT, version, "feed", "journal", "sign-in", "nothing-here"]
 
 
 def test_the_first_page_shows_the_whole_cycle_and_is_loaded_once(done: WatchedDemo) -> None:
@@ -76,8 +76,7 @@ def test_each_version_has_its_gates_and_its_report(done: WatchedDemo) -> None:
     text = done.open(version)
     for gate in ("beats_prior", "beats_champion", "calibrated", "loads"):
         assert gate in text or gate.replace("_", " ") in text
-    report = done.driver.find_element(By.PARTIAL_LINK_TEXT, "eport").get_attribute("href")
-    done.driver.get(str(report))
+    done.driver.get(done.address("a[href$='/report']"))
     assert "log loss" in done.text().lower()
 
 

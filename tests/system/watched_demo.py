@@ -57,6 +57,14 @@ class WatchedDemo:
         self.driver.get(self.url + path)
         return self.text()
 
+    def address(self, selector: str) -> str:
+        """Return where the first link that matches leads, "" if none does.
+
+        In one step: the page replaces its parts while one looks at them.
+        """
+        script = "return document.querySelector(arguments[0])?.href"
+        return str(self.driver.execute_script(script, selector) or "")
+
     def watch_cycle(self, on_retrain: Callable[[], object] = lambda: None) -> None:
         """Look at the first page until the demo is held; load it once only.
 
