@@ -15,6 +15,8 @@ that the feed hands on until the last slot has scored, watched and journalled it
 is the time of one slot's decision from its turn on. `held_ms` is how late the event loop ran a task
 that is due every five milliseconds, and `held_by_itself_ms` the processor time that it used
 meanwhile: other programs take no part in that.
+
+The venue has processors of its own. So the exchange gives way to the daemon on these.
 """
 
 import argparse
@@ -47,6 +49,7 @@ from daemon.store.database import Database
 from hyperdrift.clock import SystemClock
 
 SPEED, PROBE_S = 10.0, 0.005
+EXCHANGE_NICE = 10
 # Two bars and a minute after the newest stored bar closed.
 STARTS_MS = NOW_MS + 2 * STEP_MS + 60_000
 LIMITS = {"start_s": 60.0, "round_s": 10.0, "decision_ms_p99": 50.0, "held_ms": 50.0}
@@ -57,6 +60,7 @@ Event = dict[str, Any]
 
 async def play(count: int, port: int, speed: float, start_ms: int) -> None:
     """Run the exchange: print its addresses, then replay until killed."""
+    os.nice(EXCHANGE_NICE)
     tapes, clock = recordings(count), SystemClock()
     async with ReplayExchange(tapes, clock, speed=speed, start_ms=start_ms, port=port) as exchange:
         print(json.dumps({"rest": exchange.url, "ws": exchange.ws_url}), flush=True)
