@@ -136,6 +136,7 @@ def build_feed(
         alarm=alarm,
         listed=listed,
         troubles=shared.troubles,
+        turns=shared.turns,
     )
     return feed, flow
 

@@ -31,7 +31,7 @@ from daemon.market_data.longer.sources import BarSources
 from daemon.market_data.provisional_bars import ProvisionalBars
 from daemon.market_data.stream_cache import Coverage
 from daemon.mqtt.messages import FeedState, VenueState
-from daemon.store.async_store import AsyncStore
+from daemon.store.async_store import AsyncStore, StoreInTurn
 from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
@@ -55,6 +55,8 @@ class Feed:
         alarm: Reports to a person bars that are lost, or soon will be.
         listed: Knows which coins the venue lists; None takes every coin for listed.
         troubles: Takes what a single slot lacks.
+        turns: Who holds one decides on a bar; what closes is stored in between. None waits for
+            nobody.
     """
 
     def __init__(
@@ -70,9 +72,13 @@ class Feed:
         alarm: Alarm = lambda *_: None,
         listed: ListedCoins | None = None,
         troubles: SlotTroubles | None = None,
+        turns: asyncio.Semaphore | None = None,
     ) -> None:
         self._has_trades, self._on_trade = on_trade is not None, on_trade or (lambda _: None)
-        self._rest, self._stream, self._store, self._venue = rest, stream, store, venue
+        self._rest, self._stream, self._venue = rest, stream, venue
+        # At a close of hundreds of slots this would slow down each of their decisions. The past,
+        # which is stored in large pieces, goes on beside them.
+        self._store = StoreInTurn(store, turns) if turns else store
         self._after, self._alarm = after or {}, alarm
         self._listed, self._slot_troubles = listed, troubles or SlotTroubles()
         self._troubles = Troubles(self._slot_troubles, self._doubt)
@@ -88,7 +94,7 @@ class Feed:
         # While the queue is full, the followers wait; no bar is dropped.
         self._bars: asyncio.Queue[tuple[SlotName, Bar]] = asyncio.Queue(_QUEUE_BARS)
         self._settlements = FundingSettlements(
-            rest, store, venue, self._followers.keys(), alarm, troubles=self._troubles
+            rest, self._store, venue, self._followers.keys(), alarm, troubles=self._troubles
         )
         self._followers |= {slot: self._follower(slot) for slot in slots}
         self._settle_sources()

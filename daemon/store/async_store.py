@@ -32,6 +32,25 @@ class AsyncStore(Protocol):
 _Job = tuple[Callable[[], Any], Future[Any]]
 
 
+class StoreInTurn:
+    """A store that does one thing at a time, and nothing beside whoever has the turn.
+
+    Args:
+        store: Where the methods run.
+        turns: Who holds one goes on; the others wait in order.
+    """
+
+    def __init__(self, store: AsyncStore, turns: asyncio.Semaphore) -> None:
+        self._store, self._turns = store, turns
+
+    async def call(
+        self, method: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run `method(store, ...)` in its turn; its exceptions are raised here."""
+        async with self._turns:
+            return await self._store.call(method, *args, **kwargs)
+
+
 class ThreadedStore:
     """A `Store` whose methods run on one thread of their own, an entry of the journal at first.
 

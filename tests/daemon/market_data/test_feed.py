@@ -54,7 +54,10 @@ class Rig:
 
 @asynccontextmanager
 async def rig(
-    first: int = 500, store: Store | None = None, url: Callable[[str], str] = str
+    first: int = 500,
+    store: Store | None = None,
+    url: Callable[[str], str] = str,
+    turns: asyncio.Semaphore | None = None,
 ) -> AsyncIterator[Rig]:
     """A feed that runs from bar `first` of the recording on."""
     clock = SystemClock()
@@ -65,7 +68,7 @@ async def rig(
         async with RestClient(exchange.url, clock, venue) as rest:
             await rest.learn_clock()
             stream = CandleStream(url(exchange.ws_url), FastClock(20.0), SLOTS)
-            feed = Feed(rest, stream, keeper, venue, SLOTS)
+            feed = Feed(rest, stream, keeper, venue, SLOTS, turns=turns)
             made = Rig(exchange, feed, keeper, rest)
             tasks = [asyncio.create_task(feed.run()), asyncio.create_task(made.drain())]
             try:
@@ -94,6 +97,19 @@ async def test_every_bar_of_every_slot_comes_once_in_order_as_it_was_recorded() 
         for slot, bars in r.got.items():
             assert bars
             check(bars, slot)
+
+
+async def test_nothing_is_stored_while_a_decision_has_the_turn_and_nothing_is_lost_by_that() -> (
+    None
+):
+    turns = asyncio.Semaphore()
+    async with rig(turns=turns) as r:
+        await r.collect(SLOTS[0], 3)
+        async with turns:
+            written = r.store.store.database.written
+            await asyncio.sleep(0.5)  # five bars close
+            assert r.store.store.database.written == written
+        check(await r.collect(SLOTS[0], 20), SLOTS[0])
 
 
 async def test_bars_arrive_while_they_are_young() -> None:
