@@ -67,13 +67,16 @@ class WinRate:
         """Begin again for another model; the P&L goes on.
 
         Args:
-            reference_rate: The rate to hold, a fraction; None learns it from the first trades.
+            reference_rate: The rate to hold, a fraction; None learns it from the first trades. So
+                do 0 and 1, which are of a few signals that all lost, or all won.
 
         Raises:
             BadObservation: If the rate is not inside 0..1.
         """
-        if reference_rate is not None and not 0 < reference_rate < 1:
+        if reference_rate is not None and not 0 <= reference_rate <= 1:
             raise BadObservation("reference_rate", reference_rate, "between 0 and 1")
+        if reference_rate in {0, 1}:
+            reference_rate = None
         self._last.clear()
         self._reference, self.trades, self._wins, self._streak = reference_rate, 0, 0, 0
         self._told: set[str] = set()

@@ -630,6 +630,15 @@ def test_a_fallen_win_rate_starts_a_retrain() -> None:
     assert slot.engine.snapshot().pnl_7d == -120
 
 
+@pytest.mark.parametrize("win_rate", [0.0, 1.0])
+def test_a_model_whose_few_signals_all_won_or_all_lost_is_watched_like_any_other(
+    win_rate: float,
+) -> None:
+    slot = serving()
+    assert "swapped" in kinds(slot.serve("m2", "m1", win_rate=win_rate))
+    assert slot.engine.snapshot().model_id == "m2"
+
+
 def test_a_trade_that_another_model_opened_counts_as_pnl_only() -> None:
     slot = serving()
     opened_ms = slot.now_ms - 1

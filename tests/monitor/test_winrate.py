@@ -83,6 +83,15 @@ def test_reset_forgets_the_record_and_keeps_the_pnl() -> None:
     assert (record.rate, record.trades, record.pnl(0)) == (None, 0, 5.0)
 
 
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_a_rate_of_a_few_signals_that_all_won_or_all_lost_is_no_rate_to_hold(rate: float) -> None:
+    record, unknown = WinRate(0.55), WinRate(None)
+    record.reset(rate)
+    outcomes = [n % 2 == 0 for n in range(200)] + [False] * 30
+    for n, won in enumerate(outcomes):
+        assert record.update(n, won, 1.0) == unknown.update(n, won, 1.0)
+
+
 def test_numbers_that_no_trade_has_are_refused() -> None:
     with pytest.raises(BadObservation, match="pnl must be a finite number"):
         WinRate().update(0, True, math.nan)
