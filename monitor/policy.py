@@ -139,7 +139,12 @@ def decide(settings: PolicySettings, now: Situation) -> Start | Wait:
         drift = ("drift", _drift(now)) if now.unhelpful else ()
         return Wait(now.unhelpful or _idle(settings, now), drift)
     hindrance = _hindrance(settings, now, wanted.trigger)
-    return Wait(hindrance, (wanted.trigger, wanted.reason)) if hindrance else wanted
+    if not hindrance:
+        return wanted
+    due = _scheduled(settings, now)  # which no refusal puts off for longer
+    if due is not None and not _hindrance(settings, now, due.trigger):
+        return due
+    return Wait(hindrance, (wanted.trigger, wanted.reason))
 
 
 def earliest_ms(settings: PolicySettings, now: Situation) -> int:
@@ -172,6 +177,8 @@ def causes(settings: PolicySettings, *, has_model: bool) -> tuple[str, ...]:
     """
     if not has_model:
         return (f"{settings.min_bars} stored bars",)
+    if settings.max_retrains_per_day == 0:
+        return ()
     known = (
         ("drift of a feature", settings.on_drift),
         ("a fallen win rate", settings.on_win_rate),
@@ -206,6 +213,13 @@ def _evidence(settings: PolicySettings, now: Situation) -> Start | None:
         return Start("win_rate", now.fell)
     if 0 < settings.max_age_days * DAY_MS <= now.now_ms - now.trained_to_ms:
         return Start("age", f"the model is older than {settings.max_age_days:g} days")
+    return _scheduled(settings, now)
+
+
+def _scheduled(settings: PolicySettings, now: Situation) -> Start | None:
+    """Return the retrain that is due by the schedule, beside a live model."""
+    if now.trained_to_ms is None:
+        return None
     last = now.began_ms[-1] if now.began_ms else now.trained_to_ms
     if 0 < settings.schedule_days * DAY_MS <= now.now_ms - last:
         return Start("schedule", f"{settings.schedule_days:g} days since the last retrain")

@@ -98,6 +98,9 @@ def test_what_would_cause_a_retrain_is_what_the_settings_let_start_one() -> None
     )
     nothing = replace(LIMITS, on_drift=False, on_win_rate=False, max_age_days=0.0)
     assert causes(nothing, has_model=True) == ()
+    none = replace(everything, max_retrains_per_day=0)
+    assert causes(none, has_model=True) == ()
+    assert causes(none, has_model=False) != ()
 
 
 def test_without_a_model_or_by_a_schedule_no_refusal_doubles_the_wait() -> None:
@@ -107,6 +110,15 @@ def test_without_a_model_or_by_a_schedule_no_refusal_doubles_the_wait() -> None:
     choice = decide(daily, replace(refused, began_ms=(NOW_MS - DAY_MS,)))
     assert isinstance(choice, Start)
     assert choice.trigger == "schedule"
+
+
+def test_evidence_that_has_to_wait_for_longer_does_not_hold_up_the_schedule() -> None:
+    daily = replace(LIMITS, schedule_days=1.0)
+    refused = {"refusals": 5, "unsuccessful_ms": NOW_MS - DAY_MS, "began_ms": (NOW_MS - DAY_MS,)}
+    drifted = replace(CALM, drifted=("rv_1h",), **refused)  # type: ignore[arg-type] # by name
+    assert earliest_ms(daily, drifted) == NOW_MS
+    assert trigger(drifted, daily) == "schedule"
+    assert "5 retrains in a row were refused" in reason(drifted)
 
 
 def test_a_reason_to_wait_stays_the_same_while_nothing_changes() -> None:
