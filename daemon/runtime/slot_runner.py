@@ -202,13 +202,13 @@ class SlotRunner:
     async def _rebuild(self) -> Rebuilt:
         since = self._venue.now_ms() - JOURNAL_DAYS * DAY_MS
         past = await self._store.call(rebuilt, self.slot, since, self._make_engine)
+        past.engine.settings = self._engine.settings  # a reload may have changed them
         self._keeper.begin(past.first_t, past.before, past.replayed)
         return past
 
     async def _recount(self, item: HistoryFetched) -> None:
         """Let the engine know of bars from before its first, that were stored after the start."""
         was, self._engine = self._engine, (await self._rebuild()).engine
-        self._engine.settings = was.settings
         await self._recovery.end_replayed(was.snapshot(), self._engine.snapshot())
         if item.scored is not None:
             await self._score_missed()
@@ -292,6 +292,8 @@ class SlotRunner:
             await self._publisher.journal(event)
         for order in orders:
             await self._act(order)
+        if self._on_deploy and isinstance(event, events.ModelServed):
+            self._tasks.create_task(run_hook(self._on_deploy), name="on-deploy")
 
     # -- actions -------------------------------------------------------------------------
 
@@ -303,8 +305,6 @@ class SlotRunner:
                 changed = await self._serving.change(order)
                 await self._recovery.note_move()
                 await self._handle(changed)
-                if self._on_deploy and isinstance(changed, events.ModelServed):
-                    self._tasks.create_task(run_hook(self._on_deploy), name="on-deploy")
             case actions.Alert() | actions.Publish() | actions.Reply():
                 await self._publisher.tell(order)
             case actions.HurryRetrain() | actions.WithdrawJob():

@@ -1,13 +1,17 @@
 """What a keeper remembers of its bot over a restart, which is another keeper on the same store."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 
+from daemon.config.schema import Config, SwapSection
 from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.clock import VenueClock
 from daemon.core.errors import RetrainFailedError
@@ -27,6 +31,7 @@ from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 from monitor.actions import StartRetrain
 from monitor.engine import Engine
+from monitor.events import ModelServed
 from monitor.policy import PolicySettings
 from retrain import features
 from tests.captured import capture_logs
@@ -119,6 +124,7 @@ async def life(
     training: object = None,
     min_bars: int = 10**9,
     start: SlotStart | None = None,
+    serving: Nothing | None = None,
 ) -> AsyncIterator[Life]:
     settings = PolicySettings(min_bars=min_bars)
     inbox = Inbox()
@@ -128,7 +134,7 @@ async def life(
         make_engine=lambda bars: Engine(
             str(SLOT), settings, interval_ms=STEP, names=features.NAMES, history_bars=bars
         ),
-        serving=cast("Serving", Nothing(clock)),
+        serving=cast("Serving", serving or Nothing(clock)),
         training=cast("Training", training),
         store=store,
         scorer=Scorer(SLOT, computer or Builtin(SLOT, store)),
@@ -296,6 +302,9 @@ class Asked:
     def __init__(self) -> None:
         self.queue, self.jobs = RetrainQueue(), list[str]()
 
+    def reconfigured(self, _: Config) -> "Asked":
+        return self
+
     async def run(self, order: StartRetrain, *_: object, **__: object) -> None:
         self.jobs.append(order.job_id)
         raise RetrainFailedError("enough")
@@ -327,3 +336,49 @@ async def test_a_past_that_comes_during_the_start_begins_the_first_retrain_too()
         await alive.bars(3, 1)
         await until(lambda: "retrain_failed" in broker.kinds())
     assert len(training.jobs) == 1
+
+
+async def test_a_reload_during_the_start_holds_though_the_engine_is_rebuilt_after_it() -> None:
+    store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    start = SlotStart(asyncio.Event())
+    async with life(store, clock, broker, training=Asked(), start=start) as alive:
+        alive.keeper.adopt(Config(), PolicySettings(min_bars=77_000))
+        past = [Bar(START_T - k * STEP, 1.0, 1.0, 1.0, 1.0, 1.0) for k in range(1, 41)]
+        await store.call(Store.put_bars, SLOT, past, Provenance.REST)
+        start.goes_on.set()
+        await alive.greet()
+        await until(lambda: "needs 77000; 40 are" in alive.keeper.state().waiting_for)
+    store.close()
+
+
+class Moved(Nothing):
+    """The pointer was moved, and the daemon killed before it could journal that."""
+
+    async def resume(self, *_: object) -> Any:
+        return SimpleNamespace(model_id="m1")
+
+    async def found(self, _: object, was_id: str | None) -> ModelServed:
+        fields: dict[str, Any] = {"horizon_bars": 12, "threshold": 0.005, "up": 0.4, "down": 0.4}
+        return ModelServed(
+            **self.now(), model_id="m1", previous_id=was_id, reason="r", trained_to_ms=START_T,
+            **fields,
+        )  # fmt: skip
+
+
+async def test_the_command_of_a_deploy_is_run_by_the_start_if_a_kill_came_between(
+    tmp_path: Path,
+) -> None:
+    store, clock, broker = ThreadedStore(Store(":memory:")), FakeClock(ms=START_T), Broker()
+    restarts = tmp_path / "restarts"
+    code = f"open({str(restarts)!r}, 'a').write('one ')"
+    config = Config(swap=SwapSection(on_deploy=(sys.executable, "-c", code)))
+    for bar in range(2):
+        start, moved = SlotStart(asyncio.Event()), Moved(clock)
+        again = life(store, clock, broker, training=Asked(), start=start, serving=moved)
+        async with again as alive:
+            alive.keeper.adopt(config, PolicySettings())
+            start.goes_on.set()
+            await until(restarts.exists)
+            await alive.bars(bar, 1)
+    assert restarts.read_text() == "one "
+    store.close()
