@@ -74,14 +74,14 @@ class ModelRecovery:
             live: What `resume` returned.
             unfinished: The engine's last action that a crash may have interrupted, or None.
         """
-        if was.job_id is not None:
-            await self._handle(await self._ended(was.job_id, begun=was.job_begun))
         if live is not None and live.model_id != was.model_id:
             await self._handle(await self._serving.found(live, was.model_id))
         elif (was.swap_to or was.challenge_id) and unfinished is not None:
             if isinstance(unfinished, actions.AskChallenger):  # its wait goes on
                 unfinished = replace(unfinished, at_ms=self._venue.now_ms())
             await self._act(unfinished)
+        if was.job_id is not None:  # last: what follows it is decided about the model of now
+            await self._handle(await self._ended(was.job_id, begun=was.job_begun))
 
     async def end_replayed(self, was: EngineSnapshot, now: EngineSnapshot) -> None:
         """End the retrain or the challenger that a rebuilt engine ordered: nobody carried it out.
@@ -99,6 +99,7 @@ class ModelRecovery:
     async def mend(self, was: EngineSnapshot) -> None:
         """Restore files that were lost or damaged since the start, for a bot that starts now."""
         if await self._serving.is_whole():
+            self._reported = ""  # the next loss is another one
             return
         live = await self.resume(was)
         if live is not None and live.model_id != was.model_id:

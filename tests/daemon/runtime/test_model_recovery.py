@@ -1,6 +1,7 @@
 """What becomes, at a start, of a retrain that the last daemon left: it waited, or it ran."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,7 @@ from daemon.runtime.model_recovery import ModelRecovery
 from daemon.runtime.serving import Serving
 from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store
+from hyperdrift.manifest import Manifest
 from hyperdrift.slot_name import SlotName
 from monitor import actions, events
 from monitor.engine import Engine
@@ -89,6 +91,64 @@ async def test_a_question_that_waited_is_asked_again_and_its_wait_goes_on() -> N
     await recovery.reconcile(was, None, asked)
     store.close()
     assert acted == [replace(asked, at_ms=clock.now_ms())]
+
+
+class Found(Now):
+    """A version is live that the journal does not know; its files are lost at times."""
+
+    def __init__(self) -> None:
+        self.lost, self.is_intact, self.pointer, self.left_by_hand = "", True, None, False
+
+    async def found(self, _: object, was_id: str | None) -> events.ModelServed:
+        fields: dict[str, Any] = {"horizon_bars": 12, "threshold": 0.005, "up": 0.4, "down": 0.4}
+        return events.ModelServed(
+            **NOW, model_id="m9", previous_id=was_id, reason="r", trained_to_ms=NOW["at_ms"],
+            **fields,
+        )  # fmt: skip
+
+    async def is_whole(self) -> bool:
+        return self.is_intact
+
+    async def resume(self, *_: object) -> Any:
+        self.lost = "LATEST.json was missing"
+        return SimpleNamespace(model_id="m9")
+
+
+async def test_no_first_model_is_trained_beside_one_that_a_start_finds() -> None:
+    engine, store, ordered = left(), ThreadedStore(Store(":memory:")), list[actions.Action]()
+
+    async def act(_: actions.Action) -> None: ...
+
+    async def handle(event: events.Event) -> None:
+        ordered.extend(engine.handle(event))
+
+    recovery = ModelRecovery(
+        SLOT, cast("Serving", Found()), store, VenueClock(FakeClock()), handle=handle, act=act
+    )
+    live = cast("Manifest", SimpleNamespace(model_id="m9"))
+    await recovery.reconcile(engine.snapshot(), live, None)
+    store.close()
+    assert [one for one in ordered if isinstance(one, actions.StartRetrain)] == []
+    assert (engine.snapshot().model_id, engine.snapshot().job_id) == ("m9", None)
+
+
+async def test_each_loss_of_the_live_model_is_told_also_if_it_is_lost_as_before() -> None:
+    store, told, serving = ThreadedStore(Store(":memory:")), list[actions.Action](), Found()
+
+    async def act(order: actions.Action) -> None:
+        told.append(order)
+
+    async def handle(_: events.Event) -> None: ...
+
+    recovery = ModelRecovery(
+        SLOT, cast("Serving", serving), store, VenueClock(FakeClock()), handle=handle, act=act
+    )
+    was = replace(left().snapshot(), model_id="m9")
+    for is_intact in (False, False, True, False):
+        serving.is_intact = is_intact
+        await recovery.mend(was)
+    store.close()
+    assert [isinstance(one, actions.Alert) for one in told] == [True, True]
 
 
 @pytest.mark.parametrize(
