@@ -142,12 +142,20 @@ def _of_all(
 
 def newest(db: Database, slot: SlotName, kind: str) -> JournalEntry | None:
     """Return the newest entry of a slot of one kind, no score; None if none can be read."""
+    return next(newest_first(db, slot, kind), None)
+
+
+def newest_first(
+    db: Database, slot: SlotName, kind: str, before_ms: int = -_MIN_INT, most: int = -1
+) -> Iterator[JournalEntry]:
+    """Yield the newest entries of a slot of one kind, no score, from before a time, ms UTC."""
     query = (
         f"SELECT seq, slot, at_ms, kind, body FROM journal WHERE slot = ? AND {_NO_SCORE}"  # noqa: S608
-        " AND kind = ? ORDER BY seq DESC"
+        " AND kind = ? AND at_ms < ? ORDER BY seq DESC LIMIT ?"
     )
-    entries = (entry_of(*row) for row in db.read(query, (str(slot), kind)))
-    return next((entry for entry in entries if entry is not None), None)
+    for row in db.read(query, (str(slot), kind, before_ms, most)):
+        if entry := entry_of(*row):
+            yield entry
 
 
 def predictions(db: Database, slot: SlotName, from_t: int | None) -> Iterator[StoredPrediction]:
