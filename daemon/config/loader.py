@@ -109,7 +109,9 @@ def _is_there(path: Path) -> bool:
     try:
         path.stat()  # `exists` says no of what may not be seen, from Python 3.14 on
     except OSError as e:
-        return isinstance(e, PermissionError)  # reading it raises the error with the reason
+        # Reading it raises the error with the reason. But after `sudo -u` somebody else's home may
+        # be the working folder: nobody keeps a file for this user there.
+        return isinstance(e, PermissionError) and path.is_absolute()
     return True
 
 

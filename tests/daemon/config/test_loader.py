@@ -307,6 +307,24 @@ def test_a_configuration_of_others_is_an_error_and_not_the_defaults(
         os.seteuid(0)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_in_a_folder_that_this_user_may_not_enter_the_file_of_the_service_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(0o755)
+    home, etc = tmp_path / "home", tmp_path / "hyperdrift.toml"
+    home.mkdir(mode=0o700)  # as of who wrote `sudo -u hyperdrift hyperdrift ...` there
+    etc.write_text("[retrain]\nnice = 3\n")
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(config, "SEARCH_PATHS", (Path("hyperdrift.toml"), etc))
+    os.seteuid(65534)
+    try:
+        assert config.load(None, {}).retrain.nice == 3
+    finally:
+        os.seteuid(0)
+
+
 def test_a_file_that_may_not_be_read_is_one_line_also_where_it_is_named(tmp_path: Path) -> None:
     path = tmp_path / "hyperdrift.toml"
     path.touch(mode=0)
