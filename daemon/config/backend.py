@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from daemon.config.schema import RetrainSection
 from daemon.core.extras import require
 from hyperdrift.errors import ConfigError
+from hyperdrift.process.home import expanded
 
 LOCAL: Final = "local"
 OWN_CLUSTER: Final = "dask"
@@ -43,7 +44,8 @@ def read_backend(section: RetrainSection, name: str | None = None) -> Backend:
         ConfigError: If there is no such backend, a library for it or a file of TLS is missing.
     """
     text = section.backend if name is None else name
-    files = (section.dask_ca_file, section.dask_cert_file, section.dask_key_file)
+    named = (section.dask_ca_file, section.dask_cert_file, section.dask_key_file)
+    files = tuple(str(expanded(name)) if name else "" for name in named)
     if text == LOCAL:
         return Backend(text)
     given = name is None and any(files)

@@ -51,10 +51,10 @@ def check_files_named(config: Config) -> None:
 
 def _named(config: Config) -> Iterator[tuple[str, Path, str]]:
     """Yield the key, the path and the needed access of each file that is named."""
-    mqtt, cohorts, urls = config.mqtt, config.features.cohort_file, config.notify.urls_file
+    mqtt = config.mqtt
     for key, name, flag in (
-        ("trades.file", config.trades.file and str(config.trades.path), _READ),
-        ("features.cohort_file", str(expanded(cohorts)) if cohorts else "", _READ),
+        ("trades.file", config.trades.file, _READ),
+        ("features.cohort_file", config.features.cohort_file, _READ),
         ("features.path", config.features.folder, _ENTER),
         ("retrain.python", _program(config.retrain.python), _ENTER),
         ("swap.on_deploy", _program(*config.swap.on_deploy[:1]), _ENTER),
@@ -67,11 +67,11 @@ def _named(config: Config) -> Iterator[tuple[str, Path, str]]:
         ("retrain.dask_key_file", config.retrain.dask_key_file, _READ),
         ("web.cert_file", config.web.cert_file, _READ),
         ("web.key_file", config.web.key_file, _READ),
-        ("notify.urls_file", urls and str(expanded(urls)), _READ),
-        *(("mqtt.command_keys", str(expanded(name)), _READ) for name in mqtt.command_keys),
+        ("notify.urls_file", config.notify.urls_file, _READ),
+        *(("mqtt.command_keys", name, _READ) for name in mqtt.command_keys),
     ):
-        if name:
-            yield key, Path(name), flag
+        if name:  # a program is started without a shell: `~` is no home folder there
+            yield key, Path(name) if flag == _ENTER else expanded(name), flag
 
 
 def _program(name: str = "") -> str:

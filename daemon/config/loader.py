@@ -282,7 +282,7 @@ def broker_address(mqtt: MqttSection) -> BrokerAddress:
     if mqtt.broker == "embedded":
         return BrokerAddress.parse(f"mqtt://127.0.0.1:{mqtt.port}")
     files = (mqtt.ca_file, mqtt.cert_file, mqtt.key_file)
-    return BrokerAddress.parse(mqtt.broker, *(Path(file) if file else None for file in files))
+    return BrokerAddress.parse(mqtt.broker, *(expanded(file) if file else None for file in files))
 
 
 def operator_login(config: Config) -> Login:
@@ -303,7 +303,7 @@ def broker_password(mqtt: MqttSection) -> str | None:
     Raises:
         ConfigError: If the file cannot be read.
     """
-    path = Path(mqtt.password_file) if mqtt.password_file else None
+    path = expanded(mqtt.password_file) if mqtt.password_file else None
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     # systemd makes the folder unreadable if it has no credential to put there.
     if path is None and credentials and os.access(f"{credentials}/mqtt-password", os.F_OK):

@@ -15,15 +15,13 @@ def secret_paths(config: Config) -> tuple[Path, ...]:
 
     A retrain and a bot's own class for features run under the daemon's user, and need none of them.
     """
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    urls = config.notify.urls_file
     named = (
         config.mqtt.password_file,
-        config.mqtt.key_file,
-        config.web.key_file,
+        config.mqtt.key_file or config.mqtt.cert_file,  # which has the key then
+        config.web.key_file or config.web.cert_file,
         config.retrain.dask_key_file,
-        urls and str(expanded(urls)),
-        credentials,
+        config.notify.urls_file,
+        os.environ.get("CREDENTIALS_DIRECTORY"),
     )
     own = (*(config.data_dir / name for name in ("keys", "mqtt", "web")), _CREDSTORE)
-    return (*own, *(Path(each) for each in named if each))
+    return (*own, *(expanded(each) for each in named if each))

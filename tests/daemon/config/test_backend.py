@@ -36,6 +36,13 @@ def test_a_secure_cluster_takes_the_files_of_tls() -> None:
     assert found == Backend("dasks://trainer", "tls://trainer:8786", ("/ca", "/cert", "/key"))
 
 
+def test_the_files_of_tls_may_lie_below_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    files: dict[str, Any] = {key: f"~{path}" for key, path in TLS.items()}
+    found = read_backend(RetrainSection(backend="dasks://trainer", **files))
+    assert found.tls == ("/home/me/ca", "/home/me/cert", "/home/me/key")
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "Dask", "tcp://trainer:8786", "dask://", "dask://a:b", "dask://me@a", "dask://a/x"],

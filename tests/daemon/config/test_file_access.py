@@ -13,6 +13,7 @@ from daemon.config.schema import (
     RetrainSection,
     SwapSection,
     TradesSection,
+    WebSection,
 )
 
 SOMEBODY = 65534
@@ -30,6 +31,20 @@ def test_what_is_not_there_is_named_with_its_key_but_trades_may_come_later(tmp_p
         f"features.cohort_file: {tmp_path}/cohorts.csv is not there: {PUT}",
         f"retrain.python: {tmp_path}/python is not there: {PUT}",
     ]
+
+
+def test_files_below_the_home_folder_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    web = WebSection(cert_file="~/page.crt", key_file="~/page.key")
+    assert unreachable(Config(web=web)) == [
+        f"web.cert_file: {tmp_path}/page.crt is not there: {PUT}",
+        f"web.key_file: {tmp_path}/page.key is not there: {PUT}",
+    ]
+    for name in ("page.crt", "page.key"):
+        (tmp_path / name).touch()
+    assert unreachable(Config(web=web)) == []
 
 
 def test_a_program_is_looked_for_where_the_shell_would() -> None:

@@ -325,6 +325,17 @@ def test_in_a_folder_that_this_user_may_not_enter_the_file_of_the_service_is_rea
         os.seteuid(0)
 
 
+def test_files_of_the_broker_may_lie_below_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "password").write_text("secret\n")
+    text = '[mqtt]\nbroker = "mqtts://me@host"\nca_file = "~/ca.crt"\npassword_file = "~/password"'
+    mqtt = read(tmp_path, text).mqtt
+    assert config.broker_address(mqtt).ca_file == tmp_path / "ca.crt"
+    assert config.broker_password(mqtt) == "secret"
+
+
 def test_a_file_that_may_not_be_read_is_one_line_also_where_it_is_named(tmp_path: Path) -> None:
     path = tmp_path / "hyperdrift.toml"
     path.touch(mode=0)
