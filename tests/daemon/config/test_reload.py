@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -189,6 +191,13 @@ def test_every_key_that_may_change_is_a_key() -> None:
     }
     known |= {f"policy.{key}" for key in PolicySettings.__dataclass_fields__}
     assert known | {SLOTS} >= LIVE
+
+
+def test_the_page_on_the_service_names_the_keys_of_the_policy_that_take_a_restart() -> None:
+    page = Path(__file__).parents[3] / "docs" / "howto" / "run-as-a-service.md"
+    told = page.read_text().partition("of `[policy]` all but ")[2].partition(" change at once")[0]
+    fixed = {key for key in PolicySettings.__dataclass_fields__ if f"policy.{key}" not in LIVE}
+    assert set(re.findall(r"`(\w+)`", told)) == fixed
 
 
 def test_no_key_differs_between_equal_configurations() -> None:
