@@ -3,15 +3,19 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from daemon.admin.host_checks import Check, has_store
 from daemon.config.limits import policy_settings
 from daemon.config.schema import Config
 from daemon.core.bars import Provenance
 from daemon.core.times import utc
 from daemon.market_data.silence import age, limit_ms
+from daemon.mqtt.messages import FeatureMismatch
 from daemon.registry.registry import Registry
 from daemon.store.data_folder import open_store
 from daemon.store.store import Store
+from daemon.web.data.needs import mismatch_told
 from hyperdrift.errors import HyperdriftError
 from hyperdrift.slot_name import SlotName
 from monitor.policy import Situation, collecting
@@ -37,13 +41,23 @@ def newest_bars(config: Config, now_ms: int) -> list[Check]:
 
 
 def slot_troubles(said: dict[str, Any]) -> list[Check]:
-    """Return one check for each slot of which a running daemon says that it lacks something.
+    """Return a check for all that a running daemon says a slot lacks, or that its bot differs in.
 
     Args:
         said: The status of the daemon and the state of each slot, as they are published.
     """
-    states = sorted(said["slots"].items())
-    return [Check(f"slot {s}", state["trouble"]) for s, state in states if state.get("trouble")]
+    found = []
+    for slot, state in sorted(said["slots"].items()):
+        problems = (state.get("trouble"), _differs(state.get("mismatch")))
+        found += [Check(f"slot {slot}", problem) for problem in problems if problem]
+    return found
+
+
+def _differs(published: Any) -> str:
+    try:
+        return mismatch_told(msgspec.convert(published, FeatureMismatch | None))
+    except msgspec.ValidationError:
+        return ""  # of another version of the daemon, which the check of the daemon tells
 
 
 def _checks(config: Config, slots: list[SlotName], store: Store, now_ms: int) -> Iterator[Check]:

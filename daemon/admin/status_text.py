@@ -10,7 +10,7 @@ from daemon.core.terminal.folding import folded, one_line
 from daemon.core.times import utc
 from daemon.mqtt.messages import BotState, SlotState, TradesState
 from daemon.trade_files.trade_counts import described
-from daemon.web.data import headlines
+from daemon.web.data import headlines, needs
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 
@@ -98,6 +98,8 @@ def _facts(slot: str, state: SlotState) -> Facts:
     yield "model", state.model_id or "none yet"
     if state.trouble:
         yield "trouble", state.trouble
+    if state.mismatch:
+        yield "features", needs.mismatch_told(state.mismatch)
     if state.labels:
         yield "labels", state.labels
     yield "trained to", f"{age(state.model_age_s)} ago" if state.model_id else "-"

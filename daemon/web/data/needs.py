@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from daemon.core.times import utc
 from daemon.journal.said import listed, plural, sentence
 from daemon.market_data.silence import age, limit_ms
-from daemon.mqtt.messages import BotState, DaemonStatus, SlotState
+from daemon.mqtt.messages import BotState, DaemonStatus, FeatureMismatch, SlotState
 from daemon.trade_files.trade_counts import described
 from daemon.web.views import Urgency
 from hyperdrift.slot_name import SlotName
@@ -105,7 +105,11 @@ def _trouble(facts: SlotFacts) -> str:
 
 
 def _mismatch(facts: SlotFacts) -> str:
-    differs = facts.state.mismatch
+    return mismatch_told(facts.state.mismatch)
+
+
+def mismatch_told(differs: FeatureMismatch | None) -> str:
+    """Return how a bot's features differ from the daemon's, and what to do; "" if they agree."""
     if differs is None:
         return ""
     more = f" and {plural(differs.others, 'more column')}" if differs.others else ""
@@ -165,7 +169,7 @@ def _no_model(facts: SlotFacts) -> str:
         return f"there is no model, because the retrain failed: {refusal.error}"
     return (
         f"there is no model, because {_refused_by(facts)} refused the last candidate: "
-        f"`hyperdrift labels` shows which horizon or threshold fits the bars of {facts.slot}"
+        f"{_labels(facts)} shows which horizon or threshold fits its bars"
     )
 
 
@@ -182,9 +186,13 @@ def _refused_again(facts: SlotFacts) -> str:
         return ""
     return (
         f"{refusal.in_a_row} candidates in a row were refused, the last one by "
-        f"{_refused_by(facts)}: its report says why, and `hyperdrift labels` shows other "
+        f"{_refused_by(facts)}: its report says why, and {_labels(facts)} shows other "
         "horizons and thresholds"
     )
+
+
+def _labels(facts: SlotFacts) -> str:
+    return f"`hyperdrift labels --coin {facts.slot.coin} --interval {facts.slot.interval}`"
 
 
 def _refused_by(facts: SlotFacts) -> str:

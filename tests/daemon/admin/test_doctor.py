@@ -258,6 +258,22 @@ async def test_a_bot_that_waits_is_a_ghost_or_is_silent_is_told_of_by_name(
     assert words in problem
 
 
+@pytest.mark.usefixtures("venue")
+async def test_a_bot_with_other_features_is_a_problem_of_its_slot_that_names_the_column(
+    machine: Host, bus: MqttConnection
+) -> None:
+    differs = {"t": 1_750_000_200_000, "column": "mom_1", "theirs": 0.1, "ours": None, "others": 2}
+    bus.publish(TOPICS.status, online(), retain=True)
+    state = {"trouble": "", "mismatch": {**differs, "bars": 3, "clean": 0}}
+    bus.publish(TOPICS.state(SLOT), state, retain=True)
+    await bus.flush()
+    problem = (await machine.check_up())["slot BTC-5m"].problem
+    assert problem.startswith("the bot's features are not the daemon's: mom_1 and 2 more columns")
+    bus.publish(TOPICS.state(SLOT), {"mismatch": {"column": 5}}, retain=True)  # of another version
+    await bus.flush()
+    assert "slot BTC-5m" not in await machine.check_up()
+
+
 async def test_another_daemon_on_the_prefix_is_told_of(
     machine: Host, venue: None, bus: MqttConnection
 ) -> None:

@@ -72,6 +72,15 @@ def test_it_names_the_gates_that_refused_the_last_candidate_and_when_the_next_ma
     assert "last retrain" not in shown(capsys)
 
 
+def test_it_names_the_column_in_which_a_bots_features_differ(capsys: Any) -> None:
+    differs = {"t": 1_750_000_200_000, "column": "mom_1", "theirs": 0.1, "ours": 0.2}
+    text = shown(capsys, mismatch=differs | {"others": 0, "bars": 1, "clean": 0})
+    assert (
+        "features the bot's features are not the daemon's: mom_1 of the bar of 2025-06-15" in text
+    )
+    assert "features the bot's" not in shown(capsys)
+
+
 def test_it_lists_every_bot_and_what_is_wrong_with_it(capsys: Any) -> None:
     fine = {"bot_id": "", "online": True, "model_id": "m1", "waiting_for": ""}
     fine["silent_since_ms"] = None

@@ -97,7 +97,8 @@ SLOT_CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"phase": "collecting", "model_id": None, "refusal": refusal()},
         (
             "There is no model, because the gates overfit and direction refused the last candidate"
-            ": `hyperdrift labels` shows which horizon or threshold fits the bars of BTC-5m."
+            ": `hyperdrift labels --coin BTC --interval 5m` shows which horizon or threshold fits "
+            "its bars."
         ),
     ),
     "the live model surely loses": (
@@ -115,7 +116,8 @@ SLOT_CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"refusal": refusal(in_a_row=3, refused_by=("overfit",))},
         (
             "3 candidates in a row were refused, the last one by the gate overfit: its report says "
-            "why, and `hyperdrift labels` shows other horizons and thresholds."
+            "why, and `hyperdrift labels --coin BTC --interval 5m` shows other horizons and "
+            "thresholds."
         ),
     ),
     "no bar for long": (
