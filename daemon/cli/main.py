@@ -241,9 +241,11 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     logs.configure(logging.ERROR)
     document = run_async(status_view.status(configuration.load(config), SystemClock()))
+    if document is None:
+        sys.exit(INTERRUPTED)
     if as_json:
         print_json(document)
-    elif document is not None:
+    else:
         status_text.show_status(document)
 
 

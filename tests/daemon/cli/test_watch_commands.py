@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -39,6 +40,23 @@ def test_a_followed_journal_shows_a_new_entry_and_ends_cleanly_on_ctrl_c(tmp_pat
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_status_that_is_interrupted_prints_no_document(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        config = tmp_path / "h.toml"
+        broker = f"mqtt://127.0.0.1:{deaf.getsockname()[1]}"
+        config.write_text(f'[daemon]\ndata_dir = "{tmp_path}"\n[mqtt]\nbroker = "{broker}"\n')
+        process = subprocess.Popen(
+            [*COMMAND, "status", "--json", "--config", str(config)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with deaf.accept()[0]:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "", "")
 
 
 class Top:
