@@ -201,6 +201,7 @@ async def follow(
         try:
             with open_store(config.data_dir, read_only=True) as store:
                 seen = journal_pages.newest_seq(store.database)
+                after_seq = min(after_seq, seen)  # of a store that was replaced it is less
                 new = [in_words(each) for each in _after(store, wanted, after_seq)]
         except (StoreUnavailable, BadInput):
             continue  # it is being written or replaced just now

@@ -177,3 +177,22 @@ async def test_following_outlives_a_store_that_is_replaced(tmp_path: Path) -> No
         (tmp_path / STORE_NAME).unlink()
 
     assert await followed(tmp_path, JournalFilter(), lambda: None, make, lose) == ["Back."]
+
+
+async def test_following_goes_on_in_a_store_that_begins_anew(store: Store, tmp_path: Path) -> None:
+    fill(store)
+    old, store_path = len(list(store.journal())), tmp_path / STORE_NAME
+
+    def begin_anew() -> None:
+        store.close()
+        store_path.unlink()
+        open_store(tmp_path).close()
+
+    def add() -> None:
+        with open_store(tmp_path) as new:
+            new.append_journal(BTC, T0, "drift", {"text": "first of it"})
+
+    assert old > 1
+    drifts = JournalFilter(kinds=frozenset({"drift"}))
+    shown = await followed(tmp_path, drifts, lambda: None, begin_anew, add)
+    assert shown[-1] == "First of it."
