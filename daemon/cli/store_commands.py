@@ -203,6 +203,8 @@ def backup(
 
     if file.exists():
         raise BadInput(f"{file} exists: name another file")
+    if not file.parent.is_dir():
+        raise BadInput(f"{file.parent} is no folder: name a file in one that exists")
     with open_store(configuration.load(config).data_dir, read_only=True) as store:
         store.backup(file)
     size = file.stat().st_size

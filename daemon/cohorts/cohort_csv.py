@@ -29,7 +29,7 @@ def write(path: Path, members: tuple[Member, ...]) -> None:
     Raises:
         BadInput: If it cannot be written.
     """
-    files, aside = Files(), path.with_name(f".{path.name}.new")
+    files, aside = Files(), path.parent / f".{path.name}.new"
     try:
         files.write(aside, as_csv(members).encode())
         files.rename(aside, path)

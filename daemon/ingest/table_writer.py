@@ -23,7 +23,7 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
         ConfigError: If the suffix needs a library that is not installed.
         BadInput: If the suffix names no format, or the file cannot be written.
     """
-    aside = path.with_name(f".{path.name}.part")
+    aside = path.parent / f".{path.name}.part"
     writers: dict[str, Callable[[], object]] = {
         ".csv": lambda: table.to_csv(aside, index=False),
         ".parquet": lambda: table.to_parquet(aside, index=False),
@@ -39,4 +39,5 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
         aside.replace(path)
     except OSError as e:
         aside.unlink(missing_ok=True)
-        raise BadInput(f"{path} cannot be written ({e.strerror}): name another place") from e
+        why = e.strerror or e  # pandas names a folder that is not there in words of its own
+        raise BadInput(f"{path} cannot be written ({why}): name another place") from e

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,22 @@ def holder(data_dir: Path) -> int | None:
     return None
 
 
+def _whose(data_dir: Path) -> str:
+    """Say who may write a folder that is another user's; "" if it is this one's, or root's."""
+    try:
+        owner = data_dir.stat().st_uid
+    except OSError:
+        return ""
+    if owner in {0, os.geteuid()}:
+        return ""
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    again = " ".join(["hyperdrift", *sys.argv[1:2], "..."])
+    return f"it is {name}'s, so do this as that user: `sudo -u {name} {again}`"
+
+
 @contextlib.contextmanager
 def folder_lock(data_dir: Path) -> Iterator[None]:
     """Hold the lock of a data folder: two daemons on one would overwrite each other's deploys.
@@ -58,10 +75,12 @@ def folder_lock(data_dir: Path) -> Iterator[None]:
         data_dir.mkdir(parents=True, exist_ok=True)
         handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as e:
+        whose = _whose(data_dir) if isinstance(e, PermissionError) else ""
         if e.errno in _TROUBLES or os.path.exists(lock):  # noqa: PTH110 - False if it may not look
-            msg = f"{data_dir} cannot be written ({e.strerror}): check disk space and rights"
+            remedy = whose or "check disk space and rights"
+            msg = f"{data_dir} cannot be written ({e.strerror}): {remedy}"
             raise StoreUnavailable(msg) from e
-        raise ConfigError(f"daemon.data_dir {data_dir}: {e.strerror}; {_WRITE}") from e
+        raise ConfigError(f"daemon.data_dir {data_dir}: {e.strerror}; {whose or _WRITE}") from e
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as e:

@@ -119,6 +119,20 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path: Path, kind: str) -> N
     assert said == f"hyperdrift: {file}: Permission denied; {whose}"
 
 
+def test_a_file_without_a_folder_is_one_line_that_names_it(shell) -> None:
+    s = shell()
+    s.put(recorded(0, 100))
+    missing = s.folder / "missing"
+    for words, says in (
+        (("export", str(missing / "b.csv"), *NAMED), "b.csv cannot be written (Cannot save file"),
+        (("export", ".", *NAMED), ". is none of .csv, .parquet"),
+        (("backup", str(missing / "b.sqlite")), "missing is no folder: name a file in one that"),
+    ):
+        code, out, err = s.call("bars", *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert says in err
+
+
 def test_a_backfill_brings_all_that_is_in_reach_and_names_the_gap_before_it(shell, venue) -> None:
     s = shell(venue)
     s.put(recorded(0, 100))
