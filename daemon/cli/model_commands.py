@@ -212,7 +212,8 @@ def keygen(
 
     if out is not None:
         out = out.absolute()
-        private, public = out.with_suffix(".key"), out.with_suffix(".pub")
+        stem = out.with_suffix("") if out.suffix in {".key", ".pub"} else out
+        private, public = (stem.parent / f"{stem.name}{ending}" for ending in (".key", ".pub"))
         generate(private, public)
     else:
         settings = configuration.load(config)

@@ -35,8 +35,8 @@ def generate(private_path: Path, public_path: Path) -> None:
         files.make_folder(public_path.parent)
         files.create(private_path, private, mode=0o600)
     except FileExistsError as e:
-        msg = f"{private_path} exists; move it away first if every bot is to get a new public key"
-        raise BadInput(msg) from e
+        msg = f"{private_path} exists; move it away first if whoever knows its public key is to get"
+        raise BadInput(f"{msg} a new one") from e
     except OSError as e:
         raise BadInput(f"{private_path} cannot be written: {e.strerror}") from e
     write_public(private_path, public_path)

@@ -271,6 +271,11 @@ def test_keygen_makes_an_operators_pair_where_it_is_told(shell: Shell) -> None:
     made = json.loads(out)
     assert stat.S_IMODE(Path(made["private"]).stat().st_mode) == 0o600
     assert Path(made["public"]) == shell.root / "alice.pub"
+    code, out, _ = shell.call("keygen", "--out", str(shell.root / "bob.smith"))
+    assert f"private key {shell.root}/bob.smith.key," in out
+    code, _, err = shell.call("keygen", "--out", str(shell.root / "bob.smith.pub"))
+    assert code == 2
+    assert "bob.smith.key exists; move it away first" in err
     (shell.root / "file").touch()
     code, _, err = shell.call("keygen", "--out", str(shell.root / "file" / "alice"))
     assert (code, err.count("\n")) == (2, 1)
