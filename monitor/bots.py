@@ -106,8 +106,10 @@ class Bots:
 
     def _seen(self, event: events.BotSeen) -> list[Finding]:
         was = self._bots.pop(event.bot_id, None)
-        fault = event.fault
-        self._bots[event.bot_id] = _Bot(fault, None if event.online else event.at_ms)
+        fault, gone_ms = event.fault, None if event.online else event.at_ms
+        if gone_ms is not None and was is not None and was.gone_ms is not None:
+            gone_ms = was.gone_ms  # the broker keeps its last word, which each start hears again
+        self._bots[event.bot_id] = _Bot(fault, gone_ms)
         if len(self._bots) > KNOWN_BOTS:
             del self._bots[next(iter(self._bots))]  # the one not seen for the longest time
         before = was.fault if was is not None else ""

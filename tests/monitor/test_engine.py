@@ -749,6 +749,20 @@ def test_a_bot_that_left_counts_for_a_day() -> None:
     assert len(only(slot.tick(1), StartRetrain)) == 1
 
 
+def test_a_bot_that_left_counts_for_a_day_however_often_a_start_hears_that_it_is_gone() -> None:
+    slot, gone = Slot(), {"bot_id": "b", "online": False, "fault": "too old"}
+    slot.give(events.BotSeen, bot_id="b", online=True, fault="too old")
+    slot.give(events.BotSeen, **gone)
+    slot.now_ms += DAY_MS
+    assert len(only(slot.give(events.BotSeen, **gone), StartRetrain)) == 1
+    slot = Slot()
+    slot.give(events.BotSeen, **gone)
+    slot.now_ms += HOUR_MS
+    slot.give(events.BotSeen, bot_id="b", online=True, fault="too old")
+    slot.now_ms += DAY_MS
+    assert only(slot.give(events.BotSeen, **gone), StartRetrain) == [], "it left just now"
+
+
 def test_of_more_bots_than_anybody_runs_those_that_were_heard_of_last_are_known() -> None:
     slot = Slot()
     slot.give(events.BotSeen, bot_id="b", online=True, fault="too old")
