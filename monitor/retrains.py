@@ -96,8 +96,11 @@ class Retrains:
     def replaced(self, live: str) -> None:
         """Take back a retrain that waits to replace another model than the one that is live now.
 
-        The evidence was against that one. Its candidate would be judged, and never deployed.
+        The evidence was against that one. Its candidate would be judged, and never deployed. A
+        candidate that an operator has put live waits no more.
         """
+        if self.candidate is not None and self.candidate.model_id == live:
+            self.candidate = None
         if self.job is not None and self.job.over != live:
             self.withdraw()
 

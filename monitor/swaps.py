@@ -53,6 +53,8 @@ class Swaps:
         champion = self._watch.champion
         if self.pending is not None:
             return False, f"{self.under_way}; ask again when it is done"
+        if champion is not None and champion.model_id == event.model_id:
+            return False, f"{event.model_id} is live already"
         to = event.model_id or (champion and champion.previous_id) or ""
         if champion is None or to in {"", champion.model_id}:
             return False, "there is no earlier version to go back to"

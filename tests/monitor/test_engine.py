@@ -411,6 +411,7 @@ def test_rollback_names_the_previous_version_or_says_there_is_none() -> None:
     assert not reply.accepted
     assert only(out, Rollback) == []
     slot = on_probation()
+    assert slot.command("rollback", "m2")[0].detail == "m2 is live already"
     reply, out = slot.command("rollback")
     assert reply.accepted
     assert [order.to_model_id for order in only(out, Rollback)] == ["m1"]
@@ -794,6 +795,23 @@ def test_a_candidate_waits_while_the_bots_features_are_not_ours_and_then_goes_li
     (told,) = [a for a in only(out, Publish) if a.kind == "features_agree"]
     assert told.fields == {"bars": 3, "column": "mom_1"}
     assert slot.engine.snapshot().mismatch is None
+
+
+@pytest.mark.parametrize("forced", [True, False])
+def test_a_candidate_that_waits_and_is_promoted_by_hand_waits_no_more(forced: bool) -> None:
+    slot = serving(max_age_days=1.0)
+    slot.tick(2 * DAY_MS)
+    if forced:
+        slot.command("retrain")
+    compare(slot, agree=False)
+    assert only(slot.train("m2"), Deploy) == []
+    reply, out = slot.command("promote", "m2")
+    assert reply.accepted
+    out += slot.serve("m2", "m1")
+    assert not any("m2 is not deployed" in told.text for told in only(out, Publish))
+    assert "candidate m2 waits" not in slot.engine.snapshot().waiting_for
+    for _ in range(12):
+        assert only(compare(slot, agree=True), Deploy) == []
 
 
 def test_an_operator_may_promote_and_go_back_while_the_features_differ() -> None:
