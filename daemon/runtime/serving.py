@@ -143,7 +143,7 @@ class Serving:
         return await self.served(manifest, previous, reason, rollback=back)
 
     async def found(self, manifest: Manifest, was_id: str | None) -> events.ModelServed:
-        """Return the event for a version that went live without this process, from the pointer.
+        """Serve a version that went live without this process as such, and return its event.
 
         Args:
             manifest: The pointer that is live.
@@ -154,6 +154,8 @@ class Serving:
         if deployed.get("action") == "rollback":
             previous = next(iter(manifest.document.get("lineage", [])), None)
             return await self.served(manifest, previous, f"rollback: {why}", rollback=True)
+        if self.champion is not None:  # its predecessor scores beside it
+            await self._use_models(self.champion, was_id)
         return await self.served(manifest, was_id, why)
 
     async def served(
@@ -171,18 +173,15 @@ class Serving:
         return {"slot": str(self.slot), "at_ms": self._venue.now_ms()}
 
     def _check(self) -> bool:
-        if self.pointer is None:
+        if (pointer := self.pointer) is None:
             return not self.lost
-        if (stamps := self._stamps(self.pointer)) == self._seen:
+        if (stamps := self._stamps(pointer)) == self._seen:
             return True
         try:
             live = self._registry.live(self.slot)
-            if live is None or live.signature != self.pointer.signature:
+            if live is None or live.signature != pointer.signature:
                 return False
-            if (live.model_id, live.deployed_ms) != (
-                self.pointer.model_id,
-                self.pointer.deployed_ms,
-            ):
+            if (live.model_id, live.deployed_ms) != (pointer.model_id, pointer.deployed_ms):
                 return False
             self._registry.verify(self.slot, live.model_id)
         except (HyperdriftError, RetrainError, OSError):
