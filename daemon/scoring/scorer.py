@@ -44,7 +44,8 @@ class Scorer:
     async def score(
         self, t: int, champion: LoadedModel | None, shadow: LoadedModel | None
     ) -> Score:
-        """Score the stored bar that opened at `t`."""
+        """Score the stored bar that opened at `t`; a model that learnt from it is not asked."""
+        champion, shadow = (self._unlearnt(t, model) for model in (champion, shadow))
         row = await self._computer.row(t)
         ours = self._computer.schema_hash
         work = partial(score, row, champion, shadow, ours)
@@ -54,6 +55,11 @@ class Scorer:
         if champion is not None and ours is not None and not reads(champion, ours):
             await self._complain(champion, ours)
         return found
+
+    def _unlearnt(self, t: int, model: LoadedModel | None) -> LoadedModel | None:
+        """Return the model unless it learnt from a bar: one deployed while the daemon was away."""
+        close_ms = t + self._slot.interval_ms
+        return None if model is None or close_ms <= model.manifest.trained_to_ms else model
 
     async def close(self) -> None:
         """Release what the computer holds."""

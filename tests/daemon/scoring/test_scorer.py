@@ -32,7 +32,9 @@ class Model:
     """Notes the threads that ask it."""
 
     form: str
-    manifest: Any = field(default_factory=lambda: SimpleNamespace(schema_hash=HASH))
+    manifest: Any = field(
+        default_factory=lambda: SimpleNamespace(schema_hash=HASH, trained_to_ms=0)
+    )
     threads: list[int] = field(default_factory=list)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
@@ -64,3 +66,15 @@ async def test_only_models_that_answer_fast_are_asked_on_the_thread_of_the_loop(
 async def test_without_a_model_a_bar_has_its_features_alone() -> None:
     score = await Scorer(SlotName("BTC", "5m"), Known()).score(7, None, None)
     assert (score.row, score.p, score.shadow_p) == ((7.0,) * 17, None, None)
+
+
+async def test_a_model_scores_no_bar_that_it_learnt_from() -> None:
+    slot = SlotName("BTC", "5m")
+    new, old = Model("onnx"), Model("onnx")
+    new.manifest.trained_to_ms = 2 * slot.interval_ms  # the close of the second bar
+    champion, shadow = cast("list[LoadedModel]", [new, old])
+    scores = [
+        await Scorer(slot, Known()).score(t * slot.interval_ms, champion, shadow) for t in range(3)
+    ]
+    assert [score.p is not None for score in scores] == [False, False, True]
+    assert [score.shadow_p is not None for score in scores] == [True] * 3
