@@ -138,7 +138,8 @@ class FundingSettlements:
         self._served(coin)
         if rates:
             await self._store.call(Store.put_funding, coin, rates)
-        if rates or coin not in self._newest:
+        # The backfill of a coin may have stored the rates that were looked for here.
+        if rates or self._newest.get(coin) != (newest or 0):
             await self._learn(coin)
 
     def _of(self, coin: str) -> list[SlotName]:

@@ -168,3 +168,16 @@ async def test_rates_give_way_to_the_bars_of_the_hour_if_not_all_fit_into_a_minu
     running.cancel()
     await asyncio.wait([running])
     assert asks[0] == after_s
+
+
+async def test_rates_that_the_backfill_stored_count_for_a_coin_that_is_followed_again(
+    desk: Desk,
+) -> None:
+    desk.venue.funding = hourly(START, 30)
+    await desk.bars(1.0)
+    desk.clock.ms += 19 * HOUR_MS // 2  # nobody follows the coin; then its past is fetched
+    settled = [rate for rate in desk.venue.funding if rate.time <= desk.clock.ms]
+    desk.store.put_funding("BTC", settled)
+    await desk.bars(2.0)
+    assert desk.lines == []
+    assert desk.alarms == []
