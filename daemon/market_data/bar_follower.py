@@ -172,15 +172,18 @@ class BarFollower:
         else:
             await self._venue.sleep_until(final_ms)
 
-    async def push(self, bar: Bar) -> None:
-        """Keep a bar as the stream shows it; it is not handed on before REST was asked."""
+    def push(self, bar: Bar) -> Bar | None:
+        """Take a bar as the stream shows it; it is not handed on before REST was asked.
+
+        Returns:
+            The bar before it, if that is over by this: `keep` it.
+        """
         at = self._moment()
         if self._assembler.may_have_begun(bar, at):
             self._anomalies.pushed(bar)
         over = self._assembler.frame(bar, at)
         self._tell()
-        if over is not None:
-            await self._keep(over)
+        return over
 
     def offer(self, close_ms: int) -> tuple[Bar, Provenance] | None:
         """Return the bar that closed at `close_ms`, ms UTC, if the stream alone proves it final."""
@@ -225,7 +228,7 @@ class BarFollower:
                 priority = Priority.LIVE if is_behind else Priority.ROUTINE
                 await self._settlements.require(self.slot.coin, close_ms, priority)
             case StoreShown(bar):
-                await self._keep(bar)
+                await self.keep(bar)
             case FindCopies(hole):
                 return (), await self._store.call(Store.held, self.slot, *hole)
             case StoreFlat(bars):
@@ -281,7 +284,7 @@ class BarFollower:
             await self._emit(self.slot, step.bar)
         self.news.tell()
 
-    async def _keep(self, bar: Bar) -> None:
+    async def keep(self, bar: Bar) -> None:
         """Store a bar as the stream showed it last; REST confirms it later."""
         try:
             await self._store.call(Store.put_bars, self.slot, [bar], Provenance.STREAM)

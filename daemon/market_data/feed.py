@@ -93,6 +93,7 @@ class Feed:
         self._rush = ProvisionalBars(self._sources.asking, rest.weight_per_minute)
         # While the queue is full, the followers wait; no bar is dropped.
         self._bars: asyncio.Queue[tuple[SlotName, Bar]] = asyncio.Queue(_QUEUE_BARS)
+        self._over: asyncio.Queue[tuple[BarFollower, Bar]] = asyncio.Queue()
         self._settlements = FundingSettlements(
             rest, self._store, venue, self._followers.keys(), alarm, troubles=self._troubles
         )
@@ -269,12 +270,14 @@ class Feed:
 
     async def listen(self) -> None:
         """Take the events of the stream, as a part of `run`; ends only when cancelled."""
+        async with running(self._keep_over(), "feed-kept"):
+            await self._take_events()
+
+    async def _take_events(self) -> None:
         while True:
             match await self._stream.events.get():
                 case CandleFrame(slot, bar):
-                    self._coverage.heard(self._venue.now_ms())
-                    if follower := self._followers.get(slot):
-                        await follower.push(bar)
+                    self._pushed(slot, bar)
                 case Trades(trades):
                     for trade in trades:
                         self._on_trade(trade)
@@ -287,6 +290,17 @@ class Feed:
                     log.info("feed.stream_back" if self._loss.ends() else "feed.stream_connected")
                 case Disconnected() as ended:
                     self._disconnected(ended)
+
+    def _pushed(self, slot: SlotName, bar: Bar) -> None:
+        # This waits for nothing: a frame that waited could show more of a bar that this one proves.
+        self._coverage.heard(self._venue.now_ms())
+        if (follower := self._followers.get(slot)) and (over := follower.push(bar)):
+            self._over.put_nowait((follower, over))
+
+    async def _keep_over(self) -> None:
+        while True:
+            follower, over = await self._over.get()
+            await follower.keep(over)
 
     def _disconnected(self, ended: Disconnected) -> None:
         self._coverage.disconnected()

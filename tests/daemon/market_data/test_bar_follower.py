@@ -32,6 +32,11 @@ class Rig:
     coverage: Coverage = field(default_factory=Coverage)
     alarms: list[tuple[str, Hole]] = field(default_factory=list)
 
+    async def push(self, b: Bar) -> None:
+        """Show a bar, and keep the one that is over by it."""
+        if over := self.follower.push(b):
+            await self.follower.keep(over)
+
     async def follow(self, bars: int, after: int | None = None) -> list[Bar]:
         """Let time pass until so many bars were handed on."""
         task = asyncio.create_task(self.follower.run(after))
@@ -163,8 +168,8 @@ async def test_what_the_stream_showed_stands_in_for_a_bar_that_rest_never_has() 
     async with rig(now=0.5) as r:
         r.venue.put(bar(k) for k in (0, 2, 3))
         r.venue.visible = lambda b: b.t == START
-        await r.follower.push(bar(1, volume=3.0, n=5))
-        await r.follower.push(bar(1, volume=2.0, n=4))  # overtaken
+        await r.push(bar(1, volume=3.0, n=5))
+        await r.push(bar(1, volume=2.0, n=4))  # overtaken
         got = await r.follow(2)
         assert got[1] == bar(1, volume=3.0, n=5)
         assert provenances(r, 1, 1) == [Provenance.STREAM]
@@ -172,17 +177,17 @@ async def test_what_the_stream_showed_stands_in_for_a_bar_that_rest_never_has() 
 
 async def test_a_bar_of_the_stream_is_stored_once_the_next_begins_but_not_handed_on() -> None:
     async with rig(now=1.1) as r:
-        await r.follower.push(bar(0, volume=3.0))
-        await r.follower.push(bar(1))
+        await r.push(bar(0, volume=3.0))
+        await r.push(bar(1))
         assert provenances(r, 0, 1) == [Provenance.STREAM]
         assert r.got == []
 
 
 async def test_a_bar_of_the_stream_from_the_future_is_ignored() -> None:
     async with rig(now=0.5) as r:
-        await r.follower.push(bar(500))
-        await r.follower.push(bar(0))
-        await r.follower.push(bar(501))
+        await r.push(bar(500))
+        await r.push(bar(0))
+        await r.push(bar(501))
         assert provenances(r, 0, 600) == []
 
 
@@ -190,8 +195,8 @@ async def test_a_bar_from_the_future_is_told_of_again_after_a_calm() -> None:
     async with rig(now=0.5) as r:
         with capture_logs() as logs:
             for _ in range(2):
-                await r.follower.push(bar(500))
-                await r.follower.push(bar(501))
+                await r.push(bar(500))
+                await r.push(bar(501))
                 r.clock.ms += CALM_MS
         assert [(log["event"], log["t"]) for log in logs] == [("feed.future_bar", bar(500).t)] * 2
 
@@ -362,8 +367,8 @@ async def test_an_absurd_price_of_the_stream_is_counted_and_not_stored() -> None
     async with rig(now=0.5) as r:
         r.venue.put(bar(k) for k in range(9))
         await r.follow(1)
-        await r.follower.push(bar(1, close=9_000.0, n=9))
-        await r.follower.push(bar(2))
+        await r.push(bar(1, close=9_000.0, n=9))
+        await r.push(bar(2))
         assert provenances(r, 1, 1) == []
         assert r.follower.refused == 1
 
@@ -400,7 +405,7 @@ async def test_the_stream_alone_proves_a_bar_and_a_pause_in_trading() -> None:
         await r.follow(1)  # of record: the bar before the first that the stream may prove
         r.coverage.connected(START + STEP)
         second, third = START + 2 * STEP, START + 3 * STEP
-        await r.follower.push(bar(1, n=7))
+        await r.push(bar(1, n=7))
         r.coverage.heard(second + 2_999)
         assert r.follower.offer(second) is None
         r.coverage.heard(second + 3_000)

@@ -4,13 +4,16 @@ import asyncio
 from collections import defaultdict
 from contextlib import suppress
 from itertools import pairwise
+from typing import Any
 
 from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
+from daemon.hyperliquid.frames import CandleFrame
 from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
+from daemon.hyperliquid.stream_events import Connected
 from daemon.market_data.feed import Feed
 from daemon.market_data.provisional_bars import ProvisionalBars
 from daemon.store.async_store import ThreadedStore
@@ -18,6 +21,8 @@ from daemon.store.store import Store
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName
 from tests.daemon.clocks import FastClock
+from tests.daemon.fake_venue import START, bar
+from tests.fakes import FakeClock
 
 SPEED, STEP, BEGIN = 600.0, 300_000, 1_750_000_200_000
 COINS = [f"C{k}" for k in range(8)]
@@ -81,3 +86,43 @@ async def test_bars_of_a_rush_come_young_in_order_and_become_those_of_rest() -> 
     store.close()
     # The first bars waited for REST, one after the other; the others came with the stream.
     assert sorted(late[3 * len(SLOTS) :])[len(SLOTS) * 2] < 90_000
+
+
+class SlowStore:
+    """A store that answers when it may."""
+
+    def __init__(self) -> None:
+        self.store, self.may_answer = Store(":memory:"), asyncio.Event()
+
+    async def call(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        await self.may_answer.wait()
+        return method(self.store, *args, **kwargs)
+
+
+async def turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_slow_store_holds_up_no_frame_that_shows_more_of_a_bar() -> None:
+    clock, store = FakeClock(ms=START + STEP // 2), SlowStore()
+    venue, (one, other) = VenueClock(clock), SLOTS[:2]
+    rest = RestClient("http://127.0.0.1:9", clock, venue, WEIGHT)
+    stream = CandleStream("ws://127.0.0.1:9/ws", clock, SLOTS)
+    feed = Feed(rest, stream, store, venue, SLOTS)
+    follower = feed._followers[one]
+    follower._assembler.begin(START - STEP, START - STEP, 100.0)
+    listening = asyncio.create_task(feed.listen())
+    for event in (Connected(), CandleFrame(other, bar(0)), CandleFrame(one, bar(0, n=1))):
+        stream.events.put_nowait(event)
+    await turns()
+    clock.ms = START + STEP + 3_500
+    for event in (CandleFrame(other, bar(1)), CandleFrame(one, bar(0, volume=2.0, n=2))):
+        stream.events.put_nowait(event)
+    await turns()
+    # The store still keeps the other slot's bar.
+    assert follower.offer(START + STEP) == (bar(0, volume=2.0, n=2), Provenance.STREAM)
+    listening.cancel()
+    with suppress(asyncio.CancelledError):
+        await listening
+    store.store.close()

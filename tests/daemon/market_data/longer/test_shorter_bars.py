@@ -199,7 +199,7 @@ async def test_in_a_rush_a_longer_bar_goes_first_too_and_is_confirmed_with_the_s
     follower, close_ms = rig.followers[SHORT], BEGIN + HOUR_MS
     async with rig.following():
         await rig.until(0.999)
-        await follower.push(bar(11, volume=0.05, n=1))  # the stream lost the last state
+        follower.push(bar(11, volume=0.05, n=1))  # the stream lost the last state
         await rig.clock.until(close_ms + 3500)
         rig.coverage.heard(rig.clock.ms)
         offer = follower.offer(close_ms)
