@@ -7,8 +7,9 @@ REST's weight confirms (`provisional_bars`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from typing import Final
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, Final
 
 import structlog
 
@@ -86,7 +87,7 @@ class Feed:
         self._loss = LogOnce()
         self._followers: dict[SlotName, BarFollower] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._serving: dict[SlotName, asyncio.Task[None]] = {}
+        self._serving: defaultdict[SlotName, set[asyncio.Task[None]]] = defaultdict(set)
         self._sources = BarSources(self._followers, store, venue, rest.oddities)
         history = Backfill(rest, store, venue, alarm, self._sources.shorter)
         self._histories = Histories(history, venue, self._troubles, alarm)
@@ -105,7 +106,7 @@ class Feed:
         async with asyncio.TaskGroup() as self._tasks:
             tasks = self._tasks
             for slot in self._followers:
-                self._start(tasks, slot)
+                self._start(slot, self._serve(slot), "serve")
             tasks.create_task(self._stream.run(), name="stream")
             tasks.create_task(self.listen(), name="feed-pushes")
             tasks.create_task(self._settlements.run(self._coins), name="feed-funding")
@@ -120,32 +121,39 @@ class Feed:
 
         The others do not wait for it. `listed` must know the slot.
         """
-        assert self._tasks is not None
         self._histories.lack(slot, since_ms)
         self._followers[slot] = self._follower(slot)
         self._settle_sources()
-        self._start(self._tasks, slot)
+        self._start(slot, self._serve(slot), "serve")
 
     def deepen(self, slot: SlotName, since_ms: int) -> None:
         """Fetch more of the past of a slot that is followed, from `since_ms` on, ms UTC."""
-        assert self._tasks is not None
         self._histories.lack(slot, since_ms)
-        self._tasks.create_task(self._histories.fetch_late(slot), name=f"backfill-{slot}")
+        self._start(slot, self._histories.fetch_late(slot), "deepen")
 
     async def remove(self, slot: SlotName) -> None:
-        """Follow a slot no longer; what the store has of it stays there."""
-        task = self._serving.pop(slot)
-        task.cancel()
-        await asyncio.wait([task])
+        """Follow a slot no longer; what the store has of it stays there.
+
+        Its troubles are not ended: whoever was told of them is to hear that it is removed.
+        """
+        work = self._serving.pop(slot)
+        for task in work:
+            task.cancel()
+        await asyncio.wait(work)
         del self._followers[slot]
         is_listed = self._listed is None or self._listed.is_listed(slot)
         (self._stream.leave if is_listed else self._stream.unwant)(self._channels(slot))
         self._settle_sources()
         self._histories.lack(slot, None)
-        self._troubles.forget(slot)
+        self._troubles.remove(slot)
 
-    def _start(self, tasks: asyncio.TaskGroup, slot: SlotName) -> None:
-        self._serving[slot] = tasks.create_task(self._serve(slot), name=f"serve-{slot}")
+    def _start(self, slot: SlotName, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run some work for a slot until it is removed."""
+        assert self._tasks is not None
+        task = self._tasks.create_task(work, name=f"{name}-{slot}")
+        of_slot = self._serving[slot]
+        of_slot.add(task)
+        task.add_done_callback(of_slot.discard)
 
     def _channels(self, slot: SlotName) -> set[Channel]:
         """Return what the stream has for this slot and for no other."""

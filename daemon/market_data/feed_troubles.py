@@ -45,6 +45,7 @@ class Troubles:
         key = slot, work
         self._why[key] = str(error)
         if isinstance(error, CoinUnserved):
+            self._recover(key)  # the venue answers others
             self._doubt(slot.coin)
             self._begin_own(key, error.what, str(error))
             return
@@ -62,24 +63,38 @@ class Troubles:
         key = slot, work
         self._why.pop(key, None)
         self._misread.pop(key, None)
-        if self._of.pop(key, None) and not self._of:
-            log.info("feed.recovered", slot=str(slot))
-        what = self._own.pop(key, None)
-        if what and not any(of == slot and it == what for (of, _), it in self._own.items()):
-            self._slots.end(slot, what)
+        self._recover(key)
+        self._end_own(key)
 
     def forget(self, slot: SlotName) -> None:
-        """Drop all errors of a slot that is not followed any more."""
+        """Drop all errors of a slot whose coin the venue does not list, which says it all."""
+        for (of, _), what in self._own.items():
+            if of == slot:
+                self._slots.forget(slot, what)
+        self.remove(slot)
+
+    def remove(self, slot: SlotName) -> None:
+        """Drop all errors of a slot that is removed; its troubles end by `SlotTroubles.drop`."""
         for kept in (self._of, self._own, self._why, self._misread):
             for key in [key for key in kept if key[0] == slot]:
-                if kept is self._own:
-                    self._slots.forget(slot, self._own[key])
                 del kept[key]
 
     def why(self, slot: SlotName) -> str:
         """Return what stops the bars of a slot at present; empty if nothing does."""
         return self._why.get((slot, _BARS), "")
 
+    def _recover(self, key: tuple[SlotName, str]) -> None:
+        if self._of.pop(key, None) and not self._of:
+            log.info("feed.recovered", slot=str(key[0]))
+
     def _begin_own(self, key: tuple[SlotName, str], what: str, why: str) -> None:
+        if self._own.get(key) != what:
+            self._end_own(key)  # the work went on, and stops at something else now
         self._own[key] = what
         self._slots.begin(key[0], what, f"{why}; {_LATER}")
+
+    def _end_own(self, key: tuple[SlotName, str]) -> None:
+        """End a slot's own trouble of some work, unless other work of the slot has it too."""
+        slot, what = key[0], self._own.pop(key, None)
+        if what and not any(of == slot and it == what for (of, _), it in self._own.items()):
+            self._slots.end(slot, what)

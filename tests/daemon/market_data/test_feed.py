@@ -9,6 +9,7 @@ import numpy as np
 
 from daemon.core.bars import Bar, Provenance
 from daemon.core.clock import VenueClock
+from daemon.core.slot_troubles import SlotTroubles
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.market import generate
 from daemon.hyperliquid.rest import RestClient
@@ -189,3 +190,27 @@ async def test_a_backfill_waits_for_a_venue_that_is_away_and_gives_up_what_it_ca
             await feed.backfill({BTC: START - 9000 * STEP, SlotName("BTC", "15m"): START})
             assert not fake.faults
         keeper.close()
+
+
+async def test_a_slot_that_is_removed_leaves_no_work_and_its_troubles_are_told_to_be_over() -> None:
+    clock, troubles = FakeClock(ms=START + STEP // 2), SlotTroubles()
+    venue, fake = VenueClock(clock), FakeVenue(clock.now_ms)
+    fake.faults.extend([(500, "null")] * 100_000)  # it answers only what concerns no coin
+    keeper = ThreadedStore(Store(":memory:"))
+    async with serving(fake), RestClient(fake.url, clock, venue) as rest:
+        stream = CandleStream("ws://127.0.0.1:9/ws", clock, (BTC,))
+        feed = Feed(rest, stream, keeper, venue, (BTC,), troubles=troubles)
+        running = asyncio.create_task(feed.run())
+        await asyncio.sleep(0)
+        feed.deepen(BTC, START - 50 * STEP)
+        async with asyncio.timeout(10):
+            while not troubles.of(BTC):
+                await asyncio.sleep(0.01)
+        await feed.remove(BTC)
+        assert [t for t in asyncio.all_tasks() if t.get_name().endswith(str(BTC))] == []
+        (over,) = troubles.drop(BTC)
+        assert over.kind == "the candles of BTC-5m"
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    keeper.close()
