@@ -19,6 +19,7 @@ from daemon.store import taker_table
 from daemon.store.async_store import AsyncStore
 from daemon.store.feature_frame import Flow
 from daemon.store.store import Store
+from daemon.store.taker_table import Takers
 from hyperdrift.errors import ConfigError
 from hyperdrift.process.home import expanded
 from hyperdrift.slot_name import DAY_MS, SlotName
@@ -187,7 +188,12 @@ class CohortFlow:
             sums.setdefault(t, Sums())  # no trade was seen: the flow is 0 if the volume is 0
         due = {at: sums[at] for at in sorted(sums) if at <= t}
         if self._cohorts is None:
-            await self._store.call(_put_takers, slot, due, self._keep_ms)
+            # Trades may come while the store's thread works: it has a copy.
+            kept = {at: taker_table.largest(bar.takers) for at, bar in due.items()}
+            for at, split in (
+                await self._store.call(_put_takers, slot, kept, self._keep_ms)
+            ).items():
+                due[at].top, due[at].bottom = split
         flows = [bar.flow(at) for at, bar in due.items()]
         await self._store.call(Store.put_flow, slot, flows)
         for at in due:
@@ -196,17 +202,18 @@ class CohortFlow:
         self._first[slot] = max(t, self._first.get(slot, t))
 
 
-def _put_takers(store: Store, slot: SlotName, bars: Mapping[int, Sums], keep_ms: int) -> None:
-    """Store the largest takers of bars, and sum them up by the cohorts that are in force.
+def _put_takers(
+    store: Store, slot: SlotName, kept: Mapping[int, Takers], keep_ms: int
+) -> dict[int, tuple[float, float]]:
+    """Store the largest takers of bars; return their sums by the cohorts that are in force.
 
     The others count for no cohort, so that the flow can be summed up again from what is kept.
     """
-    kept = {t: taker_table.largest(sums.takers) for t, sums in bars.items()}
-    for t, takers in kept.items():
-        bars[t].top, bars[t].bottom = taker_table.list_in_force(store.database, slot, t).split(
-            takers
-        )
     taker_table.put(store.database, slot, kept, keep_ms)
+    return {
+        t: taker_table.list_in_force(store.database, slot, t).split(takers)
+        for t, takers in kept.items()
+    }
 
 
 def _lines(path: Path | str, file: Iterator[str]) -> Iterator[tuple[int, str, str]]:

@@ -1,5 +1,7 @@
 """Cohort flow: which trades count, once each, and what is known of a bar."""
 
+import asyncio
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -252,3 +254,23 @@ async def test_a_slot_that_is_added_counts_from_then_on_and_a_removed_one_no_mor
     assert flow.coins == {"BTC"}
     await flow.settle(BTC, START)
     assert (await kept(store, [1.0]))[0].tolist() == [1.0, 0.0]
+
+
+async def test_trades_that_come_while_a_bar_is_stored_do_no_harm(store: ThreadedStore) -> None:
+    flow = CohortFlow(None, (BTC,), store, VenueClock(FakeClock(START)), keep_ms=10 * STEP)
+    await flow.begin()
+    takers = itertools.count()
+
+    def take() -> None:
+        number = next(takers)
+        flow.take(trade(0, number, 1.0 + number % 7, f"0x{number:040x}"))
+
+    for _ in range(40_000):
+        take()
+    settling = asyncio.create_task(flow.settle(BTC, START))
+    while not settling.done():
+        take()
+        await asyncio.sleep(0)
+    await settling
+    rows = await store.call(lambda s: taker_table.read(s.database, BTC, 0, 2**60))
+    assert len(rows.signed) == taker_table.MOST_TAKERS
