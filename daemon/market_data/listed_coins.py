@@ -116,6 +116,8 @@ class ListedCoins:
         coins = sorted({slot.coin for slot in self._slots})
         faults = await self._listings.faults(coins)
         for coin in coins:
+            if not self._of(coin):  # its slots were removed meanwhile
+                continue
             if fault := faults.get(coin):
                 self._lacking(coin, fault)
             else:
