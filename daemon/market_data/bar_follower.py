@@ -142,7 +142,9 @@ class BarFollower:
             after: Begin with the bar that follows this open time, ms UTC. None is the newest
                 bar of record in the store. If there is none, begin with the next bar to close.
         """
-        await self._begin(after)
+        waits = delays(_FIRST_DELAY_S, _LONGEST_OWN_S, self._random)
+        while not await self._begins(after):
+            await self._venue.sleep(min(next(waits), _LONGEST_DELAY_S))
         waits = delays(_FIRST_DELAY_S, _LONGEST_OWN_S, self._random)
         while True:
             close_ms = self._assembler.next_close_ms(self._moment())
@@ -193,6 +195,15 @@ class BarFollower:
         """Hand on a stored bar before REST confirms it; do nothing if REST was faster."""
         if step := self._assembler.lead(bar, provenance):
             await self._hand_on(step)
+
+    async def _begins(self, after: int | None) -> bool:
+        """Begin where the store ends; return False if it cannot be read just now."""
+        try:
+            await self._begin(after)
+        except HyperdriftError as e:
+            self._troubles.begin(self.slot, e)
+            return False
+        return True
 
     async def _begin(self, after: int | None) -> None:
         self._latency.excuse()  # bars that closed while the daemon was off

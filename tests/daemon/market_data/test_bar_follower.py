@@ -2,8 +2,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import pytest
 
 from daemon.core.bars import Bar, Hole, Provenance
 from daemon.core.clock import VenueClock
@@ -14,6 +16,7 @@ from daemon.market_data.feed_troubles import Troubles
 from daemon.market_data.funding import FundingSettlements
 from daemon.market_data.stream_cache import Coverage
 from daemon.store.async_store import ThreadedStore
+from daemon.store.database import StoreUnavailable
 from daemon.store.store import Store
 from hyperdrift.slot_name import SlotName
 from tests.captured import capture_logs
@@ -279,6 +282,26 @@ async def test_a_store_that_cannot_be_written_for_a_while_delays_bars_and_loses_
             assert numbers(await r.follow(6)) == list(range(6))
         assert logs[0]["event"] == "feed.trouble"
         assert [log["event"] for log in logs].count("feed.trouble") == 1
+
+
+async def test_a_store_that_cannot_be_read_at_first_delays_bars_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with rig(now=0.5) as r:
+        r.venue.put(bar(k) for k in range(20))
+        refusals, call = [StoreUnavailable("disk I/O error")] * 3, r.store.call
+
+        async def refusing(method: Any, *args: Any, **kwargs: Any) -> Any:
+            if refusals:
+                raise refusals.pop()
+            return await call(method, *args, **kwargs)
+
+        monkeypatch.setattr(r.store, "call", refusing)
+        with capture_logs() as logs:
+            assert numbers(await r.follow(3)) == [0, 1, 2]
+        events = [log["event"] for log in logs]
+        assert events[0] == "feed.trouble"
+        assert "feed.recovered" in events
 
 
 async def test_the_rate_settled_before_a_close_is_stored_before_the_bar_is_handed_on() -> None:
