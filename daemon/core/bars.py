@@ -12,8 +12,10 @@ from retrain.bar_limits import LARGEST_PRICE, LARGEST_RATE, LARGEST_VOLUME, SMAL
 REACH_BARS: Final = 5000
 """How many of the newest bars of a coin and interval the venue serves."""
 
-_LATEST_MS: Final = 10**13  # the year 2286
-_MOST_TRADES: Final = 2**53  # the largest count that a float holds exactly
+LATEST_MS: Final = 10**13
+"""Times are before this one, ms UTC, in the year 2286."""
+MOST_TRADES: Final = 2**53
+"""The most trades of a bar: the largest count that a float holds exactly."""
 
 
 class Provenance(enum.StrEnum):
@@ -45,8 +47,8 @@ BAR_RULES: Final[tuple[tuple[str, Callable[[Any], Any]], ...]] = (
         "open or close lies outside low..high",
         lambda b: (b.low > b.open) | (b.low > b.close) | (b.open > b.high) | (b.close > b.high),
     ),
-    ("its time is no time in ms", lambda b: (b.t < 0) | (b.t >= _LATEST_MS)),
-    ("its count of trades is impossible", lambda b: (b.n < 0) | (b.n > _MOST_TRADES)),
+    ("its time is no time in ms", lambda b: (b.t < 0) | (b.t >= LATEST_MS)),
+    ("its count of trades is impossible", lambda b: (b.n < 0) | (b.n > MOST_TRADES)),
 )
 """What no bar may be: each reason, and whether a bar is so.
 
@@ -99,4 +101,4 @@ class Funding(NamedTuple):
 
 
 def _time_fault(at_ms: int) -> str | None:
-    return None if 0 <= at_ms < _LATEST_MS else "its time is no time in ms"
+    return None if 0 <= at_ms < LATEST_MS else "its time is no time in ms"

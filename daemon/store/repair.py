@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.core.bars import REACH_BARS, Provenance
+from daemon.core.bars import LATEST_MS, MOST_TRADES, REACH_BARS, Provenance
 from daemon.store.bar_table import COLUMNS
 from daemon.store.database import Database
 from daemon.store.imported.bars import promote
@@ -40,12 +40,16 @@ _TABLES: Final = {
 }
 _BATCH: Final = 1000
 # The same limits as those of `Bar.fault` and `Funding.fault`.
+_INTERVALS: Final = ", ".join(map(repr, INTERVAL_MS))
+_PROVENANCES: Final = ", ".join(repr(provenance.value) for provenance in Provenance)
 _NO_BAR: Final = (
     f" WHERE NOT (low >= {SMALLEST_PRICE} AND high <= {LARGEST_PRICE}"
     " AND low <= min(open, close) AND high >= max(open, close)"
-    f" AND volume BETWEEN 0 AND {LARGEST_VOLUME})"
+    f" AND volume BETWEEN 0 AND {LARGEST_VOLUME} AND t BETWEEN 0 AND {LATEST_MS - 1}"
+    f" AND n BETWEEN 0 AND {MOST_TRADES} AND interval IN ({_INTERVALS})"
+    f" AND provenance IN ({_PROVENANCES}))"
 )
-_NO_RATE: Final = f" WHERE NOT abs(rate) <= {LARGEST_RATE}"
+_NO_RATE: Final = f" WHERE NOT (abs(rate) <= {LARGEST_RATE} AND time BETWEEN 0 AND {LATEST_MS - 1})"
 _IMPOSSIBLE: Final = (
     f"bars {_NO_BAR}",
     f"outranked_bars {_NO_BAR}",
@@ -159,13 +163,13 @@ class _Reading:
 
 def _mark_unconfirmed(into: Database) -> None:
     """Remove impossible bars; mark those that the venue still serves as unconfirmed."""
-    newest = into.read("SELECT coin, interval, max(t) FROM bars GROUP BY coin, interval")
     with into.writing() as db:
         for impossible in _IMPOSSIBLE:
             db.execute(f"DELETE FROM {impossible}")  # noqa: S608 - numbers of ours
         # Half of a long entry may lie on the damaged page; a start could not read such a journal.
         db.execute("DELETE FROM journal WHERE NOT json_valid(body)")
-        for coin, interval, t in newest:
+        newest = db.execute("SELECT coin, interval, max(t) FROM bars GROUP BY coin, interval")
+        for coin, interval, t in newest.fetchall():
             from_t = t - REACH_BARS * INTERVAL_MS[interval]
             db.execute(
                 "UPDATE bars SET provenance = ? WHERE coin = ? AND interval = ? AND t > ?"

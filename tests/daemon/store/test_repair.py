@@ -140,3 +140,26 @@ def test_of_a_file_that_is_no_database_nothing_is_saved(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"no database at all" * 1000)
     with Store(tmp_path / "made") as store:
         assert recover_rows(tmp_path / "text", store.database) == {}
+
+
+def test_a_bar_of_a_time_an_interval_or_a_kind_that_there_is_not_costs_no_other(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "bars.db"
+    with Store(path) as store:
+        store.put_bars(SLOT, [bar(k) for k in range(10)], Provenance.REST)
+        store.put_funding("BTC", [Funding(START, 1e-5)])
+    copied = "INSERT INTO bars SELECT coin, {}, {}, open, high, low, close, volume, n, {}, 0, 0"
+    later, far = f"t + {20 * STEP}", "t + 9000000000000000"
+    kind, interval = "provenance", "interval"
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        for changed in ((interval, far, kind), ("'5?'", "t", kind), (interval, later, "'re?t'")):
+            db.execute(f"{copied.format(*changed)} FROM bars WHERE t = {START}")
+        db.execute(f"INSERT INTO funding VALUES ('BTC', {START} + 9000000000000000, 1e-5)")
+    with Store(tmp_path / "made") as store:
+        recover_rows(path, store.database)
+        held = store.held(SLOT, 0, 2**62)
+        assert [copy.bar for copy in held] == [bar(k) for k in range(10)]
+        assert {copy.provenance for copy in held} == {Provenance.STREAM}
+        assert store.newest_funding_time("BTC") == START
+        assert store.database.read("SELECT DISTINCT interval FROM bars") == [("5m",)]
