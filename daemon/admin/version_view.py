@@ -13,7 +13,7 @@ from daemon.registry.latest_pointer import LATEST
 from daemon.registry.live_labels import LiveLabels
 from daemon.registry.registry import Registry
 from daemon.registry.served_form import served_form
-from daemon.registry.version_info import signals_told
+from daemon.registry.version_info import signals_told, slots_in
 from daemon.store.data_folder import STORE_NAME, open_store
 from hyperdrift import version_files
 from hyperdrift.errors import VersionRefused
@@ -33,9 +33,13 @@ class VersionCheck:
     note: str = ""
 
 
-def versions(config: Config, slot: str) -> list[dict[str, Any]]:
-    """Return every version of a slot, newest first."""
-    return [asdict(info) for info in _registry(config).versions(SlotName.parse(slot))]
+def versions(config: Config, slot: str = "") -> list[dict[str, Any]]:
+    """Return every version of a slot, newest first; without one, of one slot after another."""
+    registry = _registry(config)
+    slots = [SlotName.parse(slot)] if slot else slots_in(config.data_dir / "models")
+    return [
+        {"slot": str(name), **asdict(info)} for name in slots for info in registry.versions(name)
+    ]
 
 
 def show(config: Config, slot: str, model_id: str) -> dict[str, Any]:
@@ -167,6 +171,7 @@ def _size(path: Path) -> int | None:
 def show_versions(found: list[dict[str, Any]]) -> None:
     """Print the result of `versions` as a table."""
     rows = []
+    are_many = len({info["slot"] for info in found}) > 1
     for info in found:
         mark = "live" if info["live"] else "previous" if info["previous"] else ""
         verdict = "passed" if info["passed"] else "refused by " + ", ".join(info["refused_by"])
@@ -175,10 +180,12 @@ def show_versions(found: list[dict[str, Any]]) -> None:
         mean = info["mean_return"]
         gained = "-" if mean is None else f"{mean:+.2%}"
         row = (_number(info["test_accuracy"], 3), gained, _number(info["skill"], 4))
-        rows.append((mark, info["model_id"], *row, info["problem"] or verdict))
+        names = (info["slot"], info["model_id"]) if are_many else (info["model_id"],)
+        rows.append((mark, *names, *row, info["problem"] or verdict))
     console = EscapingConsole(highlight=False)
     if rows:
-        show_rows(console, ("", "model", "accuracy", "a signal", "skill", "gates"), rows)
+        names = ("slot", "model") if are_many else ("model",)
+        show_rows(console, ("", *names, "accuracy", "a signal", "skill", "gates"), rows)
     else:
         console.print("no versions yet")
 

@@ -32,6 +32,7 @@ from daemon.cli.options import (
     JsonOption,
     KeyOption,
     SlotOption,
+    chosen,
     echo,
     fail,
     print_json,
@@ -252,7 +253,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 @app.command()
 def command(
     name: Annotated[str, typer.Argument(help="retrain, rollback, promote, pause or resume")],
-    slot: SlotOption,
+    slot: SlotOption = "",
     reason: Annotated[str, typer.Option(help="For the journal.")] = "",
     model: Annotated[str, typer.Option(help="Version to promote, or to go back to.")] = "",
     key: KeyOption = None,
@@ -272,7 +273,7 @@ def command(
             settings,
             SystemClock(),
             name,
-            slot,
+            chosen(settings, slot),
             reason=reason,
             model_id=model,
             by=user_name(),

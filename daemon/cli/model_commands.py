@@ -16,7 +16,9 @@ from daemon.cli.options import (
     IntervalOption,
     JsonOption,
     KeyOption,
+    OnlySlotOption,
     SlotOption,
+    chosen,
     echo,
     print_json,
     run_async,
@@ -38,8 +40,10 @@ def add(app: typer.Typer) -> None:
 
 
 @models.command("list")
-def list_models(slot: SlotOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """List every version of a slot, newest first."""
+def list_models(
+    slot: OnlySlotOption = "", config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """List every version of a slot, or of all slots, newest first."""
     from daemon.admin import version_view
     from daemon.config import loader as configuration
 
@@ -53,7 +57,7 @@ def list_models(slot: SlotOption, config: ConfigOption = None, as_json: JsonOpti
 @models.command()
 def show(
     model_id: ModelArgument,
-    slot: SlotOption,
+    slot: SlotOption = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -61,7 +65,8 @@ def show(
     from daemon.admin import version_view
     from daemon.config import loader as configuration
 
-    found = version_view.show(configuration.load(config), slot, model_id)
+    settings = configuration.load(config)
+    found = version_view.show(settings, chosen(settings, slot), model_id)
     if as_json:
         print_json(found)
     else:
@@ -70,7 +75,7 @@ def show(
 
 @models.command()
 def verify(
-    slot: SlotOption,
+    slot: SlotOption = "",
     model_id: Annotated[str, typer.Argument(help="One version (the pointer and all).")] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -79,7 +84,8 @@ def verify(
     from daemon.admin import version_view
     from daemon.config import loader as configuration
 
-    found = version_view.verify(configuration.load(config), slot, model_id)
+    settings = configuration.load(config)
+    found = version_view.verify(settings, chosen(settings, slot), model_id)
     if as_json:
         print_json([asdict(finding) for finding in found])
     else:
@@ -90,8 +96,8 @@ def verify(
 @models.command()
 def promote(
     model_id: ModelArgument,
-    slot: SlotOption,
     reason: Annotated[str, typer.Option(help="For the journal and the bots' logs.")],
+    slot: SlotOption = "",
     key: KeyOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -102,7 +108,7 @@ def promote(
 
 @models.command()
 def rollback(
-    slot: SlotOption,
+    slot: SlotOption = "",
     to: Annotated[str, typer.Option(help="Version (what was live before).")] = "",
     reason: Annotated[str, typer.Option(help="For the journal and the bots' logs.")] = "",
     key: KeyOption = None,
@@ -132,6 +138,7 @@ def _move(
 
     logs.configure(logging.ERROR)
     settings, clock = configuration.load(config), SystemClock()
+    slot = chosen(settings, slot)
     wanted = version_view.find(settings, slot, model_id) if model_id else ""
     wish = manual_deploy.DeployRequest(
         slot=SlotName.parse(slot), by=user_name(), reason=reason.strip()
@@ -150,7 +157,7 @@ def _move(
 
 @models.command()
 def prune(
-    slot: SlotOption,
+    slot: SlotOption = "",
     keep: Annotated[int, typer.Option(min=1, help="Newest versions that stay.")] = 30,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -162,8 +169,9 @@ def prune(
     from hyperdrift.clock import SystemClock
     from hyperdrift.slot_name import SlotName
 
-    bench = manual_deploy.ManualDeploy(configuration.load(config), SystemClock())
-    wish = manual_deploy.DeployRequest(slot=SlotName.parse(slot), by=user_name(), reason="")
+    settings = configuration.load(config)
+    bench, name = manual_deploy.ManualDeploy(settings, SystemClock()), chosen(settings, slot)
+    wish = manual_deploy.DeployRequest(slot=SlotName.parse(name), by=user_name(), reason="")
     removed = bench.prune(wish, keep)
     if as_json:
         print_json({"removed": list(removed)})

@@ -27,11 +27,21 @@ def slot_names(incomplete: str) -> list[str]:
     for path in _CONFIGS:
         try:
             slots = tomllib.loads(path.read_text("utf-8")).get("slots", ())
-            names = [f"{each['coin']}-{each.get('interval', '5m')}" for each in slots]
+            names = [
+                f"{coin}-{interval}"
+                for each in slots
+                for coin in _listed(each["coin"])
+                for interval in _listed(each.get("interval", "5m"))
+                if coin != "*"
+            ]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         return [name for name in names if name.lower().startswith(incomplete.lower())]
     return []
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 ConfigOption = Annotated[
@@ -44,7 +54,16 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 SlotOption = Annotated[
-    str, typer.Option("--slot", help="For example BTC-5m.", autocompletion=slot_names)
+    str,
+    typer.Option(
+        "--slot",
+        help="For example BTC-5m (the slot, if only one is configured).",
+        autocompletion=slot_names,
+    ),
+]
+OnlySlotOption = Annotated[
+    str,
+    typer.Option("--slot", help="Only this slot, for example BTC-5m.", autocompletion=slot_names),
 ]
 KeyOption = Annotated[
     Path | None,
@@ -57,6 +76,7 @@ DataOption = Annotated[
 ]
 
 INTERRUPTED = 130
+_NAMED = 8
 
 Progress = Callable[[float], None]
 
@@ -136,6 +156,19 @@ def settings_and_slot(config: Path | None, coin: str, interval: str) -> "tuple[C
     from hyperdrift.slot_name import SlotName, interval_name
 
     return configuration.load(config), SlotName(coin, interval_name(interval))
+
+
+def chosen(settings: "Config", slot: str) -> str:
+    """Return the slot that a command is for: the one named, or else the only one.
+
+    Raises:
+        typer.BadParameter: If none is named and not one alone is configured.
+    """
+    names = [str(section.name) for section in settings.slots]
+    if not slot and len(names) != 1:
+        known = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
+        raise typer.BadParameter(f"write --slot {known or 'BTC-5m'}")
+    return slot or names[0]
 
 
 def print_json(document: Any) -> None:

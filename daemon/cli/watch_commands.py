@@ -4,14 +4,10 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.options import ConfigOption, echo, run_async, slot_names
+from daemon.cli.options import ConfigOption, OnlySlotOption, echo, run_async
 
 SinceOption = Annotated[
     str, typer.Option("--since", help="How long ago (2h, 3d), or a time in UTC (2026-01-31).")
-]
-OnlySlotOption = Annotated[
-    str,
-    typer.Option("--slot", help="Only this slot, for example BTC-5m.", autocompletion=slot_names),
 ]
 KindOption = Annotated[
     list[str] | None,

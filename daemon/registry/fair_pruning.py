@@ -2,12 +2,11 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from daemon.registry.registry import Registry
-from hyperdrift.errors import BadInput
+from daemon.registry.version_info import slots_in
 from hyperdrift.slot_name import SlotName
 
 MOST_BYTES: Final = 4 * 2**30
@@ -31,7 +30,7 @@ def prune_all(
     Returns:
         The removed versions, by slot.
     """
-    slots = list(_slots_in(models))
+    slots = list(slots_in(models))
     size = {slot: _bytes_in(registry.folder(slot)) for slot in slots}
     removed: dict[SlotName, tuple[str, ...]] = {}
     keep: dict[SlotName, int] = {}
@@ -45,13 +44,6 @@ def prune_all(
             removed[slot] = removed.get(slot, ()) + registry.prune(slot, keep[slot])
             size[slot] = _bytes_in(registry.folder(slot))
     return {slot: gone for slot, gone in removed.items() if gone}
-
-
-def _slots_in(models: Path) -> Iterator[SlotName]:
-    for folder in models.glob("*-*"):
-        with contextlib.suppress(BadInput):
-            if folder.is_dir():
-                yield SlotName.parse(folder.name)
 
 
 def _bytes_in(folder: Path) -> int:

@@ -1,11 +1,13 @@
-"""Describe one version of a slot for lists, even if its files are damaged."""
+"""Describe the versions of slots for lists, even if their files are damaged."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperdrift.errors import VersionRefused
+from hyperdrift.errors import BadInput, VersionRefused
+from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import certificate_fault
 from hyperdrift.version_files import read_certificate, read_manifest
 from retrain.labels import NEUTRAL
@@ -32,6 +34,14 @@ class VersionInfo:
     mean_return: float | None = None
     skill: float | None = None
     problem: str = ""
+
+
+def slots_in(models: Path) -> Iterator[SlotName]:
+    """Yield the slots that have a folder, by name; others do not count."""
+    for folder in sorted(models.glob("*-*")):
+        with contextlib.suppress(BadInput):
+            if folder.is_dir():
+                yield SlotName.parse(folder.name)
 
 
 def describe(path: Path, model_id: str) -> VersionInfo:

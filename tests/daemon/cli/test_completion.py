@@ -66,6 +66,11 @@ def test_slots_are_completed_from_any_configuration_or_not_at_all(
     file.write_text('[[slots]]\ncoin = "BTC"\n[[slots]]\ncoin = "ETH"\ninterval = "1h"\n')
     assert slot_names("") == ["BTC-5m", "ETH-1h"]
     assert slot_names("eth") == ["ETH-1h"]
+    file.write_text(
+        '[[slots]]\ncoin = ["BTC", "ETH"]\ninterval = ["5m", "1h"]\n[[slots]]\ncoin = "*"\n'
+    )
+    assert slot_names("B") == ["BTC-5m", "BTC-1h"]
+    assert slot_names("*") == []
     for broken in ("slots = 3", "[[slots]]\n", "= x", 'slots = ["x"]'):
         file.write_text(broken)
         assert slot_names("BTC") == []

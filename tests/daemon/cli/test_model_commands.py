@@ -97,6 +97,36 @@ def test_list_marks_what_is_live_and_previous_and_says_who_promoted_what(shell: 
     assert [info["model_id"] for info in json.loads(out)][1:] == [two, one]
 
 
+def test_without_a_slot_the_versions_of_all_are_listed(shell: Shell) -> None:
+    one = shell.deploy()
+    _, out, _ = shell.call("models", "list")
+    assert [line.split()[:2] for line in out.splitlines() if "_" in line] == [["live", one]]
+    manifest = write_version(shell.root / "other", 9, slot="ETH-1h")
+    two = shell.registry.adopt(SlotName("ETH", "1h"), manifest)
+    (shell.data_dir / "models" / "notes-of-mine").mkdir()
+    _, out, _ = shell.call("models", "list")
+    rows = [line.split() for line in out.splitlines() if "_" in line]
+    assert [row[:3] for row in rows[:1]] == [["live", "BTC-5m", one]]
+    assert rows[1][:2] == ["ETH-1h", two]
+    _, out, _ = shell.call("models", "list", "--json")
+    assert [info["slot"] for info in json.loads(out)] == ["BTC-5m", "ETH-1h"]
+
+
+def test_the_only_slot_needs_no_name_and_one_of_several_does(shell: Shell) -> None:
+    one, two = shell.deploy(), shell.deploy()
+    code, out, _ = shell.call("models", "rollback", "--reason", "worse")
+    assert (code, shell.live()) == (0, one)
+    assert f"{one} is live, before it {two}" in out
+    several = '[[slots]]\ncoin = ["BTC", "ETH"]\n'
+    with (shell.root / "hyperdrift.toml").open("a") as config:
+        config.write(several)
+    for words in (["models", "verify"], ["models", "prune"], ["command", "retrain"]):
+        code, out, err = shell.call(*words)
+        assert (code, out) == (2, "")
+        assert "write --slot BTC-5m, ETH-5m" in err
+    assert shell.live() == one
+
+
 def test_show_tells_gates_scores_and_files_of_one_version_named_by_its_beginning(
     shell: Shell,
 ) -> None:
