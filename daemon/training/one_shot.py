@@ -166,14 +166,14 @@ def _training(
 async def _watched(
     training: Training, order: StartRetrain, live: _Live, *, quiet: bool
 ) -> JobOutcome:
-    """Run the retrain with a progress bar, then print the verdict of each gate."""
-    console = EscapingConsole(stderr=True, quiet=quiet)
+    """Run the retrain with a progress bar on stderr, then print the verdict of each gate."""
+    console, aside = EscapingConsole(quiet=quiet), EscapingConsole(stderr=True, quiet=quiet)
     columns = (
         TextColumn("{task.description:24}"),
         BarColumn(),
         TextColumn("{task.percentage:3.0f} %"),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=aside, transient=True) as progress:
         task = progress.add_task("start", total=100)
 
         def show(line: dict[str, Any]) -> None:
