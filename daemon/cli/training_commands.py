@@ -26,14 +26,20 @@ def add(app: typer.Typer) -> None:
     app.command()(retrain)
 
 
-def labels(coin: CoinOption, interval: IntervalOption = "5m", config: ConfigOption = None) -> None:
+def labels(
+    coin: CoinOption,
+    interval: IntervalOption = "5m",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show the shares of DOWN, NEUTRAL and UP for several horizons and thresholds.
 
     They are of the training block, the oldest 80 % of the bars; the row in force is marked.
     """
     from daemon.training.label_view import label_report
 
-    echo(label_report(*settings_and_slot(config, coin, interval)))
+    report = label_report(*settings_and_slot(config, coin, interval))
+    print_json(report.document()) if as_json else echo(report)
 
 
 def parity(

@@ -4,7 +4,8 @@ A slot may name no threshold. What is taken then depends on the bars, so a perso
 before a model is made: by the same code, on the same bars.
 """
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,37 @@ _HORIZONS: Final = (1, 4, 12, 24, 48)
 _THRESHOLDS: Final = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025)
 
 
-def label_report(config: Config, slot: SlotName) -> str:
+@dataclass(frozen=True, slots=True)
+class LabelReport:
+    """The class shares that labels give; as text, a table.
+
+    Attributes:
+        slot: The slot.
+        rows: The shares of each horizon and threshold.
+        in_force: Horizon and threshold that a retrain would take now; None if keys are missing.
+        taken: What the labels of that row are, and why; empty if there is none.
+        live: The same of the live model; empty if there is none.
+    """
+
+    slot: str
+    rows: tuple[labels.Row, ...]
+    in_force: tuple[int, float | str] | None = None
+    taken: str = ""
+    live: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        rows = [{**r._asdict(), "in_force": self.in_force == r[:2]} for r in self.rows]
+        return {"slot": self.slot, "rows": rows, "taken": self.taken, "live": self.live}
+
+    def __str__(self) -> str:
+        """Return the table, with the reasons below it."""
+        text = labels.format_table(self.rows, self.in_force)
+        text += f"\n{self.slot}: {self.taken}" if self.taken else ""
+        return text + (f"\nlive model: {self.live}" if self.live else "")
+
+
+def label_report(config: Config, slot: SlotName) -> LabelReport:
     """Return the class shares of the training block for several horizons and thresholds.
 
     The row that a retrain would take now is marked, with the reason below the table.
@@ -43,7 +74,7 @@ def label_report(config: Config, slot: SlotName) -> str:
         need = "import some or run the daemon first"
         raise BadInput(f"{slot} has {len(block)} bars to learn from stored; {need}")
     if section is None:
-        return labels.format_table(labels.table(block, _HORIZONS, _THRESHOLDS))
+        return LabelReport(str(slot), labels.table(block, _HORIZONS, _THRESHOLDS))
     return _marked(config, section, block)
 
 
@@ -65,7 +96,7 @@ def _closes(
     return training_closes(store, slot, since, [other.name for other in config.slots])
 
 
-def _marked(config: Config, section: SlotSection, block: NDArray[np.float64]) -> str:
+def _marked(config: Config, section: SlotSection, block: NDArray[np.float64]) -> LabelReport:
     slot, horizon, setting = section.name, section.horizon, section.label_threshold
     live = _live(Registry(config.data_dir / "models"), slot)
     previous = live.chosen_by(setting) if live else None
@@ -74,11 +105,8 @@ def _marked(config: Config, section: SlotSection, block: NDArray[np.float64]) ->
     numbers = {*_THRESHOLDS, taken.value} if taken.kind == "fixed" else _THRESHOLDS
     asked = [*sorted(numbers), *([name] if taken.kind == "vol" else [])]
     rows = labels.table(block, sorted({*_HORIZONS, horizon}), asked)
-    text = labels.format_table(rows, (horizon, name))
-    text += f"\n{slot}: {taken.told(horizon)}"
-    if live is not None:
-        text += f"\nlive model: {live.told(section)}"
-    return text
+    told = live.told(section) if live is not None else ""
+    return LabelReport(str(slot), rows, (horizon, name), taken.told(horizon), told)
 
 
 def _live(registry: Registry, slot: SlotName) -> LiveLabels | None:

@@ -68,6 +68,7 @@ def commands(folder: Path, versions: list[str]) -> dict[tuple[str, ...], tuple[s
         ("bars", "gaps"): NAMED,
         ("bars", "venue"): (),
         ("bars", "backup"): (str(folder / "copy.sqlite"),),
+        ("labels",): NAMED,
         ("parity",): NAMED,
         ("cohorts", "learn"): (*NAMED, "--out", str(folder / "cohorts.csv")),
         ("models", "list"): whose,

@@ -45,21 +45,34 @@ def test_it_needs_bars(tmp_path: Path) -> None:
 
 def test_the_row_that_a_retrain_would_take_is_marked_with_the_reason(tmp_path: Path) -> None:
     store_bars(tmp_path, 3_000, move=0.006)
-    told = label_report(config(tmp_path), SLOT)
+    told = str(label_report(config(tmp_path), SLOT))
     assert in_force(told) == ["12", "0.02"]
     assert "BTC-5m: UP and DOWN are moves of more than 2% in 12 bars: the default of 0.5%" in told
     assert "NEUTRAL, not 55% to 92%" in told
-    written = label_report(config(tmp_path, threshold=0.004, horizon_bars=6), SLOT)
+    written = str(label_report(config(tmp_path, threshold=0.004, horizon_bars=6), SLOT))
     assert in_force(written) == ["6", "0.004"]
     assert "as configured" in written
-    assert in_force(label_report(config(tmp_path, threshold="vol:0.8"), SLOT)) == ["12", "vol:0.8"]
+    assert in_force(str(label_report(config(tmp_path, threshold="vol:0.8"), SLOT))) == [
+        "12",
+        "vol:0.8",
+    ]
+
+
+def test_for_json_it_has_the_same_rows_of_which_one_is_in_force(tmp_path: Path) -> None:
+    store_bars(tmp_path, 3_000, move=0.006)
+    document = label_report(config(tmp_path, threshold=0.004, horizon_bars=6), SLOT).document()
+    assert (document["slot"], document["live"]) == ("BTC-5m", "")
+    assert document["taken"].endswith("in 6 bars: as configured")
+    (row,) = (row for row in document["rows"] if row["in_force"])
+    assert (row["horizon_bars"], row["threshold"]) == (6, 0.004)
+    assert row["down"] + row["neutral"] + row["up"] == pytest.approx(1.0)
 
 
 def test_the_defaults_of_a_slot_that_is_not_configured_are_marked_too(tmp_path: Path) -> None:
     store_bars(tmp_path, 1_000, move=0.001, slot=SlotName("SOL", "5m"))
-    assert in_force(label_report(config(tmp_path), SlotName("SOL", "5m"))) == ["12", "0.005"]
+    assert in_force(str(label_report(config(tmp_path), SlotName("SOL", "5m")))) == ["12", "0.005"]
     store_bars(tmp_path, 1_000, move=0.001, slot=SlotName("SOL", "15m"))
-    assert "in force" not in label_report(config(tmp_path), SlotName("SOL", "15m"))
+    assert "in force" not in str(label_report(config(tmp_path), SlotName("SOL", "15m")))
 
 
 def test_what_the_live_model_was_made_with_is_kept_while_it_fits(tmp_path: Path) -> None:
@@ -70,8 +83,8 @@ def test_what_the_live_model_was_made_with_is_kept_while_it_fits(tmp_path: Path)
         tmp_path / "made", 1, meta=certificate() | {"settings": settings}, threshold=0.025
     )
     registry.deploy(SLOT, registry.adopt(SLOT, made), reason="a test", by="test", at_ms=START_MS)
-    told = label_report(config(tmp_path), SLOT)
+    told = str(label_report(config(tmp_path), SLOT))
     assert in_force(told) == ["12", "0.025"]
     assert "kept from the live model" in told
     assert told.endswith("live model: as the live model was made")
-    assert "has changed" in label_report(config(tmp_path, threshold=0.01), SLOT)
+    assert "has changed" in str(label_report(config(tmp_path, threshold=0.01), SLOT))
