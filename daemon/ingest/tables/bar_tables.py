@@ -1,5 +1,6 @@
 """Read candles from files of other programs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import numpy as np
 
 from daemon.core.bars import BAR_RULES
 from daemon.ingest.tables import identity, repeats, spacing
-from daemon.ingest.tables.columns import Columns, assign, volume_trouble
+from daemon.ingest.tables.columns import Columns, assign, value_role
 from daemon.ingest.tables.files import read_table
 from daemon.ingest.tables.number_text import read_numbers
 from daemon.ingest.tables.reading import (
@@ -21,9 +22,11 @@ from daemon.ingest.tables.reading import (
     RowSieve,
     TableReport,
     Wanted,
+    printable,
 )
 from daemon.ingest.tables.row_times import RowTimes, row_times
 from daemon.ingest.tables.unnamed import name_bar_columns
+from daemon.ingest.volume_units import require_coins, require_possible, volume_trouble
 from daemon.store.bar_columns import BarColumns
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import INTERVAL_MS
@@ -84,8 +87,10 @@ def read_bars(
         said_ms = _sift_lengths(times.lengths, wanted.interval_ms, sieve)
     texts = {name: table.column(columns.values[name]) for name in COLUMNS}
     values, judged = read_numbers(table.path, texts, wanted.decimal, table.separator)
+    _require_one_header(table.path, texts, values)
     del texts
     n = _counts(table, columns)
+    require_coins(table, columns, values, sieve.good, wanted)
     _release(table)
     rows = {"t": times.t, "n": n, **values}
     _sift_values(table.path, rows, sieve, has_header=has_header)
@@ -164,6 +169,22 @@ def _drop_unclosed(table: RawTable, columns: Columns, sieve: RowSieve) -> None:
             continue  # it says something else
         open_rows = [text is not None and text.strip().lower() not in _TRUE for text in texts]
         sieve.drop(np.array(open_rows, dtype=np.bool_), f"not closed yet by {name}")
+
+
+def _require_one_header(path: str, texts: Mapping[str, Any], values: Mapping[str, Floats]) -> None:
+    """Raise if a header between the rows names the columns in another order."""
+    import pyarrow as pa  # noqa: PLC0415 - see _drop_unclosed
+
+    for role, column in texts.items():
+        none = np.isnan(values[role])
+        if not none.any() or not pa.types.is_string(column.type):
+            continue
+        for word in column.filter(pa.array(none)).unique().to_pylist():
+            if word is not None and value_role(word) not in {"", role}:
+                raise BadInput(
+                    f"{path} has a second header, whose columns have another order "
+                    f"({printable(word)} is where {role} was): give a file for each"
+                )
 
 
 def _counts(table: RawTable, columns: Columns) -> Ints:
@@ -259,6 +280,7 @@ def _made(
     notes = [*notes, *space.notes]
     if space.step_ms < interval:
         bars = _joined(sieve, notes, bars, space.step_ms, interval)
+    require_possible(sieve.path, bars, interval, wanted)
     return TableOfBars(bars, interval, sieve.report(len(bars), notes))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from daemon.core.coin_names import coin_meant
+from daemon.ingest.tables.rate_units import RATE_UNIT
 from daemon.ingest.tables.reading import RawTable, Wanted
 from hyperdrift.errors import BadInput
 
@@ -30,7 +31,12 @@ FUNDING_TIMES: Final = (
 CLOSE_TIMES: Final = (
     *("closetime", "closetimestamp", "timeperiodend", "timeclose", "candleendtime", "endtime"),
     *("end", "periodend", "closedat", "closeat", "endat", "endedat", "tclose"),
+    *("closets", "endts", "tend", "tsend", "tsclose", "timeend", "timeclosed", "closedtime"),
+    *("closedate", "dateclose", "enddate", "dateend", "closedatetime", "datetimeclose"),
+    *("enddatetime", "datetimeend", "closingtime", "endingtime"),
 )
+# A word for the end of a bar beside the name of a time: `Time (close)`, `Date (end of bar)`.
+_CLOSE_WORD: Final = re.compile(r"\b(?:close[ds]?|closing|end(?:s|ed|ing)?)\b", re.IGNORECASE)
 _INDEXES: Final = ("", "index", "unnamed0", "level0", "price")  # the last as yfinance has it
 _DAYS: Final = ("date", "day", "dtyyyymmdd", "datum", "fecha", "data")
 _CLOCKS: Final = ("time", "hour", "timeofday", "clock", "timestamp", "uhrzeit", "zeit", "heure",
@@ -52,9 +58,8 @@ _PRICES: Final[Mapping[str, tuple[str, ...]]] = {
 VOLUME: Final = ("volume", "v", "vol", "basevolume", "volumebase", "volumefrom", "volumetraded",
                  "volumeinbase", "baseassetvolume", "volumecoin", "basetokenvolume",
                  "realvolume", "volumen")  # fmt: skip
-_QUOTE_VOLUME: Final = re.compile(
-    r"quote|volumeto$|turnover|notional|currency|usd|eur|volccy|amount|^q$"
-)
+MAY_COUNT: Final = re.compile(r"vol|quote|turnover|notional|currency|usd|eur|amount|^(q|sum|cost)$")
+"""What the folded name of a column may have that counts what was traded, in whatever unit."""
 # Beside such a column the volume is in dollars, or counts contracts.
 _IN_DOLLARS: Final = frozenset({"marketcap", "homenotional"})
 _COUNTS: Final = ("n", "trades", "count", "tradecount", "tradescount", "numberoftrades",
@@ -88,11 +93,6 @@ _DOLLARS: Final = frozenset({"usd", "usdc", "usdt", "usde", "usdh", "busd", "fdu
 # One-letter names differ by case: the venue and Binance have t and T, l and L, v and V.
 _CASED: Final = frozenset("tTsSiIoOhHlLcCvVnNxXqQ")
 
-RATE_UNIT: Final = re.compile(
-    r"%|percent(?:age)?|\bpct\b|pct$|annuali[sz]ed|annual|yearly|\bapr\b|\bapy\b|apr$|apy$|^apr|"
-    r"hourly|per ?hour|\b\d+ ?h(?:our)?s?\b|\d+h$|\bbps\b|per ?year|p\.a\.",
-    re.IGNORECASE,
-)
 FUNDING_HOURS: Final = frozenset({"fundingintervalhours", "intervalhours", "fundinginterval"})
 OWN_MONEY: Final = frozenset(
     {"payment", "usdc", "sz", "szi", "side", "fee", "closedpnl", "direction", "fundingpayment",
@@ -147,11 +147,27 @@ def folded(name: str) -> str:
 def _time_name(name: str) -> str:
     """Return the folded name of a time without what stands in brackets; "" if it is no time."""
     bare = folded(re.sub(r"\s*[(\[].*", "", name))
+    if bare in (*OPEN_TIMES, *TIMES) and names_close(name):
+        return "closetime"
     known = (*OPEN_TIMES, *TIMES, *CLOSE_TIMES)
     if bare in {*known, "T"}:
         return bare
     around = _AROUND_TIME.fullmatch(bare)
     return around[1] if around and around[1] in known and not bare.isdecimal() else ""
+
+
+def names_close(name: str) -> bool:
+    """Return whether the name of a time says that it is the end of a bar."""
+    words = re.sub(r"([a-z])([A-Z])", r"\1 \2", name).replace("_", " ")
+    has_word = _CLOSE_WORD.search(words) and not re.search("(?i)open|start|begin", words)
+    return folded(name) in CLOSE_TIMES or bool(has_word)
+
+
+def value_role(name: str) -> str:
+    """Return which value of a bar a name means; "" if none."""
+    plain = folded(name)
+    prices = (role for role, names in _PRICES.items() if plain in names)
+    return next(prices, "volume" if plain in VOLUME else "")
 
 
 def is_known(name: str) -> bool:
@@ -173,7 +189,8 @@ def useful(names: Sequence[str], wanted: Wanted) -> list[int]:
 
 
 def _is_useful(plain: str, name: str) -> bool:
-    return _has_role(plain, name) or plain in TIME_ZONES or _may_name_coins(plain)
+    may = plain in TIME_ZONES or _may_name_coins(plain) or MAY_COUNT.search(plain) is not None
+    return may or _has_role(plain, name)
 
 
 def _has_role(plain: str, name: str) -> bool:
@@ -233,7 +250,10 @@ def assign(table: RawTable, wanted: Wanted) -> Columns:
         found.closed, found.quotes = _all(by_fold, _CLOSED), _all(by_fold, _QUOTES)
         rates = [name for name in table.names if _rate_base(name) is not None]
         if rates:
-            found.values["rate"] = min(rates, key=lambda name: bool(RATE_UNIT.search(name)))
+            # Beside what was settled OKX has what was foreseen.
+            found.values["rate"] = min(
+                rates, key=lambda name: (bool(RATE_UNIT.search(name)), "reali" not in name.lower())
+            )
     _obey(table, found, by_fold, wanted)
     return found
 
@@ -294,20 +314,6 @@ def _choose_volume(found: Columns, by_fold: Mapping[str, list[str]], coin: str) 
             return
 
 
-def volume_trouble(table: RawTable, coin: str) -> str:
-    """Return a sentence on a table that has no column for the volume."""
-    others = [
-        name
-        for name in table.names
-        if "vol" in name.casefold() or _QUOTE_VOLUME.search(folded(name))
-    ]
-    units = f": {', '.join(others)} counts something else than {coin or 'coins'}" if others else ""
-    return (
-        f"{table.path} has no column for the volume{units}; there are {table.listed()}: "
-        "name it with --columns volume=NAME"
-    )
-
-
 def _obey(
     table: RawTable, found: Columns, by_fold: Mapping[str, list[str]], wanted: Wanted
 ) -> None:
@@ -316,7 +322,9 @@ def _obey(
         name = _named(table, by_fold, said) if said else ""
         match role:
             case "time":
-                found.times, found.closes = ([name] if name else []), []
+                is_close = name in found.closes or names_close(name)
+                found.times = [name] if name else []
+                found.closes = found.times * is_close
                 found.time_said = True
                 found.clock = name if "date" in wanted.columns else ""
             case "date":

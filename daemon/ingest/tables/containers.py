@@ -80,6 +80,8 @@ def unpacked(path: Path, on_bytes: OnBytes = lambda _: None) -> Iterator[Content
     except _DAMAGED as e:
         if isinstance(e, FileNotFoundError):
             raise BadInput(f"{path} is not there; write the name of a file") from e
+        if isinstance(e, IsADirectoryError):
+            raise BadInput(f"{path} is a folder: write the names of its files") from e
         why = str(e).splitlines()[0] if str(e) else repr(e)
         raise BadInput(f"{path} cannot be read ({why}): fetch or write it again") from e
 

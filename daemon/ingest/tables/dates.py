@@ -24,6 +24,10 @@ _CLOCK: Final = (
     r"(?:[ ]?(?P<z>Z|z|UTC|GMT|(?:UTC|GMT)?[+-]\d{2}:?\d{2}|[+-]\d{2})"
     r"(?:[ ](?:UTC|GMT|\([A-Za-z ]*\)))?)?$"
 )
+_ONLY_HYPHENS: Final = {
+    r"^(\d{4}-\d{2}-\d{2})[-_ T](\d{2})-(\d{2})$": r"\1 \2:\3",
+    r"^(\d{4}-\d{2}-\d{2})[-_ T](\d{2})-(\d{2})-(\d{2})$": r"\1 \2:\3:\4",
+}
 _MON: Final = r"(?P<mon>[A-Za-z]{3,9})\.?"
 _WEEKDAY: Final = r"^(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\.?,?[ ])?"
 _YEAR_FIRST: Final = "year-first"
@@ -73,6 +77,9 @@ def read_dates(path: str, name: str, column: Any, wanted: Wanted) -> Dates:
     if (iso := _iso(column)) is not None:
         return iso
     column = pc.replace_substring_regex(column, "[\u00a0\u202f]", " ")
+    # 2026-03-01-00-05 is five past midnight, and no midnight five hours west of UTC.
+    for hyphens, colons in _ONLY_HYPHENS.items():
+        column = pc.replace_substring_regex(column, hyphens, colons)
     counts = {
         form: pc.sum(pc.match_substring_regex(column, pattern)).as_py() or 0
         for form, pattern in _FORMATS.items()

@@ -16,11 +16,12 @@ _SEPARATORS: Final = ("\t", ";", "|", ",", " ")
 _NAMES: Final = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "spaces"}
 _LOOK: Final = 400  # lines
 _MOST_UNNAMED: Final = 16
+_ENOUGH, _MOST = 20, 0.75
 TRAILING: Final = "(empty last column)"
 _BLOCK_BYTES: Final = 1 << 22
 _MONTHS: Final = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _VALUE: Final = re.compile(
-    rf"[\s$%+\-(]*\d[\d\s.,:+\-/TZ'$%eE\u00a0\u202f]*([AaPp]\.?[Mm]\.?|UTC|GMT)?"
+    rf"[\s$%+\-\u2212(]*\d[\d\s.,:+\-\u2212/TZ'$%eE)\u00a0\u202f]*([AaPp]\.?[Mm]\.?|UTC|GMT)?"
     rf"|[+-]?\.\d+|nan|null|none|n/?a|.*\b({_MONTHS})[a-z]*\b.*\d.*|\d+.*\b({_MONTHS})\b.*",
     re.IGNORECASE,
 )
@@ -75,7 +76,11 @@ def _read(path: Path, stream: BinaryIO, known: Known, useful: Useful) -> RawTabl
         raise BadInput(f"{path} has no column that is known ({named}): name them with --columns")
     stream.seek(base + layout.offset)
     lost: Counter[str] = Counter()
-    columns = _columns(stream, layout, picked, lost)
+    watched = _Watched(stream)
+    columns = _columns(watched, layout, picked, lost)
+    if watched.last != b"\n" and picked[-1] == layout.width - 1 and _is_cut(columns[-1]):
+        columns = [column.slice(0, len(column) - 1) for column in columns]
+        lost["in a last line that is cut off"] += 1
     if extra := names.count(TRAILING):
         _require_empty(path, columns[-extra:], layout.width)
         names, picked, columns = names[:-extra], picked[:-extra], columns[:-extra]
@@ -93,8 +98,36 @@ def _read(path: Path, stream: BinaryIO, known: Known, useful: Useful) -> RawTabl
     )
 
 
+class _Watched:
+    """A stream that remembers its last byte."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self.last, self.closed = stream, b"", False
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.last = data[-1:] or self.last
+        return data
+
+
+def _is_cut(column: Any) -> bool:
+    """Return whether the last number has two decimals less than most before it.
+
+    The file ends inside its line then: a copy that broke off, or a program that still writes.
+    """
+    import pyarrow.compute as pc  # noqa: PLC0415 - see read_delimited
+
+    tail = column.slice(max(0, len(column) - _LOOK))
+    decimals = pc.utf8_length(pc.replace_substring_regex(tail, r"^[^.]*\.?", "")).to_pylist()
+    if len(decimals) < _ENOUGH:
+        return False
+    most = decimals[-1] + 1
+    more = sum(count > most for count in decimals[:-1])
+    return bool(more >= _MOST * (len(decimals) - 1))
+
+
 def _columns(
-    stream: BinaryIO, layout: _Layout, picked: Sequence[int], lost: Counter[str]
+    stream: "_Watched", layout: _Layout, picked: Sequence[int], lost: Counter[str]
 ) -> list[Any]:
     import pyarrow as pa  # noqa: PLC0415 - see read_delimited
     from pyarrow import csv as arrow_csv  # noqa: PLC0415 - see read_delimited

@@ -72,7 +72,7 @@ def _is_json(content: Content) -> bool:
         content.stream.seek(0)
         begin = content.stream.read(64).removeprefix(b"\xef\xbb\xbf")
     content.stream.seek(0)
-    return begin.lstrip().startswith((b"[", b"{"))
+    return begin.lstrip().startswith((b"[", b"{", b'"[', b'"{'))
 
 
 def _read_columnar(path: Path, content: Content) -> RawTable:
@@ -95,6 +95,8 @@ def _read_columnar(path: Path, content: Content) -> RawTable:
     except (pa.ArrowException, OSError, ValueError) as e:
         raise BadInput(f"{path} cannot be read ({str(e).splitlines()[0]})") from e
     table = _with_range(table)
+    # Lists and records have no value of a bar.
+    table = table.select([i for i, f in enumerate(table.schema) if not pa.types.is_nested(f.type)])
     names = ["" if name.startswith(_INDEX) else name for name in table.column_names]
     columns = [_plain(column) for column in table.columns]
     if len(names) > len(set(names)) and "" in names:

@@ -12,7 +12,7 @@ from daemon.core.bars import Funding
 from daemon.ingest.tables import identity, rate_units, repeats
 from daemon.ingest.tables.columns import FUNDING_HOURS, OWN_MONEY, Columns, assign, folded
 from daemon.ingest.tables.files import read_table
-from daemon.ingest.tables.number_text import read_numbers
+from daemon.ingest.tables.number_text import plain_signs, read_numbers
 from daemon.ingest.tables.reading import (
     Floats,
     OnBytes,
@@ -79,6 +79,7 @@ def read_funding(
         sieve.drop(~np.isfinite(hours), "without the hours of its rate", bad=True)
         sieve.require("settled rate")
         notes.append("rates for the hours that their rows say, scaled to the hour")
+    rate_units.require_settled(table.path, times.t[sieve.good])
     factor = unit.scale * (unit.hours if hours is None else hours)
     rate = raw if np.all(factor == 1) else raw / factor
     is_venues = bool(wanted.rate) or set(table.names) >= _VENUES
@@ -172,6 +173,7 @@ def _without_percent(column: Any) -> tuple[Any, bool]:
 
     if not pa.types.is_string(column.type):
         return column, False
+    column = plain_signs(column)
     signs = pc.match_substring_regex(column, r"^\s*[-+]?[0-9.,eE+-]+\s*%\s*$")
     if not pc.any(signs).as_py():
         return column, False

@@ -41,16 +41,20 @@ _OTHER_MONEY: Final = frozenset(
      "RUB", "TRY", "BRL", "MXN", "ZAR", "PLN", "SEK", "NOK", "DKK", "CZK", "HUF", "THB", "IDR"}
 )  # fmt: skip
 _PAIRED: Final = frozenset({"BTC", "ETH", "BNB"})
+_MAJOR: Final = frozenset(
+    {"BTC", "ETH", "SOL", "XRP", "DOGE", "BNB", "ADA", "AVAX", "HYPE", "LTC", "SUI", "XBT"}
+)
+# In small letters a name is a pair only if no other word begins as it does: `ethbtc`, not `steth`.
+_MAJOR_PAIR: Final = re.compile(rf"(?:{'|'.join(sorted(_MAJOR))})(?:EUR|GBP|BTC|ETH)")
 _NO_VALUES: Final = frozenset({"nan", "null", "none", "-", "n/a", "true", "false"})
 # Words in names of files that stand where a coin could.
 _NO_COINS: Final = _QUOTE | {
     *("OHLCV", "OHLC", "DATA", "PRICE", "PRICES", "HISTORY", "CANDLE", "CANDLES", "BAR", "BARS"),
     *("KLINE", "KLINES", "EXPORT", "TEST", "SPOT", "FUTURES", "FUNDING", "UTC", "MY", "THE", "ALL"),
     *("BINANCE", "COINBASE", "KRAKEN", "BYBIT", "BITGET", "OKX", "MEXC", "ONE", "FILE", "DUMP"),
+    *("HYPERLIQUID", "BITSTAMP", "BITFINEX", "BITMEX", "DERIBIT", "GEMINI", "KUCOIN", "HUOBI"),
+    *("PHEMEX", "GATEIO"),
 }
-_MAJOR: Final = frozenset(
-    {"BTC", "ETH", "SOL", "XRP", "DOGE", "BNB", "ADA", "AVAX", "HYPE", "LTC", "SUI", "XBT"}
-)
 _UNIT_MS: Final = {
     "s": 1000, "sec": 1000, "second": 1000, "m": MINUTE_MS, "min": MINUTE_MS, "t": MINUTE_MS,
     "minute": MINUTE_MS, "h": HOUR_MS, "hr": HOUR_MS, "hour": HOUR_MS, "d": DAY_MS, "day": DAY_MS,
@@ -238,9 +242,12 @@ def _named_coins(text: str) -> list[str]:
         first = _FULL_NAMES.get(first.casefold(), first)
         if first.upper() in _NO_COINS:
             continue
-        if second.upper() in _QUOTE and _COIN.fullmatch(first):
+        is_coin_ = _COIN.fullmatch(first) is not None or first.upper() in _MAJOR
+        if is_coin_ and second.upper() in _QUOTE:
             found.append(f"{first}/{second}" if second.upper() != "PERP" else first)
-        elif _PAIR.fullmatch(first) or _DOLLAR_PAIR.fullmatch(first.upper()):
+        elif _PAIR.fullmatch(first) or _MAJOR_PAIR.fullmatch(first.upper()) or (
+            _DOLLAR_PAIR.fullmatch(first.upper())
+        ):  # fmt: skip
             found.append(first)
         else:
             begins = token == tokens[0] and _COIN.fullmatch(first) is not None

@@ -146,7 +146,11 @@ def _peel(path: Path, raw: msgspec.Raw, says: dict[str, str], depth: int) -> _Fo
     """Find the rows inside the layers of a document."""
     if depth > _DEEPEST:
         raise BadInput(f"{path} has its rows too deep inside: write them as a list of records")
-    if bytes(memoryview(raw)[:64]).lstrip().startswith(b"["):
+    begin = bytes(memoryview(raw)[:64]).lstrip()
+    if begin.startswith(b'"'):  # a document that was encoded twice
+        inner = msgspec.json.decode(raw, type=str).encode()
+        return _peel(path, msgspec.Raw(inner), says, depth + 1)
+    if begin.startswith(b"["):
         rows = msgspec.json.decode(raw, type=list[msgspec.Raw])
         return _Found(_decoded_pieces(rows), None, says)
     layer = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
@@ -157,11 +161,23 @@ def _peel(path: Path, raw: msgspec.Raw, says: dict[str, str], depth: int) -> _Fo
         return _peel(path, tables["data"], says, depth + 1)
     fields = {k: msgspec.json.decode(v) for k, v in layer.items() if k not in tables}
     says = says | _said(fields)
-    if any(keys <= {key.lower() for key in layer} for keys in CANDLE):
+    if any(keys <= {key.lower() for key in layer} for keys in CANDLE) or _are_rates(tables):
         return _by_column(path, tables, says) if tables else _Found([[fields]], None, says)
     if _is_message(layer, fields):
         return _Found([[msgspec.json.decode(raw)]], None, {})
     return _wrapped(path, tables, says, depth)
+
+
+def _are_rates(tables: Layer) -> bool:
+    """Return whether a document has its rates by column, as pandas writes them."""
+    if len(tables) < 2 or not any("rate" in key.lower() for key in tables):  # noqa: PLR2004
+        return False
+    for value in tables.values():
+        held = msgspec.json.decode(value)
+        cells = held.values() if isinstance(held, dict) else held
+        if not cells or any(isinstance(cell, dict | list) for cell in cells):
+            return False
+    return True
 
 
 def _said(fields: Mapping[str, Any]) -> dict[str, str]:

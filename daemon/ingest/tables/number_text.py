@@ -95,7 +95,18 @@ def _cast(column: Any) -> Floats | None:
 def _trimmed(text: Any) -> Any:
     import pyarrow.compute as pc  # noqa: PLC0415 - see _is_text
 
-    return pc.replace_substring_regex(text, r"^[\s$]+|\s+$", "")
+    return plain_signs(pc.replace_substring_regex(text, r"^[\s$]+|\s+$", ""))
+
+
+def plain_signs(text: Any) -> Any:
+    """Return text whose negative numbers begin with a hyphen, as those of programs do.
+
+    Typeset ones have a minus of their own, and those of accountants stand in brackets.
+    """
+    import pyarrow.compute as pc  # noqa: PLC0415 - see _is_text
+
+    text = pc.replace_substring(text, "\u2212", "-")
+    return pc.replace_substring_regex(text, r"^\s*\(([0-9.,eE+%-]+)\)\s*$", r"-\1")
 
 
 def _any(text: Any, pattern: str) -> bool:

@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from daemon.ingest.tables.columns import RATE_UNIT
 from daemon.ingest.tables.reading import Floats, Ints
 from daemon.ingest.tables.spacing import interval_text
 from hyperdrift.errors import BadInput
@@ -15,11 +14,20 @@ from hyperdrift.slot_name import HOUR_MS, MINUTE_MS
 CAP: Final = 0.04
 """The highest hourly rate that the venue settles."""
 
+RATE_UNIT: Final = re.compile(
+    r"%|percent(?:age)?|\bpct\b|pct$|annuali[sz]ed|annual|yearly|\bapr\b|\bapy\b|apr$|apy$|^apr|"
+    r"hourly|per ?hour|\b\d+ ?h(?:(?:ou)?rs?)?\b|\d+h$|\bbps?\b|per ?year|p\.a\.|"
+    r"\bdaily\b|(?:per|/) ?day\b|\bin(?= ?%)",
+    re.IGNORECASE,
+)
+"""What the name of a rate may say of its unit."""
+
 _HOURS_A_YEAR: Final = 365 * 24
 # Half of all rates of a file are never above this, 4 a year: percent are, or rates of a year.
 _PLAUSIBLE: Final = 2e-4
 _PERIODS: Final = frozenset({1, 2, 4, 8, 12, 24})
 _REGULAR: Final = 0.9
+_LATEST_MINUTE: Final = 10
 # Holes of one length more than this are rates for another time.
 _MOST_HOLES, _HOLES_SHARE = 2, 0.02
 _OPTION: Final = "say what a rate is with --rate, such as --rate percent/1y or --rate fraction/8h"
@@ -79,6 +87,24 @@ def hours_apart(path: str, t: Ints) -> int | None:
     return hours
 
 
+def require_settled(path: str, t: Ints) -> None:
+    """Raise if rates are not of full hours, at which they are settled everywhere.
+
+    Args:
+        path: The file, for messages.
+        t: Times, ms UTC, of one rate at least, shape (n,).
+
+    Raises:
+        BadInput: If most are further from a full hour than a record may be late.
+    """
+    past = int(np.median(t % HOUR_MS)) // MINUTE_MS
+    if _LATEST_MINUTE < past < HOUR_MS // MINUTE_MS - _LATEST_MINUTE:
+        raise BadInput(
+            f"{path} has rates of {past} minutes past the hour, and they are settled on the hour: "
+            "if their times are local, say --tz"
+        )
+
+
 def judged_unit(
     path: str, name: str, apart: int | None, *, percent_signs: bool, sure: bool
 ) -> RateUnit:
@@ -97,7 +123,7 @@ def judged_unit(
     spaced = re.sub(r"([a-z])([A-Z0-9])", r"\1 \2", name).replace("_", " ").casefold()
     words = " ".join(match[0] for match in RATE_UNIT.finditer(spaced))
     percent = percent_signs or bool(re.search(r"%|percent|pct", words))
-    scale = 100.0 if percent else 10_000.0 if "bps" in words else 1.0
+    scale = 100.0 if percent else 10_000.0 if "bp" in words else 1.0
     notes = ["rates in percent"] if percent else ["rates in bps"] if scale > 1 else []
     if "apy" in words:
         raise BadInput(f"{path}: {name} is compounded over a year: {_OPTION}")
@@ -108,6 +134,8 @@ def judged_unit(
     if said := re.search(r"(\d+) ?h", words):
         hours = int(said[1])
         return RateUnit(scale, hours, notes + _scaled(hours))
+    if "day" in words or "daily" in words:
+        return RateUnit(scale, 24, notes + _scaled(24))
     if "hour" in words or sure:
         return RateUnit(scale, 1, notes)
     if apart is None:

@@ -17,6 +17,8 @@ _DAY_ONLY: Final = (
     r"\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{2,4})\s*$"
 )
 _CLOCK_ONLY: Final = r"^\s*(\d{1,2}(:\d{2}){1,2}(\.\d+)?(\s*[AaPp][Mm])?|\d{3,4}|\d{5,6}|0)\s*$"
+_HOURS: Final = frozenset({"hour", "heure", "hora", "ora"})
+_HOUR_ONLY: Final = r"^\s*\d{1,2}\s*$"
 _LOOK: Final = 1000  # rows
 
 
@@ -56,7 +58,7 @@ def row_times(table: RawTable, columns: Columns, wanted: Wanted, sieve: RowSieve
     for reason, rows in read.bad.items():
         sieve.drop(rows, reason, bad=True)
     sieve.drop(~read.known, "whose time is not understood", bad=True)
-    is_close, lengths = name in columns.closes and not columns.time_said, None
+    is_close, lengths = name in columns.closes, None
     if not is_close and not columns.time_said and columns.closes:
         lengths = _lengths(table, columns.closes[0], read.t, sieve.good, wanted)
         is_close = lengths is not None and not lengths[sieve.good].any()  # the same column twice
@@ -161,6 +163,8 @@ def _with_clock(table: RawTable, columns: Columns) -> Any:
     day, clock = table.column(columns.day), table.column(columns.clock)
     if pa.types.is_time(clock.type) or pa.types.is_date(day.type):
         day, clock = day.cast(pa.string()), clock.cast(pa.string())
+    if folded(columns.clock) in _HOURS and _all(clock, _HOUR_ONLY):
+        clock = pc.binary_join_element_wise(clock.cast(pa.string()), "00", ":")
     if not _all(day, _DAY_ONLY) or not _all(clock, _CLOCK_ONLY):
         return None
     day, clock = (pc.utf8_trim_whitespace(c.cast(pa.string())) for c in (day, clock))

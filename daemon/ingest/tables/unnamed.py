@@ -34,8 +34,9 @@ def name_bar_columns(table: RawTable, wanted: Wanted) -> None:
             f"{table.path} has {width} columns without a header, whose order is not sure: "
             "say --columns time=1,open=2,high=3,low=4,close=5,volume=6 with their numbers"
         )
-    table.names = names
-    table.columns = table.columns[: len(names)]
+    more = [str(number + 1) for number in range(len(names), min(width, len(names) + 1))]
+    table.names = [*names, *more]  # what follows the volume may tell its unit
+    table.columns = table.columns[: len(table.names)]
     table.header = True
     table.notes.append(f"no header: read as {', '.join(names[: len(_BARS) + 1])}")
 

@@ -62,6 +62,13 @@ def single_floats() -> bytes:
     return bytes(sink.getvalue())
 
 
+def nested() -> bytes:
+    sink = pa.BufferOutputStream()
+    more = {"tokens": pa.array([["a"]] * len(ROWS)), "market": pa.array([{"id": 1}] * len(ROWS))}
+    arrow_parquet.write_table(pa.table(COLUMNS | more), sink)
+    return bytes(sink.getvalue())
+
+
 def headed(name: str, row: Any = lambda r: r) -> str:
     return csv(header=name + VALUES, row=row)
 
@@ -96,6 +103,14 @@ READ: dict[str, str | bytes] = {
     "of_something_else.csv": csv(header=HEADER + ",x", row=lambda r: [*r, "abc"]),
     "name.csv": csv(header=HEADER + ",Name", row=lambda r: [*r, "Bitcoin"]),
     "row_names.csv": csv(header=HEADER + ",id", row=lambda r: [*r, utc(r[0], "BTC-%Y-%m-%d-%H%M")]),
+    **{f"{name}.csv": headed(name, lambda r: [r[0] + STEP, *r[1:]]) for name in (
+        "Time (close)", "Date (end of bar)", "timestamp [bar close]", "close_ts", "Close Date",
+        "datetime_close", "timeEnd", "closing_time")},
+    "hyphens.csv": dated("%Y-%m-%d-%H-%M", "date" + VALUES),
+    "hyphens_with_s.csv": dated("%Y-%m-%d_%H-%M-%S", "date" + VALUES),
+    "HYPERLIQUID-5m.csv": csv(),
+    "encoded_twice.json": json.dumps(json.dumps(RECORDS)),
+    "nested.parquet": nested(),
     "no_names.csv": csv(header=HEADER + ",market_type,pair_id", row=lambda r: [*r, "spot", 7]),
 }  # fmt: skip
 
@@ -121,6 +136,11 @@ REFUSED: dict[str, tuple[str, str]] = {
     "zones.csv": (dated("%Y-%m-%d %H:%M", "date").replace("date", "date,timezone" + VALUES, 1)
                   .replace('",', '",Europe/Berlin,'), "timezone says Europe/Berlin: say --tz"),
     "shortened.csv": (csv(row=lambda r: [*r[:5], "1.2K" if r[5] > 40 else r[5]]), "'1.2K' is no"),
+    "ethbtc.csv": (csv(), "names ethbtc, not BTC"),
+    "btc_eur_5m.csv": (csv(), "names btc/eur, not BTC"),
+    "DYDX-5m.csv": (csv(), "names DYDX, not BTC"),
+    "two_headers.csv": (csv(ROWS[:9]) + csv(ROWS[9:], "t,close,high,low,open,volume", lambda r: [
+        r[0], r[4], r[2], r[3], r[1], r[5]]), r"another order \(close is where open was\)"),
     "mars.csv": (dated("%d mars %Y %H:%M"), "time is not understood"),
     "half_an_array.json": (json.dumps(RECORDS)[:-30], "fetch or write it again"),
 }  # fmt: skip
@@ -136,6 +156,15 @@ def test_what_could_be_taken_for_something_else_is_refused(name: str, tmp_path: 
 
 RATES = [(START + 37 + k * HOUR, 1e-5 + k * 1e-7) for k in range(24)]
 FUNDING: dict[str, str] = {
+    "realized.json": json.dumps([
+        {"fundingRate": rate + 1e-6, "realizedRate": rate, "fundingTime": t} for t, rate in RATES]),
+    "lists.json": json.dumps({"time": [t for t, _ in RATES], "rate": [r for _, r in RATES]}),
+    "pandas.json": json.dumps({name: {str(k): row[i] for k, row in enumerate(RATES)}
+                               for i, name in enumerate(("time", "fundingRate"))}),
+    **{f"unit_{k}.csv": csv([(t, rate * factor) for t, rate in RATES], f"time,{name}")
+       for k, (name, factor) in enumerate({
+           "rate_8hr": 8, "daily_funding_rate": 24, "rate/day": 24, "rate (bp)": 1e4,
+           "Funding Rate in %": 100}.items())},
     "freqtrade.json": json.dumps([[*rate, 0.0, 0.0, 0.0, 0.0] for rate in RATES]),
     "by_coin.json": json.dumps({
         coin: [{"time": t, "fundingRate": rate * factor} for t, rate in RATES]
@@ -153,6 +182,41 @@ def test_rates_as_other_programs_write_them_are_hourly_fractions(name: str, tmp_
     table = read_funding(written(tmp_path / name, FUNDING[name]), wanted)
     assert table.time.tolist() == [t for t, _ in RATES]
     assert table.rate.tolist() == pytest.approx([rate for _, rate in RATES])
+
+
+@pytest.mark.parametrize("form", ["\u2212{}", "({})", "\u2212{}%", "({}%)"])
+def test_a_negative_rate_is_not_lost_for_the_sign_that_it_has(form: str, tmp_path: Path) -> None:
+    percent = 100 if "%" in form else 1
+    rows = [(t, -rate if k == 7 else rate) for k, (t, rate) in enumerate(RATES)]
+    plain = "{}%" if percent > 1 else "{}"
+    text = csv(rows, "time,rate", row=lambda r: [
+        r[0], (form if r[1] < 0 else plain).format(abs(r[1]) * percent)])  # fmt: skip
+    table = read_funding(written(tmp_path / "a.csv", text), replace(described(), now_ms=NOW))
+    assert table.rate.tolist() == pytest.approx([rate for _, rate in rows])
+
+
+def test_rates_of_no_full_hour_are_refused(tmp_path: Path) -> None:
+    for past in (30, 45):
+        text = csv([(t + past * 60_000, rate) for t, rate in RATES], "time,rate")
+        with pytest.raises(BadInput, match=f"{past} minutes past the hour.* say --tz"):
+            read_funding(written(tmp_path / "a.csv", text), replace(described(), now_ms=NOW))
+    late = csv([(t + 180_000, rate) for t, rate in RATES], "time,rate")
+    table = read_funding(written(tmp_path / "a.csv", late), replace(described(), now_ms=NOW))
+    assert len(table.time) == len(RATES)
+
+
+def test_a_time_that_a_person_names_is_a_close_if_its_name_says_so(tmp_path: Path) -> None:
+    text = csv(header="opened,Bar closed" + VALUES, row=lambda r: [r[0], r[0] + STEP, *r[1:]])
+    file = written(tmp_path / "a.csv", text)
+    assert rows_of(read(file, columns="time=Bar closed")) == ROWS
+    assert rows_of(read(file, columns="time=opened")) == ROWS
+    late = read(file, columns="time=Bar closed", stamp="open")
+    assert late.bars.t[0] == START + STEP
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="is a folder: write the names of its files"):
+        read(tmp_path)
 
 
 def test_rates_for_no_time_that_the_venue_knows_are_refused(tmp_path: Path) -> None:

@@ -403,6 +403,7 @@ def test_rows_that_are_none_are_counted_by_reason(tmp_path: Path) -> None:
             f"{START},nan,1,1,1,1",
             "x,1,1,1,1,1",
             f"{START},0,0,0,0,0",
+            "",
         ]
     )
     found = read(written(tmp_path / "a.csv", text))
@@ -419,6 +420,29 @@ def test_rows_that_are_none_are_counted_by_reason(tmp_path: Path) -> None:
     cut = read(written(tmp_path / "a.jsonl", lines(venue())[:-30]))
     assert cut.report.left_out == {"lines that are no JSON": 1}
     assert rows_of(cut) == ROWS[:-1]
+
+
+@pytest.mark.parametrize("lost", range(1, 12))
+def test_a_number_that_is_cut_off_at_the_end_is_not_taken_for_a_whole_one(
+    lost: int, tmp_path: Path
+) -> None:
+    text = csv([*ROWS[:-1], (*ROWS[-1][:5], 31.12345)])
+    assert len(read(written(tmp_path / "a.csv", text[:-1])).bars) == len(ROWS)  # no newline
+    found = read(written(tmp_path / "a.csv", text[: -1 - lost]))
+    last = found.bars.volume[-1]
+    assert last == pytest.approx(31.12345, abs=1e-4) or len(found.bars) == len(ROWS) - 1
+    if lost > 1:
+        assert sum(found.report.left_out.values()) == 1
+
+
+def test_a_day_and_an_hour_in_two_columns_belong_together(tmp_path: Path) -> None:
+    rows = candles(30, 3_600_000)
+    text = csv(
+        rows,
+        "Date,Hour" + HEADER[1:],
+        lambda r: [utc(r[0], "%Y-%m-%d"), int(utc(r[0], "%H")), *r[1:]],
+    )
+    assert rows_of(read(written(tmp_path / "a.csv", text), ms=3_600_000)) == rows
 
 
 def test_a_stray_quotation_mark_loses_one_row(tmp_path: Path) -> None:
