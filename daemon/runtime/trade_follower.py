@@ -66,6 +66,7 @@ class TradeSorter:
     def __init__(self, slots: Collection[SlotName], book: TradeBook) -> None:
         self._slots, self._book = tuple(slots), book
         self._of_none: Counter[str] = Counter()
+        self._counted: set[tuple[SlotName, str]] = set()
         self._told: set[str] = set()
 
     def owned(self, trades: list[FileTrade]) -> Owned:
@@ -81,8 +82,9 @@ class TradeSorter:
             elif trade.closed_ms < self._book.oldest_ms:
                 counts.old += 1
             else:
-                counts.taken += 1
                 found.append((meant[0], trade))
+                self._counted.add((meant[0], trade.trade_id))  # a file may be read anew
+                counts.taken = len(self._counted)
         return found
 
     def tell(self, file: str) -> None:

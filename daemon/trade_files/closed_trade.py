@@ -37,6 +37,15 @@ _CURRENCY: Final = re.compile(r"(?<![^-+])\$|\s*(usd[ct]?|\$)$", re.IGNORECASE)
 _IN_BRACKETS: Final = re.compile(r"\((.+)\)")  # as accountants write losses
 _ODD_SPACES: Final = re.compile("[\u00a0\u202f]")
 _UTC: Final = re.compile(r"\s*(UTC|GMT)$")
+# A date with the month's name, as mails and spreadsheets have it. The library that reads it passes
+# over what it does not know, such as PM or CET; so nothing else may stand there.
+_NAMED_MONTH: Final = re.compile(
+    r"(?P<date>(?:[A-Za-z]{3,9},?\s+)?(?:\d{1,2}\s+[A-Za-z]{3,9}|[A-Za-z]{3,9}\s+\d{1,2},?)\s+"
+    r"(?:\d{4}|\d{2})),?\s+(?P<hour>\d{1,2})(?P<rest>:\d{2}(?::\d{2})?)"
+    r"(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?"
+    r"(?:\s*(?:UTC|GMT)?(?P<sign>[+-])(?P<zone>\d{2}:?\d{2})|\s+Z)?(?:\s+\([A-Za-z ]+\))?"
+)
+_CTIME: Final = re.compile(r"(?:[A-Za-z]{3}\s+)?[A-Za-z]{3}\s+\d{1,2}\s+[\d:]{7,8}\s+\d{4}")
 
 
 class BadTrade(BadInput):
@@ -225,11 +234,26 @@ def _moment(value: Any) -> int:
 
 
 def _date(text: str) -> datetime:
-    """Read ISO 8601, or a date as mails have it: `Sat, 28 Nov 2026 01:59:21 GMT`."""
+    """Read ISO 8601, or a date as mails have it: `Sat, 28 Nov 2026 01:59:21 GMT`.
+
+    Raises:
+        ValueError: If it is neither.
+    """
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        return parsedate_to_datetime(text)
+        if _CTIME.fullmatch(text):
+            return parsedate_to_datetime(text)
+        found = _NAMED_MONTH.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    hour = int(found["hour"])
+    if half := found["half"]:
+        if not 1 <= hour <= 12:  # noqa: PLR2004
+            raise ValueError(text)
+        hour = hour % 12 + 12 * (half in "Pp")
+    zone = f"{found['sign']}{found['zone'].replace(':', '')}" if found["zone"] else "+0000"
+    return parsedate_to_datetime(f"{found['date']} {hour:02}{found['rest']} {zone}")
 
 
 def _plain(text: str, *, comma: bool) -> str:

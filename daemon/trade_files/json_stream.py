@@ -6,7 +6,7 @@ is larger than a record: what is larger is entered, element by element.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 _DECODER: Final = json.JSONDecoder()
@@ -15,6 +15,8 @@ _LARGEST: Final = 1 << 18
 _DEEPEST: Final = 32
 _BETWEEN: Final = re.compile(r"[\s,:\0\ufeff]*")
 _SCALAR: Final = re.compile(r"[-+.\w]*")
+_MOST_LAYERS: Final = 4  # around trades, in an object
+_NO_RECORD: Final = "it is a value without a name, no record"
 # An error so near the end may only mean that the rest has not come, characters.
 _NEAR: Final = 12
 # The keys under which other programs keep their records, and those that lead to them.
@@ -26,16 +28,30 @@ _ON_THE_WAY: Final = frozenset({"strategy"})
 _CHANNELS: Final = frozenset({"userFills", "user", "userEvents"})
 
 
+IsTrade = Callable[[dict[str, Any]], bool]
+
+
 class JsonBad(NamedTuple):
-    """Text that is no JSON, shortened."""
+    """Text that is no record, shortened, and why."""
 
     text: str
+    why: str = "it is no JSON"
 
 
 class JsonStream:
-    """Finds the records in text that comes in pieces."""
+    """Finds the records in text that comes in pieces.
 
-    def __init__(self) -> None:
+    Args:
+        is_trade: Whether an object is a trade or a fill, under whatever key it stands.
+
+    Attributes:
+        passed_over: The first object under a key that leads to no trades, "" if there was none,
+            or if there were records.
+    """
+
+    def __init__(self, is_trade: IsTrade) -> None:
+        self._is_trade = is_trade
+        self.passed_over, self._has_records = "", False
         self._text, self._at = "", 0
         self._skipping = False
         self._open: list[tuple[str, str]] = []  # bracket, and the key that it stands under
@@ -57,7 +73,7 @@ class JsonStream:
         yield from self.feed("\n")
         if rest := self._text[self._at :].strip():
             yield JsonBad(rest[:200])
-        self.__init__()  # type: ignore[misc]  # as new
+        self.__init__(self._is_trade)  # type: ignore[misc]  # as new
 
     def _step(self) -> Iterator[dict[str, Any] | JsonBad]:
         """Take the next value or bracket; leave the position if more text is needed."""
@@ -99,8 +115,12 @@ class JsonStream:
         value, end = self._decoded(start)
         if end > 0:
             under = self._key or (self._open[-1][1] if self._open else "")
+            records = list(_records(value, under, self._is_trade))
+            self._has_records |= bool(records)
+            if self._has_records or (under and under not in _RECORDS and not self.passed_over):
+                self.passed_over = "" if self._has_records else self._text[start:end][:200]
             self._at, self._key = end, None
-            yield from _records(value, under)
+            yield from records
         elif end < 0:
             yield from self._refuse(start)
         elif len(self._text) - start > _LARGEST:
@@ -119,7 +139,7 @@ class JsonStream:
             bracket, under = self._open[-1]
             is_address = isinstance(value, str) and value.startswith("0x")
             if bracket == "[" and not is_address and (not under or under in _RECORDS):
-                yield JsonBad(self._text[start : min(end, start + 200)])
+                yield JsonBad(self._text[start : min(end, start + 200)], _NO_RECORD)
             self._at, self._key = end, None
 
     def _decoded(self, start: int) -> tuple[Any, int]:
@@ -144,7 +164,7 @@ class JsonStream:
         return at >= 0
 
 
-def _records(value: Any, under: str) -> Iterator[dict[str, Any] | JsonBad]:
+def _records(value: Any, under: str, is_trade: IsTrade) -> Iterator[dict[str, Any] | JsonBad]:
     """Yield the records in a decoded object, which may be one itself."""
     channel = value.get("channel")
     if isinstance(channel, str) and channel not in _CHANNELS and "data" in value:
@@ -155,8 +175,7 @@ def _records(value: Any, under: str) -> Iterator[dict[str, Any] | JsonBad]:
         if key in _RECORDS | _ON_THE_WAY and isinstance(value[key], (dict, list))
     ]
     if "px" in value or "price" in value or not inner:
-        if (not under or under in _RECORDS) and channel != "pong":
-            yield value
+        yield from _one_or_inner(value, is_trade, is_place=not under or under in _RECORDS)
         return
     for key, held in inner:
         if key in _ON_THE_WAY:
@@ -166,8 +185,33 @@ def _records(value: Any, under: str) -> Iterator[dict[str, Any] | JsonBad]:
                 [one for one in each if isinstance(one, dict)] if isinstance(each, list) else []
             )
             if isinstance(each, dict):
-                yield from _records(each, "" if key in _ON_THE_WAY else key)
+                yield from _records(each, "" if key in _ON_THE_WAY else key, is_trade)
             elif objects:
                 yield from objects
             else:
-                yield JsonBad(repr(each)[:200])
+                yield JsonBad(repr(each)[:200], _NO_RECORD)
+
+
+def _one_or_inner(
+    value: dict[str, Any], is_trade: IsTrade, *, is_place: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield an object without known keys, or the trades in it, under whatever key they stand.
+
+    Args:
+        value: The object.
+        is_trade: Whether an object is a trade or a fill.
+        is_place: Whether it stands where records do, so that it is one, if a bad one.
+    """
+    has_more = any(isinstance(each, dict | list) for each in value.values())
+    if has_more and not is_trade(value) and (inner := list(_trades_in(value, is_trade))):
+        yield from inner
+    elif (is_place and value.get("channel") != "pong") or (not is_place and is_trade(value)):
+        yield value
+
+
+def _trades_in(value: Any, is_trade: IsTrade, depth: int = 0) -> Iterator[dict[str, Any]]:
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, dict) and is_trade(each):
+            yield each
+        elif isinstance(each, dict | list) and depth < _MOST_LAYERS:
+            yield from _trades_in(each, is_trade, depth + 1)

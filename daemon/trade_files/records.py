@@ -29,6 +29,8 @@ _HEADERS: Final = (
     TRADE_FIELDS,
     ("time", "coin", "dir", "px", "sz", "ntl", "fee", "closedPnl"),
 )
+# What stands in the place of the time at which a trade will close.
+_NOT_YET: Final = frozenset({"", "0", "0.0", "nan", "nat", "none", "null", "<na>", "-", "open"})
 # What the venue tells of an account beside its fills.
 _PAYMENTS: Final = ({"delta"}, {"fundingRate", "usdc"}, {"payment", "rate"}, {"funding"})
 
@@ -56,6 +58,13 @@ class RecordReader:
         record = self.named(dict.fromkeys(names))
         ours = sum(_found(record, self._names[field]) is not None for field in TRADE_FIELDS)
         return ours > 2 or fill_records.is_fill(record) or freqtrade.is_freqtrade(record)  # noqa: PLR2004
+
+    def is_trade(self, record: Record) -> bool:
+        """Return whether a record has all that a trade must have, or is a fill."""
+        record = self.named(record)
+        if fill_records.is_fill(record) or freqtrade.is_freqtrade(record):
+            return True
+        return all(_found(record, self._names[field]) is not None for field in TRADE_FIELDS)
 
     def guess(self, cells: Sequence[str]) -> Sequence[str] | None:
         """Return the names of the columns of a row without a header, None if not certain."""
@@ -108,10 +117,13 @@ class RecordReader:
 
     def _trade(self, record: Record, *, comma: bool) -> FileTrade:
         trade_id, way, opened, closed, pnl = (self._field(record, each) for each in TRADE_FIELDS)
+        named, bought, opened_ms = name(trade_id), side(way), moment(opened, "opened_ms")
+        if str("" if closed is None else closed).strip().casefold() in _NOT_YET:
+            raise NoTrade("open")
         return FileTrade(
-            trade_id=name(trade_id),
-            side=side(way),
-            opened_ms=moment(opened, "opened_ms"),
+            trade_id=named,
+            side=bought,
+            opened_ms=opened_ms,
             closed_ms=moment(closed, "closed_ms"),
             pnl=number(pnl, "pnl", comma=comma),
             slot=_text(record.get(self._names["slot"])),

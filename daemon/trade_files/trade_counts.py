@@ -21,7 +21,7 @@ class TradeCounts:
     """Counts since the start; of a file that is written anew, those of its present content.
 
     Attributes:
-        taken: Trades that count, also those that were known from before the start.
+        taken: Trades that count, each once, also those that were known from before the start.
         old: Trades that closed too long ago to count.
         no_slot: Coin or slot as the file names it -> trades of it that belong to no slot.
         bad: Why a record cannot be counted -> how many.
@@ -32,11 +32,12 @@ class TradeCounts:
 
     def __init__(self) -> None:
         self.no_slot, self.bad, self.others = _Names(), _Names(), _Names()
+        self.taken = 0
         self.clear()
 
     def clear(self) -> None:
-        """Begin again, for a file whose content is read again."""
-        self.taken, self.old = 0, 0
+        """Begin again, for a file whose content is read again; trades that count are known."""
+        self.old = 0
         self.first_bad, self.trouble = "", ""
         for names in (self.no_slot, self.bad, self.others):
             names.clear()

@@ -81,12 +81,20 @@ class TradeFile:
             return self._from_database()
         piece = self._next_piece()
         if piece is None:
+            self._tell_passed_over()
             return list(self._fills.joined()) or None
         if piece.begins:
             self._see_begin(piece)
             if self._is_database:
                 return self._from_database()
         return [trade for trade in self._trades(piece) if trade]
+
+    def _tell_passed_over(self) -> None:
+        """Count the first object of a file that has nothing but objects of unknown keys."""
+        if isinstance(self._rows, JsonStream) and (text := self._rows.passed_over):
+            self._rows.passed_over = ""
+            why = "no trades stand under its keys; write a list of them, or see [trades.columns]"
+            self._refuse(text, BadTrade("no trades stand under its keys", why))
 
     def _next_piece(self) -> Piece | None:
         """Return what the last rotation set aside, then what the file has."""
@@ -140,7 +148,7 @@ class TradeFile:
             if isinstance(self._rows, CsvRows) and self._rows.header:
                 self._comma = self._rows.header.delimiter == ";"
             if isinstance(found, JsonBad):
-                self._refuse(found.text, BadTrade("it is no JSON"))
+                self._refuse(found.text, BadTrade(found.why))
             elif isinstance(found, CsvBad):
                 self._refuse(found.text, found.why)
             else:
@@ -167,13 +175,13 @@ class TradeFile:
         """Return the reader of the file's format, None if more text must tell."""
         shown = start.lstrip()
         if shown.startswith(("{", "[")):
-            return JsonStream()
+            return JsonStream(self._reader.is_trade)
         line, newline, _ = shown.partition("\n")
         if not shown or not (newline or ends or len(shown) > _LONGEST_START):
             return None
         names = [cell.strip('" ') for cell in line.strip().split(max(",;\t|", key=line.count))]
         if self.path.suffix.lower() in _JSON_NAMES and not self._reader.is_known(names):
-            return JsonStream()
+            return JsonStream(self._reader.is_trade)
         header = self.header or header_of_earlier(self.path, self._reader.is_known)
         return CsvRows(header, is_known=self._reader.is_known, guess=self._reader.guess)
 

@@ -211,3 +211,21 @@ def test_a_trade_that_is_published_for_no_slot_is_counted_and_told_of_once() -> 
     assert book.state()["messages"].no_slot["SOL-5m"] == 2
     assert len(logs) == 21
     assert all(entry["slot"].isprintable() for entry in logs)
+
+
+async def test_each_trade_of_a_file_that_is_written_anew_is_counted_once(
+    desk: Desk, tmp_path: Path
+) -> None:
+    path = tmp_path / "trades.json"
+    own = [json.loads(line(i)) for i in range(3)]
+    sizes = [Leg(Decimal(size), Decimal(100)) for size in ("1", "-1", "2", "-2", "3", "-3")]
+    fills = market(sizes, first_ms=NOW_MS - 3_600_000).fills
+    for rows, at_once in ((own, 1), (fills, 2)):
+        path.unlink(missing_ok=True)
+        async with desk.following(path, BTC) as book:
+            for known in range(at_once, len(rows) + 1, at_once):
+                aside = tmp_path / "aside"
+                aside.write_text(json.dumps(rows[:known][::-1]))  # the newest first
+                aside.replace(path)
+                await desk.next()
+                assert book.in_file.taken == known // at_once

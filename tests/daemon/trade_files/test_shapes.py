@@ -88,6 +88,9 @@ SHAPES: dict[str, bytes | str] = {
     "tab_and_decimal_comma.tsv": table([{**each, "pnl": "1,50"} for each in TRADES], "\t"),
     "mail_dates.jsonl": lines([{**t, "opened_ms": "4 Jan 2020 00:00:01 UTC"} for t in TRADES]),
     "seconds.jsonl": lines([{**t, "closed_ms": t["closed_ms"] / 1000} for t in TRADES]),
+    "under_another_key.json": json.dumps({"open": [], "history": TRADES}),
+    "by_index.json": json.dumps({str(i): each for i, each in enumerate(TRADES)}),
+    "answer.json": json.dumps({"status": "ok", "response": {"list": {"BTC": TRADES}}}),
     "us.jsonl": lines([{**t, "closed_ms": t["closed_ms"] * 1000} for t in TRADES]),
     "ns.csv": table([{**t, "closed_ms": t["closed_ms"] * 1_000_000} for t in TRADES]),
 }
@@ -132,6 +135,53 @@ def test_rows_without_names_are_told_of(opened: Opened) -> None:
     file = opened("split.json", json.dumps(split))
     assert read(file) == []
     assert file.counts.bad.total() == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [
+        ("29 Nov 2026 11:53:20 PM", True),
+        ("Nov 29, 2026, 11:53:20 p.m.", True),
+        ("29 November 2026 23:53:20", True),
+        ("Sun Nov 29 23:53:20 2026", True),
+        ("Sun, 29 Nov 2026 23:53:20 GMT", True),
+        ("Mon, 30 Nov 2026 01:53:20 +0200", True),
+        ("Mon Nov 30 2026 01:53:20 GMT+0200 (Eastern European Standard Time)", True),
+        ("29 Nov 2026 13:53:20 PM", False),
+        ("30 Nov 2026 00:53:20 CET", False),
+        ("Sun, 29 Nov 2026 18:53:20 EST", False),
+        ("30 Nov 2026 01:53:20 GMT+2", False),
+    ],
+)
+def test_a_date_with_a_named_month_is_read_whole_or_bad(
+    opened: Opened, text: str, is_read: bool
+) -> None:
+    at_ms = 1_795_996_400_000
+    now_ms = at_ms + DAY_MS
+    file = opened("a.jsonl", lines([trade(1, opened_ms=1_795_000_000, closed_ms=text)]),
+                  now_ms=lambda: now_ms)  # fmt: skip
+    assert [each.closed_ms for each in read(file)] == [at_ms] * is_read
+    assert dict(file.counts.bad) == ({} if is_read else {"closed_ms is no time": 1})
+
+
+@pytest.mark.parametrize("value", [None, "", "NaT", 0, "null"])
+def test_a_trade_that_is_still_open_is_no_bad_line(opened: Opened, value: object) -> None:
+    file = opened("a.jsonl", lines([TRADES[0], trade(1, closed_ms=value, pnl=None), TRADES[2]]))
+    assert ids(file) == ["t0", "t2"]
+    assert (dict(file.counts.others), dict(file.counts.bad)) == ({"open": 1}, {})
+
+
+@pytest.mark.parametrize("count", [3, 4000])
+def test_trades_under_any_key_are_read_or_told_of(opened: Opened, count: int) -> None:
+    rows = [trade(i) for i in range(count)]
+    file = opened("a.json", json.dumps({"equity": [1, 2], "history": rows}))
+    assert ids(file) == [each["trade_id"] for each in rows]
+    named = [{"nr": i, "won": 1.5} for i in range(8 * count)]
+    file = opened("b.json", json.dumps({"history": named}))
+    assert read(file) == []
+    assert file.counts.bad.total() == 1
+    assert read(file) == []
+    assert file.counts.bad.total() == 1
 
 
 def test_an_array_that_is_written_anew_with_each_trade_counts_no_line_twice(
