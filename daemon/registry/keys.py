@@ -79,5 +79,5 @@ def command_signer(config: Config, path: Path | None) -> Signer | None:
     """
     own = private_path(config.data_dir)
     if path is not None:
-        return Signer.load(path)
+        return Signer.load(path, "name FILE.key that `hyperdrift keygen --out FILE` made")
     return Signer.load(own) if os.access(own, os.R_OK) else None

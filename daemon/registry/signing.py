@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,6 +14,8 @@ from daemon.core.atomic_files import Files
 from hyperdrift.errors import BadInput, ConfigError
 from hyperdrift.manifest import canonical
 from hyperdrift.signatures import Verifier
+
+_RESTORE: Final = "put it back from a copy, or remove it and its .pub"
 
 
 def generate(private_path: Path, public_path: Path) -> None:
@@ -64,8 +66,12 @@ class Signer:
         self._key = key
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, remedy: str = _RESTORE) -> Self:
         """Read a PEM private key.
+
+        Args:
+            path: The file.
+            remedy: What to do if it is none.
 
         Raises:
             ConfigError: If it is missing, unreadable or not an Ed25519 key.
@@ -73,11 +79,10 @@ class Signer:
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         except PermissionError as e:
-            remedy = "give it to the user who is to sign with it, as that user's alone (mode 600)"
-            raise ConfigError(f"signing key {path} cannot be read: {remedy}") from e
+            whose = "give it to the user who is to sign with it, as that user's alone (mode 600)"
+            raise ConfigError(f"signing key {path} cannot be read: {whose}") from e
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as e:
             why = e.strerror if isinstance(e, OSError) else "it is no private key"
-            remedy = "put it back from a copy, or remove it and its .pub"
             raise ConfigError(f"signing key {path} cannot be used ({why}): {remedy}") from e
         if not isinstance(key, Ed25519PrivateKey):
             raise ConfigError(f"signing key {path} is not an Ed25519 key; make a new one")

@@ -311,6 +311,15 @@ def test_keygen_makes_an_operators_pair_where_it_is_told(shell: Shell) -> None:
     assert (code, err.count("\n")) == (2, 1)
 
 
+def test_a_key_that_cannot_sign_a_command_is_one_line_that_says_which_can(shell: Shell) -> None:
+    made = json.loads(shell.call("keygen", "--out", str(shell.root / "alice"), "--json")[1])
+    for path, why in ((made["public"], "it is no private key"), ("/nope", "No such file")):
+        code, _, err = shell.call("command", "pause", "--slot", "BTC-5m", "--key", path)
+        assert (code, err.count("\n")) == (2, 1)
+        assert why in err
+        assert err.endswith(": name FILE.key that `hyperdrift keygen --out FILE` made\n")
+
+
 def retire_the_keys(shell: Shell, *, keep_public: bool) -> None:
     keys = shell.data_dir / "keys"
     (keys / "hyperdrift.key").rename(shell.root / "old.key")
