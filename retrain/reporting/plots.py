@@ -98,7 +98,7 @@ def _equity(found: Mapping[str, Any], name: str) -> str:
     axes.axhline(0, color=_SOFT, linewidth=0.8)
     for key, color, width in (("before_fees", _SOFT, 1.0), ("after_fees", _BLUE, 1.6)):
         values = [100 * value for value in found[key]]
-        axes.plot(at, values, color=color, linewidth=width, label=key.replace("_", " "))
+        axes.plot(at, values, color=color, linewidth=width, label=key.replace("_fees", " costs"))
     axes.set_ylabel("% of capital")
     axes.grid(axis="y", linewidth=0.6)
     axes.legend(loc="best", fontsize=8.5)

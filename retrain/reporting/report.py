@@ -68,7 +68,7 @@ def render(meta: Mapping[str, Any], plots: Mapping[str, str] | None = None) -> s
             f"<title>{title}</title><style>{_STYLE}</style></head><body>",
             _verdict(meta),
             _section("Gates", _gates(meta["gates"])),
-            *_evidence(meta["findings"], plot.draw(meta["findings"]) if plots is None else plots),
+            *_evidence(meta, plot.draw(meta["findings"]) if plots is None else plots),
             _section("Scores", _scores(meta["scores"])),
             _pair(
                 _section("Test decisions", _confusion(meta)),
@@ -81,8 +81,9 @@ def render(meta: Mapping[str, Any], plots: Mapping[str, str] | None = None) -> s
     )
 
 
-def _evidence(found: Mapping[str, Any], plots: Mapping[str, str]) -> Iterator[str]:
+def _evidence(meta: Mapping[str, Any], plots: Mapping[str, str]) -> Iterator[str]:
     """Yield the sections about the test block, with plots where possible."""
+    found, costs = meta["findings"], meta["settings"]["costs"]
     if not plots:
         yield _section(
             "Plots", "<p>There are none: matplotlib is not installed beside the trainer.</p>"
@@ -90,7 +91,7 @@ def _evidence(found: Mapping[str, Any], plots: Mapping[str, str]) -> Iterator[st
     yield _section("Beside other models", _models(found["models"]))
     yield _pair(
         _section("Do its probabilities come true?", _reliability(found["reliability"], plots)),
-        _section("What its signals add up to", _equity(found["equity"], plots)),
+        _section("What its signals add up to", _equity(found["equity"], costs, plots)),
     )
     yield _pair(
         _section("What it looks at", _importance(found["importance"], plots)),
@@ -122,12 +123,15 @@ def _reliability(found: Mapping[str, Any], plots: Mapping[str, str]) -> str:
     return _table(("", "said", "happened", "bars"), lines)
 
 
-def _equity(found: Mapping[str, Any], plots: Mapping[str, str]) -> str:
+def _equity(found: Mapping[str, Any], costs: Mapping[str, Any], plots: Mapping[str, str]) -> str:
     before, after = found["before_fees"][-1], found["after_fees"][-1]
+    lacks = ", ".join(f"no {name}" for name in ("slippage", "funding") if not costs[f"{name}_bps"])
     note = (
         f"{found['signals']:,} signals, each on an equal part of the capital and held to its "
-        f"horizon: {before:+.2%} before fees, {after:+.2%} after; worst fall "
-        f"{found['worst_fall']:.2%}. No slippage, no funding: not what an account would show."
+        f"horizon: {before:+.2%} before costs, {after:+.2%} after; worst fall "
+        f"{found['worst_fall']:.2%}. "
+        + (f"{lacks.capitalize()}: not" if lacks else "Not")
+        + " what an account would show."
     )
     return plots.get("equity", "") + _soft(note)
 

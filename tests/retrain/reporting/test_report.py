@@ -113,6 +113,23 @@ def test_without_matplotlib_the_page_says_so_and_tells_the_same_in_tables(
     assert parser.open == []
 
 
+@pytest.mark.parametrize(
+    ("slippage", "funding", "said"),
+    [
+        (0.0, 0.0, "No slippage, no funding: not what an account would show."),
+        (2.0, 0.0, "No funding: not what an account would show."),
+        (2.0, 0.5, "Not what an account would show."),
+    ],
+)
+def test_the_equity_lacks_only_those_costs_that_are_not_set(
+    candidate: Candidate, slippage: float, funding: float, said: str
+) -> None:
+    settings = candidate.meta["settings"]
+    costs = {**settings["costs"], "slippage_bps": slippage, "funding_bps": funding}
+    page = render({**candidate.meta, "settings": {**settings, "costs": costs}})
+    assert re.findall(r"worst fall \S+ ([^<]*)</p>", page) == [said]
+
+
 def test_the_same_findings_draw_the_same_page(candidate: Candidate) -> None:
     stored = json.loads(json.dumps(candidate.meta))
     assert render(stored) == render(candidate.meta)
