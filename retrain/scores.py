@@ -6,14 +6,13 @@ neighbouring labels.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrain.deciding.block_bootstrap import Interval, Means, block_length, interval, resampler
+from retrain.deciding.block_bootstrap import Interval, Resampler, block_length, interval, resampler
 from retrain.deciding.decision import DOWN, NEUTRAL, UP, decide
 from retrain.deciding.earning import SignalEarning, earns, net_returns
 
@@ -129,7 +128,7 @@ def score(
         rows=len(labels),
         log_loss=float(own.mean()),
         skill=1 - float(own.mean() / base.mean()),
-        skill_interval=interval(1 - pick(own) / pick(base)),
+        skill_interval=interval(1 - pick(own) / pick(base), pick.blocks),
         brier=float(((probabilities - onehot) ** 2).sum(axis=1).mean()),
         ece=_three([_ece(onehot[:, c], probabilities[:, c]) for c in range(CLASSES)]),
         calibration=_three(
@@ -137,7 +136,7 @@ def score(
             for c in range(CLASSES)
         ),
         ic=_correlation(lean, future_return),
-        ic_interval=interval(_resampled_correlation(lean, future_return, pick)),
+        ic_interval=interval(_resampled_correlation(lean, future_return, pick), pick.blocks),
         class_shares=_three(onehot.mean(axis=0)),
         mean_probabilities=_three(probabilities.mean(axis=0)),
         decisions=decided(decide(probabilities, up, down)),
@@ -168,7 +167,7 @@ def paired_difference(
     """
     difference = ours - theirs
     pick = resampler(len(difference), horizon_bars, seed)
-    return float(difference.mean()), interval(pick(difference))
+    return float(difference.mean()), interval(pick(difference), pick.blocks)
 
 
 def share_shift(before: Probabilities, after: Probabilities, happened: Probabilities) -> float:
@@ -190,7 +189,7 @@ def share_shift(before: Probabilities, after: Probabilities, happened: Probabili
 def _resampled_correlation(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
-    pick: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    pick: Resampler,
 ) -> NDArray[np.float64]:
     """Return Pearson's correlation of every resample; 0 where a side is constant."""
     x, y = x - x.mean(), y - y.mean()
@@ -262,7 +261,7 @@ def _decided(
     labels: NDArray[np.int8],
     decided: NDArray[np.int8],
     future_return: NDArray[np.float64],
-    pick: Means,
+    pick: Resampler,
     earned: SignalEarning,
 ) -> Decided:
     confusion = np.bincount(CLASSES * labels.astype(int) + decided, minlength=CLASSES**2)
@@ -282,7 +281,8 @@ def _decided(
         down_signals=int(said[DOWN]),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         shares_high=_three(
-            interval(pick((decided == c).astype(np.float64))).high for c in range(CLASSES)
+            interval(pick((decided == c).astype(np.float64)), pick.blocks).high
+            for c in range(CLASSES)
         ),
         earned=earned,
     )

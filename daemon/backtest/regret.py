@@ -18,7 +18,7 @@ from retrain.scores import paired_difference
 FIXED: Final = ("never", "monthly", "weekly", "daily")
 """The fixed schedules, which do not look at evidence."""
 _LEAST_BLOCKS: Final = 30
-"""Blocks of the bootstrap; the interval of fewer would be too narrow."""
+"""Blocks of the bootstrap; fewer show nothing about policies that differ so little."""
 
 Floats = NDArray[np.float64]
 
@@ -100,7 +100,7 @@ def _pnl(track: Track, name: str, other: Track, horizon_bars: int) -> RegretFigu
 
 
 def has_enough(bars: int, horizon_bars: int) -> bool:
-    """Return whether the bootstrap has enough blocks for an interval that is not too narrow."""
+    """Return whether the bootstrap has enough blocks to show anything about a policy."""
     return bars > 0 and bars >= _LEAST_BLOCKS * block_length(bars, horizon_bars)
 
 

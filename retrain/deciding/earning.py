@@ -5,12 +5,10 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from retrain.deciding.block_bootstrap import interval, resampler
 
 _BP: Final = 1e4
-_NORMAL: Final = 1.96
 _LEAST: Final = 10
 """Trades before there is an interval: with fewer, one month's luck looks like certainty."""
 
@@ -66,8 +64,7 @@ def earns(net: NDArray[np.float64], horizon_bars: int, seed: int = 0) -> SignalE
     """Estimate what a signal earns.
 
     Neighbouring signals overlap and share their luck, so blocks that are longer than the horizon
-    are resampled. Few trades vary more than their resamples do. So the interval is widened as
-    Student's t is against the normal distribution.
+    are resampled. Of few trades in many blocks, so many count as blocks: see `interval`.
 
     Args:
         net: Return of the signal at each bar after costs, a fraction, shape (n,), in time order;
@@ -85,9 +82,8 @@ def earns(net: NDArray[np.float64], horizon_bars: int, seed: int = 0) -> SignalE
         return SignalEarning(signals, trades, mean)
     pick = resampler(len(net), horizon_bars, seed)
     counted = pick(spoke.astype(np.float64))
-    low, high = interval(pick(gained)[counted > 0] / counted[counted > 0])
-    wider = float(stdtrit(trades - 1, 0.975)) / _NORMAL
-    low, high = mean - wider * (mean - low), mean + wider * (high - mean)
+    each = pick(gained)[counted > 0] / counted[counted > 0]
+    low, high = interval(each, min(trades, pick.blocks))
     return SignalEarning(signals, trades, mean, low, high)
 
 

@@ -94,7 +94,7 @@ def _skill(p: NDArray[np.float64], labels: NDArray[np.int8], horizon_bars: int) 
     """Return the 95 % interval of the skill over the class shares of the same rows."""
     pick = resampler(len(labels), horizon_bars)
     base = row_log_loss(labels, np.broadcast_to(shares(labels), p.shape))
-    return interval(1 - pick(row_log_loss(labels, p)) / pick(base))
+    return interval(1 - pick(row_log_loss(labels, p)) / pick(base), pick.blocks)
 
 
 def _rule(

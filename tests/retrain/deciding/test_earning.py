@@ -40,6 +40,15 @@ def test_runs_of_signals_that_share_an_outcome_are_not_counted_as_so_many() -> N
     assert missed <= 8  # of 60; a bootstrap of single signals misses 40
 
 
+@pytest.mark.parametrize("trades", [30, 60, 140])
+def test_trades_that_earn_nothing_are_not_shown_to_earn_or_lose_more_often_than_said(
+    trades: int,
+) -> None:
+    drawn = (np.random.default_rng(seed).normal(0, 0.01, trades) for seed in range(300))
+    wrong = sum(earns(net, 1).verdict != "not shown" for net in drawn)
+    assert wrong <= 21  # of 300; 24 to 37 where trades are counted in place of blocks
+
+
 def test_what_surely_earns_or_loses_is_said() -> None:
     assert earns(overlapping(0, mean=0.004), H).verdict == "shown"
     assert earns(overlapping(0, mean=-0.004), H).verdict == "loses"
