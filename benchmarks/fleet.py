@@ -280,7 +280,10 @@ def measure(count: int, days: int, many: int, speed: float) -> Event:
 
 def slopes(found: list[Event]) -> Event:
     """Fit a line through each figure; return what one slot more costs."""
-    names = ("start_s", "round_s", "decision_ms_p99", "rss_mib", "store_write_ms_a_round")
+    names = (
+        *("start_s", "first_start_s", "round_s", "decision_ms_p99"),
+        *("store_write_ms_a_round", "rss_mib", "store_mib"),
+    )
     counts = [one["slots"] for one in found]
     if len(counts) < 2:
         return {}
