@@ -13,7 +13,15 @@ import msgspec
 from distributed import Client
 
 from daemon.fleet import on_worker
-from daemon.fleet.handshake import CALIBRATION, RESOURCE, Facts, differences, read_facts, seen
+from daemon.fleet.handshake import (
+    CALIBRATION,
+    RESOURCE,
+    Facts,
+    differences,
+    made_otherwise,
+    read_facts,
+    seen,
+)
 from daemon.fleet.messages import (
     ClusterSeen,
     JobBegan,
@@ -54,6 +62,7 @@ class _Attempt:
 
     def __init__(self, order: RunJob, peer: _Peer) -> None:
         self.order, self.peer = order, peer
+        self.key = f"hyperdrift-{order.job}-{uuid.uuid4().hex[:12]}"
         self._limit: asyncio.Timeout | None = None
         self._why = ""
 
@@ -160,6 +169,11 @@ class Cluster:
             self._asked[address] = tasks.create_task(asking, name=f"ask-{address}")
         self._tell()
 
+    def _ask_anew(self, address: str) -> None:
+        """Shake hands with a worker again: it has changed since the last time."""
+        self._peers.pop(address, None)
+        self._asked.pop(address, None)
+
     def _leave(self, known: Collection[str]) -> None:
         """Forget the workers whose addresses are not among these."""
         for address in set(self._asked).difference(known):
@@ -232,7 +246,10 @@ class Cluster:
         attempt = self._attempts[order.job] = _Attempt(order, peer)
         try:
             answer = await self._sent(client, attempt)
-            if why := fault(answer, order.wanted):
+            why = fault(answer, order.wanted)
+            if not why and (why := made_otherwise(answer["files"], self._facts)):
+                self._ask_anew(peer.seen.address)
+            if why:
                 self._say(JobLost(**where, why=why))
                 return
             await asyncio.to_thread(unpack, Path(order.folder), answer["files"])
@@ -252,8 +269,7 @@ class Cluster:
         Raises:
             Exception: If none comes: of Dask, or a TimeoutError.
         """
-        order, peer = attempt.order, attempt.peer
-        key = f"{_key(order.job)}{uuid.uuid4().hex[:12]}"
+        order, peer, key = attempt.order, attempt.peer, attempt.key
         files = await asyncio.to_thread(pack, Path(order.folder))
         future = client.submit(
             on_worker.run_job,
@@ -278,7 +294,8 @@ class Cluster:
             return
         key, line = said.get("key"), said.get("line")
         for job, attempt in self._attempts.items():
-            if not isinstance(key, str) or not key.startswith(_key(job)):
+            # A job of another daemon, or a lost attempt that still prints, may have the same name.
+            if key != attempt.key:
                 continue
             if line == "":
                 attempt.begin()
@@ -312,11 +329,6 @@ def _load(info: Mapping[str, Any]) -> int:
 def _words(error: Exception) -> str:
     """Return the message of an error in one line that is not too long."""
     return " ".join(str(error).split())[:_MOST_TEXT] or type(error).__name__
-
-
-def _key(job: str) -> str:
-    """Return how the names of a job's attempts begin."""
-    return f"hyperdrift-{job}-"
 
 
 def _job(order: RunJob, key: str, files: Mapping[str, bytes], threads: int) -> dict[str, Any]:

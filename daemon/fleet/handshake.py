@@ -16,6 +16,8 @@ RESOURCE: Final = "retrain"
 CALIBRATION: Final = "calibration"
 _ANSWER_S: Final = 60.0
 _ONNX: Final = ("onnx", "onnxruntime")
+# Fields of a manifest, and the libraries whose versions they have.
+_NAMED: Final = {"sklearn": "scikit-learn", "numpy": "numpy"}
 
 Facts = Mapping[str, str]
 
@@ -75,6 +77,25 @@ def differences(theirs: Facts, ours: Facts) -> str:
         label = {"retrain": "the code of retrain", "schema": "feature schema"}.get(name, name)
         differing.append(f"{label} {found or 'missing'}, here {wanted or 'missing'}")
     return "; ".join(differing)
+
+
+def made_otherwise(files: Mapping[str, bytes], ours: Facts) -> str:
+    """Return in words which library a candidate was made with that differs, "" if none does.
+
+    The libraries of a worker may be replaced after it was asked, and its children import the new
+    ones.
+
+    Args:
+        files: What the worker made, by name; without a manifest there is nothing to compare.
+        ours: What it must have.
+    """
+    found = (content for name, content in files.items() if "/manifest_" in name)
+    try:
+        said = json.loads(next(found, b"{}"))
+        theirs = {_NAMED[key]: str(value) for key, value in said.items() if key in _NAMED}
+    except (ValueError, AttributeError):
+        return ""  # who reads the manifest says what is wrong with it
+    return differences(theirs, {name: ours[name] for name in theirs if name in ours})
 
 
 def places(info: Mapping[str, Any]) -> int:

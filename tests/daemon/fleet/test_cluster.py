@@ -14,7 +14,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from daemon.fleet import on_worker
-from daemon.fleet.cluster import Cluster, _Peer
+from daemon.fleet.cluster import Cluster, _Attempt, _Peer
 from daemon.fleet.handshake import own_facts
 from daemon.fleet.messages import ClusterSeen, JobDone, JobLost, JobPrinted, RunJob, WorkerSeen
 from hyperdrift.clock import SystemClock
@@ -30,6 +30,9 @@ if asked.get("forever"):
     time.sleep(600)
 while "until" in asked and not os.path.exists(asked["until"]):
     time.sleep(0.02)
+if "sklearn" in asked:
+    (folder / "candidate").mkdir()
+    (folder / "candidate" / "manifest_m.json").write_text(json.dumps({"sklearn": asked["sklearn"]}))
 (folder / "made.json").write_text((folder / "bars.npz").read_text() + str(asked["jobs"]))
 print(json.dumps({"event": "finished"}))
 """
@@ -83,7 +86,7 @@ class Host:
         folder.mkdir()
         (folder / "job.json").write_text(json.dumps(spec))
         (folder / "bars.npz").write_text("bars")
-        wanted = ("made.json",)
+        wanted = ("made.json", "candidate")
         return RunJob(
             job=name,
             folder=str(folder),
@@ -142,6 +145,35 @@ async def test_a_job_travels_to_a_worker_and_its_files_back(host: Host) -> None:
     assert (done.code, done.stderr) == (0, "")
     assert [json.loads(line)["event"] for line in done.lines] == ["progress", "finished"]
     assert (Path(order.folder) / "made.json").read_text() == "bars1"  # one thread, as it has
+
+
+async def test_a_worker_whose_libraries_were_replaced_costs_an_attempt_and_is_asked_again(
+    host: Host,
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        client, using = await host.connect(tasks)
+        (worker,) = (await host.reports.of(ClusterSeen)).workers
+        asked = host.cluster._asked[worker.address]
+        host.cluster.start(host.order(sklearn="0.1"), tasks)
+        lost = await host.reports.of(JobLost)
+        assert lost.why.startswith("scikit-learn 0.1, here ")
+        assert lost.address == worker.address
+        assert host.cluster._asked.get(worker.address) is not asked
+        using.cancel()
+        await client.close()
+
+
+def test_what_another_daemons_job_or_a_lost_attempt_prints_is_not_a_jobs_own(
+    tmp_path: Path,
+) -> None:
+    reports = Reports()
+    cluster = Cluster({}, SystemClock(), reports.take)
+    order = RunJob(job="BTC-5m-1", folder=str(tmp_path), module="retrain", wanted=())
+    own, other = (_Attempt(order, _Peer(WorkerSeen(address="a", name="w"), {}, 1)) for _ in "ab")
+    cluster._attempts[order.job] = own
+    for key in (other.key, own.key):
+        cluster._printed((0.0, {"key": key, "line": key}))
+    assert reports.said == [JobPrinted(order.job, own.key)]
 
 
 async def test_a_cancelled_job_ends_on_its_worker(host: Host) -> None:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from daemon.fleet.handshake import differences, own_facts, read_facts, seen
+from daemon.fleet.handshake import differences, made_otherwise, own_facts, read_facts, seen
 
 OURS = {"python": "3.11", "scikit-learn": "1.9.1", "retrain": "aaa", "calibration": "x"}
 
@@ -22,6 +22,22 @@ def test_what_differs_is_named_with_both_sides() -> None:
 
 def test_of_another_python_nothing_else_is_said() -> None:
     assert differences({"python": "3.12"}, OURS) == "python 3.12, here 3.11"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "why"),
+    [
+        (b'{"sklearn": "1.9.1", "numpy": "2.4.6"}', ""),
+        (b'{"sklearn": "1.9.1", "numpy": "2.5.0"}', "numpy 2.5.0, here 2.4.6"),
+        (b"{}", ""),
+        (b"[]", ""),
+        (b"no JSON", ""),
+    ],
+)
+def test_a_candidate_says_with_which_libraries_it_was_made(manifest: bytes, why: str) -> None:
+    files = {"candidate/report_m.html": b"", "candidate/manifest_m.json": manifest}
+    assert made_otherwise(files, OURS | {"numpy": "2.4.6"}) == why
+    assert made_otherwise({"calibration.json": b"{}"}, OURS) == ""
 
 
 def test_a_worker_without_the_resource_gets_nothing() -> None:
