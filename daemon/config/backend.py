@@ -1,5 +1,6 @@
 """Read `retrain.backend`: on this host, on a Dask cluster of its own, or on one that runs."""
 
+import os
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ from hyperdrift.process.home import expanded
 
 LOCAL: Final = "local"
 OWN_CLUSTER: Final = "dask"
+LEAST_MIB: Final = 640
+"""What a retrain on 180 days of 5m bars takes with one thread, MiB."""
 _PORT: Final = 8786
 _SCHEMES: Final = {"dask": "tcp", "dasks": "tls"}
 
@@ -54,6 +57,16 @@ def read_backend(section: RetrainSection, name: str | None = None) -> Backend:
     backend = Backend(text) if text == OWN_CLUSTER else _cluster(text, files, said, given=given)
     require("distributed", f"{key} = {text!r}")
     return backend
+
+
+def own_workers(memory_mib: int) -> int:
+    """Return how many workers this host has as a cluster of its own: one a core, if they fit.
+
+    Args:
+        memory_mib: What the children of all may take, MiB; 0 sets no limit.
+    """
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(cores, memory_mib // LEAST_MIB)) if memory_mib else cores
 
 
 def _cluster(text: str, files: tuple[str, ...], said: str, *, given: bool) -> Backend:

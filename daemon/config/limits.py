@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from daemon.config.backend import OWN_CLUSTER, own_workers
 from daemon.config.schema import Config, RetrainSection, SlotSection
 from daemon.config.validation_errors import shown, unknown
 from daemon.core import subprocesses
@@ -38,9 +39,14 @@ def child_limits(section: RetrainSection) -> subprocesses.Limits:
 
 
 def shared_limits(section: RetrainSection) -> subprocesses.Limits:
-    """Return the limits of one of the `retrain.parallel` children that share the memory."""
-    limits = child_limits(section)
-    return replace(limits, memory_mib=limits.memory_mib // section.parallel)
+    """Return the limits of one of the children that share the memory.
+
+    They are `retrain.parallel`, or the workers of this host's own cluster if those are more.
+    """
+    limits, sharing = child_limits(section), section.parallel
+    if section.backend == OWN_CLUSTER:
+        sharing = max(sharing, own_workers(limits.memory_mib))
+    return replace(limits, memory_mib=limits.memory_mib // sharing)
 
 
 def threads_each(sharing: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from daemon.config.backend import read_backend
+from daemon.config.backend import LEAST_MIB, read_backend
 from daemon.config.environment import override, variable_of
 from daemon.config.notify_times import times_problem
 from daemon.config.schema import (
@@ -47,7 +47,6 @@ SEARCH_PATHS: Final = (Path("hyperdrift.toml"), Path("/etc/hyperdrift/hyperdrift
 # The unit of the service takes the broker's password from here, and so do root's commands.
 CREDSTORE: Final = Path("/etc/credstore/hyperdrift.mqtt-password")
 _VENUE_WEIGHT: Final = 1200
-_LEAST_MIB: Final = 640  # a retrain on 180 days of 5m bars, with one thread
 # What to write, by a part of the parser's message.
 _TOML_REMEDIES: Final = {
     "Invalid value": "write text in quotes, and true and false in small letters",
@@ -323,10 +322,10 @@ def broker_password(mqtt: MqttSection) -> str | None:
 def _memory_problem(retrain: RetrainSection) -> str | None:
     """Refuse a share of the memory that no retrain can work with."""
     each = retrain.memory_mib // retrain.parallel
-    if retrain.parallel == 1 or retrain.memory_mib == 0 or each >= _LEAST_MIB:
+    if retrain.parallel == 1 or retrain.memory_mib == 0 or each >= LEAST_MIB:
         return None
     return (
         f"retrain.memory_mib = {retrain.memory_mib} leaves {each} MiB for each of retrain.parallel "
-        f"= {retrain.parallel}, and a retrain needs {_LEAST_MIB}; write at least memory_mib = "
-        f"{_LEAST_MIB * retrain.parallel}, or fewer in parallel"
+        f"= {retrain.parallel}, and a retrain needs {LEAST_MIB}; write at least memory_mib = "
+        f"{LEAST_MIB * retrain.parallel}, or fewer in parallel"
     )

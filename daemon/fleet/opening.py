@@ -5,13 +5,14 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from daemon.config.backend import Backend, read_backend
+from daemon.config.backend import Backend, own_workers, read_backend
 from daemon.config.limits import child_limits
 from daemon.config.schema import Config
 from daemon.config.secrets import secret_paths
@@ -50,8 +51,11 @@ def make_jobs(config: Config, root: Path, clock: Clock, backend: str | None = No
         if not os.access(path, os.R_OK):
             msg = f"retrain.backend = {chosen.name!r} needs {path}, which cannot be read"
             raise ConfigError(f"{msg}; correct its path, or its rights")
-    around = Jobs(root, Limits(config.retrain.python, 0, memory_mib=0), hidden)
-    start = partial(_started, chosen, around, limits.interpreter)
+    around, workers = Jobs(root, Limits(config.retrain.python, 0, memory_mib=0), hidden), 0
+    if not chosen.address:
+        workers = own_workers(limits.memory_mib)
+        limits = replace(limits, memory_mib=limits.memory_mib // workers)
+    start = partial(_started, chosen, around, limits.interpreter, workers)
     link = ClusterLink(start, clock, partial(read_tls, chosen.tls))
     return FleetJobs(root, limits, hidden, link, PlacesHere(config.retrain.parallel))
 
@@ -95,7 +99,7 @@ async def look(config: Config, root: Path, clock: Clock) -> ClusterSeen:
 
 @contextlib.asynccontextmanager
 async def _started(
-    backend: Backend, around: Jobs, trainer: str
+    backend: Backend, around: Jobs, trainer: str, workers: int
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Start the process that speaks with Dask, and end it with all its workers."""
     async with around.own_surroundings() as (where, retrain_only):
@@ -104,7 +108,7 @@ async def _started(
             trainer=trainer,
             path=str(retrain_only),
             secure=bool(backend.tls),
-            workers=len(os.sched_getaffinity(0)),
+            workers=workers,
         )
         told = msgspec.json.encode(settings).decode()
         limits = Limits(sys.executable, nice=0, memory_mib=0)

@@ -1,6 +1,7 @@
 """A cluster behind TLS, with the certificates that the how-to makes, also as systemd runs it."""
 
 import asyncio
+import contextlib
 import re
 import shutil
 import subprocess
@@ -135,6 +136,31 @@ async def test_files_that_were_renewed_by_rename_beside_a_password_are_used(
         right.rename(key)
         while not jobs.remote_places:
             await asyncio.sleep(0.1)
+
+
+async def test_workers_of_this_host_that_the_daemon_starts_retrain_and_end_with_it(
+    tmp_path: Path,
+) -> None:
+    own = Config(
+        daemon=DaemonSection(data_dir=str(tmp_path)),
+        retrain=RetrainSection(backend="dask", memory_mib=1300, nice=0),
+    )
+    lines = await retrained(own, tmp_path)
+    assert lines[-1]["event"] == "finished"
+    async with asyncio.timeout(60):
+        while workers_in(tmp_path):
+            await asyncio.sleep(0.1)
+
+
+def workers_in(folder: Path) -> list[str]:
+    """Return the processes that work somewhere in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            environment = (process / "environ").read_bytes()
+            if f"TMPDIR={folder}".encode() in environment:
+                found.append(process.name)
+    return found
 
 
 async def test_the_units_run_a_hardened_scheduler_and_a_worker_that_retrains(

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from daemon.config.backend import Backend, read_backend
+from daemon.config.backend import Backend, own_workers, read_backend
+from daemon.config.limits import shared_limits
 from daemon.config.schema import Config, RetrainSection
 from daemon.core import extras
 from daemon.fleet.opening import make_jobs
@@ -29,6 +30,20 @@ def test_a_backend_is_read(text: str, address: str) -> None:
     found = read_backend(RetrainSection(backend=text))
     assert (found.name, found.address, found.tls) == (text, address, ())
     assert found.is_local is (text == "local")
+
+
+@pytest.mark.parametrize(
+    ("memory_mib", "workers"), [(4096, 6), (8192, 8), (0, 8), (700, 1), (300, 1)]
+)
+def test_this_host_has_a_worker_for_each_core_that_has_memory_for_a_retrain(
+    memory_mib: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    assert own_workers(memory_mib) == workers
+    section = RetrainSection(backend="dask", memory_mib=memory_mib)
+    assert shared_limits(section).memory_mib == memory_mib // workers
+    jobs = make_jobs(Config(retrain=section), Path("jobs"), SystemClock())
+    assert jobs._limits.memory_mib == memory_mib // workers
 
 
 def test_a_secure_cluster_takes_the_files_of_tls() -> None:
