@@ -1,7 +1,9 @@
 """Run retrains on the workers of a cluster; what no worker does runs on this host.
 
 A worker that dies, hangs or answers nonsense costs a job one attempt. Then another worker has one,
-then this host. What comes back is checked here, and only the daemon signs and deploys.
+then this host. A job that still waits for a place on this host goes back to a cluster that is there
+again, if it has an attempt left. What comes back is checked here, and only the daemon signs and
+deploys.
 """
 
 import asyncio
@@ -54,13 +56,22 @@ class PlacesHere:
         self._places = places
         self._changed.set()
 
-    async def __aenter__(self) -> None:
+    def look(self) -> None:
+        """Let those who wait look whether they need no place any more."""
+        self._changed.set()
+
+    async def take(self, or_else: Callable[[], bool]) -> bool:
+        """Wait for a place, and take it; return False once `or_else` says that none is needed."""
         while self._running >= self._places:
+            if or_else():
+                return False
             self._changed.clear()
             await self._changed.wait()
         self._running += 1
+        return True
 
-    async def __aexit__(self, *_: object) -> None:
+    def leave(self) -> None:
+        """Give a place back."""
         self._running -= 1
         self._changed.set()
 
@@ -104,7 +115,12 @@ class FleetJobs(Jobs):
 
     def listen(self, changed: Callable[[], None]) -> None:
         """Let `changed` be called when `remote_places` may have changed."""
-        self._link.changed = changed
+
+        def both() -> None:
+            self._here.look()
+            changed()
+
+        self._link.changed = both
 
     async def seen(self) -> ClusterSeen:
         """Return what is there of the cluster, once it was asked."""
@@ -119,19 +135,41 @@ class FleetJobs(Jobs):
         self, module: str, folder: Path, on_line: OnLine, *arguments: str
     ) -> dict[str, Any]:
         """Let a worker run the job, or this host; return the line `finished`."""
-        if module in _WANTED:
-            spec = await asyncio.to_thread(_spec, folder)
-            if spec.get("computer", BUILTIN) == BUILTIN:
-                order = self._order(module, folder, arguments)
-                if spec.get("backtest"):  # a daemon's retrain does not wait for hundreds of them
-                    order = msgspec.structs.replace(order, can_wait=True)
-                job = _RemoteJob(order, folder, spec)
-                if (finished := await self._on_workers(job, on_line)) is not None:
-                    return finished
-            else:
-                self._link.say_once("a bot's own features.computer runs on this host only")
-        async with self._here:
+        job = await self._for_workers(module, folder, arguments)
+        while True:
+            if job and (finished := await self._on_workers(job, on_line)) is not None:
+                return finished
+            if await self._here.take(self._newer_workers(job)):
+                break
+        try:
             return await super()._run(module, folder, on_line, *arguments)
+        finally:
+            self._here.leave()
+
+    async def _for_workers(
+        self, module: str, folder: Path, arguments: tuple[str, ...]
+    ) -> "_RemoteJob | None":
+        """Return the job of a folder; None if only this host can do it."""
+        if module not in _WANTED:
+            return None
+        spec = await asyncio.to_thread(_spec, folder)
+        if spec.get("computer", BUILTIN) != BUILTIN:
+            self._link.say_once("a bot's own features.computer runs on this host only")
+            return None
+        order = self._order(module, folder, arguments)
+        if spec.get("backtest"):  # a daemon's retrain does not wait for hundreds of them
+            order = msgspec.structs.replace(order, can_wait=True)
+        return _RemoteJob(order, folder, spec)
+
+    def _newer_workers(self, job: "_RemoteJob | None") -> Callable[[], bool]:
+        """Return what tells whether workers that came since now may try a job."""
+        seen = self._link.seen
+
+        def told() -> bool:
+            may = job is not None and len(job.order.without) < _ATTEMPTS
+            return may and self._link.seen is not seen and self.remote_places > 0
+
+        return told
 
     def _order(self, module: str, folder: Path, arguments: tuple[str, ...]) -> RunJob:
         return RunJob(
@@ -152,9 +190,9 @@ class FleetJobs(Jobs):
             RetrainFailedError: If the job cannot be done, wherever it runs.
         """
         await self._link.settled()
-        order, passing = job.order, _Passing(on_line)
-        for _ in range(_ATTEMPTS):
-            answer, why = await self._link.ask(order, passing.take), ""
+        passing = _Passing(on_line)
+        while len(job.order.without) < _ATTEMPTS:
+            answer, why = await self._link.ask(job.order, passing.take), ""
             if isinstance(answer, JobDone):
                 lines = job.lines(answer)
                 why = await asyncio.to_thread(job.fault, answer, lines, self._limits)
@@ -166,9 +204,10 @@ class FleetJobs(Jobs):
             why = why or getattr(answer, "why", "")
             found, outcome = printable(why), "another worker does it, or this host"
             log.warning(
-                "fleet.lost", job=order.job, worker=answer.worker, why=found, outcome=outcome
+                "fleet.lost", job=answer.job, worker=answer.worker, why=found, outcome=outcome
             )
-            order = msgspec.structs.replace(order, without=(*order.without, answer.address))
+            without = (*job.order.without, answer.address)
+            job.order = msgspec.structs.replace(job.order, without=without)
         return None
 
 
@@ -194,9 +233,12 @@ class _Passing:
         return _last(lines)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _RemoteJob:
-    """A job for a worker: the order, its folder, and the content of its `job.json`."""
+    """A job for a worker: the order, its folder, and the content of its `job.json`.
+
+    The order names the workers that lost it: each had an attempt.
+    """
 
     order: RunJob
     folder: Path

@@ -57,7 +57,9 @@ def make_jobs(config: Config, root: Path, clock: Clock, backend: str | None = No
         limits = replace(limits, memory_mib=limits.memory_mib // workers)
     start = partial(_started, chosen, around, limits.interpreter, workers)
     link = ClusterLink(start, clock, partial(read_tls, chosen.tls))
-    return FleetJobs(root, limits, hidden, link, PlacesHere(config.retrain.parallel))
+    here = PlacesHere(config.retrain.parallel)
+    link.changed = here.look
+    return FleetJobs(root, limits, hidden, link, here)
 
 
 @contextlib.asynccontextmanager

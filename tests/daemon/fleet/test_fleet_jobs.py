@@ -56,6 +56,16 @@ class FakeLink(ClusterLink):
         return await asyncio.to_thread(self._behave.pop(0), order)
 
 
+class Places(PlacesHere):
+    """Places of this host; `asked` is how many have asked for one."""
+
+    asked = 0
+
+    async def take(self, or_else: Callable[[], bool]) -> bool:
+        self.asked += 1
+        return await super().take(or_else)
+
+
 def done(order: RunJob, *lines: dict[str, Any], code: int = 0, stderr: str = "") -> JobDone:
     number = len(order.without)
     where = {"job": order.job, "address": f"tcp://w{number}", "worker": f"w{number}"}
@@ -147,7 +157,7 @@ def make(tmp_path: Path) -> Any:
 
     def made(link: ClusterLink) -> FleetJobs:
         limits = Limits(str(child), nice=0, timeout_s=20, memory_mib=0)
-        return FleetJobs(tmp_path / "jobs", limits, None, link, PlacesHere(1))
+        return FleetJobs(tmp_path / "jobs", limits, None, link, Places(1))
 
     return made
 
@@ -241,6 +251,45 @@ async def test_a_calibration_is_made_by_the_second_worker_if_the_first_sends_non
     assert (len(link.asked), link.asked[0].wanted) == (2, ("calibration.json",))
 
 
+async def test_a_job_that_waits_for_this_host_goes_to_a_cluster_that_is_back(make: Any) -> None:
+    link = FakeLink(lambda order: JobLost(job=order.job, why="it went away"), honest)
+    jobs, told = make(link), list[int]()
+    jobs.listen(lambda: told.append(jobs.remote_places))
+    await jobs._here.take(lambda: False)  # another job runs here for ever
+    waiting = asyncio.create_task(retrain(jobs))
+    await until(lambda: jobs._here.asked == 2)
+    for seen in (ClusterSeen("it does not answer"), ClusterSeen("", link.seen.workers)):
+        await asyncio.sleep(0.01)
+        assert len(link.asked) == 1
+        link.seen = seen
+        link.changed()
+    outcome, _ = await asyncio.wait_for(waiting, 10)
+    assert outcome.model_id.startswith("2025")
+    assert told == [0, 2]
+
+
+async def test_a_job_that_two_workers_lost_waits_for_this_host_whoever_comes(make: Any) -> None:
+    link = FakeLink(lost, lost, honest)
+    jobs = make(link)
+    jobs.listen(lambda: None)
+    await jobs._here.take(lambda: False)
+    waiting = asyncio.create_task(retrain(jobs))
+    await until(lambda: jobs._here.asked == 2)
+    link.seen = ClusterSeen("", link.seen.workers)
+    link.changed()
+    await asyncio.sleep(0.01)
+    jobs._here.leave()
+    outcome, _ = await asyncio.wait_for(waiting, 10)
+    assert (outcome.model_id, len(link.asked)) == ("here", 2)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for a step of something that runs in a thread."""
+    async with asyncio.timeout(10):
+        while not is_so():
+            await asyncio.sleep(0.01)
+
+
 async def test_the_queue_learns_how_many_places_there_are(make: Any) -> None:
     jobs = make(FakeLink(honest, honest))
     assert jobs.remote_places == 2
@@ -251,9 +300,12 @@ async def test_a_reload_changes_how_many_jobs_this_host_runs() -> None:
     here, running = PlacesHere(1), list[int]()
 
     async def job(number: int) -> None:
-        async with here:
-            running.append(number)
+        await here.take(lambda: False)
+        running.append(number)
+        try:
             await asyncio.Event().wait()
+        finally:
+            here.leave()
 
     tasks = [asyncio.create_task(job(number)) for number in range(4)]
     await asyncio.sleep(0)
