@@ -26,7 +26,10 @@ def tell_of_forks(owner: Forked) -> None:
 
 
 def lock_for_forks() -> threading.Lock:
-    """Return a lock that no other thread holds at a fork: a fork waits until it is free."""
+    """Return a lock that no other thread holds at a fork: a fork waits until it is free.
+
+    A thread must hold one such lock at a time: a fork takes all of them, one after the other.
+    """
     lock = threading.Lock()
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(

@@ -17,7 +17,7 @@ from hyperdrift.process.forks import lock_for_forks
 
 TURN_S: Final = 0.0005
 IMPORTS: Final = lock_for_forks()
-"""Held while libraries are imported, also by a pickle.
+"""Held while libraries are imported and models loaded; a pickle imports, too.
 
 Two threads that import parts of scikit-learn at once may meet a module that is half imported.
 """
