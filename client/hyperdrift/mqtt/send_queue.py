@@ -120,6 +120,8 @@ class SendQueue:
         if alone and self._short and self._blame(under_way[0]):
             under_way = under_way[1:]
         self.events.extendleft(reversed([key for key in under_way if isinstance(key, Outgoing)]))
+        # Also the empty ones, by which the broker forgets a topic: `renew` has only the others.
+        self._stale.update(dict.fromkeys(key for key in under_way if isinstance(key, str)))
 
     def _blame(self, key: Key) -> bool:
         """Count against a message that was alone under way; return whether it is put aside."""
@@ -127,6 +129,8 @@ class SendQueue:
         if self._blamed[key] < _PATIENCE:
             return False
         del self._blamed[key]
+        if isinstance(key, str):
+            self._stale.pop(key, None)  # a newer value of it, which waits
         self._short = 0
         topic = key.topic if isinstance(key, Outgoing) else key
         body = key.body if isinstance(key, Outgoing) else self.retained.pop(key)
