@@ -4,12 +4,14 @@ The daemon writes the password of each user to a file, which those may read who 
 user. It is read at each connect, so it may appear later or change.
 
 Every user of a host can listen on a port that is free. So a password is sent only to a port
-that the owner of the file, or root, listens on.
+that the owner of the file, or root, listens on. A file that a bot names may be a copy: if it is
+root's or the bot's own, its owner says nothing about the broker.
 """
 
 import contextlib
 import getpass
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -56,10 +58,13 @@ class FileLogin:
         user: The user at the broker.
         files: Where the password may be; the first that can be used is.
         port: The port that the broker listens on, if it is on this host; else None.
+        copied: Whether the files may be copies, which are root's or this user's.
     """
 
-    def __init__(self, user: str, files: Sequence[Path], port: int | None) -> None:
-        self._user, self._files, self._port = user, tuple(files), port
+    def __init__(
+        self, user: str, files: Sequence[Path], port: int | None, *, copied: bool = False
+    ) -> None:
+        self._user, self._files, self._port, self._copied = user, tuple(files), port, copied
         self._last: str | None = None
         self._advice = ""
 
@@ -95,6 +100,8 @@ class FileLogin:
     def _stranger(self, owner: int) -> str:
         """Return who listens on the port in place of the file's owner; "" if nobody does."""
         holders = listeners(self._port) if self._port is not None else set()
+        if holders and self._copied and owner in {0, os.geteuid()}:
+            return ""
         return next((user_name(uid) for uid in holders if uid not in {0, owner}), "")
 
 
@@ -108,7 +115,7 @@ def login(address: BrokerAddress, password: str | None, password_file: Path | No
     """
     port = address.port if address.is_local else None
     if password is None and password_file is not None:
-        return FileLogin(address.user or BOT, (password_file,), port)
+        return FileLogin(address.user or BOT, (password_file,), port, copied=True)
     if password is not None or address.user or port is None:
         return FixedLogin(address.user, password)
     folders = (SERVICE, Path(os.path.expanduser("~/.local/share/hyperdrift")))  # noqa: PTH111 - a user without a home is none to raise for
@@ -121,14 +128,17 @@ def _unreadable(file: Path) -> str:
     """Say how to get at a file that is another user's."""
     import grp  # noqa: PLC0415 - not on every system that a bot runs on
 
-    owner = 0
+    group_id, mode = 0, 0
     for place in (*reversed(file.parents), file):
         with contextlib.suppress(OSError):  # its folder is closed: whose is that?
-            owner = place.stat().st_gid
+            found = place.stat()
+            group_id, mode = found.st_gid, found.st_mode
     try:
-        group, who = grp.getgrgid(owner).gr_name, getpass.getuser()
+        group, who = grp.getgrgid(group_id).gr_name, getpass.getuser()
     except (OSError, KeyError):  # a number has no name
         return f"you may not read {file}"
+    if not (group_id and mode & (stat.S_IXGRP if stat.S_ISDIR(mode) else stat.S_IRGRP)):
+        return f"you may not read {file}: give {who} the right to read it, or a copy"
     join = f"`sudo usermod -aG {group} {who}` and log in again"
     return f"you are not in group {group}, so you may not read {file}: {join}"
 

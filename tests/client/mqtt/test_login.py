@@ -60,21 +60,65 @@ def test_no_password_goes_to_a_port_that_another_user_listens_on(
         assert trusts_root.told() == (None, said)
 
 
-def test_who_may_not_read_the_file_is_told_the_group_to_join(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, group = secret(tmp_path), grp.getgrgid(os.getegid()).gr_name
+@pytest.fixture
+def another_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of a group that is not root's, which Alice may not read."""
 
     def closed(*_arguments: object) -> None:
         raise PermissionError
 
+    path = secret(tmp_path)
+    if os.geteuid() == 0:
+        os.chown(path, -1, NOBODY)
     monkeypatch.setattr(Path, "open", closed)
     monkeypatch.setenv("LOGNAME", "alice")
-    found = FileLogin("bot", [path], None)
+    return path
+
+
+def test_who_may_not_read_the_file_is_told_the_group_to_join(another_users: Path) -> None:
+    group = grp.getgrgid(another_users.stat().st_gid).gr_name
+    found = FileLogin("bot", [another_users], None)
     assert found.pair() == (None, None)
     join = f"`sudo usermod -aG {group} alice` and log in again"
-    said = f"you are not in group {group}, so you may not read {path}: {join}"
+    said = f"you are not in group {group}, so you may not read {another_users}: {join}"
     assert found.told() == (None, said)
+
+
+def test_nobody_is_told_to_join_a_group_that_may_not_read_the_file_either(
+    another_users: Path,
+) -> None:
+    another_users.chmod(0o600)
+    found = FileLogin("bot", [another_users], None)
+    assert found.pair() == (None, None)
+    said = f"you may not read {another_users}: give alice the right to read it, or a copy"
+    assert found.told() == (None, said)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only in a test of root's is such a group root's")
+def test_nobody_is_told_to_join_the_group_of_root(another_users: Path) -> None:
+    os.chown(another_users, -1, 0)
+    found = FileLogin("bot", [another_users], None)
+    assert found.pair() == (None, None)
+    assert "usermod" not in found.told()[1]
+
+
+def test_a_copy_that_a_bot_names_is_used_also_where_its_owner_does_not_run_the_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "listeners", lambda _port: {12345})  # that of user mosquitto
+    local, path = BrokerAddress.parse("mqtt://bot@127.0.0.1"), secret(tmp_path)
+    assert login(local, None, path).pair() == ("bot", "secret")
+    assert FileLogin("bot", [path], local.port).pair() == (None, None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_the_daemons_own_file_is_no_copy_also_if_a_bot_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "listeners", lambda _port: {12345})
+    path = secret(tmp_path)
+    os.chown(path, NOBODY, NOBODY)
+    assert login(BrokerAddress.parse("mqtt://127.0.0.1"), None, path).pair() == (None, None)
 
 
 @pytest.mark.parametrize(
