@@ -180,4 +180,7 @@ def _code(error: BaseException) -> int:
 
 def is_refusal(error: BaseException) -> bool:
     """Whether the broker refused the user or the password."""
-    return _code(error) in {4, 5, 134, 135}  # MQTT 3.1.1 and 5
+    from aiomqtt.exceptions import MqttConnectError  # noqa: PLC0415 - it delays who only reads an address
+
+    # MQTT 3.1.1 and 5. In other errors of the library 4 and 5 mean that a connection has ended.
+    return isinstance(error, MqttConnectError) and _code(error) in {4, 5, 134, 135}

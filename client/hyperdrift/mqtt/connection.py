@@ -206,6 +206,11 @@ class MqttConnection:
         )
 
     async def _serve(self, client: aiomqtt.Client) -> None:
+        # The library waits on for an answer to a subscription when the connection has ended; who
+        # receives is told at once.
+        await run_together(self._receive(client), self._say(client))
+
+    async def _say(self, client: aiomqtt.Client) -> None:
         self._unsubscribed.clear()
         for topic_filter in list(self._handlers):
             await self._subscribe(client, topic_filter)
@@ -213,7 +218,7 @@ class MqttConnection:
         self._lost_logged, self.trouble, self._hint = False, "", ""
         log.info("bus.connected", broker=str(self._address), dropped=self.queue.dropped)
         self.queue.renew()
-        await run_together(self._receive(client), *(self._send(client) for _ in range(WINDOW)))
+        await run_together(*(self._send(client) for _ in range(WINDOW)))
 
     async def _subscribe(self, client: aiomqtt.Client, topic_filter: str) -> None:
         codes = await within(ANSWER_S, client.subscribe(topic_filter, qos=1))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.mqtt.broker import packets
 from hyperdrift.clock import SystemClock
 from hyperdrift.errors import ConfigError
 from hyperdrift.mqtt.broker_address import BrokerAddress
@@ -234,6 +235,34 @@ async def test_a_broker_that_never_answers_leaves_no_socket_behind() -> None:
     assert time.monotonic() - began < 2
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+async def test_a_broker_that_dies_while_it_is_subscribed_to_is_no_refusal_and_noticed_at_once(
+    answers: int,
+) -> None:
+    tries: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        kind, _, _ = await packets.read(reader, 1000)
+        if kind == packets.CONNECT:  # else it is asked whether it speaks TLS
+            tries.append(1)
+            writer.write(packets.connack(packets.ACCEPTED))
+            _, _, body = await packets.read(reader, 1000)
+            if answers:
+                writer.write(packets.suback(int.from_bytes(body[:2], "big"), [1]))
+            writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    bus = make(f"mqtt://bot@127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    for number in range(2):
+        bus.subscribe(f"in/{number}", Inbox())
+    async with running(bus):
+        await until(lambda: len(tries) >= 3, within_s=9)
+        assert "refuses" not in bus.trouble
+        assert not bus.refused
+    server.close()
 
 
 async def test_an_oversized_payload_is_refused_with_a_log_line_and_does_not_break_the_connection(
