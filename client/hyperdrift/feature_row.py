@@ -72,17 +72,22 @@ def _named(labels: Any) -> bool:
 
 def _one_row(values: Any) -> list[Any]:
     row = list(values)
-    if len(row) == 1 and hasattr(row[0], "__len__") and not isinstance(row[0], (str, bytes)):
+    if len(row) == 1 and _is_several(row[0]):
         return list(row[0])
-    if row and hasattr(row[0], "__len__") and not isinstance(row[0], (str, bytes)):
+    if row and _is_several(row[0]):
         raise BadFeatures(f"there are {len(row)} rows of features; give one bar's row")
     return row
 
 
 def _only(value: Any) -> Any:
     """Return the value in a list of one, as a dict of columns has it."""
-    several = hasattr(value, "__len__") and not isinstance(value, (str, bytes))
-    return list(value)[0] if several and len(value) == 1 else value  # noqa: RUF015 - a Series too
+    return list(value)[0] if _is_several(value) and len(value) == 1 else value  # noqa: RUF015 - a Series too
+
+
+def _is_several(value: Any) -> bool:
+    """Whether it is a list of numbers; a tensor without dimensions is one number."""
+    has_length = hasattr(value, "__len__") and not isinstance(value, (str, bytes))
+    return has_length and getattr(value, "ndim", 1) != 0
 
 
 def _by_name(labels: list[Any], values: list[Any], names: Sequence[str]) -> list[Any]:

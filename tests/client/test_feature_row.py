@@ -38,6 +38,8 @@ Row = namedtuple("Row", [*OTHER_ORDER])  # type: ignore[misc]  # noqa: PYI024 - 
         {**OTHER_ORDER, "t": 1_760_000_000_000},
         {name: [value] for name, value in OTHER_ORDER.items()},
         {name: np.array([value]) for name, value in OTHER_ORDER.items()},
+        [np.array(value) for value in VALUES],  # without dimensions, as those of a torch tensor
+        {name: np.array(value) for name, value in OTHER_ORDER.items()},
         Row(**OTHER_ORDER),
     ],
     ids=lambda given: type(given).__name__,
