@@ -7,6 +7,7 @@ from freqtrade.strategy import IStrategy
 
 from hyperdrift import HyperdriftError, open_slot
 from hyperdrift.features import LIVE_BARS, compute
+from hyperdrift.slot_name import INTERVAL_MS
 
 
 class HyperdriftStrategy(IStrategy):
@@ -35,7 +36,8 @@ class HyperdriftStrategy(IStrategy):
     def ask(self, name, df, metadata):
         rates = self.dp.get_pair_dataframe(metadata["pair"], "1h", "funding_rate")
         known = rates.set_index("date")["open"] if len(rates) else {}
-        funding = df["date"].dt.floor("h").map(known).ffill().fillna(0.0)
+        within = pd.Timedelta(INTERVAL_MS[self.timeframe] - 1, "ms")  # the newest before the close
+        funding = (df["date"] + within).dt.floor("h").map(known).ffill().fillna(0.0)
         bars = df.assign(funding=funding, s_top=0.0, s_bot=0.0).tail(LIVE_BARS)
         try:
             row = compute(bars)[-1].tolist()
