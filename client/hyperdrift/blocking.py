@@ -4,12 +4,13 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from hyperdrift.clock import as_ms
-from hyperdrift.errors import BadInput, ConfigError
+from hyperdrift.errors import BadInput, ConfigError, NoModel
 from hyperdrift.feature_row import Features, feature_row
 from hyperdrift.features import FEATURE_NAMES
 from hyperdrift.mqtt.messages import TradeReport
@@ -71,21 +72,26 @@ class BlockingModelSlot:
             wait_s: Wait this long for the first model, in seconds.
 
         Raises:
-            NoModel: If `wait_s` is positive and no model came in that time.
+            NoModel: If `wait_s` is positive and no model came in that time, or before `stop`.
         """
         with self._turn:
             if not self._running:
                 self._begin()
             slot, loop = self._slot, self._loop
-        asyncio.run_coroutine_threadsafe(slot.start(wait_s), loop).result()
+        try:
+            asyncio.run_coroutine_threadsafe(slot.start(wait_s), loop).result()
+        except CancelledError:  # another thread, or a handler of signals, has called stop
+            if wait_s > 0 and self.model_id is None:
+                raise NoModel(slot.slot) from None
 
     def stop(self) -> None:
         """Disconnect and end the thread; `predict` still works."""
         with self._turn:
+            self._left_behind = False
             if not self._running:
                 return
             self._running = False
-        asyncio.run_coroutine_threadsafe(self._slot.stop(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(_end(self._slot), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
@@ -136,7 +142,9 @@ class BlockingModelSlot:
 
     def note_fork(self) -> None:
         """Note in a forked process that its parent's thread does not run there."""
-        self._turn, self._left_behind, self._running = threading.Lock(), self._running, False
+        self._turn = threading.Lock()
+        # A process that daemonizes forks twice, and nobody predicts in the first child.
+        self._left_behind, self._running = self._left_behind or self._running, False
         self._bot_id = self._slot.name_in(os.getpid())
 
     def _begin(self) -> None:
@@ -147,6 +155,15 @@ class BlockingModelSlot:
         self._thread = threading.Thread(target=self._loop.run_forever, name="slot", daemon=True)
         self._thread.start()
         self._running, self._used, self._left_behind = True, True, False
+
+
+async def _end(slot: ModelSlot) -> None:
+    """Stop a slot, and the calls of `start` that still wait for its first model."""
+    await slot.stop()
+    waiting = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def open_slot(
@@ -208,9 +225,9 @@ def open_slot(
             form=form,
         )
         opened = BlockingModelSlot(inner)
-    elif models_dir:
+    elif models_dir and not broker_url:
         opened = PointerSlot(models_dir, slot, public_key=public_key, form=form)
     else:
-        raise ConfigError("a slot needs broker_url and bot_id, or models_dir")
+        raise ConfigError("a slot needs broker_url and bot_id, or models_dir without a broker")
     opened.start()
     return opened

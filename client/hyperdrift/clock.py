@@ -9,6 +9,8 @@ from hyperdrift.errors import BadInput
 
 _EARLIEST_MS: Final = 100_000_000_000
 """March 1973: a smaller time since 1970 is in seconds."""
+_LATEST_MS: Final = 100_000_000_000_000
+"""Year 5138: a larger one is in microseconds or nanoseconds, as pandas has it."""
 
 
 class Clock(Protocol):
@@ -50,12 +52,12 @@ def as_ms(t: Any) -> int:
         t: An integer of Python or numpy, or a float without a fraction.
 
     Raises:
-        BadInput: If it is no such number, or too small to be in milliseconds.
+        BadInput: If it is no such number, or too small or too large to be in milliseconds.
     """
     try:
         whole = int(t) if isinstance(t, float) and t.is_integer() else operator.index(t)
     except TypeError:
         raise BadInput(f"t is {t!r}; give the bar's open time as an integer, ms UTC") from None
-    if whole < _EARLIEST_MS:
+    if not _EARLIEST_MS <= whole < _LATEST_MS:
         raise BadInput(f"t is {whole}, which is not in milliseconds; give the bar's open in ms UTC")
     return whole

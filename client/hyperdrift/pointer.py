@@ -124,6 +124,7 @@ class PointerSlot:
     def stop(self) -> None:
         """Stop watching the pointer; `predict` still works."""
         with self._turn:
+            self._left_behind = False
             if not self._running:
                 return
             self._running = False
@@ -149,7 +150,8 @@ class PointerSlot:
 
     def note_fork(self) -> None:
         """Note in a forked process that its parent's threads do not run there."""
-        self._left_behind, self._running = self._running, False
+        # A process that daemonizes forks twice, and nobody predicts in the first child.
+        self._left_behind, self._running = self._left_behind or self._running, False
         self._renew()
 
     def _renew(self) -> None:
@@ -168,7 +170,9 @@ class PointerSlot:
         self._running, self._left_behind = True, False
 
     def _follow(self) -> None:
-        with contextlib.suppress(ImportError):  # the version is refused later, with this reason
+        # The version is refused later, with this reason. A library that was built for another
+        # NumPy raises ValueError.
+        with contextlib.suppress(Exception):
             preload(self._model.form)
         while not self._stopping.is_set():
             if self._changed.wait(self._poll_s):
@@ -182,12 +186,15 @@ class PointerSlot:
         try:
             self._watch.follow(self._path.parent)
             found = self._path.stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return  # there is no pointer: the live model stays
+        except OSError as e:
+            self._note(None, f"{self._path}: {e.strerror}; let this user read the folder")
+            return
         state: _State | None = (found.st_ino, found.st_mtime_ns, found.st_size)
         if state == self._seen:
             return
-        before, why = self.model_id, ""
+        why = ""
         try:
             self._model.take(self._path)
         except VersionNotHere as e:
@@ -197,10 +204,14 @@ class PointerSlot:
         # Loading a version may raise any error; then the live model stays.
         except Exception as e:  # noqa: BLE001
             why = f"{type(e).__name__}: {e}"
-        if why and why != self._refusal:
-            log.warning("slot.refused", slot=str(self.slot), why=why, still_live=before)
-        elif not why:
+        if not why:
             log.info("slot.swapped", slot=str(self.slot), model_id=self.model_id)
             self._has_model.set()
+        self._note(state, why)
+
+    def _note(self, state: _State | None, why: str) -> None:
+        """Note what was seen, and why it was refused; log a refusal once."""
+        if why and why != self._refusal:
+            log.warning("slot.refused", slot=str(self.slot), why=why, still_live=self.model_id)
         # Set last: a process that is forked meanwhile looks again.
         self._seen, self._refusal = state, why

@@ -181,7 +181,11 @@ class ModelSlot:
         """
         if not self._started:
             self._started = True
-            await self._begin()
+            try:
+                await self._begin()
+            except BaseException:  # cancelled, mostly: the next call begins anew
+                self._started = False
+                raise
         if wait_s > 0 and self.model_id is None:
             try:
                 await within(wait_s, self._orders.has_model.wait())
@@ -190,6 +194,8 @@ class ModelSlot:
 
     async def _begin(self) -> None:
         await self._orders.load_at_start()
+        if not self._started:
+            return  # stopped meanwhile
         self._announce()
         self._tasks = (
             asyncio.create_task(self._bus.run(), name="slot-bus"),
@@ -265,7 +271,8 @@ class ModelSlot:
 
     def note_fork(self) -> None:
         """Note in a forked process that nothing follows the orders there."""
-        self._left_behind, self._started, self._tasks = self._started, False, ()
+        self._left_behind = self._left_behind or self._started
+        self._started, self._tasks = False, ()
 
     def _say_that_it_stays(self) -> None:
         """Tell once that a forked process answers with the model that it was forked with."""
@@ -307,7 +314,7 @@ class ModelSlot:
             log.warning("slot.refused", **fields, why=error, still_live=self.model_id)
         else:
             log.info("slot.swapped", **fields, load_ms=round(load_ms, 1))
-            self._announce()
+        self._announce()  # also what it waits for no longer
 
     def _announce(self) -> None:
         self._bus.publish(self._presence_topic, self._presence(online=True), retain=True)

@@ -40,7 +40,15 @@ def test_a_broker_gives_a_slot_that_follows_orders_also_while_the_broker_is_away
     slot.stop()
 
 
-@pytest.mark.parametrize("words", [{}, {"broker_url": "mqtt://127.0.0.1"}, {"bot_id": "mine"}])
+@pytest.mark.parametrize(
+    "words",
+    [
+        {},
+        {"broker_url": "mqtt://127.0.0.1"},
+        {"bot_id": "mine"},
+        {"broker_url": "mqtt://127.0.0.1", "models_dir": "/models"},
+    ],
+)
 def test_neither_broker_nor_folder_is_told_by_the_names_to_set(words: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="broker_url and bot_id, or models_dir"):
         open_slot("BTC-5m", **words)
@@ -78,6 +86,24 @@ def test_a_slot_may_be_stopped_and_started_in_any_order(make: Made, tmp_path: Pa
         slot.predict([0.0] * 17)
 
 
+def test_a_thread_that_waits_for_a_model_goes_on_when_the_slot_is_stopped(tmp_path: Path) -> None:
+    slot, ends = on_a_broker_that_is_away(tmp_path), list[BaseException]()
+    slot.start()
+
+    def wait() -> None:
+        try:
+            slot.start(600)
+        except NoModel as e:
+            ends.append(e)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    thread.join(0.2)
+    slot.stop()
+    thread.join(10)
+    assert [str(end) for end in ends] == [str(NoModel("BTC-5m"))]
+
+
 def test_what_is_sent_by_a_slot_that_is_not_started_is_one_sentence(tmp_path: Path) -> None:
     slot = on_a_broker_that_is_away(tmp_path)
     trade = TradeReport(
@@ -99,6 +125,8 @@ def test_what_is_sent_by_a_slot_that_is_not_started_is_one_sentence(tmp_path: Pa
     ("t", "text"),
     [
         (1_760_000_000, "1760000000, which is not in milliseconds"),
+        (1_760_000_000_000_000, "1760000000000000, which is not in milliseconds"),
+        (1_760_000_000_000_000_000, "which is not in milliseconds"),
         (1.5e12 + 0.5, "give the bar's open time as an integer, ms UTC"),
         (datetime(2026, 1, 1, tzinfo=UTC), "give the bar's open time as an integer, ms UTC"),
         ("1760000000000", "give the bar's open time as an integer, ms UTC"),

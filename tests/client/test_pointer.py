@@ -1,5 +1,7 @@
 """A bot without MQTT: LATEST.json alone swaps its model, after the same checks."""
 
+import errno
+import os
 import shutil
 import threading
 import time
@@ -137,6 +139,41 @@ def test_a_refused_pointer_is_said_once_and_taken_when_what_was_missing_comes(sh
         assert slot.model_id == one
     refusals = {entry["why"] for entry in logs if entry["event"] == "slot.refused"}
     assert [entry["event"] for entry in logs].count("slot.refused") == len(refusals)
+
+
+def test_a_folder_that_this_user_may_not_read_is_said_once_and_read_once_it_may(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, stat = shop.deploy(), Path.stat
+    closed = threading.Event()
+    closed.set()
+
+    def guarded(path: Path, **options: bool) -> os.stat_result:
+        if closed.is_set() and shop.models in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", guarded)
+    with capture_logs() as logs, shop.slot(poll_s=0.01) as slot:
+        time.sleep(0.1)
+        assert slot.refusal.endswith(
+            "LATEST.json: Permission denied; let this user read the folder"
+        )
+        closed.clear()
+        until(lambda: slot.model_id == one and not slot.refusal)
+    assert [entry["event"] for entry in logs] == ["slot.refused", "slot.swapped"]
+
+
+def test_libraries_that_cannot_be_imported_end_no_watch(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_form: str) -> None:
+        raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")
+
+    monkeypatch.setattr("hyperdrift.pointer.preload", broken)
+    with shop.slot(poll_s=0.02) as slot:
+        one = shop.deploy()
+        until(lambda: slot.model_id == one)
 
 
 def test_an_older_pointer_that_comes_back_is_refused(shop: Shop) -> None:

@@ -18,6 +18,8 @@ from daemon.runtime.swap import SwapCoordinator
 from hyperdrift.blocking import BlockingModelSlot
 from hyperdrift.clock import SystemClock
 from hyperdrift.errors import BadInput, ConfigError, VersionRefused
+from hyperdrift.fetch.order_follower import OrderFollower
+from hyperdrift.live_model import LiveModel
 from hyperdrift.loaded_model import load_version
 from hyperdrift.manifest import Manifest
 from hyperdrift.mqtt.broker_address import BrokerAddress
@@ -27,6 +29,7 @@ from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot import ModelSlot, NoModel
 from hyperdrift.slot_name import SlotName
 from hyperdrift.version_files import read_manifest
+from tests.captured import capture_logs
 from tests.daemon.brokers import Embedded, Mosquitto, until
 from tests.daemon.versions import certificate, replace_file, rewrite, rows, write_version
 
@@ -562,6 +565,82 @@ async def test_the_blocking_twin_answers_from_any_thread_and_follows_swaps(desk:
     await until(lambda: len(heard) == 2)
     await asyncio.to_thread(slot.stop)
     await until(lambda: desk.swap.bot(SLOT) is None)
+
+
+async def test_a_start_that_was_cancelled_can_be_made_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, load, hangs = desk.version(), OrderFollower.load_at_start, asyncio.Event()
+    desk.order(desk.deploy(one))
+    monkeypatch.setattr(OrderFollower, "load_at_start", lambda _self: hangs.wait())
+    slot = ModelSlot(desk.url, str(SLOT), bot_id="b")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(slot.start(), 0.05)  # its folder is on a disk that hangs
+    monkeypatch.setattr(OrderFollower, "load_at_start", load)
+    await slot.start(wait_s=10)
+    assert slot.model_id == one
+    await slot.stop()
+
+
+async def test_a_slot_that_is_stopped_while_it_starts_does_not_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = asyncio.Event()
+    monkeypatch.setattr(OrderFollower, "load_at_start", lambda _self: loaded.wait())
+    slot = ModelSlot("mqtt://127.0.0.1:9", str(SLOT), bot_id="b")
+    start = asyncio.create_task(slot.start())
+    await asyncio.sleep(0)
+    await slot.stop()
+    loaded.set()
+    await start
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("slot-")]
+
+
+async def test_a_version_in_the_folder_that_cannot_be_used_is_said_once_and_stops_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise AttributeError("'LogisticRegression' object has no attribute 'multi_class'")
+
+    desk.deploy(desk.version())
+    monkeypatch.setattr("hyperdrift.fetch.order_follower.WAITS_S", (0.01,))
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(LiveModel, "take", broken)
+        async with bot(desk, models_dir=desk.root / "models") as slot:
+            await asyncio.sleep(0.2)
+            two = desk.version()
+            assert (await desk.swap_to(two)).status == "loaded"
+            assert slot.model_id == two
+    (line,) = [line for line in logs if line["event"] == "slot.refused"]
+    assert "has no attribute 'multi_class'" in line["why"]
+
+
+async def test_libraries_that_cannot_be_imported_are_told_in_the_answer_to_an_order(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")
+
+    monkeypatch.setattr("hyperdrift.fetch.order_follower.preload", broken)
+    monkeypatch.setattr("hyperdrift.forms.joblib_form.load_joblib", broken)
+    async with bot(desk):
+        ack = await desk.swap_to(desk.version())
+    assert (ack.status, "numpy.dtype size changed" in ack.error) == ("refused", True)
+
+
+async def test_a_bot_that_refuses_says_at_once_that_it_waits_for_nothing(
+    desk: Desk, tmp_path: Path
+) -> None:
+    async with bot(desk, public_key=tmp_path / "public.pem") as slot:
+        await desk.swap_to(desk.version())
+        manifest, pointer = desk.deploy(desk.version()), desk.registry.pointer(SLOT)
+        content = pointer.read_bytes()
+        pointer.unlink()
+        await held_back(desk, slot, manifest, "cannot be read")
+        pointer.write_bytes(content)
+        rewrite(pointer, signature=None)
+        await refused(desk, slot, "not signed")
+        await until(lambda: (b := desk.swap.bot(SLOT)) and not b.waiting_for)
 
 
 def test_a_misspelt_slot_or_address_is_refused_at_once() -> None:

@@ -57,6 +57,7 @@ class OrderFollower:
         self.waiting_for, self.has_model = "", asyncio.Event()
         # One place: when a newer order comes, the older one that waits is dropped.
         self._orders: asyncio.Queue[SwapOrder] = asyncio.Queue(maxsize=1)
+        self._told = ""  # why the version in the folder was refused
 
     def put(self, order: SwapOrder) -> None:
         """Let an order wait for its turn, unless a newer one does."""
@@ -68,17 +69,28 @@ class OrderFollower:
         for path in self._source.at_start:
             try:
                 await asyncio.to_thread(self._model.take, path)
-            except VersionRefused as e:  # noqa: PERF203 - two folders at most
-                if not isinstance(e, VersionNotHere):
-                    fields = {"slot": str(self._model.slot), "model_id": e.model_id}
-                    log.warning("slot.refused", **fields, why=e.reason)
+            except VersionNotHere:  # noqa: PERF203 - two folders at most
+                continue
+            except VersionRefused as e:
+                self._note_refusal(e.model_id, e.reason)
+            # Loading a version may raise any error; then the bot waits for an order.
+            except Exception as e:  # noqa: BLE001
+                self._note_refusal("", _named(e))
             else:
                 self.has_model.set()
                 return
 
+    def _note_refusal(self, model_id: str, why: str) -> None:
+        """Log why a version that nobody ordered was refused: once, as it is looked at again."""
+        if why != self._told:
+            log.warning("slot.refused", slot=str(self._model.slot), model_id=model_id, why=why)
+        self._told = why
+
     async def run(self) -> None:
         """Carry out orders, until cancelled."""
-        with contextlib.suppress(ImportError):  # the order is refused later, with this reason
+        # The order is refused later, with this reason. A library that was built for another NumPy
+        # raises ValueError.
+        with contextlib.suppress(Exception):
             await asyncio.to_thread(preload, self._model.form)
         while True:
             await self._carry_out(await self._next())

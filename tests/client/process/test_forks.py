@@ -15,7 +15,7 @@ from tests.client.test_slot import NOW, SLOT, Desk, desk_on
 from tests.daemon.brokers import Mosquitto, until
 from tests.daemon.versions import write_version
 
-BOT = """
+BEGIN = """
 import faulthandler, os, sys, threading, time
 from hyperdrift import BlockingModelSlot, ModelSlot, PointerSlot
 
@@ -36,6 +36,9 @@ if sys.argv[1] == "pointer":
 else:
     slot = BlockingModelSlot(ModelSlot(sys.argv[2], "BTC-5m", bot_id="mine"))
 slot.start(30)
+"""
+
+BOT = """
 before = told(slot)
 # The parent is busy with all of its locks while it forks.
 busy = [threading.Thread(target=lambda: [told(slot) for _ in range(200)]) for _ in range(2)]
@@ -53,6 +56,52 @@ say(f"parent {before}")
 say(f"parent {told(slot, before)}")
 slot.stop()
 os.wait()
+"""
+
+DAEMON = """
+for _ in range(2):  # as a process does that leaves its terminal
+    if os.fork():
+        os._exit(0)
+faulthandler.dump_traceback_later(60, exit=True)
+before = told(slot)
+say(f"daemon {before}")
+say(f"daemon {told(slot, before)}")
+slot.stop()
+os._exit(0)
+"""
+
+STOPS = """
+if os.fork() == 0:
+    slot.stop()
+    slot.predict([0.0] * 17)
+    say(f"child {[one.name for one in threading.enumerate()]}")
+    os._exit(0)
+os.wait()
+slot.stop()
+"""
+
+LOADS = """
+import os, sys, threading, time
+from pathlib import Path
+
+import onnxruntime
+from hyperdrift.loaded_model import load_version
+
+made, inside = onnxruntime.SessionOptions, threading.Event()
+
+def slow():
+    inside.set()
+    time.sleep(0.5)  # as long as the first import of onnxruntime takes
+    return made()
+
+onnxruntime.SessionOptions = slow
+thread = threading.Thread(target=load_version, args=(Path(sys.argv[1]), "onnx"), daemon=True)
+thread.start()
+inside.wait()
+if (child := os.fork()) == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+thread.join()
 """
 
 FORKS = """
@@ -105,9 +154,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 class Bot:
     """A bot in a process of its own, which forks while its threads predict."""
 
-    def __init__(self, kind: str, where: str) -> None:
+    def __init__(self, kind: str, where: str, code: str = BOT) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", BOT, kind, where], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", BEGIN + code, kind, where], stdout=subprocess.PIPE, text=True
         )
         self._said: list[str] = []
 
@@ -150,6 +199,41 @@ async def test_a_fork_of_a_bot_on_a_broker_follows_orders_under_a_name_of_its_ow
     assert names[1].startswith("mine-")
     assert all(ack.status == "loaded" for ack in desk.acks)
     await bot.end()
+
+
+@pytest.mark.parametrize("kind", ["pointer", "broker"])
+async def test_a_bot_that_forks_twice_to_become_a_daemon_follows_swaps(
+    desk: Desk, kind: str
+) -> None:
+    one = desk.version()
+    desk.order(desk.deploy(one))
+    where = str(desk.root / "models") if kind == "pointer" else desk.url
+    bot = Bot(kind, where, DAEMON)
+    await bot.says(f"daemon {one}")
+    two = desk.version()
+    desk.order(desk.deploy(two))
+    await bot.says(f"daemon {two}")
+    await bot.end()
+
+
+async def test_a_fork_in_which_the_slot_is_stopped_predicts_and_follows_nothing(
+    tmp_path: Path,
+) -> None:
+    ordered(tmp_path, 1)
+    bot = Bot("pointer", str(tmp_path / "models"), STOPS)
+    await bot.says("child ['MainThread']")
+    await bot.end()
+
+
+async def test_a_fork_while_a_model_is_loaded_waits_for_it_and_both_go_on(tmp_path: Path) -> None:
+    ordered(tmp_path, 1)
+    pointer = tmp_path / "models" / str(SLOT) / "LATEST.json"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", LOADS, str(pointer))
+    try:
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
 
 
 async def test_a_process_that_is_forked_while_threads_predict_predicts_too(tmp_path: Path) -> None:
