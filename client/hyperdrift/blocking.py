@@ -14,6 +14,7 @@ from hyperdrift.errors import BadInput, ConfigError, NoModel
 from hyperdrift.feature_row import Features, feature_row
 from hyperdrift.features import FEATURE_NAMES
 from hyperdrift.mqtt.messages import TradeReport
+from hyperdrift.mqtt.own_messages import readable
 from hyperdrift.pointer import PointerSlot
 from hyperdrift.process.forks import tell_of_forks
 from hyperdrift.slot import ModelSlot, Prediction
@@ -128,9 +129,9 @@ class BlockingModelSlot:
         """Tell the daemon of a closed trade.
 
         Raises:
-            BadInput: If the slot is not started.
+            BadInput: If the slot is not started, or the daemon cannot read the trade.
         """
-        self._in_loop(self._slot.publish_trade, trade)
+        self._in_loop(self._slot.publish_trade, readable(trade))
 
     def _in_loop(self, work: Callable[..., None], *arguments: Any) -> None:
         if self._left_behind:

@@ -40,6 +40,7 @@ from hyperdrift.mqtt.messages import (
     TradeReport,
     decode,
 )
+from hyperdrift.mqtt.own_messages import readable
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.process.forks import tell_of_forks
 from hyperdrift.slot_name import SlotName
@@ -250,8 +251,12 @@ class ModelSlot:
         self._bus.publish(self._topics.prediction(self.slot), message)
 
     def publish_trade(self, trade: TradeReport) -> None:
-        """Tell the daemon of a closed trade, so that it knows the real win rate."""
-        self._bus.publish(self._topics.trade(self.slot), trade)
+        """Tell the daemon of a closed trade, so that it knows the real win rate.
+
+        Raises:
+            BadInput: If the daemon cannot read it, for example a price that is a text.
+        """
+        self._bus.publish(self._topics.trade(self.slot), readable(trade))
 
     def renewed(self, bot_id: str = "") -> "ModelSlot":
         """Return a slot that answers with the same model and is not started yet.

@@ -1,9 +1,12 @@
 """A slot of any thread: started from the words of a configuration, stopped, started again."""
 
+import dataclasses
 import json
+import math
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from hyperdrift import (
 )
 from hyperdrift.clock import as_ms
 from hyperdrift.errors import BadInput
-from hyperdrift.mqtt.messages import encode
+from hyperdrift.mqtt.messages import decode, encode
 
 
 def test_a_folder_alone_gives_a_slot_that_watches_it(tmp_path: Path) -> None:
@@ -106,19 +109,52 @@ def test_a_thread_that_waits_for_a_model_goes_on_when_the_slot_is_stopped(tmp_pa
 
 def test_what_is_sent_by_a_slot_that_is_not_started_is_one_sentence(tmp_path: Path) -> None:
     slot = on_a_broker_that_is_away(tmp_path)
-    trade = TradeReport(
-        trade_id="1",
-        side="buy",
-        opened_ms=1,
-        closed_ms=2,
-        entry=1.0,
-        exit=1.0,
-        size=1.0,
-        fee=0.0,
-        pnl=0.0,
-    )
     with pytest.raises(BadInput, match=r"not started, so nothing can be sent; call start\(\)"):
-        slot.publish_trade(trade)
+        slot.publish_trade(TRADE)
+
+
+TRADE = TradeReport(
+    trade_id="1",
+    side="buy",
+    opened_ms=1,
+    closed_ms=2,
+    entry=1.0,
+    exit=1.0,
+    size=1.0,
+    fee=0.0,
+    pnl=0.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"entry": "67000.5"}, "TradeReport: entry is a text, must be a number"),
+        ({"pnl": math.nan}, "TradeReport: pnl is null, must be a number"),
+        ({"trade_id": 7}, "TradeReport: trade_id is a number out of range or kind"),
+        ({"closed_ms": datetime(2026, 1, 1, tzinfo=UTC)}, "datetime is not JSON serializable"),
+    ],
+)
+def test_a_trade_that_the_daemon_cannot_read_is_told_to_the_bot(
+    fields: dict[str, Any], text: str, tmp_path: Path
+) -> None:
+    bad = dataclasses.replace(TRADE, **fields)
+    slot = on_a_broker_that_is_away(tmp_path)
+    slot.start()
+    with pytest.raises(BadInput, match=text):
+        slot.publish_trade(bad)
+    slot.stop()
+    with pytest.raises(BadInput, match=text):
+        slot._slot.publish_trade(bad)
+
+
+def test_a_trade_may_have_decimals_and_numbers_of_numpy(tmp_path: Path) -> None:
+    slot = on_a_broker_that_is_away(tmp_path)._slot
+    price: Any = Decimal("67000.5")
+    closed: Any = np.int64(2)
+    slot.publish_trade(dataclasses.replace(TRADE, entry=price, closed_ms=closed))
+    (event,) = slot._bus.queue.events
+    assert decode(event.body, TradeReport) == dataclasses.replace(TRADE, entry=67000.5)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import math
 import types
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from typing import (
     Annotated,
@@ -332,7 +333,7 @@ def _called(value: Any) -> str:
 
 def _finite(value: Any) -> Any:
     """Return plain JSON values: None for NaN and infinity, Python's numbers for numpy's."""
-    if isinstance(value, float):
+    if isinstance(value, (float, Decimal)):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(k): _finite(v) for k, v in value.items()}
