@@ -12,7 +12,7 @@ import math
 import random
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -208,9 +208,10 @@ class MqttConnection:
     async def _serve(self, client: aiomqtt.Client) -> None:
         # The library waits on for an answer to a subscription when the connection has ended; who
         # receives is told at once.
-        await run_together(self._receive(client), self._say(client))
+        early: list[aiomqtt.Message] = []
+        await run_together(self._receive(client, early), self._say(client, early))
 
-    async def _say(self, client: aiomqtt.Client) -> None:
+    async def _say(self, client: aiomqtt.Client, early: Sequence[aiomqtt.Message]) -> None:
         self._unsubscribed.clear()
         for topic_filter in list(self._handlers):
             await self._subscribe(client, topic_filter)
@@ -218,6 +219,8 @@ class MqttConnection:
         self._lost_logged, self.trouble, self._hint = False, "", ""
         log.info("bus.connected", broker=str(self._address), dropped=self.queue.dropped)
         self.queue.renew()
+        for message in early:
+            self._handle(message)
         await run_together(*(self._send(client) for _ in range(WINDOW)))
 
     async def _subscribe(self, client: aiomqtt.Client, topic_filter: str) -> None:
@@ -246,15 +249,22 @@ class MqttConnection:
                 self.queue.work.clear()
                 self.queue.settle()
 
-    async def _receive(self, client: aiomqtt.Client) -> None:
+    async def _receive(self, client: aiomqtt.Client, early: list[aiomqtt.Message]) -> None:
+        """Hand on what comes; what comes before everything is subscribed to waits in `early`."""
         async for message in client.messages:
             _acknowledge_segments(client)
-            topic, body = message.topic.value, message.payload
-            if not isinstance(body, bytes):
-                continue
-            for handlers in list(self._handlers_of.iter_match(topic)):
-                for handler in handlers:
-                    self._call(handler, topic, body, retained=message.retain)
+            if self._up.is_set():
+                self._handle(message)
+            else:
+                early.append(message)
+
+    def _handle(self, message: aiomqtt.Message) -> None:
+        topic, body = message.topic.value, message.payload
+        if not isinstance(body, bytes):
+            return
+        for handlers in list(self._handlers_of.iter_match(topic)):
+            for handler in handlers:
+                self._call(handler, topic, body, retained=message.retain)
 
     def _call(self, handler: Handler, topic: str, body: bytes, *, retained: bool) -> None:
         try:

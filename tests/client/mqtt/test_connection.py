@@ -70,6 +70,25 @@ async def test_a_message_reaches_a_subscriber_with_topic_payload_and_retain_flag
     assert late.got[0][2] is True
 
 
+async def test_who_hears_a_retained_message_is_connected_already(broker: Broker) -> None:
+    one, two, inbox = make(broker.url), make(broker.url), Inbox()
+    connected: list[bool] = []
+
+    def hear(topic: str, payload: bytes, retained: bool) -> None:
+        connected.append(two.connected)
+        inbox(topic, payload, retained)
+
+    two.subscribe("t/kept", hear)
+    for n in range(50):  # the broker answers these after it has sent the message
+        two.subscribe(f"t/other/{n}", inbox)
+    async with running(one):
+        one.publish("t/kept", BotPresence(online=True, bot_id="b"), retain=True)
+        await one.flush()
+        async with running(two):
+            await until(lambda: inbox.got)
+    assert (len(inbox.got), connected) == (1, [True])
+
+
 async def test_messages_published_before_the_broker_is_up_arrive_in_order(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path)
     one, inbox = make(broker.url), Inbox()
