@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from daemon.ingest.tables.columns import MAY_COUNT, Columns, folded
-from daemon.ingest.tables.reading import Bools, Floats, RawTable, Wanted
+from daemon.ingest.tables.reading import Bools, Floats, RawTable, Wanted, converted
 from daemon.store.bar_columns import BarColumns
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import DAY_MS
@@ -112,11 +112,9 @@ def _others(table: RawTable, columns: Columns, rows: Any) -> dict[str, Floats]:
     for name in table.names:
         if name in taken or not (name.isdecimal() or MAY_COUNT.search(folded(name))):
             continue
-        try:
-            numbers = table.column(name).take(pa.array(rows)).cast(pa.float64())
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            continue  # no numbers
-        found[name] = np.asarray(numbers.to_numpy(), dtype=np.float64)
+        numbers = converted(table.column(name).take(pa.array(rows)), pa.float64())
+        if numbers is not None:
+            found[name] = np.asarray(numbers.to_numpy(), dtype=np.float64)
     return found
 
 

@@ -26,6 +26,7 @@ from hyperdrift import (
 from hyperdrift.clock import as_ms
 from hyperdrift.errors import BadInput
 from hyperdrift.mqtt.messages import decode, encode
+from tests.client.trades import TRADE
 
 
 def test_a_folder_alone_gives_a_slot_that_watches_it(tmp_path: Path) -> None:
@@ -111,19 +112,6 @@ def test_what_is_sent_by_a_slot_that_is_not_started_is_one_sentence(tmp_path: Pa
     slot = on_a_broker_that_is_away(tmp_path)
     with pytest.raises(BadInput, match=r"not started, so nothing can be sent; call start\(\)"):
         slot.publish_trade(TRADE)
-
-
-TRADE = TradeReport(
-    trade_id="1",
-    side="buy",
-    opened_ms=1,
-    closed_ms=2,
-    entry=1.0,
-    exit=1.0,
-    size=1.0,
-    fee=0.0,
-    pnl=0.0,
-)
 
 
 @pytest.mark.parametrize(

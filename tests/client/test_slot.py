@@ -30,6 +30,7 @@ from hyperdrift.slot import ModelSlot, NoModel
 from hyperdrift.slot_name import SlotName
 from hyperdrift.version_files import read_manifest
 from tests.captured import capture_logs
+from tests.client.trades import TRADE
 from tests.daemon.brokers import Embedded, Mosquitto, until
 from tests.daemon.versions import certificate, replace_file, rewrite, rows, write_version
 
@@ -520,27 +521,16 @@ async def test_predictions_and_trades_reach_the_daemon(desk: Desk) -> None:
     heard: dict[str, bytes] = {}
     desk.bus.subscribe(TOPICS.prediction(SLOT), lambda t, body, _r: heard.update({t: body}))
     desk.bus.subscribe(TOPICS.trade(SLOT), lambda t, body, _r: heard.update({t: body}))
-    trade = TradeReport(
-        trade_id="1",
-        side="buy",
-        opened_ms=1,
-        closed_ms=2,
-        entry=1.0,
-        exit=2.0,
-        size=1.0,
-        fee=0.0,
-        pnl=1.0,
-    )
     async with bot(desk) as slot:
         await desk.swap_to(desk.version())
         prediction = slot.predict(rows()[0].tolist())
         slot.publish_prediction(NOW, prediction, rows()[0].tolist())
-        slot.publish_trade(trade)
+        slot.publish_trade(TRADE)
         await until(lambda: len(heard) == 2)
     made = msgspec.json.decode(heard[TOPICS.prediction(SLOT)], type=PredictionMade)
     assert (made.t, made.model_id) == (NOW, prediction.model_id)
     assert made.features == tuple(rows()[0])
-    assert msgspec.json.decode(heard[TOPICS.trade(SLOT)], type=TradeReport) == trade
+    assert msgspec.json.decode(heard[TOPICS.trade(SLOT)], type=TradeReport) == TRADE
 
 
 async def test_the_blocking_twin_answers_from_any_thread_and_follows_swaps(desk: Desk) -> None:

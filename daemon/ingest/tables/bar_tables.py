@@ -22,6 +22,7 @@ from daemon.ingest.tables.reading import (
     RowSieve,
     TableReport,
     Wanted,
+    converted,
     printable,
 )
 from daemon.ingest.tables.row_times import RowTimes, row_times
@@ -194,10 +195,10 @@ def _counts(table: RawTable, columns: Columns) -> Ints:
     none: Ints = np.zeros(table.rows, dtype=np.int64)
     if "n" not in columns.values:
         return none
-    try:
-        counts: Any = table.column(columns.values["n"]).cast(pa.float64()).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    column = converted(table.column(columns.values["n"]), pa.float64())
+    if column is None:
         return none
+    counts = np.asarray(column.to_numpy())
     fine = np.isfinite(counts) & (counts > 0) & (counts < 2**53)
     return np.where(fine, counts, 0).astype(np.int64)
 

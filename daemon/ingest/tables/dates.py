@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from daemon.ingest.tables.reading import Bools, Ints, Wanted, printable
+from daemon.ingest.tables.reading import Bools, Ints, Wanted, converted, printable
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, MINUTE_MS
 
@@ -102,9 +102,7 @@ def _iso(column: Any) -> Dates | None:
     import pyarrow as pa  # noqa: PLC0415 - see read_dates
 
     for zone in (None, "UTC"):
-        try:
-            stamps = column.cast(pa.timestamp("ns", zone))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if (stamps := converted(column, pa.timestamp("ns", zone))) is None:
             continue
         t = stamps.cast(pa.int64()).to_numpy().astype(np.int64) // 1_000_000
         return Dates(t, (t >= _FIRST_MS) & (t < _LAST_MS), zone is not None, [])

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.ingest.tables.reading import Floats, printable
+from daemon.ingest.tables.reading import Floats, converted, printable
 from hyperdrift.errors import BadInput
 
 _SPACE: Final = "[ \u00a0\u2009\u202f'\u2019]"
@@ -85,11 +85,8 @@ def _cast(column: Any) -> Floats | None:
         return None
     if pa.types.is_float32(column.type):  # 59911.3 is meant, not 59911.30078125
         column = column.cast(pa.string())
-    try:
-        numbers = column.cast(pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return None
-    return np.asarray(numbers.to_numpy(), dtype=np.float64)
+    numbers = converted(column, pa.float64())
+    return None if numbers is None else np.asarray(numbers.to_numpy(), dtype=np.float64)
 
 
 def _trimmed(text: Any) -> Any:

@@ -52,6 +52,16 @@ class Wanted:
     now_ms: int = 2**62
 
 
+def converted(column: Any, kind: Any) -> Any | None:
+    """Return an Arrow column as another type; None if one of its values is none of that type."""
+    import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s, and other commands do not need it
+
+    try:
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+
+
 def described(
     *,
     columns: str = "",

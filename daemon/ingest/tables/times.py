@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from daemon.ingest.tables.dates import read_dates
-from daemon.ingest.tables.reading import Bools, Ints, Wanted
+from daemon.ingest.tables.reading import Bools, Ints, Wanted, converted
 from daemon.ingest.tables.zones import to_utc
 from hyperdrift.errors import BadInput
 
@@ -110,10 +110,8 @@ def _numeric(path: str, name: str, column: Any) -> Any:
     import pyarrow as pa  # noqa: PLC0415 - see read_times
     import pyarrow.compute as pc  # noqa: PLC0415 - see read_times
 
-    try:
-        return column.cast(pa.int64()).fill_null(0).to_numpy()  # the usual case
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        pass
+    if (whole := converted(column, pa.int64())) is not None:  # the usual case
+        return whole.fill_null(0).to_numpy()
     if pa.types.is_string(column.type):
         column = pc.utf8_trim_whitespace(column)
         if pc.any(pc.match_substring_regex(column, _ROUNDED)).as_py():
@@ -127,11 +125,8 @@ def _numeric(path: str, name: str, column: Any) -> Any:
             return None
         column = pc.if_else(digits, column, pa.scalar(None, pa.string()))
     for kind in (pa.int64(), pa.float64()):
-        try:
-            cast = column.cast(kind)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            continue
-        return cast.fill_null(0 if kind == pa.int64() else np.nan).to_numpy()
+        if (numbers := converted(column, kind)) is not None:
+            return numbers.fill_null(0 if kind == pa.int64() else np.nan).to_numpy()
     return None
 
 

@@ -318,16 +318,6 @@ async def test_a_request_and_its_answer_take_milliseconds_because_nagle_is_off(
     assert sorted(took)[len(took) // 2] < 20, took  # delayed acknowledgements cost 40 ms each
 
 
-async def test_publishing_never_waits_even_with_no_broker_at_all() -> None:
-    bus = make(f"mqtt://127.0.0.1:{unused_port()}")
-    async with running(bus):
-        await asyncio.sleep(0.05)
-        began = time.perf_counter()
-        for n in range(2000):
-            bus.publish("t/a", {"n": n})
-        assert time.perf_counter() - began < 0.5
-
-
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
