@@ -32,6 +32,7 @@ from retrain.computers import BUILTIN
 from retrain.deciding.costs import Costs
 from retrain.deciding.expectation import MOST_SIGNALS
 from retrain.errors import BadJob, RetrainError
+from retrain.forms import job_bars
 from retrain.job import Job
 from retrain.judging.gate_limits import GateLimits
 
@@ -145,7 +146,7 @@ def _warm_up() -> None:
 
 
 def read_job(folder: Path) -> Job:
-    """Read `job.json` and `bars.npz`.
+    """Read `job.json` and the bars.
 
     Raises:
         BadJob: If either is missing, damaged, or has a key that is unknown or of a wrong kind.
@@ -160,7 +161,7 @@ def read_job(folder: Path) -> Job:
     gates, champion = settings.pop("gates", {}), settings.pop("champion", None)
     costs, fits = settings.pop("costs", {}), settings.pop("fits", None)
     name, path = settings.pop("computer", BUILTIN), settings.pop("computer_path", "")
-    frame = _read_bars(folder / "bars.npz")
+    frame = _read_bars(folder)
     return Job(
         **settings,
         frame=frame,
@@ -199,14 +200,14 @@ def _check(settings: Any) -> None:
         raise BadJob(f"min_signal_rate must be above 0 and at most {MOST_SIGNALS:g}")
 
 
-def _read_bars(path: Path) -> dict[str, NDArray[Any]]:
+def _read_bars(folder: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as bars:
-            if missing := [name for name in _COLUMNS if name not in bars]:
-                raise BadJob(f"bars.npz lacks the array {', '.join(missing)}")
-            return {name: bars[name] for name in _COLUMNS}
-    except (OSError, ValueError, EOFError) as e:
-        raise BadJob(f"bars.npz cannot be read ({e})") from e
+        bars = job_bars.read(folder)
+    except (OSError, ValueError) as e:
+        raise BadJob(f"the bars cannot be read ({e})") from e
+    if missing := [name for name in _COLUMNS if name not in bars]:
+        raise BadJob(f"the bars lack the array {', '.join(missing)}")
+    return {name: bars[name] for name in _COLUMNS}
 
 
 def _tell_progress(step: str, percent: float) -> None:

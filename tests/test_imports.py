@@ -15,11 +15,11 @@ IO = {
     "threading", "time", "urllib", "watchdog", "websockets",
 }  # fmt: skip
 MAY_NOT = {"monitor": IO | {"daemon", "retrain"}, "retrain": IO | {"daemon", "monitor"}}
-# The modules of retrain/ whose work is I/O: the files of a version, their proof, the scripts that
-# other interpreters run for it, the child process, and the one that runs a bot's class.
+# The modules of retrain/ whose work is I/O: the files of a version, their proof, the bars of a job,
+# the scripts that other interpreters run, the child process, and the one that runs a bot's class.
 WITH_IO = {
     *("retrain/artifact.py", "retrain/computing.py", "retrain/__main__.py"),
-    *("retrain/forms/interpreters.py", "retrain/forms/to_onnx.py"),
+    *("retrain/forms/interpreters.py", "retrain/forms/to_onnx.py", "retrain/forms/job_bars.py"),
     *("retrain/forms/joblib_selftest.py", "retrain/forms/onnx_selftest.py"),
 }
 

@@ -55,7 +55,8 @@ def read_backend(section: RetrainSection, name: str | None = None) -> Backend:
     key = "retrain.backend" if name is None else "--backend"
     said = f"{key} is {text!r}"
     backend = Backend(text) if text == OWN_CLUSTER else _cluster(text, files, said, given=given)
-    require("distributed", f"{key} = {text!r}")
+    for library in ("distributed", "pyarrow"):
+        require(library, f"{key} = {text!r}")
     return backend
 
 

@@ -15,7 +15,7 @@ from daemon.fleet.messages import WorkerSeen
 RESOURCE: Final = "retrain"
 CALIBRATION: Final = "calibration"
 _ANSWER_S: Final = 60.0
-_ONNX: Final = ("onnx", "onnxruntime")
+_OURS: Final = ("onnx", "onnxruntime", "pyarrow")  # of the daemon's interpreter, not the trainer's
 # Fields of a manifest, and the libraries whose versions they have.
 _NAMED: Final = {"sklearn": "scikit-learn", "numpy": "numpy"}
 
@@ -27,7 +27,7 @@ def own_facts(trainer: str, ours: str, path: str) -> Facts:
 
     Args:
         trainer: The interpreter that trains here.
-        ours: The daemon's own, which makes the portable form and calibrates.
+        ours: The daemon's own, which makes the portable form, calibrates and sends the bars.
         path: Folder that holds `retrain` alone, for the other one to import.
 
     Raises:
@@ -36,7 +36,7 @@ def own_facts(trainer: str, ours: str, path: str) -> Facts:
     if trainer == ours:
         return _asked(ours, {})
     own = _asked(ours, {})
-    replaced = {name: own[name] for name in (*_ONNX, CALIBRATION)}
+    replaced = {name: own[name] for name in (*_OURS, CALIBRATION)}
     return {**_asked(trainer, {"PYTHONPATH": path}), **replaced}
 
 

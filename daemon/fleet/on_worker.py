@@ -71,6 +71,7 @@ def digest(*names):
 libraries = ("scikit-learn", "numpy", "scipy", "pandas", "joblib", "threadpoolctl")
 facts = {"python": "{}.{}".format(*sys.version_info[:2]), "machine": platform.machine()}
 facts |= {name: has(name) for name in (*libraries, "onnx", "onnxruntime")}
+facts["pyarrow"] = "installed" if has("pyarrow") else ""  # any version reads the bars alike
 facts["retrain"] = digest("retrain")
 try:
     from retrain import features

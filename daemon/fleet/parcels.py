@@ -1,8 +1,7 @@
 """Pack the folder of a job for a worker, and unpack what comes back.
 
 A worker has none of our files: it gets copies of the bars and of the live model, and names its
-own interpreter. The bars travel as the bytes of `bars.npz`: to read them takes numpy alone, which
-every worker has, while Arrow would be one library more.
+own interpreter. The bars travel as the bytes of an Arrow stream.
 """
 
 import hashlib
@@ -10,6 +9,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
+
+from retrain.forms import job_bars
 
 _CHAMPION: Final = "champion"
 # Paths of this host. `fits` only saves time, and changes no result.
@@ -29,11 +30,11 @@ def pack(folder: Path) -> dict[str, bytes]:
 
     Raises:
         OSError: If one cannot be read.
-        ValueError: If `job.json` or the champion's manifest is not JSON.
+        ValueError: If `job.json` or the champion's manifest is not JSON, or the bars are damaged.
     """
     spec = json.loads((folder / "job.json").read_text())
     spec = {key: value for key, value in spec.items() if key not in _OURS}
-    files = {"bars.npz": (folder / "bars.npz").read_bytes()}
+    files = {job_bars.ARROW: job_bars.to_arrow(job_bars.read(folder))}
     if spec.get("champion"):
         manifest = Path(spec["champion"])
         spec["champion"] = f"{_CHAMPION}/{manifest.name}"

@@ -16,6 +16,7 @@ from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor.drift.calibration import calibrate as calibrate_drift
 from monitor.errors import BadReference
 from retrain import features
+from retrain.forms import job_bars
 
 # Older rows describe the present market less well. At 5m this is 139 days.
 REFERENCE_ROWS = 40_000
@@ -28,8 +29,7 @@ def calibrate(folder: Path, false_alarms_per_month: float) -> str:
         BadReference: If the bars allow none.
     """
     job = json.loads((folder / "job.json").read_text())
-    with np.load(folder / "bars.npz") as bars:
-        frame = {name: bars[name] for name in bars.files}
+    frame = job_bars.read(folder)
     # The retrain ran a bot's own feature class, in the interpreter that has its libraries.
     theirs = folder / "features.npy"
     rows = np.load(theirs) if theirs.exists() else features.compute(frame)

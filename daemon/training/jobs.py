@@ -23,6 +23,7 @@ from daemon.core import subprocesses
 from daemon.core.errors import RetrainFailedError
 from daemon.core.subprocesses import Limits, OnLine, Surroundings
 from daemon.training.last_lines import ChallengeOutcome, read_challenge, read_verdict
+from retrain.forms import job_bars
 
 __all__ = ["ChallengeOutcome", "JobOutcome", "Jobs", "Limits"]
 
@@ -303,10 +304,9 @@ def _is_setting(key: str) -> bool:
 
 def _prepare(folder: Path, spec: Mapping[str, Any], frame: Frame) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    arrays: dict[str, Any] = dict(frame)
     try:
         folder.mkdir(mode=0o700, parents=True)
-        np.savez(folder / "bars.npz", **arrays)
+        job_bars.write(folder, frame)
         (folder / "job.json").write_text(json.dumps(dict(spec)))
     except OSError as e:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,1 +1,1 @@
-"""The two forms of a saved model: how each is made, and proved in a fresh interpreter."""
+"""The two forms of a saved model, how each is made and proved; and the forms of a job's bars."""

@@ -11,6 +11,7 @@ import pytest
 
 from hyperdrift.loaded_model import load_version
 from retrain.__main__ import FitFolder, main, serve
+from retrain.forms import job_bars
 from tests.retrain.planted import HORIZON, THRESHOLD, planted
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 def prepare(folder: Path, n_bars: int, **changes: object) -> Path:
     frame = planted(n_bars, seed=1)
-    np.savez(folder / "bars.npz", allow_pickle=False, **frame)
+    job_bars.write(folder, frame)
     settings: dict[str, object] = {
         "slot": "TEST-5m",
         "interval": "5m",
@@ -95,12 +96,14 @@ def test_too_few_bars_are_named_as_such(tmp_path: Path, capsys: pytest.CaptureFi
     assert lines(capsys.readouterr().out)[-1]["kind"] == "TooFewBars"
 
 
-@pytest.mark.parametrize("broken", ["job.json", "bars.npz"])
+@pytest.mark.parametrize("broken", ["job.json", "bars.npz", "bars.arrow"])
 @pytest.mark.parametrize("content", [None, b"", b"garbage"])
 def test_a_missing_or_damaged_file_is_a_bad_job(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: str, content: bytes | None
 ) -> None:
     prepare(tmp_path, 400)
+    if broken == job_bars.ARROW:
+        (tmp_path / "bars.npz").rename(tmp_path / broken)
     (tmp_path / broken).unlink()
     if content is not None:
         (tmp_path / broken).write_bytes(content)
@@ -112,9 +115,9 @@ def test_a_bar_column_that_is_missing_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare(tmp_path, 400)
-    np.savez(tmp_path / "bars.npz", t=np.arange(400))
+    job_bars.write(tmp_path, {"t": np.arange(400)})
     assert main(tmp_path) == 2
-    assert "lacks the array open" in lines(capsys.readouterr().out)[-1]["error"]
+    assert "the bars lack the array open" in lines(capsys.readouterr().out)[-1]["error"]
 
 
 def test_a_surprise_is_reported_too_and_its_traceback_goes_to_stderr(

@@ -10,6 +10,7 @@ from typing import Any
 
 import cloudpickle
 import msgspec
+import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
@@ -18,6 +19,7 @@ from daemon.fleet.cluster import Cluster, _Attempt, _Peer
 from daemon.fleet.handshake import own_facts
 from daemon.fleet.messages import ClusterSeen, JobDone, JobLost, JobPrinted, RunJob, WorkerSeen
 from hyperdrift.clock import SystemClock
+from retrain.forms import job_bars
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
@@ -33,7 +35,8 @@ while "until" in asked and not os.path.exists(asked["until"]):
 if "sklearn" in asked:
     (folder / "candidate").mkdir()
     (folder / "candidate" / "manifest_m.json").write_text(json.dumps({"sklearn": asked["sklearn"]}))
-(folder / "made.json").write_text((folder / "bars.npz").read_text() + str(asked["jobs"]))
+bars = (folder / "bars.arrow").stat().st_size > 0
+(folder / "made.json").write_text(f"{bars} {asked['jobs']}")
 print(json.dumps({"event": "finished"}))
 """
 
@@ -85,7 +88,7 @@ class Host:
         folder = self._folder / name
         folder.mkdir()
         (folder / "job.json").write_text(json.dumps(spec))
-        (folder / "bars.npz").write_text("bars")
+        job_bars.write(folder, {"t": np.arange(3)})
         wanted = ("made.json", "candidate")
         return RunJob(
             job=name,
@@ -144,7 +147,7 @@ async def test_a_job_travels_to_a_worker_and_its_files_back(host: Host) -> None:
         await client.close()
     assert (done.code, done.stderr) == (0, "")
     assert [json.loads(line)["event"] for line in done.lines] == ["progress", "finished"]
-    assert (Path(order.folder) / "made.json").read_text() == "bars1"  # one thread, as it has
+    assert (Path(order.folder) / "made.json").read_text() == "True 1"  # one thread, as it has
 
 
 async def test_a_worker_whose_libraries_were_replaced_costs_an_attempt_and_is_asked_again(

@@ -5,18 +5,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from daemon.fleet.parcels import fault, pack, unpack
 from retrain.artifact import read_champion
+from retrain.forms import job_bars
 from tests.daemon.versions import write_version
 
 WANTED = ("candidate", "calibration.json")
+BARS = {"t": np.array([300_000, 600_000]), "close": np.array([1.5, 2.5])}
 
 
 def job_folder(folder: Path, **spec: Any) -> Path:
     folder.mkdir()
-    (folder / "bars.npz").write_bytes(b"bars")
+    job_bars.write(folder, BARS)
     (folder / "job.json").write_text(json.dumps({"slot": "BTC-5m", **spec}))
     return folder
 
@@ -24,9 +28,21 @@ def job_folder(folder: Path, **spec: Any) -> Path:
 def test_a_job_is_packed_without_paths_of_this_host(tmp_path: Path) -> None:
     here = {"python": "/opt/bot/python", "onnx_python": "/x", "fits": "/f", "computer_path": "/c"}
     files = pack(job_folder(tmp_path / "job", seed=3, champion=None, **here))
-    assert files["bars.npz"] == b"bars"
     assert json.loads(files["job.json"]) == {"slot": "BTC-5m", "seed": 3, "champion": None}
-    assert files.keys() == {"bars.npz", "job.json"}
+    assert files.keys() == {"bars.arrow", "job.json"}
+
+
+def test_the_bars_travel_as_one_arrow_table_that_others_read_too(tmp_path: Path) -> None:
+    files = pack(job_folder(tmp_path / "job"))
+    table = pa.ipc.open_stream(files["bars.arrow"]).read_all()
+    assert table.to_pydict() == {"t": [300_000, 600_000], "close": [1.5, 2.5]}
+
+
+def test_bars_that_were_damaged_on_this_host_are_not_sent(tmp_path: Path) -> None:
+    folder = job_folder(tmp_path / "job")
+    (folder / "bars.npz").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(ValueError, match=r"bars\.npz holds no arrays"):
+        pack(folder)
 
 
 def test_the_live_model_travels_with_what_a_retrain_reads_of_it(tmp_path: Path) -> None:
