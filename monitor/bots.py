@@ -57,6 +57,7 @@ class Bots:
     def __init__(self) -> None:
         self._bots: dict[str, _Bot] = {}
         self.mismatch: Mismatch | None = None
+        self._compared_ms, self._not_compared = 0, 0
         self.speakers: dict[str, int | None] = {}
 
     NEWS: ClassVar = (
@@ -81,6 +82,25 @@ class Bots:
             case events.FeaturesAgreed():
                 return self._agreed(event)
         return []
+
+    def bar(self, at_ms: int) -> list[Finding]:
+        """Take the close of a bar, ms UTC; end a mismatch that no bot could show any more.
+
+        The bot that had it may be gone for good, or publish its features no longer. It is waited
+        for as long as one that left.
+        """
+        now = self.mismatch
+        if now is None:
+            return []
+        self._not_compared += 1
+        if self._not_compared < CLEAN_BARS or at_ms - self._compared_ms < DAY_MS:
+            return []
+        self.mismatch = None
+        text = (
+            f"no bot has published features for {self._not_compared} bars, so nobody knows "
+            f"whether {now.column} still differs; models are deployed again"
+        )
+        return [Finding("features_unknown", text, {"bars": now.bars, "column": now.column})]
 
     def unservable(self, now_ms: int) -> str:
         """Return why no bot could load a model saved now, "" if they could.
@@ -145,6 +165,7 @@ class Bots:
 
     def _differed(self, event: events.FeaturesDiffered) -> list[Finding]:
         bars = self.mismatch.bars if self.mismatch is not None else 0
+        self._compared_ms, self._not_compared = event.at_ms, 0
         self.mismatch = now = Mismatch(
             t=event.t,
             column=event.column,
@@ -161,13 +182,15 @@ class Bots:
             "theirs": event.theirs,
             "ours": event.ours,
         }
-        text = f"{now}; nothing is deployed until {CLEAN_BARS} bars in a row agree"
+        until = f"{CLEAN_BARS} bars in a row agree or none came for a day"
+        text = f"{now}; nothing is deployed until {until}"
         return [Finding("features_differ", text, fields, alert=True)]
 
     def _agreed(self, event: events.FeaturesAgreed) -> list[Finding]:
         now = self.mismatch
         if now is None or event.t <= now.t:
             return []
+        self._compared_ms, self._not_compared = event.at_ms, 0
         self.mismatch = replace(now, clean=now.clean + 1)
         if self.mismatch.clean < CLEAN_BARS:
             return []

@@ -160,7 +160,7 @@ class Engine:
             return
         self._last_t = event.t
         self._bars = event.stored or self._bars + 1
-        self._out.tell(self._watch.bar(event))
+        self._out.tell((*self._watch.bar(event), *self._bots.bar(self._now_ms)))
 
     def _on_trade(self, event: events.TradeClosed) -> None:
         self._out.tell(self._watch.trade(event))

@@ -210,6 +210,7 @@ SENTENCES: Final[dict[str, Callable[[Fields], Said]]] = {
     "earning": _earning,
     "features_agree": _own,
     "features_differ": _warned,
+    "features_unknown": _own,
     "feed_fault": _feed_fault,
     "gap": _critical,
     "hole_closing": _critical,

@@ -44,6 +44,7 @@ _ENDS: Final = {
     "bot_speaks": "bot_silent",
     "bot_servable": "bot_unservable",
     "features_agree": "features_differ",
+    "features_unknown": "features_differ",
 }
 _TOPIC_OF: Final = {
     "market_drift": "market",

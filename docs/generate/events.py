@@ -59,6 +59,7 @@ _KINDS: Final = {
     "hole_closing": "Missing bars will soon be out of the venue's reach.",
     "features_agree": "The bot's features agree with the daemon's again.",
     "features_differ": "The features of bot and daemon differ; nothing is deployed meanwhile.",
+    "features_unknown": "No bot publishes features that could differ any more; deploys go on.",
     "feed_fault": "A feature is frozen or undefined, or drift cannot be watched.",
     "market_drift": "Several slots drifted within an hour: which `slots`; told once for all.",
     "paused": "An operator paused automatic retrains and deploys.",

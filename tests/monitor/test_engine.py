@@ -797,6 +797,21 @@ def test_a_candidate_waits_while_the_bots_features_are_not_ours_and_then_goes_li
     assert slot.engine.snapshot().mismatch is None
 
 
+def test_a_mismatch_of_a_bot_that_went_for_good_ends_after_a_day_without_features() -> None:
+    slot = serving(max_age_days=0.0)
+    slot.command("retrain")
+    compare(slot, agree=False)
+    slot.train("m2")
+    compare(slot, agree=True)
+    for _ in range(287):
+        assert only(slot.bar(), Deploy) == []
+    out = slot.bar()
+    assert [deploy.model_id for deploy in only(out, Deploy)] == ["m2"]
+    (told,) = [a for a in only(out, Publish) if a.kind == "features_unknown"]
+    assert "no bot has published features for 288 bars" in told.text
+    assert only(compare(slot, agree=False), Alert) != [], "who comes back is told of anew"
+
+
 @pytest.mark.parametrize("forced", [True, False])
 def test_a_candidate_that_waits_and_is_promoted_by_hand_waits_no_more(forced: bool) -> None:
     slot = serving(max_age_days=1.0)

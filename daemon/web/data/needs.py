@@ -116,7 +116,7 @@ def mismatch_told(differs: FeatureMismatch | None) -> str:
     return (
         f"the bot's features are not the daemon's: {differs.column}{more} of the bar of "
         f"{utc(differs.t)} UTC; make its formulas those of the daemon: nothing is deployed until "
-        f"{CLEAN_BARS} bars in a row agree"
+        f"{CLEAN_BARS} bars in a row agree or none came for a day"
     )
 
 

@@ -71,7 +71,7 @@ SLOT_CASES: dict[str, tuple[dict[str, Any], str]] = {
         (
             "The bot's features are not the daemon's: rv_1h and 2 more columns of the bar "
             "of 2025-06-15 15:06 UTC; make its formulas those of the daemon: nothing is deployed "
-            "until 12 bars in a row agree."
+            "until 12 bars in a row agree or none came for a day."
         ),
     ),
     "a bot cannot load what a retrain saves": (
