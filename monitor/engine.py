@@ -314,7 +314,7 @@ class Engine:
     def _under_way(self) -> str:
         job, candidate = self._retrains.job, self._retrains.candidate
         if job is not None:
-            return f"retrain {job.job_id} is under way"
+            return f"retrain {job.job_id} {'is under way' if job.begun else 'waits for its turn'}"
         if swap := self._swaps.under_way:
             return swap
         if candidate is not None:

@@ -30,6 +30,7 @@ QUIET: Final = frozenset(
 
 # `daemon.runtime.serving.BY_ITSELF`, which is slow to import.
 _ITSELF: Final = "hyperdrift"
+_NOT_OVER: Final = (" is running", " is under way", " waits for its turn")
 
 
 def in_words(entry: JournalEntry) -> JournalLine:
@@ -111,4 +112,4 @@ def without_repeats(lines: Iterable[JournalLine]) -> Iterator[JournalLine]:
 
 def _is_under_way(decision: str) -> bool:
     """Return whether a decision only says that what another entry tells is not over yet."""
-    return decision.startswith("wait: ") and decision.endswith((" is running", " is under way"))
+    return decision.startswith("wait: ") and decision.endswith(_NOT_OVER)

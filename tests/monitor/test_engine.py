@@ -291,10 +291,11 @@ def test_a_retrain_is_said_to_have_started_when_its_turn_has_come_and_once() -> 
     job_id = slot.engine.snapshot().job_id
     assert (slot.engine.phase, slot.engine.snapshot().job_begun) == ("retraining", False)
     slot.tick(HOUR_MS)
-    assert slot.engine.snapshot().waiting_for == f"wait: retrain {job_id} is under way"
+    assert slot.engine.snapshot().waiting_for == f"wait: retrain {job_id} waits for its turn"
     out = slot.give(events.TurnCame, job_id=job_id)
     assert kinds(out)[0] == "retrain_started"
     assert slot.engine.snapshot().job_begun
+    assert slot.engine.snapshot().waiting_for == f"wait: retrain {job_id} is under way"
     assert kinds(slot.give(events.TurnCame, job_id=job_id)) == []
 
 

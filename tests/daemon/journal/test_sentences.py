@@ -125,9 +125,10 @@ def test_the_life_of_a_model_reads_without_names_of_jobs() -> None:
         horizon_bars=12, threshold=0.005, up=0.3, down=0.3,
     )  # fmt: skip
     turn = events.TurnCame(**now, job_id=job)
-    assert told(force, turn, refused, served)[:5] == [
-        "No new retrain for now: a retrain is under way.",
+    assert told(force, turn, refused, served)[:6] == [
+        "No new retrain for now: a retrain waits for its turn.",
         "A retrain began: I want it.",
+        "No new retrain for now: a retrain is under way.",
         "The candidate m1 was refused by the gates earns and calibrated: it lost 3 bp a signal.",
         "No new retrain for now: collecting bars: the first model needs 5000.",
         "Model m2 was put live by hand: it is better.",
@@ -201,6 +202,7 @@ def test_an_accepted_command_is_told_once_and_a_refused_one_with_its_answer() ->
         entry("CommandReceived", 1, request_id="a", command="retrain"),
         entry("command_answered", 2, request_id="a", accepted=True, detail="x"),
         entry("decision", 3, text=f"wait: retrain BTC-5m-{T0}-1 is running"),
-        entry("CommandReceived", 4, request_id="b", command="rollback"),
-        entry("command_answered", 5, request_id="b", accepted=False, detail="x"),
-    ) == [1, 4, 5]
+        entry("decision", 4, text=f"wait: retrain BTC-5m-{T0}-1 waits for its turn"),
+        entry("CommandReceived", 5, request_id="b", command="rollback"),
+        entry("command_answered", 6, request_id="b", accepted=False, detail="x"),
+    ) == [1, 5, 6]
