@@ -147,12 +147,14 @@ class RetrainFinished(Event):
 class RetrainFailed(Event):
     """A retrain ended without a candidate; with `stopped`, because it was not let go on, or begin.
 
-    That says nothing about the data or the model.
+    That says nothing about the data or the model. With `cut_off` the daemon was killed or crashed
+    while it ran.
     """
 
     job_id: str
     error: str
     stopped: bool = False
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

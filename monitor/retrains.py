@@ -12,6 +12,9 @@ from monitor.state import JudgedCandidate, Refusal, RetrainJob
 
 # If the last one is only stopped, it does not count, and the one before is the last.
 _FEWEST = 2
+# So often in a row a first model is tried again at once after the daemon died while it was
+# trained; a retrain that kills the daemon each time then waits as after any other failure.
+_CUT_OFF = 3
 
 
 class Retrains:
@@ -33,6 +36,7 @@ class Retrains:
     def __init__(self, slot: str, out: Outbox) -> None:
         self._slot, self._out, self._questions = slot, out, 0
         self._stopped: tuple[int, RetrainJob] | None = None
+        self._cut_off = 0
         self.job: RetrainJob | None = None
         self.candidate: JudgedCandidate | None = None
         self.began_ms: deque[int] = deque()
@@ -114,6 +118,7 @@ class Retrains:
         job = self._ended(event.job_id)
         if job is None:
             return
+        self._cut_off = 0
         gates = ", ".join(event.refused_by) or "no named gate"
         verdict = "passed every gate" if event.passed else f"refused by {gates}"
         text = f"candidate {event.model_id} {verdict}" + (event.detail and f": {event.detail}")
@@ -143,7 +148,9 @@ class Retrains:
             text = f"the retrain did not end: {event.error}"
             self._out.publish("retrain_stopped", text, job=job.job_id)
             return job
-        self.unsuccessful_ms = now_ms
+        self._cut_off = self._cut_off + 1 if event.cut_off and job.over is None else 0
+        if not 0 < self._cut_off <= _CUT_OFF:
+            self.unsuccessful_ms = now_ms
         self.refusal = Refusal(now_ms, error=event.error, in_a_row=self.refusals)
         text = f"the retrain failed and changed nothing: {event.error}"
         self._out.publish("retrain_failed", text, job=job.job_id, error=event.error)

@@ -119,7 +119,11 @@ class ModelRecovery:
         stopped = noted is not None and noted.body.get("job_id") == job_id
         why = "the daemon was told to stop" if stopped else "the daemon was stopped meanwhile"
         return events.RetrainFailed(
-            **self._serving.now(), job_id=job_id, error=why, stopped=stopped or not begun
+            **self._serving.now(),
+            job_id=job_id,
+            error=why,
+            stopped=stopped or not begun,
+            cut_off=begun and not stopped,
         )
 
     async def note_move(self) -> None:

@@ -250,6 +250,39 @@ def test_a_retrain_that_a_stop_ended_begins_again_at_once_and_no_limit_counts_it
     assert only(out, Alert) == []
 
 
+def died(slot: Slot) -> tuple[Action, ...]:
+    """Let the daemon die in the middle of a retrain, and start again."""
+    job = slot.engine.snapshot().job_id
+    slot.give(events.TurnCame, job_id=job)
+    slot.now_ms += BAR_MS
+    return slot.give(events.RetrainFailed, job_id=job, error="it died", cut_off=True)
+
+
+def test_a_first_model_that_died_with_the_daemon_is_tried_again_at_once_a_few_times() -> None:
+    slot = Slot(retry_bars=10)
+    slot.tick()
+    for _ in range(3):
+        out = died(slot)
+        assert len(only(out, StartRetrain)) == 1
+        assert [alert.severity for alert in only(out, Alert)] == ["warning"]
+    for _ in range(2):  # it seems to kill the daemon, so it waits from now on
+        assert only(died(slot), StartRetrain) == []
+        assert [only(slot.bar(), StartRetrain) for _ in range(9)] == [[]] * 9
+        assert len(only(slot.bar(), StartRetrain)) == 1
+    slot.train("bad", passed=False)
+    for _ in range(10):
+        slot.bar()
+    assert len(only(died(slot), StartRetrain)) == 1, "one that ended shows that it can"
+
+
+def test_a_retrain_beside_a_live_model_that_died_with_the_daemon_waits_as_any_that_failed() -> None:
+    limits = {"cooldown_hours": 0.0, "min_new_bars": 0, "max_retrains_per_day": 9}
+    slot = serving(max_age_days=0.5, retry_bars=10, **limits)
+    assert len(only(slot.tick(13 * HOUR_MS), StartRetrain)) == 1
+    assert only(died(slot), StartRetrain) == []
+    assert len(only(slot.tick(10 * BAR_MS), StartRetrain)) == 1
+
+
 def test_a_failed_retrain_alerts_and_leaves_the_live_model() -> None:
     slot = serving()
     slot.command("retrain")

@@ -43,22 +43,24 @@ def left(*after: type[events.Event]) -> Engine:
 
 
 @pytest.mark.parametrize(
-    ("after", "told_to_stop", "stopped"),
+    ("after", "told_to_stop", "failed"),
     [
-        ((), False, True),
-        ((events.TurnCame,), False, False),
-        ((events.TurnCame,), True, True),
-        ((events.TurnCame, events.JudgingBegan), False, False),
+        ((), False, False),
+        ((events.TurnCame,), False, True),
+        ((events.TurnCame,), True, False),
+        ((events.TurnCame, events.JudgingBegan), False, True),
     ],
 )
 async def test_only_a_retrain_that_had_begun_has_failed_when_the_daemon_was_killed(
-    after: tuple[type[events.Event], ...], told_to_stop: bool, stopped: bool
+    after: tuple[type[events.Event], ...], told_to_stop: bool, failed: bool
 ) -> None:
     engine, store, ordered = left(*after), ThreadedStore(Store(":memory:")), list[Any]()
+    ends = list[Any]()
 
     async def act(_: actions.Action) -> None: ...
 
     async def handle(event: events.Event) -> None:
+        ends.append(event)
         ordered.extend(engine.handle(event))
 
     recovery = ModelRecovery(
@@ -71,7 +73,8 @@ async def test_only_a_retrain_that_had_begun_has_failed_when_the_daemon_was_kill
     store.close()
     again = [one for one in ordered if isinstance(one, actions.StartRetrain)]
     alerts = [one for one in ordered if isinstance(one, actions.Alert)]
-    assert (len(again), len(alerts)) == ((1, 0) if stopped else (0, 1))
+    assert (len(again), len(alerts)) == (1, int(failed)), "a first model is tried again at once"
+    assert [(end.stopped, end.cut_off) for end in ends] == [(not failed, failed)]
 
 
 async def test_a_question_that_waited_is_asked_again_and_its_wait_goes_on() -> None:
