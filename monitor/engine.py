@@ -82,7 +82,7 @@ class Engine:
             return ()  # while bars come, they tell the time, as in a backtest
         self._now_ms = max(self._now_ms, event.at_ms)
         self._out.open(self._now_ms)
-        self._HANDLERS[type(event)](self, event)
+        self._HANDLERS[type(event)](self, self._retrains.known(event))
         self._swaps.settle_probation(self._now_ms)
         self._deploy_candidate()
         self._consider_retrain()

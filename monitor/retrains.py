@@ -15,6 +15,14 @@ _FEWEST = 2
 # So often in a row a first model is tried again at once after the daemon died while it was
 # trained; a retrain that kills the daemon each time then waits as after any other failure.
 _CUT_OFF = 3
+_OF_JOBS = (
+    events.TurnCame,
+    events.TurnAwaited,
+    events.JudgingBegan,
+    events.ChallengerJudged,
+    events.RetrainFinished,
+    events.RetrainFailed,
+)
 
 
 class Retrains:
@@ -34,7 +42,7 @@ class Retrains:
     """
 
     def __init__(self, slot: str, out: Outbox) -> None:
-        self._slot, self._out, self._questions = slot, out, 0
+        self._slot, self._out, self._named = slot, out, (0, 0)
         self._stopped: tuple[int, RetrainJob] | None = None
         self._cut_off = 0
         self.job: RetrainJob | None = None
@@ -45,9 +53,25 @@ class Retrains:
         self.refusal: Refusal | None = None
 
     def name(self, now_ms: int) -> str:
-        """Return an id that no other retrain or challenge of this slot has."""
-        self._questions += 1
-        return f"{self._slot}-{now_ms}-{self._questions}"
+        """Return an id that no other retrain or challenge of this slot has.
+
+        The number at its end is of those of this millisecond only: a replay that begins in the
+        middle of the journal, as after 45 days, gives each the id that it had.
+        """
+        then_ms, count = self._named
+        self._named = now_ms, count + 1 if then_ms == now_ms else 1
+        return f"{self._slot}-{now_ms}-{self._named[1]}"
+
+    def known(self, event: events.Event) -> events.Event:
+        """Return an event with the id that `name` gave the job that it is about.
+
+        In older journals the number at the end counts all of the slot's jobs, so it is higher.
+        """
+        if not isinstance(event, _OF_JOBS):
+            return event
+        (now_ms, count), (when, _, number) = self._named, event.job_id.rpartition("-")
+        is_older = when == f"{self._slot}-{now_ms}" and number.isdecimal() and int(number) > count
+        return replace(event, job_id=f"{when}-{count}") if is_older else event
 
     def start(self, choice: Start, now_ms: int, *, over: str | None, forced: bool) -> RetrainJob:
         """Order a retrain, which may wait for its turn; `over` is the model it is to replace.

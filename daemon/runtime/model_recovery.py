@@ -116,7 +116,7 @@ class ModelRecovery:
         One that only waited for its turn did not fail, however that daemon ended.
         """
         noted = await self._store.call(_newest_stop, self._slot)
-        stopped = noted is not None and noted.body.get("job_id") == job_id
+        stopped = noted is not None and _when(noted.body.get("job_id")) == _when(job_id)
         why = "the daemon was told to stop" if stopped else "the daemon was stopped meanwhile"
         return events.RetrainFailed(
             **self._serving.now(),
@@ -130,6 +130,11 @@ class ModelRecovery:
         """Record in the journal which version the pointer names now."""
         if (pointer := self._serving.pointer) is not None:
             await self._store.call(deployment_log.note, self._slot, pointer, self._venue.now_ms())
+
+
+def _when(job_id: object) -> str:
+    """Return whose job it is and when it was ordered; an older daemon counted on behind that."""
+    return str(job_id).rpartition("-")[0]
 
 
 def _newest_stop(store: Store, slot: SlotName) -> JournalEntry | None:

@@ -307,6 +307,18 @@ def test_news_of_another_job_is_ignored() -> None:
     assert slot.engine.phase == "retraining"
 
 
+def test_two_retrains_of_one_millisecond_have_two_ids_and_late_news_of_one_ends_no_other() -> None:
+    slot = Slot()
+    slot.tick()
+    first = slot.engine.snapshot().job_id
+    slot.give(events.RetrainFailed, job_id=first, error="told to stop", stopped=True)
+    second = slot.engine.snapshot().job_id
+    assert second is not None
+    assert second != first
+    slot.give(events.RetrainFailed, job_id=first, error="x")
+    assert slot.engine.snapshot().job_id == second
+
+
 def test_a_second_force_joins_the_running_retrain_and_is_told_so() -> None:
     slot = serving()
     first, out = slot.command("retrain")

@@ -45,14 +45,15 @@ def left(*after: type[events.Event]) -> Engine:
 @pytest.mark.parametrize(
     ("after", "told_to_stop", "failed"),
     [
-        ((), False, False),
-        ((events.TurnCame,), False, True),
-        ((events.TurnCame,), True, False),
-        ((events.TurnCame, events.JudgingBegan), False, True),
+        ((), "", False),
+        ((events.TurnCame,), "", True),
+        ((events.TurnCame,), "1", False),
+        ((events.TurnCame,), "7", False),  # as an older daemon counted
+        ((events.TurnCame, events.JudgingBegan), "", True),
     ],
 )
 async def test_only_a_retrain_that_had_begun_has_failed_when_the_daemon_was_killed(
-    after: tuple[type[events.Event], ...], told_to_stop: bool, failed: bool
+    after: tuple[type[events.Event], ...], told_to_stop: str, failed: bool
 ) -> None:
     engine, store, ordered = left(*after), ThreadedStore(Store(":memory:")), list[Any]()
     ends = list[Any]()
@@ -68,7 +69,7 @@ async def test_only_a_retrain_that_had_begun_has_failed_when_the_daemon_was_kill
     )
     was = engine.snapshot()
     if told_to_stop:
-        await recovery.note_stop(was.job_id or "")
+        await recovery.note_stop(f"BTC-5m-{NOW['at_ms']}-{told_to_stop}")
     await recovery.reconcile(was, None, None)
     store.close()
     again = [one for one in ordered if isinstance(one, actions.StartRetrain)]

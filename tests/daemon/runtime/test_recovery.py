@@ -88,6 +88,44 @@ def test_a_start_knows_a_model_and_a_pause_that_are_older_than_what_it_replays(
     assert past.replayed == 1
 
 
+def refuse(slot: Slot, job_id: str | None) -> None:
+    slot.give(events.RetrainFinished, job_id=job_id, model_id="bad", passed=False)
+
+
+def test_a_retrain_has_its_id_also_for_a_start_that_replays_only_what_came_later(
+    slot: Slot,
+) -> None:
+    slot.serve("m1")
+    slot.command("retrain")
+    refuse(slot, slot.engine.snapshot().job_id)
+    slot.now_ms += 50 * DAY_MS
+    slot.command("retrain")
+    job_id = slot.engine.snapshot().job_id
+    assert job_id is not None
+    assert slot.restarted().engine.snapshot().job_id == job_id
+    refuse(slot, job_id)
+    now = slot.restarted().engine.snapshot()
+    assert now.job_id is None
+    assert now.refusal is not None
+    assert now.refusal.at_ms == slot.now_ms
+
+
+def test_a_start_understands_the_ids_of_a_journal_that_counts_all_jobs(slot: Slot) -> None:
+    slot.serve("m1")
+    slot.command("retrain")
+    older = f"{SLOT}-{slot.now_ms}-7"
+    slot.give(events.TurnCame, job_id=older)
+    assert slot.restarted().engine.snapshot().job_begun
+    slot.give(
+        events.RetrainFinished, job_id=f"{SLOT}-{slot.now_ms - 1}-7", model_id="x", passed=True
+    )
+    assert slot.restarted().engine.snapshot().job_begun, "the end of another one"
+    refuse(slot, older)
+    now = slot.restarted().engine.snapshot()
+    assert now.job_id is None
+    assert now.refusal is not None
+
+
 def asked(slot: Slot) -> str:
     """Let a feature drift until a challenger is asked; return the name of the question."""
     slot.serve("m1")
