@@ -13,6 +13,10 @@ from monitor.watch import Champion, Watch
 
 # More answers than bots run on a slot; a flood of them must not fill the memory.
 _EARLY = 100
+_NO_WAY_BACK = (
+    "there is no earlier version to go back to; `hyperdrift models list` shows all there are, "
+    "and `hyperdrift models promote` puts one of them live"
+)
 
 
 class Swaps:
@@ -57,7 +61,7 @@ class Swaps:
             return False, f"{event.model_id} is live already"
         to = event.model_id or (champion and champion.previous_id) or ""
         if champion is None or to in {"", champion.model_id}:
-            return False, "there is no earlier version to go back to"
+            return False, _NO_WAY_BACK
         self._roll_back(to, event.reason or "an operator asked", by=event.by or "operator")
         return True, f"going back to {to}"
 

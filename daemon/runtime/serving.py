@@ -147,16 +147,16 @@ class Serving:
 
         Args:
             manifest: The pointer that is live.
-            was_id: The version that was live at the last check.
+            was_id: The version that was live at the last check, None without one or a journal.
         """
         deployed = dict(manifest.document.get("deployed", {}))
         why = f"{deployed.get('reason') or 'found live at start'} (by {deployed.get('by', '?')})"
+        before = next(iter(manifest.document.get("lineage", [])), None)
         if deployed.get("action") == "rollback":
-            previous = next(iter(manifest.document.get("lineage", [])), None)
-            return await self.served(manifest, previous, f"rollback: {why}", rollback=True)
+            return await self.served(manifest, before, f"rollback: {why}", rollback=True)
         if self.champion is not None:  # its predecessor scores beside it
-            await self._use_models(self.champion, was_id)
-        return await self.served(manifest, was_id, why)
+            await self._use_models(self.champion, was_id or before)
+        return await self.served(manifest, was_id or before, why)
 
     async def served(
         self, manifest: Manifest, previous_id: str | None, reason: str, *, rollback: bool = False

@@ -455,6 +455,7 @@ def test_rollback_names_the_previous_version_or_says_there_is_none() -> None:
     slot = serving()
     reply, out = slot.command("rollback")
     assert not reply.accepted
+    assert "`hyperdrift models promote`" in reply.detail
     assert only(out, Rollback) == []
     slot = on_probation()
     assert slot.command("rollback", "m2")[0].detail == "m2 is live already"

@@ -327,14 +327,16 @@ async def test_what_a_person_did_while_the_daemon_was_away_is_told_with_who_and_
     assert (served.model_id, served.previous_id) == (house.ids[1], house.ids[0])
 
 
+@pytest.mark.parametrize("journal", ["kept", "lost"])
 async def test_beside_a_version_that_a_start_finds_live_the_one_before_scores_too(
-    house: House,
+    house: House, journal: str
 ) -> None:
     one, two = house.deploy(0), house.deploy(1)
     serving, _ = house.start()
-    live = await serving.resume(None, one)  # the journal does not know of the second
+    known = one if journal == "kept" else None  # the journal does not know of the second
+    live = await serving.resume(None, known)
     assert live is not None
-    served = await serving.found(live, one)
+    served = await serving.found(live, known)
     assert (served.model_id, served.previous_id) == (two, one)
     assert serving.champion is not None
     assert serving.shadow is not None
