@@ -253,6 +253,8 @@ class ModelSlot:
     def publish_trade(self, trade: TradeReport) -> None:
         """Tell the daemon of a closed trade, so that it knows the real win rate.
 
+        Call it once for each position, when it is flat, with the profit of all its parts.
+
         Raises:
             BadInput: If the daemon cannot read it, for example a price that is a text.
         """

@@ -187,8 +187,8 @@ class MessageRouter:
         slot, trade = meant[0], self._payloads.read(topic, payload, TradeReport)
         if trade is None:
             return
-        # QoS 1 may deliver a trade twice, so a known one does not count for the limit.
-        if self._book.knows(slot, trade.trade_id) or not self._book.heeds(slot, trade):
+        # A known one does not count for the limit.
+        if not self._book.heeds(slot, trade):
             return
         if not self._limit.take(slot):
             return

@@ -6,6 +6,7 @@ count no trade twice. Anybody on the broker can send messages, so their number i
 
 from collections import Counter
 from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 import structlog
 
@@ -25,6 +26,16 @@ log = structlog.get_logger()
 
 # A bot closes a few trades in a bar. After an outage it may send those of a day at once.
 PER_BAR, AT_ONCE = 10, 200
+# A file and a message may round the close of one trade; parts of one close further apart.
+_ROUNDED_MS = 60_000
+_IN_PARTS = "it was reported before, with another close"
+
+
+class _Taken(NamedTuple):
+    """When a trade was taken and when it closed, ms UTC."""
+
+    at_ms: int
+    closed_ms: int
 
 
 class TradeBook:
@@ -40,14 +51,14 @@ class TradeBook:
 
     def __init__(self, venue: VenueClock) -> None:
         self._venue = venue
-        self._taken: dict[tuple[str, str], int] = {}
+        self._taken: dict[tuple[str, str], _Taken] = {}
         self.in_file, self.in_messages = TradeCounts(), TradeCounts()
 
     async def recall(self, store: AsyncStore, slots: Collection[SlotName]) -> None:
         """Read from the journal which trades were taken before this start."""
         for slot in tuple(slots):
-            for trade_id, at_ms in await store.call(_journalled, slot, self.oldest_ms):
-                self._taken[str(slot), trade_id] = at_ms
+            for trade_id, taken in await store.call(_journalled, slot, self.oldest_ms):
+                self._taken[str(slot), trade_id] = taken
 
     def knows(self, slot: SlotName, trade_id: str) -> bool:
         """Return whether a trade was taken."""
@@ -74,6 +85,9 @@ class TradeBook:
         """Return whether a trade of a message can count; count and log it if not."""
         counts = self.in_messages
         try:
+            if (known := self._taken.get((str(slot), trade.trade_id))) is not None:
+                _check_whole(trade, known)  # QoS 1 may deliver a trade twice
+                return False
             check_times(trade.opened_ms, trade.closed_ms, self._venue.now_ms())
         except BadTrade as e:
             if counts.add_bad(e.kind, f"{slot} {trade.trade_id}", str(e)):
@@ -89,9 +103,9 @@ class TradeBook:
         at_ms = self._venue.now_ms()
         if self.knows(slot, trade.trade_id):
             return None
-        self._taken[str(slot), trade.trade_id] = at_ms
+        self._taken[str(slot), trade.trade_id] = _Taken(at_ms, trade.closed_ms)
         first = next(iter(self._taken))
-        if self._taken[first] < self.oldest_ms:
+        if self._taken[first].at_ms < self.oldest_ms:
             del self._taken[first]
         return TradeClosed(
             slot=str(slot),
@@ -146,6 +160,21 @@ def _notional(trade: FileTrade | TradeReport) -> float:
     return abs(trade.entry * trade.size) if isinstance(trade, TradeReport) else trade.notional
 
 
-def _journalled(store: Store, slot: SlotName, since_ms: int) -> list[tuple[str, int]]:
+def _check_whole(trade: TradeReport, known: _Taken) -> None:
+    """Check that a trade that is reported again is the same: no further part, no other trade.
+
+    Raises:
+        BadTrade: If it closed at another time.
+    """
+    if abs(trade.closed_ms - known.closed_ms) > _ROUNDED_MS:
+        what = "give each trade an id of its own, and report it once, when it is flat, with all pnl"
+        text = f"{_IN_PARTS}: {what}"
+        raise BadTrade(_IN_PARTS, text)
+
+
+def _journalled(store: Store, slot: SlotName, since_ms: int) -> list[tuple[str, _Taken]]:
     entries = store.journal(slot, kinds=[event_codec.kind(TradeClosed)], since_ms=since_ms)
-    return [(str(entry.body["trade_id"]), entry.at_ms) for entry in entries]
+    return [
+        (str(entry.body["trade_id"]), _Taken(entry.at_ms, int(entry.body["closed_ms"])))
+        for entry in entries
+    ]

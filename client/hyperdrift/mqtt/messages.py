@@ -158,7 +158,7 @@ class PredictionMade(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class TradeReport(Message):
-    """`<slot>/trade`: a closed trade.
+    """`<slot>/trade`: a closed trade, from flat to flat: what closes in parts is one trade.
 
     Attributes:
         trade_id: Names the trade; a trade that is reported twice counts once.
@@ -166,10 +166,10 @@ class TradeReport(Message):
         opened_ms: When it was opened, ms UTC.
         closed_ms: When it was closed, ms UTC.
         entry: Price at which it was opened, quote units.
-        exit: Price at which it was closed, quote units.
+        exit: Price at which it was closed, on average, quote units.
         size: Size, base units.
-        fee: Fees of both orders, quote units.
-        pnl: Profit after fees, quote units.
+        fee: Fees of all orders, quote units.
+        pnl: Profit of all parts after fees, quote units.
     """
 
     trade_id: Name

@@ -184,6 +184,26 @@ def test_a_published_trade_is_judged_like_one_of_a_file() -> None:
     assert [entry["event"] for entry in logs] == ["trades.bad_message"] * 2
 
 
+async def test_parts_of_a_position_that_are_published_under_its_id_are_told_of_also_after_a_restart(
+    desk: Desk,
+) -> None:
+    report = TradeReport(**json.loads(line("7")), entry=1.0, exit=1.0, size=1.0, fee=0.0)
+    part = replace(report, opened_ms=report.opened_ms - 600_000, closed_ms=NOW_MS - 300_000)
+    for restarts in range(2):
+        book = TradeBook(VenueClock(SystemClock()))
+        await book.recall(desk.store, [BTC])
+        assert book.heeds(BTC, part) == (restarts == 0)
+        if closed := book.closed(BTC, part):
+            await desk.put(BTC, closed)
+        rounded = replace(part, closed_ms=part.closed_ms // 1000 * 1000)
+        assert not book.heeds(BTC, rounded), "the same trade, as a file may round it"
+        assert book.state().keys() == set()
+        with capture_logs() as logs:
+            assert not book.heeds(BTC, report)
+        assert book.state()["messages"].bad == {"it was reported before, with another close": 1}
+        assert "once, when it is flat" in logs[0]["why"]
+
+
 async def test_the_fills_of_eighty_trades_are_eighty_trades(desk: Desk, tmp_path: Path) -> None:
     sizes = [*(Decimal(n) for n in ("0.5", "0.5", "-1", "-0.4", "0.1", "0.3"))] * 40
     made = market(
