@@ -108,6 +108,7 @@ def gaps(
     """List missing, filled and unconfirmed bars, and what helps."""
     from dataclasses import asdict
 
+    from daemon.config.schema import NETWORKS
     from daemon.ingest.store_report import stretches
     from daemon.store.data_folder import open_store
     from hyperdrift.clock import SystemClock
@@ -122,6 +123,9 @@ def gaps(
         return
     echo(f"{slot}: {count} bars stored")
     _show(found)
+    venue = settings.hyperliquid.venue
+    if venue not in NETWORKS and any(one.kind == "behind" for one in found):
+        echo(f"behind is by this host's clock; if {venue} replays a recording, its own time counts")
 
 
 @bars.command()

@@ -191,7 +191,7 @@ def test_an_export_that_cannot_be_written_leaves_nothing_and_is_one_line(shell, 
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["hyperdrift.toml"]
 
 
-def test_gaps_are_listed_with_their_span_and_what_helps(shell) -> None:
+def test_gaps_are_listed_with_their_span_and_what_helps(shell, monkeypatch) -> None:
     s = shell()
     s.put(recorded(0, 10) + recorded(14, 20))
     s.put(recorded(20, 22), Provenance.FILLED)
@@ -207,6 +207,9 @@ def test_gaps_are_listed_with_their_span_and_what_helps(shell) -> None:
     assert code == 0
     assert "missing   2025-06-15 16:00   2025-06-15 16:15   4" in out
     assert "hyperdrift import" in out
+    assert "behind is by this host's clock; if 127.0.0.1:9 replays a recording" in out
+    monkeypatch.setenv("HYPERDRIFT_HYPERLIQUID__REST_URL", "")
+    assert "this host's clock" not in s.call("bars", "gaps", *NAMED)[1], "the venue has no other"
 
 
 def test_verify_finds_nothing_wrong_with_what_the_venue_served(shell, venue) -> None:
