@@ -11,6 +11,7 @@ from daemon.cli.options import (
     IntervalOption,
     JsonOption,
     echo,
+    locked_folder,
     print_json,
     progress,
     settings_and_slot,
@@ -81,13 +82,12 @@ def _import(
     from daemon.ingest.importer import import_files
     from daemon.market_data.order_flow import read_cohorts
     from daemon.store.data_folder import open_store
-    from daemon.store.folder_lock import folder_lock
     from hyperdrift.clock import SystemClock
 
     cohorts = read_cohorts(path) if (path := settings.features.cohort_file) else None
     documents = []
     with (
-        folder_lock(settings.data_dir),
+        locked_folder(settings.data_dir),
         open_store(settings.data_dir) as store,
         progress("reading", _bytes(files), quiet=as_json) as on_bytes,
     ):

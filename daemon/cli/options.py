@@ -171,6 +171,23 @@ def chosen(settings: "Config", slot: str) -> str:
     return slot or names[0]
 
 
+@contextmanager
+def locked_folder(data_dir: Path) -> Iterator[None]:
+    """Hold the lock of a data folder; at the end, say what to do about files that root left there.
+
+    Raises:
+        HyperdriftError: As `folder_lock`.
+    """
+    from daemon.store.folder_lock import folder_lock, left_by_root
+
+    try:
+        with folder_lock(data_dir):
+            yield
+    finally:
+        if remedy := left_by_root(data_dir):
+            echo(f"hyperdrift: {remedy}", err=True)
+
+
 def print_json(document: Any) -> None:
     """Write one document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")

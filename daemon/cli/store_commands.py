@@ -14,6 +14,7 @@ from daemon.cli.options import (
     IntervalOption,
     JsonOption,
     echo,
+    locked_folder,
     print_json,
     progress,
     run_async,
@@ -52,14 +53,13 @@ def backfill(
     from daemon.ingest import backfill_command as work
     from daemon.store.async_store import ThreadedStore
     from daemon.store.data_folder import open_store
-    from daemon.store.folder_lock import folder_lock
     from hyperdrift.clock import SystemClock
     from hyperdrift.slot_name import DAY_MS
 
     logs.configure(logging.CRITICAL)  # the report below says what is lost
     settings, slot = settings_and_slot(config, coin, interval)
     wanted = min(REACH_BARS, days * DAY_MS / slot.interval_ms)
-    with folder_lock(settings.data_dir), progress(f"{slot}", wanted, quiet=as_json) as on_bars:
+    with locked_folder(settings.data_dir), progress(f"{slot}", wanted, quiet=as_json) as on_bars:
         store = ThreadedStore(open_store(settings.data_dir))
         try:
             call = work.backfill(settings, slot, store, SystemClock(), days=days, on_bars=on_bars)

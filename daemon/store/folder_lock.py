@@ -53,12 +53,33 @@ def _whose(data_dir: Path) -> str:
         return ""
     if owner in {0, os.geteuid()}:
         return ""
-    try:
-        name = pwd.getpwuid(owner).pw_name
-    except KeyError:
-        name = f"#{owner}"
+    name = _name(owner)
     again = " ".join(["hyperdrift", *sys.argv[1:2], "..."])
     return f"it is {name}'s, so do this as that user: `sudo -u {name} {again}`"
+
+
+def left_by_root(data_dir: Path) -> str:
+    """Return what to do about files of root in another user's data folder, "" if there are none.
+
+    Args:
+        data_dir: The folder, in which this process has just written.
+    """
+    if os.geteuid() != 0 or not data_dir.is_dir() or (owner := data_dir.stat().st_uid) == 0:
+        return ""
+    if all(path.lstat().st_uid for path in data_dir.iterdir()):
+        return ""
+    name = _name(owner)
+    return (
+        f"{data_dir} is {name}'s and holds files of root now, which its daemon cannot write: "
+        f"`chown -R {name} {data_dir}`, and next time `sudo -u {name} hyperdrift ...`"
+    )
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"#{user}"
 
 
 @contextlib.contextmanager

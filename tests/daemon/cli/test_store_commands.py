@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import os
+import pwd
 import sqlite3
 import sys
 import threading
@@ -104,6 +106,22 @@ def recorded(first: int, last: int) -> list[Bar]:
     names = ("t", "open", "high", "low", "close", "volume", "n")
     columns = [getattr(RECORDING, name)[first:last].tolist() for name in names]
     return [Bar(*row) for row in zip(*columns, strict=True)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write in anybody's folder")
+def test_root_is_told_what_it_left_in_the_daemons_folder_however_the_command_ends(
+    shell, venue
+) -> None:
+    s, file = shell(venue), "nothing.csv"
+    assert s.call("import", file, *NAMED)[2].count("\n") == 1, "a folder of root's own is root's"
+    os.chown(s.data_dir, 65534, -1)
+    name = pwd.getpwuid(65534).pw_name
+    for words in (("import", file), ("backfill", "--days", "0.02")):
+        _, _, err = s.call(*words, *NAMED)
+        assert f"holds files of root now, which its daemon cannot write: `chown -R {name} " in err
+    for path in s.data_dir.iterdir():
+        os.chown(path, 65534, -1)
+    assert "chown" not in s.call("import", file, *NAMED)[2]
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "lz4"])
