@@ -114,6 +114,11 @@ class BarAssembler:
         return bool(self._stand_ins)
 
     @property
+    def settled(self) -> int:
+        """Open time of the newest bar that REST has told of, or left out; 0 before the first."""
+        return self._asked
+
+    @property
     def refused(self) -> int:
         """Bars refused for their time or their prices."""
         return self.tally.refused + self._prices.refused

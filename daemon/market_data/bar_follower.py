@@ -122,6 +122,11 @@ class BarFollower:
         return self._record_t
 
     @property
+    def settled_t(self) -> int:
+        """Open time of the newest bar that the venue has told of, or left out, ms UTC; else 0."""
+        return self._assembler.settled
+
+    @property
     def refused(self) -> int:
         """Bars refused for their time or their prices."""
         return self._assembler.refused

@@ -208,6 +208,13 @@ class Feed:
             oddities=self._rest.oddities.of_slot(slot),
         )
 
+    def settled_t(self, slot: SlotName) -> int:
+        """Return the open time of the newest bar that the venue has told of, or left out, ms UTC.
+
+        0 if it was not asked yet.
+        """
+        return self._followers[slot].settled_t
+
     def trouble(self, slot: SlotName) -> str:
         """Return what keeps the bars of a slot from coming; empty if nothing is known."""
         shorter = self._sources.shorter(slot)

@@ -84,7 +84,7 @@ class SilenceWatch:
 
     def _tell(self, slot: SlotName, since_ms: int | None) -> None:
         since = "ever" if since_ms is None else f"since {utc(since_ms)} UTC"
-        if why := self._feed.trouble(slot):
+        if why := self._feed.trouble(slot) or self._behind(slot, since_ms):
             text = f"no bar of record of {slot} {since}: {why}"
         else:
             text = (
@@ -94,6 +94,15 @@ class SilenceWatch:
             )
         self._silent.add(slot)
         self._troubles.begin(slot, _KIND, text)
+
+    def _behind(self, slot: SlotName, since_ms: int | None) -> str:
+        """Return what to say if the venue was not asked about this time; empty if it was."""
+        if since_ms is None or self._feed.settled_t(slot) >= since_ms:
+            return ""
+        return (
+            "the daemon is behind with what it asks the venue; give it more of this host's cores,"
+            " or let it follow fewer slots"
+        )
 
     def _over(self, slot: SlotName) -> None:
         if slot in self._silent:

@@ -111,7 +111,7 @@ async def test_a_daemon_whose_coin_nobody_trades_says_so_in_its_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.market_data.silence._LEAST_WALL_S", 0.0)
-    speed, clock = 3000.0, SystemClock()
+    speed, clock = 1000.0, SystemClock()
     began = clock.monotonic()
     fake = FakeVenue(now=lambda: START + round((clock.monotonic() - began) * 1000 * speed))
     fake.put(bar(k) for k in range(-50, 1))

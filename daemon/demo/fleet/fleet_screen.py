@@ -77,7 +77,7 @@ def _row(slot: DemoSlot, order: Sequence[str]) -> tuple[str, ...]:
         "none"
         if first is None
         else f"{'passed' if first.passed else 'refused'}, {first.seconds:.0f} s",
-        later[-1].trigger if later else "no cause",
+        later[-1].trigger if later else "no retrain",
         f"{place}, {verdict}, {later[-1].seconds:.0f} s" if later else "",
         f"took over in {log.swaps[-1].order_to_ack_ms:.0f} ms" if has_swapped(log) else "",
         live,

@@ -31,6 +31,7 @@ class Bars:
 
     records: dict[SlotName, int | None]
     why: dict[SlotName, str] = field(default_factory=dict)
+    settled: int = START + 10**12
 
     @property
     def slots(self) -> tuple[SlotName, ...]:
@@ -41,6 +42,9 @@ class Bars:
             ("confirmed", "provisional", "filled", "revised", "refused", "gaps"), 0
         )
         return FeedState(record_t=self.records[slot], **counts)
+
+    def settled_t(self, slot: SlotName) -> int:
+        return self.settled
 
     def trouble(self, slot: SlotName) -> str:
         return self.why.get(slot, "")
@@ -134,6 +138,14 @@ def test_a_trouble_of_something_else_hides_no_silence() -> None:
     assert "no trade of BTC" in desk.told[-1][1]
 
 
+def test_a_daemon_that_did_not_ask_blames_no_coin() -> None:
+    desk = Desk(Bars({BTC: START - STEP}, settled=START - STEP))
+    desk.wait(31)
+    assert desk.told[-1][1].startswith(
+        "no bar of record of BTC-5m since 2025-06-15 15:10 UTC: the daemon is behind"
+    )
+
+
 def test_in_a_fast_replay_the_machine_itself_has_time() -> None:
     desk = Desk(Bars({BTC: START - STEP}), speed=3000)
     desk.clock.ms = START + 19_900  # sixteen hours of the recording
@@ -182,8 +194,13 @@ async def test_a_coin_that_nobody_trades_and_a_venue_that_fails_are_told_apart()
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        feed._troubles.begin(BTC, VenueUnreachable("it does not answer"))
+        unasked = SlotTroubles()
+        other = SilenceWatch(feed, unasked, venue)
+        other.look()
         clock.ms += 10 * HOUR_MS
+        other.look()
+        assert "the daemon is behind with what it asks the venue" in unasked.of(BTC)
+        feed._troubles.begin(BTC, VenueUnreachable("it does not answer"))
         watch.look()
         assert told[-1][0].endswith("UTC: it does not answer")
     keeper.close()
