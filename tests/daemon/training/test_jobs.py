@@ -26,6 +26,12 @@ FINISHED = (
 )
 
 
+@pytest.fixture(autouse=True)
+def no_path_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide what is on our own path from the children: one plants modules wherever it may."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
+
 @pytest.fixture
 def jobs(tmp_path: Path) -> Any:
     """Return a maker of jobs whose child runs a script instead of the real retrain."""
