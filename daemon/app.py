@@ -13,7 +13,6 @@ from functools import partial
 from importlib.metadata import version
 from typing import Final, NamedTuple
 
-import onnxruntime  # noqa: F401 -- in a thread, later, its import would hold the event loop for 0.3 s
 import structlog
 
 from daemon.config.file_access import check_files_named
@@ -59,11 +58,13 @@ from daemon.store.store import Store
 from daemon.wiring import SharedParts, SlotParts, build_feed, build_slots, replays_ahead, retention
 from hyperdrift.clock import Clock
 from hyperdrift.errors import HyperdriftError
+from hyperdrift.forms.onnx_library import onnxruntime
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.process.loading import freeze_gc
 from hyperdrift.slot_name import SlotName
 
 log = structlog.get_logger()
+onnxruntime()  # in a thread, later, its import would hold the event loop for 0.3 s
 
 _CLOCK_S, _DOUBTED_CLOCK_S, _VAGUE_CLOCK_S = 60.0, 25.0, 5.0
 _GOODBYE_S: Final = 2.0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from hyperdrift.errors import ConfigError, VersionNotHere, VersionRefused
 from hyperdrift.forms import joblib_form, onnx_form
+from hyperdrift.forms.onnx_library import onnxruntime
 from hyperdrift.manifest import Manifest
 from hyperdrift.process.loading import IMPORTS
 from hyperdrift.version_files import check_files, json_of, read_manifest
@@ -151,7 +152,7 @@ def preload(form: str = "") -> None:
     """
     with IMPORTS:
         if (form or installed_forms()[0]) == "onnx":
-            import onnxruntime  # noqa: F401, PLC0415
+            onnxruntime()
         else:
             import joblib  # noqa: F401, PLC0415
             import sklearn.ensemble  # noqa: F401, PLC0415

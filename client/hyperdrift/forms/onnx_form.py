@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from hyperdrift.errors import VersionRefused
+from hyperdrift.forms.onnx_library import onnxruntime
 from hyperdrift.manifest import Manifest
 from hyperdrift.process.forks import lock_for_forks
 
@@ -59,14 +60,13 @@ def load_onnx(manifest: Manifest, content: bytes) -> OnnxModel:
         VersionRefused: If it is no model of 17 features and three classes, or of another version.
     """
     # Imported here, it delays a thread of the bot and not the bot's start.
-    import onnxruntime  # noqa: PLC0415
-
-    options = onnxruntime.SessionOptions()
+    library = onnxruntime()
+    options = library.SessionOptions()
     # A second thread makes one row no faster, and one that spins takes a core.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = ["CPUExecutionProvider"]
-    session = onnxruntime.InferenceSession(content, options, providers=providers)
+    session = library.InferenceSession(content, options, providers=providers)
     _check(manifest, session)
     return OnnxModel(session)
 
