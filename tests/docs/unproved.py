@@ -7,6 +7,7 @@ here, and for an entry that no block needs any more.
 RUN_BY = {
     "docs/howto/dask-cluster.md: openssl": "tests/system/test_fleet_tls.py::"
     "test_a_daemon_with_a_certificate_retrains_there_and_one_without_does_not",
+    "docs/howto/dask-cluster.md: sudo systemctl": "tests/system/test_fleet_hosts.py",
     "docs/howto/mosquitto.md": "tests/system/test_hostile_user.py::"
     "test_the_page_on_mosquitto_holds_to_the_letter_and_each_forgery_is_refused",
     "docs/howto/talk.md: mosquitto_pub": "tests/daemon/runtime/test_commands.py::"
@@ -25,8 +26,6 @@ NOT_RUN = {
     "README.md: sudo apt": _BY_HAND,
     "docs/howto/bot-other-languages.md: cd examples/node": "`make node` does it, with packages of "
     "npm, and tests/system/test_node_bot.py runs the bot that it builds",
-    "docs/howto/dask-cluster.md: sudo systemctl": "it starts services of this host; "
-    "tests/system/test_fleet_tls.py runs the units in a machine of its own",
     "docs/howto/fill-the-store.md: aws s3 cp": "the archive is paid for by who reads it",
     "docs/howto/freqtrade.md: hyperdrift models": "`make freqtrade` runs a real freqtrade, offline",
     "docs/howto/freqtrade.md: pip install": "`make freqtrade` installs and copies the same",

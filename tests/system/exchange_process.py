@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,20 @@ def free_port() -> int:
 
 
 @contextmanager
-def exchange(speed: float, history: int, *options: str) -> Iterator[str]:
-    """Hold one on a free port; yields the section `[hyperliquid]` that leads to it."""
+def exchange(
+    speed: float, history: int, *options: str, prefix: Sequence[str] = ()
+) -> Iterator[str]:
+    """Hold one on a free port; yields the section `[hyperliquid]` that leads to it.
+
+    `prefix` is put before the command, as `NetworkHost.prefix` is.
+    """
     command = ("-m", "daemon.cli", "exchange", "--port", str(free_port()))
     pace = ("--speed", str(speed), "--history", str(history))
     with subprocess.Popen(
-        (sys.executable, *command, *pace, *options), cwd=ROOT, stdout=subprocess.PIPE, text=True
+        (*prefix, sys.executable, *command, *pace, *options),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         said = [process.stdout.readline() for _ in range(3)]

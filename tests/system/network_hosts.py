@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-_NETWORK = "10.77.0"
+_NETWORK = "10.0.0"  # as docs/howto/dask-cluster.md has it
 
 
 def why_not() -> str:
@@ -24,15 +24,33 @@ def why_not() -> str:
 
 
 class NetworkHost:
-    """A namespace with one address."""
+    """A namespace with one address, and a cable from it to a port of the bridge."""
 
-    def __init__(self, namespace: str, address: str) -> None:
+    def __init__(self, namespace: str, address: str, switch: str, port: str) -> None:
         self.namespace, self.address = namespace, address
+        self._switch, self._port = switch, port
 
     @property
     def prefix(self) -> tuple[str, ...]:
         """What to put before a command that runs there."""
         return ("ip", "netns", "exec", self.namespace)
+
+    def connect(self) -> None:
+        """Lay the cable, and plug it in."""
+        peer = ("peer", "name", "eth0", "netns", self.namespace)
+        _ip("-n", self._switch, "link", "add", self._port, "type", "veth", *peer)
+        self.plug()
+        _ip("-n", self.namespace, "address", "add", f"{self.address}/24", "dev", "eth0")
+        for link in ("eth0", "lo"):
+            _ip("-n", self.namespace, "link", "set", link, "up")
+
+    def plug(self) -> None:
+        """Put the cable into the bridge."""
+        _ip("-n", self._switch, "link", "set", self._port, "master", "br0", "up")
+
+    def unplug(self) -> None:
+        """Pull the cable out of the bridge: nobody is told, packets just do not arrive."""
+        _ip("-n", self._switch, "link", "set", self._port, "down")
 
 
 @contextmanager
@@ -47,25 +65,15 @@ def network(names: Sequence[str]) -> Iterator[dict[str, NetworkHost]]:
         _ip("-n", switch, "link", "set", "br0", "up")
         hosts = {}
         for number, name in enumerate(names, start=1):
-            host = NetworkHost(f"{tag}-{name}", f"{_NETWORK}.{number}")
+            host = NetworkHost(f"{tag}-{name}", f"{_NETWORK}.{number}", switch, f"p{number}")
             _ip("netns", "add", host.namespace)
             made.append(host.namespace)
-            _plug(host, switch, f"p{number}")
+            host.connect()
             hosts[name] = host
         yield hosts
     finally:
         for namespace in made:
             subprocess.run(("ip", "netns", "del", namespace), check=False, capture_output=True)
-
-
-def _plug(host: NetworkHost, switch: str, port: str) -> None:
-    """Connect a host with the bridge."""
-    peer = ("peer", "name", "eth0", "netns", host.namespace)
-    _ip("-n", switch, "link", "add", port, "type", "veth", *peer)
-    _ip("-n", switch, "link", "set", port, "master", "br0", "up")
-    _ip("-n", host.namespace, "address", "add", f"{host.address}/24", "dev", "eth0")
-    for link in ("eth0", "lo"):
-        _ip("-n", host.namespace, "link", "set", link, "up")
 
 
 def _ip(*arguments: str) -> None:

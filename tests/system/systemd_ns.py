@@ -1,16 +1,17 @@
 """A real systemd as PID 1 of a namespace of its own, on a throw-away copy of this machine's root.
 
 Units are installed, started, killed and starved as on a host, and nothing of it is left:
-every write lands on a tmpfs. The network is the host's. Needs root, overlayfs, util-linux
-and a cgroup2 hierarchy; `why_not` says what is missing.
+every write lands on a tmpfs. The network is the host's, or a namespace of `network_hosts`. Needs
+root, overlayfs, util-linux and a cgroup2 hierarchy; `why_not` says what is missing.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,16 +99,21 @@ class Machine:
     pid: int
     folder: Path
 
+    def inside(self, *command: str) -> tuple[str, ...]:
+        """Return what to start here so that a command runs inside as root."""
+        path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+        spaces = ("--mount", "--pid", "--net", "--cgroup", "--uts", "--ipc", "--root", "--wd")
+        enter = ("nsenter", "-t", str(self.pid), *spaces)
+        return (*enter, "env", "-i", path, "LANG=C.UTF-8", *command)
+
     def run(self, *command: str, check: bool = True) -> str:
         """Run a command inside as root; return what it printed on both channels.
 
         Raises:
             AssertionError: If it fails and `check` is set.
         """
-        path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
-        inside = ("--mount", "--pid", "--cgroup", "--uts", "--ipc", "--root", "--wd")
         done = subprocess.run(
-            ("nsenter", "-t", str(self.pid), *inside, "env", "-i", path, "LANG=C.UTF-8", *command),
+            self.inside(*command),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -126,16 +132,19 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path, *, bare: bool = False) -> Iterator[Machine]:
+def machine(folder: Path, *, bare: bool = False, prefix: Sequence[str] = ()) -> Iterator[Machine]:
     """Boot one with an environment of ours under /opt/hyperdrift; power it off at the end.
 
-    A `bare` one has nothing of ours; /media/hyperdrift is `folder`, /media/packages what
-    the tests run on.
+    Args:
+        folder: A folder of this machine alone.
+        bare: Whether it has nothing of ours; then /media/hyperdrift is `folder`, and
+            /media/packages what the tests run on.
+        prefix: Is put before what boots it, as `NetworkHost.prefix` is: its network.
     """
     cgroups = _cgroup_root()
     assert cgroups is not None
-    group = cgroups / f"hyperdrift-test-{os.getpid()}"
-    group.mkdir()
+    group = Path(tempfile.mkdtemp(prefix="hyperdrift-test-", dir=cgroups))
+    group.chmod(0o755)
     base = folder / "machine"
     base.mkdir()
     bare_places = {folder: Path("/media/hyperdrift"), _packages(): Path("/media/packages")}
@@ -145,7 +154,7 @@ def machine(folder: Path, *, bare: bool = False) -> Iterator[Machine]:
     enter = 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"'
     boot = subprocess.Popen(
         (
-            *("sh", "-c", enter, "sh", str(group)),
+            *("sh", "-c", enter, "sh", str(group), *prefix),
             *("unshare", "--pid", "--fork", "--kill-child"),
             *("--mount", "--cgroup", "--uts", "--ipc"),
             *("bash", "-c", _BOOT, str(SYSTEMD), str(base), _MASKED, *shown),

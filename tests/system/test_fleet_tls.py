@@ -1,8 +1,7 @@
-"""A cluster behind TLS, with the certificates that the how-to makes, also as systemd runs it."""
+"""A cluster behind TLS, with the certificates that the how-to makes."""
 
 import asyncio
 import contextlib
-import re
 import shutil
 import subprocess
 import sys
@@ -19,34 +18,23 @@ from daemon.config.schema import Config, DaemonSection, MqttSection, RetrainSect
 from daemon.fleet.fleet_jobs import FleetJobs
 from daemon.fleet.opening import open_jobs
 from hyperdrift.clock import SystemClock
-from tests.docs.blocks import blocks
 from tests.retrain.planted import planted
+from tests.system.dask_page import files, make_certificates
 from tests.system.exchange_process import free_port
 from tests.system.fleet_daemon import spec
-from tests.system.systemd_ns import HOME, machine, why_not
 
 pytestmark = pytest.mark.fleet
 
 DASK = str(Path(sys.executable).with_name("dask"))
-ROOT = Path(__file__).parents[2]
 PORT = free_port()
-UNITS = ("hyperdrift-dask-scheduler.service", "hyperdrift-dask-worker@.service")
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the authority and the hosts' certificates as the page says."""
     folder = tmp_path_factory.mktemp("certificates")
-    page = "docs/howto/dask-cluster.md"
-    (script,) = (b.code for b in blocks() if b.page == page and "openssl" in b.code)
-    done = subprocess.run(("bash", "-ec", script), cwd=folder, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
+    make_certificates(folder)
     return folder
-
-
-def files(folder: Path, host: str) -> tuple[str, ...]:
-    named = {"ca": "ca.pem", "cert": f"{host}.pem", "key": f"{host}.key"}
-    return tuple(str(folder / name) for name in named.values())
 
 
 @pytest.fixture
@@ -161,35 +149,3 @@ def workers_in(folder: Path) -> list[str]:
             if f"TMPDIR={folder}".encode() in environment:
                 found.append(process.name)
     return found
-
-
-async def test_the_units_run_a_hardened_scheduler_and_a_worker_that_retrains(
-    certificates: Path, tmp_path: Path
-) -> None:
-    if why := why_not():
-        pytest.skip(why)
-    with machine(tmp_path) as host:
-        host.write(
-            f"{HOME}/bin/dask", f"#!{HOME}/bin/python3\nfrom dask.cli import run_cli\nrun_cli()\n"
-        )
-        host.run("chmod", "755", f"{HOME}/bin/dask")
-        for name, path in zip(("ca", "cert", "key"), files(certificates, "10.0.0.1"), strict=True):
-            host.write(f"/etc/hyperdrift/dask/{name}.pem", Path(path).read_text())
-        host.write("/etc/hyperdrift/dask.env", "SCHEDULER=tls://127.0.0.1:8786\nLISTEN=127.0.0.1\n")
-        for unit in UNITS:
-            host.write(f"/etc/systemd/system/{unit}", (ROOT / "systemd" / unit).read_text())
-            whole = f"/etc/systemd/system/{unit}".replace("@", "@1")
-            host.write(whole, (ROOT / "systemd" / unit).read_text())
-            assert host.run("systemd-analyze", "verify", "--recursive-errors=yes", whole) == ""
-            said = host.run("systemd-analyze", "security", "--offline=true", "--no-pager", whole)
-            exposure = re.search(r"exposure level for \S+ (\d+\.\d)", said)
-            assert exposure is not None
-            assert float(exposure[1]) <= 1.5
-        host.run("systemctl", "daemon-reload")
-        host.run("systemctl", "start", UNITS[0], UNITS[1].replace("@", "@1"))
-        there = config(tmp_path / "data", "dasks://127.0.0.1:8786", files(certificates, "10.0.0.3"))
-        try:
-            lines = await retrained(there, tmp_path / "data")
-        except TimeoutError:
-            pytest.fail(host.run("journalctl", "-n", "60", "--no-pager"))
-        assert lines[-1]["event"] == "finished"
