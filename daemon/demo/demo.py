@@ -17,6 +17,7 @@ from daemon.core.tasks import running
 from daemon.demo.exchange import ReplayExchange
 from daemon.demo.faults import Fault, Touched
 from daemon.demo.fleet.cycle import INTERRUPTED, DemoSlot, DemoSummary, FleetLog, has_swapped
+from daemon.demo.fleet.planned_change import PlannedChange
 from daemon.demo.fleet.sources import start_of
 from daemon.demo.processes import DemoProcess
 from daemon.demo.recording import Recording
@@ -121,23 +122,26 @@ async def _play(setup: DemoSetup, screen: Screen, clock: Clock) -> DemoSummary:
         for log in fleet.logs:
             log.listen(bus)
         operator = Operator(setup, fleet, bus, clock, screen)
-        demo = _Demo(options, fleet, screen, processes, exchange, operator, clock)
+        change = PlannedChange(setup, fleet, exchange, screen)
+        demo = _Demo(options, fleet, screen, processes, exchange, change, operator, clock)
         ended = await demo.watch()
         elapsed_s = clock.monotonic() - began
         if options.hold and ended != INTERRUPTED:
-            summary = await _summary(setup, fleet, ended, elapsed_s)
+            summary = await _summary(setup, exchange, fleet, ended, elapsed_s)
             screen.close(summary)
             screen.tell(f"{'hold':>9}  {setup.page_url} stays; Ctrl-C ends the demo")
             await demo.hold()
             return summary
-    summary = await _summary(setup, fleet, ended, elapsed_s)  # the store is at rest now
+    summary = await _summary(setup, exchange, fleet, ended, elapsed_s)  # the store is at rest now
     screen.close(summary)
     return summary
 
 
-async def _summary(setup: DemoSetup, fleet: FleetLog, ended: str, elapsed_s: float) -> DemoSummary:
+async def _summary(
+    setup: DemoSetup, exchange: ReplayExchange, fleet: FleetLog, ended: str, elapsed_s: float
+) -> DemoSummary:
     slots = []
-    for log, recording in zip(fleet.logs, setup.recordings, strict=True):
+    for log, recording in zip(fleet.logs, exchange.recordings, strict=True):
         checked, equal = await asyncio.to_thread(compare_store, setup, recording)
         models = await asyncio.to_thread(describe_models, setup, log.slot)
         slots.append(DemoSlot(str(log.slot), log, models, checked, equal))
@@ -159,6 +163,7 @@ class _Demo:
     screen: Screen
     processes: tuple[DemoProcess, ...]
     exchange: ReplayExchange
+    change: PlannedChange
     operator: "Operator"
     clock: Clock
 
@@ -175,7 +180,8 @@ class _Demo:
                 self.screen.show(self.fleet.logs)
                 for actor in self.processes:
                     actor.check()
-                self.operator.consider()
+                await self.change.consider()
+                self.operator.consider(self.change.after)
                 if end := self._end(self.clock.monotonic() - began):
                     return end
         except asyncio.CancelledError:  # Ctrl-C: print the summary so far, then end
@@ -212,23 +218,26 @@ class Operator:
         self, setup: DemoSetup, fleet: FleetLog, bus: MqttConnection, clock: Clock, screen: Screen
     ) -> None:
         self._fleet, self._bus, self._clock, self._screen = fleet, bus, clock, screen
-        # A made-up market changes at a known bar: wait for that change too.
-        self._patience = PATIENCE_BARS + setup.change_after
         self._until_swap = setup.options.until_swap
         self._asked_at = dict.fromkeys(setup.slots, 0)
 
-    def consider(self) -> None:
+    def consider(self, change_after: int | None) -> None:
         """Send the command to retrain for each slot without a retrain or swap for long enough.
 
         A slot that has swapped for a cause is done, if that is the end of the run.
+
+        Args:
+            change_after: Bars from the start to the change of the market, which is waited for;
+                None while it is not known.
         """
-        if not self._fleet.first_models_are_done():  # the command would go before first models
-            return
+        if change_after is None or not self._fleet.first_models_are_done():
+            return  # the command would go before first models
         for log in self._fleet.logs:
             if self._until_swap and has_swapped(log):
                 continue
             idle = log.state.get("phase") in {"serving", "probation"}
-            if idle and log.bars - self._asked_at[log.slot] >= self._patience:
+            since = max(change_after, self._asked_at[log.slot])
+            if idle and log.bars - since >= PATIENCE_BARS:
                 self._asked_at[log.slot] = log.bars
                 self._ask(log.slot)
 

@@ -169,8 +169,18 @@ class ReplayExchange:
         check_coins(faults, {recording.coin for recording in self._recordings})
         self._faults.add(faults, after=self._moment())
         if any(isinstance(fault, NoTrades) for fault in faults):
-            self._venue = Venue([frame_faults.quietened(r, self._faults) for r in self._recordings])
-            self._subscriptions.change_venue(self._venue)
+            self.replace_recordings(self._recordings)
+
+    @property
+    def recordings(self) -> tuple[Recording, ...]:
+        """What is replayed."""
+        return self._recordings
+
+    def replace_recordings(self, recordings: Sequence[Recording]) -> None:
+        """Replay others from now on, of the same coins; what is past must be the same in them."""
+        self._recordings = tuple(recordings)
+        self._venue = Venue([frame_faults.quietened(r, self._faults) for r in recordings])
+        self._subscriptions.change_venue(self._venue)
 
     def touched(self) -> list[tuple[Fault, Touched]]:
         """Return each fault with its effect on clients so far, in the order of the faults."""

@@ -57,6 +57,7 @@ def generate(
     *,
     start_ms: int,
     change_at: int | None = None,
+    turns: bool = True,
     coin: str = "BTC",
     shared: tuple[float, Floats] | None = None,
 ) -> Recording:
@@ -73,6 +74,7 @@ def generate(
         seed: The same seed gives the same market.
         start_ms: Open time of the first bar, ms UTC, a multiple of the interval.
         change_at: Number of the first bar of the other regime; None for no change.
+        turns: Whether the edge and the returns change; else wicks and volume alone do.
         coin: Name of the coin.
         shared: Shocks of a whole market, shape (bars,), and their share of the variance of the
             coin's own.
@@ -84,7 +86,8 @@ def generate(
     interval = _interval_of(interval_ms, f"{coin} of seed {seed}")
     t = start_ms + np.arange(bars, dtype=np.int64) * interval_ms
     cut = bars if change_at is None else min(max(change_at, 0), bars)
-    spans = ((slice(0, cut), _BEFORE), (slice(cut, bars), _AFTER))
+    other = _AFTER if turns else _AFTER._replace(edge=_BEFORE.edge, scale=_BEFORE.scale)
+    spans = ((slice(0, cut), _BEFORE), (slice(cut, bars), other))
     scale, volumes, tilt, wick = (
         np.concatenate([np.full(t[span].size, getattr(regime, name)) for span, regime in spans])
         for name in _Regime._fields[1:]

@@ -30,6 +30,7 @@ def generate_coins(
     *,
     start_ms: int,
     change_at: int | None = None,
+    turns: bool = True,
 ) -> tuple[Recording, ...]:
     """Make up `count` coins of one market, which changes for all of them at the same bar.
 
@@ -43,6 +44,7 @@ def generate_coins(
         seed: The same seed gives the same markets.
         start_ms: Open time of the first bar, ms UTC, a multiple of the interval.
         change_at: Number of the first bar of the other regime; None for no change.
+        turns: Whether what a model learns turns into its opposite there, as in `generate`.
 
     Raises:
         BadInput: If the venue has no such interval, or `start_ms` is no multiple of it.
@@ -56,6 +58,7 @@ def generate_coins(
                 seed + 1 + place,
                 start_ms=start_ms,
                 change_at=change_at,
+                turns=turns,
                 coin=coin_name(place),
                 shared=(_SHARED, market),
             ),

@@ -32,7 +32,13 @@ def read_recordings(paths: Sequence[Path]) -> tuple[Recording, ...]:
 
 
 def make_up(
-    coins: int, bars: int, seed: int, *, start_ms: int, change_at: int | None = None
+    coins: int,
+    bars: int,
+    seed: int,
+    *,
+    start_ms: int,
+    change_at: int | None = None,
+    turns: bool = True,
 ) -> tuple[Recording, ...]:
     """Make up recordings of 5m bars for several coins of one market.
 
@@ -42,6 +48,7 @@ def make_up(
         seed: The same seed gives the same recordings.
         start_ms: Open time of the first bar, ms UTC, a multiple of five minutes.
         change_at: Number of the first bar after the whole market changed; None for no change.
+        turns: Whether what a model learns turns into its opposite there.
 
     Raises:
         BadInput: If there are no coins, or too many.
@@ -49,7 +56,10 @@ def make_up(
     if not 1 <= coins <= MOST_COINS:
         msg = f"{coins} coins cannot be made up; write a number from 1 to {MOST_COINS}"
         raise BadInput(msg)
-    return generate_coins(coins, bars, 300_000, seed, start_ms=start_ms, change_at=change_at)
+    step = 300_000
+    return generate_coins(
+        coins, bars, step, seed, start_ms=start_ms, change_at=change_at, turns=turns
+    )
 
 
 def start_of(recordings: Sequence[Recording], history: int) -> int:

@@ -43,6 +43,14 @@ def test_the_whole_market_changes_at_one_bar() -> None:
         assert later > 1.2 * np.diff(np.log(before.close[3000:])).std()
 
 
+def test_a_market_that_does_not_turn_moves_as_before_and_is_traded_otherwise() -> None:
+    changed = generate_coins(3, BARS, MINUTES_5, 5, start_ms=START_MS, change_at=3000, turns=False)
+    for coin, before in zip(changed, COINS, strict=False):
+        assert np.array_equal(coin.close, before.close)
+        assert np.array_equal(coin.volume[:3000], before.volume[:3000])
+        assert np.median(coin.volume[3000:]) > 1.5 * np.median(before.volume[3000:])
+
+
 def test_a_market_alone_is_what_it_was_before_there_were_several() -> None:
     alone = generate(500, MINUTES_5, 7, start_ms=START_MS)
     silent = generate(500, MINUTES_5, 7, start_ms=START_MS, shared=(0.0, np.zeros(500)))

@@ -174,7 +174,7 @@ def test_an_operator_holds_up_no_first_model_and_asks_for_each_slot_once() -> No
     sent: list[str] = []
     bus.publish = lambda topic, _: sent.append(topic)  # type: ignore[attr-defined]
     options = SimpleNamespace(until_swap=True)
-    setup = SimpleNamespace(change_after=0, slots=(BTC, ETH), options=options)
+    setup = SimpleNamespace(slots=(BTC, ETH), options=options)
     screen = SimpleNamespace(tell=bus.told.append)
     parts: Any = (setup, bus.fleet, bus, SystemClock(), screen)
     operator = Operator(*parts)
@@ -182,14 +182,17 @@ def test_an_operator_holds_up_no_first_model_and_asks_for_each_slot_once() -> No
         bus.state(slot, last_bar_t=0)
         bus.state(slot, last_bar_t=(PATIENCE_BARS + 1) * BTC.interval_ms)
     bus.swap(BTC, "first")
-    operator.consider()
+    operator.consider(0)
     assert sent == [], "ETH has no model yet"
     bus.swap(ETH, "first")
-    operator.consider()
-    operator.consider()
+    operator.consider(None)
+    operator.consider(PATIENCE_BARS)
+    assert sent == [], "the market has not changed, or not for long"
+    operator.consider(0)
+    operator.consider(0)
     assert sent == [Topics().command(BTC), Topics().command(ETH)]
     bus.swap(BTC, "drift")
     for slot in (BTC, ETH):
         bus.state(slot, last_bar_t=(2 * PATIENCE_BARS + 2) * BTC.interval_ms)
-    operator.consider()
+    operator.consider(0)
     assert sent[2:] == [Topics().command(ETH)], "BTC has done what it was to show"
