@@ -43,7 +43,7 @@ run: $(VENV)/.run ## the daemon in the foreground
 test: $(VENV)/.dev ## every test, two at a time
 	@$(BIN)/pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m "not fleet"
 
-fleet: $(VENV)/between/.bot $(VENV)/.dev ## many slots, and clusters in network namespaces: a few minutes
+fleet: $(VENV)/between/.bot $(VENV)/.dev ## many slots, and clusters in network namespaces: a quarter of an hour
 	@$(BIN)/pytest -q -m fleet tests/system
 
 check: $(VENV)/.dev ## format, lint and types
