@@ -11,6 +11,7 @@ from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 
 MOST_COINS: Final = 200
+_STEP_MS: Final = 300_000
 _SUFFIXES: Final = frozenset({".parquet", ".csv", ".feather"})
 
 
@@ -56,9 +57,8 @@ def make_up(
     if not 1 <= coins <= MOST_COINS:
         msg = f"{coins} coins cannot be made up; write a number from 1 to {MOST_COINS}"
         raise BadInput(msg)
-    step = 300_000
     return generate_coins(
-        coins, bars, step, seed, start_ms=start_ms, change_at=change_at, turns=turns
+        coins, bars, _STEP_MS, seed, start_ms=start_ms, change_at=change_at, turns=turns
     )
 
 
