@@ -52,12 +52,13 @@ calibrated = 0.9
 refit_agrees = 0.9
 """
 # Messages wait a minute for others of their kind; here two seconds. The drift of sixty slots in one
-# bar takes as many seconds as the host is busy, and ten minutes of the venue are two seconds here.
+# bar takes as many seconds as the host is busy, with pauses of more than twelve, and ten minutes of
+# the venue are two seconds here.
 HASTY = """
 from daemon.notify import notifier, rules
 from daemon.service import market_drift
 rules.GATHER_MS, notifier._LOOK_S = 2_000, 0.2
-market_drift.QUIET_MS, market_drift.LONGEST_MS = 3_600_000, 10_800_000
+market_drift.QUIET_MS, market_drift.LONGEST_MS = 18_000_000, 36_000_000
 market_drift.WINDOW_MS = 36_000_000
 from daemon.cli.main import main
 main()
@@ -210,9 +211,10 @@ def check_bars(fleet: Fleet, slot: SlotName, recording: Recording, until_t: int)
 
 def check_messages(got: list[dict[str, Any]]) -> None:
     """A person hears once of the market that changed, with the slots by name."""
-    titles = [each["title"] for each in got]
+    # A host that does not keep up with sixty slots is told of too, and that it does again.
+    titles = [one for each in got if not (one := each["title"]).endswith(("no bars", "over"))]
     (market,) = [each["message"] for each in got if "market changed" in each["title"]]
     found = re.search(r"(\d+) slots drifted", market)
     assert found, market
     assert int(found[1]) >= 0.8 * COINS, "the others followed within the hour, or later"
-    assert len(got) <= MOST_MESSAGES, titles
+    assert len(titles) <= MOST_MESSAGES, titles
