@@ -315,7 +315,8 @@ async def test_a_request_and_its_answer_take_milliseconds_because_nagle_is_off(
             asker.publish("t/ask", {})
             await answer.wait()
             took.append((time.perf_counter() - began) * 1000)
-    assert sorted(took)[len(took) // 2] < 20, took  # delayed acknowledgements cost 40 ms each
+    # A late acknowledgement costs each of them 40 ms but the first few; a busy host, some of them.
+    assert min(took[10:]) < 40, took
 
 
 @pytest.mark.parametrize(
