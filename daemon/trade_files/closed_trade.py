@@ -19,12 +19,17 @@ FUTURE_MS: Final = 5 * MINUTE_MS
 LONGEST_NAME: Final = 200
 """As in the messages of a bot: names are stored."""
 
+EMPTY: Final = frozenset({"", "nan", "nat", "none", "null", "undefined", "<na>", "n/a", "-"})
+"""What programs write where they have no value, in lower case."""
+
 _SIDES: Final = {
     **dict.fromkeys(("buy", "long", "b", "bid", "l"), "buy"),
     **dict.fromkeys(("sell", "short", "a", "ask", "s"), "sell"),  # the venue itself uses B and A
 }
 # Words beside a side that change nothing: `open_long`, `BUY_LONG`, `Short position`.
-_BESIDE_SIDES: Final = frozenset({"open", "entry", "enter", "position", "order", "market", "limit"})
+_BESIDE_SIDES: Final = frozenset(
+    {"open", "to", "entry", "enter", "position", "order", "market", "limit"}
+)
 # A number is a time in s, ms, us or ns, whichever puts it into the years 1973 to 5138.
 _UNITS: Final = ((1e11, 1000.0), (1e14, 1.0), (1e17, 1e-3), (1e20, 1e-6))
 _FIRST_MS: Final = 946_684_800_000  # 2000: nobody traded a perpetual before
@@ -34,6 +39,8 @@ _DECIMAL_COMMA: Final = re.compile(r"[-+]?\d+,\d+")
 _SURELY_DECIMAL: Final = re.compile(r"[-+]?(\d+,(\d{1,2}|\d{4,})|0,\d+|\d{1,3}(\.\d{3})+,\d+)")
 _THOUSANDS: Final = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
 _CURRENCY: Final = re.compile(r"(?<![^-+])\$|\s*(usd[ct]?|\$)$", re.IGNORECASE)
+# Nine digits of a longer number: a spreadsheet saved what it showed.
+_ROUNDED: Final = re.compile(r"\d([.,]\d{0,8})?[eE]\+\d{2}")
 _IN_BRACKETS: Final = re.compile(r"\((.+)\)")  # as accountants write losses
 _ODD_SPACES: Final = re.compile("[\u00a0\u202f]")
 _UTC: Final = re.compile(r"\s*(UTC|GMT)$")
@@ -138,13 +145,22 @@ def name(value: object) -> str:
     """Return a name of a trade.
 
     Raises:
-        BadTrade: If it is empty, too long or no text that can be stored.
+        BadTrade: If it is empty, rounded, too long or no text that can be stored.
     """
-    if value is None or isinstance(value, (dict, list, bool)) or not (text := str(value).strip()):
+    text = "" if isinstance(value, (dict, list, bool)) else whole(str(value).strip())
+    if text.casefold() in EMPTY:
         raise BadTrade("trade_id is empty")
+    if _ROUNDED.fullmatch(text):
+        remedy = "a spreadsheet cut its digits, format the column as text"
+        raise BadTrade("trade_id is rounded", f"trade_id is {text}: {remedy}")
     if len(text) > LONGEST_NAME or not text.isprintable():
         raise BadTrade("trade_id is too long or has odd characters")
     return text
+
+
+def whole(text: str) -> str:
+    """Return a name without the `.0` that a table of numbers with a gap appends to each."""
+    return re.sub(r"^(\d+)\.0$", r"\1", text)
 
 
 def side(value: object) -> str:
@@ -153,7 +169,8 @@ def side(value: object) -> str:
     Raises:
         BadTrade: If it is neither.
     """
-    words = re.findall(r"[a-z]+", value.lower()) if isinstance(value, str) else []
+    text = value.strip().lower() if isinstance(value, str) else ""
+    words = re.findall(r"[a-z]+", text.rpartition(".")[2])  # Python shows `OrderSide.BUY`
     meant = {_SIDES.get(word) for word in words if word not in _BESIDE_SIDES}
     found = meant.pop() if len(meant) == 1 else None
     if found is None:
@@ -224,7 +241,7 @@ def _moment(value: Any) -> int:
         at = _date(text)
         aware = at if at.tzinfo else at.replace(tzinfo=UTC)
         return round(aware.timestamp() * 1000)
-    if not math.isfinite(count):
+    if not math.isfinite(count) or _ROUNDED.fullmatch(text):
         return 0
     factor = next((factor for below, factor in _UNITS if count < below), 0.0)
     exact = isinstance(value, int) or text.isdigit()

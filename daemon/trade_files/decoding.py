@@ -1,7 +1,7 @@
 """Decode the bytes of a text file whose encoding only its first bytes tell."""
 
 import codecs
-import io
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -24,6 +24,7 @@ _NO_TEXT: Final[Mapping[bytes, str]] = {
     b"\x80\x04\x95": "a pickle of Python: write CSV or JSON lines",
 }
 _ENOUGH: Final = 8
+_LINE_END: Final = re.compile("\r\n?")
 _HOLE: Final = bytes(4)
 
 
@@ -36,13 +37,14 @@ class Decoder:
 
     def __init__(self) -> None:
         self._head = b""
-        self._decoder: io.IncrementalNewlineDecoder | None = None
+        self._decoder: codecs.IncrementalDecoder | None = None
         self.fault = ""
 
     def feed(self, data: bytes, *, ends: bool = False) -> str:
         """Return the text of more bytes, its lines ended by newlines alone.
 
-        What is no character becomes a question mark.
+        What is no character becomes a question mark. Between two pieces one line end may become
+        an empty line more.
         """
         if self._decoder is None:
             self._head += data
@@ -54,10 +56,11 @@ class Decoder:
             self.fault = next(
                 (what for magic, what in _NO_TEXT.items() if self._head.startswith(magic)), ""
             )
-            decoder = codecs.getincrementaldecoder(_encoding(self._head))(errors="replace")
-            self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
+            self._decoder = codecs.getincrementaldecoder(_encoding(self._head))(errors="replace")
             data, self._head = self._head, b""
-        return "" if self.fault else self._decoder.decode(data, final=ends)
+        if self.fault:
+            return ""
+        return _LINE_END.sub("\n", self._decoder.decode(data, final=ends))
 
 
 def _encoding(head: bytes) -> str:

@@ -42,7 +42,8 @@ class FillBatch:
         self._fills: list[Fill] = []
         self._undated: list[tuple[Mapping[str, Any], bool]] = []
         self._seen: dict[str, int] = {}
-        self._joiners: dict[str, FillJoiner] = {}
+        self._joiners: dict[tuple[str, str], FillJoiner] = {}
+        self._user = ""
         self._day_first: bool | None = None
         self._left_out: Counter[str] = Counter()
 
@@ -60,6 +61,7 @@ class FillBatch:
 
     def add(self, fill: Fill) -> None:
         """Take a fill; one that was taken before, or is very old, is passed over."""
+        self._user = self._user or fill.user  # what names no account is of the first one
         oldest_ms = self._now_ms() - _KEPT_DAYS * DAY_MS
         if fill.at_ms < oldest_ms:
             self._refuse("", NoTrade(f"fills older than {_KEPT_DAYS} days"))
@@ -74,11 +76,12 @@ class FillBatch:
         steps = [b.at_ms - a.at_ms for a, b in itertools.pairwise(fills)]
         if sum(math.copysign(1, step) for step in steps if step) < 0:
             fills.reverse()  # the newest was first
-        by_coin: dict[str, list[Fill]] = {}
+        by_position: dict[tuple[str, str], list[Fill]] = {}
         for fill in sorted(fills, key=lambda each: each.at_ms):
-            by_coin.setdefault(fill.coin, []).append(fill)
-        for coin, held in by_coin.items():
-            joiner = self._joiners.setdefault(coin, FillJoiner())
+            user = "" if fill.user == self._user else fill.user
+            by_position.setdefault((user, fill.coin), []).append(fill)
+        for position, held in by_position.items():
+            joiner = self._joiners.setdefault(position, FillJoiner())
             for trade in joiner.take(held):
                 try:
                     yield checked(trade, self._now_ms())

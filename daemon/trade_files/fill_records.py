@@ -5,7 +5,11 @@
 * ccxt's `fetchMyTrades`: symbol, side, price, amount, fee, and the venue's own fill in `info`.
 """
 
+import ast
+import contextlib
+import functools
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -24,6 +28,7 @@ _SELLS: Final = ("open short", "close long", "long > short", "sell")
 _FORCED: Final = ("liquidat", "auto-delever", "settlement", "adl")
 _CCXT_FEE: Final = re.compile(r"['\"]cost['\"]:\s*['\"]?([-\d.eE]+)")
 _UNIT: Final = re.compile(r"(?<=\d) +[A-Za-z:]+$")  # `0.3 BTC`
+_LONGEST: Final = 10_000
 _ZERO_HASH: Final = re.compile(r"0x0*")
 
 
@@ -35,9 +40,10 @@ _VENUE: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
+@functools.lru_cache(4096)
 def folded(name: str) -> str:
-    """Return a name of a column without case and marks."""
-    return re.sub(r"[\W_]+", "", name).casefold()
+    """Return a name of a column without case and marks; a percent sign is no mere mark."""
+    return re.sub(r"[^\w%]|_", "", name).casefold()
 
 
 def with_venue_names(record: Record) -> Record:
@@ -70,11 +76,20 @@ def read_fill(record: Record, repeats: Counter[str], *, comma: bool = False) -> 
         BadTrade: If a field is missing or cannot be read.
     """
     if _is_ccxt(record):
-        info = record.get("info")
+        info = _read_back(record.get("info"))
         if isinstance(info, Mapping) and is_fill(info) and not _is_ccxt(info):
             return read_fill(info, repeats)
         return _ccxt(record, repeats, comma=comma)
     return _venue(record, repeats, comma=comma)
+
+
+def _read_back(info: object) -> object:
+    """Return a dictionary of Python, or an object of JSON, that a table holds as text."""
+    if isinstance(info, str) and info.startswith("{") and len(info) < _LONGEST:
+        for read in (json.loads, ast.literal_eval):
+            with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                return read(info)
+    return info
 
 
 def _is_ccxt(record: Record) -> bool:
@@ -108,6 +123,7 @@ def _venue(record: Record, repeats: Counter[str], *, comma: bool) -> Fill:
         start=None if _is_empty(start) else _decimal(start, "startPosition", comma=comma),
         opens=_opens(way),
         interval=str(record.get("interval") or ""),
+        user=str(record.get("user") or "").lower(),
     )
 
 

@@ -33,6 +33,7 @@ class Fill:
         start: The position before it, base units, negative is short; None if not known.
         opens: True if it says that it only opens, False that it only closes, else None.
         interval: The interval that the file names; "" if it names none.
+        user: The account that the venue's stream names; "" if it names none.
         is_part: Whether it is the part of a fill that opens, after its other part closed.
     """
 
@@ -47,6 +48,7 @@ class Fill:
     start: Decimal | None = None
     opens: bool | None = None
     interval: str = ""
+    user: str = ""
     is_part: bool = False
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon.trade_files.closed_trade import (
+    EMPTY,
     FileTrade,
     NoTrade,
     moment,
     name,
     number,
     value_at_entry,
+    whole,
 )
 
 MAGIC: Final = b"SQLite format 3\0"
@@ -36,14 +38,14 @@ def read_trade(record: Mapping[str, Any]) -> FileTrade:
         BadTrade: If a field is missing or cannot be read.
     """
     closed = _first(record, "close_timestamp", "close_date")
-    if closed is None or str(record.get("is_open")).lower() in {"1", "true"}:
+    if closed is None or _is_true(record.get("is_open")):
         raise NoTrade("open")
     opened_ms = moment(_first(record, "open_timestamp", "open_date"), "open_date")
     closed_ms = moment(closed, "close_date")
-    is_short = str(record.get("is_short") or "").lower() in {"1", "true"}
+    is_short = _is_true(record.get("is_short"))
     own = _first(record, "trade_id", "id")
     # A new database counts its ids from 1 again.
-    which = f"{record['pair']}-{closed_ms}-{is_short:d}" if own is None else own
+    which = f"{record['pair']}-{closed_ms}-{is_short:d}" if own is None else whole(str(own))
     pnl = _first(record, *_EARNED)
     return FileTrade(
         trade_id=name(f"freqtrade-{which}-{opened_ms}"),
@@ -127,4 +129,8 @@ class FreqtradeDatabase:
 
 def _first(record: Mapping[str, Any], *names: str) -> Any:
     found = (record.get(each) for each in names)
-    return next((value for value in found if value is not None and value != ""), None)
+    return next((each for each in found if str(each).strip().casefold() not in EMPTY), None)
+
+
+def _is_true(value: object) -> bool:
+    return str(value).strip().casefold() in {"1", "1.0", "true"}

@@ -23,6 +23,9 @@ _NEAR: Final = 12
 _RECORDS: Final = frozenset(
     {"trades", "fills", "data", "result", "rows", "closed_trades", "fill", "trade"}
 )
+# A key over trades that is written so is their coin.
+_COIN: Final = re.compile(r"(?=.*[A-Z])k?[A-Z0-9]+([-/:][A-Z0-9]+)*")
+_NO_COINS: Final = _RECORDS | {"history", "closed", "long", "short", "buy", "sell", "all"}
 _ON_THE_WAY: Final = frozenset({"strategy"})
 # The channels of the venue's stream that carry fills.
 _CHANNELS: Final = frozenset({"userFills", "user", "userEvents"})
@@ -36,6 +39,7 @@ class JsonBad(NamedTuple):
 
     text: str
     why: str = "it is no JSON"
+    remedy: str = ": write whole objects, as json.dumps does"
 
 
 class JsonStream:
@@ -52,10 +56,16 @@ class JsonStream:
     def __init__(self, is_trade: IsTrade) -> None:
         self._is_trade = is_trade
         self.passed_over, self._has_records = "", False
+        self._places = set(_RECORDS)  # keys that records stand under
         self._text, self._at = "", 0
         self._skipping = False
         self._open: list[tuple[str, str]] = []  # bracket, and the key that it stands under
         self._key: str | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a value has begun and not ended."""
+        return bool(self._text[self._at :].strip(" \n,:\0\ufeff"))
 
     def feed(self, text: str) -> Iterator[dict[str, Any] | JsonBad]:
         """Take more text; yield what is complete."""
@@ -115,7 +125,11 @@ class JsonStream:
         value, end = self._decoded(start)
         if end > 0:
             under = self._key or (self._open[-1][1] if self._open else "")
-            records = list(_records(value, under, self._is_trade))
+            is_place = not under or under in self._places
+            records = list(_records(value, self._is_trade, is_place=is_place))
+            if records and self._key is None:  # it stands in a list
+                self._places.add(under)
+                records = [_of_coin(each, under) for each in records]
             self._has_records |= bool(records)
             if self._has_records or (under and under not in _RECORDS and not self.passed_over):
                 self.passed_over = "" if self._has_records else self._text[start:end][:200]
@@ -164,8 +178,16 @@ class JsonStream:
         return at >= 0
 
 
-def _records(value: Any, under: str, is_trade: IsTrade) -> Iterator[dict[str, Any] | JsonBad]:
-    """Yield the records in a decoded object, which may be one itself."""
+def _records(
+    value: Any, is_trade: IsTrade, *, is_place: bool
+) -> Iterator[dict[str, Any] | JsonBad]:
+    """Yield the records in a decoded object, which may be one itself.
+
+    Args:
+        value: The object.
+        is_trade: Whether an object is a trade or a fill.
+        is_place: Whether it stands where records do, so that it is one, if a bad one.
+    """
     channel = value.get("channel")
     if isinstance(channel, str) and channel not in _CHANNELS and "data" in value:
         return  # another message of the venue's stream
@@ -174,34 +196,36 @@ def _records(value: Any, under: str, is_trade: IsTrade) -> Iterator[dict[str, An
         for key in value
         if key in _RECORDS | _ON_THE_WAY and isinstance(value[key], (dict, list))
     ]
-    if "px" in value or "price" in value or not inner:
-        yield from _one_or_inner(value, is_trade, is_place=not under or under in _RECORDS)
+    if "px" in value or "price" in value or not inner or is_trade(value):
+        yield from _one_or_inner(value, is_trade, is_place=is_place)
         return
+    user = value.get("user")
     for key, held in inner:
-        if key in _ON_THE_WAY:
-            held = list(held.values()) if isinstance(held, dict) else []  # noqa: PLW2901
-        for each in held if isinstance(held, list) else [held]:
-            objects = (
-                [one for one in each if isinstance(one, dict)] if isinstance(each, list) else []
-            )
-            if isinstance(each, dict):
-                yield from _records(each, "" if key in _ON_THE_WAY else key, is_trade)
-            elif objects:
-                yield from objects
+        for found in _held(held, key, is_trade):
+            if isinstance(user, str) and isinstance(found, dict):
+                yield {"user": user, **found}
             else:
-                yield JsonBad(repr(each)[:200], _NO_RECORD)
+                yield found
+
+
+def _held(held: Any, key: str, is_trade: IsTrade) -> Iterator[dict[str, Any] | JsonBad]:
+    """Yield the records that an object has under a known key."""
+    if key in _ON_THE_WAY:
+        held = list(held.values()) if isinstance(held, dict) else []
+    for each in held if isinstance(held, list) else [held]:
+        objects = [one for one in each if isinstance(one, dict)] if isinstance(each, list) else []
+        if isinstance(each, dict):
+            yield from _records(each, is_trade, is_place=True)
+        elif objects:
+            yield from objects
+        else:
+            yield JsonBad(repr(each)[:200], _NO_RECORD)
 
 
 def _one_or_inner(
     value: dict[str, Any], is_trade: IsTrade, *, is_place: bool
 ) -> Iterator[dict[str, Any]]:
-    """Yield an object without known keys, or the trades in it, under whatever key they stand.
-
-    Args:
-        value: The object.
-        is_trade: Whether an object is a trade or a fill.
-        is_place: Whether it stands where records do, so that it is one, if a bad one.
-    """
+    """Yield an object without known keys, or the trades in it, under whatever key they stand."""
     has_more = any(isinstance(each, dict | list) for each in value.values())
     if has_more and not is_trade(value) and (inner := list(_trades_in(value, is_trade))):
         yield from inner
@@ -210,8 +234,19 @@ def _one_or_inner(
 
 
 def _trades_in(value: Any, is_trade: IsTrade, depth: int = 0) -> Iterator[dict[str, Any]]:
-    for each in value.values() if isinstance(value, dict) else value:
+    """Yield trades, and of a list with trades all records, so that a bad one is told of."""
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(each, dict) and is_trade(each):
             yield each
+        elif isinstance(each, list) and any(
+            isinstance(one, dict) and is_trade(one) for one in each
+        ):
+            yield from (_of_coin(one, key) for one in each if isinstance(one, dict))
         elif isinstance(each, dict | list) and depth < _MOST_LAYERS:
             yield from _trades_in(each, is_trade, depth + 1)
+
+
+def _of_coin(record: Any, key: object) -> Any:
+    """Return a record with the coin of the key that its list stands under, if that is one."""
+    is_coin = isinstance(key, str) and _COIN.fullmatch(key) and key.casefold() not in _NO_COINS
+    return {"coin": key, **record} if is_coin and isinstance(record, dict) else record
