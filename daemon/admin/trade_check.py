@@ -49,7 +49,7 @@ def _read(config: Config, venue: VenueClock) -> Check:
     book = TradeBook(venue)
     columns, counts = config.trades.columns, book.in_file
     file = TradeFile(path, columns, now_ms=venue.now_ms, counts=counts)
-    sorter = TradeSorter([slot.name for slot in config.slots], book)
+    sorter = TradeSorter([slot.name for slot in config.slots], book, path)
     try:
         for _ in range(_MOST_PIECES):
             trades = file.new()

@@ -8,6 +8,7 @@ import contextlib
 import errno
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -20,12 +21,12 @@ from daemon.core.coin_names import slots_meant
 from daemon.core.log_once import LogOnce
 from daemon.core.outside_text import printable
 from daemon.core.tasks import running
-from daemon.runtime.trades import TradeBook
+from daemon.runtime.trades import TradeBook, check_whole
 from daemon.store import journal_table
 from daemon.store.async_store import AsyncStore
 from daemon.store.journal_kinds import TRADE_HEADER
 from daemon.store.store import Store
-from daemon.trade_files.closed_trade import FileTrade
+from daemon.trade_files.closed_trade import BadTrade, FileTrade
 from daemon.trade_files.csv_rows import Header
 from daemon.trade_files.trade_file import TradeFile
 from hyperdrift.clock import Clock
@@ -60,40 +61,50 @@ class TradeSorter:
 
     Args:
         slots: The slots there are.
-        book: Counts them, and knows which trades are too old.
+        book: Counts them, and knows which trades are too old, or were taken.
+        file: The file.
     """
 
-    def __init__(self, slots: Collection[SlotName], book: TradeBook) -> None:
-        self._slots, self._book = tuple(slots), book
+    def __init__(self, slots: Collection[SlotName], book: TradeBook, file: Path) -> None:
+        self._slots, self._book, self._file = tuple(slots), book, file
         self._of_none: Counter[str] = Counter()
-        self._counted: set[tuple[SlotName, str]] = set()
+        self._counted: dict[tuple[SlotName, str], int] = {}  # and when it closed, ms UTC
         self._told: set[str] = set()
 
     def owned(self, trades: list[FileTrade]) -> Owned:
         """Return the trades that count, each with its slot."""
-        found = []
+        found, counts = [], self._book.in_file
         for trade in trades:
             meant = slots_meant(
                 self._slots, coin=trade.coin, interval=trade.interval, slot=trade.slot
             )
-            counts = self._book.in_file
             if len(meant) != 1:
                 self._of_none[counts.no_slot.add(self._called(trade, meant))] += 1
             elif trade.closed_ms < self._book.oldest_ms:
                 counts.old += 1
-            else:
+            elif self._is_whole(meant[0], trade):
                 found.append((meant[0], trade))
-                self._counted.add((meant[0], trade.trade_id))  # a file may be read anew
-                counts.taken = len(self._counted)
+        counts.taken = len(self._counted)
         return found
 
-    def tell(self, file: str) -> None:
+    def _is_whole(self, slot: SlotName, trade: FileTrade) -> bool:
+        """Return whether a trade is new, or the same as one of its id: a file is read anew."""
+        first_ms = self._book.first_close(slot, trade.trade_id) or trade.closed_ms
+        first_ms = self._counted.setdefault((slot, trade.trade_id), first_ms)
+        try:
+            check_whole(trade, first_ms)
+        except BadTrade as e:
+            self._book.in_file.refuse(f"{slot} {trade.trade_id}", e, self._file)
+            return False
+        return True
+
+    def tell(self) -> None:
         """Log in one line the trades that belong to no slot, if there are new names."""
         if self._of_none.keys() - self._told:
             self._told |= self._of_none.keys()
             log.warning(
                 "trades.no_slot",
-                file=file,
+                file=str(self._file),
                 trades=self._of_none.total(),
                 of=dict(self._of_none),
                 slots=list(map(str, self._slots)),
@@ -135,7 +146,7 @@ class TradeFollower(FileSystemEventHandler):
     ) -> None:
         self._file, self._path, self._slots = file, file.path, tuple(slots)
         self._book, self._put, self._clock, self._store = book, put, clock, store
-        self._sorter = TradeSorter(slots, book)
+        self._sorter = TradeSorter(slots, book, file.path)
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unreadable, self._unnoticed = LogOnce(), LogOnce()
@@ -200,9 +211,9 @@ class TradeFollower(FileSystemEventHandler):
             if self._unreadable.begins():
                 log.warning("trades.unreadable", file=str(self._path), why=why, remedy=_UNREADABLE)
         else:
-            if self._unreadable.ends():
-                counts.trouble = ""
-            self._sorter.tell(str(self._path))
+            self._unreadable.ends()
+            counts.trouble = "" if counts.trouble.endswith(_UNREADABLE) else counts.trouble
+            self._sorter.tell()
             await self._keep_header()
 
     def _next(self) -> Owned | None:

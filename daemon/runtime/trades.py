@@ -15,7 +15,7 @@ from daemon.mqtt.messages import TradesState
 from daemon.runtime import event_codec
 from daemon.store.async_store import AsyncStore
 from daemon.store.store import Store
-from daemon.trade_files.closed_trade import BadTrade, FileTrade, check_times
+from daemon.trade_files.closed_trade import BadTrade, FileTrade, check_times, whole
 from daemon.trade_files.trade_counts import TradeCounts
 from daemon.trade_files.trade_file import KEPT_DAYS
 from hyperdrift.mqtt.messages import TradeReport
@@ -64,6 +64,11 @@ class TradeBook:
         """Return whether a trade was taken."""
         return (str(slot), trade_id) in self._taken
 
+    def first_close(self, slot: SlotName, trade_id: str) -> int:
+        """Return when a trade that was taken closed, ms UTC; 0 if none of its id was taken."""
+        known = self._taken.get((str(slot), trade_id))
+        return known.closed_ms if known else 0
+
     @property
     def oldest_ms(self) -> int:
         """Return the time, ms UTC, before which a closed trade is ignored."""
@@ -85,8 +90,8 @@ class TradeBook:
         """Return whether a trade of a message can count; count and log it if not."""
         counts = self.in_messages
         try:
-            if (known := self._taken.get((str(slot), trade.trade_id))) is not None:
-                _check_whole(trade, known)  # QoS 1 may deliver a trade twice
+            if closed_ms := self.first_close(slot, trade.trade_id):
+                check_whole(trade, closed_ms)  # QoS 1 may deliver a trade twice
                 return False
             check_times(trade.opened_ms, trade.closed_ms, self._venue.now_ms())
         except BadTrade as e:
@@ -160,13 +165,17 @@ def _notional(trade: FileTrade | TradeReport) -> float:
     return abs(trade.entry * trade.size) if isinstance(trade, TradeReport) else trade.notional
 
 
-def _check_whole(trade: TradeReport, known: _Taken) -> None:
+def check_whole(trade: FileTrade | TradeReport, closed_ms: int) -> None:
     """Check that a trade that is reported again is the same: no further part, no other trade.
+
+    Args:
+        trade: The trade.
+        closed_ms: When the first one of its id closed, ms UTC.
 
     Raises:
         BadTrade: If it closed at another time.
     """
-    if abs(trade.closed_ms - known.closed_ms) > _ROUNDED_MS:
+    if abs(trade.closed_ms - closed_ms) > _ROUNDED_MS:
         what = "give each trade an id of its own, and report it once, when it is flat, with all pnl"
         text = f"{_IN_PARTS}: {what}"
         raise BadTrade(_IN_PARTS, text)
@@ -175,6 +184,6 @@ def _check_whole(trade: TradeReport, known: _Taken) -> None:
 def _journalled(store: Store, slot: SlotName, since_ms: int) -> list[tuple[str, _Taken]]:
     entries = store.journal(slot, kinds=[event_codec.kind(TradeClosed)], since_ms=since_ms)
     return [
-        (str(entry.body["trade_id"]), _Taken(entry.at_ms, int(entry.body["closed_ms"])))
+        (whole(str(entry.body["trade_id"])), _Taken(entry.at_ms, int(entry.body["closed_ms"])))
         for entry in entries
     ]

@@ -14,9 +14,20 @@ import structlog
 log = structlog.get_logger()
 
 # A piece takes some milliseconds, after which the event loop has its turn.
-_CHUNK: Final = 1 << 15
+CHUNK: Final = 1 << 15
 # So many bytes before our position must be unchanged, or the file was replaced.
 _MARK: Final = 64
+
+
+class FileVersion(NamedTuple):
+    """What a file is and how far it was written."""
+
+    inode: int
+    size: int
+    written_ns: int
+
+
+NOTHING: Final = FileVersion(0, 0, 0)
 
 
 class Piece(NamedTuple):
@@ -32,12 +43,20 @@ class FileTail:
 
     Args:
         path: The file.
+
+    Attributes:
+        version: The file at the last look, perhaps before it was replaced.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: FileIO | None = None
         self._begin()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a file is open, perhaps one that the path names no more."""
+        return self._file is not None
 
     def close(self) -> None:
         """Close the file."""
@@ -62,7 +81,7 @@ class FileTail:
         return Piece(b"", begins=False, ends=True)
 
     def _begin(self) -> None:
-        self._at, self._mark = 0, b""
+        self._at, self._mark, self.version = 0, b"", NOTHING
 
     def _open(self) -> bool:
         if not _is_there(self.path):
@@ -77,11 +96,15 @@ class FileTail:
     def _appended(self) -> tuple[bytes, bool]:
         if (file := self._file) is None:
             return b"", False
-        if os.fstat(file.fileno()).st_size < self._at or self._marked(file) != self._mark:
+        now, was = version(os.fstat(file.fileno())), self.version
+        # What is written and does not grow was written over.
+        is_over = self._at and now.size == was.size and now.written_ns != was.written_ns
+        if now.size < self._at or is_over or self._marked(file) != self._mark:
             log.info("trades.file_began_again", file=str(self.path))
             self._begin()
         begins = self._at == 0
-        data = os.pread(file.fileno(), _CHUNK, self._at)
+        self.version = now
+        data = os.pread(file.fileno(), CHUNK, self._at)
         self._at += len(data)
         self._mark = self._marked(file)
         return data, begins
@@ -100,6 +123,11 @@ class FileTail:
             return True  # renamed, and no new file yet: it may still grow
 
 
+def version(status: os.stat_result) -> FileVersion:
+    """Return the version of a file that its status shows."""
+    return FileVersion(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
 def _is_there(path: Path) -> bool:
     """Return whether there is a file.
 
@@ -111,5 +139,5 @@ def _is_there(path: Path) -> bool:
     except FileNotFoundError:
         return False
     if not stat.S_ISREG(mode):
-        raise OSError(f"{path} is no file: name the file, not its folder or a pipe")
+        raise OSError(f"{path} is no file: name a file, of one a day a link to the newest")
     return True

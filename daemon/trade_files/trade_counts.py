@@ -6,15 +6,22 @@ different ones are kept.
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
+
+import structlog
 
 from daemon.core.outside_text import printable
 from daemon.mqtt.messages import TradesState
+from daemon.trade_files.closed_trade import BadTrade, NoTrade, OtherMarket
+
+log = structlog.get_logger()
 
 _NAMES: Final = 20
 _LONGEST: Final = 60
 _SHOWN: Final = 6
 _OTHERS: Final = "others"
+_WAITS: Final = "line that waits for its end"
 
 
 class TradeCounts:
@@ -28,6 +35,7 @@ class TradeCounts:
         others: What a record is that is no closed trade -> how many.
         first_bad: The first bad record and its reason, made printable.
         trouble: Why the file cannot be read at present; "" if it can.
+        waits: Whether the last record is not whole yet.
     """
 
     def __init__(self) -> None:
@@ -37,7 +45,7 @@ class TradeCounts:
 
     def clear(self) -> None:
         """Begin again, for a file whose content is read again; trades that count are known."""
-        self.old = 0
+        self.old, self.waits = 0, False
         self.first_bad, self.trouble = "", ""
         for names in (self.no_slot, self.bad, self.others):
             names.clear()
@@ -48,6 +56,21 @@ class TradeCounts:
             self.first_bad = f"{printable(record, 120)} ({printable(why, 160)})"
         return self.bad[self.bad.add(kind)] == 1
 
+    def refuse(self, record: str, error: BadTrade, file: Path) -> None:
+        """Count a record that is no trade to be counted; log the first of each bad kind."""
+        if isinstance(error, OtherMarket):
+            self.no_slot.add(error.kind)
+        elif isinstance(error, NoTrade):
+            self.others.add(error.kind)
+        elif self.add_bad(error.kind, record, str(error)):
+            log.warning(
+                "trades.bad_line",
+                file=str(file),
+                line=printable(record, 200),
+                why=printable(str(error), 200),
+                remedy="see [trades.columns]; further ones like it are only counted",
+            )
+
     def state(self) -> TradesState:
         """Return the counts as they are published."""
         return TradesState(
@@ -55,7 +78,7 @@ class TradeCounts:
             old=self.old,
             no_slot=dict(self.no_slot),
             bad=dict(self.bad),
-            others=dict(self.others),
+            others=dict(self.others) | ({_WAITS: 1} if self.waits else {}),
             first_bad=self.first_bad,
             trouble=self.trouble,
         )

@@ -4,22 +4,20 @@ Its content tells what it is: CSV, JSON lines, a JSON array that is written anew
 trade, fills of the venue, or freqtrade's database. All of it is read in pieces.
 """
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
-from daemon.core.outside_text import printable
-from daemon.trade_files.closed_trade import BadTrade, FileTrade, NoTrade, OtherMarket
+from daemon.trade_files.closed_trade import BadTrade, FileTrade
 from daemon.trade_files.csv_rows import CsvBad, CsvRows, Header
 from daemon.trade_files.decoding import Decoder
-from daemon.trade_files.file_tail import FileTail, Piece
+from daemon.trade_files.file_history import FileHistory
+from daemon.trade_files.file_tail import Piece
 from daemon.trade_files.fill_batch import FillBatch
 from daemon.trade_files.freqtrade import MAGIC, FreqtradeDatabase
 from daemon.trade_files.json_stream import JsonBad, JsonStream
-from daemon.trade_files.lost_header import header_of_earlier
 from daemon.trade_files.records import RecordReader
 from daemon.trade_files.trade_counts import TradeCounts
 from hyperdrift.slot_name import DAY_MS
@@ -30,7 +28,6 @@ KEPT_DAYS: Final = 45
 """Older trades influence no decision; a file may hold years of them."""
 
 _JSON_NAMES: Final = (".json", ".jsonl", ".ndjson")
-_HEAD: Final = 1024
 _LONGEST_START: Final = 1 << 16
 
 
@@ -62,14 +59,14 @@ class TradeFile:
         self.header = header
         self._now_ms, self._reader = now_ms, RecordReader(columns, now_ms)
         self._fills = FillBatch(self._reader, now_ms, self._refuse)
-        self._tail, self._database = FileTail(self.path), FreqtradeDatabase(self.path)
-        self._earlier = self._set_aside()
-        self._is_database, self._head, self._comma = False, b"", False
+        self._history = FileHistory(self.path, begin=self.counts.clear, refuse=self._refuse_file)
+        self._database, self._is_database = FreqtradeDatabase(self.path), False
+        self._comma = False
         self._start_file()
 
     def close(self) -> None:
         """Close the file."""
-        self._tail.close()
+        self._history.close()
 
     def new(self) -> list[FileTrade] | None:
         """Return the trades of the next piece, perhaps none; None if all is read.
@@ -79,8 +76,9 @@ class TradeFile:
         """
         if self._is_database:
             return self._from_database()
-        piece = self._next_piece()
+        piece = self._history.next()
         if piece is None:
+            self.counts.waits = bool(self._start.strip() or (self._rows and self._rows.waits))
             self._tell_passed_over()
             return list(self._fills.joined()) or None
         if piece.begins:
@@ -96,37 +94,13 @@ class TradeFile:
             why = "no trades stand under its keys; write a list of them, or see [trades.columns]"
             self._refuse(text, BadTrade("no trades stand under its keys", why))
 
-    def _next_piece(self) -> Piece | None:
-        """Return what the last rotation set aside, then what the file has."""
-        if self._earlier is None:
-            return self._tail.next()
-        with contextlib.suppress(OSError):
-            if piece := self._earlier.next():
-                return piece
-        self._earlier.close()
-        self._earlier = None
-        return Piece(b"", begins=False, ends=True)
-
-    def _set_aside(self) -> FileTail | None:
-        """Return the newest file of a rotation, which may have trades that nobody has read."""
-        path = self.path.with_name(f"{self.path.name}.1")
-        with contextlib.suppress(OSError):
-            if path.is_file() and path.stat().st_mtime * 1000 > self._oldest_ms():
-                return FileTail(path)
-        return None
-
     def _oldest_ms(self) -> int:
         return self._now_ms() - KEPT_DAYS * DAY_MS
 
     def _see_begin(self, piece: Piece) -> None:
         if piece.data.startswith(MAGIC):
             self._is_database = True
-            self._tail.close()
-            return
-        if self._head and piece.data.startswith(self._head):
-            self.counts.clear()  # the same content again: an array that is written anew
-        head = piece.data[:_HEAD]
-        self._head = head[: len(head) * 3 // 4]  # its end is an array's, or half a line
+            self._history.close()
         self._start_file()
 
     def _start_file(self) -> None:
@@ -141,14 +115,14 @@ class TradeFile:
 
     def _trades(self, piece: Piece) -> Iterator[FileTrade | None]:
         text = self._decoder.feed(piece.data, ends=piece.ends)
-        if self._decoder.fault and not self.counts.trouble:
-            self.counts.trouble = f"it is {self._decoder.fault}"
+        if (fault := self._decoder.fault) and self.counts.trouble != f"it is {fault}":
+            self.counts.trouble = f"it is {fault}"
             log.warning("trades.no_text", file=str(self.path), why=self.counts.trouble)
         for found in self._records(text, ends=piece.ends):
             if isinstance(self._rows, CsvRows) and self._rows.header:
                 self._comma = self._rows.header.delimiter == ";"
             if isinstance(found, JsonBad):
-                self._refuse(found.text, BadTrade(found.why))
+                self._refuse(found.text, BadTrade(found.why, found.why + found.remedy))
             elif isinstance(found, CsvBad):
                 self._refuse(found.text, found.why)
             else:
@@ -182,8 +156,7 @@ class TradeFile:
         names = [cell.strip('" ') for cell in line.strip().split(max(",;\t|", key=line.count))]
         if self.path.suffix.lower() in _JSON_NAMES and not self._reader.is_known(names):
             return JsonStream(self._reader.is_trade)
-        header = self.header or header_of_earlier(self.path, self._reader.is_known)
-        return CsvRows(header, is_known=self._reader.is_known, guess=self._reader.guess)
+        return CsvRows(self.header, is_known=self._reader.is_known, guess=self._reader.guess)
 
     def _read(self, record: Mapping[str, Any]) -> FileTrade | None:
         comma, record = self._comma, self._reader.named(record)
@@ -199,17 +172,9 @@ class TradeFile:
         self._fills.add(found)
         return None
 
+    def _refuse_file(self, name: str, why: str) -> None:
+        text = f"{name} cannot be read ({why}): let the daemon's user read it, or remove it"
+        self._refuse(name, BadTrade("a file that was set aside cannot be read", text))
+
     def _refuse(self, record: str, error: BadTrade) -> None:
-        """Count a record that is no trade to be counted; log the first of each kind."""
-        if isinstance(error, OtherMarket):
-            self.counts.no_slot.add(error.kind)
-        elif isinstance(error, NoTrade):
-            self.counts.others.add(error.kind)
-        elif self.counts.add_bad(error.kind, record, str(error)):
-            log.warning(
-                "trades.bad_line",
-                file=str(self.path),
-                line=printable(record, 200),
-                why=printable(str(error), 200),
-                remedy="see [trades.columns]; further ones like it are only counted",
-            )
+        self.counts.refuse(record, error, self.path)

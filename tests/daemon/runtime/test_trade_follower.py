@@ -249,3 +249,46 @@ async def test_each_trade_of_a_file_that_is_written_anew_is_counted_once(
                 aside.replace(path)
                 await desk.next()
                 assert book.in_file.taken == known // at_once
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_an_id_that_a_file_gives_to_another_trade_is_told_of_and_none_is_lost_in_silence(
+    desk: Desk, tmp_path: Path, restarts: bool
+) -> None:
+    path, earlier = tmp_path / "trades.jsonl", NOW_MS - DAY_MS
+    append(path, line(1, opened_ms=earlier, closed_ms=earlier))
+    again = line(1) + line("1.0") + line(2)
+    with capture_logs() as logs:
+        if restarts:
+            async with desk.following(path, BTC):
+                await desk.next()
+            path.write_text(again)
+        else:
+            append(path, again)
+        async with desk.following(path, BTC) as book:
+            assert [(await desk.next()).trade_id for _ in range(2 - restarts)][-1] == "2"
+            assert book.in_file.bad == {"it was reported before, with another close": 2}
+            assert book.in_file.taken == 2
+    (said,) = [entry for entry in logs if entry["event"] == "trades.bad_line"]
+    assert "an id of its own" in said["why"]
+    assert desk.taken.empty()
+
+
+async def test_what_a_file_is_is_told_of_also_if_it_could_not_be_read_before(
+    desk: Desk, tmp_path: Path
+) -> None:
+    path = tmp_path / "trades.jsonl"
+    path.mkdir()
+    with capture_logs() as logs:
+        async with desk.following(path, BTC) as book:
+            await heard(logs, "trades.unreadable")
+            assert "is no file" in book.in_file.trouble
+            path.rmdir()
+            path.write_bytes(b"PAR1" + bytes(100))
+            await heard(logs, "trades.no_text")
+            async with asyncio.timeout(8):
+                while "Parquet" not in book.in_file.trouble:
+                    await asyncio.sleep(0.01)
+            path.write_text(line(1))
+            await desk.next()
+            assert book.in_file.trouble == ""

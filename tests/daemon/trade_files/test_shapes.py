@@ -219,7 +219,7 @@ def test_a_header_that_a_rotation_lost_is_remembered(
         packed = gzip.compress((tmp_path / "trades.csv.1").read_bytes())
         (tmp_path / "trades.csv.2.gz").write_bytes(packed)
         (tmp_path / "trades.csv.1").unlink()
-        assert ids(opened("trades.csv", columns=columns)) == ["t1", "t2"]
+        assert ids(opened("trades.csv", columns=columns)) == ["t0", "t1", "t2"]
         (tmp_path / "trades.csv.2.gz").rename(tmp_path / "old.gz")
         (tmp_path / "trades.csv.1").write_text(head + first)
     unaware = opened("trades.csv", columns=columns)
