@@ -78,9 +78,11 @@ class BlockingModelSlot:
         with self._turn:
             if not self._running:
                 self._begin()
-            slot, loop = self._slot, self._loop
+            slot = self._slot
+            # In the turn, so that a `stop` that comes now ends this wait too.
+            waiting = asyncio.run_coroutine_threadsafe(slot.start(wait_s), self._loop)
         try:
-            asyncio.run_coroutine_threadsafe(slot.start(wait_s), loop).result()
+            waiting.result()
         except CancelledError:  # another thread, or a handler of signals, has called stop
             if wait_s > 0 and self.model_id is None:
                 raise NoModel(slot.slot) from None
@@ -92,11 +94,13 @@ class BlockingModelSlot:
             if not self._running:
                 return
             self._running = False
-        asyncio.run_coroutine_threadsafe(_end(self._slot), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
+            # Another thread may start the slot again meanwhile, in a loop of its own.
+            slot, loop, thread = self._slot, self._loop, self._thread
+        asyncio.run_coroutine_threadsafe(_end(slot), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
     def predict(self, features: Features) -> Prediction:
         """Return the live model's prediction for one bar; see `ModelSlot.predict`.

@@ -1,5 +1,6 @@
 """A slot of any thread: started from the words of a configuration, stopped, started again."""
 
+import asyncio
 import dataclasses
 import json
 import math
@@ -103,9 +104,37 @@ def test_a_thread_that_waits_for_a_model_goes_on_when_the_slot_is_stopped(tmp_pa
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     thread.join(0.2)
-    slot.stop()
-    thread.join(10)
+    for _ in range(60):  # it may have begun to wait only then
+        slot.stop()
+        thread.join(1)
+        if not thread.is_alive():
+            break
     assert [str(end) for end in ends] == [str(NoModel("BTC-5m"))]
+
+
+def test_a_slot_that_is_started_while_another_thread_still_stops_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot, stops, goes_on = on_a_broker_that_is_away(tmp_path), threading.Event(), threading.Event()
+    slot.start()
+    stop = slot._slot.stop
+
+    async def slow() -> None:
+        stops.set()
+        await asyncio.to_thread(goes_on.wait, 60)
+        await stop()
+
+    thread = threading.Thread(target=slot.stop)
+    with monkeypatch.context() as patch:
+        patch.setattr(slot._slot, "stop", slow)
+        thread.start()
+        assert stops.wait(60)
+    slot.start()
+    goes_on.set()
+    thread.join(60)
+    slot.publish_trade(TRADE)  # refused by a slot that does not run
+    slot.stop()
+    assert not thread.is_alive()
 
 
 def test_what_is_sent_by_a_slot_that_is_not_started_is_one_sentence(tmp_path: Path) -> None:
