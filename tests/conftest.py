@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.daemon.brokers import Embedded, Mosquitto
 
@@ -15,6 +16,16 @@ for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]
 # Daemons of several tests run at once on one host; the tests of the page say where it is.
 os.environ["HYPERDRIFT_WEB__LISTEN"] = ""
+# How long an example takes says how busy the host is. The same examples come in each run;
+# `--hypothesis-profile=searching` looks for others.
+for _profile, _is_steady in (("searching", False), ("steady", True)):
+    settings.register_profile(
+        _profile,
+        deadline=None,
+        derandomize=_is_steady,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile(_profile)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
