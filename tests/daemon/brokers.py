@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from daemon.mqtt import embedded_broker
 from daemon.mqtt.embedded_broker import EmbeddedBroker
 from daemon.mqtt.messages import encode
 from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
+from tests.system.exchange_process import free_port
 
+embedded_broker.READY_S = 60.0  # it is a process, and the host may be busy
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 
 
@@ -24,9 +27,7 @@ class Mosquitto:
     def __init__(self, folder: Path) -> None:
         if MOSQUITTO is None:
             pytest.skip("mosquitto is not installed")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"
@@ -61,26 +62,32 @@ class Embedded:
     """The embedded broker behind the same four names."""
 
     def __init__(self, _folder: Path) -> None:
-        self._broker = EmbeddedBroker(SystemClock(), anonymous=True)
+        self._port = free_port()
 
     @property
     def url(self) -> str:
-        return self._broker.url
+        return f"mqtt://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
-        if self._broker.port:
-            self._broker = EmbeddedBroker(SystemClock(), self._broker.port, anonymous=True)
+        self._broker = EmbeddedBroker(SystemClock(), self._port, anonymous=True)
         await self._broker.__aenter__()
 
     async def stop(self) -> None:
         await self._broker.__aexit__(None, None, None)
 
 
-async def until(true: Callable[[], object], within_s: float = 10.0) -> None:
+async def until(true: Callable[[], object], within_s: float = 60.0) -> None:
     """Wait until something is so; fail if it never is."""
     async with asyncio.timeout(within_s):
         while not true():
             await asyncio.sleep(0.005)
+
+
+async def subscribed(*buses: MqttConnection) -> None:
+    """Wait until the broker knows what these subscribed to: it answers each in order."""
+    for bus in buses:
+        bus.publish("mark", {})
+        await bus.flush()
 
 
 @contextlib.asynccontextmanager

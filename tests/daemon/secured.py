@@ -16,6 +16,7 @@ from daemon.mqtt.broker.access import BOT, OPERATOR
 from daemon.mqtt.embedded_broker import EmbeddedBroker
 from hyperdrift.clock import SystemClock
 from tests.daemon.brokers import Mosquitto
+from tests.system.exchange_process import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "systemd"
 
@@ -68,7 +69,7 @@ class SecuredEmbedded:
     def __init__(self, _folder: Path) -> None:
         named = {"daemon": "hyperdrift", BOT: "bot", OPERATOR: "operator"}
         passwords = {user: password(name) for user, name in named.items()}
-        self._broker = EmbeddedBroker(SystemClock(), passwords=passwords)
+        self._broker = EmbeddedBroker(SystemClock(), free_port(), passwords=passwords)
 
     def url_of(self, user: str) -> str:
         name = "daemon" if user == "hyperdrift" else user

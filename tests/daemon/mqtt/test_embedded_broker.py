@@ -13,6 +13,7 @@ from daemon.mqtt.embedded_broker import EmbeddedBroker
 from hyperdrift.clock import SystemClock
 from hyperdrift.errors import ConfigError
 from tests.daemon.brokers import until
+from tests.system.exchange_process import free_port
 
 
 def listening(port: int) -> bool:
@@ -50,8 +51,8 @@ async def test_a_port_that_a_stranger_holds_is_told_and_taken_once_it_is_free(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[str] = []
-    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
+    port = free_port()
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", port)
     monkeypatch.setattr(embedded_broker, "listeners", lambda _port: {4711})
     made = EmbeddedBroker(
         SystemClock(), port, anonymous=True, on_refusal=lambda kind, about, _: told.append(about)
