@@ -5,6 +5,7 @@ closes pass in a second, and a busy machine changes nothing in what happens when
 """
 
 import asyncio
+import functools
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -64,20 +65,31 @@ def run(work: Coroutine[Any, Any, R]) -> R:
         return runner.run(work)
 
 
+def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run a test in virtual time; its fixtures are made before that."""
+
+    @functools.wraps(test)
+    def run_test(*args: P.args, **kwargs: P.kwargs) -> None:
+        run(test(*args, **kwargs))
+
+    return run_test
+
+
 @dataclass(frozen=True)
 class LoopClock:
-    """The time of the running loop."""
+    """The time of the running loop, `rate` times as fast."""
 
     begin_ms: int = 1_750_000_000_000
+    rate: float = 1.0
 
     def now_ms(self) -> int:
         return self.begin_ms + round(self.monotonic() * 1000)
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        return asyncio.get_running_loop().time() * self.rate
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds / self.rate)
 
 
 class InlineStore(ThreadedStore):

@@ -1,3 +1,5 @@
+"""The stream against a real server on a socket, in virtual time: a busy host ends no socket."""
+
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -23,12 +25,10 @@ from daemon.hyperliquid.stream_events import (
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 from tests.captured import capture_logs
-from tests.daemon.clocks import FastClock
 from tests.daemon.fake_venue import BTC, bar, candle
+from tests.virtual_time import LoopClock, in_virtual_time
 
 HOUR = SlotName("BTC", "1h")
-FAST = 200.0
-"""How much faster than real: a ping every 75 ms, dead after 200 ms of silence."""
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Rig:
                 await self.answer(socket, socket.received[-1])
 
     async def next(self) -> StreamEvent:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(1000):
             return await self.stream.events.get()
 
 
@@ -103,7 +103,7 @@ async def rig(
     async with serve(handle, "127.0.0.1", 0, compression="deflate") as server:
         port = server.sockets[0].getsockname()[1]
         stream = CandleStream(
-            f"ws://127.0.0.1:{port}/ws", FastClock(FAST), slots or (BTC,), trades_of, calm_s=calm_s
+            f"ws://127.0.0.1:{port}/ws", LoopClock(), slots or (BTC,), trades_of, calm_s=calm_s
         )
         made.append(Rig(stream, answer=answer))
         task = asyncio.create_task(stream.run())
@@ -115,6 +115,7 @@ async def rig(
                 await task
 
 
+@in_virtual_time
 async def test_frames_follow_once_every_subscription_is_confirmed() -> None:
     async with rig(BTC, HOUR) as r:
         assert await r.next() == Connected()
@@ -124,6 +125,7 @@ async def test_frames_follow_once_every_subscription_is_confirmed() -> None:
         assert intervals == {"5m", "1h"}
 
 
+@in_virtual_time
 async def test_trades_come_over_the_same_socket_and_are_subscribed_anew_with_it() -> None:
     row = {
         "coin": "BTC",
@@ -145,6 +147,7 @@ async def test_trades_come_over_the_same_socket_and_are_subscribed_anew_with_it(
         assert kinds == [["candle", "trades"]] * 2
 
 
+@in_virtual_time
 async def test_no_compression_is_asked_for() -> None:
     async with rig() as r:
         await r.next()
@@ -153,6 +156,7 @@ async def test_no_compression_is_asked_for() -> None:
         assert "Sec-WebSocket-Extensions" not in request.headers
 
 
+@in_virtual_time
 async def test_a_killed_socket_is_reported_and_subscribed_anew() -> None:
     async with rig() as r:
         await r.next()
@@ -165,6 +169,7 @@ async def test_a_killed_socket_is_reported_and_subscribed_anew() -> None:
         assert await r.next() == CandleFrame(BTC, bar(1))
 
 
+@in_virtual_time
 async def test_a_socket_that_ends_of_old_age_is_no_trouble() -> None:
     async with rig() as r:
         await r.next()
@@ -175,16 +180,18 @@ async def test_a_socket_that_ends_of_old_age_is_no_trouble() -> None:
         assert await r.next() == Connected()
 
 
+@in_virtual_time
 async def test_pings_keep_a_quiet_socket_alive() -> None:
     async with rig() as r:
         await r.next()
-        await asyncio.sleep(120 / FAST)
+        await asyncio.sleep(120)
         assert len(r.sockets) == 1
         pings = [f for f in r.sockets[0].received if f["method"] == "ping"]
         assert 3 <= len(pings) <= 8
         assert r.stream.events.empty()
 
 
+@in_virtual_time
 async def test_a_socket_that_is_open_and_dead_is_left() -> None:
     async with rig() as r:
         await r.next()
@@ -201,6 +208,7 @@ async def test_a_socket_that_is_open_and_dead_is_left() -> None:
             pass
 
 
+@in_virtual_time
 async def test_a_venue_that_confirms_only_some_subscriptions_is_left_and_they_are_named() -> None:
     async def half(socket: Socket, frame: dict[str, Any]) -> None:
         if frame.get("subscription", {}).get("interval") != "1h":
@@ -212,6 +220,7 @@ async def test_a_venue_that_confirms_only_some_subscriptions_is_left_and_they_ar
         assert "no acknowledgement for BTC-1h" in lost.why
 
 
+@in_virtual_time
 async def test_a_subscription_that_kills_the_socket_is_named() -> None:
     async def kill(socket: Socket, frame: dict[str, Any]) -> None:
         socket.connection.transport.abort()
@@ -223,6 +232,7 @@ async def test_a_subscription_that_kills_the_socket_is_named() -> None:
         assert lost.doubted == {BTC}
 
 
+@in_virtual_time
 async def test_odd_frames_are_logged_once_and_stop_nothing() -> None:
     async with rig() as r:
         await r.next()
@@ -249,6 +259,7 @@ async def test_odd_frames_are_logged_once_and_stop_nothing() -> None:
 )
 @pytest.mark.parametrize("channel", [b"candle", b"trades", b"error", b"subscriptionResponse"])
 @pytest.mark.parametrize("is_text", [True, False])
+@in_virtual_time
 async def test_a_frame_that_is_no_text_or_absurd_is_one_line_and_the_next_is_read(
     data: bytes, channel: bytes, *, is_text: bool
 ) -> None:
@@ -267,11 +278,12 @@ async def test_a_frame_that_is_no_text_or_absurd_is_one_line_and_the_next_is_rea
         assert not r.stream.refused
 
 
+@in_virtual_time
 async def test_an_odd_frame_is_told_of_again_after_a_calm() -> None:
-    async with rig(calm_s=20.0) as r:  # 0.1 s on the wall
+    async with rig(calm_s=20.0) as r:
         await r.next()
         with capture_logs() as logs:
-            for pause_s in (0.0, 0.0, 0.2, 0.0):
+            for pause_s in (0.0, 0.0, 40.0, 0.0):
                 await asyncio.sleep(pause_s)
                 await r.sockets[0].send({"channel": "candle", "data": {"t": "?"}})
                 await r.sockets[0].push(bar(1))
@@ -279,6 +291,7 @@ async def test_an_odd_frame_is_told_of_again_after_a_calm() -> None:
         assert [log["event"] for log in logs] == ["stream.schema_changed"] * 2
 
 
+@in_virtual_time
 async def test_a_reader_that_is_behind_makes_the_socket_wait_and_loses_nothing() -> None:
     async with rig() as r:
         await r.next()
@@ -297,11 +310,12 @@ async def test_a_reader_that_is_behind_makes_the_socket_wait_and_loses_nothing()
         assert frames == [CandleFrame(BTC, bar(k)) for k in range(len(frames))]
 
 
+@in_virtual_time
 async def test_a_port_without_a_venue_is_tried_again_for_ever() -> None:
-    stream = CandleStream("ws://127.0.0.1:9/ws", FastClock(FAST), (BTC,))
+    stream = CandleStream("ws://127.0.0.1:9/ws", LoopClock(), (BTC,))
     task = asyncio.create_task(stream.run())
     for _ in range(3):
-        lost = await asyncio.wait_for(stream.events.get(), 5)
+        lost = await asyncio.wait_for(stream.events.get(), 1000)
         assert isinstance(lost, Disconnected)
         assert "cannot be reached" in lost.why
     task.cancel()
@@ -312,9 +326,10 @@ async def test_a_port_without_a_venue_is_tried_again_for_ever() -> None:
 def test_more_subscriptions_than_the_venue_allows_are_refused_in_one_sentence() -> None:
     slots = [SlotName(f"C{k}", "5m") for k in range(1001)]
     with pytest.raises(BadInput, match="1001 subscriptions are more than the 1000"):
-        CandleStream("ws://127.0.0.1:9/ws", FastClock(1.0), slots)
+        CandleStream("ws://127.0.0.1:9/ws", LoopClock(), slots)
 
 
+@in_virtual_time
 async def test_a_refused_subscription_is_told_and_the_others_go_on_until_it_is_served() -> None:
     refused = True
 
@@ -339,6 +354,7 @@ async def test_a_refused_subscription_is_told_and_the_others_go_on_until_it_is_s
         assert len(r.sockets) == 1
 
 
+@in_virtual_time
 async def test_what_two_sockets_leave_unanswered_alone_is_gone_on_without() -> None:
     async def half(socket: Socket, frame: dict[str, Any]) -> None:
         if frame.get("subscription", {}).get("interval") != "1h":
@@ -350,6 +366,7 @@ async def test_what_two_sockets_leave_unanswered_alone_is_gone_on_without() -> N
         assert await r.next() == Connected()
 
 
+@in_virtual_time
 async def test_a_slot_that_is_wanted_later_is_subscribed_on_the_open_socket() -> None:
     async with rig() as r:
         assert await r.next() == Connected()
@@ -367,6 +384,7 @@ async def test_a_slot_that_is_wanted_later_is_subscribed_on_the_open_socket() ->
         assert [s["interval"] for s in r.sockets[1].subscriptions()] == ["1h"]
 
 
+@in_virtual_time
 async def test_a_stream_of_nothing_is_open_for_what_comes() -> None:
     async with rig() as r:
         r.stream.unwant([BTC])
@@ -375,6 +393,7 @@ async def test_a_stream_of_nothing_is_open_for_what_comes() -> None:
         assert await r.next() == Connected()
 
 
+@in_virtual_time
 async def test_a_subscription_that_ends_every_socket_is_given_up_and_the_others_go_on() -> None:
     async def deadly(socket: Socket, frame: dict[str, Any]) -> None:
         if frame.get("subscription", {}).get("interval") == "1h":
@@ -397,21 +416,23 @@ async def test_a_subscription_that_ends_every_socket_is_given_up_and_the_others_
         assert await r.next() == Connected()
 
 
+@in_virtual_time
 async def test_what_is_no_longer_wanted_is_not_waited_for() -> None:
     async def half(socket: Socket, frame: dict[str, Any]) -> None:
         if frame.get("subscription", {}).get("interval") != "1h":
             await polite(socket, frame)
 
     async with rig(BTC, HOUR, answer=half) as r:
-        await asyncio.sleep(5 / FAST)
+        await asyncio.sleep(5)
         r.stream.unwant([HOUR])
         assert await r.next() == Connected()
 
 
-MINUTE = 80 / FAST
-"""A little more than a minute and a ping, in seconds of this machine."""
+MINUTE = 80
+"""A little more than a minute and a ping, in seconds."""
 
 
+@in_virtual_time
 async def test_what_is_left_is_ended_after_a_minute_and_is_asked_for_anew_after_that() -> None:
     async with rig(BTC, HOUR, trades_of=["BTC"]) as r:
         assert await r.next() == Connected()
@@ -428,6 +449,7 @@ async def test_what_is_left_is_ended_after_a_minute_and_is_asked_for_anew_after_
         assert r.sockets == [socket]
 
 
+@in_virtual_time
 async def test_what_is_wanted_again_within_the_minute_costs_no_message() -> None:
     async with rig(BTC, HOUR) as r:
         assert await r.next() == Connected()
@@ -443,13 +465,14 @@ async def silent_about_ends(socket: Socket, frame: dict[str, Any]) -> None:
         await polite(socket, frame)
 
 
+@in_virtual_time
 async def test_what_is_wanted_again_while_it_ends_waits_until_the_venue_says_so() -> None:
     async with rig(BTC, HOUR, answer=silent_about_ends) as r:
         assert await r.next() == Connected()
         r.stream.leave([HOUR])
         await asyncio.sleep(MINUTE)
         r.stream.want([HOUR])
-        await asyncio.sleep(10 / FAST)
+        await asyncio.sleep(10)
         [socket] = r.sockets
         assert socket.changes()[2:] == ["unsubscribe 1h"]
         await socket.acknowledge(socket.subscriptions()[0], "unsubscribe")
@@ -457,6 +480,7 @@ async def test_what_is_wanted_again_while_it_ends_waits_until_the_venue_says_so(
         assert socket.changes()[3:] == ["subscribe 1h"]
 
 
+@in_virtual_time
 async def test_an_end_that_the_venue_never_confirms_costs_the_socket_and_no_channel() -> None:
     async with rig(BTC, HOUR, answer=silent_about_ends) as r:
         assert await r.next() == Connected()
@@ -470,6 +494,7 @@ async def test_an_end_that_the_venue_never_confirms_costs_the_socket_and_no_chan
         assert len(r.sockets[1].subscriptions()) == 2
 
 
+@in_virtual_time
 async def test_a_channel_of_a_coin_that_is_listed_no_more_ends_with_the_socket() -> None:
     async with rig(BTC, HOUR) as r:
         assert await r.next() == Connected()
@@ -480,6 +505,7 @@ async def test_a_channel_of_a_coin_that_is_listed_no_more_ends_with_the_socket()
 
 
 @pytest.mark.parametrize("text", ["Already subscribed: ", "Already unsubscribed: "])
+@in_virtual_time
 async def test_an_error_that_says_what_was_asked_for_is_true_is_no_line(text: str) -> None:
     async def sure(socket: Socket, frame: dict[str, Any]) -> None:
         wanted = frame.get("subscription", {})

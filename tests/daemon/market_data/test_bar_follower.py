@@ -44,7 +44,7 @@ class Rig:
         """Let time pass until so many bars were handed on."""
         task = asyncio.create_task(self.follower.run(after))
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while len(self.got) < bars:
                     self.seen.clear()
                     await self.seen.wait()

@@ -17,12 +17,10 @@ from daemon.hyperliquid.rest import RestClient
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
 from daemon.market_data.order_flow import CohortFlow, Cohorts
-from daemon.store.async_store import ThreadedStore
 from daemon.store.feature_frame import ENOUGH_SEEN
 from daemon.store.store import Store
-from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName
-from tests.daemon.clocks import FastClock
+from tests.virtual_time import InlineStore, LoopClock, in_virtual_time
 
 SPEED = 1500.0
 RECORDING = generate(600, 300_000, 3, start_ms=1_750_000_200_000, change_at=None)
@@ -45,23 +43,23 @@ def truth(from_t: int, to_t: int) -> dict[int, np.ndarray]:
     return sums
 
 
-async def follow(store: ThreadedStore) -> None:
+async def follow(store: InlineStore) -> None:
     """Follow the exchange for so many bars; the socket is dropped in the middle."""
-    clock = SystemClock()
+    clock = LoopClock()
     venue = VenueClock(clock, SPEED)
-    begin = int(RECORDING.t[FIRST]) + 1000
+    begin = int(RECORDING.t[FIRST]) + 60_000  # a start takes some time of the first bar
     async with (
         ReplayExchange([RECORDING], clock, speed=SPEED, start_ms=begin) as exchange,
         RestClient(exchange.url, clock, venue) as rest,
     ):
         await rest.learn_clock()
         flow = CohortFlow(COHORTS, [SLOT], store, venue)
-        stream = CandleStream(exchange.ws_url, FastClock(20.0), [SLOT], flow.coins)
+        stream = CandleStream(exchange.ws_url, LoopClock(rate=20.0), [SLOT], flow.coins)
         feed = Feed(rest, stream, store, venue, [SLOT], on_trade=flow.take)
         await flow.begin()
         task = asyncio.create_task(feed.run())
         count = 0
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(100):
             async for slot, bar in feed.bars():
                 await flow.settle(slot, bar.t)
                 count += 1
@@ -75,8 +73,9 @@ async def follow(store: ThreadedStore) -> None:
             await task
 
 
+@in_virtual_time
 async def test_a_reconnect_doubles_no_trade_and_what_it_lost_is_unknown() -> None:
-    store = ThreadedStore(Store(":memory:"))
+    store = InlineStore(Store(":memory:"))
     await follow(store)
     frame = store.store.frame(SLOT)
     traded = truth(int(frame["t"][0]), int(frame["t"][-1]))

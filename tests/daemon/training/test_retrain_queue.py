@@ -1,9 +1,7 @@
 """The turns of retrains: few at a time, in order, and none is lost when somebody leaves."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from daemon.config.schema import Config, RetrainSection
 from daemon.training.retrain_order import LONGEST_WAIT_S
 from daemon.training.retrain_queue import Place, RetrainQueue, Ticket
-from tests import virtual_time
+from tests.virtual_time import in_virtual_time
 
 
 def _count(told: list[int], number: int, _: str) -> None:
@@ -21,14 +19,6 @@ def _count(told: list[int], number: int, _: str) -> None:
 async def settled() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
-
-
-def in_virtual_time(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    def test() -> None:
-        virtual_time.run(work())
-
-    test.__name__ = work.__name__
-    return test
 
 
 async def test_a_slot_alone_never_waits_and_may_use_the_whole_host() -> None:

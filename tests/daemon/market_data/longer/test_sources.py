@@ -20,11 +20,9 @@ from daemon.hyperliquid.rest import RestClient, RestSnapshot
 from daemon.hyperliquid.stream import CandleStream
 from daemon.market_data.feed import Feed
 from daemon.market_data.longer import sources as sources_module
-from daemon.store.async_store import ThreadedStore
 from daemon.store.store import Store
-from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, SlotName
-from tests.daemon.clocks import FastClock
+from tests.virtual_time import InlineStore, LoopClock, in_virtual_time
 
 STEP = 300_000
 MIDNIGHT = 20_250 * DAY_MS
@@ -50,12 +48,12 @@ class Rig:
     got: dict[SlotName, list[Bar]] = field(default_factory=lambda: defaultdict(list))
 
     async def until(self, ms: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             while self.exchange.now_ms() < ms:
                 await asyncio.sleep(0.01)
 
     async def collect(self, slot: SlotName, bars: int) -> list[Bar]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             while len(self.got[slot]) < bars:
                 await asyncio.sleep(0.01)
         return self.got[slot]
@@ -83,8 +81,8 @@ async def rig(
     runs: bool = True,
 ) -> AsyncIterator[Rig]:
     """A feed with the shorter bars before `begin_ms` in its store, if it `runs`."""
-    clock = SystemClock()
-    venue, keeper = VenueClock(clock, speed), ThreadedStore(Store(":memory:"))
+    clock = LoopClock()
+    venue, keeper = VenueClock(clock, speed), InlineStore(Store(":memory:"))
     for tape in tapes if runs else ():
         past = list(bars_of(tape, begin_ms - DAY_MS, begin_ms).values())
         keeper.store.put_bars(SlotName(tape.coin, tape.interval), past, Provenance.REST)
@@ -94,7 +92,7 @@ async def rig(
     ):
         rest.asked = []
         await rest.learn_clock()
-        stream = CandleStream(exchange.ws_url, FastClock(20.0), slots)
+        stream = CandleStream(exchange.ws_url, LoopClock(rate=20.0), slots)
         feed = Feed(rest, stream, keeper, venue, slots, after=after)
         made = Rig(exchange, feed, rest, keeper.store)
         work = (feed.run(), made.drain()) if runs else ()
@@ -127,6 +125,7 @@ def thinned(tape: Recording) -> Recording:
     return replace(tape, **flat, **sizes)
 
 
+@in_virtual_time
 async def test_every_longer_bar_equals_the_exchanges_own_also_while_slots_come_and_go() -> None:
     short, long = SlotName("BTC", "5m"), SlotName("BTC", "1h")
     tape = thinned(generate(420, STEP, 3, start_ms=MIDNIGHT))
@@ -150,6 +149,7 @@ async def test_every_longer_bar_equals_the_exchanges_own_also_while_slots_come_a
     assert got == [own[b.t] for b in got]
 
 
+@in_virtual_time
 async def test_at_the_start_longer_bars_are_merged_once_the_shorter_ones_are_there() -> None:
     slots = [SlotName("BTC", i) for i in ("1d", "1h", "5m")]
     tape = generate(420, STEP, 3, start_ms=MIDNIGHT)
@@ -162,6 +162,7 @@ async def test_at_the_start_longer_bars_are_merged_once_the_shorter_ones_are_the
             assert held == bars_of(tape.resampled(slot.interval), MIDNIGHT, midnight)
 
 
+@in_virtual_time
 async def test_ten_coins_in_four_timeframes_take_a_quarter_of_the_streams_and_calls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
