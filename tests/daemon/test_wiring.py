@@ -42,7 +42,7 @@ async def test_a_process_of_the_start_reads_the_models_that_are_made_later(tmp_p
         pytest.skip("this kernel has no Landlock")
     parts, pipe = built(tmp_path), asyncio.subprocess.PIPE
     model = tmp_path / "models" / "BTC-5m" / "manifest.json"
-    async with asyncio.timeout(20), parts.jobs.own_surroundings() as (where, _):
+    async with asyncio.timeout(60), parts.jobs.own_surroundings() as (where, _):
         command, limits = ("-c", READER, str(model)), Limits(sys.executable, 0, memory_mib=0)
         child = await subprocesses.start(command, limits, where, stdin=pipe)
         assert child.stdout is not None

@@ -4,7 +4,8 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ async def test_what_was_fetched_starts_a_bot_again_without_daemon_and_broker(
     kept = sorted(path.name for path in (cache / str(SLOT)).iterdir())
     assert len(kept) == 5, "one version: its pointer and the four files that are loaded"
     slot = ModelSlot("mqtt://127.0.0.1:1", str(SLOT), bot_id="b", public_key=key, cache_dir=cache)
-    await slot.start(wait_s=5)
+    await slot.start(wait_s=60)
     assert slot.predict(ROW).model_id == model_ids[-1]
     await slot.stop()
     (golden,) = (cache / str(SLOT)).glob("golden_*")
@@ -95,12 +96,17 @@ async def test_what_was_fetched_starts_a_bot_again_without_daemon_and_broker(
     await slot.stop()
 
 
+SOON_S, LONG_S = 0.5, 60.0
+"""How long an answer is waited for that does not come, and one that does."""
+
+
 class Server:
     """A daemon that sends what the test wants."""
 
     def __init__(self, content: bytes) -> None:
         self.content, self.asked, self.silent_at = content, list[int](), set[int]()
         self.spoilt: dict[str, Any] = {}
+        self.let_wait: Callable[[float], None] = lambda _: None
 
     @property
     def digest(self) -> str:
@@ -112,7 +118,9 @@ class Server:
             self.asked.append(request.offset)
             if request.offset in self.silent_at:
                 self.silent_at.remove(request.offset)
+                self.let_wait(LONG_S)
                 return
+            self.let_wait(SOON_S if request.offset + PIECE in self.silent_at else LONG_S)
             data = self.content[request.offset : request.offset + PIECE]
             piece = FilePiece(
                 sha256=request.sha256,
@@ -129,7 +137,8 @@ class Server:
 async def fetching(
     broker: Mosquitto | Embedded, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Fetcher]:
-    monkeypatch.setattr("hyperdrift.fetch.fetcher.ANSWER_S", 0.5)
+    server.let_wait = partial(monkeypatch.setattr, "hyperdrift.fetch.fetcher.ANSWER_S")
+    server.let_wait(LONG_S)
     theirs, ours = (
         MqttConnection(BrokerAddress.parse(broker.url), SystemClock(), encode=encode)
         for _ in range(2)
@@ -176,6 +185,7 @@ async def test_what_is_not_the_file_that_was_asked_for_is_not_taken(
         spoilt = {**spoilt, "size": 3}
     server.spoilt = spoilt
     async with fetching(broker, server, monkeypatch) as fetcher:
+        server.let_wait(SOON_S if why == "does not answer" else LONG_S)
         with pytest.raises(VersionNotHere, match=why):
             await fetcher.fetch(server.digest)
         server.spoilt = {}

@@ -55,7 +55,7 @@ def test_the_live_model_answers_while_another_one_is_loaded(
     with ThreadPoolExecutor(1) as thread:
 
         def slow(*args: Any, **options: Any) -> onnxruntime.InferenceSession:
-            thread.submit(live.predict, rows()).result(timeout=10)
+            thread.submit(live.predict, rows()).result(timeout=120)
             return made(*args, **options)
 
         monkeypatch.setattr(onnxruntime, "InferenceSession", slow)

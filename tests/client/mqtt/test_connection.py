@@ -36,12 +36,6 @@ async def running(*buses: MqttConnection) -> AsyncIterator[None]:
         assert all(isinstance(result, asyncio.CancelledError) for result in results), results
 
 
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Inbox:
     def __init__(self) -> None:
         self.got: list[tuple[str, bytes, bool]] = []
@@ -232,7 +226,10 @@ async def test_a_socket_that_closes_before_anything_was_written_to_it_is_no_upro
     assert uproar == []
 
 
-async def test_a_broker_that_never_answers_leaves_no_socket_behind() -> None:
+async def test_a_broker_that_never_answers_leaves_no_socket_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hyperdrift.mqtt.connection.FIRST_ANSWER_S", 600.0)  # nor is it waited for
     opened, closed = asyncio.Event(), asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -245,21 +242,21 @@ async def test_a_broker_that_never_answers_leaves_no_socket_behind() -> None:
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     bus = make(f"mqtt://127.0.0.1:{port}")
-    began = time.monotonic()
-    async with running(bus):
-        await opened.wait()
-        bus.publish("t/a", {})
-        assert not bus.connected
-    await asyncio.wait_for(closed.wait(), 5)
-    assert time.monotonic() - began < 2
+    async with asyncio.timeout(60):
+        async with running(bus):
+            await opened.wait()
+            bus.publish("t/a", {})
+            assert not bus.connected
+        await closed.wait()
     server.close()
     await server.wait_closed()
 
 
 @pytest.mark.parametrize("answers", [0, 1])
 async def test_a_broker_that_dies_while_it_is_subscribed_to_is_no_refusal_and_noticed_at_once(
-    answers: int,
+    answers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("hyperdrift.mqtt.connection.ANSWER_S", 600.0)
     tries: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -278,7 +275,7 @@ async def test_a_broker_that_dies_while_it_is_subscribed_to_is_no_refusal_and_no
     for number in range(2):
         bus.subscribe(f"in/{number}", Inbox())
     async with running(bus):
-        await until(lambda: len(tries) >= 3, within_s=9)
+        await until(lambda: len(tries) >= 3)
         assert "refuses" not in bus.trouble
         assert not bus.refused
     server.close()

@@ -23,7 +23,7 @@ def say(line):
     os.write(1, f"{line}\\n".encode())  # whole, whoever else writes
 
 def told(slot, before=None):
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         model = slot.predict([0.0] * 17).model_id
         if model != before:
@@ -35,7 +35,7 @@ if sys.argv[1] == "pointer":
     slot = PointerSlot(sys.argv[2], "BTC-5m", poll_s=0.1)
 else:
     slot = BlockingModelSlot(ModelSlot(sys.argv[2], "BTC-5m", bot_id="mine"))
-slot.start(30)
+slot.start(120)
 """
 
 BOT = """
@@ -45,7 +45,7 @@ busy = [threading.Thread(target=lambda: [told(slot) for _ in range(200)]) for _ 
 for one in busy:
     one.start()
 if os.fork() == 0:
-    faulthandler.dump_traceback_later(20)  # where it hangs, if it does
+    faulthandler.dump_traceback_later(90)  # where it hangs, if it does
     say(f"child {told(slot)}")
     say(f"child {told(slot, before)}")
     slot.stop()
@@ -62,7 +62,7 @@ DAEMON = """
 for _ in range(2):  # as a process does that leaves its terminal
     if os.fork():
         os._exit(0)
-faulthandler.dump_traceback_later(60, exit=True)
+faulthandler.dump_traceback_later(200, exit=True)
 before = told(slot)
 say(f"daemon {before}")
 say(f"daemon {told(slot, before)}")
@@ -122,7 +122,7 @@ for one in busy:
 for number in range(150):
     time.sleep(0.002)
     if (child := os.fork()) == 0:
-        signal.alarm(10)
+        signal.alarm(60)
         model.predict([[0.0] * 17])
         os._exit(0)
     if os.waitpid(child, 0)[1] != 0:
@@ -171,7 +171,7 @@ class Bot:
     async def end(self) -> None:
         assert self._process.stdout is not None
         self._process.stdout.close()
-        assert await asyncio.to_thread(self._process.wait, 30) == 0
+        assert await asyncio.to_thread(self._process.wait, 120) == 0
 
 
 async def test_a_fork_of_a_bot_that_watches_the_folder_follows_it(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ async def test_a_fork_while_a_model_is_loaded_waits_for_it_and_both_go_on(tmp_pa
     pointer = tmp_path / "models" / str(SLOT) / "LATEST.json"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", LOADS, str(pointer))
     try:
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert await asyncio.wait_for(process.wait(), 120) == 0
     finally:
         if process.returncode is None:
             process.kill()
@@ -250,7 +250,7 @@ async def test_a_slot_of_asyncio_says_once_in_a_fork_that_it_does_not_follow(
     one = desk.version()
     desk.order(desk.deploy(one))
     slot = ModelSlot(desk.url, str(SLOT), bot_id="b")
-    await slot.start(10)
+    await slot.start(60)
     slot.note_fork()  # what the child of a fork calls
     for _ in range(2):
         assert slot.predict([0.0] * 17).model_id == one

@@ -157,7 +157,7 @@ class TrainedOnce:
 
 async def settled(keeper: SlotRunner, t: int | None, clock: FakeClock) -> None:
     """Wait until a bar was scored and all that followed is done; a retrain takes its minute."""
-    async with asyncio.timeout(200):
+    async with asyncio.timeout(600):
         while True:
             now = keeper._engine.snapshot()
             if now.job_id is not None and clock.ms % SLOT.interval_ms == 0:

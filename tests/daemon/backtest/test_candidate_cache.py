@@ -101,7 +101,7 @@ async def ask(cache: Candidates, champion: str = "", bars: int = 30) -> str:
 
 
 async def begun(*tasks: asyncio.Task[Any], jobs: SlowJobs, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(jobs.asked) < count:
             await asyncio.wait(tasks, timeout=0.01)
 

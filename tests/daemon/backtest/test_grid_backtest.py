@@ -126,7 +126,7 @@ async def interrupted(
     """Interrupt it when `after` cells were run and `ended` have ended, if not as many."""
     runs.ends_after = after
     task = asyncio.create_task(backtest.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while backtest.done < (ended or after):
             await asyncio.wait([task], timeout=0.01)
     task.cancel()

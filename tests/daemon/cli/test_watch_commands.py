@@ -17,8 +17,10 @@ from rich.text import Text
 from daemon.store.data_folder import open_store
 from hyperdrift.slot_name import SlotName
 from tests.daemon.admin.top.states import T0, slot_state
-from tests.daemon.brokers import Embedded, connection
+from tests.daemon.brokers import Embedded, connection, until
 
+END = b"\x1b[?25h\x1b[?1049l"
+"""What gives the terminal back."""
 COMMAND = (sys.executable, "-c", "import sys; from daemon.cli import main; sys.exit(main())")
 
 
@@ -38,7 +40,7 @@ def test_a_followed_journal_shows_a_new_entry_and_ends_cleanly_on_ctrl_c(tmp_pat
         store.append_journal(SlotName("BTC", "5m"), T0, "drift", {"text": "the second"})
         assert process.stdout.readline().endswith("The second.\n")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (0, "", "")
 
 
@@ -55,7 +57,7 @@ def test_a_status_that_is_interrupted_prints_no_document(tmp_path: Path) -> None
         )
         with deaf.accept()[0]:
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (130, "", "")
 
 
@@ -89,17 +91,16 @@ class Top:
 
     async def shows(self, words: str, width: int = 80) -> None:
         """Wait until the screen has these words, and no line is wider."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while words not in self.screen() or max(map(len, self.screen().splitlines())) > width:
                 assert self.process.poll() is None, self.process.communicate()
                 await asyncio.sleep(0.05)
 
     async def ended(self) -> int:
         """Wait for its end; check that the terminal is as it was; return the exit code."""
-        _, err = await asyncio.to_thread(self.process.communicate, timeout=30)
-        await asyncio.sleep(0)
+        _, err = await asyncio.to_thread(self.process.communicate, timeout=120)
+        await until(lambda: self.drawn.endswith(END))  # the kernel may hand it on later
         assert termios.tcgetattr(self.theirs) == self.before
-        assert self.drawn.endswith(b"\x1b[?25h\x1b[?1049l")
         assert err == b""
         asyncio.get_running_loop().remove_reader(self.fd)
         for each in (self.fd, self.theirs):

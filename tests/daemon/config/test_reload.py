@@ -73,7 +73,7 @@ async def reloaded(
     with capture_logs() as logs, reload.listening():
         running = asyncio.create_task(reload.run({SLOT: runner}))
         os.kill(os.getpid(), signal.SIGHUP)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not logs:
                 await asyncio.sleep(0.01)
         running.cancel()
@@ -133,7 +133,7 @@ async def test_what_may_be_meant_otherwise_is_said_of_slots_that_a_reload_change
     with capture_logs() as logs:
         running = asyncio.create_task(reload.run({}))
         reload.ask()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(logs) < 2:
                 await asyncio.sleep(0)
         running.cancel()
@@ -155,7 +155,7 @@ async def test_a_change_of_slots_during_the_start_is_made_when_the_start_is_over
     with capture_logs() as logs:
         running = asyncio.create_task(reload.run({SLOT: runner}))
         reload.ask()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not logs:
                 await asyncio.sleep(0.01)
             assert runner.adopted == []

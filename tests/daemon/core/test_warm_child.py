@@ -34,7 +34,7 @@ async def child(tmp_path: Path) -> AsyncIterator[WarmChild]:
     (tmp_path / "child.py").write_text(SCRIPT)
     made = WarmChild(
         (str(tmp_path / "child.py"),),
-        Limits(sys.executable, nice=0, timeout_s=20, memory_mib=0),
+        Limits(sys.executable, nice=0, timeout_s=120, memory_mib=0),
         Surroundings(os.environ, tmp_path),
     )
     yield made

@@ -56,7 +56,7 @@ class Reports:
         return (await self.several(kind, 1))[0]
 
     async def several(self, kind: type[Any], count: int) -> list[Any]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(found := [each for each in self.said if isinstance(each, kind)]) < count:
                 self._more.clear()
                 await self._more.wait()
@@ -121,14 +121,14 @@ async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 async def until_waiting(host: Host, count: int) -> None:
     """Wait until so many jobs have arrived at the worker."""
     (worker,) = host.dask.workers.values()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(worker.state.tasks) < count:
             await asyncio.sleep(0.02)
 
 
 async def gone(pid: int) -> bool:
     """Wait until a process is gone."""
-    for _ in range(500):
+    for _ in range(3000):
         if not Path(f"/proc/{pid}").exists():
             return True
         await asyncio.sleep(0.02)

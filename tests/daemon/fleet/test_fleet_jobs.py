@@ -156,7 +156,7 @@ def make(tmp_path: Path) -> Any:
     child.chmod(0o755)
 
     def made(link: ClusterLink) -> FleetJobs:
-        limits = Limits(str(child), nice=0, timeout_s=20, memory_mib=0)
+        limits = Limits(str(child), nice=0, timeout_s=120, memory_mib=0)
         return FleetJobs(tmp_path / "jobs", limits, None, link, Places(1))
 
     return made
@@ -263,7 +263,7 @@ async def test_a_job_that_waits_for_this_host_goes_to_a_cluster_that_is_back(mak
         assert len(link.asked) == 1
         link.seen = seen
         link.changed()
-    outcome, _ = await asyncio.wait_for(waiting, 10)
+    outcome, _ = await asyncio.wait_for(waiting, 60)
     assert outcome.model_id.startswith("2025")
     assert told == [0, 2]
 
@@ -279,13 +279,13 @@ async def test_a_job_that_two_workers_lost_waits_for_this_host_whoever_comes(mak
     link.changed()
     await asyncio.sleep(0.01)
     jobs._here.leave()
-    outcome, _ = await asyncio.wait_for(waiting, 10)
+    outcome, _ = await asyncio.wait_for(waiting, 60)
     assert (outcome.model_id, len(link.asked)) == ("here", 2)
 
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Wait for a step of something that runs in a thread."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not is_so():
             await asyncio.sleep(0.01)
 

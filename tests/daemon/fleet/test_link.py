@@ -93,7 +93,7 @@ async def test_a_process_that_gives_no_answer_is_ended_and_its_jobs_are_lost(
     made = link(tmp_path, READY + "order()\ntime.sleep(600)\n")
     hasty = msgspec.structs.replace(ORDER, timeout_s=0.0)
     with structlog.testing.capture_logs() as logs:
-        async with asyncio.timeout(20), running(made.run(), "link"):
+        async with asyncio.timeout(60), running(made.run(), "link"):
             await made.settled()
             one, other = await asyncio.gather(
                 made.ask(hasty, lambda _: None),
@@ -138,7 +138,7 @@ async def test_a_first_answer_that_comes_late_is_told_as_well(tmp_path: Path) ->
     made = link(tmp_path, "say(type='seen', trouble='it does not answer')\norder()\n")
     made._settled.set()  # as when nobody waits for the first answer any longer
     with structlog.testing.capture_logs() as logs:
-        async with asyncio.timeout(20), running(made.run(), "link"):
+        async with asyncio.timeout(60), running(made.run(), "link"):
             while not logs:
                 await asyncio.sleep(0.01)
     assert [line["event"] for line in logs] == ["fleet.away"]

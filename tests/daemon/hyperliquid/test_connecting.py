@@ -104,7 +104,7 @@ async def exchange() -> AsyncIterator[int]:
 async def reach(rest_url: str, ws_url: str) -> None:
     """Ask the venue by REST, and open its stream."""
     clock = SystemClock()
-    async with asyncio.timeout(8), RestClient(rest_url, clock, VenueClock(clock)) as rest:
+    async with asyncio.timeout(60), RestClient(rest_url, clock, VenueClock(clock)) as rest:
         assert "BTC" in await rest.meta()
         stream = CandleStream(ws_url, clock, [SLOT])
         task = asyncio.create_task(stream.run())
@@ -170,7 +170,7 @@ async def test_a_proxy_that_refuses_is_named_by_both(monkeypatch: pytest.MonkeyP
                 await rest.learn_clock()
         stream = CandleStream(f"wss://{NAME}/ws", clock, [SLOT])
         task = asyncio.create_task(stream.run())
-        event = await asyncio.wait_for(stream.events.get(), 5)
+        event = await asyncio.wait_for(stream.events.get(), 60)
         task.cancel()
         assert isinstance(event, Disconnected)
         assert "407" in event.why

@@ -67,7 +67,7 @@ async def test_a_tape_gives_the_last_state_of_each_bar(name: str) -> None:
         stream = CandleStream(f"ws://127.0.0.1:{port}/ws", FastClock(1.0), (slot,))
         feed = Feed(rest, stream, store, venue, (slot,))
         tasks = [asyncio.create_task(stream.run()), asyncio.create_task(feed.listen())]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while store.store.newest_t(slot) != expected[-2].t:
                 await asyncio.sleep(0.01)
         for task in tasks:

@@ -31,7 +31,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.got.append(json.loads(body))
         if "hang" in self.path:
-            self.server.release.wait(20)
+            self.server.release.wait(60)
         code = next((int(c) for c in ("500", "302", "401") if c in self.path), 200)
         self.send_response(code)
         self.send_header("Location", "/ok")

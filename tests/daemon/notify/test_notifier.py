@@ -137,7 +137,7 @@ async def test_a_dead_service_keeps_what_waits_over_a_restart_and_is_told_of(hos
     host.phones = [Phone(1, dead=True), Phone(2)]
     async with host.daemon() as (told, ours):
         host.tell(told, "swapped", "m1 is live: drift", model_id="m1")
-        await until(lambda: bool(ours.trouble))
+        await until(lambda: ours.trouble and host.phones[1].got)
         assert ours.trouble.startswith("notify service 1 (json://h) takes no messages")
         assert [one.title for one in host.phones[1].got] == ["BTC-5m: model live"]
     host.phones = [Phone(1), Phone(2)]

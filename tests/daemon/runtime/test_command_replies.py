@@ -25,7 +25,7 @@ from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 from monitor.events import CommandReceived, Event
-from tests.daemon.brokers import Embedded, Mosquitto, connection, until
+from tests.daemon.brokers import Embedded, Mosquitto, connection, subscribed, until
 from tests.fakes import FakeClock
 
 SLOT, TOPICS = SlotName("BTC", "5m"), Topics()
@@ -129,8 +129,8 @@ async def test_every_command_good_or_bad_gets_exactly_one_reply_with_its_request
 
 async def test_refusals_stand_in_the_journal(room: Room) -> None:
     room.bus.publish("hyperdrift/BTC-5m/command", {"request_id": "x"})
-    await until(lambda: room.replies)
-    entry = next(iter(await room.store.call(lambda s: list(s.journal(SLOT)))))
+    await until(lambda: list(room.store.store.journal(SLOT)))
+    (entry,) = room.store.store.journal(SLOT)
     assert entry.kind == "command_answered"
     assert (entry.body["request_id"], entry.body["accepted"]) == ("x", False)
 
@@ -157,7 +157,7 @@ async def life(url: str, store: ThreadedStore, clock: FakeClock) -> AsyncIterato
         keeper = SlotRunner(bus, store)
         await open_desk(keeper, clock)
         clock.ms += 5000
-        await asyncio.sleep(0.2)  # its subscriptions are there
+        await subscribed(bus)
         yield keeper
 
 

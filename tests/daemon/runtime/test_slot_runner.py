@@ -378,7 +378,7 @@ async def test_the_command_of_a_deploy_is_run_by_the_start_if_a_kill_came_betwee
         async with again as alive:
             alive.keeper.adopt(config, PolicySettings())
             start.goes_on.set()
-            await until(restarts.exists)
+            await until(lambda: restarts.exists() and restarts.read_text())
             await alive.bars(bar, 1)
     assert restarts.read_text() == "one "
     store.close()

@@ -62,8 +62,14 @@ class Desk:
             await asyncio.gather(task, return_exceptions=True)
 
     async def next(self) -> TradeClosed:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             return await self.taken.get()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_found_by_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system tells of a change, or none is seen in time."""
+    monkeypatch.setattr("daemon.runtime.trade_follower.POLL_S", 600.0)
 
 
 @pytest.fixture
@@ -74,7 +80,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
 
 async def heard(logs: Sequence[Mapping[str, Any]], *events: str) -> None:
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         while not {entry["event"] for entry in logs} >= set(events):
             await asyncio.sleep(0.01)
 
@@ -132,7 +138,7 @@ async def test_a_file_in_a_folder_that_may_not_be_looked_into_is_said_once_and_e
 ) -> None:
     path = tmp_path / ("x" * 300) / "trades.jsonl"  # refused to root, too
     with capture_logs() as logs:
-        async with desk.following(path, BTC), asyncio.timeout(8):
+        async with desk.following(path, BTC), asyncio.timeout(60):
             while not logs:
                 await asyncio.sleep(0.01)
     assert logs[0]["event"] == "trades.unreadable"
@@ -147,7 +153,7 @@ async def test_a_restart_still_knows_the_header_that_a_truncation_lost(
     append(path, f"pnl,side,opened_ms,closed_ms,trade_id\n1,buy,{times},a\n")
     async with desk.following(path, BTC) as book:
         assert (await desk.next()).trade_id == "a"
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             while not list(desk.store.store.journal(BTC, kinds=["trade_header"])):
                 await asyncio.sleep(0.01)
         assert book.state()["file"].taken == 1

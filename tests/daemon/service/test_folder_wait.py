@@ -24,7 +24,7 @@ async def test_it_waits_says_for_whom_and_takes_the_folder_when_it_is_free(tmp_p
             while not clock.slept:
                 await asyncio.sleep(0.001)
             assert watchdog.start.startswith("waiting for the data folder: another hyperdrift")
-        await asyncio.wait_for(waits, 5)
+        await asyncio.wait_for(waits, 60)
         alone = Watchdog(SystemdNotifier({}), clock)
         with pytest.raises(AnotherDaemon):
             await take_folder(stack, tmp_path, clock, alone)

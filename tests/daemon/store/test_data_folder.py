@@ -75,7 +75,7 @@ async def test_the_log_is_copied_into_the_file_by_nobody_who_writes(tmp_path: Pa
     async with opened(tmp_path, FakeClock()) as stores:
         full = file.stat().st_size
         await grow(stores, 2)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while file.stat().st_size < full + 2 * CHECKPOINT_BYTES:
                 await asyncio.sleep(0.01)
 
@@ -96,7 +96,7 @@ async def test_a_disk_that_refuses_a_checkpoint_ends_nothing(
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr("daemon.store.data_folder._checkpoint", refused)
-    async with opened(tmp_path, FakeClock()) as stores, asyncio.timeout(30):
+    async with opened(tmp_path, FakeClock()) as stores, asyncio.timeout(60):
         await grow(stores, 2)
         while len(asked) < 2:
             await asyncio.sleep(0)

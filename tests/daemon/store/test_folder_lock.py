@@ -22,7 +22,7 @@ from pathlib import Path
 from daemon.store.folder_lock import folder_lock
 with folder_lock(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

@@ -409,7 +409,7 @@ async def test_an_entry_of_the_journal_goes_before_calls_that_wait() -> None:
         await store.call(method, *args)
         done.append(name)
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(ask("runs", lambda _: go.wait(10)))
         await asyncio.sleep(0)
         tasks.create_task(ask("waits", Store.put_bars, BTC, [bar(0)], Provenance.REST))

@@ -63,7 +63,7 @@ def test_readers_in_other_processes_see_whole_batches_while_the_daemon_writes(
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(600)
         assert process.exitcode == 0
 
 

@@ -1,6 +1,7 @@
 """A page answers its own host's visitors, and no web site that sends its visitors' browsers."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ async def test_a_form_of_another_site_is_refused_before_it_is_read(tmp_path: Pat
 
 
 async def test_behind_a_proxy_its_word_counts_and_reading_takes_the_token(tmp_path: Path) -> None:
-    section = {"proxy": True, "names": ("bots.example.org",)}
+    section: dict[str, Any] = {"proxy": True, "names": ("bots.example.org",)}
     outside = {
         "X-Forwarded-For": "6.6.6.6, 1.2.3.4",
         "X-Forwarded-Host": "bots.example.org",

@@ -54,7 +54,7 @@ async def nginx(place: Place, folder: Path) -> AsyncIterator[str]:
     (folder / "nginx.conf").write_text(whole)
     process = subprocess.Popen((NGINX, "-p", folder, "-c", folder / "nginx.conf"))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await is_open(port):
                 assert process.poll() is None
                 await asyncio.sleep(0.02)
@@ -69,7 +69,7 @@ async def test_behind_the_nginx_of_the_page_it_works_and_knows_who_asks(tmp_path
     async with (
         a_page(tmp_path, proxy=True, names=("bots.example.org",)) as place,
         nginx(place, tmp_path) as url,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
     ):
         trust = ssl.create_default_context(cafile=str(tmp_path / "page.crt"))
         async with aiohttp.ClientSession(

@@ -49,15 +49,16 @@ def certificate(folder: Path) -> dict[str, Any]:
 
 
 async def test_a_port_that_is_taken_is_told_of_and_used_once_it_is_free(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        listen = f"127.0.0.1:{other.getsockname()[1]}"
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)) as other:
+        listen = f"127.0.0.1:{port}"
         async with a_page(tmp_path, listen=listen) as place:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not place.site.trouble:
                     await asyncio.sleep(0.01)
             assert place.site.trouble.startswith(f"no status page at {listen}: another program has")
             other.close()
-            async with asyncio.timeout(5), Visitor(place) as visitor:
+            async with asyncio.timeout(60), Visitor(place) as visitor:
                 while place.site.trouble:
                     await asyncio.sleep(0.01)
                 async with visitor.get("/healthz") as answer:
@@ -70,7 +71,7 @@ async def test_a_page_with_a_certificate_speaks_tls_and_takes_a_renewed_one(
     monkeypatch.setattr(listener, "_RENEWAL_S", 0.2)
     files = certificate(tmp_path)
     listen = f"localhost:{free_port()}"
-    async with a_page(tmp_path, listen=listen, **files) as place, asyncio.timeout(10):
+    async with a_page(tmp_path, listen=listen, **files) as place, asyncio.timeout(60):
         trust = ssl.create_default_context(cafile=files["cert_file"])
         async with Visitor(place) as visitor:
             form = {"token": place.token}
@@ -93,7 +94,7 @@ async def test_who_opens_many_connections_and_never_agrees_on_tls_takes_few_file
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections.Bounds.__init__, "__defaults__", (3,))
-    async with a_page(tmp_path, **certificate(tmp_path)) as place, asyncio.timeout(5):
+    async with a_page(tmp_path, **certificate(tmp_path)) as place, asyncio.timeout(60):
         opened = [await asyncio.open_connection(*place.config.web.place) for _ in range(4)]
         with contextlib.suppress(ConnectionError):
             assert await opened[-1][0].read() == b""

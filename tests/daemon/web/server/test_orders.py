@@ -97,7 +97,7 @@ async def test_too_many_orders_are_refused_and_what_gets_no_answer_is_told_as_su
 ) -> None:
     monkeypatch.setattr(orders, "ANSWER_S", 0.01)
     order = {"command": "pause", "reason": "r"}
-    async with a_page(tmp_path) as place, Visitor(place) as visitor:
+    async with a_page(tmp_path, rate=1) as place, Visitor(place) as visitor:
         place.commands.accepts = None
         for attempt in range(11):
             async with visitor.post(COMMANDS, json=order, headers=place.bearer) as answer:

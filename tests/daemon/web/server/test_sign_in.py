@@ -28,7 +28,7 @@ async def test_the_token_opens_a_session_that_signing_out_ends(tmp_path: Path) -
 async def test_wrong_tokens_are_told_of_once_and_keep_nobody_out_who_has_the_right_one(
     tmp_path: Path,
 ) -> None:
-    async with a_page(tmp_path) as place, Visitor(place) as visitor:
+    async with a_page(tmp_path, rate=1) as place, Visitor(place) as visitor:
         with capture_logs() as lines:
             for attempt in range(12):
                 async with visitor.post("/sign-in", data={"token": "guess"}) as answer:

@@ -274,9 +274,14 @@ class Place:
 
 
 @asynccontextmanager
-async def a_page(folder: Path, more: Any = (), **section: Any) -> AsyncIterator[Place]:
-    """Run a page during the block; `section` has keys of `[web]`, `more` other paths."""
-    clock, announcements = FastClock(20), Announcements()
+async def a_page(
+    folder: Path, more: Any = (), *, rate: float = 20, **section: Any
+) -> AsyncIterator[Place]:
+    """Run a page during the block, with a clock that is `rate` times as fast as others.
+
+    `section` has keys of `[web]`, `more` other paths.
+    """
+    clock, announcements = FastClock(rate), Announcements()
     config = Config(
         daemon=DaemonSection(data_dir=str(folder)),
         slots=(SlotSection(coin="BTC"), SlotSection(coin="ETH", interval="1h")),
@@ -295,14 +300,14 @@ async def a_page(folder: Path, more: Any = (), **section: Any) -> AsyncIterator[
     )
     place.site = Site(config, sources, PlainPages(), more)
     running = asyncio.create_task(place.site.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not _is_open(config.web) and not place.site.trouble:
             await asyncio.sleep(0.01)
     try:
         yield place
     finally:
         running.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.wait([running])
 
 
