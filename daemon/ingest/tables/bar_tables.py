@@ -11,6 +11,7 @@ import numpy as np
 from daemon.core.bars import BAR_RULES
 from daemon.ingest.tables import identity, repeats, spacing
 from daemon.ingest.tables.columns import Columns, assign, value_role
+from daemon.ingest.tables.dates import END_OF_DAY
 from daemon.ingest.tables.files import read_table
 from daemon.ingest.tables.number_text import read_numbers
 from daemon.ingest.tables.reading import (
@@ -84,6 +85,7 @@ def read_bars(
     said_ms = _sift_identity(path, table, columns, wanted, sieve)
     _drop_unclosed(table, columns, sieve)
     times = row_times(table, columns, wanted, sieve)
+    _require_sure_end(table.path, times, wanted)
     if said_ms is None and times.lengths is not None:
         said_ms = _sift_lengths(times.lengths, wanted.interval_ms, sieve)
     texts = {name: table.column(columns.values[name]) for name in COLUMNS}
@@ -143,6 +145,16 @@ def _sift_identity(
     rows, said_ms, names = identity.of_interval(table, columns, wanted.interval_ms)
     sieve.drop(~rows, f"of other intervals ({', '.join(names[:4])})")
     return said_ms
+
+
+def _require_sure_end(path: str, times: RowTimes, wanted: Wanted) -> None:
+    """Raise if times have 24:00, which no open has, where nothing else says which end they name."""
+    sure = times.is_close or times.lengths is not None or wanted.stamp
+    if END_OF_DAY in times.notes and not sure:
+        raise BadInput(
+            f"{path}: {times.name} has 24:00, so it may be the close of a bar: "
+            "say --stamp close or --stamp open"
+        )
 
 
 def _sift_lengths(lengths: Ints, wanted_ms: int | None, sieve: RowSieve) -> int | None:
@@ -272,7 +284,10 @@ def _made(
     t = times.t + space.shift_ms
     off = sieve.drop(t % space.step_ms != 0, "off the grid of the interval", bad=True)
     if off and not sieve.good.any():
-        sieve.require("usable candle")
+        raise BadInput(
+            f"{path}: no row of {times.name} lies on the grid of {spacing.interval_text(interval)}"
+            f" ({sieve.first_bad}): name the column of opens with --columns time=NAME"
+        )
     sieve.drop(t + space.step_ms > wanted.now_ms, "not closed yet")
     sieve.require("closed candle")
     rows = repeats.distinct_rows(sieve, t, values, n, states=states)

@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from daemon.ingest.tables.columns import folded
 from daemon.ingest.tables.reading import Bools, Ints, Wanted, converted, printable
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import DAY_MS, HOUR_MS, MINUTE_MS
@@ -15,28 +16,47 @@ _FIRST_MS, _LAST_MS = (  # their first days, as ms since 1970
     int(np.datetime64(str(year)).astype("datetime64[ms]").astype(np.int64))
     for year in (_FIRST_YEAR, _LAST_YEAR)
 )
-_MONTHS: Final = ("january", "february", "march", "april", "may", "june", "july", "august",
-                  "september", "october", "november", "december")  # fmt: skip
+# English, German, French, Spanish, Italian, Portuguese, Dutch and Nordic, without accents.
+_MONTHS: Final = tuple(map(str.split, (
+    "january januar janner jaenner janvier enero gennaio janeiro januari",
+    "february februar feber fevrier febrero febbraio fevereiro februari",
+    "march marz maerz mrz mars marzo marco maart mrt marts",
+    "april avril abril aprile",
+    "may mai mayo maggio maio mei maj",
+    "june juni juin junio giugno junho",
+    "july juli juillet julio luglio julho",
+    "august aout agosto augustus augusti",
+    "september septembre septiembre setiembre settembre setembro",
+    "october oktober octobre octubre ottobre outubro",
+    "november novembre noviembre novembro",
+    "december dezember decembre diciembre dicembre dezembro desember",
+)))  # fmt: skip
 _CLOCK: Final = (
-    r"(?:(?:T|t|,?[ ]*|[ _-])(?P<H>\d{1,2})"
-    r"(?:[:hH]?(?P<M>\d{2})(?::?(?P<S>\d{2})(?:[.,:](?P<f>\d{1,9}))?)?)?"
-    r"(?:[ -]?(?P<ap>[AaPp])\.?[Mm]\.?)?)?"
-    r"(?:[ ]?(?P<z>Z|z|UTC|GMT|(?:UTC|GMT)?[+-]\d{2}:?\d{2}|[+-]\d{2})"
-    r"(?:[ ](?:UTC|GMT|\([A-Za-z ]*\)))?)?$"
+    r"(?:(?:T|t|,?[ ]*(?:(?:at|um|à)[ ])?|[ _-]|[ ]-[ ])(?P<H>\d{1,2})"
+    r"(?:[:.hH]?(?P<M>\d{2})(?:[:.]?(?P<S>\d{2})(?:[.,:](?P<f>\d{1,9}))?)?)?"
+    r"(?:[ -]?(?P<ap>[AaPp])\.?[Mm]\.?)?(?:[ ]Uhr)?)?"
+    r"(?:[ ]?(?P<z>Z|z|UTC|GMT|(?:UTC|GMT)?[+-]\d{2}:?\d{2}|[+-]\d{2}|(?:UTC|GMT)[+-]\d{1,2})"
+    r"(?:[ ](?:UTC|GMT|\([A-Za-z ]*\))|\[[A-Za-z_/]+\])?)?$"
 )
-_ONLY_HYPHENS: Final = {
+_REWRITTEN: Final = {
+    # 2026-03-01-00-05 is five past midnight, and no midnight five hours west of UTC.
     r"^(\d{4}-\d{2}-\d{2})[-_ T](\d{2})-(\d{2})$": r"\1 \2:\3",
     r"^(\d{4}-\d{2}-\d{2})[-_ T](\d{2})-(\d{2})-(\d{2})$": r"\1 \2:\3:\4",
+    r"^(\d{1,2}:\d{2}(?::\d{2})?),?[ ]+(\S.*)$": r"\2 \1",  # the time of day first
 }
-_MON: Final = r"(?P<mon>[A-Za-z]{3,9})\.?"
-_WEEKDAY: Final = r"^(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\.?,?[ ])?"
+_WORD: Final = r"[\p{L}\p{M}]"
+_MON: Final = rf"(?P<mon>{_WORD}{{3,12}})\.?"
+_WEEKDAY: Final = rf"^(?:{_WORD}{{2,12}}\.?,?[ ])?"
 _YEAR_FIRST: Final = "year-first"
 _FORMATS: Final[Mapping[str, str]] = {
-    _YEAR_FIRST: r"^(?P<a>\d{4})[-/. ](?P<b>\d{1,2})[-/. ](?P<c>\d{1,2})" + _CLOCK,
+    _YEAR_FIRST: _WEEKDAY + r"(?P<a>\d{4})[-/. ](?P<b>\d{1,2})[-/. ](?P<c>\d{1,2})" + _CLOCK,
     "compact": r"^(?P<a>\d{4})(?P<b>\d{2})(?P<c>\d{2})" + _CLOCK,
-    "numbers": r"^(?P<a>\d{1,2})[-/. ](?P<b>\d{1,2})[-/. ](?P<c>\d{4}|\d{2})" + _CLOCK,
-    "day-month": _WEEKDAY + r"(?P<a>\d{1,2})[-/. ]" + _MON + r"[-/., ]+(?P<c>\d{4}|\d{2})" + _CLOCK,
-    "month-day": _WEEKDAY + _MON + r"[-/. ]+(?P<a>\d{1,2}),?[-/ ]+(?P<c>\d{4})" + _CLOCK,
+    "numbers": _WEEKDAY
+    + r"(?P<a>\d{1,2})[-/. ](?P<b>\d{1,2})[-/. ](?P<c>\d{4}|\d{2})" + _CLOCK,
+    "day-month": _WEEKDAY + r"(?P<a>\d{1,2})(?:st|nd|rd|th|er)?[-/., ]+(?:de[ ])?" + _MON
+    + r"[-/., ]+(?:de[ ])?(?P<c>\d{4}|\d{2})" + _CLOCK,
+    "month-day": _WEEKDAY + _MON
+    + r"[-/. ]+(?P<a>\d{1,2})(?:st|nd|rd|th)?,?[-/ ]+(?P<c>\d{4})" + _CLOCK,
     "ctime": _WEEKDAY + _MON + r"[ ]+(?P<a>\d{1,2})[ ]+(?P<H>\d{2}):(?P<M>\d{2}):(?P<S>\d{2})"
     r"[ ](?P<c>\d{4})$",
 }  # fmt: skip
@@ -45,6 +65,9 @@ _ORDERS: Final[Mapping[str, tuple[str, str, str]]] = {
     "day-first": ("c", "b", "a"), "month-first": ("c", "a", "b"), _YEAR_FIRST: ("a", "b", "c"),
 }  # fmt: skip
 _OPTIONS: Final = {"day-first": "--day-first", "month-first": "--month-first"}
+_MOST_SWAPPED: Final = 0.1
+_SWAPPED: Final = "year-day-month"
+END_OF_DAY: Final = "24:00 read as the end of its day"
 
 
 class Dates(NamedTuple):
@@ -77,9 +100,8 @@ def read_dates(path: str, name: str, column: Any, wanted: Wanted) -> Dates:
     if (iso := _iso(column)) is not None:
         return iso
     column = pc.replace_substring_regex(column, "[\u00a0\u202f]", " ")
-    # 2026-03-01-00-05 is five past midnight, and no midnight five hours west of UTC.
-    for hyphens, colons in _ONLY_HYPHENS.items():
-        column = pc.replace_substring_regex(column, hyphens, colons)
+    for pattern, plain in _REWRITTEN.items():
+        column = pc.replace_substring_regex(column, pattern, plain)
     counts = {
         form: pc.sum(pc.match_substring_regex(column, pattern)).as_py() or 0
         for form, pattern in _FORMATS.items()
@@ -113,11 +135,14 @@ class _Parts(NamedTuple):
     """What was read of dates, shape (rows,) each.
 
     `days` has days since 1970 for each order of day and month, NaN where there is no such date;
-    `clock_ms` has the time of day less the offset of the zone.
+    `clock_ms` has the time of day less the offset of the zone. `hour_24` marks 24:00 and later,
+    `past_24` later alone.
     """
 
     matched: Bools
     zoned: Bools
+    hour_24: Bools
+    past_24: Bools
     clock_ms: Any
     days: Mapping[str, Any]
 
@@ -125,16 +150,43 @@ class _Parts(NamedTuple):
 def _parsed(path: str, name: str, column: Any, form: str, wanted: Wanted) -> Dates:
     parts = _parts(column, form)
     zoned = bool(parts.zoned.any())
+    order = ""
     if zoned and not parts.zoned[parts.matched].all():
         raise BadInput(
             f"{path}: some times of {name} carry a zone and some do not: write it in all"
         )
-    order = _order(path, name, column, parts, wanted) if form == "numbers" else ""
+    if form == "numbers":
+        order = _order(path, name, column, parts, wanted)
+    elif form == _YEAR_FIRST and _is_swapped(parts):
+        order = _SWAPPED
     t = parts.days[order].astype(np.float64) * DAY_MS + parts.clock_ms
     known = parts.matched & np.isfinite(t)
-    judged = len({days[known].tobytes() for days in parts.days.values()}) > 1
+    judged = order and len({days[known].tobytes() for days in parts.days.values()}) > 1
     notes = [f"read as {order}"] if judged else []
+    if (parts.hour_24 & known).any():
+        t, note = _with_hour_24(path, name, t, parts, known)
+        notes.append(note)
     return Dates(np.where(known, t, 0).astype(np.int64), known, zoned, notes)
+
+
+def _with_hour_24(path: str, name: str, t: Any, parts: _Parts, known: Bools) -> tuple[Any, str]:
+    """Judge whether 24:00 is the end of its day or, where hours run from 1 to 24, its beginning.
+
+    Browsers write the latter for midnight. The order of the rows tells which.
+    """
+    begins = np.where(parts.hour_24, t - DAY_MS, t)
+    in_order = {}
+    for key, times in (("end", t[known]), ("beginning", begins[known])):
+        steps = np.diff(times)
+        in_order[key] = bool(np.all(steps >= 0) or np.all(steps <= 0))
+    if (parts.past_24 & known).any() or in_order == {"end": False, "beginning": True}:
+        return begins, "24:00 read as the beginning of its day"
+    if in_order == {"end": True, "beginning": False}:
+        return t, END_OF_DAY
+    raise BadInput(
+        f"{path}: 24:00 of {name} may be the beginning or the end of its day: "
+        "write it as 00:00 of the day that it begins"
+    )
 
 
 def _parts(column: Any, form: str) -> _Parts:
@@ -142,9 +194,11 @@ def _parts(column: Any, form: str) -> _Parts:
     pieces = [
         _piece(column.slice(begin, _PIECE), form) for begin in range(0, max(len(column), 1), _PIECE)
     ]
-    matched, zoned, clock_ms = (np.concatenate([piece[i] for piece in pieces]) for i in range(3))
+    matched, zoned, hour_24, past_24, clock_ms = (
+        np.concatenate([piece[i] for piece in pieces]) for i in range(5)
+    )
     days = {key: np.concatenate([piece.days[key] for piece in pieces]) for key in pieces[0].days}
-    return _Parts(matched, zoned, clock_ms, days)
+    return _Parts(matched, zoned, hour_24, past_24, clock_ms, days)
 
 
 def _piece(column: Any, form: str) -> _Parts:
@@ -161,14 +215,24 @@ def _piece(column: Any, form: str) -> _Parts:
         zoned = np.asarray(has_zone.to_numpy(zero_copy_only=False), dtype=np.bool_)
     if form == "numbers":
         orders = _ORDERS
+    elif "mon" in fields:
+        orders = {"": ("c", "mon", "a")}
     else:
-        orders = {"": ("c", "mon", "a") if "mon" in fields else ("a", "b", "c")}
+        orders = {"": ("a", "b", "c"), _SWAPPED: ("a", "c", "b")}
     # Days fit a float32 exactly, and a column may have millions of them.
     days = {
         order: _days(*(numbers[key] for key in keys)).astype(np.float32)
         for order, keys in orders.items()
     }
-    return _Parts(matched, zoned, _clock_ms(numbers), days)
+    hour_24 = numbers["H"] == 24  # noqa: PLR2004
+    past_24 = hour_24 & (sum(np.nan_to_num(numbers[key]) for key in "MSf" if key in numbers) > 0)
+    return _Parts(matched, zoned, hour_24, past_24, _clock_ms(numbers), days)
+
+
+def _is_swapped(parts: _Parts) -> bool:
+    """Return whether days above 12 prove that dates are written year, day, month."""
+    usual, swapped = (np.isfinite(parts.days[order][parts.matched]) for order in ("", _SWAPPED))
+    return bool(swapped.all() and np.mean(~usual) > _MOST_SWAPPED)
 
 
 def _whole(values: Any) -> Any:
@@ -191,13 +255,16 @@ def _fraction_ms(text: str) -> float:
     return int(text.ljust(9, "0")) // 1_000_000 if text else np.nan
 
 
-def _month(text: str) -> float:
-    word = text.lower()  # whole or cut; `mars` and `marraskuu` are no English months
-    return next((i for i, month in enumerate(_MONTHS, 1) if month.startswith(word)), np.nan)
+def month(text: str) -> float:
+    """Return the number of the month that a word names; NaN if it names none, or may name two."""
+    word = folded(text)  # whole or cut, such as `Mär`; `jui` may be June or July
+    found = [i for i, names in enumerate(_MONTHS, 1) if any(n.startswith(word) for n in names)]
+    return found[0] if len(found) == 1 else np.nan
 
 
 def _offset_ms(text: str) -> float:
-    digits = "".join(filter(str.isdigit, text)).ljust(4, "0")
+    digits = "".join(filter(str.isdigit, text))
+    digits = digits.zfill(2).ljust(4, "0")  # +1, +01 and +0100
     ms = int(digits[:2]) * HOUR_MS + int(digits[2:]) * MINUTE_MS
     return -ms if "-" in text else ms
 
@@ -208,7 +275,7 @@ def _half(text: str) -> float:
 
 _READERS: Final[Mapping[str, Any]] = {
     "f": lambda values: _looked_up(values, _fraction_ms),
-    "mon": lambda values: _looked_up(values, _month),
+    "mon": lambda values: _looked_up(values, month),
     "z": lambda values: _looked_up(values, _offset_ms),
     "ap": lambda values: _looked_up(values, _half),
 }
@@ -230,7 +297,7 @@ def _clock_ms(numbers: Mapping[str, Any]) -> Any:
     hour, minute, second, fraction, offset = (
         np.nan_to_num(numbers[key]) if key in numbers else 0.0 for key in ("H", "M", "S", "f", "z")
     )
-    fine = (hour < 24) & (minute < 60) & (second < 60)  # noqa: PLR2004
+    fine = (hour <= 24) & (minute < 60) & (second < 60)  # noqa: PLR2004
     if "ap" in numbers and np.isfinite(half := numbers["ap"]).any():
         fine &= ~np.isfinite(half) | ((hour >= 1) & (hour <= 12))  # noqa: PLR2004
         hour = np.where(np.isfinite(half), hour % 12 + np.nan_to_num(half), hour)

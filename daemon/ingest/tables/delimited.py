@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from daemon.ingest.tables.containers import HEAD_BYTES, Content, as_utf8, is_utf8
+from daemon.ingest.tables.dates import month
 from daemon.ingest.tables.reading import RawTable, printable
 from hyperdrift.errors import BadInput
 
@@ -19,10 +20,10 @@ _MOST_UNNAMED: Final = 16
 _ENOUGH, _MOST = 20, 0.75
 TRAILING: Final = "(empty last column)"
 _BLOCK_BYTES: Final = 1 << 22
-_MONTHS: Final = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_WORD: Final = re.compile(r"[^\W\d_]{3,}")
 _VALUE: Final = re.compile(
-    rf"[\s$%+\-\u2212(]*\d[\d\s.,:+\-\u2212/TZ'$%eE)\u00a0\u202f]*([AaPp]\.?[Mm]\.?|UTC|GMT)?"
-    rf"|[+-]?\.\d+|nan|null|none|n/?a|.*\b({_MONTHS})[a-z]*\b.*\d.*|\d+.*\b({_MONTHS})\b.*",
+    r"[\s$%+\-\u2212(]*\d[\d\s.,:+\-\u2212/TZ'$%eE)\u00a0\u202f]*([AaPp]\.?[Mm]\.?|UTC|GMT)?"
+    r"|[+-]?\.\d+|nan|null|none|n/?a",
     re.IGNORECASE,
 )
 
@@ -186,7 +187,7 @@ def _layout(path: Path, head: bytes, known: Known) -> _Layout:
         if found is not None:
             first, width = found
             at = _header_line(rows[:first], width, known)
-            names = [] if at is None else _names(path, rows[at], width)
+            names = [] if at is None else _names(path, _with_coins(rows[:first], at), width)
             words = [line for i, line in enumerate(lines[:first]) if i != at and line.strip()]
             if at is None:
                 _require_no_header(path, words, known)
@@ -221,8 +222,15 @@ def _first_rows(rows: Sequence[Sequence[str]]) -> tuple[int, int] | None:
 
 
 def _is_row(cells: Sequence[str]) -> bool:
-    values = sum(_VALUE.fullmatch(cell.strip()) is not None for cell in cells if cell.strip())
+    values = sum(map(_is_value, cells))
     return values >= 2 and not cells[0].lstrip().startswith("#")  # noqa: PLR2004 - time and value
+
+
+def _is_value(cell: str) -> bool:
+    """Return whether a cell is a number or a date, which may name its month."""
+    if _VALUE.fullmatch(cell.strip()):
+        return True
+    return any(map(str.isdigit, cell)) and any(m == m for m in map(month, _WORD.findall(cell)))  # noqa: PLR0124 - NaN
 
 
 def _header_line(rows: Sequence[Sequence[str]], width: int, known: Known) -> int | None:
@@ -232,6 +240,20 @@ def _header_line(rows: Sequence[Sequence[str]], width: int, known: Known) -> int
     if best is not None and scores[best] < 2:  # noqa: PLR2004 - a sentence may have one
         best = len(rows) - 1 if len(rows[-1]) == width else None
     return best
+
+
+def _with_coins(rows: Sequence[Sequence[str]], at: int) -> list[str]:
+    """Return the names of a header; where some repeat, with the coins of another line above them.
+
+    Pandas writes the levels of its columns as lines.
+    """
+    names = list(rows[at])
+    for i, cells in enumerate(rows):
+        if i != at and len(cells) == len(names) and len(set(names)) < len(names):
+            names[1:] = [
+                f"{name} {cell}".strip() for name, cell in zip(names[1:], cells[1:], strict=True)
+            ]
+    return names
 
 
 def _require_no_header(path: Path, words: Sequence[str], known: Known) -> None:

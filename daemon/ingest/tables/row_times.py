@@ -14,7 +14,7 @@ from hyperdrift.slot_name import MINUTE_MS
 
 _DAY_ONLY: Final = (
     r"^\s*(\d{4}[-./]?\d{1,2}[-./]?\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{2,4}|"
-    r"\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{2,4})\s*$"
+    r"\d{1,2}[-/. ]+[\p{L}\p{M}]{3,12}[-/., ]+\d{2,4})\s*$"
 )
 _CLOCK_ONLY: Final = r"^\s*(\d{1,2}(:\d{2}){1,2}(\.\d+)?(\s*[AaPp][Mm])?|\d{3,4}|\d{5,6}|0)\s*$"
 _HOURS: Final = frozenset({"hour", "heure", "hora", "ora"})

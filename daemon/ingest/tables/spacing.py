@@ -60,6 +60,7 @@ def judge(
     Raises:
         BadInput: If it is not sure.
     """
+    _require_days_in_order(path, name, t)
     distinct = t if np.all(t[1:] > t[:-1]) else np.unique(t)
     early = next(
         (ms for ms in _BEFORE_OPEN if np.mean((distinct + ms) % MINUTE_MS == 0) >= _MOSTLY), 0
@@ -75,6 +76,21 @@ def judge(
             )
         return Spacing(step, early - step, ["stamped by the close"])
     return Spacing(step, 0, [])
+
+
+def _require_days_in_order(path: str, name: str, t: Ints) -> None:
+    """Raise if rows go back to the midnight at which their day began, and then on to the next day.
+
+    Such a midnight is the end of the day, whose date it carries all the same.
+    """
+    steps = np.diff(t)
+    step = np.median(steps) if len(steps) else 0
+    back = steps[steps * step < 0]
+    if len(back) and np.all(back == step - np.sign(step) * DAY_MS):
+        raise BadInput(
+            f"{path}: {name} has midnights with the date of the day that they end: "
+            "write them with the date of the next day"
+        )
 
 
 def _step(path: str, distinct: Ints, wanted: Wanted, said_ms: int | None) -> int:

@@ -119,6 +119,7 @@ def _numeric(path: str, name: str, column: Any) -> Any:
             raise BadInput(
                 f"{path}: {name} {first!r} was rounded by a spreadsheet: export it again"
             )
+        column = pc.replace_substring_regex(column, r"^([0-9]{5,}),([0-9]*)$", r"\1.\2")
         digits = pc.match_substring_regex(column, r"^[0-9]+(\.[0-9]*)?([eE]\+?[0-9]+)?$")
         share = pc.mean(digits.cast(pa.float64())).as_py() or 0.0
         if share < 0.5:  # noqa: PLR2004 - text, with odd numbers among it

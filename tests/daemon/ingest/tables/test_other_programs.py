@@ -141,7 +141,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "DYDX-5m.csv": (csv(), "names DYDX, not BTC"),
     "two_headers.csv": (csv(ROWS[:9]) + csv(ROWS[9:], "t,close,high,low,open,volume", lambda r: [
         r[0], r[4], r[2], r[3], r[1], r[5]]), r"another order \(close is where open was\)"),
-    "mars.csv": (dated("%d mars %Y %H:%M"), "time is not understood"),
+    "marraskuu.csv": (dated("%d marraskuu %Y %H:%M"), "time is not understood"),
     "half_an_array.json": (json.dumps(RECORDS)[:-30], "fetch or write it again"),
 }  # fmt: skip
 
