@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from daemon.core.coin_names import coin_meant
-from daemon.ingest.tables.rate_units import RATE_UNIT
+from daemon.ingest.tables.rate_units import RATE_UNIT, spaced
 from daemon.ingest.tables.reading import RawTable, Wanted
 from hyperdrift.errors import BadInput
 
@@ -64,7 +64,7 @@ MAY_COUNT: Final = re.compile(r"vol|quote|turnover|notional|currency|usd|eur|amo
 _IN_DOLLARS: Final = frozenset({"marketcap", "homenotional"})
 _COUNTS: Final = ("n", "trades", "count", "tradecount", "tradescount", "numberoftrades",
                   "numtrades", "transactions")  # fmt: skip
-_COINS: Final = ("coin", "symbol", "s", "pair", "ticker", "tic", "instid", "instrumentid",
+COINS: Final = ("coin", "symbol", "s", "pair", "ticker", "tic", "instid", "instrumentid",
                  "instrumentname", "currencypair", "productid", "symbolid", "base", "basecurrency",
                  "baseasset", "basecoin")  # fmt: skip
 # Names that also stand for something else, and count where none of the others is there.
@@ -88,7 +88,7 @@ _CLOSED: Final = ("x", "closed", "isclosed", "isfinal", "final", "confirm", "con
                   "complete", "iscomplete")  # fmt: skip
 _QUOTES: Final = ("quote", "quotecurrency", "quoteasset", "quotecoin", "currency", "pricecurrency")
 _RATES: Final = ("rate", "fundingrate", "funding", "lastfundingrate", "realizedrate",
-                 "realisedrate", "fundingraterealized", "")  # fmt: skip
+                 "realisedrate", "fundingraterealized", "relativefundingrate", "")  # fmt: skip
 _DOLLARS: Final = frozenset({"usd", "usdc", "usdt", "usde", "usdh", "busd", "fdusd", "$"})
 # One-letter names differ by case: the venue and Binance have t and T, l and L, v and V.
 _CASED: Final = frozenset("tTsSiIoOhHlLcCvVnNxXqQ")
@@ -195,10 +195,10 @@ def _is_useful(plain: str, name: str) -> bool:
 
 def _has_role(plain: str, name: str) -> bool:
     single = (*OPEN_TIMES, *TIMES, *FUNDING_TIMES, *CLOSE_TIMES, *_CLOCKS, "T", *VOLUME, *_COUNTS,
-              *_COINS, *_PERHAPS_COINS, *_INTERVALS, *_CLOSED, *_QUOTES, *OWN_MONEY)  # fmt: skip
+              *COINS, *_PERHAPS_COINS, *_INTERVALS, *_CLOSED, *_QUOTES, *OWN_MONEY)  # fmt: skip
     if plain in single or _time_name(name) or any(plain in names for names in _PRICES.values()):
         return True
-    return "volume" in plain or bool(plain and _rate_base(name) is not None) or (
+    return "volume" in plain or bool(plain and names_rate(name)) or (
         _with_unit(plain, "open") or _with_unit(plain, "close") or plain in _CASED
         or _with_unit(plain, "high") or _with_unit(plain, "low")
         or plain in FUNDING_HOURS
@@ -213,12 +213,11 @@ def _with_unit(plain: str, role: str) -> bool:
     return plain.startswith(role) and plain[len(role) :] in _DOLLARS
 
 
-def _rate_base(name: str) -> str | None:
-    """Return the name of a rate without its unit; None if it names no rate."""
-    spaced = re.sub(r"([a-z])([A-Z0-9])", r"\1 \2", name).replace("_", " ")
-    has_unit = RATE_UNIT.search(spaced) is not None
-    base = folded(RATE_UNIT.sub(" ", spaced))
-    return base if base in _RATES and (base or has_unit) else None
+def names_rate(name: str) -> bool:
+    """Return whether the name of a column is that of a rate, its unit aside."""
+    has_unit = RATE_UNIT.search(spaced(name)) is not None
+    base = folded(RATE_UNIT.sub(" ", spaced(name)))
+    return base in _RATES and (bool(base) or has_unit)
 
 
 def assign(table: RawTable, wanted: Wanted) -> Columns:
@@ -243,17 +242,14 @@ def assign(table: RawTable, wanted: Wanted) -> Columns:
         if not _IN_DOLLARS.isdisjoint(map(folded, table.all_names or table.names)):
             found.values.pop("volume", None)
         _assign_times(table, by_fold, found)
-        found.coins = _all(by_fold, _COINS) or _all(by_fold, _PERHAPS_COINS)
+        found.coins = _all(by_fold, COINS) or _all(by_fold, _PERHAPS_COINS)
         if not found.coins:
             found.maybe_coins = [name for name in table.names if _may_name_coins(folded(name))]
         found.intervals = _all(by_fold, _INTERVALS)
         found.closed, found.quotes = _all(by_fold, _CLOSED), _all(by_fold, _QUOTES)
-        rates = [name for name in table.names if _rate_base(name) is not None]
+        rates = list(filter(names_rate, table.names))
         if rates:
-            # Beside what was settled OKX has what was foreseen.
-            found.values["rate"] = min(
-                rates, key=lambda name: (bool(RATE_UNIT.search(name)), "reali" not in name.lower())
-            )
+            found.values["rate"] = rates[0]
     _obey(table, found, by_fold, wanted)
     return found
 

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from daemon.core.bars import Funding
 from daemon.ingest.tables import identity, rate_units, repeats
-from daemon.ingest.tables.columns import FUNDING_HOURS, OWN_MONEY, Columns, assign, folded
+from daemon.ingest.tables.columns import (
+    FUNDING_HOURS,
+    OPEN_TIMES,
+    OWN_MONEY,
+    Columns,
+    assign,
+    folded,
+    names_rate,
+)
 from daemon.ingest.tables.files import read_table
 from daemon.ingest.tables.number_text import plain_signs, read_numbers
 from daemon.ingest.tables.reading import (
@@ -20,10 +28,12 @@ from daemon.ingest.tables.reading import (
     RowSieve,
     TableReport,
     Wanted,
+    converted,
 )
 from daemon.ingest.tables.row_times import row_times
 from daemon.ingest.tables.unnamed import name_rate_columns
 from hyperdrift.errors import BadInput
+from hyperdrift.slot_name import MINUTE_MS
 
 _CANDLE: Final = ("open", "high", "low", "close")
 _VENUES: Final = frozenset({"coin", "fundingRate", "premium", "time"})
@@ -66,7 +76,8 @@ def read_funding(
     _refuse_payments(table)
     sieve = RowSieve(table.path, table.rows, table.lost)
     _sift_coin(path, table, columns, wanted, sieve)
-    name = _rate_column(table, columns)
+    name = _rate_column(table, columns, wanted)
+    _take_settlements(table, columns)
     times = row_times(table, columns, wanted, sieve)
     sieve.drop(times.t > wanted.now_ms, "in the future")
     sieve.require("settled rate")
@@ -87,7 +98,9 @@ def read_funding(
     sieve.drop(np.abs(rate) > rate_units.CAP, "above the venue's cap of 4 % an hour", bad=True)
     sieve.require("settled rate")
     none = np.zeros(len(rate), dtype=np.int64)
-    rows = repeats.distinct_rows(sieve, times.t, {"rate": rate}, none, states=False)
+    # One that is written by two programs may differ by milliseconds.
+    minutes = (times.t + MINUTE_MS // 2) // MINUTE_MS * MINUTE_MS
+    rows = repeats.distinct_rows(sieve, minutes, {"rate": rate}, none, states=False)
     return TableOfFunding(times.t[rows], rate[rows], sieve.report(len(rows), notes))
 
 
@@ -149,10 +162,24 @@ def _sift_coin(
         )
 
 
-def _rate_column(table: RawTable, columns: Columns) -> str:
+def _rate_column(table: RawTable, columns: Columns, wanted: Wanted) -> str:
     """Return the column of the rates; freqtrade writes them as the opens of candles."""
-    if "rate" in columns.values:
+    if "rate" in wanted.columns:
         return columns.values["rate"]
+    rates: dict[tuple[bool, bool], list[str]] = {}
+    for name in filter(names_rate, table.names):
+        # Beside what was settled OKX has what was foreseen, and Kraken dollars for a contract.
+        is_sure = re.search("reali|relative", name, re.IGNORECASE) is not None
+        has_unit = rate_units.RATE_UNIT.search(rate_units.spaced(name)) is not None
+        rates.setdefault((has_unit, not is_sure), []).append(name)
+    if rates:
+        best = rates[min(rates)]
+        if len(best) > 1:
+            raise BadInput(
+                f"{table.path}: each of {', '.join(best)} may be the rate: "
+                "say which with --columns rate=NAME"
+            )
+        return best[0]
     if not all(name in columns.values for name in _CANDLE):
         raise BadInput(
             f"{table.path} has no column for the rate; there are {table.listed()}: "
@@ -164,6 +191,23 @@ def _rate_column(table: RawTable, columns: Columns) -> str:
         raise BadInput(f"{table.path} holds candles, no rates: leave out --kind funding")
     table.notes.append("rates from open, as freqtrade writes them")
     return columns.values["open"]
+
+
+def _take_settlements(table: RawTable, columns: Columns) -> None:
+    """Take times of settlement, not those at which the hours of a rate begin.
+
+    Raises:
+        BadInput: If there are only the latter, and nobody says that they are the time.
+    """
+    begins = [name for name in columns.times if folded(name) in OPEN_TIMES]
+    if columns.time_said or not begins:
+        return
+    columns.times = [name for name in columns.times if name not in begins]
+    if not columns.times and not columns.closes:
+        raise BadInput(
+            f"{table.path}: {begins[0]} is when the hours of a rate begin, and it is settled when "
+            "they end: name the time of settlement with --columns time=NAME"
+        )
 
 
 def _without_percent(column: Any) -> tuple[Any, bool]:
@@ -183,9 +227,13 @@ def _without_percent(column: Any) -> tuple[Any, bool]:
 
 def _row_hours(table: RawTable, columns: Columns) -> Floats | None:
     """Return the hours of each row's rate, shape (rows,); None if no column says them."""
-    name = next((name for name in table.names if folded(name) in FUNDING_HOURS), None)
-    if name is None:
-        lengths = identity.row_intervals(table, columns)
-        return None if lengths is None else rate_units.hours_of_rows(lengths)
-    values, _ = read_numbers(table.path, {name: table.column(name)})
-    return rate_units.hours_of_rows(values[name])
+    import pyarrow as pa  # noqa: PLC0415 - see _without_percent
+
+    said = [name for name in table.names if folded(name) in FUNDING_HOURS] or columns.intervals
+    if not said:
+        return None
+    hours = identity.row_intervals(table.column(said[0]))
+    if hours is None and said[0] not in columns.intervals:
+        numbers = converted(table.column(said[0]), pa.float64())
+        hours = None if numbers is None else np.asarray(numbers.to_numpy())
+    return None if hours is None else rate_units.hours_of_rows(hours)

@@ -184,7 +184,7 @@ def of_interval(
         wanted_ms = next(iter(sure.values())) if len(sure) == len(names) == 1 else None
         if wanted_ms is None:
             return rows, None, []
-    target = _target(meant, wanted_ms)
+    target = longest_part(meant, wanted_ms)
     if target is None:
         shown = ", ".join(names[:6])
         raise BadInput(f"{table.path} holds bars of {shown}: give it with that --interval")
@@ -192,19 +192,26 @@ def of_interval(
     return here, target, others
 
 
-def row_intervals(table: RawTable, columns: Columns) -> Floats | None:
-    """Return the interval of each row, ms, shape (rows,); None if a row does not surely say it."""
-    if not columns.intervals:
-        return None
-    names, where = _texts(table.column(columns.intervals[0]))
+def row_intervals(column: Any) -> Floats | None:
+    """Return the interval of each row, ms, shape (rows,); None if a row does not surely say it.
+
+    Args:
+        column: Arrow array with names of intervals.
+    """
+    names, where = _texts(column)
     meant = [interval_ms(name) for name in names]
     if any(len(ms) != 1 for ms in meant):
         return None
     return np.array([min(ms) for ms in meant], dtype=np.float64)[where]
 
 
-def _target(meant: Mapping[str, set[int]], wanted_ms: int) -> int | None:
-    """Return the interval to take: the wanted one, or the longest that divides it."""
+def longest_part(meant: Mapping[str, set[int]], wanted_ms: int) -> int | None:
+    """Return the interval to take: the wanted one, or the longest that divides it.
+
+    Args:
+        meant: What each name of an interval may mean, ms.
+        wanted_ms: The wanted one, ms.
+    """
     if any(wanted_ms in ms for ms in meant.values()):
         return wanted_ms
     lengths = set(INTERVAL_MS.values())

@@ -25,6 +25,11 @@ RATE_UNIT: Final = re.compile(
 _HOURS_A_YEAR: Final = 365 * 24
 # Half of all rates of a file are never above this, 4 a year: percent are, or rates of a year.
 _PLAUSIBLE: Final = 2e-4
+# The rate of a calm market, 0.01 % for 8 hours everywhere, if it is taken for other hours than its
+# own: as hourly although it is for 8, and for 8 hours although it is hourly.
+_CALM: Final = 1e-4
+_OTHER_HOURS: Final = {8: _CALM, 1: _CALM / 64}
+_OFTEN: Final = 0.2
 _PERIODS: Final = frozenset({1, 2, 4, 8, 12, 24})
 _REGULAR: Final = 0.9
 _LATEST_MINUTE: Final = 10
@@ -41,6 +46,11 @@ class RateUnit(NamedTuple):
     scale: float
     hours: float
     notes: list[str]
+
+
+def spaced(name: str) -> str:
+    """Return the name of a rate with spaces between its words: `funding Rate 8h`."""
+    return re.sub(r"([a-z])([A-Z0-9])", r"\1 \2", name).replace("_", " ")
 
 
 def said_unit(text: str) -> RateUnit:
@@ -120,8 +130,7 @@ def judged_unit(
     Raises:
         BadInput: If the unit is not sure.
     """
-    spaced = re.sub(r"([a-z])([A-Z0-9])", r"\1 \2", name).replace("_", " ").casefold()
-    words = " ".join(match[0] for match in RATE_UNIT.finditer(spaced))
+    words = " ".join(match[0] for match in RATE_UNIT.finditer(spaced(name).casefold()))
     percent = percent_signs or bool(re.search(r"%|percent|pct", words))
     scale = 100.0 if percent else 10_000.0 if "bp" in words else 1.0
     notes = ["rates in percent"] if percent else ["rates in bps"] if scale > 1 else []
@@ -140,6 +149,10 @@ def judged_unit(
         return RateUnit(scale, 1, notes)
     if apart is None:
         return RateUnit(scale, 1, [*notes, "one rate, taken as hourly"])
+    if apart == 24:  # noqa: PLR2004
+        raise BadInput(
+            f"{path} has a rate a day, which may be a sum or a mean of several: {_OPTION}"
+        )
     return RateUnit(scale, apart, notes + _scaled(apart))
 
 
@@ -168,6 +181,12 @@ def require_plausible(path: str, name: str, hourly: Floats, *, sure: bool) -> No
             f"{path}: {name} is too large for a fraction ({share}"
             f"half of them above {typical:.3g} an hour): {_OPTION}"
         )
+    for hours, rate in _OTHER_HOURS.items():
+        if not sure and np.mean(np.isclose(size, rate, atol=0)) > _OFTEN:
+            raise BadInput(
+                f"{path}: {name} is often the rate of a calm market for {hours} h, which does not "
+                f"fit its times: {_OPTION}"
+            )
 
 
 def hours_of_rows(hours: Floats) -> Floats:

@@ -20,6 +20,7 @@ RATES: list[Row] = [
     (START + 37 + k * HOUR, round(1.25e-5 + 4e-6 * float(np.sin(k)), 10)) for k in range(48)
 ]
 EVERY_8H = RATES[::8]
+CALM: list[Row] = [(t, rate if k % 3 == 2 else 1.25e-5) for k, (t, rate) in enumerate(RATES)]
 CHANGED = EVERY_8H[:3] + RATES[24::4]
 BINANCE = "calc_time,funding_interval_hours,last_funding_rate"
 OKX = "fundingTime,instId,realizedRate,method"
@@ -70,6 +71,21 @@ READ: dict[str, tuple[str | bytes, list[Row], dict[str, Any]]] = {
                 EVERY_8H, {}),
     "hours_in_rows.csv": (csv(CHANGED, BINANCE, lambda r: [
         r[0], 8 if r in EVERY_8H[:3] else 4, r[1] * (8 if r in EVERY_8H[:3] else 4)]), CHANGED, {}),
+    "kraken.csv": (csv(RATES, "time,fundingRate,relativeFundingRate", lambda r: [
+        r[0], r[1] / 10, r[1]]), RATES, {}),
+    "binance_page.csv": (csv(EVERY_8H, "Time,Contracts,Funding Interval,Funding Rate", lambda r: [
+        r[0], "BTCUSDT Perpetual", "8h", f"{r[1] * 800!r}%"]), EVERY_8H, {}),
+    "bitmex.csv": (csv(EVERY_8H, "timestamp,fundingInterval,fundingRate,fundingRateDaily",
+                       lambda r: [r[0], "2000-01-01T08:00:00.000Z", r[1] * 8, r[1] * 24]),
+                   EVERY_8H, {}),
+    "from_to.csv": (csv(RATES, "start,end,rate", lambda r: [r[0] - HOUR, *r]), RATES, {}),
+    "begin_said.csv": (csv(RATES, "start,rate"), RATES, {"columns": "time=start"}),
+    "one_of_two.csv": (csv(RATES, "time,rate,fundingRate", lambda r: [r[0], 5, r[1]]), RATES,
+                       {"columns": "rate=fundingRate"}),
+    "a_day_said.csv": (rates(RATES[::24], times=24), RATES[::24], {"rate": "fraction/24h"}),
+    "calm.csv": (rates(CALM), CALM, {}),
+    "calm_8h.csv": (rates(CALM[::8], times=8), CALM[::8], {}),
+    "calm_8h_named.csv": (rates(CALM, "time,funding_8h", times=8), CALM, {}),
     "said.csv": (rates(times=8760), RATES, {"rate": "fraction/1y"}),
     "said_8h.csv": (rates(times=800), RATES, {"rate": "percent/8h"}),
     "holes.csv": (rates(RATES[:10] + RATES[14:30] + RATES[31:]),
@@ -95,6 +111,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "percent_a_year.csv": (rates(times=876_000), {}, "48 of 48 above the venue's cap of 4 % an ho"),
     "a_year.csv": (rates(header="time,apr", times=8760), {}, "percent or a fraction of a year"),
     "apy.csv": (rates(header="time,APY (%)"), {}, "compounded over a year"),
+    "calm_8h_hourly.csv": (rates(CALM, times=8), {}, "rate of a calm market for 8 h.* say what"),
+    "calm_hourly_8h.csv": (rates(CALM[::8]), {}, "rate of a calm market for 1 h.* say what"),
+    "a_day.csv": (rates(RATES[::24]), {}, "a rate a day, which may be a sum or a mean"),
+    "begins.csv": (rates(header="period_start,rate"), {}, "settled when they end: name the time"),
+    "two.csv": (csv(RATES, "time,rate,fundingRate", lambda r: [*r, r[1] * 8]), {},
+                "each of rate, fundingRate may be the rate: say which"),
+    "one_hour.csv": (rates([*RATES, (RATES[0][0] - 37, 9e-6)]), {}, "rows of one time that differ"),
     "minutes.csv": (rates([(START + k * 60_000, 1e-5) for k in range(9)]), {}, "1m apart"),
     "changing.csv": (rates(CHANGED), {}, "at changing intervals"),
     "unit.csv": (rates(), {"rate": "percent"}, "not written like fraction/1h"),
@@ -134,6 +157,12 @@ def test_rates_that_cannot_be_are_counted_by_reason(tmp_path: Path) -> None:
     }
     assert found.report.first_bad == "row 46: whose rate is not a number"
     assert len(found.time) == 45
+
+
+def test_a_settlement_that_two_programs_wrote_is_one(tmp_path: Path) -> None:
+    found = read(written(tmp_path / "a.csv", rates([*RATES, (RATES[5][0] - 37, RATES[5][1])])))
+    assert found.report.left_out == {"repeated": 1}
+    assert len(found.time) == len(RATES)
 
 
 def test_one_rate_is_taken_as_hourly_and_said(tmp_path: Path) -> None:
