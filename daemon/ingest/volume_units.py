@@ -4,6 +4,7 @@ Exchanges of futures count contracts, and others call the turnover in dollars th
 they write another volume, and two volumes of which one is the other times the price tell the unit.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ _ENOUGH: Final = 5
 _MOSTLY: Final = 0.9
 _ROUNDING: Final = 0.005
 _POWERS: Final = range(-8, 9)
+# A heading or the folded name of a column as Yahoo's files have them.
+_YAHOO: Final = re.compile(r"^adjclose$|^dividends$|^stocksplits$|ticker.*-usd\b", re.IGNORECASE)
 # All venues together trade less than a tenth of it, of all coins.
 _MOST_DOLLARS_A_DAY: Final = 1e13
 
@@ -51,6 +54,7 @@ def require_coins(
     """
     if "volume" in wanted.columns:
         return
+    _require_no_yahoo(table, columns.values["volume"], values["volume"][good], wanted)
     rows = np.flatnonzero(good)[:_LOOK]
     low, high, volume = (values[name][rows] for name in ("low", "high", "volume"))
     others = _others(table, columns, rows)
@@ -74,6 +78,17 @@ def require_coins(
                 f"{table.path}: {name} counts contracts of {10.0**power:g} {coin}, by its {other}: "
                 f"write it in {coin}"
             )
+
+
+def _require_no_yahoo(table: RawTable, name: str, volume: Floats, wanted: Wanted) -> None:
+    """Raise if bars are of Yahoo, which counts the dollars that were traded, in whole numbers."""
+    volume = volume[np.isfinite(volume)]
+    headings = [*table.words, *(folded(each) for each in table.all_names or table.names)]
+    if any(map(_YAHOO.search, headings)) and volume.any() and np.all(volume % 1 == 0):
+        raise BadInput(
+            f"{table.path}: {name} counts dollars, as Yahoo does: write it in "
+            f"{wanted.coin or 'coins'}, or say --columns volume={name} if it counts them"
+        )
 
 
 def require_possible(path: str, bars: BarColumns, interval_ms: int, wanted: Wanted) -> None:

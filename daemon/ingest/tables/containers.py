@@ -137,7 +137,7 @@ def _peeled(path: Path, stream: BinaryIO) -> BinaryIO:
 def _member(path: Path, stream: BinaryIO) -> BinaryIO:
     archive = zipfile.ZipFile(stream)
     names = archive.namelist()
-    if "[Content_Types].xml" in names:
+    if not {"[Content_Types].xml", "content.xml"}.isdisjoint(names):
         raise BadInput(f"{path} is a workbook: save the sheet as CSV")
     files = [
         name

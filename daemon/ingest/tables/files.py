@@ -1,5 +1,7 @@
 """Read any file as a table of raw columns: text, Parquet or Feather."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -7,7 +9,7 @@ import msgspec
 
 from daemon.core.extras import require
 from daemon.core.outside_text import decode_json
-from daemon.ingest.tables import columns
+from daemon.ingest.tables import columns, identity
 from daemon.ingest.tables.containers import Content, as_utf8, unpacked
 from daemon.ingest.tables.delimited import read_delimited
 from daemon.ingest.tables.json_rows import read_json
@@ -15,6 +17,7 @@ from daemon.ingest.tables.reading import OnBytes, RawTable, Wanted, printable
 from hyperdrift.errors import BadInput
 
 _INDEX: Final = "__index_level_"
+_TWO_LEVELS: Final = re.compile(r"\(?(?:'(.*)'|\"(.*)\"), (?:'(.*)'|\"(.*)\")\)?")
 _FIRST_S: Final = 1_000_000_000  # below it an index numbers rows
 
 
@@ -48,6 +51,7 @@ def read_table(path: Path, wanted: Wanted, on_bytes: OnBytes = lambda _: None) -
     require("pyarrow", f"reading {path.name}")
     with unpacked(path, on_bytes) as content:
         table = _read(path, content, wanted)
+    _take_coin(table, wanted.coin)
     table.names = [printable(name) for name in table.names]
     table.all_names = [printable(name) for name in table.all_names or table.names]
     table.says = {key: printable(value) for key, value in table.says.items()}
@@ -58,10 +62,48 @@ def _read(path: Path, content: Content, wanted: Wanted) -> RawTable:
     if content.kind != "text":
         return _read_columnar(path, content)
     if _is_json(content):
-        return read_json(path, content)
-    return read_delimited(
-        path, content, columns.is_known, lambda names: columns.useful(names, wanted)
-    )
+        return read_json(path, content, wanted)
+
+    def useful(names: Sequence[str]) -> list[int]:
+        of_coins = (i for i, name in enumerate(names) if _field_and_coin(name) is not None)
+        return sorted({*columns.useful(names, wanted), *of_coins})
+
+    return read_delimited(path, content, columns.is_known, useful)
+
+
+def _take_coin(table: RawTable, coin: str) -> None:
+    """Take the columns of one coin, if every price has the coin in the name of its column.
+
+    Pandas writes `('Close', 'BTC-USD')` for a header of two levels, and people `BTC-USD_close`.
+
+    Raises:
+        BadInput: If all of them are of other coins.
+    """
+    split = [_field_and_coin(name) or (name, "") for name in table.names]
+    coins = [named for field, named in split if named and columns.value_role(field) == "open"]
+    if not coins or any(columns.value_role(name) == "open" for name in table.names):
+        return
+    mine = [named for named in coins if identity.is_coin(named, coin)] if coin else coins
+    if not mine:
+        raise BadInput(f"{table.path} is of {', '.join(coins[:8])}, not {coin}")
+    kept = [i for i, (_, named) in enumerate(split) if named in {"", *mine}]
+    table.names = [split[i][0] for i in kept]
+    table.columns = [table.columns[i] for i in kept]
+    table.all_names = []
+    table.words.append(f"Ticker: {', '.join(mine)}")
+
+
+def _field_and_coin(name: str) -> tuple[str, str] | None:
+    """Return the field and the coin of a column whose name says both; None if it does not."""
+    if pair := _TWO_LEVELS.fullmatch(name):
+        parts = [(pair[1] or pair[2] or "", pair[3] or pair[4] or "")]
+    else:
+        parts = [cut(mark)[::2] for mark in (" ", "_") for cut in (name.partition, name.rpartition)]
+    for one, other in parts:
+        for field, coin in ((one, other), (other, one)):
+            if columns.value_role(field) and identity.looks_like_coin(coin):
+                return field, coin
+    return (one or other, "") if pair else None
 
 
 def _is_json(content: Content) -> bool:

@@ -75,6 +75,7 @@ class ColumnMaker:
                 return self._rows(carried, depth + 1)
             self.lost[_OTHER] += 1
             return []
+        value = {key: _unwrapped(each) for key, each in value.items()}
         flat = {k: v for k, v in value.items() if not isinstance(v, dict | list)}
         if len(flat) == len(value) or is_row(flat):
             return [flat]  # perhaps with something more inside, as ccxt's `info`
@@ -107,6 +108,13 @@ class ColumnMaker:
             pieces = [_as_text(piece.to_pylist()) for piece in pieces]
         kind = next(iter(kinds), pa.null())
         return pa.chunked_array([piece.cast(kind) for piece in pieces], type=kind)
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return the value that MongoDB wraps in its type: `{"$date": ...}`."""
+    while isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith("$"):
+        (value,) = value.values()
+    return value
 
 
 def _inside(value: Mapping[str, Any]) -> Iterator[Any]:

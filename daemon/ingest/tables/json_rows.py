@@ -10,10 +10,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from daemon.ingest.tables.columns import COINS, folded
 from daemon.ingest.tables.containers import Content, as_utf8
-from daemon.ingest.tables.identity import interval_ms, looks_like_coin
+from daemon.ingest.tables.identity import interval_ms, is_coin, longest_part, looks_like_coin
 from daemon.ingest.tables.json_columns import CANDLE, ColumnMaker, is_row
-from daemon.ingest.tables.reading import RawTable, reasons_text
+from daemon.ingest.tables.reading import RawTable, Wanted, reasons_text
 from hyperdrift.errors import BadInput
 
 _PIECE: Final = 20_000  # rows that are Python objects at a time
@@ -22,10 +23,22 @@ _DEEPEST: Final = 6
 # A status in the place of a name, as chart sites answer.
 _STATUS: Final = frozenset({"ok", "success", "true", "false", ""})
 _BROKEN: Final = object()
+_LISTS: Final = re.compile(rb"\[\s*\[")
+_MOST_LISTS: Final = 1000
+# A key that names a coin, and perhaps an interval: `BTC`, `BTC/USDC:USDC`, `BTC_5m`.
+_KEY: Final = re.compile(r"(.+?)(?:[-_ ](\d+[A-Za-z]+))?")
 _BETWEEN: Final = re.compile(r"[\s,]*")
 _decode_lines: Final = msgspec.json.Decoder().decode_lines
 
 Layer = Mapping[str, msgspec.Raw]
+
+
+class _Sought(NamedTuple):
+    """The file, what it is read for, and notes on what was taken of it."""
+
+    path: Path
+    wanted: Wanted
+    notes: list[str]
 
 
 class _Found(NamedTuple):
@@ -36,15 +49,21 @@ class _Found(NamedTuple):
     says: dict[str, str]
 
 
-def read_json(path: Path, content: Content) -> RawTable:
+def read_json(path: Path, content: Content, wanted: Wanted) -> RawTable:
     """Read a table from JSON or JSON lines, numbers exact to the last bit.
 
+    Args:
+        path: The file, for messages.
+        content: Its text.
+        wanted: The coin and interval whose table is taken, where each has one of its own.
+
     Raises:
-        BadInput: If the text is no JSON, or holds no table or several.
+        BadInput: If the text is no JSON, or holds no table, or several that are not told apart.
     """
     lost: Counter[str] = Counter()
+    sought = _Sought(path, wanted, [])
     try:
-        found = _found(path, as_utf8(content).read(), lost)
+        found = _found(sought, as_utf8(content).read(), lost)
         maker = ColumnMaker(found.names)
         for piece in found.pieces:
             maker.add(piece)
@@ -57,14 +76,14 @@ def read_json(path: Path, content: Content) -> RawTable:
     if not columns:
         raise BadInput(f"{path} has no rows of a table: {reasons_text(lost) or 'it is empty'}")
     table = RawTable(str(path), names, columns, header=maker.named, says=found.says, lost=lost)
-    table.states = maker.states
+    table.states, table.notes = maker.states, sought.notes
     return table
 
 
-def _found(path: Path, data: bytes, lost: Counter[str]) -> _Found:
+def _found(sought: _Sought, data: bytes, lost: Counter[str]) -> _Found:
     """Return the rows of one document, or of lines of documents."""
     try:
-        return _peel(path, msgspec.Raw(data), {}, 0)
+        return _peel(sought, msgspec.Raw(data), {}, 0)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         first = data.partition(b"\n")[0].strip()
         if len(first) < len(data.strip()) and _decoded(first) is not _BROKEN:
@@ -74,8 +93,8 @@ def _found(path: Path, data: bytes, lost: Counter[str]) -> _Found:
             return _Found(_cut(rows), None, {})
         if value is _BROKEN:
             why = f"it is no JSON ({error}): fetch or write it again"
-            raise BadInput(f"{path} cannot be read: {why}") from error
-        return _peel(path, msgspec.Raw(json.dumps(value).encode()), {}, 0)
+            raise BadInput(f"{sought.path} cannot be read: {why}") from error
+        return _peel(sought, msgspec.Raw(json.dumps(value).encode()), {}, 0)
 
 
 def _decoded(text: bytes) -> Any:
@@ -142,30 +161,52 @@ def _decoded_pieces(rows: Sequence[msgspec.Raw]) -> Iterator[list[Any]]:
         yield msgspec.json.decode(b"[" + b",".join(map(bytes, piece)) + b"]")
 
 
-def _peel(path: Path, raw: msgspec.Raw, says: dict[str, str], depth: int) -> _Found:
+def _peel(sought: _Sought, raw: msgspec.Raw, says: dict[str, str], depth: int) -> _Found:
     """Find the rows inside the layers of a document."""
     if depth > _DEEPEST:
-        raise BadInput(f"{path} has its rows too deep inside: write them as a list of records")
+        raise BadInput(
+            f"{sought.path} has its rows too deep inside: write them as a list of records"
+        )
     begin = bytes(memoryview(raw)[:64]).lstrip()
     if begin.startswith(b'"'):  # a document that was encoded twice
         inner = msgspec.json.decode(raw, type=str).encode()
-        return _peel(path, msgspec.Raw(inner), says, depth + 1)
+        return _peel(sought, msgspec.Raw(inner), says, depth + 1)
     if begin.startswith(b"["):
-        rows = msgspec.json.decode(raw, type=list[msgspec.Raw])
-        return _Found(_decoded_pieces(rows), None, says)
+        return _listed(sought, msgspec.json.decode(raw, type=list[msgspec.Raw]), says, depth)
     layer = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     tables = {k: v for k, v in layer.items() if bytes(memoryview(v)[:1]) in {b"[", b"{"}}
-    if {"columns", "data"} <= tables.keys():
-        return _split(tables, says)
+    if names := _names(tables):
+        return _split(names, tables, says)
     if {"schema", "data"} <= tables.keys():  # pandas' orientation `table`
-        return _peel(path, tables["data"], says, depth + 1)
+        return _peel(sought, tables["data"], says, depth + 1)
     fields = {k: msgspec.json.decode(v) for k, v in layer.items() if k not in tables}
     says = says | _said(fields)
     if any(keys <= {key.lower() for key in layer} for keys in CANDLE) or _are_rates(tables):
-        return _by_column(path, tables, says) if tables else _Found([[fields]], None, says)
+        return _by_column(sought.path, tables, says) if tables else _Found([[fields]], None, says)
     if _is_message(layer, fields):
         return _Found([[msgspec.json.decode(raw)]], None, {})
-    return _wrapped(path, tables, says, depth)
+    return _wrapped(sought, tables, says, depth)
+
+
+def _listed(
+    sought: _Sought, rows: Sequence[msgspec.Raw], says: dict[str, str], depth: int
+) -> _Found:
+    """Find the rows of a list: its elements, or lists that its objects hold for a coin each."""
+    lists: dict[str, msgspec.Raw] = {}
+    for raw in rows if len(rows) <= _MOST_LISTS else ():
+        if bytes(memoryview(raw)[:1]) != b"{":
+            break
+        layer = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        inside = [value for value in layer.values() if _LISTS.match(memoryview(value)[:64])]
+        if len(rows) == 1 and any(bytes(memoryview(v)[:1]) == b"[" for v in layer.values()):
+            return _peel(sought, raw, says, depth + 1)
+        coins = [msgspec.json.decode(v) for key, v in layer.items() if folded(key) in COINS]
+        if len(inside) != 1 or len(coins) != 1 or coins[0] in lists:
+            break
+        lists[str(coins[0])] = inside[0]
+    if len(lists) == len(rows) > 1:
+        return _wrapped(sought, lists, says, depth)
+    return _Found(_decoded_pieces(rows), None, says)
 
 
 def _are_rates(tables: Layer) -> bool:
@@ -188,10 +229,27 @@ def _is_message(layer: Layer, fields: Mapping[str, Any]) -> bool:
     return not layer.keys().isdisjoint({"channel", "stream", "topic"}) or "e" in fields
 
 
-def _split(tables: Layer, says: dict[str, str]) -> _Found:
+def _names(tables: Layer) -> list[str]:
+    """Return the names of columns that stand beside rows, as pandas and databases write them."""
+    said = msgspec.json.decode(tables.get("columns", tables.get("meta", b"0")))
+    if not isinstance(said, list) or not _rows_beside(tables):
+        return []
+    if said and all(isinstance(each, dict) and "name" in each for each in said):
+        return [str(each["name"]) for each in said]
+    # Those of several levels are lists.
+    names = [" ".join(map(str, each)) if isinstance(each, list) else str(each) for each in said]
+    return names if "columns" in tables else []
+
+
+def _rows_beside(tables: Layer) -> bytes:
+    """Return the list that stands beside the names of its columns; b"" if there is none."""
+    rows = bytes(tables.get("data", tables.get("values", b"")))
+    return rows if rows.startswith(b"[") else b""
+
+
+def _split(names: list[str], tables: Layer, says: dict[str, str]) -> _Found:
     """Read what pandas calls the orientation `split`."""
-    names = [str(name) for name in msgspec.json.decode(tables["columns"])]
-    rows = msgspec.json.decode(tables["data"], type=list[msgspec.Raw])
+    rows = msgspec.json.decode(_rows_beside(tables), type=list[msgspec.Raw])
     index = msgspec.json.decode(tables["index"]) if "index" in tables else []
     if len(index) != len(rows):
         return _Found(_decoded_pieces(rows), names, says)
@@ -221,9 +279,10 @@ def _by_column(path: Path, tables: Layer, says: dict[str, str]) -> _Found:
     return _Found(_cut(rows), [*fields, ""], says)
 
 
-def _wrapped(path: Path, tables: Layer, says: dict[str, str], depth: int) -> _Found:
+def _wrapped(sought: _Sought, tables: Layer, says: dict[str, str], depth: int) -> _Found:
     """Read what an answer of a service has under one of its keys, or records by their index."""
-    found, records = {}, []
+    found: dict[str, msgspec.Raw] = {}
+    records = []
     for key, value in tables.items():
         if bytes(memoryview(value)[:1]) == b"[":
             if bytes(value).strip(b"[] \r\n\t"):
@@ -238,30 +297,33 @@ def _wrapped(path: Path, tables: Layer, says: dict[str, str], depth: int) -> _Fo
             says = says | _said(fields)  # what an answer says of itself
     if records and not found:
         return _Found(_cut(records), None, says)
-    if len(found) > 1 and not records and (rows := _rows_by_key(found)):
-        return _Found(_cut(rows), None, says)
+    if len(found) > 1 and not records:
+        found = _of_wanted(sought, found)
     if len(found) != 1 or records:
         keys = ", ".join(list(found)[:8])
         held = f"several tables ({keys})" if found else "nothing that is a table"
-        raise BadInput(f"{path} holds {held}: write one list of records")
+        raise BadInput(f"{sought.path} holds {held}: write one list of records")
     ((key, value),) = found.items()
     keys = f"{says.get('', '')} {key}".strip()  # one of them may name a coin
-    return _peel(path, value, says | {"": keys}, depth + 1)
+    return _peel(sought, value, says | {"": keys}, depth + 1)
 
 
-def _rows_by_key(tables: Layer) -> list[Any]:
-    """Return the records of several lists with the coin or interval that their keys name.
+def _of_wanted(sought: _Sought, tables: Layer) -> dict[str, msgspec.Raw]:
+    """Return the table whose key names the wanted coin or interval; all if the keys name neither.
 
-    [] if the keys name neither, or the lists hold no records.
+    Raises:
+        BadInput: If they name other coins.
     """
-    if all(len(interval_ms(key)) == 1 for key in tables):
-        role = "interval"
-    elif all(map(looks_like_coin, tables)):
-        role = "coin"
-    else:
-        return []
-    lists = {key: msgspec.json.decode(value) for key, value in tables.items()}
-    rows = [(key, row) for key, value in lists.items() for row in value]
-    if not all(isinstance(row, dict) for _, row in rows):
-        return []
-    return [{role: key} | row for key, row in rows]
+    coin, wanted_ms = sought.wanted.coin, sought.wanted.interval_ms
+    parts = {key: found.groups() for key in tables if (found := _KEY.fullmatch(key))}
+    keys = [key for key, (named, _) in parts.items() if coin and is_coin(named, coin)]
+    if not keys and coin and all(looks_like_coin(named) for named, _ in parts.values()):
+        others = ", ".join(list(tables)[:8])
+        raise BadInput(f"{sought.path} is of {others}, not {coin}")
+    if len(keys) != 1 and wanted_ms is not None:
+        meant = {key: interval_ms(parts[key][1] or key) for key in keys or parts}
+        target = longest_part(meant, wanted_ms) if all(meant.values()) else None
+        keys = [key for key in meant if target in meant[key]] or keys
+    if len(keys) == 1:
+        sought.notes.append(f"of {len(tables)} tables the one of {keys[0]}")
+    return {key: tables[key] for key in keys or tables}

@@ -213,6 +213,7 @@ WHOLE = [(r[0], 60_001, 60_019, 59_982, 60_000, 1234) for r in ROWS]
 REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "two.zip": (zipped("a.csv", "b.csv"), {}, r"holds 2 files \(a.csv, b.csv\), not one"),
     "sheet.xlsx": (zipped("[Content_Types].xml"), {}, "is a workbook: save the sheet as CSV"),
+    "sheet.ods": (zipped("mimetype", "content.xml"), {}, "is a workbook: save the sheet as CSV"),
     "cut.csv.gz": (gzip.compress(CSV.encode())[:-20], {}, "cannot be read .*fetch or write it"),
     "page.csv": ("<!DOCTYPE html><html>404", {}, "is a web page"),
     "empty.csv": ("", {}, "it is empty"),
