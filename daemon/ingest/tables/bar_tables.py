@@ -283,10 +283,11 @@ def _made(
     spacing.require_fit(sieve.path, space.step_ms, interval)
     t = times.t + space.shift_ms
     off = sieve.drop(t % space.step_ms != 0, "off the grid of the interval", bad=True)
-    if off and not sieve.good.any():
+    if off > sieve.good.sum():
         raise BadInput(
-            f"{path}: no row of {times.name} lies on the grid of {spacing.interval_text(interval)}"
-            f" ({sieve.first_bad}): name the column of opens with --columns time=NAME"
+            f"{path}: {off} rows of {times.name} lie off the grid of "
+            f"{spacing.interval_text(space.step_ms)} ({sieve.first_bad}): name the column of opens "
+            "with --columns time=NAME, or say --tz if they are local"
         )
     sieve.drop(t + space.step_ms > wanted.now_ms, "not closed yet")
     sieve.require("closed candle")

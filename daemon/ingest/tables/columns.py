@@ -77,7 +77,8 @@ _MAYBE_COINS: Final = re.compile(
 _NEVER_COINS: Final = re.compile(
     r"quote|margin|settle|fee|collateral|cap|vol|price|rate|time|date|count|num|type|size|value"
 )
-TIME_ZONES: Final = frozenset({"tz", "timezone", "tzname", "timezonename"})
+TIME_ZONES: Final = frozenset({"tz", "timezone", "tzname", "timezonename", "utcoffset", "gmtoffset",
+                               "tzoffset", "timezoneoffset", "offset"})  # fmt: skip
 # What stands around the name of a time: `kline_open_time`, `open_time_ms`, `ts_ms`.
 _AROUND_TIME: Final = re.compile(
     r"^(?:kline|candle|bar|interval|window|timestamp)?(\w{2,}?)(?:ms|us|ns|sec|utc)?$"

@@ -3,7 +3,8 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -15,6 +16,7 @@ from hyperdrift.errors import BadInput
 # A comma goes last of the marks: it may be the decimal mark beside any other.
 _SEPARATORS: Final = ("\t", ";", "|", ",", " ")
 _NAMES: Final = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "spaces"}
+_DOLLARS: Final = frozenset({"USD", "USDT", "USDC", "$"})
 _LOOK: Final = 400  # lines
 _MOST_UNNAMED: Final = 16
 _ENOUGH, _MOST = 20, 0.75
@@ -191,8 +193,12 @@ def _layout(path: Path, head: bytes, known: Known) -> _Layout:
             words = [line for i, line in enumerate(lines[:first]) if i != at and line.strip()]
             if at is None:
                 _require_no_header(path, words, known)
-            above = sum(map(len, raw[: first if at is None else at + 1]))
-            return _Layout(separator, names, width, offset + above, words, b'"' in head)
+            begin = first if at is None else at + 1
+            while begin < first and not any(map(_is_value, rows[begin])):
+                names = _with_dollars(names, rows[begin])
+                begin += 1  # another level of the header, or units
+            offset += sum(map(len, raw[:begin]))
+            return _Layout(separator, names, width, offset, words, b'"' in head)
     shown = next((line for line in lines if line.strip()), "")[:60]
     raise BadInput(f"{path} has no rows of a table: it begins with {shown!r}")
 
@@ -245,15 +251,22 @@ def _header_line(rows: Sequence[Sequence[str]], width: int, known: Known) -> int
 def _with_coins(rows: Sequence[Sequence[str]], at: int) -> list[str]:
     """Return the names of a header; where some repeat, with the coins of another line above them.
 
-    Pandas writes the levels of its columns as lines.
+    Pandas writes the levels of its columns as lines; spreadsheets name the first of merged cells.
     """
     names = list(rows[at])
     for i, cells in enumerate(rows):
         if i != at and len(cells) == len(names) and len(set(names)) < len(names):
-            names[1:] = [
-                f"{name} {cell}".strip() for name, cell in zip(names[1:], cells[1:], strict=True)
-            ]
+            above: Iterator[str] = accumulate(cells[1:], lambda last, cell: cell or last)
+            names[1:] = [f"{n} {coin}".strip() for n, coin in zip(names[1:], above, strict=True)]
     return names
+
+
+def _with_dollars(names: list[str], cells: Sequence[str]) -> list[str]:
+    """Return names with the unit that stands below some: a volume may count dollars."""
+    if len(cells) != len(names):
+        return names
+    both = zip(names, map(str.strip, cells), strict=True)
+    return [f"{name} ({unit})" if unit.upper() in _DOLLARS else name for name, unit in both]
 
 
 def _require_no_header(path: Path, words: Sequence[str], known: Known) -> None:

@@ -23,6 +23,9 @@ _DEEPEST: Final = 6
 # A status in the place of a name, as chart sites answer.
 _STATUS: Final = frozenset({"ok", "success", "true", "false", ""})
 _BROKEN: Final = object()
+# Keys of the names of columns, and of the rows beside them.
+_HEADS: Final = ("columns", "fields", "header", "headers", "meta")
+_ROWS: Final = ("data", "values", "rows", "items", "candles", "records")
 _LISTS: Final = re.compile(rb"\[\s*\[")
 _MOST_LISTS: Final = 1000
 # A key that names a coin, and perhaps an interval: `BTC`, `BTC/USDC:USDC`, `BTC_5m`.
@@ -175,8 +178,8 @@ def _peel(sought: _Sought, raw: msgspec.Raw, says: dict[str, str], depth: int) -
         return _listed(sought, msgspec.json.decode(raw, type=list[msgspec.Raw]), says, depth)
     layer = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     tables = {k: v for k, v in layer.items() if bytes(memoryview(v)[:1]) in {b"[", b"{"}}
-    if names := _names(tables):
-        return _split(names, tables, says)
+    if beside := _beside(tables):
+        return _split(*beside, tables, says)
     if {"schema", "data"} <= tables.keys():  # pandas' orientation `table`
         return _peel(sought, tables["data"], says, depth + 1)
     fields = {k: msgspec.json.decode(v) for k, v in layer.items() if k not in tables}
@@ -229,27 +232,29 @@ def _is_message(layer: Layer, fields: Mapping[str, Any]) -> bool:
     return not layer.keys().isdisjoint({"channel", "stream", "topic"}) or "e" in fields
 
 
-def _names(tables: Layer) -> list[str]:
-    """Return the names of columns that stand beside rows, as pandas and databases write them."""
-    said = msgspec.json.decode(tables.get("columns", tables.get("meta", b"0")))
-    if not isinstance(said, list) or not _rows_beside(tables):
-        return []
-    if said and all(isinstance(each, dict) and "name" in each for each in said):
-        return [str(each["name"]) for each in said]
+def _beside(tables: Layer) -> tuple[list[str], list[msgspec.Raw]] | None:
+    """Return names of columns and the rows that stand beside them; None if there are none such.
+
+    Pandas calls it the orientation `split`, and databases write it.
+    """
+    heads, rows = ([tables[key] for key in keys if key in tables] for keys in (_HEADS, _ROWS))
+    if not heads or not rows or {bytes(memoryview(v)[:1]) for v in (heads[0], rows[0])} != {b"["}:
+        return None
+    said = msgspec.json.decode(heads[0])
+    if all(isinstance(each, dict) and "name" in each for each in said):
+        said = [each["name"] for each in said]
     # Those of several levels are lists.
     names = [" ".join(map(str, each)) if isinstance(each, list) else str(each) for each in said]
-    return names if "columns" in tables else []
+    found = msgspec.json.decode(rows[0], type=list[msgspec.Raw])
+    first = msgspec.json.decode(found[0]) if found else None
+    is_row = isinstance(first, dict) or (isinstance(first, list) and len(first) == len(names))
+    return (names, found) if is_row and names else None
 
 
-def _rows_beside(tables: Layer) -> bytes:
-    """Return the list that stands beside the names of its columns; b"" if there is none."""
-    rows = bytes(tables.get("data", tables.get("values", b"")))
-    return rows if rows.startswith(b"[") else b""
-
-
-def _split(names: list[str], tables: Layer, says: dict[str, str]) -> _Found:
-    """Read what pandas calls the orientation `split`."""
-    rows = msgspec.json.decode(_rows_beside(tables), type=list[msgspec.Raw])
+def _split(
+    names: list[str], rows: list[msgspec.Raw], tables: Layer, says: dict[str, str]
+) -> _Found:
+    """Read rows with the names beside them, and the index that pandas writes for them."""
     index = msgspec.json.decode(tables["index"]) if "index" in tables else []
     if len(index) != len(rows):
         return _Found(_decoded_pieces(rows), names, says)

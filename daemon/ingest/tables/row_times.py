@@ -8,7 +8,7 @@ import numpy as np
 from daemon.ingest.tables.columns import OPEN_TIMES, TIME_ZONES, Columns, folded
 from daemon.ingest.tables.reading import Bools, Ints, RawTable, RowSieve, Wanted
 from daemon.ingest.tables.times import NO_ZONE, read_times
-from daemon.ingest.tables.zones import is_utc
+from daemon.ingest.tables.zones import is_utc, zone_in
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import MINUTE_MS
 
@@ -19,6 +19,9 @@ _DAY_ONLY: Final = (
 _CLOCK_ONLY: Final = r"^\s*(\d{1,2}(:\d{2}){1,2}(\.\d+)?(\s*[AaPp][Mm])?|\d{3,4}|\d{5,6}|0)\s*$"
 _HOURS: Final = frozenset({"hour", "heure", "hora", "ora"})
 _HOUR_ONLY: Final = r"^\s*\d{1,2}\s*$"
+_OF_ZONE: Final = re.compile(r"time ?_?zone|\btz\b", re.IGNORECASE)
+_OF_TIMES: Final = re.compile("time|zone|date|hour|clock|zeit|heure|hora", re.IGNORECASE)
+_ZONES_APART_S: Final = 900
 _LOOK: Final = 1000  # rows
 
 
@@ -47,12 +50,10 @@ def row_times(table: RawTable, columns: Columns, wanted: Wanted, sieve: RowSieve
     Raises:
         BadInput: If no column is sure to be the time.
     """
-    if zone := _foreign_zone(table, wanted):
-        raise BadInput(f"{table.path} says that its times are of {zone}: say --tz {zone}")
     name, column = _chosen(table, columns)
     read = read_times(table.path, name, column, wanted)
     if NO_ZONE in read.notes and not wanted.tz:
-        _require_no_zone_column(table)
+        _require_no_zone(table)
     repeated = _repeats_header(column, name)
     sieve.drop(~read.known & repeated, "that repeat the header")
     for reason, rows in read.bad.items():
@@ -83,10 +84,17 @@ def _lengths(table: RawTable, close: str, t: Ints, good: Bools, wanted: Wanted) 
     return np.where(apart > 0, -(-apart // 1000) * 1000 + last_s * 1000, 0)
 
 
-def _require_no_zone_column(table: RawTable) -> None:
-    """Raise if a column says that the times are of another zone than UTC."""
+def _require_no_zone(table: RawTable) -> None:
+    """Raise if the document, a heading or a column says that times are of another zone than UTC."""
     import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s, and other commands do not need it
 
+    said = [v for k, v in table.says.items() if _OF_ZONE.search(k) and not is_utc(v)]
+    said += [z for word in table.words if _OF_TIMES.search(word) and (z := zone_in(word))]
+    if said:
+        zone = said[0] if "/" in said[0] else "Europe/Berlin"
+        raise BadInput(
+            f"{table.path} says that its times are of {said[0]}: say --tz, such as --tz {zone}"
+        )
     for name in table.names:
         if folded(name) in TIME_ZONES:
             zones = table.column(name).cast(pa.string()).unique().to_pylist()
@@ -95,16 +103,6 @@ def _require_no_zone_column(table: RawTable) -> None:
                     f"{table.path}: its column {name} says {zone}: say --tz, such as "
                     "--tz Europe/Berlin; a file with several zones needs one for each"
                 )
-
-
-def _foreign_zone(table: RawTable, wanted: Wanted) -> str:
-    """Return the time zone that a document says, if nobody says one and it is not UTC."""
-    if wanted.tz:
-        return ""
-    zones = [
-        v for k, v in table.says.items() if re.search(r"time ?_?zone|\btz\b", k, re.IGNORECASE)
-    ]
-    return next((z for z in zones if z.upper() not in {"UTC", "GMT", "Z", "ETC/UTC"}), "")
 
 
 def _chosen(table: RawTable, columns: Columns) -> tuple[str, Any]:
@@ -124,6 +122,8 @@ def _chosen(table: RawTable, columns: Columns) -> tuple[str, Any]:
     chosen = next(iter(opens or numeric or _fullest(table, options)))
     if not opens:
         _require_one(table, chosen, numeric or _fullest(table, options))
+    elif chosen not in numeric:  # it may be local beside a number, which is not
+        _require_one(table, chosen, numeric, by_zone=True)
     return chosen, table.column(chosen)
 
 
@@ -134,8 +134,10 @@ def _fullest(table: RawTable, options: list[str]) -> list[str]:
     return full or options
 
 
-def _require_one(table: RawTable, chosen: str, options: list[str]) -> None:
-    """Raise if another column of the same kind would give other times."""
+def _require_one(
+    table: RawTable, chosen: str, options: list[str], *, by_zone: bool = False
+) -> None:
+    """Raise if another column would give other times; if `by_zone`, those of another zone."""
     for name in options:
         if name == chosen:
             continue
@@ -146,7 +148,8 @@ def _require_one(table: RawTable, chosen: str, options: list[str]) -> None:
             )
         except BadInput:
             continue  # it is no time, or is not sure to be another one
-        if not np.array_equal(one, other):
+        apart = one - other
+        if apart.any() and not (by_zone and (apart % _ZONES_APART_S).any()):
             raise BadInput(
                 f"{table.path}: {chosen} and {name} may be the time, and differ: "
                 "say which with --columns time=NAME"

@@ -96,9 +96,12 @@ def _require_days_in_order(path: str, name: str, t: Ints) -> None:
 def _step(path: str, distinct: Ints, wanted: Wanted, said_ms: int | None) -> int:
     if said_ms is not None:
         steps = np.diff(distinct)
-        if len(steps) > 1 and (least := int(steps.min())) > said_ms:
-            say, lie = interval_text(said_ms), interval_text(least)
-            raise BadInput(f"{path}: its rows say that they are of {say}, but lie {lie} apart")
+        if len(steps) > 1 and (steps.min() > said_ms or np.median(steps) < said_ms):
+            say, lie = interval_text(said_ms), interval_text(int(np.median(steps)))
+            raise BadInput(
+                f"{path}: its rows say that they are of {say}, but lie {lie} apart: "
+                "say --columns interval= if they are of that length"
+            )
         return said_ms
     if _tells_nothing(distinct, wanted.interval_ms):
         if wanted.interval_ms is None:

@@ -46,7 +46,7 @@ def to_utc(path: str, name: str, local: Ints, known: Bools, zone: str) -> LocalT
     """
     none = np.zeros(len(local), dtype=np.bool_)
     if not zone:
-        if said := _zone_in(name):
+        if said := zone_in(name):
             raise BadInput(
                 f"{path}: {name} names a time zone ({said}): say which with --tz, "
                 "such as --tz Europe/Berlin"
@@ -68,11 +68,11 @@ def to_utc(path: str, name: str, local: Ints, known: Bools, zone: str) -> LocalT
 
 def is_utc(zone: str) -> bool:
     """Return whether a name of a zone means UTC."""
-    return zone.strip().casefold() in {*_UTC_NAMES, "+00:00", "+0000", "0", ""}
+    return zone.strip().casefold() in {*_UTC_NAMES, "+00:00", "+0000", "+00", "0", "0.0", ""}
 
 
-def _zone_in(name: str) -> str:
-    """Return the zone other than UTC that the name of a column says; "" if it says none."""
+def zone_in(name: str) -> str:
+    """Return the zone other than UTC that a name or heading says; "" if it says none."""
     for found in _IANA.findall(name):
         try:
             ZoneInfo(found)
@@ -81,7 +81,7 @@ def _zone_in(name: str) -> str:
         if not is_utc(found):
             return str(found)
     said = _ZONE_IN_NAME.search(name.replace("_", " "))
-    return said[0] if said else ""
+    return said[0] if said and not re.fullmatch(r"[+-]\s*[0:]+", said[2] or "") else ""
 
 
 def _judged(local_ms: int, zone: ZoneInfo) -> tuple[int, bool, bool]:

@@ -200,5 +200,57 @@ def test_seconds_with_a_decimal_comma_are_read(tmp_path: Path) -> None:
 
 def test_a_time_that_is_no_open_is_refused_with_the_option_that_names_one(tmp_path: Path) -> None:
     content = csv(TWO_DAYS, HEADER + ",interval", lambda r: [r[0] + 123, *r[1:], "5m"])
-    with pytest.raises(BadInput, match=r"no row of t lies on the grid of 5m .*--columns time=NAME"):
+    with pytest.raises(
+        BadInput, match=r"577 rows of t lie off the grid of 5m .*--columns time=NAME"
+    ):
         read(written(tmp_path / "a.csv", content))
+
+
+def at(shift: int, header: str, *more: Any) -> str:
+    """Return rows with the time of day of another zone, and columns beside it."""
+    return csv(TWO_DAYS, header + VALUES, lambda r: [utc(r[0] + shift), *more, *r[1:]])
+
+
+LOCAL: dict[str, tuple[str, str]] = {
+    "heading": ("Time zone: Europe/Paris\n" + at(HOUR, "date"), "of Europe/Paris.* --tz Europe/Pa"),
+    "comment": ("# Times in CET\n" + at(HOUR, "date"), "of CET: say --tz, such as --tz Europe"),
+    "offset": (at(HOUR, "date,utc_offset", "+01:00"), r"column utc_offset says \+01:00: say --tz"),
+    "seconds": (at(HOUR, "date,offset", 3600), "column offset says 3600: say --tz"),
+    "beside a number": (csv(TWO_DAYS, "open_time,timestamp" + VALUES, lambda r: [
+        utc(r[0] + HOUR), *r]), "open_time and timestamp may be the time, and differ"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_local_times_are_refused_until_somebody_says_the_zone(name: str, tmp_path: Path) -> None:
+    content, sentence = LOCAL[name]
+    with pytest.raises(BadInput, match=sentence):
+        read(written(tmp_path / "a.csv", content))
+
+
+UTC_AFTER_ALL = {
+    "heading": "# All times are UTC+00:00\n" + at(0, "date"),
+    "offset": at(0, "date,gmtoffset", 0),
+    "numbers": "# Times in CET\n" + csv(TWO_DAYS),
+    "numbers of closes": csv(TWO_DAYS, "open_time,timestamp" + VALUES, lambda r: [
+        utc(r[0]), r[0] + STEP, *r[1:]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UTC_AFTER_ALL)
+def test_times_that_are_surely_utc_need_no_word(name: str, tmp_path: Path) -> None:
+    assert rows_of(read(written(tmp_path / "a.csv", UTC_AFTER_ALL[name]))) == TWO_DAYS
+
+
+def test_shorter_bars_than_the_rows_say_are_refused(tmp_path: Path) -> None:
+    minutes = candles(20, 60_000)
+    file = written(tmp_path / "a.csv", csv(minutes, HEADER + ",interval", lambda r: [*r, "5m"]))
+    with pytest.raises(BadInput, match="say that they are of 5m, but lie 1m apart: say --columns"):
+        read(file)
+    assert len(read(file, columns="interval=").bars) == 4
+
+
+def test_a_table_whose_rows_are_mostly_off_the_grid_is_refused(tmp_path: Path) -> None:
+    days = [(row[0] + (k > 9) * HOUR, *row[1:]) for k, row in enumerate(YEAR[:30])]
+    with pytest.raises(BadInput, match=r"20 rows of t lie off the grid of 1d .* say --tz"):
+        read(written(tmp_path / "a.csv", csv(days)), DAY)

@@ -57,8 +57,11 @@ def levels() -> dict[str, str | bytes]:
         "split.json": str(both.to_json(orient="split", date_format="iso")),
         "coin_first.csv": joined(both, "_").to_csv(),
         "coin_last.parquet": parquet(joined(swapped, " ")),
+        "merged_cells.csv": ";ETH;;;;;BTC;;;;\nDate" + ";Open;High;Low;Close;Volume" * 2 + "\n"
+        + csv(header="", sep=";", row=lambda r: [r[0], 1, 1, 1, 1, 1, *r[1:]]),
+        "units.csv": csv().replace("volume\n", "volume\nms,USD,USD,USD,USD,BTC\n", 1),
         "small_letters.csv": joined(both, "_").rename(columns=str.lower).to_csv(),
-    }
+    }  # fmt: skip
 
 
 READ: dict[str, str | bytes] = levels() | {
@@ -76,6 +79,7 @@ READ: dict[str, str | bytes] = levels() | {
         "inside.json": {"code": 0, "data": {"BTC": LISTS, "ETH": ONES}},
         "objects.json": [{"symbol": "ETH", "bars": ONES}, {"symbol": "BTC", "bars": LISTS}],
         "one_object.json": [{"symbol": "BTC", "interval": "5m", "bars": LISTS}],
+        "names_beside_rows.json": {"fields": NAMES, "items": LISTS},
         "clickhouse.json": {"meta": META, "data": LISTS, "rows": 24},
         "clickhouse_records.json": {"meta": META, "data": RECORDS, "rows": 24},
         "influx.json": {"results": [{"series": [{"columns": NAMES, "values": LISTS}]}]},
@@ -96,7 +100,9 @@ def rows_of(table: TableOfBars) -> list[Row]:
 
 @pytest.mark.parametrize("name", READ)
 def test_the_table_of_the_coin_is_read_to_the_last_bit(name: str, tmp_path: Path) -> None:
-    assert rows_of(read(written(tmp_path / name, READ[name]))) == ROWS
+    table = read(written(tmp_path / name, READ[name]))
+    assert rows_of(table) == ROWS
+    assert table.report.left_out == {}
 
 
 REFUSED: dict[str, tuple[str | bytes, str]] = {
@@ -104,6 +110,8 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "markets.json": (json.dumps({"BTC/USDT": ONES, "BTC/USDC:USDC": LISTS}),
                      r"several tables \(BTC/USDT, BTC/USDC:USDC\)"),
     "others.parquet": (parquet(yahoo()[["ETH-USD"]]), "is of ETH-USD, not BTC"),
+    "units.csv": (csv().replace("volume\n", "volume\nms,USD,USD,USD,USD,USD\n", 1),
+                  r"volume \(USD\) counts something else than BTC"),
     "dollars.csv": (yahoo(1000).to_csv(), "Volume counts dollars, as Yahoo does"),
     "dollars.parquet": (parquet(yahoo(1000)), "say --columns volume=Volume if it counts them"),
     "adjusted.csv": (csv(header="Date,Open,High,Low,Close,Adj Close,Volume", row=lambda r: [
