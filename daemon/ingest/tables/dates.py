@@ -44,9 +44,9 @@ _REWRITTEN: Final = {
     r"^(\d{4}-\d{2}-\d{2})[-_ T](\d{2})-(\d{2})-(\d{2})$": r"\1 \2:\3:\4",
     r"^(\d{1,2}:\d{2}(?::\d{2})?),?[ ]+(\S.*)$": r"\2 \1",  # the time of day first
 }
-_WORD: Final = r"[\p{L}\p{M}]"
-_MON: Final = rf"(?P<mon>{_WORD}{{3,12}})\.?"
-_WEEKDAY: Final = rf"^(?:{_WORD}{{2,12}}\.?,?[ ])?"
+_WORD: Final = r"[A-Za-z\x{80}-\x{10ffff}]"  # of letters alone it would be three times slower
+_MON: Final = rf"(?P<mon>{_WORD}+)\.?"
+_WEEKDAY: Final = rf"^(?:{_WORD}+\.?,?[ ])?"
 _YEAR_FIRST: Final = "year-first"
 _FORMATS: Final[Mapping[str, str]] = {
     _YEAR_FIRST: _WEEKDAY + r"(?P<a>\d{4})[-/. ](?P<b>\d{1,2})[-/. ](?P<c>\d{1,2})" + _CLOCK,
@@ -259,7 +259,7 @@ def month(text: str) -> float:
     """Return the number of the month that a word names; NaN if it names none, or may name two."""
     word = folded(text)  # whole or cut, such as `Mär`; `jui` may be June or July
     found = [i for i, names in enumerate(_MONTHS, 1) if any(n.startswith(word) for n in names)]
-    return found[0] if len(found) == 1 else np.nan
+    return found[0] if len(found) == 1 and len(word) > 2 else np.nan  # noqa: PLR2004 - as `mai`
 
 
 def _offset_ms(text: str) -> float:

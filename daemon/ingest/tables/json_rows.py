@@ -77,7 +77,8 @@ def read_json(path: Path, content: Content, wanted: Wanted) -> RawTable:
     names, columns = maker.finished()
     lost.update(maker.lost)
     if not columns:
-        raise BadInput(f"{path} has no rows of a table: {reasons_text(lost) or 'it is empty'}")
+        why = reasons_text(lost) or "it is empty"
+        raise BadInput(f"{path} has no rows of a table: {why}; write one list of records")
     table = RawTable(str(path), names, columns, header=maker.named, says=found.says, lost=lost)
     table.states, table.notes = maker.states, sought.notes
     return table

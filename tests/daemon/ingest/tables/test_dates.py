@@ -193,6 +193,13 @@ def test_a_midnight_with_the_date_of_the_day_that_it_ends_is_refused(
         read(written(tmp_path / "a.csv", content))
 
 
+def test_a_day_that_is_written_twice_is_read_once(tmp_path: Path) -> None:
+    day = TWO_DAYS[:288]
+    table = read(written(tmp_path / "a.csv", csv(day) + csv(day, "")))
+    assert rows_of(table) == day
+    assert table.report.left_out == {"repeated": 288}
+
+
 def test_seconds_with_a_decimal_comma_are_read(tmp_path: Path) -> None:
     content = csv(TWO_DAYS, row=lambda r: [f"{r[0] // 1000},0", *r[1:]], sep=";")
     assert rows_of(read(written(tmp_path / "a.csv", content))) == TWO_DAYS
