@@ -37,7 +37,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.endurance.setup import free_port
 from benchmarks.fleet_setup import NOW_MS, STEP_MS, fill, recordings, slots, write_config
 from daemon import cli
 from daemon.core.bars import Bar
@@ -47,6 +46,7 @@ from daemon.runtime.slot_runner import SlotRunner
 from daemon.scoring.feature_computers import Builtin
 from daemon.store.database import Database
 from hyperdrift.clock import SystemClock
+from tests.ports import free_port
 
 SPEED, PROBE_S = 10.0, 0.005
 EXCHANGE_NICE = 10

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.endurance.setup import free_port
 from daemon.core.bars import Funding
 from daemon.demo.market import generate
 from daemon.demo.recording import Recording
@@ -31,6 +30,7 @@ from hyperdrift.slot_name import DAY_MS, HOUR_MS, MINUTE_MS, SlotName
 from hyperdrift.version_files import read_manifest
 from monitor.events import BarScored, ModelServed
 from retrain import features
+from tests.ports import free_port
 from tests.system.fleet_models import copy_version
 
 STEP_MS = 5 * MINUTE_MS

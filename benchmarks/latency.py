@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -47,6 +46,7 @@ from hyperdrift.mqtt.topics import Topics
 from hyperdrift.process.loading import freeze_gc
 from hyperdrift.slot_name import SlotName
 from monitor.events import CommandReceived
+from tests.ports import free_port
 
 SLOT = SlotName("BTC", "5m")
 HISTORY = 12_000
@@ -79,9 +79,7 @@ class Probe:
 
 @contextlib.asynccontextmanager
 async def mosquitto(folder: Path) -> AsyncIterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     config = folder / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
     found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")

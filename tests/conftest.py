@@ -11,6 +11,11 @@ from hypothesis import HealthCheck, settings
 
 from tests.daemon.brokers import Embedded, Mosquitto
 
+# One run on a busy machine decides: it draws what any run draws, and no example is too slow.
+settings.register_profile(
+    "hyperdrift", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("hyperdrift")
 # A proxy of this machine's knows no venue of a test.
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]

@@ -3,6 +3,7 @@
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -39,10 +40,15 @@ ROOMS = (
 MOST_MODULES = 20
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> set[str]:
     """Return the top-level names that a module imports, also inside its functions."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -115,7 +121,7 @@ def modules() -> dict[str, Path]:
 
 def edges(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
     """Yield the modules of ours that one imports, also inside its functions."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             wanted = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -167,7 +173,7 @@ def test_every_public_class_has_a_name_of_its_own() -> None:
     where = defaultdict(list)
     own = {n: path for n, path in modules().items() if not n.startswith("hyperdrift.formulas")}
     for name, path in own.items():  # without the copies of modules of `retrain`
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 where[node.name].append(name)
     twice = {name: found for name, found in where.items() if len(found) > 1}

@@ -81,9 +81,10 @@ async def survive(
         second_pass_s = setup.elapsed() - began
         recovered_s = max(recovered_s, await setup.well(RECOVER_S))
         await asyncio.sleep(3)
+        truth = setup.truth()
+        await setup.caught_up(max(truth), RECOVER_S)
         setup.daemon_was_ready = setup.daemon.is_ready
         setup.stop_s = await _stop(setup)
-        truth = setup.truth()
     found = await asyncio.to_thread(judge, setup, planned, truth, each=is_asked)
     if recovered_s >= calm_s + RECOVER_S:
         found["violated"].append(f"recovery: not all was well within {recovered_s:.0f} s")

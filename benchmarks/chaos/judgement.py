@@ -142,15 +142,8 @@ def _model(setup: ChaosSetup) -> dict[str, Any]:
 
 def _bot(setup: ChaosSetup, truth: dict[int, Bar]) -> dict[str, Any]:
     """Find bars that a running bot with a model did not predict."""
-    lives: list[list[tuple[float, int]]] = []
-    born: list[float] = []
-    for line in (setup.folder / "bot.diary").read_text().splitlines():
-        at, t = line.split()[:2]
-        if t == "0":
-            lives.append([])
-            born.append(float(at))
-        else:
-            lives[-1].append((float(at), int(t)))
+    told = setup.lives()
+    born, lives = [began for began, _ in told], [answers for _, answers in told]
     unanswered = [
         b for life in lives for (_, a), (_, b) in pairwise(life) if b != a + STEP
     ]  # fmt: skip

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -40,6 +39,7 @@ from hyperdrift.mqtt.topics import Topics
 from hyperdrift.slot_name import SlotName
 from retrain.errors import RetrainError
 from tests.daemon.versions import write_version
+from tests.ports import free_port
 
 SLOT = SlotName("BTC", "5m")
 STEP = SLOT.interval_ms
@@ -83,9 +83,7 @@ class ChaosSetup:
     """The verdict of the retrain at the end; "" if it had none, None before it was asked for."""
 
     def __post_init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.data.mkdir(parents=True)
         self.registry = Registry(self.data / "models")
         self.journal = Journal(self.folder)
@@ -240,8 +238,32 @@ class ChaosSetup:
         for exchange in (self.exchange, self.bots_exchange):
             exchange.add_faults([fault])
 
+    async def caught_up(self, t: int, within_s: float) -> None:
+        """Wait until the daemon has scored the bar that opened at `t`, and the bot answered it.
+
+        On a busy machine either may be some seconds late, which is hundreds of bars.
+        """
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
+            scored = max((e.get("last_bar_t") or 0 for e in self.events[-50:]), default=0)
+            answered = max((at for life in self.lives() for _, at in life[1]), default=0)
+            if min(scored, answered) >= t:
+                return
+            await asyncio.sleep(0.2)
+
+    def lives(self) -> list[tuple[float, list[tuple[float, int]]]]:
+        """Return of each process of the bot when it began, and when it answered which bar."""
+        lives: list[tuple[float, list[tuple[float, int]]]] = []
+        for line in (self.folder / "bot.diary").read_text().splitlines():
+            at, t = line.split()[:2]
+            if t == "0":
+                lives.append((float(at), []))
+            else:
+                lives[-1][1].append((float(at), int(t)))
+        return lives
+
     async def well(self, within_s: float) -> float:
-        """Wait until daemon and bot have the newest bar; return the seconds that it took."""
+        """Wait until the daemon has the newest bar and a model; return the seconds it took."""
         began = time.monotonic()
         while (took_s := time.monotonic() - began) < within_s:
             newest = max((e.get("last_bar_t") or 0 for e in self.events[-50:]), default=0)

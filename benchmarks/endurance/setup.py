@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from daemon.training.training import KEEP_VERSIONS
 from hyperdrift.slot_name import DAY_MS, SlotName
 from monitor.events import BarScored
 from retrain import features
+from tests.ports import free_port
 
 SLOTS = tuple(SlotName(*s) for s in (("BTC", "5m"), ("ETH", "5m"), ("SOL", "5m"), ("DOGE", "1h")))
 START_MS = 1_748_736_000_000
@@ -124,12 +124,6 @@ def write_config(folder: Path, speed: float, exchange: ReplayExchange | None = N
         "max_retrains_per_day = 1\nprobation_hours = 24\nretry_bars = 288\n"
     )
     return path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def port_of(config: Path) -> int:

@@ -24,7 +24,6 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
-from benchmarks.endurance.setup import free_port
 from benchmarks.fleet import memory_mib
 from benchmarks.fleet_setup import NOW_MS, STEP_MS
 from benchmarks.four_intervals.observing import (
@@ -43,6 +42,7 @@ from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from hyperdrift.slot_name import DAY_MS, MINUTE_MS
+from tests.ports import free_port
 
 
 class Stage:

@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from tests.system.exchange_process import free_port
+from tests.ports import free_port
 
 WARM = 5
 

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port
 
 VICTIMS = ("daemon", "bot", "broker")
 
@@ -34,9 +35,7 @@ class SwapSetup:
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder, self._settings = folder, settings
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = int(probe.getsockname()[1])
+        self._port = free_port()
         config = f"listener {self._port} 127.0.0.1\nallow_anonymous true\nuser root\n"
         (folder / "mosquitto.conf").write_text(config)
         os.mkfifo(folder / "orders")

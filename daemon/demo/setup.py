@@ -1,10 +1,11 @@
 """Prepare the files, the keys and the history of the demo, and check the store at its end."""
 
+import contextlib
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +44,8 @@ FLEET_MOST_BARS_PER_S: Final = 24  # of all slots
 CHANGE_AFTER_PER_COIN: Final = 45
 MOST_PARALLEL: Final = 4
 _DATA: Final = "data"
+# A connection that goes out before the daemon listens gets none of these.
+_PORTS: Final = range(20_000, 32_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,7 @@ def _temporary_folder() -> TemporaryDirectory[str]:
         raise HostRefused(f"no temporary folder can be made ({e.strerror}): {where}") from e
 
 
-@contextmanager
+@contextlib.contextmanager
 def prepare(options: Options) -> Iterator[DemoSetup]:
     """Prepare a folder with history and keys; remove it at the end.
 
@@ -286,7 +289,10 @@ def _fill_store(setup: DemoSetup) -> None:
 
 
 def _free_ports() -> tuple[int, int]:
+    """Return two ports that nothing uses, of those that the system gives to nobody by itself."""
     with socket.socket() as one, socket.socket() as other:
         for probe in (one, other):
-            probe.bind(("127.0.0.1", 0))
+            while not probe.getsockname()[1]:
+                with contextlib.suppress(OSError):  # it is taken
+                    probe.bind(("127.0.0.1", secrets.choice(_PORTS)))
         return int(one.getsockname()[1]), int(other.getsockname()[1])

@@ -155,7 +155,8 @@ def test_a_folder_that_this_user_may_not_read_is_said_once_and_read_once_it_may(
 
     monkeypatch.setattr(Path, "stat", guarded)
     with capture_logs() as logs, shop.slot(poll_s=0.01) as slot:
-        time.sleep(0.1)
+        time.sleep(0.1)  # it looks again and again
+        until(lambda: slot.refusal)
         assert slot.refusal.endswith(
             "LATEST.json: Permission denied; let this user read the folder"
         )

@@ -15,7 +15,7 @@ from daemon.mqtt.messages import encode
 from hyperdrift.clock import SystemClock
 from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
-from tests.system.exchange_process import free_port
+from tests.ports import free_port
 
 embedded_broker.READY_S = 60.0  # it is a process, and the host may be busy
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")

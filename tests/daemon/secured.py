@@ -16,7 +16,7 @@ from daemon.mqtt.broker.access import BOT, OPERATOR
 from daemon.mqtt.embedded_broker import EmbeddedBroker
 from hyperdrift.clock import SystemClock
 from tests.daemon.brokers import Mosquitto
-from tests.system.exchange_process import free_port
+from tests.ports import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "systemd"
 

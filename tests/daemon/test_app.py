@@ -25,7 +25,7 @@ from hyperdrift.mqtt.broker_address import BrokerAddress
 from hyperdrift.mqtt.connection import MqttConnection
 from tests.daemon.brokers import connection, until
 from tests.daemon.fake_venue import START, FakeVenue, bar, serving
-from tests.system.exchange_process import free_port
+from tests.ports import free_port
 
 
 class Broken(MqttConnection):

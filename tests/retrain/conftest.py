@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from retrain import artifact, pipeline
+from retrain.job import Job
+from tests.retrain.faults import Memory
 from tests.retrain.planted import job, planted
 
 
@@ -15,9 +17,16 @@ def candidate_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def candidate(candidate_dir: Path) -> pipeline.Candidate:
-    made = job(planted(4_000, seed=1), reason="a <test>")
-    return pipeline.run(made, candidate_dir, lambda _step, _percent: None, time.perf_counter)
+def candidate_job() -> Job:
+    """What the candidate is trained for; it keeps what was fitted."""
+    return job(planted(4_000, seed=1), reason="a <test>", fits=Memory())
+
+
+@pytest.fixture(scope="session")
+def candidate(candidate_dir: Path, candidate_job: Job) -> pipeline.Candidate:
+    return pipeline.run(
+        candidate_job, candidate_dir, lambda _step, _percent: None, time.perf_counter
+    )
 
 
 @pytest.fixture(scope="session")

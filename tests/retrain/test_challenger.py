@@ -41,7 +41,9 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> ChampionModel:
     """A model of the older bars."""
     folder = tmp_path_factory.mktemp("champion")
     older = {name: column[:OLD_BARS] for name, column in planted(ALL_BARS, seed=7).items()}
-    made = pipeline.run(job(older), folder, lambda *_: None, iter(range(100)).__next__)
+    made = pipeline.run(
+        job(older, backtest=True), folder, lambda *_: None, iter(range(100)).__next__
+    )
     return artifact.read_champion(folder / artifact.manifest_name(made.manifest["model_id"]))
 
 

@@ -1,26 +1,23 @@
 """Each planted fault is refused by a gate that names it; without one, the same market passes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from retrain import artifact
+from retrain.job import Job
 from retrain.pipeline import Candidate
-from tests.retrain.faults import FAULTS, Fault, Market, Memory, run, run_with
+from tests.retrain.faults import FAULTS, Fault, Market, run_with
 from tests.retrain.planted import job, planted, well_known
-
-N_BARS = 4_000
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Candidate, Market]:
-    folder = tmp_path_factory.mktemp("honest")
-    made = job(planted(N_BARS, seed=1), fits=Memory())
-    candidate = run(made, folder)
-    champion = artifact.read_champion(
-        folder / artifact.manifest_name(candidate.manifest["model_id"])
-    )
-    return candidate, Market(made, planted(N_BARS, seed=9, strength=3e-4), champion)
+def honest(
+    candidate: Candidate, candidate_job: Job, manifest_path: Path
+) -> tuple[Candidate, Market]:
+    other = planted(len(candidate_job.frame["t"]), seed=9, strength=3e-4)
+    return candidate, Market(candidate_job, other, artifact.read_champion(manifest_path))
 
 
 SHOWN = [fault for fault in FAULTS if not fault.variant]

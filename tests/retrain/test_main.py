@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 from hyperdrift.loaded_model import load_version
+from retrain import pipeline
 from retrain.__main__ import FitFolder, main, serve
 from retrain.forms import job_bars
-from tests.retrain.planted import HORIZON, THRESHOLD, planted
+from tests.daemon import small_retrain
+from tests.retrain.planted import HORIZON, SMALL, THRESHOLD, planted
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,12 +43,12 @@ def lines(text: str) -> list[dict[str, Any]]:
 def test_the_child_process_tells_its_progress_and_leaves_a_candidate(tmp_path: Path) -> None:
     prepare(tmp_path, 3_000)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "retrain", str(tmp_path)],
+        [sys.executable, "-W", "error", small_retrain.__file__, "-m", "retrain", str(tmp_path)],
         capture_output=True,
         text=True,
         cwd=ROOT,
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-        timeout=240,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -121,8 +124,12 @@ def test_a_bar_column_that_is_missing_is_named(
 
 
 def test_a_surprise_is_reported_too_and_its_traceback_goes_to_stderr(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    whole = pipeline.run
+    monkeypatch.setattr(
+        pipeline, "run", lambda job, *rest: whole(replace(job, recipe=SMALL), *rest)
+    )
     prepare(tmp_path, 1_000)
     (tmp_path / "candidate").write_text("a file where the folder should be")
     assert main(tmp_path) == 1

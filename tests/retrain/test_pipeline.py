@@ -41,7 +41,7 @@ def test_a_market_with_a_signal_gives_a_model_that_passes(candidate: pipeline.Ca
 def test_a_model_that_knows_nearly_everything_passes_where_a_third_is_neutral(
     tmp_path: Path,
 ) -> None:
-    made = run(job(well_known(2_000, seed=2), horizon_bars=12), tmp_path)
+    made = run(job(well_known(2_000, seed=2), horizon_bars=12, backtest=True), tmp_path)
     assert made.refused_by == ()
     test = made.meta["scores"]["test"]
     assert test["ic"] > 0.85
@@ -49,20 +49,38 @@ def test_a_model_that_knows_nearly_everything_passes_where_a_third_is_neutral(
     assert test["argmax"]["accuracy"] > 0.7
 
 
-def test_what_a_default_gave_way_to_stands_in_pointer_certificate_and_report(
-    tmp_path: Path,
-) -> None:
+@dataclasses.dataclass
+class Refused:
+    """A whole run whose candidate is refused, with the steps that it told."""
+
+    folder: Path
+    made: pipeline.Candidate
+    told: list[tuple[str, float]]
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
+    folder, told = tmp_path_factory.mktemp("refused"), list[tuple[str, float]]()
     asked = job(
         well_known(1_200, seed=2),
         horizon_bars=12,
         threshold="default:0.005",
         limits=GateLimits(test_accuracy=0.999),
     )
-    made = run(asked, tmp_path)
+    timer = iter(range(100)).__next__
+    return Refused(
+        folder, pipeline.run(asked, folder, lambda *step: told.append(step), timer), told
+    )
+
+
+def test_what_a_default_gave_way_to_stands_in_pointer_certificate_and_report(
+    refused: Refused,
+) -> None:
+    made = refused.made
     assert made.manifest["threshold"] == made.meta["settings"]["threshold_in_force"] == 0.01
     told = made.meta["settings"]["labels"]
     assert "the default of 0.5% leaves" in told
-    assert f'<p class="soft">{told}.</p>' in next(tmp_path.glob("report_*")).read_text()
+    assert f'<p class="soft">{told}.</p>' in next(refused.folder.glob("report_*")).read_text()
 
 
 def test_the_certificate_names_every_gate_of_the_table(candidate: pipeline.Candidate) -> None:
@@ -79,20 +97,14 @@ def test_what_ships_is_trained_to_the_newest_bar(candidate: pipeline.Candidate) 
     assert candidate.manifest["trained_to_ms"] == candidate.meta["settings"]["to_ms"]
 
 
-def test_steps_come_in_order_with_rising_percentages(tmp_path: Path) -> None:
-    told: list[tuple[str, float]] = []
-    limits = GateLimits(test_accuracy=0.999)
-    made = job(planted(1_500, seed=3), limits=limits)
-    refused = pipeline.run(
-        made, tmp_path, lambda *step: told.append(step), iter(range(100)).__next__
-    )
-    steps = [name for name, _ in told]
+def test_steps_come_in_order_with_rising_percentages(refused: Refused) -> None:
+    made, steps = refused.made, [name for name, _ in refused.told]
     assert steps[:5] == ["features", "labels", "out-of-fold", "judge", "champion"]
     assert "refit" not in steps  # a refused twin is not worth one
-    assert [percent for _, percent in told] == sorted(percent for _, percent in told)
-    assert "test_accuracy" in refused.refused_by
-    assert refused.manifest["trained_to_ms"] < refused.meta["settings"]["to_ms"]
-    assert load(refused, tmp_path).check_golden() < 1e-12
+    assert [percent for _, percent in refused.told] == sorted(p for _, p in refused.told)
+    assert "test_accuracy" in made.refused_by
+    assert made.manifest["trained_to_ms"] < made.meta["settings"]["to_ms"]
+    assert load(made, refused.folder).check_golden() < 1e-12
 
 
 def test_the_same_bars_and_seed_give_the_same_model_bytes(tmp_path: Path) -> None:

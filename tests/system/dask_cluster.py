@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.system.exchange_process import ROOT, free_port
+from tests.ports import free_port
+from tests.system.exchange_process import ROOT
 
 DASK = str(Path(sys.executable).with_name("dask"))
 # Commands and workers import this code, wherever they run.

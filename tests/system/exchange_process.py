@@ -1,37 +1,14 @@
 """The replay exchange as a process beside a machine, as `hyperdrift exchange` starts it."""
 
-import os
-import random
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from itertools import cycle
+from contextlib import contextmanager
 from pathlib import Path
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[2]
-
-
-def _own_ports() -> Iterator[int]:
-    """Yield ports that only this process's tests choose, in turn, for ever.
-
-    Linux gives out those from 32768 on: to clients, and to servers that ask for any. Of the
-    others each process of xdist has a thousand of its own.
-    """
-    first = 20_000 + 1000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 12)
-    begin = random.randrange(1000)  # another run may have some on the same host
-    yield from cycle(first + (begin + number) % 1000 for number in range(1000))
-
-
-_PORTS = _own_ports()
-
-
-def free_port() -> int:
-    """Return a port that nobody takes before the server that it is for."""
-    while True:
-        with suppress(OSError), socket.create_server(("127.0.0.1", port := next(_PORTS))):
-            return port
 
 
 @contextmanager

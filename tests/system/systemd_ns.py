@@ -14,12 +14,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 SYSTEMD = Path("/lib/systemd/systemd")
 PYTHON = Path("/usr/bin/python3")
 ROOT = Path(__file__).parents[2]
 HOME = Path("/opt/hyperdrift")
+BOOT_S = 180.0
 # What would touch the kernel, or run by a timer.
 _MASKED = """systemd-modules-load.service kmod-static-nodes.service modprobe@.service
 systemd-sysctl.service systemd-binfmt.service systemd-remount-fs.service systemd-udevd.service
@@ -74,6 +76,7 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
 """
 
 
+@cache
 def why_not() -> str:
     """Say why no systemd can be booted here; empty if one can."""
     if os.geteuid() != 0:
@@ -121,6 +124,10 @@ class Machine:
         )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}"
         return done.stdout
+
+    def journal(self, *options: str) -> str:
+        """Return what journalctl finds, once all that was said by now is in the journal."""
+        return self.run("sh", "-c", 'journalctl --sync && exec journalctl "$@"', "sh", *options)
 
     def write(self, path: str, text: str) -> None:
         """Write a file inside, making its folder."""
@@ -173,7 +180,8 @@ def machine(folder: Path, *, bare: bool = False, prefix: Sequence[str] = ()) -> 
 def _booted(boot: subprocess.Popen[bytes], cgroups: Path, folder: Path) -> Machine:
     """Wait until the machine is up."""
     children = Path(f"/proc/{boot.pid}/task/{boot.pid}/children")
-    for _ in range(400):
+    until = time.monotonic() + BOOT_S
+    while time.monotonic() < until:
         time.sleep(0.05)
         assert boot.poll() is None, "the namespace ended while it was made"
         pids = children.read_text().split()
@@ -187,7 +195,7 @@ def _booted(boot: subprocess.Popen[bytes], cgroups: Path, folder: Path) -> Machi
             # The waiting unshare is no process of that systemd's.
             (cgroups / "cgroup.procs").write_text(str(boot.pid))
             return made
-    raise AssertionError("systemd did not come up in twenty seconds")
+    raise AssertionError(f"systemd did not come up in {BOOT_S:g} s")
 
 
 def _environment(folder: Path) -> dict[Path, Path]:
@@ -221,7 +229,7 @@ def _cgroup_root() -> Path | None:
 
 def _remove(group: Path) -> None:
     """Remove a cgroup once the last process in it is gone."""
-    for _ in range(100):
+    for _ in range(600):
         for inner in sorted(group.rglob("*"), reverse=True):
             if inner.is_dir():
                 _try_rmdir(inner)

@@ -194,7 +194,7 @@ async def test_a_bot_without_scikit_learn_swaps_live_models(
         await until(lambda: desk.acks)
         second = desk.order(2)
         said.append(json.loads(await asyncio.wait_for(process.stdout.readline(), 90)))
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert await asyncio.wait_for(process.wait(), 90) == 0
         for number, (model_id, p_up) in enumerate(said, start=1):
             assert model_id == (first, second)[number - 1]
             assert p_up == pytest.approx(expected(number), abs=1e-9)

@@ -31,7 +31,7 @@ import sys, time
 from hyperdrift import BlockingModelSlot, ModelSlot
 url, bot_id, key, folder = sys.argv[1:]
 inner = ModelSlot(url, "BTC-5m", bot_id=bot_id, public_key=key, folder=folder or None)
-with BlockingModelSlot(inner, wait_s=30) as slot:
+with BlockingModelSlot(inner, wait_s=120) as slot:
     while True:
         slot.predict([0.0] * 17)
         time.sleep(0.05)
@@ -67,7 +67,7 @@ class Place:
             acks = [ack for ack in self.desk.acks if ack.swap_id == swap_id]
             return {ack.bot_id for ack in acks if ack.status == "loaded"}
 
-        await until(lambda: loaded() >= bot_ids, 60)
+        await until(lambda: loaded() >= bot_ids)
         assert all(ack.status == "loaded" for ack in self.desk.acks)
         return model_id
 
@@ -156,7 +156,7 @@ async def test_a_bot_in_a_container_one_on_another_host_and_one_beside_the_daemo
                 far,
                 before=f'mount -t tmpfs none {models}\nset -- nsenter --net=/run/netns/{name} "$@"',
             )
-            await until(lambda: {b.bot_id for b in place.desk.swap.bots(SLOT)} >= names, 60)
+            await until(lambda: {b.bot_id for b in place.desk.swap.bots(SLOT)} >= names)
             for _ in range(2):
                 model_id = await place.deploy(names)
                 await until(

@@ -5,6 +5,7 @@ and everybody who is not on that host, goes on as before.
 """
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -41,6 +42,8 @@ pytestmark = [
 
 ROOM = f"hyperdrift/{SLOT}"
 TWO_HOURS = 7200
+# A message, or a question to the venue, may take so long on a busy host.
+ON_ITS_WAY_S = 60
 
 
 class HostClock:
@@ -87,11 +90,11 @@ async def test_steps_of_the_hosts_clock_cost_no_bar_disorder_no_order_and_are_to
                 await a_swap_goes_as_ever(machine, bus, two)
                 clock.set(TWO_HOURS)
                 await it_is_told(machine, 1, TWO_HOURS)
-                await from_elsewhere(broker, bus, "early", f"stale: issued {TWO_HOURS}")
+                await from_elsewhere(broker, bus, "early", r"stale: issued (\d+) s ago")
                 await a_swap_goes_as_ever(machine, bus, one)
                 clock.set(-TWO_HOURS)
                 await it_is_told(machine, 2, -2 * TWO_HOURS)
-                await from_elsewhere(broker, bus, "late", f"issued {TWO_HOURS}")
+                await from_elsewhere(broker, bus, "late", r"issued (\d+) s in the future")
                 await a_swap_goes_as_ever(machine, bus, two)
             async with machine.daemon():  # started again while its clock is wrong
                 await it_is_ready(machine)
@@ -113,11 +116,11 @@ def lines(machine: Host, event: str) -> list[dict[str, Any]]:
 
 
 async def it_is_ready(machine: Host) -> None:
-    await until(lambda: lines(machine, "daemon.ready"), 60)
+    await until(lambda: lines(machine, "daemon.ready"))
 
 
 async def it_is_told(machine: Host, times: int, by_s: int) -> None:
-    await until(lambda: len(lines(machine, "host.clock_stepped")) >= times, 20)
+    await until(lambda: len(lines(machine, "host.clock_stepped")) >= times)
     told = lines(machine, "host.clock_stepped")
     assert len(told) == times
     assert round(told[-1]["by_s"]) == by_s
@@ -129,9 +132,11 @@ async def from_elsewhere(broker: Mosquitto, bus: Listener, name: str, why: str) 
     issued_ms = round(time.time() * 1000)
     request = {"command": "rollback", "request_id": name, "reason": "", "issued_ms": issued_ms}
     await publish(broker.port, f"{ROOM}/command", request)
-    reply = await bus.wait_for(f"{ROOM}/command/reply", 20.0, request_id=name)
+    reply = await bus.wait_for(f"{ROOM}/command/reply", request_id=name)
     assert not reply["accepted"]
-    assert why in reply["detail"]
+    by_s = re.search(why, reply["detail"])
+    assert by_s is not None, reply
+    assert int(by_s[1]) == pytest.approx(TWO_HOURS, abs=ON_ITS_WAY_S)
     assert "clock and the daemon's differ: set the wrong one" in reply["detail"]
 
 
@@ -141,14 +146,14 @@ async def a_swap_goes_as_ever(machine: Host, bus: Listener, model_id: str) -> No
     words = ("models", "promote", model_id, "--slot", str(SLOT), "--reason", "I know why")
     code, moved = await hyperdrift(machine, *words)
     assert (code, moved["model_id"]) == (0, model_id), moved
-    await bus.wait_for(f"{ROOM}/state", 30.0, model_id=model_id)
+    await bus.wait_for(f"{ROOM}/state", model_id=model_id)
 
     def seen(topic: str, **fields: object) -> bool:
         news = [(name, said) for name, said in bus.messages[before:] if name == f"{ROOM}/{topic}"]
         return any(all(said.get(k) == v for k, v in fields.items()) for _, said in news)
 
-    await until(lambda: seen("model/ack", model_id=model_id, status="loaded"), 30)
-    await until(lambda: seen("prediction", model_id=model_id), 30)
+    await until(lambda: seen("model/ack", model_id=model_id, status="loaded"))
+    await until(lambda: seen("prediction", model_id=model_id))
 
 
 def nothing_is_lost_or_in_disorder(machine: Host) -> None:
@@ -184,4 +189,7 @@ async def test_doctor_on_that_host_says_by_how_much_and_what_to_do(
     said = {check["name"]: check["problem"] for check in found["checks"]}
     assert code != 0
     assert said["venue"] == ""
-    assert said["clock"] == f"this host is 7200 s {where} the venue: `timedatectl set-ntp true`"
+    told = rf"this host is (\d+) s {where} the venue: `timedatectl set-ntp true`"
+    by_s = re.fullmatch(told, said["clock"])
+    assert by_s is not None, said["clock"]
+    assert int(by_s[1]) == pytest.approx(TWO_HOURS, abs=ON_ITS_WAY_S)

@@ -28,7 +28,7 @@ from hyperdrift.slot_name import MINUTE_MS, SlotName
 from tests.daemon.brokers import connection
 from tests.daemon.notify.sinks import Sink, sink
 from tests.daemon.small_retrain import interpreter
-from tests.system.exchange_process import free_port
+from tests.ports import free_port
 from tests.system.fleet_models import copy_to_others, train_first
 
 pytestmark = pytest.mark.fleet

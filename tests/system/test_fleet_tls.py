@@ -18,9 +18,9 @@ from daemon.config.schema import Config, DaemonSection, MqttSection, RetrainSect
 from daemon.fleet.fleet_jobs import FleetJobs
 from daemon.fleet.opening import open_jobs
 from hyperdrift.clock import SystemClock
+from tests.ports import free_port
 from tests.retrain.planted import planted
 from tests.system.dask_page import files, make_certificates
-from tests.system.exchange_process import free_port
 from tests.system.fleet_daemon import spec
 
 pytestmark = pytest.mark.fleet

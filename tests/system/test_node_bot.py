@@ -72,7 +72,7 @@ class NodeBot:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps({"t": t, "features": row}).encode() + b"\n")
-        line = await asyncio.wait_for(self.process.stdout.readline(), 20)
+        line = await asyncio.wait_for(self.process.stdout.readline(), 90)
         found: dict[str, Any] = json.loads(line)
         return found
 
@@ -82,7 +82,7 @@ class NodeBot:
         assert self.process.stderr is not None
         self.process.stdin.write(f'{{"t": 1, "features": {row}}}\n'.encode())
         while True:
-            line = await asyncio.wait_for(self.process.stderr.readline(), 20)
+            line = await asyncio.wait_for(self.process.stderr.readline(), 90)
             if not line or line.startswith(b"no prediction: "):
                 return line.decode()
 

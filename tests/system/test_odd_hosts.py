@@ -19,7 +19,8 @@ from daemon.config.schema import Config
 from daemon.core.errors import NoAnswer
 from daemon.mqtt.messages import CommandReply
 from hyperdrift.clock import SystemClock
-from tests.system.exchange_process import ROOT, exchange, free_port
+from tests.ports import free_port
+from tests.system.exchange_process import ROOT, exchange
 
 CLI = (sys.executable, "-m", "daemon.cli")
 LOCAL = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'client'}"}
@@ -70,7 +71,7 @@ def configuration(folder: Path, venue: str) -> Path:
 
 async def until(look: Callable[[], Any], true: Callable[[Any], bool]) -> Any:
     """Look again and again until it is so; return what was seen."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while True:
             try:
                 seen = await look()
@@ -85,6 +86,13 @@ async def pause(config: Config, request: str = "pause") -> CommandReply:
     return await status_view.command(
         config, CLOCK, request, "BTC-5m", reason="", model_id="", by="alice"
     )
+
+
+async def halt(process: "subprocess.Popen[bytes]") -> None:
+    """Stop a process by a signal, and wait until it stands."""
+    process.send_signal(signal.SIGSTOP)
+    while Path(f"/proc/{process.pid}/stat").read_text().split()[2] != "T":
+        await asyncio.sleep(0.01)
 
 
 async def accepted(config: Config, request: str) -> None:
@@ -123,7 +131,7 @@ async def test_a_full_disk_and_a_stopped_daemon_are_told_as_such_by_status_comma
             filler.unlink()
             await accepted(config, "resume")
 
-            daemon.send_signal(signal.SIGSTOP)
+            await halt(daemon)
             halted = f"{who} is stopped by a signal: `kill -CONT {daemon.pid}` lets it go on"
             seen = await status_view.status(config, CLOCK)
             assert seen["status"]["trouble"] == halted
@@ -136,7 +144,7 @@ async def test_a_full_disk_and_a_stopped_daemon_are_told_as_such_by_status_comma
         finally:
             daemon.send_signal(signal.SIGCONT)
             daemon.terminate()
-            daemon.wait(20)
+            daemon.wait(60)
         fill(filler)  # what is stored can still be read
         assert "make room" in host_checks.disk(config).problem
         assert "schema" in host_checks.store(config).note
@@ -266,7 +274,7 @@ try:
 except OSError as e:
     print(e.strerror)
 spec = {"slot": "BTC-5m", "interval": "5m", "horizon_bars": 6, "threshold": 0.005, "at_ms": 1}
-jobs = Jobs(folder / "jobs", Limits(interpreter(folder), nice=0, timeout_s=100))
+jobs = Jobs(folder / "jobs", Limits(interpreter(folder), nice=0, timeout_s=600))
 done = asyncio.run(jobs.retrain("job-1", spec, dict(planted(3_000, seed=1)), lambda _: None))
 print([gate["passed"] for gate in done.gates if gate["name"] == "loads"])
 """

@@ -31,7 +31,7 @@ async def exchange() -> AsyncIterator[ReplayExchange]:
 def client(url: str, *, streams: bool = False) -> Iterator[Any]:
     from hyperliquid.info import Info
 
-    info = Info(url, skip_ws=not streams, timeout=10)
+    info = Info(url, skip_ws=not streams, timeout=60)
     with closing(info.session):
         try:
             yield info
@@ -39,7 +39,7 @@ def client(url: str, *, streams: bool = False) -> Iterator[Any]:
             if streams:
                 # A close alone wakes nobody: its thread would look again after ten seconds.
                 info.ws_manager.ws.sock.sock.shutdown(socket.SHUT_RDWR)
-                info.ws_manager.join(10)
+                info.ws_manager.join(60)
                 info.disconnect_websocket()
                 assert not info.ws_manager.is_alive()
 
@@ -82,7 +82,7 @@ async def test_a_candle_subscription_streams_bars_that_end_as_recorded(
             wanted = {"type": "candle", "coin": "BTC", "interval": "5m"}
             info.subscribe(wanted, frames.put)
             while len({frame["t"] for frame in seen}) < 8:
-                seen.append(frames.get(timeout=20)["data"])
+                seen.append(frames.get(timeout=90)["data"])
         return seen
 
     seen = await asyncio.to_thread(work)

@@ -17,7 +17,8 @@ import pytest
 
 from daemon.store.migrations import SCHEMA
 from tests.daemon.versions import write_version
-from tests.system.exchange_process import exchange, free_port
+from tests.ports import free_port
+from tests.system.exchange_process import exchange
 from tests.system.systemd_ns import ROOT, Machine, machine, why_not
 
 DEPENDENCIES = ("dpkg-query", "-W", "-f", "${db:Status-Status}", "python3-venv")
@@ -153,7 +154,7 @@ def live(host: Machine) -> str:
 
 def wait_for_bars(host: Machine, count: int) -> list[int]:
     """Wait until so many bars were scored; return their times."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while len(scored := stored(host)[1]) < count:
         assert time.monotonic() < until, "no bar was scored"
         time.sleep(0.2)

@@ -14,10 +14,17 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.ports import free_port
 from tests.system.accessibility import faint_texts, focus_stops
 from tests.system.browser import DESK, PHONE, Scheme, complaints, missing, overflow, show_as
-from tests.system.exchange_process import free_port
-from tests.system.watched_demo import WatchedDemo, check_cycle, leftovers, lives, say, watched_demo
+from tests.system.watched_demo import (
+    WatchedDemo,
+    check_cycle,
+    left_behind,
+    lives,
+    say,
+    watched_demo,
+)
 
 pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=f"no browser to look with: {missing()}"),
@@ -64,8 +71,10 @@ def test_the_first_page_shows_the_whole_cycle_and_is_loaded_once(done: WatchedDe
 
 
 def test_the_page_alone_says_why_the_model_was_replaced(done: WatchedDemo) -> None:
-    text = done.open(SLOT)
-    summary = json.loads(get(done, "api/v1/" + SLOT))
+    text, was, summary = "", None, json.loads(get(done, "api/v1/" + SLOT))
+    while summary["why_live"] != was:  # the market goes on, and may change it between two looks
+        was, text = summary["why_live"], done.open(SLOT)
+        summary = json.loads(get(done, "api/v1/" + SLOT))
     assert "replaced" in summary["why_live"]
     assert any(feature["feature"] in summary["why_live"] for feature in summary["drift"])
     assert " ".join(summary["why_live"].split()) in " ".join(text.split())
@@ -134,7 +143,8 @@ def test_a_retrain_is_forced_from_the_page_and_the_journal_says_who(done: Watche
     done.sign_in(done.token)
     done.open(SLOT)
     order = done.driver.find_element(By.ID, "order-retrain")
-    order.find_element(By.TAG_NAME, "summary").click()
+    # By keyboard: the parts above it change their height while one aims with the mouse.
+    order.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
     box = order.find_element(By.NAME, "reason")
     box.send_keys("I want to see it " + HOSTILE, Keys.ENTER)
     done.wait_for_answer(box)
@@ -150,7 +160,7 @@ def test_hostile_names_and_reasons_stay_text(done: WatchedDemo) -> None:
     bot = {"bot_id": name, "model_id": HOSTILE, "python": HOSTILE, "sklearn": HOSTILE}
     say(done.broker, f"hyperdrift/BTC-5m/bot/{name}", {"online": True, **bot})
     done.open(SLOT)
-    WebDriverWait(done.driver, 20).until(lambda _: name in done.text())
+    WebDriverWait(done.driver, 90).until(lambda _: name in done.text())
     order = {"command": "pause", "request_id": HOSTILE, "reason": HOSTILE, "issued_ms": 0}
     say(done.broker, "hyperdrift/BTC-5m/command", order)
     for path in pages(done):
@@ -186,14 +196,14 @@ def many() -> Iterator[str]:
     server = subprocess.Popen((*command, "--port", str(port)), stdout=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}/"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not lives(url):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         yield url
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 def test_two_hundred_slots_stay_readable(done: WatchedDemo, many: str) -> None:
@@ -210,7 +220,7 @@ def test_two_hundred_slots_stay_readable(done: WatchedDemo, many: str) -> None:
     # By a script, because the live page replaces its parts.
     name = driver.execute_script("return document.querySelector('a[href^=\"/slots/\"]').innerText")
     driver.find_element(By.CSS_SELECTOR, "input[name=q]").send_keys(name, Keys.ENTER)
-    WebDriverWait(driver, 20).until(lambda d: "?" in d.current_url)
+    WebDriverWait(driver, 90).until(lambda d: "?" in d.current_url)
     assert len(driver.find_elements(By.CSS_SELECTOR, "main a[href^='/slots/']")) < 20
 
 
@@ -226,5 +236,5 @@ def get(demo: WatchedDemo, path: str) -> bytes:
 
 
 def test_nothing_is_left_behind(demo: WatchedDemo) -> None:
-    demo.process.wait(60)
-    assert not leftovers(demo.folder)
+    demo.process.wait(180)
+    assert not left_behind(demo.folder)

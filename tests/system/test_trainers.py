@@ -103,7 +103,7 @@ class House:
             reason="a test",
         )
         spec = job_spec(self.config, self.config.slot(SLOT), order, self.serving)
-        jobs = Jobs(self.root / "jobs", Limits(python=self.config.retrain.python, timeout_s=400))
+        jobs = Jobs(self.root / "jobs", Limits(python=self.config.retrain.python, timeout_s=900))
         outcome = await jobs.retrain(order.job_id, spec, frame, lambda _line: None)
         assert outcome.passed, outcome.refusals
         self.registry.adopt(SLOT, outcome.manifest)
@@ -120,7 +120,7 @@ class House:
         )
 
     async def loaded(self, number: int) -> None:
-        await until(lambda: len(self.acks) >= number, 60)
+        await until(lambda: len(self.acks) >= number)
         assert [(ack.status, ack.error) for ack in self.acks] == [("loaded", "")] * number
 
 
@@ -187,7 +187,7 @@ class Bot:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(rows.tolist()).encode() + b"\n")
-        line = await asyncio.wait_for(self._process.stdout.readline(), 120)
+        line = await asyncio.wait_for(self._process.stdout.readline(), 240)
         model_id, given = json.loads(line)
         return model_id, np.array(given)
 
@@ -200,7 +200,7 @@ def by_the_joblib(house: House, rows: np.ndarray) -> np.ndarray:
     np.save(asked, rows)
     folder = str(house.registry.folder(SLOT))
     command = [house.python, "-I", "-c", LOAD, folder, document, str(asked), str(given)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return np.asarray(np.load(given))
 

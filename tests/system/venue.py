@@ -24,6 +24,7 @@ from daemon.store.data_folder import open_store
 from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import SlotName
 from tests.daemon.secured import SecuredMosquitto
+from tests.daemon.small_retrain import interpreter
 from tests.daemon.versions import write_version
 
 SLOT = SlotName("BTC", "5m")
@@ -48,6 +49,7 @@ class Host:
     broker_url: str
     policy: dict[str, float] = field(default_factory=dict)
     secured: SecuredMosquitto | None = None
+    small_retrains: bool = False
 
     @property
     def first_t(self) -> int:
@@ -71,14 +73,19 @@ class Host:
     def daemon(self, speed: float = SPEED) -> DemoProcess:
         config = self.folder / "hyperdrift.toml"
         policy = "\n".join(f"{key} = {value}" for key, value in self.policy.items())
+        retrain = ""
+        if self.small_retrains:
+            retrain = f'[retrain]\npython = "{interpreter(self.folder, page=False)}"\n'
         mqtt = "".join(f'{key} = "{value}"\n' for key, value in self._trust("hyperdrift").items())
         config.write_text(
             f'[daemon]\ndata_dir = "{self.data_dir}"\n'
             '[[slots]]\ncoin = "BTC"\ninterval = "5m"\nhistory_days = 40\n'
             f'[hyperliquid]\nrest_url = "{self.exchange.url}"\nws_url = "{self.exchange.ws_url}"\n'
             f'speed = {speed}\n[mqtt]\nbroker = "{self.broker_url}"\n{mqtt}[policy]\n{policy}\n'
+            f"{retrain}"
             # A test block of eight days says little about calibration: its error is mostly noise.
-            "[gates]\ncalibrated = 0.1\n"
+            # On which bars a test trains depends on the machine, and so do rare signals.
+            "[gates]\ncalibrated = 0.1\nall_classes = 0.001\n"
         )
         return DemoProcess(
             "daemon", ("-m", "daemon.cli", "run", "--config", str(config)), self.folder
@@ -104,16 +111,19 @@ def flag(key: str) -> str:
 
 @asynccontextmanager
 async def host(
-    folder: Path, broker: str | SecuredMosquitto, **policy: float
+    folder: Path, broker: str | SecuredMosquitto, *, small_retrains: bool = False, **policy: float
 ) -> AsyncIterator[Host]:
-    """Hold a venue in mid-recording and a store that was filled from a file before."""
+    """Hold a venue in mid-recording and a store that was filled from a file before.
+
+    With `small_retrains` a retrain fits a tenth of the trees, and draws no report.
+    """
     recording = market()
     start_ms = int(recording.t[HISTORY])
     async with AsyncExitStack() as stack:
         exchange = ReplayExchange((recording,), SystemClock(), speed=SPEED, start_ms=start_ms)
         secured = None if isinstance(broker, str) else broker
         url = broker if isinstance(broker, str) else broker.url
-        made = Host(folder, recording, exchange, url, policy, secured)
+        made = Host(folder, recording, exchange, url, policy, secured, small_retrains)
         await asyncio.to_thread(fill, made)
         generate_keys(made.data_dir / "keys" / "hyperdrift.key", made.public_key)
         await stack.enter_async_context(exchange)
@@ -175,17 +185,20 @@ class Listener:
     def __init__(self, port: int, *options: str) -> None:
         self._port, self._options = port, options
         self.messages: list[tuple[str, dict[str, Any]]] = []
+        self._subscribed = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            *("mosquitto_sub", *self._options),
+            *("stdbuf", "-oL", "mosquitto_sub", "-d", *self._options),
             *("-p", str(self._port), "-t", "hyperdrift/#", "-v"),
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 20,
         )
         self._reader = asyncio.create_task(self._read())
+        async with asyncio.timeout(60):
+            await self._subscribed.wait()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -200,7 +213,10 @@ class Listener:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             topic, _, payload = line.decode().partition(" ")
-            self.messages.append((topic, json.loads(payload)))
+            if topic.startswith("hyperdrift/"):
+                self.messages.append((topic, json.loads(payload)))
+            elif "received SUBACK" in payload:
+                self._subscribed.set()
 
     def of(self, topic: str, **fields: object) -> list[dict[str, Any]]:
         """Return the payloads on a topic that have these fields, oldest first."""

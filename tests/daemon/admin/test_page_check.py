@@ -12,7 +12,7 @@ from daemon.config.schema import Config, DaemonSection, WebSection
 from hyperdrift.errors import ConfigError
 from tests.daemon.web.server.test_listener import certificate
 from tests.daemon.web.server.visitors import a_page
-from tests.system.exchange_process import free_port
+from tests.ports import free_port
 
 
 def configured(folder: Path, listen: str) -> Config:

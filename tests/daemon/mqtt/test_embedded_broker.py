@@ -13,7 +13,7 @@ from daemon.mqtt.embedded_broker import EmbeddedBroker
 from hyperdrift.clock import SystemClock
 from hyperdrift.errors import ConfigError
 from tests.daemon.brokers import until
-from tests.system.exchange_process import free_port
+from tests.ports import free_port
 
 
 def listening(port: int) -> bool:

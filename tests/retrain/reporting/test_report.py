@@ -30,8 +30,12 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_report_shows_the_verdict_and_every_gate(candidate: Candidate) -> None:
-    page = render(candidate.meta)
+@pytest.fixture(scope="module")
+def page(candidate: Candidate) -> str:
+    return render(candidate.meta)
+
+
+def test_the_report_shows_the_verdict_and_every_gate(candidate: Candidate, page: str) -> None:
     assert "Passed every gate" in page
     for gate in candidate.gates:
         assert gate.name in page
@@ -44,9 +48,8 @@ def test_the_report_of_a_refused_model_says_by_which_gates(candidate: Candidate)
     assert "Refused by overfit, direction." in page
 
 
-def test_the_report_shows_what_each_form_was_proved_to(candidate: Candidate) -> None:
+def test_the_report_shows_what_each_form_was_proved_to(candidate: Candidate, page: str) -> None:
     forms = candidate.meta["forms"]
-    page = render(candidate.meta)
     assert f"scikit-learn {forms['joblib']['library']}" in page
     assert "on 10,032 rows" in page
     failed = {**forms["onnx"], "error": "it cannot be made (no <onnx>)", "predict_ms": None}
@@ -54,16 +57,14 @@ def test_the_report_shows_what_each_form_was_proved_to(candidate: Candidate) -> 
     assert "it cannot be made (no &lt;onnx&gt;)" in page
 
 
-def test_the_report_is_well_formed_and_fetches_nothing(candidate: Candidate) -> None:
-    page = render(candidate.meta)
+def test_the_report_is_well_formed_and_fetches_nothing(page: str) -> None:
     parser = Balance()
     parser.feed(page)
     assert parser.open == []
     assert not re.search(r"https?:|src=|<script|@import|url\((?!#)", page)
 
 
-def test_what_people_typed_is_escaped(candidate: Candidate) -> None:
-    page = render(candidate.meta)
+def test_what_people_typed_is_escaped(page: str) -> None:
     assert "a &lt;test&gt;" in page
     assert "<test>" not in page
 
@@ -75,13 +76,14 @@ def test_a_refused_model_says_why_before_anything_else(candidate: Candidate) -> 
     assert f"<p>{escape(sentence)}.</p>" in page.partition("</header>")[0]
 
 
-def test_what_a_signal_earns_stands_on_top(candidate: Candidate) -> None:
-    head = render(candidate.meta).partition("</header>")[0]
+def test_what_a_signal_earns_stands_on_top(candidate: Candidate, page: str) -> None:
+    head = page.partition("</header>")[0]
     assert f"<p>earns: {escape(candidate.meta['earns']['text'])}.</p>" in head
 
 
-def test_every_plot_is_in_the_page_and_takes_its_colours_from_it(candidate: Candidate) -> None:
-    page = render(candidate.meta)
+def test_every_plot_is_in_the_page_and_takes_its_colours_from_it(
+    candidate: Candidate, page: str
+) -> None:
     drawn = plots.draw(candidate.meta["findings"])
     assert list(drawn) == ["reliability", "equity", "importance", "drift"]
     for svg in drawn.values():
@@ -92,8 +94,7 @@ def test_every_plot_is_in_the_page_and_takes_its_colours_from_it(candidate: Cand
     assert len(ids) == len(set(ids))
 
 
-def test_the_page_fits_a_phone_and_follows_the_readers_choice_of_dark(candidate: Candidate) -> None:
-    page = render(candidate.meta)
+def test_the_page_fits_a_phone_and_follows_the_readers_choice_of_dark(page: str) -> None:
     assert '<meta name="viewport" content="width=device-width,initial-scale=1">' in page
     assert "@media(prefers-color-scheme:dark)" in page
     assert not re.search(r'<svg[^>]* width="', page)  # its box gives it its width
@@ -130,9 +131,9 @@ def test_the_equity_lacks_only_those_costs_that_are_not_set(
     assert re.findall(r"worst fall \S+ ([^<]*)</p>", page) == [said]
 
 
-def test_the_same_findings_draw_the_same_page(candidate: Candidate) -> None:
+def test_the_same_findings_draw_the_same_page(candidate: Candidate, page: str) -> None:
     stored = json.loads(json.dumps(candidate.meta))
-    assert render(stored) == render(candidate.meta)
+    assert render(stored) == page
 
 
 def test_what_was_found_agrees_with_the_scores(candidate: Candidate) -> None:
@@ -181,7 +182,7 @@ def hostile(value: object) -> object:
 
 
 @pytest.mark.filterwarnings("ignore:constrained_layout")  # the names are longer than the plot
-def test_a_hostile_text_in_any_field_is_only_text(candidate: Candidate) -> None:
+def test_a_hostile_text_in_any_field_is_only_text(candidate: Candidate, page: str) -> None:
     meta = hostile(candidate.meta)
     assert isinstance(meta, dict)
     for within, key in (("findings", "importance"), (None, "versions"), (None, "timings")):
@@ -192,10 +193,10 @@ def test_a_hostile_text_in_any_field_is_only_text(candidate: Candidate) -> None:
     reliability = meta["findings"]["reliability"]
     meta["findings"]["reliability"] = {hostile(name): b for name, b in reliability.items()}
     whole = {**meta, "passed": False, "refused_by": [hostile("x")]}
-    for page in (render(whole), render(whole, {})):
+    for bad in (render(whole), render(whole, {})):
         parser = Harmless()
-        parser.feed(page)
+        parser.feed(bad)
         assert parser.open == []
-        assert page.count("&lt;script&gt;alert(1)") > 20
+        assert bad.count("&lt;script&gt;alert(1)") > 20
     head = '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-    assert head in render(candidate.meta)[:300]
+    assert head in page[:300]

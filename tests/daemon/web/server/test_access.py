@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.daemon.web.server.visitors import Visitor, a_page
-from tests.system.exchange_process import free_port
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from tests.daemon.web.server.test_listener import certificate
 from tests.daemon.web.server.visitors import Place, a_page
-from tests.system.exchange_process import free_port
+from tests.ports import free_port
 
 PAGE = Path(__file__).parents[4] / "docs" / "howto" / "status-page.md"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")

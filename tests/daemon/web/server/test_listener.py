@@ -20,7 +20,7 @@ from daemon.web.server import connections, listener
 from daemon.web.server.listener import server_context
 from hyperdrift.errors import ConfigError
 from tests.daemon.web.server.visitors import Visitor, a_page
-from tests.system.exchange_process import free_port
+from tests.ports import free_port
 
 
 def certificate(folder: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from daemon.web.views import (
 )
 from hyperdrift.slot_name import SlotName
 from tests.daemon.clocks import FastClock
-from tests.system.exchange_process import free_port
+from tests.ports import free_port
 
 BTC, ETH = SlotName("BTC", "5m"), SlotName("ETH", "1h")
 LIVE_ID = "20250801_120000_0123456789ab"
