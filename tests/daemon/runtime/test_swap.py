@@ -1,7 +1,8 @@
 import asyncio
 import contextlib
+import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class Room:
     orders: list[SwapOrder] = field(default_factory=list)
     bots: list[BotPresence] = field(default_factory=list)
     free: asyncio.Event = field(default_factory=asyncio.Event)
+    marks: Iterator[int] = field(default_factory=itertools.count)
 
     def order(self) -> str:
         return self.swap.order(SLOT, self.manifest, POINTER, "drift")
@@ -59,10 +61,10 @@ class Room:
 
     async def settle(self) -> None:
         """Wait until everything sent so far was heard, by sending something after it."""
-        mark = SwapAck(swap_id="mark", model_id="", status="loaded")
+        mark = SwapAck(swap_id=f"mark-{next(self.marks)}", model_id="", status="loaded")
         with capture_logs() as logs:
             self.bot.publish(TOPICS.ack(SLOT), mark)
-            await until(lambda: any(entry["event"] == "swap.late_ack" for entry in logs))
+            await until(lambda: mark.swap_id in [entry.get("swap_id") for entry in logs])
 
     def pass_time(self, seconds: float) -> None:
         self.clock.ms += round(seconds * 1000)

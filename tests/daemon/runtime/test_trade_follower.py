@@ -180,7 +180,7 @@ def test_a_published_trade_is_judged_like_one_of_a_file() -> None:
     report = TradeReport(**json.loads(line("1")), entry=1.0, exit=1.0, size=1.0, fee=0.0)
     with capture_logs() as logs:
         assert book.heeds(BTC, report)
-        for ahead_ms in (3_600_000, NOW_MS * 999, -2):  # the second is in microseconds
+        for ahead_ms in (DAY_MS, NOW_MS * 999, -2):  # the second is in microseconds
             assert not book.heeds(BTC, replace(report, closed_ms=report.opened_ms + ahead_ms))
         old_ms = NOW_MS - (KEPT_DAYS + 1) * DAY_MS
         assert not book.heeds(BTC, replace(report, opened_ms=old_ms, closed_ms=old_ms))
