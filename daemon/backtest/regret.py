@@ -20,8 +20,6 @@ FIXED: Final = ("never", "monthly", "weekly", "daily")
 _LEAST_BLOCKS: Final = 30
 """Blocks of the bootstrap; fewer show nothing about policies that differ so little."""
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True)
 class RegretFigure:

@@ -200,11 +200,6 @@ class ReplayExchange:
         self._anchor()
         self._paused = False
 
-    def set_speed(self, speed: float) -> None:
-        """Let `speed` venue seconds pass per wall second from now on."""
-        self._anchor()
-        self._speed = _positive(speed)
-
     def _anchor(self) -> None:
         self._venue_ms, self._at = float(self.now_ms()), self._clock.monotonic()
 

@@ -1,9 +1,5 @@
-"""Load a version in the form that the daemon serves."""
+"""Which form of a version the daemon serves."""
 
-from pathlib import Path
-
-from hyperdrift import version_files
-from hyperdrift.loaded_model import LoadedModel, load
 from hyperdrift.manifest import Manifest
 
 
@@ -14,14 +10,3 @@ def served_form(manifest: Manifest) -> str:
     before there was a portable form are loaded from it.
     """
     return "onnx" if "onnx" in manifest.forms else "joblib"
-
-
-def load_served(manifest_path: Path) -> LoadedModel:
-    """Compare the digests of a version and load it as the daemon serves it.
-
-    Raises:
-        VersionRefused: If the version differs from its manifest in anything.
-    """
-    manifest = version_files.read_manifest(manifest_path)
-    contents = version_files.check_files(manifest, manifest_path.parent)
-    return load(manifest, contents, served_form(manifest))

@@ -3,8 +3,6 @@
 import asyncio
 from typing import Final
 
-import structlog
-
 from daemon.core.clock import VenueClock
 from daemon.mqtt.messages import CommandReply
 from daemon.runtime.commands import RateLimit
@@ -15,8 +13,6 @@ from hyperdrift.clock import Clock
 from hyperdrift.slot_name import SlotName
 
 _LONGEST_ID: Final = 200
-
-log = structlog.get_logger()
 
 
 class CommandLog:

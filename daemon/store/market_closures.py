@@ -122,15 +122,6 @@ def find(
     return [*silences, *(MarketClosure(int(t[a]), int(t[b]), OUTAGE) for a, b in runs)]
 
 
-def known(store: Store, slot: SlotName) -> list[MarketClosure]:
-    """Return the noted closures, oldest first."""
-    rows = store.database.read(
-        "SELECT from_t, to_t, kind FROM silences WHERE coin = ? AND interval = ? ORDER BY from_t",
-        slot,
-    )
-    return [MarketClosure(*row) for row in rows]
-
-
 def _mark(store: Store, slot: SlotName, from_t: int, found: Collection[MarketClosure]) -> None:
     """Replace the closures noted since `from_t` by those found now."""
     with store.database.writing() as db:

@@ -108,13 +108,6 @@ def addresses(db: Database) -> dict[int, str]:
     return dict(db.read("SELECT id, address FROM takers"))
 
 
-def ends(db: Database, slot: SlotName) -> tuple[int, int] | None:
-    """Return the open times of the oldest and the newest bar that is kept; None without any."""
-    query = "SELECT min(t), max(t) FROM taker_flow WHERE coin = ? AND interval = ?"
-    first, last = db.read(query, slot)[0]
-    return None if first is None else (first, last)
-
-
 def put_lists(db: Database, slot: SlotName, lists: Iterable[CohortList]) -> None:
     """Store learnt cohorts, all or none."""
     with db.writing() as connection:

@@ -44,13 +44,20 @@ def span(first: int, last: int, kind: str) -> MarketClosure:
     return MarketClosure(START + first * STEP, START + last * STEP, kind)
 
 
+def noted(held: Store, slot: SlotName) -> list[MarketClosure]:
+    query = (
+        "SELECT from_t, to_t, kind FROM silences WHERE (coin, interval) = (?, ?) ORDER BY from_t"
+    )
+    return [MarketClosure(*row) for row in held.database.read(query, slot)]
+
+
 def test_a_bar_in_which_no_coin_traded_is_an_outage_and_left_out_of_training() -> None:
     down = {200, 201, 300}
     held = store(market(1, 500, down), market(2, 500, down | {50}), market(3, 500, down, every=9))
     for slot in (BTC, ETH, FTT):
         frame = market_closures.training_frame(held, slot, START, (BTC, ETH, FTT))
         assert numbers(frame) == [k for k in range(500) if k not in down]
-        assert market_closures.known(held, slot) == [span(200, 201, OUTAGE), span(300, 300, OUTAGE)]
+        assert noted(held, slot) == [span(200, 201, OUTAGE), span(300, 300, OUTAGE)]
     assert len(held.bars(BTC)["t"]) == 500
 
 
@@ -58,7 +65,7 @@ def test_a_coin_that_pauses_while_another_trades_only_pauses() -> None:
     held = store(market(1, 500, {200, 201, 202}), market(2, 500))
     frame = market_closures.training_frame(held, BTC, START, (BTC, ETH))
     assert numbers(frame) == list(range(500))
-    assert market_closures.known(held, BTC) == []
+    assert noted(held, BTC) == []
 
 
 def test_coins_that_often_pause_tell_nothing_about_each_other() -> None:
@@ -80,7 +87,7 @@ def test_what_is_found_later_replaces_what_was_known() -> None:
     market_closures.training_frame(held, BTC, START, (BTC,))
     held.put_bars(BTC, market(1, 600), Provenance.REST)
     market_closures.training_frame(held, BTC, START, (BTC,))
-    assert market_closures.known(held, BTC) == []
+    assert noted(held, BTC) == []
 
 
 def test_bars_that_rest_has_not_confirmed_are_not_learnt_from() -> None:
@@ -109,7 +116,7 @@ def test_the_venues_back_fill_before_a_listing_is_recognised() -> None:
     first = next(bar.t for bar in bars if bar.volume > 0)
     frame = market_closures.training_frame(held, slot, 0, ())
     assert frame["t"][0] == first
-    assert market_closures.known(held, slot) == [MarketClosure(bars[0].t, first - STEP, PRELISTING)]
+    assert noted(held, slot) == [MarketClosure(bars[0].t, first - STEP, PRELISTING)]
 
 
 @recorded
@@ -122,6 +129,6 @@ def test_a_recorded_outage_is_recognised_on_three_markets_at_once() -> None:
         before = [Bar(first - k * STEP, close, close, close, close, 1.0) for k in range(1, 400)]
         held.put_bars(slot, [*bars, *before], Provenance.REST)
     market_closures.training_frame(held, slots[0], 0, slots)
-    (found,) = market_closures.known(held, slots[0])
+    (found,) = noted(held, slots[0])
     shut = [bar.t for bar in markets[slots[0].coin] if bar.volume == 0]
     assert found == MarketClosure(shut[0], shut[-1], OUTAGE)

@@ -39,8 +39,6 @@ def test_what_was_put_is_read_and_a_later_copy_of_a_bar_replaces_it(store: Store
     taker_table.put(db, SLOT, {2 * STEP: {}}, KEEP_MS)
     taker_table.put(db, SlotName("ETH", "5m"), {0: {two: 9.0}}, KEEP_MS)
     assert read(store) == {0: {one: 1.5, two: -2.0}, STEP: {three: 5.0, one: 0.25}}
-    assert taker_table.ends(db, SLOT) == (0, 2 * STEP)
-    assert taker_table.ends(db, SlotName("SOL", "5m")) is None
 
 
 def test_of_a_bar_the_takers_with_the_largest_net_volume_are_kept() -> None:
