@@ -14,7 +14,8 @@ from typing import Any, Final
 from daemon.config.schema import LABEL_DEFAULTS
 from daemon.core.bars import Bar, Funding, Provenance
 from daemon.core.errors import HostRefused
-from daemon.demo.fleet.sources import make_up, read_recordings
+from daemon.demo.fleet.coins import generate_coins
+from daemon.demo.fleet.sources import read_recordings
 from daemon.demo.market import generate
 from daemon.demo.recording import Recording
 from daemon.registry.registry import Registry
@@ -26,6 +27,7 @@ from hyperdrift.slot_name import SlotName
 
 SEED: Final = 10
 START_MS: Final = 1_748_736_000_000
+_STEP_MS: Final = 300_000
 HISTORY_BARS: Final = 17_280  # 60 days of 5m, made up
 STREAM_BARS: Final = 6_000
 HISTORY_SHARE: Final = 0.7  # of a recording: models are better with more past bars
@@ -154,7 +156,7 @@ def load_recordings(data: Sequence[Path], coins: int = 1) -> tuple[Recording, ..
     if coins != 1:
         return make_up_fleet(coins)
     bars, change_at = HISTORY_BARS + STREAM_BARS, HISTORY_BARS + CHANGE_AFTER
-    return (generate(bars, 300_000, SEED, start_ms=START_MS, change_at=change_at),)
+    return (generate(bars, _STEP_MS, SEED, start_ms=START_MS, change_at=change_at),)
 
 
 def make_up_fleet(coins: int, change_at: int | None = None) -> tuple[Recording, ...]:
@@ -173,7 +175,7 @@ def make_up_fleet(coins: int, change_at: int | None = None) -> tuple[Recording, 
     """
     usual = FLEET_HISTORY_BARS + max(CHANGE_AFTER, CHANGE_AFTER_PER_COIN * coins)
     at, bars = usual if change_at is None else change_at, usual + FLEET_STREAM_BARS
-    return make_up(coins, bars, SEED, start_ms=START_MS, change_at=at, turns=False)
+    return generate_coins(coins, bars, _STEP_MS, SEED, start_ms=START_MS, change_at=at, turns=False)
 
 
 def _temporary_folder() -> TemporaryDirectory[str]:

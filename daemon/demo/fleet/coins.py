@@ -7,10 +7,12 @@ import numpy as np
 
 from daemon.demo.market import draw_shocks, generate
 from daemon.demo.recording import Floats, Recording
+from hyperdrift.errors import BadInput
 
 NAMES: Final = ("BTC", "ETH", "SOL", "HYPE", "XRP", "DOGE", "SUI", "LINK")
 """The first coins; further ones are called `C9`, `C10` and so on."""
 
+_MOST_COINS: Final = 200
 _SHARED: Final = 0.55  # of the variance of a coin's returns: the market moves it
 _PRICES: Final = 6  # the first prices lie this many powers of ten apart at most
 _FIGURES: Final = 5  # significant figures of a price
@@ -38,7 +40,7 @@ def generate_coins(
     The coins differ in price, and the first are traded most.
 
     Args:
-        count: How many coins, at least 1.
+        count: How many coins, from 1 to 200.
         bars: How many bars of each, at least 2.
         interval_ms: Length of a bar, ms.
         seed: The same seed gives the same markets.
@@ -47,8 +49,12 @@ def generate_coins(
         turns: Whether what a model learns turns into its opposite there, as in `generate`.
 
     Raises:
-        BadInput: If the venue has no such interval, or `start_ms` is no multiple of it.
+        BadInput: If there are no coins or too many, the venue has no such interval, or `start_ms`
+            is no multiple of it.
     """
+    if not 1 <= count <= _MOST_COINS:
+        msg = f"{count} coins cannot be made up; write a number from 1 to {_MOST_COINS}"
+        raise BadInput(msg)
     market = draw_shocks(np.random.default_rng(seed), bars)
     return tuple(
         _scaled(

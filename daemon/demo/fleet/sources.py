@@ -1,17 +1,14 @@
-"""Find the recordings that a person names: files, folders of files, or a number of coins."""
+"""Find the recordings that a person names: files, and folders of files."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from daemon.demo.fleet.coins import generate_coins
 from daemon.demo.market import load
 from daemon.demo.recording import Recording
 from hyperdrift.errors import BadInput
 from hyperdrift.slot_name import SlotName
 
-MOST_COINS: Final = 200
-_STEP_MS: Final = 300_000
 _SUFFIXES: Final = frozenset({".parquet", ".csv", ".feather"})
 
 
@@ -30,36 +27,6 @@ def read_recordings(paths: Sequence[Path]) -> tuple[Recording, ...]:
             raise BadInput(msg)
         found[slot] = path, recording
     return tuple(recording for _, recording in found.values())
-
-
-def make_up(
-    coins: int,
-    bars: int,
-    seed: int,
-    *,
-    start_ms: int,
-    change_at: int | None = None,
-    turns: bool = True,
-) -> tuple[Recording, ...]:
-    """Make up recordings of 5m bars for several coins of one market.
-
-    Args:
-        coins: How many coins.
-        bars: How many bars of each.
-        seed: The same seed gives the same recordings.
-        start_ms: Open time of the first bar, ms UTC, a multiple of five minutes.
-        change_at: Number of the first bar after the whole market changed; None for no change.
-        turns: Whether what a model learns turns into its opposite there.
-
-    Raises:
-        BadInput: If there are no coins, or too many.
-    """
-    if not 1 <= coins <= MOST_COINS:
-        msg = f"{coins} coins cannot be made up; write a number from 1 to {MOST_COINS}"
-        raise BadInput(msg)
-    return generate_coins(
-        coins, bars, _STEP_MS, seed, start_ms=start_ms, change_at=change_at, turns=turns
-    )
 
 
 def start_of(recordings: Sequence[Recording], history: int) -> int:

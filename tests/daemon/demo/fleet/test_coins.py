@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 
 from daemon.demo.fleet.coins import coin_name, generate_coins
 from daemon.demo.market import generate
+from hyperdrift.errors import BadInput
 from tests.daemon.demo.markets import MINUTES_5, START_MS
 
 BARS = 4000
@@ -55,3 +57,9 @@ def test_a_market_alone_is_what_it_was_before_there_were_several() -> None:
     alone = generate(500, MINUTES_5, 7, start_ms=START_MS)
     silent = generate(500, MINUTES_5, 7, start_ms=START_MS, shared=(0.0, np.zeros(500)))
     assert np.array_equal(alone.close, silent.close)
+
+
+@pytest.mark.parametrize("coins", [0, -1, 201])
+def test_a_number_of_coins_that_makes_no_sense_is_refused(coins: int) -> None:
+    with pytest.raises(BadInput, match="write a number from 1 to 200"):
+        generate_coins(coins, 10, MINUTES_5, 1, start_ms=START_MS)

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.demo.fleet.sources import make_up, read_recordings, start_of
+from daemon.demo.fleet.sources import read_recordings, start_of
 from daemon.demo.recording import Recording
 from hyperdrift.errors import BadInput
-from tests.daemon.demo.markets import START_MS, market
+from tests.daemon.demo.markets import market
 
 HOURS = market(480, seed=8).resampled("1h")
 
@@ -43,12 +43,6 @@ def test_two_files_of_one_slot_are_refused_with_both_names(tmp_path: Path) -> No
 def test_a_folder_without_candles_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="has no candles; it needs files with names like"):
         read_recordings([tmp_path])
-
-
-@pytest.mark.parametrize("coins", [0, -1, 201])
-def test_a_number_of_coins_that_makes_no_sense_is_refused(coins: int) -> None:
-    with pytest.raises(BadInput, match="write a number from 1 to 200"):
-        make_up(coins, 10, 1, start_ms=START_MS)
 
 
 def test_a_replay_begins_by_the_shortest_bars() -> None:
