@@ -176,11 +176,11 @@ def alarms(make: Make, rows: Rows) -> list[int]:
     return sorted(found)
 
 
-def peer(make: Make, days: Rows, changes: Planted, repeats: int, months: int) -> dict[str, Any]:
+def peer(make: Make, days: Rows, changes: Planted, repeats: int) -> dict[str, Any]:
     rng = np.random.default_rng(1)
     scale = days.std(axis=(0, 1))
     scale[scale == 0] = 1.0
-    fired = [len(alarms(make, shuffled(days, MONTH_DAYS, rng) / scale)) for _ in range(months)]
+    fired = [len(alarms(make, shuffled(days, MONTH_DAYS, rng) / scale)) for _ in range(PEER_MONTHS)]
     table = {}
     for what in changes.names():
         rng, seen = np.random.default_rng(2), []
@@ -193,8 +193,8 @@ def peer(make: Make, days: Rows, changes: Planted, repeats: int, months: int) ->
     return {"false_alarms_per_30_days": round(float(np.mean(fired)), 2), "median_hours": table}
 
 
-def as_rare_as_ours(family: Callable[[float], Make], days: Rows, rate: float = 1.0) -> float:
-    """Return the parameter with which a family raises `rate` alarms in 30 quiet days."""
+def as_rare_as_ours(family: Callable[[float], Make], days: Rows) -> float:
+    """Return the parameter with which a family raises one alarm in 30 quiet days."""
     rng = np.random.default_rng(4)
     scale = days.std(axis=(0, 1))
     scale[scale == 0] = 1.0
@@ -202,7 +202,7 @@ def as_rare_as_ours(family: Callable[[float], Make], days: Rows, rate: float = 1
     low, high = 0.0, 64.0
     for _ in range(7):
         middle = (low + high) / 2
-        often = np.mean([len(alarms(family(middle), rows)) for rows in months]) > rate
+        often = np.mean([len(alarms(family(middle), rows)) for rows in months]) > 1
         low, high = (middle, high) if often else (low, middle)
     return high
 
@@ -210,9 +210,9 @@ def as_rare_as_ours(family: Callable[[float], Make], days: Rows, rate: float = 1
 def peers(days: Rows, changes: Planted, repeats: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, family in PEERS.items():
-        found[f"{name}, defaults"] = peer(family(0.0), days, changes, repeats, PEER_MONTHS)
+        found[f"{name}, defaults"] = peer(family(0.0), days, changes, repeats)
         rare = family(as_rare_as_ours(family, days))
-        found[f"{name}, as rare"] = peer(rare, days, changes, repeats, PEER_MONTHS)
+        found[f"{name}, as rare"] = peer(rare, days, changes, repeats)
     month = shuffled(days, MONTH_DAYS, np.random.default_rng(1))
     fired = len(alarms(lambda: river_drift.KSWIN(seed=1), month))
     found["KSWIN, defaults"] = {"false_alarms_per_30_days": fired}

@@ -34,6 +34,8 @@ LADDER: Final = (
 DEFAULT: Final = "default:"
 """Begins the setting of a slot that names no threshold; the default of its interval follows."""
 
+_LEAST_SHARE: Final = 0.02
+"""Of each class among the known labels."""
 VOL_BARS: Final = 288
 """Bars of returns behind a "vol:" threshold: one day of 5m bars, 288 bars at every interval."""
 
@@ -248,14 +250,13 @@ def format_table(rows: Sequence[Row], marked: tuple[int, float | str] | None = N
     return "\n".join(lines)
 
 
-def check_classes(labels: Labels, close: Array, horizon_bars: int, minimum: float = 0.02) -> None:
+def check_classes(labels: Labels, close: Array, horizon_bars: int) -> None:
     """Refuse labels in which a class is too rare to be learnt.
 
     Args:
         labels: The labels of the training rows, shape (n,).
         close: The closes of the same bars, shape (n,), for the table of alternatives.
         horizon_bars: The horizon of the labels.
-        minimum: Least share of each class among the known labels.
 
     Raises:
         ClassMissing: If a class has a smaller share. Its text has a table of the horizons and
@@ -264,12 +265,12 @@ def check_classes(labels: Labels, close: Array, horizon_bars: int, minimum: floa
     """
     have = shares(labels)
     rarest = int(np.argmin(have))
-    if have[rarest] >= minimum:
+    if have[rarest] >= _LEAST_SHARE:
         return
     rows = table(close, (horizon_bars, 2 * horizon_bars, 4 * horizon_bars), LADDER)
-    good = [row for row in rows if min(row.down, row.neutral, row.up) >= minimum]
+    good = [row for row in rows if min(row.down, row.neutral, row.up) >= _LEAST_SHARE]
     text = format_table(good or rows)
-    raise ClassMissing(CLASS_NAMES[rarest], float(have[rarest]), minimum, text)
+    raise ClassMissing(CLASS_NAMES[rarest], float(have[rarest]), _LEAST_SHARE, text)
 
 
 def _chosen(

@@ -45,7 +45,7 @@ RECOVER_S = 120.0
 
 async def survive(
     folder: Path, *, seconds: float, seed: int, every_s: float, speed: float = 300.0,
-    kinds: tuple[str, ...] = (), namespace: bool = False, tell: bool = True, calm_s: float = 60.0,
+    kinds: tuple[str, ...] = (), namespace: bool = False, calm_s: float = 60.0,
     second_pass_s: float = 600.0,
 ) -> dict[str, Any]:  # fmt: skip
     """Run everything; return the findings.
@@ -58,7 +58,6 @@ async def survive(
         speed: Venue seconds per wall second.
         kinds: Kinds of faults; all that are possible on this machine by default.
         namespace: Whether the run has a disk and a network of its own.
-        tell: Print the timeline while it runs.
         calm_s: Time without a new fault at the end, s.
         second_pass_s: Longest time of the second pass, s. With 0, an unreported fault is no
             violation, and no retrain is asked for.
@@ -67,7 +66,6 @@ async def survive(
     planned = plan.draw(seed, seconds, every_s, possible)
     total_s = LEAD_S + seconds + calm_s + 2 * RECOVER_S + second_pass_s
     setup = await asyncio.to_thread(prepare, folder, total_s, speed, seed, namespace=namespace)
-    setup.tell = tell
     await setup.open(plan.script(planned, LEAD_S, speed))
     setup.began = time.monotonic()
     async with setup.running():

@@ -170,8 +170,8 @@ def _signalled(pid: int, number: int) -> str:
     return "done"
 
 
-async def _gone(pid: int, within_s: float = 40.0) -> None:
+async def _gone(pid: int) -> None:
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(40):
             while Path(f"/proc/{pid}").exists():
                 await asyncio.sleep(0.1)

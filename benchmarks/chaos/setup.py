@@ -67,7 +67,6 @@ class ChaosSetup:
     folder: Path
     recording: Recording
     speed: float
-    has_namespace: bool
     port: int = 0
     began: float = field(default_factory=time.monotonic)
     timeline: list[dict[str, Any]] = field(default_factory=list)
@@ -76,7 +75,6 @@ class ChaosSetup:
     undamaged: list[tuple[float, Path]] = field(default_factory=list)
     """When the store was damaged, and its copy from before."""
     opened: float = 0.0
-    tell: bool = True
     daemon_was_ready: bool = False
     stop_s: float = 0.0
     retrained: str | None = None
@@ -126,9 +124,8 @@ class ChaosSetup:
         self.timeline.append(entry)
         with (self.folder / "timeline.jsonl").open("a") as file:
             file.write(json.dumps(entry) + "\n")
-        if self.tell:
-            extra = " ".join(f"{k}={v}" for k, v in fields.items() if k != "ours")
-            print(f"{entry['at_s']:8.1f}  {text}  {extra}", file=sys.stderr, flush=True)
+        extra = " ".join(f"{k}={v}" for k, v in fields.items() if k != "ours")
+        print(f"{entry['at_s']:8.1f}  {text}  {extra}", file=sys.stderr, flush=True)
 
     async def open(self, plan_script: str) -> None:
         """Open the exchange with its faults, and make the processes without starting them."""
@@ -314,7 +311,7 @@ def prepare(
     if namespace:
         size = f"size={DISK_MIB}m"
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", folder / "disk"], check=True)
-    setup = ChaosSetup(folder, recording, speed, namespace)
+    setup = ChaosSetup(folder, recording, speed)
     with open_store(setup.data) as store:
         columns = (recording.t, recording.open, recording.high, recording.low, recording.close)
         rows = zip(*(c[:IMPORTED].tolist() for c in (*columns, recording.volume)), strict=True)

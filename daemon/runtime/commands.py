@@ -42,11 +42,11 @@ Submit = Callable[[SlotName, Command, str], bool]
 
 
 class RateLimit:
-    """Allows at most `per_minute` items in any minute."""
+    """Allows at most `PER_MINUTE` items in any minute."""
 
-    def __init__(self, clock: Clock, per_minute: int = PER_MINUTE) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._taken: deque[float] = deque(maxlen=per_minute)
+        self._taken: deque[float] = deque(maxlen=PER_MINUTE)
 
     def take(self) -> bool:
         """Return whether one more may pass now, and count it if so."""

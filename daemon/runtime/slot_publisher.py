@@ -43,8 +43,8 @@ class SlotPublisher:
         bus: MqttConnection,
         topics: Topics,
         *,
-        tried: AsyncStore | None = None,
-        announcements: Announcements | None = None,
+        tried: AsyncStore | None,
+        announcements: Announcements | None,
     ) -> None:
         self._slot, self._store, self._bus, self._topics = slot, store, bus, topics
         self._tried = tried or store

@@ -22,7 +22,7 @@ def secure() -> None:
     if sys.stdout is None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _tolerant(2)
+        sys.stderr = _tolerant_stderr()
 
 
 def flush() -> None:
@@ -57,6 +57,6 @@ class _Tolerant(io.FileIO):
         return len(data) if written is None else written
 
 
-def _tolerant(number: int) -> TextIO:
-    raw = io.BufferedWriter(_Tolerant(number, "w", closefd=False))
+def _tolerant_stderr() -> TextIO:
+    raw = io.BufferedWriter(_Tolerant(2, "w", closefd=False))
     return io.TextIOWrapper(raw, errors="backslashreplace", line_buffering=True)

@@ -39,10 +39,10 @@ class TradeFile:
         columns: Our field -> its name in the file, if they differ.
         now_ms: Returns the present time, ms UTC; trades that close later are bad.
         counts: Counts what is bad or no closed trade.
-        header: The header of a CSV file, if it is known from before.
 
     Attributes:
-        header: The header of the CSV file; None if it has none or is none.
+        header: The header of the CSV file; None if it has none or is none. One that is known from
+            before may be set.
     """
 
     def __init__(
@@ -52,11 +52,10 @@ class TradeFile:
         *,
         now_ms: Callable[[], int],
         counts: TradeCounts | None = None,
-        header: Header | None = None,
     ) -> None:
         self.path = path.absolute()
         self.counts = counts or TradeCounts()
-        self.header = header
+        self.header: Header | None = None
         self._now_ms, self._reader = now_ms, RecordReader(columns, now_ms)
         self._fills = FillBatch(self._reader, now_ms, self._refuse)
         self._history = FileHistory(self.path, begin=self.counts.clear, refuse=self._refuse_file)

@@ -44,9 +44,9 @@ def folded(
     return lines
 
 
-def fitted(text: str, width: int, *, style: str = "", right: bool = False) -> Text:
+def fitted(text: str, width: int, *, right: bool = False) -> Text:
     """Return a text of exactly `width` cells: padded, or cut with an ellipsis."""
-    cell = Text(one_line(text), style=style)
+    cell = Text(one_line(text))
     if right:
         cell.pad_left(max(0, width - cell.cell_len))
     cell.truncate(width, overflow="ellipsis", pad=True)

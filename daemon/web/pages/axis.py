@@ -19,6 +19,8 @@ _STEPS_MS: Final = (
     *(days * _DAY_MS for days in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)),
 )
 _NEAR_END, _NEAR_START = 93.0, 7.0
+_MARGIN: Final = 0.08  # at either end of an axis of values, a share of its span
+_VALUE_TICKS, _TIME_TICKS = 6, 5  # about so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +51,33 @@ class Axis:
         return round(100 * min(1.0, max(0.0, share)), 2)
 
 
-def value_axis(values: list[float], margin: float = 0.08) -> Axis:
-    """Return an axis for finite values and zero, with a margin, a fraction, at either end."""
+def value_axis(values: list[float]) -> Axis:
+    """Return an axis for finite values and zero, with a margin at either end."""
     low, high = min(0.0, *values), max(0.0, *values)
-    room = (high - low) * margin or 1.0
+    room = (high - low) * _MARGIN or 1.0
     return Axis(low - room, high + room)
 
 
-def value_ticks(axis: Axis, unit: str, most: int = 6) -> tuple[Tick, ...]:
-    """Label round values, `unit` behind each; zero is always one of them if it lies inside."""
-    rough = (axis.high - axis.low) / most
+def value_ticks(axis: Axis) -> tuple[Tick, ...]:
+    """Label round values in bp; zero is always one of them if it lies inside."""
+    rough = (axis.high - axis.low) / _VALUE_TICKS
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
     digits = max(0, -math.floor(math.log10(step)))
     first = math.ceil(axis.low / step)
     count = math.floor(axis.high / step) - first + 1
-    values = ((first + i) * step for i in range(min(count, 2 * most)))
+    values = ((first + i) * step for i in range(min(count, 2 * _VALUE_TICKS)))
     return tuple(
-        Tick(axis.place(v), signed(v, unit, digits) if v else f"{number(0)} {unit}") for v in values
+        Tick(axis.place(v), signed(v, "bp", digits) if v else f"{number(0)} bp") for v in values
     )
 
 
-def time_ticks(axis: Axis, most: int = 5) -> tuple[Tick, ...]:
+def time_ticks(axis: Axis) -> tuple[Tick, ...]:
     """Label round times in UTC on an axis in ms."""
     span = axis.high - axis.low
-    step = next((s for s in _STEPS_MS if span / s <= most), _STEPS_MS[-1])
+    step = next((s for s in _STEPS_MS if span / s <= _TIME_TICKS), _STEPS_MS[-1])
     first = math.ceil(axis.low / step)
-    count = min(math.floor(axis.high / step) - first + 1, 2 * most)
+    count = min(math.floor(axis.high / step) - first + 1, 2 * _TIME_TICKS)
     ticks = []
     for t in ((first + i) * step for i in range(count)):
         at, place = instant(t), axis.place(t)

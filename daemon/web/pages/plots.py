@@ -110,7 +110,7 @@ def equity_plot(
     return EquityPlot(
         line=_steps(known, across, up),
         zero=round(100 - up.place(0), 2),
-        y=tuple(Tick(round(100 - t.at, 2), t.text) for t in value_ticks(up, "bp")),
+        y=tuple(Tick(round(100 - t.at, 2), t.text) for t in value_ticks(up)),
         x=time_ticks(across),
         marks=tuple(mark for mark in marks if across.low <= mark.at_ms <= across.high),
         told=f"Sum of {number(len(known))} signals after costs: {signed(last, 'bp')}.",

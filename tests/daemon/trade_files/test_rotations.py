@@ -278,7 +278,8 @@ def test_however_a_file_is_rotated_read_and_read_anew_each_trade_is_read_as_it_i
             rotate(path, way)
         if then == "restart":
             file.close()
-            file = TradeFile(path, {}, now_ms=lambda: NOW_MS, header=file.header)
+            header, file = file.header, TradeFile(path, {}, now_ms=lambda: NOW_MS)
+            file.header = header
         elif then:
             found = read(file) | found
     found = read(file) | found

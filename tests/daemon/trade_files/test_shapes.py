@@ -213,7 +213,8 @@ def test_a_header_that_a_rotation_lost_is_remembered(
         path.rename(tmp_path / "trades.csv.1")
     path.write_text("".join(rest))
     assert ids(file) == ["t1", "t2"]
-    again = opened("trades.csv", columns=columns, header=file.header)  # after a restart
+    again = opened("trades.csv", columns=columns)
+    again.header = file.header  # kept over a restart
     assert ids(again)[-2:] == ["t1", "t2"]
     if form == "renamed":
         packed = gzip.compress((tmp_path / "trades.csv.1").read_bytes())

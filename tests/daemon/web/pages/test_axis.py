@@ -21,7 +21,7 @@ def test_an_axis_of_values_has_room_and_zero_in_it() -> None:
 
 @pytest.mark.parametrize("high", [0.003, 1.0, 7.0, 123.0, 98_765.0])
 def test_values_are_labelled_at_round_ones_with_zero_among_them(high: float) -> None:
-    ticks = value_ticks(value_axis([-high / 2, high]), "bp")
+    ticks = value_ticks(value_axis([-high / 2, high]))
     assert 2 <= len(ticks) <= 7
     assert sum(tick.text == "0 bp" for tick in ticks) == 1
     assert len({tick.text for tick in ticks}) == len(ticks)
