@@ -39,6 +39,8 @@ SHORTEST: Final = 7_200
 BARS_PER_S: Final = 10
 # Several slots: shorter retrains and a slower market, so that two cores keep up.
 FLEET_HISTORY_BARS: Final = 9_000
+# First models go first in the queue: tried again sooner, those refused would hold up all drift.
+FLEET_RETRY_BARS: Final = 576
 FLEET_STREAM_BARS: Final = 2_640  # after the usual change
 FLEET_BARS_PER_S: Final = 3
 FLEET_MOST_BARS_PER_S: Final = 24  # of all slots
@@ -240,7 +242,7 @@ listen = "127.0.0.1:{setup.web_port}"
 cooldown_hours = 6
 max_retrains_per_day = 4
 min_new_bars = 144
-retry_bars = 144
+retry_bars = {FLEET_RETRY_BARS if several else 144}
 probation_hours = 24
 """
     if several:
