@@ -12,8 +12,7 @@ from daemon.registry.keys import public_path, trusted_keys
 from daemon.registry.latest_pointer import LATEST
 from daemon.registry.live_labels import LiveLabels
 from daemon.registry.registry import Registry
-from daemon.registry.served_form import served_form
-from daemon.registry.version_info import signals_told, slots_in
+from daemon.registry.version_info import served_form, signals_told, slots_in
 from daemon.store.data_folder import STORE_NAME, open_store
 from hyperdrift import version_files
 from hyperdrift.errors import VersionRefused

@@ -17,9 +17,8 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from daemon.core.atomic_files import Files
 from daemon.registry.latest_pointer import Move, Pointer
-from daemon.registry.served_form import served_form
 from daemon.registry.signing import KeyRing, Signer
-from daemon.registry.version_info import VersionInfo, describe
+from daemon.registry.version_info import VersionInfo, describe, served_form
 from hyperdrift import version_files
 from hyperdrift.errors import VersionRefused
 from hyperdrift.loaded_model import LoadedModel, load

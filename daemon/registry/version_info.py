@@ -1,4 +1,4 @@
-"""Describe the versions of slots for lists, even if their files are damaged."""
+"""What lists say of versions, even of damaged ones, and which form of a version is served."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperdrift.errors import BadInput, VersionRefused
+from hyperdrift.manifest import Manifest
 from hyperdrift.slot_name import SlotName
 from hyperdrift.verification import certificate_fault
 from hyperdrift.version_files import read_certificate, read_manifest
@@ -66,6 +67,15 @@ def describe(path: Path, model_id: str) -> VersionInfo:
         mean_return=decided.get("expectancy"),
         skill=test.get("skill"),
     )
+
+
+def served_form(manifest: Manifest) -> str:
+    """Return the form that the daemon loads: the portable one, whose libraries are its own.
+
+    The joblib is for bots; its scikit-learn may be another one. Only versions that were made
+    before there was a portable form are loaded from it.
+    """
+    return "onnx" if "onnx" in manifest.forms else "joblib"
 
 
 def signals_told(info: Mapping[str, Any]) -> str:
