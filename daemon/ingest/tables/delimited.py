@@ -1,6 +1,7 @@
 """Read delimited text: CSV and its relatives, with or without a header."""
 
 import csv
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -236,7 +237,9 @@ def _is_value(cell: str) -> bool:
     """Return whether a cell is a number or a date, which may name its month."""
     if _VALUE.fullmatch(cell.strip()):
         return True
-    return any(map(str.isdigit, cell)) and any(m == m for m in map(month, _WORD.findall(cell)))  # noqa: PLR0124 - NaN
+    return any(map(str.isdigit, cell)) and any(
+        math.isfinite(month(word)) for word in _WORD.findall(cell)
+    )
 
 
 def _header_line(rows: Sequence[Sequence[str]], width: int, known: Known) -> int | None:
