@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,13 @@ from hypothesis import strategies as st
 
 from daemon.trade_files.closed_trade import FileTrade
 from daemon.trade_files.trade_file import TradeFile
+from tests.daemon.trade_files.reading import NOW_MS, Opened, read
 from tests.daemon.trade_files.venue_fills import Known, Leg, Market, ccxt, market, page_csv
 
-NOW_MS = 1_796_000_000_000
 
-
-def read(path: Path) -> list[FileTrade]:
-    file = TradeFile(path, {}, now_ms=lambda: NOW_MS)
-    found: list[FileTrade] = []
-    while (trades := file.new()) is not None:
-        found += trades
-    file.close()
-    return found
+def trades_in(path: Path) -> list[FileTrade]:
+    with closing(TradeFile(path, {}, now_ms=lambda: NOW_MS)) as file:
+        return read(file)
 
 
 @st.composite
@@ -72,7 +68,7 @@ def test_every_shape_of_the_same_fills_gives_the_same_trades(folder: Path, made:
     }
     for name, text in shapes.items():
         (folder / name).write_text(text)
-        same(read(folder / name), made.trades)
+        same(trades_in(folder / name), made.trades)
 
 
 @settings(max_examples=40, deadline=None)
@@ -85,7 +81,7 @@ def test_no_splitting_of_fills_changes_a_trade(
         split += pieces(fill, data.draw(st.integers(1, 3)))
     path = folder / "split.jsonl"
     path.write_text("".join(json.dumps(fill) + "\n" for fill in split))
-    same(read(path), made.trades)
+    same(trades_in(path), made.trades)
 
 
 def pieces(fill: dict[str, Any], count: int) -> Iterator[dict[str, Any]]:
@@ -118,9 +114,8 @@ def test_appended_in_pieces_repeated_and_restarted_each_trade_comes_once(
         if restarts:
             file.close()
             file = TradeFile(path, {}, now_ms=lambda: NOW_MS)
-        while (trades := file.new()) is not None:
-            for trade in trades:
-                found.setdefault(trade.trade_id, trade)
+        for trade in read(file):
+            found.setdefault(trade.trade_id, trade)
     file.close()
     same(list(found.values()), made.trades)
 
@@ -130,7 +125,7 @@ def test_appended_in_pieces_repeated_and_restarted_each_trade_comes_once(
 def test_what_the_fills_earn_and_cost_is_what_the_trades_do(folder: Path, made: Market) -> None:
     path = folder / "sums.jsonl"
     path.write_text("".join(json.dumps(fill) + "\n" for fill in made.fills))
-    trades = read(path)
+    trades = trades_in(path)
     fees, earned = (sum(float(fill[name]) for fill in made.fills) for name in ("fee", "closedPnl"))
     assert sum(trade.fee for trade in trades) == pytest.approx(fees, abs=1e-6)
     assert sum(trade.pnl for trade in trades) == pytest.approx(earned - fees, abs=1e-6)
@@ -142,7 +137,7 @@ def legs(*sizes: str) -> list[Leg]:
 
 def write(path: Path, fills: list[dict[str, Any]]) -> list[FileTrade]:
     path.write_text("".join(json.dumps(fill) + "\n" for fill in fills))
-    return read(path)
+    return trades_in(path)
 
 
 _SOME = market(
@@ -179,7 +174,7 @@ def test_fills_under_other_names_give_the_same_trades(tmp_path: Path, form: str)
         ]
     path = tmp_path / "fills.json"
     path.write_text(json.dumps(rows))
-    found = read(path)
+    found = trades_in(path)
     assert [trade.side for trade in found] == [known.side for known in _SOME.trades]
     assert [trade.pnl for trade in found] == pytest.approx([known.pnl for known in _SOME.trades])
 
@@ -202,7 +197,7 @@ def test_a_file_that_begins_inside_a_trade_counts_what_it_shows(tmp_path: Path) 
     closed = sum(float(fill["closedPnl"]) - float(fill["fee"]) for fill in made.fills[2:4])
     assert first.pnl == pytest.approx(closed)
     (tmp_path / "page.csv").write_text(page_csv(made.fills[2:]))
-    assert [trade.pnl for trade in read(tmp_path / "page.csv")] == pytest.approx(
+    assert [trade.pnl for trade in trades_in(tmp_path / "page.csv")] == pytest.approx(
         [first.pnl, second.pnl]
     )
 
@@ -220,11 +215,11 @@ def test_what_the_page_calls_a_forced_close_is_one(tmp_path: Path, way: str) -> 
     made = market(legs("1", "-1"))
     path = tmp_path / "page.csv"
     path.write_text(page_csv(made.fills).replace("Close Long", way))
-    same(read(path), made.trades)
+    same(trades_in(path), made.trades)
 
 
 def test_a_liquidation_closes_a_trade_and_spot_and_other_kinds_are_told_apart(
-    tmp_path: Path,
+    opened: Opened, tmp_path: Path
 ) -> None:
     made = market(legs("1", "-1"))
     made.fills[1] |= {"dir": "Liquidated Cross Long", "liquidation": {"method": "market"}}
@@ -232,14 +227,11 @@ def test_a_liquidation_closes_a_trade_and_spot_and_other_kinds_are_told_apart(
     paid = {"time": NOW_MS, "hash": "0x", "delta": {"type": "funding", "coin": "BTC"}}
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(each) + "\n" for each in [*made.fills, spot, paid]))
-    file = TradeFile(path, {}, now_ms=lambda: NOW_MS)
-    while file.new() is not None:
-        pass
+    file = opened(path)
+    same(read(file), made.trades)
     assert dict(file.counts.no_slot) == {"spot @107": 1}
     assert dict(file.counts.others) == {"funding payment": 1}
     assert not file.counts.bad
-    file.close()
-    same(read(path), made.trades)
 
 
 @pytest.mark.parametrize(
@@ -252,22 +244,18 @@ def test_the_pages_dates_are_read_in_the_order_that_the_column_shows(
     made.fills[2:] = [{**fill, "time": fill["time"] + 86_400_000} for fill in made.fills[2:]]
     path = tmp_path / "page.csv"
     path.write_text(page_csv(made.fills, form))
-    trades = read(path)
+    trades = trades_in(path)
     same(trades, made.trades)
     assert trades[0].closed_ms == made.fills[1]["time"] // 1000 * 1000
 
 
-def test_dates_whose_order_nothing_shows_are_refused_with_the_reason(tmp_path: Path) -> None:
+def test_dates_whose_order_nothing_shows_are_refused_with_the_reason(opened: Opened) -> None:
     text = page_csv(
         market(legs("1", "-1"), first_ms=1_793_577_600_000).fills, "03/02/2026 - %H:%M:%S"
     )
-    path = tmp_path / "page.csv"
-    path.write_text(text)
-    file = TradeFile(path, {}, now_ms=lambda: NOW_MS)
-    while file.new() is not None:
-        pass
+    file = opened("page.csv", text)
+    read(file)
     assert dict(file.counts.bad) == {"the order of day and month is not certain": 2}
-    file.close()
 
 
 def test_a_page_of_gross_profits_is_known_by_its_openings(tmp_path: Path) -> None:
@@ -279,4 +267,4 @@ def test_a_page_of_gross_profits_is_known_by_its_openings(tmp_path: Path) -> Non
     path = tmp_path / "page.csv"
     head = "time,coin,dir,px,sz,ntl,fee,closedPnl\n"
     path.write_text(head + "".join(row + m + "\n" for row, m in zip(rows, money, strict=True)))
-    same(read(path), made.trades)
+    same(trades_in(path), made.trades)

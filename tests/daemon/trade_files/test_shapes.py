@@ -5,18 +5,14 @@ import gzip
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from daemon.trade_files.closed_trade import FileTrade
-from daemon.trade_files.trade_file import TradeFile
-from hyperdrift.clock import SystemClock
 from hyperdrift.slot_name import DAY_MS
+from tests.daemon.trade_files.reading import NOW_MS, Opened, ids, read
 
-NOW_MS = SystemClock().now_ms()
 FIELD = Path(__file__).parents[4] / "shared" / "field" / "trades"
 
 
@@ -35,37 +31,6 @@ def table(rows: list[dict[str, Any]], delimiter: str = ",", end: str = "\n") -> 
 
 def lines(rows: list[dict[str, Any]]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-Opened = Callable[..., TradeFile]
-
-
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Opened]:
-    files: list[TradeFile] = []
-
-    def begin(name: str, content: bytes | str | None = None, **options: Any) -> TradeFile:
-        path = tmp_path / name
-        if content is not None:
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        options.setdefault("now_ms", lambda: NOW_MS)
-        files.append(TradeFile(path, options.pop("columns", {}), **options))
-        return files[-1]
-
-    yield begin
-    for file in files:
-        file.close()
-
-
-def read(file: TradeFile) -> list[FileTrade]:
-    found: list[FileTrade] = []
-    while (trades := file.new()) is not None:
-        found += trades
-    return found
-
-
-def ids(file: TradeFile) -> list[str]:
-    return [each.trade_id for each in read(file)]
 
 
 SHAPES: dict[str, bytes | str] = {
@@ -157,9 +122,8 @@ def test_a_date_with_a_named_month_is_read_whole_or_bad(
     opened: Opened, text: str, is_read: bool
 ) -> None:
     at_ms = 1_795_996_400_000
-    now_ms = at_ms + DAY_MS
-    file = opened("a.jsonl", lines([trade(1, opened_ms=1_795_000_000, closed_ms=text)]),
-                  now_ms=lambda: now_ms)  # fmt: skip
+    row = trade(1, opened_ms=1_795_000_000, closed_ms=text)
+    file = opened("a.jsonl", lines([row]), now_ms=at_ms + DAY_MS)
     assert [each.closed_ms for each in read(file)] == [at_ms] * is_read
     assert dict(file.counts.bad) == ({} if is_read else {"closed_ms is no time": 1})
 
@@ -235,7 +199,7 @@ def test_a_file_without_any_header_is_read_if_its_columns_are_certain(opened: Op
         "page.csv",
         "17/01/2026 - 10:00:00,BTC,Open Long,100,1,100,0.05,-0.05\n"
         "17/01/2026 - 10:05:00,BTC,Close Long,101,1,101,0.05,0.95\n",
-        now_ms=lambda: 1_769_000_000_000,
+        now_ms=1_769_000_000_000,
     )
     (found,) = read(page)
     assert found.side == "buy"
@@ -348,10 +312,8 @@ def test_freqtrades_exports_are_read(opened: Opened) -> None:
 
 @pytest.mark.skipif(not FIELD.is_dir(), reason="needs ../shared/field")
 @pytest.mark.parametrize("path", sorted(FIELD.glob("*")), ids=lambda path: path.name)
-def test_the_files_from_the_field_are_read(path: Path) -> None:
-    file = TradeFile(path, {}, now_ms=lambda: 1_796_000_000_000)
-    found = read(file)
-    file.close()
-    assert found
+def test_the_files_from_the_field_are_read(opened: Opened, path: Path) -> None:
+    file = opened(path)
+    assert read(file)
     assert not file.counts.bad
     assert file.counts.trouble == ""

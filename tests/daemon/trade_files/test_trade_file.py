@@ -1,7 +1,6 @@
 """Trades from a file: each once, whatever the bot and its log rotation do to the file."""
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,45 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.trade_files.closed_trade import FileTrade
 from daemon.trade_files.trade_counts import described
 from daemon.trade_files.trade_file import TradeFile
-from hyperdrift.clock import SystemClock
 from tests.captured import capture_logs
-
-NOW_MS = SystemClock().now_ms()
+from tests.daemon.trade_files.reading import NOW_MS, Opened, ids, read
 
 
 def line(trade_id: object, **fields: Any) -> str:
     whole = {"trade_id": trade_id, "side": "buy", "opened_ms": NOW_MS - 9, "closed_ms": NOW_MS - 5}
     return json.dumps({**whole, "pnl": 1.5, **fields}) + "\n"
-
-
-Opened = Callable[..., TradeFile]
-
-
-@pytest.fixture
-def opened() -> Iterator[Opened]:
-    files: list[TradeFile] = []
-
-    def begin(path: Path, columns: dict[str, str] | None = None) -> TradeFile:
-        files.append(TradeFile(path, columns or {}, now_ms=lambda: NOW_MS))
-        return files[-1]
-
-    yield begin
-    for file in files:
-        file.close()
-
-
-def read(file: TradeFile) -> list[FileTrade]:
-    found: list[FileTrade] = []
-    while (trades := file.new()) is not None:
-        found += trades
-    return found
-
-
-def ids(file: TradeFile) -> list[str]:
-    return [trade.trade_id for trade in read(file)]
 
 
 def test_a_csv_file_with_other_names_and_times_is_read_by_its_columns(
@@ -61,7 +30,7 @@ def test_a_csv_file_with_other_names_and_times_is_read_by_its_columns(
     )
     columns = {"trade_id": "id", "side": "direction", "pnl": "profit"}
     columns |= {"opened_ms": "open_time", "closed_ms": "close_time"}
-    first, second = read(opened(path, columns))
+    first, second = read(opened(path, columns=columns))
     assert (first.trade_id, first.side, first.pnl) == ("7", "buy", -2.5)
     assert (first.opened_ms, first.closed_ms) == (1_751_364_000_000, 1_751_364_300_000)
     assert (second.side, second.opened_ms) == ("sell", 1_751_364_000_000)
@@ -141,7 +110,7 @@ def test_a_missing_column_is_named(opened: Opened, tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     path.write_text("id,side\n1,buy\n")
     with capture_logs() as logs:
-        read(opened(path, {"trade_id": "id"}))
+        read(opened(path, columns={"trade_id": "id"}))
     assert logs[0]["why"] == "no column 'opened_ms'; it has id, side"
 
 
