@@ -44,9 +44,10 @@ class WithdrawJob(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskChallenger(Action):
-    """Ask a quick challenger whether a retrain would help; answered by `ChallengerJudged`.
+    """Ask a quick challenger whether a retrain would help and the gates would refuse it.
 
-    `reason` is the evidence that asks for the retrain, `since_ms` as of `StartRetrain`.
+    The answer is a `ChallengerJudged`. `reason` is the evidence that asks for the retrain,
+    `since_ms` as of `StartRetrain`.
     """
 
     job_id: str

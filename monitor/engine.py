@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 from monitor import events
 from monitor.actions import Action, AskChallenger, Reply, WithdrawJob
 from monitor.bots import Bots
-from monitor.challenge import challenge_finding
 from monitor.errors import BadObservation
 from monitor.outbox import Outbox
 from monitor.phases import Phase
@@ -266,14 +265,14 @@ class Engine:
 
     def _must_ask(self, choice: Start) -> Champion | None:
         champion = self._champion
-        if champion is None or choice.trigger != "drift" or not self.settings.challenge:
+        if champion is None or not choice.is_asked or not self.settings.challenge:
             return None
         settled = champion.challenge.settled(self._now_ms, champion.drifted, self._hold_ms)
         return None if settled else champion
 
     def _ask_challenger(self, choice: Start, champion: Champion) -> None:
         job_id = self._retrains.name(self._now_ms)
-        champion.challenge.ask(job_id, self._now_ms, champion.drifted)
+        champion.challenge.ask(job_id, self._now_ms, choice, champion.drifted)
         self._out.decide(f"wait: {self._under_way()}", start=False, job=job_id)
         why = {"reason": choice.reason, "since_ms": self._now_ms}
         self._out.order(AskChallenger, job_id=job_id, **why)
@@ -285,7 +284,7 @@ class Engine:
 
     def _on_challenger(self, event: events.ChallengerJudged) -> None:
         if self._champion is not None and self._champion.challenge.take(event):
-            self._out.tell([challenge_finding(event)])
+            self._out.tell([self._champion.challenge.finding(event)])
 
     def _collecting(self) -> str:
         """Return how far the bars for a first model are; the decision has no such figures."""
@@ -304,6 +303,7 @@ class Engine:
             refusals=self._retrains.refusals,
             drifted=tuple(champion.drifted) if champion else (),
             unhelpful=champion.challenge.objection(*asked) if champion else "",
+            refusal=champion.challenge.refusal(*asked) if champion else "",
             fell=champion.fell if champion else "",
             paused=self._paused,
             unservable=self._bots.unservable(self._now_ms),
@@ -321,7 +321,7 @@ class Engine:
             why = self._bots.objection(self._now_ms) or "it is paused until resume"
             return f"candidate {candidate.model_id} waits: {why}"
         if self._champion is not None and self._champion.challenge.pending(self._now_ms):
-            return f"drift of {', '.join(self._champion.challenge.drifted)}; would a retrain help?"
+            return f"{self._champion.challenge.reason}; would a retrain help?"
         return ""
 
     def _start(self, choice: Start, *, forced: bool) -> RetrainJob:

@@ -13,6 +13,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 _RARE_BARS_PER_DAY = 24
 _FAR_DAYS = 3650
+_ASKED = ("drift", "win_rate", "age")
 # Of `retry_bars`: to eight days at 5m.
 _DOUBLINGS = 3
 
@@ -30,7 +31,8 @@ class PolicySettings:
         max_age_days: A model whose newest training bar is older is renewed; 0 never.
         schedule_days: Retrain this long after the last one began, whatever the evidence; 0 never.
         on_drift: Whether drift of the features starts a retrain.
-        challenge: Whether a quick challenger must first show that a retrain for drift would help.
+        challenge: Whether a quick challenger is asked before a retrain for drift, win rate or age:
+            would it help against the drift, and would the gates refuse it.
         on_win_rate: Whether a fallen win rate starts a retrain.
         false_alarms_per_month: What the drift monitor is calibrated to, over all features.
         win_rate_floor: Below this share over `win_rate_trades` trades a model is renewed.
@@ -90,7 +92,8 @@ class Situation:
     retrains began, oldest first, `unsuccessful_ms` when the last one failed or was refused,
     `refusals` how many in a row were refused.
     `drifted` names features, `fell` says in words how the win rate fell, `unservable` why the
-    bot could not load a new model, `unhelpful` why a retrain for drift would not help.
+    bot could not load a new model, `unhelpful` why a retrain for drift would not help, `refusal`
+    why the gates would refuse one.
     """
 
     now_ms: int
@@ -102,6 +105,7 @@ class Situation:
     refusals: int = 0
     drifted: tuple[str, ...] = ()
     unhelpful: str = ""
+    refusal: str = ""
     fell: str = ""
     paused: bool = False
     unservable: str = ""
@@ -115,6 +119,11 @@ class Start:
 
     trigger: str
     reason: str
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a quick challenger is asked first: not before a schedule or a first model."""
+        return self.trigger in _ASKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +273,7 @@ def _hindrance(settings: PolicySettings, now: Situation, trigger: str) -> str:
     new_bars = (now.now_ms - (now.trained_to_ms or 0)) // now.interval_ms
     if new_bars < settings.min_new_bars:
         return f"fewer than {settings.min_new_bars} bars are new to the live model"
-    return ""
+    return now.refusal if trigger in _ASKED else ""
 
 
 def _drift(now: Situation) -> str:

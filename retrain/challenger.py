@@ -2,14 +2,14 @@
 
 A whole retrain takes every core for half a minute, and the swap after it may do harm. One small
 model, fitted twice on the bars before the judged ones, shows whether the bars since the
-champion's training are worth learning from.
+champion's training are worth learning from. The answer also names the gates that would refuse.
 
 A small model may lose to the champion only because it is small. So it is also compared with a
 stale twin of its own, fitted only on bars that the champion has seen. The difference of the two
 is what the newer bars are worth.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +22,7 @@ from retrain.champion import ChampionModel
 from retrain.dataset import LEAST_ROWS, Rows
 from retrain.job import Job
 from retrain.judging.comparison import champion_rows
+from retrain.judging.prejudgement import prejudge
 from retrain.scores import row_log_loss
 
 # In the first piece the challenger knows no newer bars, and in the last all but the piece's own.
@@ -36,6 +37,7 @@ class ChallengerAnswer:
 
     Log losses in nats, on `rows` rows that no model was fitted on: `champion` of the live
     model, `fresh` of the challenger, `stale` of its twin without the newer bars.
+    `refused_by` names the gates that would refuse a candidate, `refusal` is why.
     """
 
     helps: bool | None
@@ -44,6 +46,8 @@ class ChallengerAnswer:
     champion: float | None = None
     fresh: float | None = None
     stale: float | None = None
+    refused_by: tuple[str, ...] = ()
+    refusal: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields."""
@@ -51,7 +55,7 @@ class ChallengerAnswer:
 
 
 def ask(job: Job) -> ChallengerAnswer:
-    """Train the quick challenger walking forward, and compare.
+    """Train the quick challenger walking forward, and compare; prejudge a candidate.
 
     The answer is no if its mean log loss beats neither the champion's nor its stale twin's.
 
@@ -62,18 +66,20 @@ def ask(job: Job) -> ChallengerAnswer:
         return ChallengerAnswer(None, "there is no live model to challenge")
     # On a busy machine the threads of one small fit wait for each other longer than they work.
     with threadpool_limits(limits=1):
-        return _ask(job, job.champion)
+        rows = dataset.build(
+            job.frame,
+            job.horizon_bars,
+            job.threshold,
+            job.previous_threshold,
+            lambda _: None,
+            computed=job.computed,
+        )
+        refusal = prejudge(rows, job)
+        answer = _compared(job, job.champion, rows)
+        return replace(answer, refused_by=refusal.refused_by, refusal=refusal.text)
 
 
-def _ask(job: Job, champion: ChampionModel) -> ChallengerAnswer:
-    rows = dataset.build(
-        job.frame,
-        job.horizon_bars,
-        job.threshold,
-        job.previous_threshold,
-        lambda _: None,
-        computed=job.computed,
-    )
+def _compared(job: Job, champion: ChampionModel, rows: Rows) -> ChallengerAnswer:
     gap = 2 * rows.horizon_bars
     fresh = champion_rows(champion, rows, job.close_ms, job.schema_hash, LEAST_ROWS + gap)
     if isinstance(fresh, str):

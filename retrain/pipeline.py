@@ -39,7 +39,7 @@ from retrain.labels import DOWN, UP, shares
 from retrain.reporting.plots import draw
 from retrain.reporting.report import render
 from retrain.scores import Scores, score, share_shift
-from retrain.stacking.scaling import notes, scaled
+from retrain.stacking.scaling import notes, scaled_trainer
 from retrain.stacking.stack import Recipe, Trainer
 from retrain.stacking.twin import Model, fit_twin, refit
 from retrain.steps import Progress, StepWatch
@@ -95,7 +95,7 @@ def _run(
     job: Job, directory: artifact.Folder, fresh: FreshInterpreter, watch: StepWatch
 ) -> Candidate:
     rows = _rows(job, watch)
-    trainer = _trainer(job, rows)
+    trainer = scaled_trainer(job, rows)
     watch.step("out-of-fold")
     given, twin = fit_twin(rows, trainer, job.rule_settings)
     watch.step("judge")
@@ -178,12 +178,6 @@ def _rows(job: Job, watch: StepWatch) -> Rows:
         watch.step,
         computed=job.computed,
     )
-
-
-def _trainer(job: Job, rows: Rows) -> Trainer:
-    recipe = replace(job.recipe, seed=job.seed)
-    recipe = scaled(recipe, len(rows.labels[rows.train]))
-    return Trainer(recipe, features.NAMES, job.jobs, job.fits)
 
 
 def _findings(rows: Rows, given: NDArray[np.float64], twin: Model, job: Job) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class RetrainProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChallengeProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """A quick challenger that was asked whether a retrain would help.
+    """A quick challenger that was asked whether a retrain would help and pass.
 
     Attributes:
         job: Names it.

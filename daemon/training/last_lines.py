@@ -12,7 +12,10 @@ _Line = TypeVar("_Line", bound=msgspec.Struct)
 
 
 class ChallengeOutcome(msgspec.Struct, frozen=True):
-    """The answer of a quick challenger; log losses in nats, None if nothing was compared."""
+    """The answer of a quick challenger; log losses in nats, None if nothing was compared.
+
+    `refused_by` names the gates that would refuse a candidate, `refusal` says why.
+    """
 
     helps: bool | None
     text: str
@@ -20,6 +23,8 @@ class ChallengeOutcome(msgspec.Struct, frozen=True):
     champion: float | None = None
     fresh: float | None = None
     stale: float | None = None
+    refused_by: tuple[str, ...] = ()
+    refusal: str = ""
 
 
 class JobVerdict(msgspec.Struct, frozen=True):

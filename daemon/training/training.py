@@ -155,6 +155,8 @@ def challenger_judged(
         champion=answer.champion,
         fresh=answer.fresh,
         stale=answer.stale,
+        refused_by=answer.refused_by,
+        refusal=answer.refusal,
     )
 
 

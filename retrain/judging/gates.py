@@ -5,7 +5,7 @@ certificate, so that a bot can refuse a version that was never judged.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from retrain.deciding.block_bootstrap import Interval
@@ -81,17 +81,34 @@ class Shipped:
 
 def judge(evidence: Evidence, limits: GateLimits) -> tuple[Gate, ...]:
     """Judge the twin by its measurements on the test block."""
+    train_accuracy, test_accuracy, overfit, calibrated = market_gates(evidence, limits)
+    told = f"{test_accuracy.verdict}; of the decisions {evidence.test.decisions.signals_told}"
     return (
-        *_accuracy(evidence, limits),
+        train_accuracy,
+        replace(test_accuracy, verdict=told),
         all_classes(evidence.train, evidence.test, evidence.quietest, limits.all_classes),
-        _overfit(evidence, limits.overfit),
+        overfit,
         _beats_prior(evidence, limits.beats_prior),
         _direction(evidence, limits.direction),
-        _calibrated(evidence, limits.calibrated),
+        calibrated,
         earns(evidence.test, limits.earns),
         beats_champion(evidence.champion, limits.beats_champion),
         _parity(evidence.parity, limits.parity),
         _same_bars(evidence.provenance, limits.same_bars),
+    )
+
+
+def market_gates(evidence: Evidence, limits: GateLimits) -> tuple[Gate, Gate, Gate, Gate]:
+    """Judge by accuracy and calibration, which fail where the market is not the one learnt from.
+
+    Returns:
+        train_accuracy, test_accuracy, overfit and calibrated.
+    """
+    accuracies = _accuracy(evidence, limits)
+    return (
+        *accuracies,
+        _overfit(evidence, limits.overfit),
+        _calibrated(evidence, limits.calibrated),
     )
 
 
@@ -117,8 +134,6 @@ def _accuracy(evidence: Evidence, limits: GateLimits) -> tuple[Gate, Gate]:
         if not passed and neutral < _FEW_NEUTRAL:
             text += f", which is a limit for about 70 % NEUTRAL and {neutral:.0%} are: a slot"
             text += " without a threshold in the configuration gets one that fits its bars"
-        if name == "test_accuracy":
-            text += f"; of the decisions {scores.decisions.signals_told}"
         gates.append(Gate(name, value, limit, passed, text, why))
     return gates[0], gates[1]
 

@@ -7,10 +7,12 @@ all. The figures were chosen on training blocks of BTC (docs/measurements/stack.
 from dataclasses import fields, replace
 from typing import Final
 
+from retrain import features
 from retrain.dataset import Rows
 from retrain.deciding.block_bootstrap import block_length
+from retrain.job import Job
 from retrain.scores import CALIBRATION_BINS, calibration_bins
-from retrain.stacking.stack import Recipe
+from retrain.stacking.stack import Recipe, Trainer
 
 _NAMES: Final = {
     "gb_trees": "steps of gradient boosting",
@@ -27,6 +29,13 @@ _NAMES: Final = {
 }
 _FEW_ROWS: Final = 1_500
 """Below this, base models vary by chance: smaller steps and more trees reduce that."""
+
+
+def scaled_trainer(job: Job, rows: Rows) -> Trainer:
+    """Return what fits the job's recipe, with sizes for its training block."""
+    recipe = replace(job.recipe, seed=job.seed)
+    recipe = scaled(recipe, len(rows.labels[rows.train]))
+    return Trainer(recipe, features.NAMES, job.jobs, job.fits)
 
 
 def scaled(recipe: Recipe, n_rows: int) -> Recipe:

@@ -74,13 +74,13 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """The four fitted base models, in the order of `BASE_NAMES`, and the bins they see."""
+    """Fitted base models, in the order of `BASE_NAMES`, and the bins they see."""
 
     binner: KBinsDiscretizer
     models: tuple[Any, ...]
 
     def probabilities(self, features: Features, names: Sequence[str]) -> Probabilities:
-        """Return the inputs of the meta model, shape (n, 12)."""
+        """Return the inputs of the meta model, shape (n, 12), of all four models."""
         binned = self.binner.transform(_named(features, names))
         return np.hstack([model.predict_proba(binned) for model in self.models])
 
@@ -170,6 +170,16 @@ class Trainer:
             test = slice(fold.test.start, fold.test.stop)
             given[test] = next(fitted).probabilities(features[test], self.names)
         return given, fitted
+
+    def fit_first(self, features: Features, labels: Labels) -> Bases:
+        """Fit the first base model alone, on features of shape (n, 17) and labels of shape (n,).
+
+        Raises:
+            TooFewBars: If a class is missing.
+        """
+        binner = self._fit_binner(features, labels)
+        binned = binner.transform(_named(features, self.names)).astype(np.float32)
+        return Bases(binner, (self._fit(BASE_NAMES[0], binned, labels),))
 
     def assemble(self, bases: Bases, meta: Pipeline, features: Features, labels: Labels) -> Stack:
         """Put fitted parts together into one scikit-learn object.

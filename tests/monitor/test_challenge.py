@@ -1,4 +1,4 @@
-"""Before a drift starts a retrain, a quick challenger is asked whether one would help."""
+"""Before evidence starts a retrain, a quick challenger is asked whether it would be worth it."""
 
 from typing import Any
 
@@ -30,8 +30,13 @@ def drift(slot: Slot, column: int) -> str:
     raise AssertionError("no drift was seen")
 
 
-def answer(slot: Slot, job_id: str, helps: bool | None) -> tuple[Action, ...]:
-    return slot.give(events.ChallengerJudged, job_id=job_id, helps=helps, detail=FIGURES)
+def answer(slot: Slot, job_id: str, helps: bool | None, **more: Any) -> tuple[Action, ...]:
+    return slot.give(events.ChallengerJudged, job_id=job_id, helps=helps, detail=FIGURES, **more)
+
+
+def refuse(slot: Slot, job_id: str) -> tuple[Action, ...]:
+    why = "NEUTRAL was expected on 78.0% of the bars and happened on 87.0%"
+    return answer(slot, job_id, helps=True, refused_by=("calibrated",), refusal=why)
 
 
 def test_a_drift_waits_for_the_answer_and_a_yes_starts_the_retrain() -> None:
@@ -65,6 +70,69 @@ def test_a_no_stands_in_the_way_of_drift_alone() -> None:
     slot.serve("m1", calibration=calibrated())
     answer(slot, drift(slot, 0), helps=False)
     assert [s.trigger for s in only(slot.tick(2 * DAY_MS), StartRetrain)] == ["age"]
+
+
+def old(**limits: Any) -> tuple[Slot, str]:
+    """A slot whose model has just become too old, and the question that this led to."""
+    slot = Slot(max_age_days=2.0, min_new_bars=0, **limits)
+    slot.serve("m1")
+    (asked,) = only(slot.tick(2 * DAY_MS), AskChallenger)
+    return slot, asked.job_id
+
+
+def test_a_model_grown_old_is_renewed_whether_or_not_newer_bars_teach_anything() -> None:
+    slot, job_id = old()
+    assert slot.engine.snapshot().waiting_for == (
+        "wait: the model is older than 2 days; would a retrain help?"
+    )
+    out = answer(slot, job_id, helps=False)
+    assert [start.trigger for start in only(out, StartRetrain)] == ["age"]
+    (told,) = [a for a in only(out, Publish) if a.kind == "challenge"]
+    assert told.text == "no gate would refuse a retrain for its accuracy or calibration"
+
+
+def test_a_candidate_that_the_gates_would_refuse_is_not_trained_until_they_would_not() -> None:
+    slot, job_id = old(retry_bars=100)
+    out = refuse(slot, job_id)
+    assert only(out, StartRetrain) == []
+    (told,) = [a for a in only(out, Publish) if a.kind == "challenge"]
+    assert told.text == (
+        "a retrain would be refused by calibrated: "
+        "NEUTRAL was expected on 78.0% of the bars and happened on 87.0%"
+    )
+    (decision,) = [a for a in only(out, Publish) if a.kind == "decision"]
+    assert decision.text == f"wait: {told.text}"
+    assert decision.fields["evidence"] == ["age", "the model is older than 2 days"]
+    assert slot.tick(100 * BAR_MS - 1) == ()
+    (again,) = only(slot.tick(1), AskChallenger)
+    assert len(only(answer(slot, again.job_id, helps=None), StartRetrain)) == 1
+
+
+def test_the_gates_stand_in_the_way_of_a_retrain_for_drift_and_for_a_fallen_win_rate_too() -> None:
+    slot, job_id = drifting()
+    assert only(refuse(slot, job_id), StartRetrain) == []
+    slot = Slot(win_rate_trades=5, max_age_days=0.0, min_new_bars=0)
+    slot.serve("m1", win_rate=0.55)
+    out: tuple[Action, ...] = ()
+    while not only(out, AskChallenger):
+        slot.now_ms += BAR_MS
+        when = {"opened_ms": slot.now_ms - 1, "closed_ms": slot.now_ms}
+        trade = {"trade_id": str(slot.now_ms), "side": "buy", "pnl": -1.0, **when}
+        out = slot.give(events.TradeClosed, **trade)
+    (asked,) = only(out, AskChallenger)
+    assert asked.reason == "trades: 0% of the last 5 won, the floor is 45%"
+    assert only(refuse(slot, asked.job_id), StartRetrain) == []
+
+
+def test_nobody_asks_before_a_retrain_by_a_schedule_a_forced_one_or_a_first_model() -> None:
+    slot = Slot(schedule_days=1.0, max_age_days=0.0, min_new_bars=0)
+    slot.serve("m1")
+    assert [s.trigger for s in only(slot.tick(DAY_MS), StartRetrain)] == ["schedule"]
+    slot, job_id = old()
+    refuse(slot, job_id)
+    assert slot.command("retrain")[0].accepted
+    assert slot.engine.snapshot().job_id is not None
+    assert [s.trigger for s in only(Slot().tick(), StartRetrain)] == ["first"]
 
 
 def test_what_cannot_be_told_and_what_nobody_answers_leave_the_retrain_to_decide() -> None:

@@ -277,7 +277,7 @@ def test_a_first_model_that_died_with_the_daemon_is_tried_again_at_once_a_few_ti
 
 def test_a_retrain_beside_a_live_model_that_died_with_the_daemon_waits_as_any_that_failed() -> None:
     limits = {"cooldown_hours": 0.0, "min_new_bars": 0, "max_retrains_per_day": 9}
-    slot = serving(max_age_days=0.5, retry_bars=10, **limits)
+    slot = serving(max_age_days=0.5, retry_bars=10, challenge=False, **limits)
     assert len(only(slot.tick(13 * HOUR_MS), StartRetrain)) == 1
     assert only(died(slot), StartRetrain) == []
     assert len(only(slot.tick(10 * BAR_MS), StartRetrain)) == 1
@@ -421,7 +421,7 @@ def test_a_forced_retrain_and_its_swap_go_through_a_pause() -> None:
 
 
 def test_an_automatic_candidate_judged_against_a_replaced_model_is_dropped() -> None:
-    slot = serving(max_age_days=1.0)
+    slot = serving(max_age_days=1.0, challenge=False)
     assert len(only(slot.tick(2 * DAY_MS), StartRetrain)) == 1
     slot.command("promote", "hand")
     slot.serve("hand", "m1")
@@ -431,7 +431,7 @@ def test_an_automatic_candidate_judged_against_a_replaced_model_is_dropped() -> 
 
 
 def test_a_retrain_that_waits_to_replace_another_model_is_taken_back_unless_it_is_forced() -> None:
-    slot = serving(max_age_days=1.0)
+    slot = serving(max_age_days=1.0, challenge=False)
     (start,) = only(slot.tick(2 * DAY_MS), StartRetrain)
     slot.command("promote", "hand")
     taken = only(slot.serve("hand", "m1"), WithdrawJob)
@@ -659,7 +659,7 @@ def test_signals_are_judged_at_their_horizon_one_at_a_time() -> None:
 
 
 def test_a_fallen_win_rate_starts_a_retrain() -> None:
-    slot = serving(cooldown_hours=0.0, min_new_bars=0)
+    slot = serving(cooldown_hours=0.0, min_new_bars=0, challenge=False)
     slot.serve("m1b", win_rate=0.55)
     out: list[Action] = []
     for i in range(120):
@@ -861,7 +861,7 @@ def test_a_mismatch_of_a_bot_that_went_for_good_ends_after_a_day_without_feature
 
 @pytest.mark.parametrize("forced", [True, False])
 def test_a_candidate_that_waits_and_is_promoted_by_hand_waits_no_more(forced: bool) -> None:
-    slot = serving(max_age_days=1.0)
+    slot = serving(max_age_days=1.0, challenge=False)
     slot.tick(2 * DAY_MS)
     if forced:
         slot.command("retrain")
@@ -894,6 +894,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.asked: str | None = None
         self.withdrawn: str | None = None
         self.helps: bool | None = None
+        self.refused = False
         self.passed: set[str] = set()
         self.swap_to: str | None = None
         self.live: str | None = None
@@ -904,13 +905,10 @@ class AnyOrder(RuleBasedStateMachine):
         assert len(only(out, Reply)) == replies
         for action in out:
             if isinstance(action, StartRetrain):
-                assert self.job_id is None, "two retrains at once"
-                if action.trigger == "drift":
-                    assert self.helps is not False, "a retrain that would not help"
-                self.job_id = action.job_id
+                self.take_retrain(action)
             elif isinstance(action, AskChallenger):
                 assert self.job_id is None, "a question while the retrain runs"
-                self.asked, self.helps = action.job_id, None
+                self.asked, self.helps, self.refused = action.job_id, None, False
             elif isinstance(action, WithdrawJob):
                 assert action.job_id in {self.job_id, self.asked}, "taken back, but not ordered"
                 self.withdrawn = action.job_id
@@ -925,6 +923,14 @@ class AnyOrder(RuleBasedStateMachine):
                 self.take_swap(action.to_model_id)
             elif isinstance(action, Promote):
                 self.take_swap(action.model_id)
+
+    def take_retrain(self, start: StartRetrain) -> None:
+        assert self.job_id is None, "two retrains at once"
+        if start.trigger == "drift":
+            assert self.helps is not False, "a retrain that would not help"
+        if start.trigger in {"drift", "win_rate", "age"}:
+            assert not self.refused, "a retrain that the gates would refuse"
+        self.job_id = start.job_id
 
     def take_swap(self, model_id: str) -> None:
         assert self.swap_to is None, "two swaps at once"
@@ -947,14 +953,13 @@ class AnyOrder(RuleBasedStateMachine):
             self.obey(self.slot.bar(row=tuple(value + i / 1000 for value in row)))
 
     @precondition(lambda self: self.asked is not None)
-    @rule(helps=st.sampled_from([True, False, None]))
-    def the_challenger_answers(self, helps: bool | None) -> None:
+    @rule(helps=st.sampled_from([True, False, None]), refused=st.booleans())
+    def the_challenger_answers(self, helps: bool | None, refused: bool) -> None:
         asked, self.asked = self.asked, None
         if asked == self.slot.engine.snapshot().challenge_id:
-            self.helps = helps
-        self.obey(
-            self.slot.give(events.ChallengerJudged, job_id=asked, helps=helps, detail="figures")
-        )
+            self.helps, self.refused = helps, refused
+        answer = {"helps": helps, "refused_by": ("calibrated",) * refused, "detail": "figures"}
+        self.obey(self.slot.give(events.ChallengerJudged, job_id=asked, **answer))
 
     @rule(hours=st.integers(0, 60))
     def time_passes(self, hours: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from retrain import artifact, challenger, pipeline
 from retrain.__main__ import main
 from retrain.champion import ChampionModel
+from retrain.judging.gate_limits import GateLimits
 from tests.retrain.planted import job, planted
 
 OLD_BARS, ALL_BARS = 3_500, 5_000
@@ -69,6 +70,17 @@ def test_too_few_newer_bars_are_said_and_leave_the_retrain_to_decide(
     assert "the retrain decides" in answer.text
 
 
+def test_gates_that_would_refuse_are_named_even_if_nothing_else_can_be_told(
+    champion: ChampionModel,
+) -> None:
+    frame = {name: column[: OLD_BARS + 50] for name, column in planted(ALL_BARS, seed=7).items()}
+    strict = GateLimits(test_accuracy=0.999)
+    answer = challenger.ask(job(frame, champion=champion, limits=strict))
+    assert answer.helps is None
+    assert answer.refused_by == ("test_accuracy",)
+    assert "of the most probable class is not above 0.999" in answer.refusal
+
+
 def test_the_child_answers_in_one_line_and_leaves_no_candidate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,5 +98,7 @@ def test_the_child_answers_in_one_line_and_leaves_no_candidate(
         "champion": None,
         "fresh": None,
         "stale": None,
+        "refused_by": [],
+        "refusal": "",
     }
     assert not (tmp_path / "candidate").exists()
