@@ -29,8 +29,7 @@ from retrain.deciding.decision import DOWN, NEUTRAL, UP, SignalThreshold, decide
 from retrain.deciding.earning import earns, net_returns
 from retrain.deciding.expectation import Probabilities
 from retrain.job import Job
-from retrain.stacking.scaling import scaled
-from retrain.stacking.stack import Trainer
+from retrain.stacking.scaling import scaled_trainer
 from retrain.stacking.twin import fit_twin, refit
 from tests.retrain.faults import Memory
 
@@ -75,8 +74,7 @@ def train(
     with tempfile.TemporaryDirectory() as folder:
         judged = pipeline.run(job, Path(folder), lambda _step, _percent: None, time.perf_counter)
     rows = dataset.build(past, horizon, job.threshold, previous, lambda _step: None)
-    recipe = scaled(job.recipe, len(rows.labels[rows.train]))
-    trainer = Trainer(recipe, features.NAMES, job.jobs, job.fits)
+    trainer = scaled_trainer(job, rows)
     given, _ = fit_twin(rows, trainer, job.rule_settings)
     model = refit(rows, given, trainer, job.rule_settings)
     known = ~np.isnan(given).any(axis=1)

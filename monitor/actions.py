@@ -44,7 +44,7 @@ class WithdrawJob(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskChallenger(Action):
-    """Ask a quick challenger whether a retrain would help and the gates would refuse it.
+    """Ask a quick challenger whether a retrain would help, or the gates refuse it.
 
     The answer is a `ChallengerJudged`. `reason` is the evidence that asks for the retrain,
     `since_ms` as of `StartRetrain`.

@@ -107,4 +107,4 @@ class Challenge:
 
 
 def _refusal(answer: ChallengerJudged) -> str:
-    return f"a retrain would be refused by {', '.join(answer.refused_by)}: {answer.refusal}"
+    return f"a retrain would be refused by {', '.join(answer.refused_by)}: {answer.detail}"

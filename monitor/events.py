@@ -118,7 +118,7 @@ class ChallengerJudged(Event):
     """A quick challenger was compared with the live model on the bars since its training.
 
     `helps` is None if the comparison is not possible; `detail` has the figures, or why not.
-    `refused_by` names the gates that would refuse a candidate now, `refusal` says why.
+    `refused_by` names the gates that would refuse a candidate now; then `detail` is their verdicts.
     """
 
     job_id: str
@@ -129,7 +129,6 @@ class ChallengerJudged(Event):
     fresh: float | None = None
     stale: float | None = None
     refused_by: tuple[str, ...] = ()
-    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

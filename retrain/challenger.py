@@ -2,14 +2,14 @@
 
 A whole retrain takes every core for half a minute, and the swap after it may do harm. One small
 model, fitted twice on the bars before the judged ones, shows whether the bars since the
-champion's training are worth learning from. The answer also names the gates that would refuse.
+champion's training are worth learning from. That is not asked where the gates would refuse.
 
 A small model may lose to the champion only because it is small. So it is also compared with a
 stale twin of its own, fitted only on bars that the champion has seen. The difference of the two
 is what the newer bars are worth.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -37,7 +37,8 @@ class ChallengerAnswer:
 
     Log losses in nats, on `rows` rows that no model was fitted on: `champion` of the live
     model, `fresh` of the challenger, `stale` of its twin without the newer bars.
-    `refused_by` names the gates that would refuse a candidate, `refusal` is why.
+    `refused_by` names the gates that would refuse a candidate: then `text` says why, and nothing is
+    compared.
     """
 
     helps: bool | None
@@ -47,7 +48,6 @@ class ChallengerAnswer:
     fresh: float | None = None
     stale: float | None = None
     refused_by: tuple[str, ...] = ()
-    refusal: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields."""
@@ -55,7 +55,7 @@ class ChallengerAnswer:
 
 
 def ask(job: Job) -> ChallengerAnswer:
-    """Train the quick challenger walking forward, and compare; prejudge a candidate.
+    """Prejudge a candidate; if it may pass, train quick challengers walking forward, and compare.
 
     The answer is no if its mean log loss beats neither the champion's nor its stale twin's.
 
@@ -74,9 +74,10 @@ def ask(job: Job) -> ChallengerAnswer:
             lambda _: None,
             computed=job.computed,
         )
-        refusal = prejudge(rows, job)
-        answer = _compared(job, job.champion, rows)
-        return replace(answer, refused_by=refusal.refused_by, refusal=refusal.text)
+        foreseen = prejudge(rows, job)
+        if foreseen.refused_by:
+            return ChallengerAnswer(None, foreseen.text, refused_by=foreseen.refused_by)
+        return _compared(job, job.champion, rows)
 
 
 def _compared(job: Job, champion: ChampionModel, rows: Rows) -> ChallengerAnswer:

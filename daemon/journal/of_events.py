@@ -77,9 +77,9 @@ def _challenger_judged(of: Fields) -> Said:
     would = "a retrain may help"
     if of.tells("helps"):
         would = f"a retrain would {'' if of.flag('helps') else 'not '}help"
-    detail = of.text("detail")
     if gates := of.names("refused_by"):
-        would, detail = f"a retrain would be refused by {listed(gates)}", of.text("refusal")
+        would = f"a retrain would be refused by {listed(gates)}"
+    detail = of.text("detail")
     return Said(f"a quick test says that {would}" + (detail and f": {detail}"))
 
 

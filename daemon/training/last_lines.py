@@ -14,7 +14,7 @@ _Line = TypeVar("_Line", bound=msgspec.Struct)
 class ChallengeOutcome(msgspec.Struct, frozen=True):
     """The answer of a quick challenger; log losses in nats, None if nothing was compared.
 
-    `refused_by` names the gates that would refuse a candidate, `refusal` says why.
+    `refused_by` names the gates that would refuse a candidate; then `text` says why.
     """
 
     helps: bool | None
@@ -24,7 +24,6 @@ class ChallengeOutcome(msgspec.Struct, frozen=True):
     fresh: float | None = None
     stale: float | None = None
     refused_by: tuple[str, ...] = ()
-    refusal: str = ""
 
 
 class JobVerdict(msgspec.Struct, frozen=True):

@@ -156,7 +156,6 @@ def challenger_judged(
         fresh=answer.fresh,
         stale=answer.stale,
         refused_by=answer.refused_by,
-        refusal=answer.refusal,
     )
 
 

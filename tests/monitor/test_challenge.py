@@ -30,13 +30,14 @@ def drift(slot: Slot, column: int) -> str:
     raise AssertionError("no drift was seen")
 
 
-def answer(slot: Slot, job_id: str, helps: bool | None, **more: Any) -> tuple[Action, ...]:
-    return slot.give(events.ChallengerJudged, job_id=job_id, helps=helps, detail=FIGURES, **more)
+def answer(slot: Slot, job_id: str, helps: bool | None) -> tuple[Action, ...]:
+    return slot.give(events.ChallengerJudged, job_id=job_id, helps=helps, detail=FIGURES)
 
 
 def refuse(slot: Slot, job_id: str) -> tuple[Action, ...]:
     why = "NEUTRAL was expected on 78.0% of the bars and happened on 87.0%"
-    return answer(slot, job_id, helps=True, refused_by=("calibrated",), refusal=why)
+    given = {"helps": None, "refused_by": ("calibrated",), "detail": why}
+    return slot.give(events.ChallengerJudged, job_id=job_id, **given)
 
 
 def test_a_drift_waits_for_the_answer_and_a_yes_starts_the_retrain() -> None:

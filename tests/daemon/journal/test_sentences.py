@@ -152,6 +152,11 @@ def test_the_life_of_a_model_reads_without_names_of_jobs() -> None:
             "Of the model's signals, 40% of the last 100 won.",
         ),
         (
+            "ChallengerJudged",
+            {"helps": None, "refused_by": ["calibrated", "overfit"], "detail": "0.07"},
+            "A quick test says that a retrain would be refused by calibrated and overfit: 0.07.",
+        ),
+        (
             "feed_fault",
             {"feature": "rv_1h", "fault": "frozen", "since_t": T0},
             "rv_1h has not changed since 2025-07-31 12:00 UTC; look at the feed, not at the model.",
